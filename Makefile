@@ -1,0 +1,38 @@
+# The commands of the project; each sets up .venv first if it has to.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# Large activations are freed and mapped anew at every training step; kept, a step takes a tenth less time.
+TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
+
+.PHONY: demo test check format nano clean
+
+demo: $(INSTALLED)  ## Run the main job on the embedded sample; pictures and release in out/demo
+	$(BIN)/python jobs/demo.py
+
+test: $(INSTALLED)  ## Run all tests
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)  ## Format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+format: $(INSTALLED)  ## Bring the sources into the project's form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+nano: $(INSTALLED)  ## Train the embedded model from scratch (hours); goes on where it was killed
+	$(BIN)/python jobs/make_composites.py --out out/training
+	$(TRAINING_MALLOC) $(BIN)/python jobs/train.py --data out/training --out out/train
+
+clean:  ## Remove what the commands above made, .venv excepted
+	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(INSTALLED): requirements.lock
+	@echo "setting up $(VENV): a few minutes, several GB (torch)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	touch $@

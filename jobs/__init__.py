@@ -1,0 +1,1 @@
+"""Command lines: argv in, one call into `pipeline`, an exit code out."""

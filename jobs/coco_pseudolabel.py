@@ -1,0 +1,76 @@
+"""The main job: images and their annotation JSON in, a salient-object release out; see RunConfig for all options."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import tyro
+
+from jobs.command_line import DONE, TOO_MANY_FAILED, run_job
+from pipeline.config import RunConfig, from_options, read_toml
+
+if TYPE_CHECKING:
+    from pipeline.run import RunReport
+
+
+def main() -> int:
+    """Run, then say on stdout, as one JSON line, how it ended."""
+    config = parse(sys.argv[1:])
+    from pipeline.run import resolved, run
+
+    report = run(resolved(config))
+    print_table(report)
+    print(json.dumps(asdict(report), sort_keys=True))
+    if report.failed_share > config.max_failed_share:
+        print(
+            f"{report.failed_share:.1%} of the images failed, {config.max_failed_share:.1%} are allowed "
+            "(--max-failed-share); the manifest has the reason of each",
+            file=sys.stderr,
+        )
+        return TOO_MANY_FAILED
+    return DONE
+
+
+def parse(arguments: Sequence[str]) -> RunConfig:
+    """Options of the TOML file, if one is named, overruled by those of the command line; exits with 2 when wrong."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config", default="")
+    file_options = read_toml(path) if (path := finder.parse_known_args(arguments)[0].config) else {}
+    default = from_options(RunConfig, file_options, missing=tyro.MISSING)
+    config: RunConfig = tyro.cli(
+        RunConfig,
+        args=arguments,
+        default=default,
+        description=RunConfig.__doc__,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
+    )
+    return config
+
+
+def print_table(report: "RunReport") -> None:
+    """The counts, for people; on stderr, where the log is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Run", show_header=False)
+    rejected = [(f"rejected: {reason}", count) for reason, count in report.rejected.items()]
+    failed = [(f"failed: {reason}", count) for reason, count in report.failed.items()] or [("failed", 0)]
+    for name, value in [("input", report.images), ("accepted", report.accepted), *rejected, *failed]:
+        table.add_row(name, str(value))
+    table.add_row("computed now", str(report.computed))
+    table.add_row("images/s", f"{report.images_per_s:.2f}" if report.computed else "nothing left to compute")
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(table)
+    console.print(
+        f"release        {report.release}\ncontact sheet  {report.contact_sheet}", highlight=False, markup=False
+    )
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,36 @@
+"""What every job does around its one call: logging, and errors turned into exit codes.
+
+0 done · 1 failed · 2 the request was wrong · 3 finished with more failed images than allowed.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+
+DONE, FAILED, USAGE, TOO_MANY_FAILED = 0, 1, 2, 3
+
+
+def run_job(job: Callable[[], int]) -> None:
+    """Run `job` and exit with its code, or with that of the error it raises; logs go to stderr."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+    for chatty in ("httpx", "urllib3", "fsspec", "diffusers"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    sys.exit(_exit_code(job))
+
+
+def _exit_code(job: Callable[[], int]) -> int:
+    from pipeline.errors import PipelineError, UsageError
+
+    try:
+        return job()
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+    except PipelineError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return FAILED

@@ -1,0 +1,140 @@
+"""A Ray head of one's own on this machine, for the demo and for tests; started and stopped through Ray's own commands.
+
+Only what was started here is stopped: every process of the cluster carries a mark in its environment, since
+`ray stop` would stop every cluster on the machine, and a head that is killed leaves agents behind.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+MARK = "SOD_LOCAL_RAY"
+START_TIMEOUT_S = 90
+STOP_GRACE_S = 3
+
+
+class LocalRayError(Exception):
+    """The head did not come up."""
+
+
+class LocalRay:
+    """A running head: how to reach it, and how to stop it."""
+
+    def __init__(self, cpus: int) -> None:
+        self.mark = uuid.uuid4().hex
+        # A short path: Ray's sockets lie in it, and their names are limited to about 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+        gcs_port, dashboard_port, client_port = _free_ports(3)
+        self.environment = os.environ | {
+            MARK: self.mark,
+            # The same for head, submission and drivers; the token never touches a file or a command line.
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard_port}",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+        self.environment.pop("RAY_ADDRESS", None)
+        command = [
+            *("ray", "start", "--head", "--block", f"--num-cpus={cpus}", "--disable-usage-stats"),
+            *("--node-ip-address=127.0.0.1", f"--port={gcs_port}", f"--ray-client-server-port={client_port}"),
+            *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}"),
+            *(f"--temp-dir={self.folder}", f"--object-store-memory={100 << 20}"),
+        ]
+        self._log = (self.folder / "head.log").open("wb")
+        self._head = subprocess.Popen(
+            command,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the job's follower; the head is stopped by `stop`
+        )
+
+    def wait_until_ready(self) -> None:
+        """Wait until jobs can be submitted.
+
+        Raises: LocalRayError: the head ended, or did not answer in time; the message has the end of its log.
+        """
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self._head.poll() is None:
+            if self.run("job", "list", capture=True).returncode == 0:
+                return
+            time.sleep(0.5)
+        log = (self.folder / "head.log").read_text(errors="replace")[-2000:]
+        raise LocalRayError(f"the Ray head did not come up within {START_TIMEOUT_S} s; the end of its log:\n{log}")
+
+    def run(self, *arguments: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run `ray …` against this head."""
+        return subprocess.run(
+            ["ray", *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=capture,
+            text=True,
+            check=False,
+        )
+
+    def submit(self, entrypoint: Sequence[str], working_dir: Path, *, capture: bool = False, wait: bool = True) -> str:
+        """Submit a job and follow it to its end; returns its submission id."""
+        submission = f"job-{uuid.uuid4().hex[:8]}"
+        options = ["--submission-id", submission, "--working-dir", str(working_dir)]
+        self.run("job", "submit", *options, *([] if wait else ["--no-wait"]), "--", *entrypoint, capture=capture)
+        return submission
+
+    def stop(self) -> None:
+        """End every process of this cluster and remove its folder."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            deadline = time.monotonic() + STOP_GRACE_S
+            while self.processes() and time.monotonic() < deadline:
+                self._head.poll()  # or it would stay as a zombie
+                time.sleep(0.1)
+        self._head.wait()
+        self._log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def processes(self) -> list[int]:
+        """Ids of all live processes that were started under this head, whoever is their parent now."""
+        return [pid for pid in _processes_with(f"{MARK}={self.mark}") if pid != os.getpid()]
+
+
+@contextlib.contextmanager
+def local_ray(cpus: int) -> Iterator[LocalRay]:
+    """A head that is ready, and gone afterwards, whatever happens between."""
+    head = LocalRay(cpus)
+    try:
+        head.wait_until_ready()
+        yield head
+    finally:
+        head.stop()
+
+
+def _processes_with(setting: str) -> Iterator[int]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            settings = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended, or is another user's
+            continue
+        if setting.encode() in settings:
+            yield int(folder.name)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports nobody listens on; all held open together, so that they differ."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

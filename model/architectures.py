@@ -1,0 +1,105 @@
+"""The two sizes of SOD-diffusion, with random weights; the only place that holds architecture numbers."""
+
+from typing import Literal
+
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+
+from model.conditioner import SaliencyConditioner
+from model.diffusion import SODDiffusionPipeline
+
+Architecture = Literal["full", "nano"]
+
+
+def build(architecture: Architecture) -> SODDiffusionPipeline:
+    """A pipeline of that size in float32 on the CPU, weights drawn from torch's global generator."""
+    return {"full": _full, "nano": _nano}[architecture]()
+
+
+def _full() -> SODDiffusionPipeline:
+    """Stable Diffusion 2 with 8 input channels (866 M), its VAE (84 M) and Swin-B; 384 x 384 px.
+
+    Source: the configuration files of stabilityai/stable-diffusion-2; the reference's training code.
+    """
+    unet = UNet2DConditionModel(
+        sample_size=48,
+        in_channels=8,
+        out_channels=4,
+        block_out_channels=(320, 640, 1280, 1280),
+        attention_head_dim=(5, 10, 20, 20),
+        cross_attention_dim=1024,
+        use_linear_projection=True,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        latent_channels=4,
+        sample_size=768,
+    )
+    conditioner = SaliencyConditioner(
+        backbone_name="swin_base_patch4_window12_384",
+        # always_partition: the reference shifts windows in the last stage too, where timm by itself would not.
+        backbone_args={"img_size": 384, "always_partition": True, "drop_path_rate": 0.2},
+        context_repeats=16,
+        normalise_features=True,
+    )
+    scheduler = _scheduler(timestep_spacing="leading", rescale_betas_zero_snr=False, set_alpha_to_one=False)
+    return SODDiffusionPipeline(vae, unet, scheduler, conditioner, default_processing_res=384)
+
+
+def _nano() -> SODDiffusionPipeline:
+    """About 8 M parameters; 160 x 160 px, latents of 20 x 20.
+
+    Cross-attention stands at 10 x 10 only: at 20 x 20 too, a step cost three times as much and learnt less per minute.
+    """
+    unet = UNet2DConditionModel(
+        sample_size=20,
+        in_channels=8,
+        out_channels=4,
+        block_out_channels=(48, 64, 96),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=(4, 4, 6),
+        norm_num_groups=16,
+        cross_attention_dim=64,
+        use_linear_projection=True,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(16, 32, 48, 64),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        sample_size=160,
+    )
+    conditioner = SaliencyConditioner(
+        backbone_name="tf_efficientnet_lite0",
+        position_code=True,
+        image_mean=(127 / 255,) * 3,
+        image_std=(128 / 255,) * 3,
+    )
+    scheduler = _scheduler(timestep_spacing="trailing", rescale_betas_zero_snr=True, set_alpha_to_one=True)
+    return SODDiffusionPipeline(vae, unet, scheduler, conditioner, default_processing_res=160)
+
+
+def _scheduler(*, timestep_spacing: str, rescale_betas_zero_snr: bool, set_alpha_to_one: bool) -> DDIMScheduler:
+    """Stable Diffusion 2's noise schedule.
+
+    Leading spacing is the reference's; trailing with zero terminal SNR is what few steps want (arXiv:2409.11355).
+    """
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="v_prediction",
+        clip_sample=False,
+        set_alpha_to_one=set_alpha_to_one,
+        steps_offset=1,
+        timestep_spacing=timestep_spacing,
+        rescale_betas_zero_snr=rescale_betas_zero_snr,
+    )

@@ -1,0 +1,94 @@
+"""A deterministic stand-in for the real model: instant, and able to be slow, to fail and to die on request.
+
+It is named where a model is named: `fake`, or with options `fake:sleep_s=0.1,die_at=000000000007`.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from model.config import EnsembleConfig
+from model.prediction import ModelOutputError, Prediction
+from model.seeds import member_seed
+
+SIDE_PX = 32
+"""Processing resolution of the stand-in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeModel:
+    """Paints a disc per member whose place and radius follow from seed, key and member; the image only gives the size.
+
+    The discs of keys that end in an odd digit scatter, so that a variance filter has something to reject.
+    """
+
+    ensemble: EnsembleConfig
+    sleep_s: float = 0.0
+    """Waits so long per image."""
+    fail_at: str = ""
+    """Gives NaN for this key."""
+    raise_at: str = ""
+    """Raises RuntimeError when it meets this key."""
+    die_at: str = ""
+    """Ends the process without a word when it meets this key."""
+    die_once: str = ""
+    """A file that is made before dying; while it exists `die_at` is ignored."""
+
+    @property
+    def device_kind(self) -> str:
+        """It computes on the CPU."""
+        return "cpu"
+
+    @classmethod
+    def from_name(cls, name: str, ensemble: EnsembleConfig) -> "FakeModel":
+        """Parse `fake:option=value,…`.
+
+        Raises: ValueError: an option is unknown.
+        """
+        kinds = {f.name: f.type for f in fields(cls) if f.name != "ensemble"}
+        given = dict(item.partition("=")[::2] for item in name.partition(":")[2].split(",") if item)
+        if unknown := sorted(given.keys() - kinds):
+            raise ValueError(f"the fake model has no option {unknown[0]!r}; it has {', '.join(kinds)}")
+        sleep_s = float(given.pop("sleep_s", 0))
+        return cls(ensemble=ensemble, sleep_s=sleep_s, **given)
+
+    def predict(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], keys: Sequence[str]) -> list[Prediction]:
+        """See `SaliencyModel.predict`."""
+        return [self._predict_one(image, key) for image, key in zip(images, keys, strict=True)]
+
+    def _predict_one(self, image: UInt8[np.ndarray, "h w 3"], key: str) -> Prediction:
+        time.sleep(self.sleep_s)
+        if key == self.raise_at:
+            raise RuntimeError(f"told to raise at {key}")
+        if key == self.die_at and not (self.die_once and Path(self.die_once).exists()):
+            if self.die_once:
+                Path(self.die_once).touch()
+            os._exit(17)
+        if key == self.fail_at:
+            raise ModelOutputError(f"told to fail at {key}")
+        members = np.stack([self._disc(key, member) for member in range(self.ensemble.ensemble_size)])
+        return Prediction(
+            saliency=_stretched(members.mean(0), image.shape[:2]),
+            variance=_stretched(members.var(0), image.shape[:2]),
+            members=members,
+        )
+
+    def _disc(self, key: str, member: int) -> Float[np.ndarray, "p p"]:
+        draw = np.random.default_rng(member_seed(self.ensemble.seed, key, member))
+        scatter = 0.3 if int(key[-1]) % 2 else 0.01
+        row, column = 0.5 + scatter * (draw.random(2) - 0.5)
+        places = (np.arange(SIDE_PX) + 0.5) / SIDE_PX
+        distances: Float[np.ndarray, "p p"] = np.hypot(places[:, None] - row, places[None, :] - column)
+        return (distances < 0.25).astype(np.float32)
+
+
+def _stretched(values: Float[np.ndarray, "p p"], height_width: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+    """Nearest neighbour: exact, so that the ranges of the values hold without a clip."""
+    rows, columns = (np.arange(length) * SIDE_PX // length for length in height_width)
+    stretched: Float[np.ndarray, "h w"] = values[np.ix_(rows, columns)]
+    return stretched

@@ -1,0 +1,18 @@
+"""From a configuration to the model that it names; light to import, heavy only when real weights are asked for."""
+
+from model.config import EnsembleConfig, ModelConfig
+from model.prediction import SaliencyModel
+
+
+def load_model(config: ModelConfig, ensemble: EnsembleConfig) -> SaliencyModel:
+    """Saved weights, or the stand-in where the name begins with `fake`.
+
+    Raises: OSError, ValueError: there is no such model.
+    """
+    if config.is_fake:
+        from model.fake import FakeModel
+
+        return FakeModel.from_name(config.model, ensemble)
+    from model.saliency import load_diffusion_model
+
+    return load_diffusion_model(config, ensemble)

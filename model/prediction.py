@@ -1,0 +1,41 @@
+"""What a model answers for an image, and the protocol that every model of ours fulfils; numpy only.
+
+`model/saliency.py` loads the real one, `model/fake.py` stands in for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+
+class ModelOutputError(Exception):
+    """The networks gave members that are no saliency maps: NaN, or outside [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The ensemble's answer for one image of H x W pixels; float32 arrays."""
+
+    saliency: Float[np.ndarray, "h w"]
+    """Mean of the members at the image's own size, in [0, 1]."""
+    variance: Float[np.ndarray, "h w"]
+    """Population variance over the members at the image's own size, in [0, 0.25]."""
+    members: Float[np.ndarray, "e ph pw"]
+    """The members at processing resolution, in [0, 1]."""
+
+
+class SaliencyModel(Protocol):
+    """Predicts batches of images; equal arguments give equal answers on one kind of device."""
+
+    @property
+    def device_kind(self) -> str:
+        """`cpu` or `cuda`."""
+
+    def predict(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], keys: Sequence[str]) -> list[Prediction]:
+        """One prediction per RGB image (0 to 255), in order; a key decides the noise of its image's members.
+
+        Raises: ModelOutputError: the answer for at least one of the images is no prediction.
+        """

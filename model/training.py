@@ -1,0 +1,160 @@
+"""What one training step minimises: losses, noise, and the moving average of weights.
+
+The loop, its checkpoints and its data belong to `pipeline/training/`.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.conditioner import Conditioning, SaliencyConditioner
+from model.diffusion import SODDiffusionPipeline
+
+KL_WEIGHT = 1e-6
+"""Weight of the VAE's KL term, as in Rombach et al. 2022, arXiv:2112.10752."""
+EDGE_WEIGHT = 1.0
+"""Weight of the VAE's loss on differences of neighbouring pixels: without it the outlines of masks blur."""
+
+
+def multires_noise(
+    shape: Sequence[int], generator: torch.Generator, *, iterations: int = 6, discount: float = 0.3
+) -> Float[Tensor, "b c h w"]:
+    """Noise with large-scale components: Gaussian noise plus ever coarser, ever weaker copies; standard deviation 1.
+
+    Each copy is 2 to 4 times smaller than the one before and `discount` times as strong; it ends early at one pixel.
+    Source: "multi-resolution" (pyramid) noise as in Marigold, Ke et al. 2024, arXiv:2312.02145, section 3.3.
+    """
+    batch, channels, height, width = shape
+    noise = torch.randn(tuple(shape), generator=generator)
+    level_height, level_width = float(height), float(width)
+    for level in range(1, iterations + 1):
+        shrink = 2 + 2 * torch.rand((), generator=generator).item()
+        level_height, level_width = level_height / shrink, level_width / shrink
+        size = (max(1, int(level_height)), max(1, int(level_width)))
+        coarse = torch.randn((batch, channels, *size), generator=generator)
+        noise += discount**level * functional.interpolate(coarse, size=(height, width), mode="bilinear")
+        if size == (1, 1):
+            break
+    return noise / noise.std()
+
+
+def vae_loss(vae: AutoencoderKL, pixels: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, ""]:
+    """Absolute error of the reconstruction and of its edges, plus a weak pull of the posterior towards N(0, 1)."""
+    posterior = vae.encode(pixels).latent_dist
+    draw = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
+    decoded = vae.decode(posterior.mean + posterior.std * draw).sample
+    reconstruction = functional.l1_loss(decoded, pixels)
+    edges = sum(functional.l1_loss(decoded.diff(dim=axis), pixels.diff(dim=axis)) for axis in (2, 3))
+    return reconstruction + EDGE_WEIGHT * edges + KL_WEIGHT * posterior.kl().mean()  # type: ignore[no-any-return]
+
+
+def side_loss(conditioning: Conditioning, masks: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
+    """Cross-entropy plus 1 - soft IoU of the decoder's side output against masks in [0, 1].
+
+    The side output is brought to the masks' size first, so that outlines count at full resolution.
+    """
+    logits = functional.interpolate(
+        conditioning.side_logits.float(), size=masks.shape[2:], mode="bilinear", align_corners=False
+    )
+    entropy = functional.binary_cross_entropy_with_logits(logits, masks)
+    guess = logits.sigmoid()
+    shared = (guess * masks).sum((1, 2, 3))
+    union = (guess + masks - guess * masks).sum((1, 2, 3))
+    return entropy + (1 - (shared + 1) / (union + 1)).mean()
+
+
+def auxiliary_loss(
+    head: nn.Conv2d, features: Float[Tensor, "b f h w"], masks: Float[Tensor, "b 1 ph pw"]
+) -> Float[Tensor, ""]:
+    """The reference's second loss: a 3x3 convolution of the conditioner's features against the mask at 1/8 size.
+
+    Masks are in [0, 1] here and compared in the VAE's range of [-1, 1].
+    """
+    target = functional.interpolate(masks * 2 - 1, size=features.shape[2:], mode="area")
+    return functional.mse_loss(head(features), target.expand(-1, head.out_channels, -1, -1))
+
+
+def draw_timesteps(count: int, generator: torch.Generator, *, exponent: float = 0.6) -> Int[Tensor, " b"]:
+    """Timesteps in [0, 999]; an exponent below 1 leans towards noise, where the shape of the object is decided."""
+    return (999 * torch.rand(count, generator=generator) ** exponent).round().long()
+
+
+def diffusion_loss(
+    pipeline: SODDiffusionPipeline,
+    image_latents: Float[Tensor, "b 4 h w"],
+    mask_latents: Float[Tensor, "b 4 h w"],
+    context: Float[Tensor, "b t d"],
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """Squared error against the scheduler's target (velocity or noise) at random timesteps, multi-resolution noise."""
+    scheduler: DDIMScheduler = pipeline.scheduler
+    noise = multires_noise(mask_latents.shape, generator).to(mask_latents)
+    timesteps = draw_timesteps(len(mask_latents), generator).to(mask_latents.device)
+    noisy = scheduler.add_noise(mask_latents, noise, timesteps)
+    output = pipeline.unet(torch.cat([image_latents, noisy], 1), timesteps, encoder_hidden_states=context).sample
+    if scheduler.config.prediction_type == "v_prediction":
+        target = scheduler.get_velocity(mask_latents, noise, timesteps)
+    elif scheduler.config.prediction_type == "epsilon":
+        target = noise
+    else:
+        raise ValueError(
+            f"prediction_type {scheduler.config.prediction_type!r} can't be trained; v_prediction or epsilon"
+        )
+    return functional.mse_loss(output.float(), target.float())
+
+
+@torch.no_grad()
+def standardise_latents(vae: AutoencoderKL, mean: Float[Tensor, " c"], std: Float[Tensor, " c"]) -> None:
+    """Fold the latents' measured statistics into the VAE, so that `scaling_factor * latents` is N(0, 1) per channel.
+
+    Left alone, the latents of a small VAE came out with standard deviations of .7 to 1.0 and means off zero, and then
+    the noise schedule is wrong. `mean` and `std` are those of the unscaled latents before this call.
+    """
+    scale = 1 / (vae.config.scaling_factor * std)
+    quant, post_quant = vae.quant_conv, vae.post_quant_conv
+    channels = len(mean)
+    quant.bias[:channels] = (quant.bias[:channels] - mean) * scale
+    quant.weight[:channels] *= scale[:, None, None, None]
+    quant.bias[channels:] += 2 * scale.log()  # the other half is the log-variance
+    post_quant.bias += (post_quant.weight[:, :, 0, 0] * mean).sum(1)
+    post_quant.weight /= scale[None, :, None, None]
+
+
+class MovingAverage:
+    """Exponential moving average of trained weights, kept beside them."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
+        self.decay = decay
+        self.parameters = list(parameters)
+        self.shadow = [parameter.detach().clone() for parameter in self.parameters]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the average towards the present weights by `1 - decay`."""
+        torch._foreach_lerp_(self.shadow, [p.detach() for p in self.parameters], 1 - self.decay)
+
+    @torch.no_grad()
+    def write_to_model(self) -> None:
+        """Put the average in the place of the trained weights."""
+        for parameter, average in zip(self.parameters, self.shadow, strict=True):
+            parameter.copy_(average)
+
+
+def load_backbone_in_order(conditioner: SaliencyConditioner, weights: dict[str, Tensor]) -> None:
+    """Copy a backbone checkpoint whose tensors stand in timm's order under other names.
+
+    `weights` may go on beyond the backbone (its classifier). `num_batches_tracked` is skipped on both sides.
+    Raises: ValueError: a shape differs, or there are too few tensors.
+    """
+    own = {k: v for k, v in conditioner.backbone.state_dict().items() if not k.endswith("num_batches_tracked")}
+    given = [(k, v) for k, v in weights.items() if not k.endswith("num_batches_tracked")]
+    if len(given) < len(own):
+        raise ValueError(f"the checkpoint holds {len(given)} tensors, the backbone needs {len(own)}")
+    for (name, target), (given_name, value) in zip(own.items(), given, strict=False):
+        if target.shape != value.shape:
+            raise ValueError(f"{given_name} is {tuple(value.shape)}, {name} needs {tuple(target.shape)}")
+        target.copy_(value)

@@ -1,0 +1,22 @@
+"""The identity of a model's files; light to import."""
+
+import hashlib
+from pathlib import Path
+
+WEIGHT_SUFFIXES = (".safetensors", ".json")
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 over names and contents of a model folder's weights and configurations, in the order of names.
+
+    Raises: FileNotFoundError: there is no model in the folder.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.suffix in WEIGHT_SUFFIXES and p.is_file())
+    if not any(p.suffix == ".safetensors" for p in files):
+        raise FileNotFoundError(f"{folder} holds no .safetensors file")
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()

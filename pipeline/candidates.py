@@ -1,0 +1,127 @@
+"""Candidate shards: what was computed for each image, accepted or not, as a tar of maps and a parquet of rows.
+
+RUN/candidates/000042.tar       KEY.saliency.png, KEY.variance.png, KEY.json for every image that was predicted
+RUN/candidates/000042.parquet   one row for every image of the shard, failed ones too
+RUN/commits/000042.json         the shard's record, created last: without it the other two do not count
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import UInt8
+
+from model.prediction import Prediction
+from pipeline import storage
+from pipeline.errors import StorageError
+from pipeline.maps import decode_png, encode_png, quantise_saliency, quantise_variance
+from pipeline.records import CandidateRow, FileRecord, ShardRecord
+from pipeline.tars import SampleTar, encode_json
+
+_ROW_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("image_sha256", pa.string()),
+        ("image_bytes", pa.int64()),
+        ("members", pa.int32()),
+        ("scores", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateMaps:
+    """The stored maps of one image, 8 bits at the image's own size; `pipeline/maps.py` says what the values mean."""
+
+    saliency: UInt8[np.ndarray, "h w"]
+    variance: UInt8[np.ndarray, "h w"]
+
+
+def encode_members(row: CandidateRow, prediction: Prediction) -> dict[str, bytes]:
+    """The tar members of one predicted image."""
+    return {
+        "saliency.png": encode_png(quantise_saliency(prediction.saliency)),
+        "variance.png": encode_png(quantise_variance(prediction.variance)),
+        "json": encode_json(asdict(row)),
+    }
+
+
+def encode_rows(rows: Sequence[CandidateRow]) -> bytes:
+    """Rows as parquet; equal rows give equal bytes."""
+    values = [asdict(row) | {"scores": sorted(row.scores.items())} for row in rows]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(values, schema=_ROW_SCHEMA), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def decode_rows(content: bytes) -> list[CandidateRow]:
+    """The rows of `encode_rows`."""
+    table = pq.read_table(io.BytesIO(content), schema=_ROW_SCHEMA)
+    return [CandidateRow(**row | {"scores": dict(row["scores"])}) for row in table.to_pylist()]
+
+
+def commit_shard(
+    run: str, shard: str, rows: Sequence[CandidateRow], members: Sequence[tuple[str, dict[str, bytes]]]
+) -> ShardRecord:
+    """Publish a shard's tar and rows, then create its record.
+
+    If somebody else has committed the shard meanwhile, theirs stands: the same work gives the same bytes.
+    """
+    buffer = io.BytesIO()
+    shard_tar = SampleTar(buffer)
+    for key, contents in members:
+        shard_tar.add(key, contents)
+    shard_tar.close()
+    tar = storage.publish(storage.join(run, "candidates", f"{shard}.tar"), buffer.getvalue())
+    parquet = storage.publish(storage.join(run, "candidates", f"{shard}.parquet"), encode_rows(rows))
+    failed = sum(row.status == "failed" for row in rows)
+    record = ShardRecord(shard=shard, tar=tar, rows=parquet, done=len(rows) - failed, failed=failed)
+    storage.create(storage.join(run, "commits", f"{shard}.json"), encode_json(asdict(record)))
+    return record
+
+
+def committed_shards(run: str) -> set[str]:
+    """Names of the shards that have a record."""
+    return {name.removesuffix(".json") for name in storage.list_names(storage.join(run, "commits"))}
+
+
+def read_record(run: str, shard: str) -> ShardRecord:
+    """The record of a committed shard.
+
+    Raises: StorageError: it is missing, or is no record.
+    """
+    url = storage.join(run, "commits", f"{shard}.json")
+    content = storage.read(url)
+    try:
+        values = json.loads(content)
+        tar, rows = (FileRecord(**values.pop(name)) for name in ("tar", "rows"))
+        return ShardRecord(**values, tar=tar, rows=rows)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StorageError(f"{url} is no shard record ({error}): delete it to have the shard made again") from error
+
+
+def read_rows(run: str, record: ShardRecord) -> list[CandidateRow]:
+    """The rows of a committed shard, checked against its record, in key order."""
+    return decode_rows(storage.read_checked(storage.join(run, "candidates", record.rows.name), record.rows))
+
+
+def read_maps(run: str, record: ShardRecord) -> Iterator[tuple[str, CandidateMaps]]:
+    """Key and stored maps of every predicted image of a committed shard, checked against its record, in key order."""
+    content = storage.read_checked(storage.join(run, "candidates", record.tar.name), record.tar)
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        members = {member.name: member for member in tar.getmembers()}
+        for key in sorted({name.partition(".")[0] for name in members}):
+            maps = {}
+            for kind in ("saliency", "variance"):
+                file = tar.extractfile(members[f"{key}.{kind}.png"])
+                assert file is not None  # regular files only: we wrote them
+                maps[kind] = decode_png(file.read())
+            yield key, CandidateMaps(**maps)

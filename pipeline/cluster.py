@@ -1,0 +1,223 @@
+"""The Ray module: replicas of the model, and who gets which shard. Nothing else in the pipeline imports ray.
+
+The driver only counts. A replica publishes and commits its shards itself, so a driver that dies loses nothing, and
+what a replica says after it has committed is not needed: the commits are the truth. `max_restarts=0`: dead replicas
+are replaced here, since Ray would fail calls that were never begun while it restarts an actor itself.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+
+from model.config import ModelConfig
+from model.loading import load_model
+from pipeline.config import ClusterConfig
+from pipeline.errors import ReplicaError, Stopped
+from pipeline.fingerprint import settle_device
+from pipeline.progress import Progress
+from pipeline.records import ShardSpec
+from pipeline.work import ReplicaSetup, ShardResult, process_shard
+
+log = logging.getLogger(__name__)
+
+OBJECT_STORE_BYTES = 100 << 20  # 100 MiB; specs and rows are all that goes through it
+WAIT_S = 0.5
+"""Longest wait before the stop flag is looked at again; `ray job stop` gives three seconds by default."""
+DEATHS_IN_A_ROW = 3
+"""Replicas that die without having committed a shard between them, after which the run stops."""
+
+
+class _Replica:
+    """One model on one device; works on one shard at a time."""
+
+    def __init__(self, setup: ReplicaSetup) -> None:
+        self._work = setup.work
+        self._model = load_model(setup.model, setup.ensemble)
+        settle_device(setup.work.run, self._model.device_kind)
+        self._finished = 0
+
+    def process(self, spec: ShardSpec) -> ShardResult:
+        """Predict and commit one shard."""
+        self._finished = 0
+        return process_shard(spec, self._model, self._work, self._count)
+
+    def finished(self) -> int:
+        """Images of the present shard that are settled; answers while `process` runs."""
+        return self._finished
+
+    def peak_rss_bytes(self) -> int:
+        """The most memory that this process has held."""
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+    def _count(self, _key: str) -> None:
+        self._finished += 1
+
+
+def run_on_ray(
+    specs: Sequence[ShardSpec],
+    setup: ReplicaSetup,
+    cluster: ClusterConfig,
+    progress: Progress,
+) -> None:
+    """Have all `specs` processed by replicas on a Ray cluster.
+
+    Raises: ReplicaError: a shard, or replicas in a row, died too often.
+            Stopped: SIGTERM or SIGINT came; shards that were not committed are not lost, only not begun.
+            Whatever `process_shard` raised, if it is no death: it would be raised again on every try.
+    """
+    with _connected(), _stop_flag() as stop:
+        _Dispatcher(specs, setup, cluster, progress).run(stop)
+
+
+class _Dispatcher:
+    """Who works on what; one per run."""
+
+    def __init__(
+        self, specs: Sequence[ShardSpec], setup: ReplicaSetup, cluster: ClusterConfig, progress: Progress
+    ) -> None:
+        self._waiting = deque(specs)
+        self._setup = setup
+        self._cluster = cluster
+        self._progress = progress
+        self._resources = _resources(setup.model)
+        self._busy: dict[Any, tuple[Any, ShardSpec]] = {}  # call → (replica, spec)
+        self._idle: list[Any] = []
+        self._attempts: Counter[str] = Counter()
+        self._deaths_in_a_row = 0
+
+    def run(self, stop: threading.Event) -> None:
+        replicas = min(len(self._waiting), self._cluster.replicas or _automatic_replicas(self._resources))
+        log.info("%d replicas, %d shards to do", replicas, len(self._waiting))
+        self._idle = [self._start_replica() for _ in range(replicas)]
+        while self._waiting or self._busy:
+            if stop.is_set():
+                raise Stopped
+            while self._waiting and self._idle:
+                self._hand_out(self._idle.pop())
+            done, _ = ray.wait(list(self._busy), timeout=WAIT_S)
+            for call in done:
+                self._collect(call)
+            if self._progress.is_due(self._cluster.progress_every_s):
+                log.info("%s", self._progress.line(self._in_flight()))
+        self._report_memory()
+
+    def _start_replica(self) -> Any:
+        actor = ray.remote(max_restarts=0, max_concurrency=2, **self._resources)(_Replica)
+        # Ray gives an actor with num_cpus=1 one OMP thread; the replica asks for its own number of threads.
+        return actor.remote(self._setup)
+
+    def _hand_out(self, replica: Any) -> None:
+        spec = self._waiting.popleft()
+        self._busy[replica.process.remote(spec)] = (replica, spec)
+
+    def _collect(self, call: Any) -> None:
+        replica, spec = self._busy.pop(call)
+        try:
+            result: ShardResult = ray.get(call)
+        except RayTaskError as error:
+            raise error.as_instanceof_cause() from error
+        except RayError as error:  # the process, the node or its memory is gone
+            self._replace(spec, error)
+            return
+        self._deaths_in_a_row = 0
+        self._progress.add_computed(result.rows)
+        self._idle.append(replica)
+
+    def _replace(self, spec: ShardSpec, error: RayError) -> None:
+        self._attempts[spec.name] += 1
+        self._deaths_in_a_row += 1
+        said = str(error).strip().splitlines()[0]
+        log.warning("the replica at shard %s died (%s); its work goes to a new one", spec.name, said)
+        if self._attempts[spec.name] >= self._cluster.shard_attempts:
+            first, last = spec.samples[0].key, spec.samples[-1].key
+            raise ReplicaError(
+                f"shard {spec.name} (keys {first} to {last}) lost its replica {self._attempts[spec.name]} times: one "
+                f"of its images may crash the process. Last: {said}"
+            )
+        if self._deaths_in_a_row >= DEATHS_IN_A_ROW * max(1, len(self._busy) + len(self._idle) + 1):
+            raise ReplicaError(f"{self._deaths_in_a_row} replicas died in a row, none did a shard. Last: {said}")
+        self._waiting.appendleft(spec)
+        self._idle.append(self._start_replica())
+
+    def _report_memory(self) -> None:
+        calls = [replica.peak_rss_bytes.remote() for replica in self._idle]
+        ready, _ = ray.wait(calls, num_returns=len(calls), timeout=1) if calls else ([], [])
+        if ready:
+            log.info("peak memory of a replica: %.2f GB", max(ray.get(ready)) / 1e9)
+
+    def _in_flight(self) -> int:
+        """Images that are settled in shards that are not committed; a replica that does not answer counts none."""
+        calls = [replica.finished.remote() for replica, _ in self._busy.values()]
+        ready, _ = ray.wait(calls, num_returns=len(calls), timeout=1) if calls else ([], [])
+        counts = []
+        for call in ready:
+            try:
+                counts.append(ray.get(call, timeout=1))
+            except (RayActorError, GetTimeoutError):
+                counts.append(0)
+        return sum(counts)
+
+
+def _resources(model: ModelConfig) -> dict[str, Any]:
+    """What one replica takes of a node: a GPU where the cluster has any and the model may use it, else CPU cores."""
+    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
+    if model.device == "cpu" or not has_gpu:
+        return {"num_cpus": model.threads}
+    return {"num_gpus": 1, "num_cpus": 1}
+
+
+def _automatic_replicas(resources: dict[str, Any]) -> int:
+    """As many as the cluster holds at this moment, at least one."""
+    wanted, there = ("num_gpus", "GPU") if "num_gpus" in resources else ("num_cpus", "CPU")
+    return max(1, int(ray.cluster_resources().get(there, 1) // resources[wanted]))
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """The cluster of RAY_ADDRESS (a submitted job has it), else one in this process for as long as it is needed."""
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS", "local")
+    local: dict[str, Any] = {}
+    if address == "local":
+        local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+        # Said explicitly: else Ray turns authentication on by itself and keeps its token in the user's home.
+        if "RAY_AUTH_MODE" not in os.environ:
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **local)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _stop_flag() -> Iterator[threading.Event]:
+    """SIGTERM (`ray job stop`) and SIGINT set a flag. Only now: `ray.init` puts a handler of its own in place."""
+    flag = threading.Event()
+
+    def set_flag(_signal: int, _frame: FrameType | None) -> None:
+        flag.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield flag  # signals reach the main thread only
+        return
+    before = {number: signal.signal(number, set_flag) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

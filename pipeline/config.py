@@ -1,0 +1,176 @@
+"""Everything that can be set about a run: frozen parts, read from a TOML file and the command line.
+
+Defaults are written here and in `model/config.py` only. Field names are the options' names, all in one namespace.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from model.config import EnsembleConfig, ModelConfig
+from pipeline.errors import ConfigError
+
+MAX_IMAGE_BYTES = 64 << 20  # 64 MiB; the largest photo of COCO has less than 1
+MAX_IMAGE_PIXELS = 89_000_000  # Pillow's own warning level: 256 MiB as RGB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputConfig:
+    """What is segmented."""
+
+    images: str
+    """Folder of images, or a zip of the official kind (read without unpacking); a path or an fsspec URL."""
+    annotations: str
+    """COCO annotation JSON that lists the images; a path or an fsspec URL."""
+    max_image_bytes: int = MAX_IMAGE_BYTES
+    """Larger files become failed rows."""
+    max_image_pixels: int = MAX_IMAGE_PIXELS
+    """Images that claim more pixels become failed rows; they are not decoded."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "max_image_bytes", "max_image_pixels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyConfig:
+    """Which images are accepted. Scores are stored, so another policy costs no prediction."""
+
+    max_variance: float = 0.02
+    """Largest accepted `ensemble_variance`, 0 to 0.25. Lower: fewer images, on which the members agree more."""
+    min_area: float = 0.005
+    """Smallest accepted share of the image that the mask covers, 0 to 1; below it there is no salient object."""
+    max_area: float = 0.95
+    """Largest accepted share of the image that the mask covers, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        for name, bound in (("max_variance", 0.25), ("min_area", 1.0), ("max_area", 1.0)):
+            value = getattr(self, name)
+            if not 0 <= value <= bound:
+                raise ValueError(f"{name} is {value}; it must be from 0 to {bound}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """Where the work runs. Nothing here changes a byte of the result."""
+
+    engine: Literal["ray", "inline"] = "ray"
+    """`ray`: replicas on a Ray cluster (that of RAY_ADDRESS, else one started here). `inline`: this process alone."""
+    replicas: int = 0
+    """Replicas of the model; 0 is one per GPU if there are GPUs, else one per `threads` CPU cores."""
+    shard_attempts: int = 3
+    """How often a shard may lose its replica before the run stops."""
+    progress_every_s: float = 5.0
+    """Seconds between progress lines."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "shard_attempts", "progress_every_s")
+        if self.replicas < 0:
+            raise ValueError(f"replicas is {self.replicas}; it must be 0 (automatic) or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseConfig:
+    """What the release is called."""
+
+    name: str = "sod-benchmark"
+    """Name of the release: letters, digits, dash and underscore."""
+    version: str = "1.0.0"
+    """Version of the release. A version is never changed: another policy needs another version."""
+    tar_bytes: int = 1_000_000_000
+    """Size in bytes at which a tar is closed and the next begun."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "tar_bytes")
+        for name, extra in (("name", "-_"), ("version", ".-+")):
+            value = getattr(self, name)
+            if not value or not all(c.isascii() and (c.isalnum() or c in extra) for c in value):
+                raise ValueError(f"{name} is {value!r}; it must be of ASCII letters, digits and any of {extra!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Predict, score and select every image of a collection, and assemble a release of what was accepted.
+
+    The same command goes on where an earlier one stopped. Exit codes: 0 done, 1 failed, 2 wrong request,
+    3 finished with more failed images than allowed.
+    """
+
+    out: str
+    """Folder of the run and its release; a path or an fsspec URL."""
+    config: str = ""
+    """TOML file with any of these options (underscores for dashes); the command line wins."""
+    input: InputConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    release: ReleaseConfig = field(default_factory=ReleaseConfig)
+    shard_size: int = 64
+    """Images per shard: what is lost when a replica dies, and the unit of progress."""
+    max_failed_share: float = 0.05
+    """Share of failed images, 0 to 1, above which the job ends with exit code 3."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "shard_size")
+        if not 0 <= self.max_failed_share <= 1:
+            raise ValueError(f"max_failed_share is {self.max_failed_share}; it must be from 0 to 1")
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """The options in a TOML file, flat, as on the command line.
+
+    Raises: ConfigError: no such file, no TOML, an unknown option, or a value of another type than the option's.
+    """
+    try:
+        options = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"--config {path}: {error}") from error
+    known = option_types(RunConfig)
+    for name, value in options.items():
+        if name not in known:
+            raise ConfigError(f"--config {path}: there is no option {name!r}; there are {', '.join(sorted(known))}")
+        _check_type(path, name, value, known[name])
+    return options
+
+
+def option_types(config: type) -> dict[str, Any]:
+    """Option name → type, over a configuration class and its parts."""
+    types: dict[str, Any] = {}
+    for option in fields(config):
+        if is_dataclass(option.type):
+            types |= option_types(option.type)  # type: ignore[arg-type]
+        else:
+            types[option.name] = option.type
+    return types
+
+
+def from_options(config: type, options: Mapping[str, Any], missing: Any) -> Any:
+    """Build a configuration and its parts from flat options; required ones that are not there become `missing`."""
+    values: dict[str, Any] = {}
+    for option in fields(config):
+        if is_dataclass(option.type):
+            values[option.name] = from_options(option.type, options, missing)  # type: ignore[arg-type]
+        elif option.name in options:
+            values[option.name] = options[option.name]
+        elif option.default.__class__.__name__ == "_MISSING_TYPE":
+            values[option.name] = missing
+    return config(**values)
+
+
+def as_values(config: Any) -> dict[str, Any]:
+    """A configuration part as plain JSON values."""
+    return asdict(config)
+
+
+def _check_type(path: str, name: str, value: Any, wanted: Any) -> None:
+    allowed = {int: (int,), float: (int, float), str: (str,)}.get(wanted, (str,))
+    if isinstance(value, bool) or not isinstance(value, allowed):
+        raise ConfigError(f"--config {path}: {name} is {value!r}; it must be {getattr(wanted, '__name__', wanted)}")
+
+
+def _positive(config: Any, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise ValueError(f"{name} is {getattr(config, name)}; it must be above 0")

@@ -1,0 +1,97 @@
+"""What a run was made with: everything that changes a byte of its candidates, so that a run never mixes."""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import model
+import pipeline
+from model.config import ModelConfig
+from model.weights import weights_sha256
+from pipeline import storage
+from pipeline.config import RunConfig, as_values
+from pipeline.errors import ModelError, RunMismatchError
+from pipeline.tars import encode_json
+
+_LIBRARIES = ("diffusers", "numpy", "pillow", "timm", "torch")
+_DEVICE_FILE = "device.json"
+_PIPELINE_CODE = ("candidates.py", "images.py", "maps.py", "scores.py", "work.py")
+"""Modules of `pipeline/` that decide what a candidate is; those of `model/` all do."""
+
+
+def fingerprint(config: RunConfig, plan_sha256: str) -> dict[str, str]:
+    """Field → value, both text; two runs with equal fingerprints have equal candidates on one kind of device.
+
+    Raises: ModelError: there are no weights where the configuration says.
+    """
+    values = {
+        "plan": plan_sha256,
+        "weights": _weights(config.model),
+        "device": config.model.device.partition(":")[0],  # which GPU of a machine it is does not matter
+        "dtype": config.model.dtype,
+        "threads": str(config.model.threads),
+        "max_image_bytes": str(config.input.max_image_bytes),
+        "max_image_pixels": str(config.input.max_image_pixels),
+        "code": _code_sha256(),
+    }
+    values |= {name: str(value) for name, value in as_values(config.ensemble).items()}
+    values |= {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return values
+
+
+def refuse_other(run: str, stored: Mapping[str, str], present: Mapping[str, str]) -> None:
+    """Compare the fingerprint of a run with that of the request.
+
+    Raises: RunMismatchError: they differ; the message names each field with both values.
+    """
+    names = sorted(stored.keys() | present.keys())
+    differing = [name for name in names if stored.get(name) != present.get(name)]
+    if differing:
+        lines = [f"  {name}: the run has {stored.get(name)}, asked for is {present.get(name)}" for name in differing]
+        raise RunMismatchError(
+            f"{run} holds a run that was made with something else:\n" + "\n".join(lines) + "\n"
+            "Ask for what the run has, or give another --out"
+        )
+
+
+def settle_device(run: str, kind: str) -> None:
+    """Fix the kind of device of a run: the first replica's stands, since `auto` is known only where replicas run.
+
+    Args:   kind: `cpu` or `cuda`.
+    Raises: RunMismatchError: the run was begun on another kind, whose last bits differ.
+    """
+    if storage.create(storage.join(run, _DEVICE_FILE), encode_json({"device": kind})):
+        return
+    begun_on = settled_device(run)
+    if begun_on != kind:
+        raise RunMismatchError(
+            f"{run} was begun on {begun_on}, this replica is on {kind}: give --device {begun_on}, or another --out"
+        )
+
+
+def settled_device(run: str) -> str:
+    """The kind of device that a run was begun on."""
+    return str(json.loads(storage.read(storage.join(run, _DEVICE_FILE)))["device"])
+
+
+def _weights(config: ModelConfig) -> str:
+    if config.is_fake:
+        return config.model.partition(":")[0]
+    try:
+        return weights_sha256(config.folder)
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"--model {config.model}: {error}; give `nano` or a folder saved by save_pretrained"
+        ) from error
+
+
+def _code_sha256() -> str:
+    """Over the sources that decide what a candidate is."""
+    model_folder, pipeline_folder = (Path(package.__file__ or "").parent for package in (model, pipeline))
+    files = sorted(model_folder.glob("*.py")) + [pipeline_folder / name for name in _PIPELINE_CODE]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

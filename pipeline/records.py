@@ -1,0 +1,107 @@
+"""The records that flow through the pipeline; values only, no behaviour beyond what follows from the fields.
+
+A `Sample` is planned, a `CandidateRow` is measured, a `Verdict` is decided, a `ShardRecord` is committed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["done", "failed"]
+Decision = Literal["accepted", "rejected", "failed"]
+
+STORED = 0
+"""zip compression method 0: the bytes stand in the archive as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """Where the bytes of one image are: a file of its own, or a range of an archive.
+
+    `path` is a local path or fsspec URL; it never enters a release. `header_offset` is the position of the
+    member's local header in a zip, -1 for a file of its own (then the other fields are 0).
+    """
+
+    path: str
+    header_offset: int = -1
+    stored_bytes: int = 0
+    image_bytes: int = 0
+    compression: int = STORED
+    crc32: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One input image, as the annotations describe it.
+
+    `key` is the 12-digit image id. `location` is None when the image can't be found; `problem` then says why
+    (a reason of `FAILURE_REASONS`) and `problem_detail` where it was looked for.
+    """
+
+    key: str
+    image_id: int
+    file_name: str
+    width: int
+    height: int
+    license_id: int
+    location: Location | None
+    problem: str = ""
+    problem_detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardSpec:
+    """The plan of one shard, made before any byte is read: its number and its samples in key order."""
+
+    index: int
+    samples: tuple[Sample, ...]
+
+    @property
+    def name(self) -> str:
+        """Six digits, the stem of every file of this shard."""
+        return f"{self.index:06d}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRow:
+    """What is known of one image after the model has seen it, or why it has not.
+
+    `scores` is empty for a failed image; `image_sha256` is empty when no bytes could be read.
+    """
+
+    key: str
+    status: Status
+    reason: str
+    detail: str
+    image_sha256: str
+    image_bytes: int
+    members: int
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """A file as it was written: what a reader checks before it trusts one."""
+
+    name: str
+    file_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRecord:
+    """The commit of one candidate shard; written last, so its being there means that the shard is whole."""
+
+    shard: str
+    tar: FileRecord
+    rows: FileRecord
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The decision on one image. `reason` is empty for an accepted image."""
+
+    decision: Decision
+    reason: str

@@ -1,0 +1,1 @@
+"""From candidates to a release: what strangers load, look at and check."""

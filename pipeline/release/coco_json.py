@@ -1,0 +1,62 @@
+"""The release's annotations in COCO format: one run-length-encoded mask per accepted image."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from pycocotools import mask as coco_mask
+
+from pipeline.coco import License
+from pipeline.config import ReleaseConfig
+from pipeline.records import Sample
+
+CATEGORY = {"id": 1, "name": "salient object", "supercategory": "salient object"}
+
+
+class CocoAnnotations:
+    """Collects images and masks in key order; ids are those of the input."""
+
+    def __init__(self, release: ReleaseConfig, licenses: Mapping[int, License]) -> None:
+        self._info = {"description": release.name, "version": release.version}
+        self._licenses = [asdict(licenses[number]) for number in sorted(licenses)]
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def add(self, sample: Sample, mask: Bool[np.ndarray, "h w"]) -> None:
+        """Add an accepted image and its mask; the annotation has the image's id, there is one per image."""
+        rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))  # it refuses C order
+        self._images.append(
+            {
+                "id": sample.image_id,
+                "file_name": sample.file_name,
+                "width": sample.width,
+                "height": sample.height,
+                "license": sample.license_id,
+            }
+        )
+        self._annotations.append(
+            {
+                "id": sample.image_id,
+                "image_id": sample.image_id,
+                "category_id": CATEGORY["id"],
+                "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
+                "area": int(coco_mask.area(rle)),
+                "bbox": [float(value) for value in coco_mask.toBbox(rle)],
+                "iscrowd": 0,
+            }
+        )
+
+    def encode(self) -> bytes:
+        """The JSON; equal content gives equal bytes."""
+        document = {
+            "info": self._info,
+            "licenses": self._licenses,
+            "categories": [CATEGORY],
+            "images": self._images,
+            "annotations": self._annotations,
+        }
+
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,82 @@
+"""`manifest.parquet`: one row for every input image, accepted or not."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.coco import License
+from pipeline.records import CandidateRow, Sample, Verdict
+from pipeline.scores import SCORES
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("image_id", pa.int64()),
+        ("file_name", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("license_id", pa.int32()),
+        ("license_name", pa.string()),
+        ("license_url", pa.string()),
+        ("verdict", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("image_sha256", pa.string()),
+        ("image_bytes", pa.int64()),
+        ("members", pa.int32()),
+        ("tar", pa.string()),
+        ("mask_sha256", pa.string()),
+        *((name, pa.float64()) for name in SCORES),
+    ]
+)
+"""`verdict` is accepted, rejected or failed, `reason` says why not; scores are null for failed images; `tar` and
+`mask_sha256` are empty unless accepted."""
+
+
+class Manifest:
+    """Collects rows in key order, and where accepted images were put."""
+
+    def __init__(self, licenses: Mapping[int, License]) -> None:
+        self._licenses = licenses
+        self._places: dict[str, tuple[int, str]] = {}
+        self._rows: list[dict[str, Any]] = []
+
+    def place(self, key: str, tar_index: int, mask_sha256: str) -> None:
+        """Say in which tar an accepted image is, and the digest of its mask PNG."""
+        self._places[key] = (tar_index, mask_sha256)
+
+    def add(self, sample: Sample, row: CandidateRow, verdict: Verdict) -> None:
+        """Add an input image."""
+        licence = self._licenses.get(sample.license_id)
+        self._rows.append(
+            {
+                "key": sample.key,
+                "image_id": sample.image_id,
+                "file_name": sample.file_name,
+                "width": sample.width,
+                "height": sample.height,
+                "license_id": sample.license_id,
+                "license_name": licence.name if licence else "",
+                "license_url": licence.url if licence else "",
+                "verdict": verdict.decision,
+                "reason": verdict.reason,
+                "detail": row.detail,
+                "image_sha256": row.image_sha256,
+                "image_bytes": row.image_bytes,
+                "members": row.members,
+                **{name: row.scores.get(name) for name in SCORES},
+            }
+        )
+
+    def encode(self, tar_names: Sequence[str]) -> bytes:
+        """The parquet file; `tar_names` in the order of the tars' numbers. Equal rows give equal bytes."""
+        rows = []
+        for row in self._rows:
+            tar_index, mask_sha256 = self._places.get(row["key"], (-1, ""))
+            rows.append(row | {"tar": tar_names[tar_index] if tar_index >= 0 else "", "mask_sha256": mask_sha256})
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd")
+        return buffer.getvalue()

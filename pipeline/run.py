@@ -1,0 +1,163 @@
+"""A whole run, from annotations to release, as one numbered procedure."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from model.loading import load_model
+from pipeline import storage
+from pipeline.candidates import committed_shards, read_record, read_rows
+from pipeline.coco import read_samples
+from pipeline.config import ClusterConfig, RunConfig
+from pipeline.errors import StorageError
+from pipeline.fingerprint import fingerprint, refuse_other, settle_device, settled_device
+from pipeline.plan import cut, encode_plan, plan_digest
+from pipeline.progress import Progress
+from pipeline.records import Decision, ShardSpec, Verdict
+from pipeline.release.assemble import ReleaseSource, assemble
+from pipeline.release.contact_sheet import write_contact_sheet
+from pipeline.select import decide
+from pipeline.tars import encode_json
+from pipeline.work import ReplicaSetup, ShardWork, process_shard
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """How a run ended. Everything but `computed` and `images_per_s` follows from the inputs alone."""
+
+    images: int
+    accepted: int
+    rejected: Mapping[str, int]
+    """Reason → images."""
+    failed: Mapping[str, int]
+    """Reason → images."""
+    computed: int
+    """Images computed in this session; the others were there from an earlier one."""
+    images_per_s: float
+    """Of this session, loading of the model included; 0 when nothing was computed."""
+    release: str
+    contact_sheet: str
+
+    @property
+    def failed_share(self) -> float:
+        """Failed images per input image."""
+        return sum(self.failed.values()) / self.images
+
+
+def run(config: RunConfig) -> RunReport:
+    """Carry out a run, or what is left of it.
+
+    Raises: UsageError: the request can't be carried out as it is. PipelineError: it failed, and can be tried again.
+    """
+    # 1. Read the annotations and find every image.
+    collection = read_samples(config.input.annotations, config.input.images)
+    # 2. Cut the plan, and store it with the run's fingerprint before any work.
+    specs = cut(collection.samples, config.shard_size)
+    made_with = _open_run(config, specs)
+    # 3. See what is committed already.
+    progress = Progress(len(collection.samples), config.policy)
+    todo = _todo(config.out, specs, progress)
+    # 4. Predict, score and commit the rest.
+    _process(todo, config, progress)
+    images_per_s = progress.images_per_s() if todo else 0.0
+    made_with["device"] = settled_device(config.out)
+    # 5. Decide on every image.
+    rows = [row for spec in specs for row in read_rows(config.out, read_record(config.out, spec.name))]
+    verdicts = {row.key: decide(row, config.policy) for row in rows}
+    # 6. Assemble the release, and a picture to look at.
+    source = ReleaseSource(run=config.out, specs=specs, licenses=collection.licenses, verdicts=verdicts)
+    release = assemble(source, config, made_with)
+    contact_sheet = write_contact_sheet(source, config)
+    return RunReport(
+        images=len(rows),
+        accepted=sum(verdict.decision == "accepted" for verdict in verdicts.values()),
+        rejected=_reasons(verdicts, "rejected"),
+        failed=_reasons(verdicts, "failed"),
+        computed=progress.computed,
+        images_per_s=images_per_s,
+        release=release,
+        contact_sheet=contact_sheet,
+    )
+
+
+def resolved(config: RunConfig) -> RunConfig:
+    """Local paths made absolute: replicas and submitted jobs have working directories of their own."""
+    inputs = replace(
+        config.input,
+        images=storage.absolute(config.input.images),
+        annotations=storage.absolute(config.input.annotations),
+    )
+    model = config.model
+    if model.is_folder:
+        model = replace(model, model=storage.absolute(model.model))
+    return replace(config, out=storage.absolute(config.out), input=inputs, model=model)
+
+
+def _open_run(config: RunConfig, specs: Sequence[ShardSpec]) -> dict[str, str]:
+    """Store plan and fingerprint, or compare the fingerprint with what is stored.
+
+    `run.json` comes last, so a run that has it has its plan.
+    """
+    made_with = fingerprint(config, plan_digest(specs))
+    url = storage.join(config.out, "run.json")
+    if not storage.exists(url):
+        storage.publish(storage.join(config.out, "plan", "plan.parquet"), encode_plan(specs))
+        if storage.create(url, encode_json({"format": 1, "fingerprint": made_with})):
+            return made_with
+    try:
+        stored = json.loads(storage.read(url))["fingerprint"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{url} is no run record ({error}): give another --out") from error
+    refuse_other(config.out, stored, made_with)
+    return made_with
+
+
+def _todo(run_url: str, specs: Sequence[ShardSpec], progress: Progress) -> list[ShardSpec]:
+    committed = committed_shards(run_url)
+    for spec in specs:
+        if spec.name in committed:
+            progress.add_committed(read_rows(run_url, read_record(run_url, spec.name)))
+    todo = [spec for spec in specs if spec.name not in committed]
+    if len(todo) < len(specs):
+        there = sum(len(spec.samples) for spec in specs if spec.name in committed)
+        log.info("resuming: %d of %d images are there from an earlier session", there, progress.images)
+    return todo
+
+
+def _process(todo: Sequence[ShardSpec], config: RunConfig, progress: Progress) -> None:
+    if not todo:
+        log.info("nothing to compute: every image has been predicted")
+        return
+    work = ShardWork(
+        run=config.out,
+        batch_images=config.ensemble.batch_images,
+        max_image_bytes=config.input.max_image_bytes,
+        max_image_pixels=config.input.max_image_pixels,
+    )
+    setup = ReplicaSetup(model=config.model, ensemble=config.ensemble, work=work)
+    if config.cluster.engine == "inline":
+        _run_inline(todo, setup, config.cluster, progress)
+    else:
+        from pipeline.cluster import run_on_ray
+
+        run_on_ray(todo, setup, config.cluster, progress)
+
+
+def _run_inline(todo: Sequence[ShardSpec], setup: ReplicaSetup, cluster: ClusterConfig, progress: Progress) -> None:
+    """One shard after the other in this process: for tests, a debugger, a machine without Ray."""
+    model = load_model(setup.model, setup.ensemble)
+    settle_device(setup.work.run, model.device_kind)
+    for spec in todo:
+        progress.add_computed(process_shard(spec, model, setup.work).rows)
+        if progress.is_due(cluster.progress_every_s):
+            log.info("%s", progress.line())
+
+
+def _reasons(verdicts: Mapping[str, Verdict], decision: Decision) -> dict[str, int]:
+    """Reason → images, of those that were decided so."""
+    counts = Counter(verdict.reason for verdict in verdicts.values() if verdict.decision == decision)
+    return dict(sorted(counts.items()))

@@ -1,0 +1,66 @@
+"""A prediction to the numbers that verdicts and users judge it by; pure."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from model.prediction import Prediction
+
+SCORES = (
+    "ensemble_variance",
+    "ensemble_variance_per_area",
+    "pairwise_iou",
+    "stability",
+    "area",
+    "border",
+    "max_saliency",
+)
+"""Names of all scores, in the order of the manifest's columns."""
+
+STABILITY_OFFSET = 0.1
+"""How far the mask's threshold is moved to both sides to see whether the mask stands."""
+
+
+def score(prediction: Prediction) -> dict[str, float]:
+    """All scores of one image; the same names in every sample, all finite.
+
+    - `ensemble_variance`: mean of the variance map over all pixels, in [0, 0.25]. Grows with the length of outlines.
+    - `ensemble_variance_per_area`: the same divided by the mean saliency; comparable between small and large objects.
+    - `pairwise_iou`: mean IoU over all pairs of members' masks, in [0, 1].
+    - `stability`: IoU of the masks at 0.5 + 0.1 and at 0.5 - 0.1, in [0, 1], as in Kirillov et al. 2023,
+      arXiv:2304.02643.
+    - `area`: share of the image's pixels in the mask. `border`: share of the border's pixels in the mask.
+    - `max_saliency`: the highest value of the saliency map.
+    """
+    saliency = prediction.members.mean(0, dtype=np.float64)
+    mask = prediction.saliency >= 0.5
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    variance = ensemble_variance(prediction.members)
+    upper, lower = saliency >= 0.5 + STABILITY_OFFSET, saliency >= 0.5 - STABILITY_OFFSET
+    return {
+        "ensemble_variance": variance,
+        "ensemble_variance_per_area": variance / max(float(saliency.mean()), 1e-3),
+        "pairwise_iou": pairwise_iou(prediction.members >= 0.5),
+        "stability": _iou(int((upper & lower).sum()), int((upper | lower).sum())),
+        "area": float(mask.mean()),
+        "border": float(border.mean()),
+        "max_saliency": float(prediction.saliency.max()),
+    }
+
+
+def ensemble_variance(members: Float[np.ndarray, "e h w"]) -> float:
+    """Population variance over the members, averaged over the pixels; in [0, 0.25]."""
+    return float(members.var(axis=0, dtype=np.float64).mean())
+
+
+def pairwise_iou(masks: Bool[np.ndarray, "e h w"]) -> float:
+    """Mean intersection over union over all pairs of members; two empty masks agree."""
+    flat = masks.reshape(len(masks), -1).astype(np.float64)
+    shared = flat @ flat.T  # [E, E], pixels in both; exact, since counts are far below 2^53
+    areas = np.diag(shared)
+    unions = areas[:, None] + areas[None, :] - shared
+    pairs = np.triu_indices(len(masks), k=1)
+    return float(np.mean([_iou(s, u) for s, u in zip(shared[pairs], unions[pairs], strict=True)]))
+
+
+def _iou(shared: float, union: float) -> float:
+    return float(shared / union) if union else 1.0

@@ -1,0 +1,178 @@
+"""Files of runs and releases, on any fsspec URL: published whole or not at all.
+
+On a local disk a file is written beside its final name, synced, and moved (or linked, where it must not be there yet).
+An object store publishes an object when its upload is complete, which is the same promise.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.errors import StorageError
+from pipeline.records import FileRecord
+
+
+def join(url: str, *names: str) -> str:
+    """`url/name/name`; names are plain, relative and ours."""
+    return "/".join([url.rstrip("/"), *names])
+
+
+def publish(url: str, content: bytes) -> FileRecord:
+    """Write a file whole, in the place of an older one if there is one."""
+    fs, path = _locate(url)
+    if _is_local(fs):
+        with _beside(Path(path)) as temporary:
+            _write_synced(temporary, content)
+            os.replace(temporary, path)
+            _sync_folder(Path(path).parent)
+    else:
+        fs.pipe_file(path, content)
+    return record_of(Path(path).name, content)
+
+
+def publish_file(url: str, source: Path) -> None:
+    """Move a finished local file to its final place, whole; `source` is gone afterwards."""
+    fs, path = _locate(url)
+    if _is_local(fs):
+        with _beside(Path(path)) as temporary:
+            shutil.move(source, temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(Path(path).parent)
+    else:
+        fs.put_file(str(source), path)
+        source.unlink()
+
+
+def create(url: str, content: bytes) -> bool:
+    """Write a file whole if none of that name is there.
+
+    Returns: False, and nothing changed, if there is one.
+    """
+    fs, path = _locate(url)
+    try:
+        if _is_local(fs):
+            with _beside(Path(path)) as temporary:
+                _write_synced(temporary, content)
+                os.link(temporary, path)  # atomic and exclusive, and never seen half-written
+                _sync_folder(Path(path).parent)
+        else:
+            fs.pipe_file(path, content, mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+def read(url: str) -> bytes:
+    """The content of a file.
+
+    Raises: StorageError: there is none.
+    """
+    fs, path = _locate(url)
+    try:
+        content: bytes = fs.cat_file(path)
+    except FileNotFoundError as error:
+        raise StorageError(f"{url} is missing") from error
+    return content
+
+
+def read_checked(url: str, record: FileRecord) -> bytes:
+    """The content of a file, after its size and SHA-256 were compared with its record.
+
+    Raises: StorageError: it is missing, or is not what the record says.
+    """
+    content = read(url)
+    found = record_of(record.name, content)
+    if found != record:
+        raise StorageError(
+            f"{url} has {found.file_bytes} bytes and SHA-256 {found.sha256}; its record says {record.file_bytes} and "
+            f"{record.sha256}. Delete the record to have the file made again"
+        )
+    return content
+
+
+def exists(url: str) -> bool:
+    """Is there a file or folder of that name?"""
+    fs, path = _locate(url)
+    fs.invalidate_cache()
+    return bool(fs.exists(path))
+
+
+def list_names(url: str) -> list[str]:
+    """Names of the files in a folder, sorted; none if there is no such folder. Unfinished files are not listed."""
+    fs, path = _locate(url)
+    fs.invalidate_cache()
+    try:
+        names = [str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False)]
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def remove_tree(url: str) -> None:
+    """Remove a folder and all in it, if it is there."""
+    fs, path = _locate(url)
+    if fs.exists(path):
+        fs.rm(path, recursive=True)
+
+
+def absolute(url: str) -> str:
+    """A path made absolute, so that processes with another working directory mean the same; URLs as they are."""
+    return url if "://" in url else os.path.abspath(url)
+
+
+def record_of(name: str, content: bytes) -> FileRecord:
+    """What a reader checks a file of that content against."""
+    return FileRecord(name=name, file_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def record_of_file(path: Path) -> FileRecord:
+    """The same for a local file, read in pieces."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileRecord(name=path.name, file_bytes=path.stat().st_size, sha256=digest)
+
+
+def _locate(url: str) -> tuple[Any, str]:
+    fs, path = url_to_fs(url)
+    return fs, str(path)
+
+
+def _is_local(fs: Any) -> bool:
+    return isinstance(fs, LocalFileSystem)
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A name beside `path`, hidden from `list_names`; whatever is left under it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Without this a power cut can forget the new name although the content is on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,43 @@
+"""webdataset tars whose bytes depend on nothing but their members."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+from pipeline.errors import StorageError
+
+
+class SampleTar:
+    """Writes samples into one tar, in the order they come; no time, user or permission of this machine gets in.
+
+    The tar ends with `close` only: after an exception half a tar is left, for the caller to throw away.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        from webdataset import TarWriter
+
+        self._writer = TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False)
+        self._keys: set[str] = set()
+        self._extensions: frozenset[str] = frozenset()
+
+    def add(self, key: str, members: Mapping[str, bytes]) -> None:
+        """Write one sample: extension → content, the same extensions for all samples of a tar.
+
+        Raises: StorageError: the key has a dot (readers would cut it there), comes twice, or has other extensions.
+        """
+        if "." in key or "/" in key or key in self._keys:
+            raise StorageError(f"key {key!r} can't go into a tar: it has a dot or slash, or is there already")
+        self._extensions = self._extensions or frozenset(members)
+        if members.keys() != self._extensions:
+            raise StorageError(f"sample {key} has members {sorted(members)}, others have {sorted(self._extensions)}")
+        self._keys.add(key)
+        self._writer.write({"__key__": key, **members})
+
+    def close(self) -> None:
+        """End the tar; the file stays open."""
+        self._writer.close()
+
+
+def encode_json(value: Mapping[str, Any]) -> bytes:
+    """JSON whose bytes depend on nothing but the value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,1 @@
+"""The embedded `nano` model: its training data, and the training itself."""

@@ -1,0 +1,165 @@
+"""One resumable stretch of training: optimiser, schedule, checkpoints, moving average.
+
+What a step computes comes in as a function of the step's number, and draws all its randomness from that number: so a
+run that was killed and resumed takes exactly the steps that an uninterrupted one takes.
+"""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.training import MovingAverage
+from pipeline.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY_STEPS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How long and how fast a stage is trained."""
+
+    steps: int
+    """Optimiser steps of the stage."""
+    batch: int
+    """Images per step."""
+    learning_rate: float
+    """Peak of AdamW's learning rate; linear warm-up, then cosine to zero."""
+    warmup_steps: int = 50
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.99
+    """Decay of the weights' moving average, which is what a stage leaves behind; the reach is 1/(1 - decay) steps."""
+    checkpoint_every: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedGroup:
+    """Parameters that share a learning rate, as a share of the schedule's."""
+
+    parameters: Sequence[nn.Parameter]
+    rate_share: float = 1.0
+
+
+def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
+    """The randomness of one step; the same whenever and wherever that step is taken."""
+    from model.seeds import member_seed
+
+    return torch.Generator().manual_seed(member_seed(seed, stage, step))
+
+
+def run_stage(
+    module: nn.Module,
+    groups: Sequence[TrainedGroup],
+    loss_of_step: Callable[[int], Tensor],
+    schedule: Schedule,
+    checkpoint: Path,
+) -> None:
+    """Train `module` in place, from `checkpoint` if that is there; at the end it holds the averaged weights.
+
+    Raises: StorageError: the checkpoint is of another schedule or can't be read.
+            FloatingPointError: the loss is no finite number.
+    """
+    parameters = [p for group in groups for p in group.parameters]
+    optimiser = torch.optim.AdamW([{"params": list(g.parameters), "rate_share": g.rate_share} for g in groups], lr=0.0)
+    average = MovingAverage(parameters, schedule.ema_decay)
+    first = _resume(checkpoint, module, optimiser, average, schedule)
+    started, losses = time.monotonic(), []
+    for step in range(first, schedule.steps):
+        losses.append(_take_step(loss_of_step(step), parameters, optimiser, schedule, step))
+        average.update()
+        done = step + 1
+        if done % LOG_EVERY_STEPS == 0 or done == schedule.steps:
+            left_s = (time.monotonic() - started) / (done - first) * (schedule.steps - done)
+            mean_loss = sum(losses) / len(losses)
+            log.info("%s %d/%d loss %.4f, %.0f s left", checkpoint.stem, done, schedule.steps, mean_loss, left_s)
+            losses.clear()
+        if done % schedule.checkpoint_every == 0 or done == schedule.steps:
+            _save(checkpoint, module, optimiser, average, schedule, done)
+    average.write_to_model()
+
+
+def _take_step(
+    loss: Tensor, parameters: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer, schedule: Schedule, step: int
+) -> float:
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise FloatingPointError(f"the loss of step {step} is {value}; resume with a lower learning rate")
+    for group in optimiser.param_groups:
+        group["lr"] = group["rate_share"] * learning_rate(schedule, step)
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(parameters, schedule.max_grad_norm)
+    optimiser.step()
+    return value
+
+
+def learning_rate(schedule: Schedule, step: int) -> float:
+    """Linear from zero over `warmup_steps`, then half a cosine down to zero at `steps`."""
+    if step < schedule.warmup_steps:
+        return schedule.learning_rate * (step + 1) / schedule.warmup_steps
+    done = (step - schedule.warmup_steps) / max(1, schedule.steps - schedule.warmup_steps)
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _save(
+    checkpoint: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: MovingAverage,
+    schedule: Schedule,
+    step: int,
+) -> None:
+    state = {
+        "step": step,
+        "steps": schedule.steps,
+        "module": module.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "average": average.shadow,
+    }
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    beside = checkpoint.with_suffix(".tmp")
+    with beside.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(checkpoint)
+
+
+def _resume(
+    checkpoint: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: MovingAverage,
+    schedule: Schedule,
+) -> int:
+    if not checkpoint.exists():
+        return 0
+    state = _read(checkpoint)
+    if state["steps"] != schedule.steps:
+        raise StorageError(
+            f"{checkpoint} is of a training of {state['steps']} steps, this one has {schedule.steps}: "
+            "give another --out, or delete the file to start this stage again"
+        )
+    module.load_state_dict(state["module"])
+    optimiser.load_state_dict(state["optimiser"])
+    for shadow, saved in zip(average.shadow, state["average"], strict=True):
+        shadow.copy_(saved)
+    log.info("%s: going on at step %d of %d", checkpoint.stem, state["step"], schedule.steps)
+    return int(state["step"])
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise StorageError(f"{checkpoint} is no readable checkpoint ({error}): delete it to start again") from error
+    return state

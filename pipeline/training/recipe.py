@@ -1,0 +1,61 @@
+"""The recipe of the embedded model: which stages, how long, at which rates."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from model.diffusion import SODDiffusionPipeline
+from model.training import load_backbone_in_order
+from pipeline.errors import ModelError
+from pipeline.training.config import TrainingConfig
+from pipeline.training.data import Composites
+from pipeline.training.loop import Schedule
+from pipeline.training.sources import backbone_weights
+from pipeline.training.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
+
+log = logging.getLogger(__name__)
+
+
+def train(config: TrainingConfig) -> Path | None:
+    """Take every stage that is not complete yet.
+
+    Returns: the folder of the finished model, None after a single stage.
+    Raises: CollectionError: there are no composites. StorageError: a checkpoint is of another training.
+    """
+    torch.set_num_threads(config.threads)
+    data = Composites.open(config.data)
+    pipeline = new_pipeline(config.seed)
+    for network in (pipeline.conditioner, pipeline.vae):
+        network.to(memory_format=torch.channels_last)  # a fifth to a quarter faster per step on a CPU
+    _load_backbone(pipeline, config.backbone or backbone_weights(config.data / "cache"))
+    if config.stage in ("all", "conditioner"):
+        schedule = Schedule(steps=config.conditioner_steps, batch=24, learning_rate=2e-3, ema_decay=0.99)
+        train_conditioner(pipeline, data, schedule, config.out, config.seed)
+    if config.stage in ("all", "vae"):
+        schedule = Schedule(steps=config.vae_steps, batch=16, learning_rate=2e-3, ema_decay=0.99)
+        train_vae(pipeline, data, schedule, config.out, config.seed)
+    if config.stage != "all":
+        return None
+    cached = cache_latents(pipeline, data, config.out / "latents")
+    schedule = Schedule(steps=config.diffusion_steps, batch=32, learning_rate=2e-3, ema_decay=0.995)
+    train_diffusion(pipeline, cached, schedule, config.out, config.seed)
+    return _save(pipeline, config.out / "model")
+
+
+def _load_backbone(pipeline: SODDiffusionPipeline, path: Path) -> None:
+    try:
+        weights = torch.load(path, weights_only=True, map_location="cpu")
+        load_backbone_in_order(pipeline.conditioner, weights)
+    except Exception as error:
+        raise ModelError(f"{path} does not hold the backbone's weights: {error}") from error
+    log.info("backbone weights from %s", path)
+
+
+def _save(pipeline: SODDiffusionPipeline, folder: Path) -> Path:
+    """Half precision halves the file; the masks differ by less than their 8-bit steps."""
+    for network in (pipeline.conditioner, pipeline.vae):
+        network.to(memory_format=torch.contiguous_format)
+    pipeline.to(dtype=torch.float16).save_pretrained(folder)
+    log.info("saved the model in %s", folder)
+    return folder
