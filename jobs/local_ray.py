@@ -84,12 +84,25 @@ class LocalRay:
             check=False,
         )
 
-    def submit(self, entrypoint: Sequence[str], working_dir: Path, *, capture: bool = False, wait: bool = True) -> str:
-        """Submit a job and follow it to its end; returns its submission id."""
+    def submit(self, entrypoint: Sequence[str], working_dir: Path) -> str:
+        """Submit a job; returns its submission id as soon as it is accepted.
+
+        Raises: LocalRayError: it was not accepted.
+        """
         submission = f"job-{uuid.uuid4().hex[:8]}"
-        options = ["--submission-id", submission, "--working-dir", str(working_dir)]
-        self.run("job", "submit", *options, *([] if wait else ["--no-wait"]), "--", *entrypoint, capture=capture)
+        options = ("--submission-id", submission, "--working-dir", str(working_dir), "--no-wait")
+        submitted = self.run("job", "submit", *options, "--", *entrypoint, capture=True)
+        if submitted.returncode:
+            raise LocalRayError(f"ray job submit failed:\n{submitted.stdout}{submitted.stderr}")
         return submission
+
+    def follow(self, submission: str) -> None:
+        """Print the job's output until it ends."""
+        self.run("job", "logs", "--follow", submission)
+
+    def succeeded(self, submission: str) -> bool:
+        """Has that job ended well?"""
+        return "succeeded" in self.run("job", "status", submission, capture=True).stdout
 
     def stop(self) -> None:
         """End every process of this cluster and remove its folder."""

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -27,6 +27,7 @@ class Prediction:
     """The members at processing resolution, in [0, 1]."""
 
 
+@runtime_checkable
 class SaliencyModel(Protocol):
     """Predicts batches of images; equal arguments give equal answers on one kind of device."""
 

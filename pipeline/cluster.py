@@ -21,6 +21,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 
 from model.config import ModelConfig
 from model.loading import load_model
+from model.prediction import SaliencyModel
 from pipeline.config import ClusterConfig
 from pipeline.errors import ReplicaError, Stopped
 from pipeline.fingerprint import settle_device
@@ -41,15 +42,18 @@ class _Replica:
     """One model on one device; works on one shard at a time."""
 
     def __init__(self, setup: ReplicaSetup) -> None:
-        self._work = setup.work
-        self._model = load_model(setup.model, setup.ensemble)
-        settle_device(setup.work.run, self._model.device_kind)
+        self._setup = setup
+        self._model: SaliencyModel | None = None
         self._finished = 0
 
     def process(self, spec: ShardSpec) -> ShardResult:
         """Predict and commit one shard."""
         self._finished = 0
-        return process_shard(spec, self._model, self._work, self._count)
+        # Not in __init__: what is raised there reaches the driver as a death, and would be tried again.
+        if self._model is None:
+            self._model = load_model(self._setup.model, self._setup.ensemble)
+            settle_device(self._setup.work.run, self._model.device_kind)
+        return process_shard(spec, self._model, self._setup.work, self._count)
 
     def finished(self) -> int:
         """Images of the present shard that are settled; answers while `process` runs."""

@@ -26,8 +26,8 @@ def quantise_saliency(saliency: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "
 
 def quantise_variance(variance: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
     """Values in [0, 0.25] to 0..255 by their square root, rounded."""
-    deviation: Float[np.ndarray, "h w"] = np.sqrt(variance.astype(np.float64))
-    return np.rint(deviation * 510).astype(np.uint8)
+    stored: UInt8[np.ndarray, "h w"] = np.rint(np.sqrt(variance.astype(np.float64)) * 510).astype(np.uint8)
+    return stored
 
 
 def variance_of(stored: UInt8[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:

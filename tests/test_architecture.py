@@ -1,0 +1,101 @@
+"""The layers, as design rules that a machine checks: who may import whom, and how large a file may be."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = ("jobs", "pipeline", "model")
+SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
+RAY_MODULES = {"pipeline/cluster.py"}
+LONGEST_FILE_LINES = 300
+HEAVY = ("torch", "diffusers", "timm", "ray", "pyarrow", "numpy", "PIL", "fsspec")
+JOBS = sorted((ROOT / "jobs").glob("*.py"))
+COMMANDS = [path for path in JOBS if '__name__ == "__main__"' in path.read_text()]
+
+
+def imports(source: str) -> Iterator[tuple[str, int]]:
+    """Every imported module, with the nesting level of relative imports (0 for absolute ones)."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "", node.level
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def forbidden_imports(path_name: str, source: str) -> list[str]:
+    """What a file may not import: layers above its own, relatives, and ray outside its module."""
+    own = LAYERS.index(path_name.split("/")[0])
+    above = LAYERS[:own]
+    return [
+        module
+        for module, level in imports(source)
+        if level or module.split(".")[0] in above or (module.split(".")[0] == "ray" and path_name not in RAY_MODULES)
+    ]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_imports_go_down_only_and_ray_stands_in_one_module(path):
+    assert forbidden_imports(name(path), path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("path_name", "source", "found"),
+    [
+        ("model/x.py", "import pipeline.coco", ["pipeline.coco"]),
+        ("pipeline/x.py", "def f():\n    from jobs.demo import main", ["jobs.demo"]),
+        ("pipeline/work.py", "import ray", ["ray"]),
+        ("model/x.py", "from . import seeds", [""]),
+        ("jobs/x.py", "import model.config, pipeline.run", []),
+    ],
+)
+def test_the_rule_notices_what_it_forbids(path_name, source, found):
+    assert forbidden_imports(path_name, source) == found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_a_file_stays_small_enough_to_be_read(path):
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE_LINES
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_no_module_has_the_name_of_one_of_the_standard_library(path):
+    assert path.stem not in sys.stdlib_module_names - {"__init__", "select"}
+
+
+BLOCKER = f"""
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {HEAVY!r}:
+            raise ImportError(f"{{name}} is not to be imported here")
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def run_without_heavy_packages(*arguments, folder):
+    (folder / "sitecustomize.py").write_text(BLOCKER)
+    return subprocess.run(
+        [sys.executable, *arguments], env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=name)
+def test_help_needs_none_of_the_heavy_packages(path, tmp_path):
+    done = run_without_heavy_packages(str(path), "--help", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "--out" in done.stdout
+
+
+def test_the_blocker_of_that_test_does_block(tmp_path):
+    assert run_without_heavy_packages("-c", "import torch", folder=tmp_path).returncode != 0
