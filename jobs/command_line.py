@@ -21,13 +21,16 @@ def run_job(job: Callable[[], int]) -> None:
 
 
 def _exit_code(job: Callable[[], int]) -> int:
-    from pipeline.errors import PipelineError, UsageError
+    from pipeline.errors import PipelineError, Stopped, UsageError
 
     try:
         return job()
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
+    except Stopped as stop:
+        print(f"stopped: {stop}", file=sys.stderr)
+        return FAILED
     except PipelineError as error:
         print(f"failed: {error}", file=sys.stderr)
         return FAILED

@@ -20,7 +20,7 @@ class Arguments:
     count: int = 12000  # composites; 147 KB each at 192 px
     seed: int = 0  # another seed gives other composites from the same material
     px: int = 192  # side of the square composites
-    workers: int = 2  # processes; they change the speed, not the bytes
+    workers: int = 2  # processes of about 0.5 GB each; they change the speed, not the bytes
     permissive_only: bool = False  # leave out sources whose licence asks for more than attribution
     preview: Path | None = None  # write a PNG of 48 composites with their masks instead
 
@@ -36,7 +36,7 @@ def main() -> int:
     if min(arguments.count, arguments.workers) < 1 or arguments.px < 32:
         report("error: --count and --workers are at least 1, --px at least 32")
         return USAGE
-    from pipeline.training.composites import draw_preview, write_composites
+    from pipeline.training.composite_store import Request, draw_preview, write_composites
     from pipeline.training.sources import SOURCES, fetch
 
     sources = [source for source in SOURCES if source.permissive or not arguments.permissive_only]
@@ -45,9 +45,8 @@ def main() -> int:
         draw_preview(material, arguments.seed, arguments.px).save(arguments.preview)
         print(json.dumps({"preview": str(arguments.preview)}))
         return DONE
-    recipe = write_composites(
-        material, arguments.out, arguments.count, arguments.seed, arguments.px, arguments.workers, report
-    )
+    request = Request(count=arguments.count, seed=arguments.seed, px=arguments.px)
+    recipe = write_composites(material, request, arguments.out, arguments.workers, report)
     used = {source["name"]: source["used"] for source in recipe["sources"]}
     print(json.dumps({"out": str(arguments.out), "count": recipe["count"], "used": used}))
     return DONE

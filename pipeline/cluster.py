@@ -107,7 +107,10 @@ class _Dispatcher:
         self._idle = [self._start_replica() for _ in range(replicas)]
         while self._waiting or self._busy:
             if stop.is_set():
-                raise Stopped
+                raise Stopped(
+                    f"asked to stop with {self._progress.decisions.total()} of {self._progress.images} images committed; "
+                    "the same command goes on from there"
+                )
             while self._waiting and self._idle:
                 self._hand_out(self._idle.pop())
             done, _ = ray.wait(list(self._busy), timeout=WAIT_S)

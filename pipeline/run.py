@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from model.loading import load_model
 from pipeline import storage
 from pipeline.candidates import committed_shards, read_record, read_rows
-from pipeline.coco import read_samples
+from pipeline.coco import Collection, read_samples
 from pipeline.config import ClusterConfig, RunConfig
-from pipeline.errors import StorageError
+from pipeline.errors import CollectionError, StorageError
 from pipeline.fingerprint import fingerprint, refuse_other, settle_device, settled_device
 from pipeline.plan import cut, encode_plan, plan_digest
 from pipeline.progress import Progress
@@ -55,6 +55,7 @@ def run(config: RunConfig) -> RunReport:
     """
     # 1. Read the annotations and find every image.
     collection = read_samples(config.input.annotations, config.input.images)
+    _refuse_wrong_folder(collection, config)
     # 2. Cut the plan, and store it with the run's fingerprint before any work.
     specs = cut(collection.samples, config.shard_size)
     made_with = _open_run(config, specs)
@@ -95,6 +96,15 @@ def resolved(config: RunConfig) -> RunConfig:
     if model.is_folder:
         model = replace(model, model=storage.absolute(model.model))
     return replace(config, out=storage.absolute(config.out), input=inputs, model=model)
+
+
+def _refuse_wrong_folder(collection: Collection, config: RunConfig) -> None:
+    """If not one image is there, the folder is wrong, not the images."""
+    if all(sample.problem == "missing" for sample in collection.samples):
+        raise CollectionError(
+            f"--images {config.input.images}: none of the {len(collection.samples)} images of "
+            f"{config.input.annotations} is there, {collection.samples[0].file_name!r} for example; is it another folder?"
+        )
 
 
 def _open_run(config: RunConfig, specs: Sequence[ShardSpec]) -> dict[str, str]:

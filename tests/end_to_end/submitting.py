@@ -1,0 +1,115 @@
+"""What the tests do with submitted jobs: wait for them, stop and kill them, compare what they left."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.local_ray import LocalRay
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "pipeline" / "sample"
+INPUT = ("--images", str(SAMPLE / "images"), "--annotations", str(SAMPLE / "instances_sample.json"))
+TIMEOUT_S = 100
+
+
+@dataclass(frozen=True)
+class Job:
+    """A submitted job of the main script."""
+
+    head: LocalRay
+    submission: str
+
+    def status(self):
+        """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED, as `ray job list` says."""
+        listing = self.head.run("job", "list", capture=True).stdout
+        about_this_one = listing.partition(f"submission_id='{self.submission}'")[2]
+        return re.search(r"status=<JobStatus\.\w+: '(\w+)'>", about_this_one)[1]
+
+    def exit_code(self):
+        """Of the script; None if it was killed."""
+        listing = self.head.run("job", "list", capture=True).stdout
+        about_this_one = listing.partition(f"submission_id='{self.submission}'")[2]
+        code = re.search(r"driver_exit_code=(\w+)", about_this_one)[1]
+        return None if code == "None" else int(code)
+
+    def wait(self):
+        """Until it has ended; returns its status."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while (status := self.status()) in ("PENDING", "RUNNING"):
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.3)
+        return status
+
+    def logs(self):
+        return self.head.run("job", "logs", self.submission, capture=True).stdout
+
+    def report(self):
+        """The JSON line that the script prints last."""
+        return json.loads([line for line in self.logs().splitlines() if line.startswith('{"accepted')][-1])
+
+    def stop(self):
+        self.head.run("job", "stop", self.submission, capture=True)
+
+    def kill_driver(self):
+        self._kill(lambda command: b"jobs/coco_pseudolabel.py" in command and b"--out" in command)
+
+    def kill_replicas(self):
+        return self._kill(lambda command: command.startswith(b"ray::_Replica"))
+
+    def _kill(self, is_meant):
+        killed = 0
+        for pid in self.head.processes():
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if is_meant(command):
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
+            except (ProcessLookupError, FileNotFoundError):
+                continue  # it ended meanwhile
+        assert killed, "nothing was there to be killed"
+        return killed
+
+
+def run_inline(out, *options):
+    """The same job as a plain script, in one process without Ray."""
+    return subprocess.run(
+        [
+            sys.executable,
+            "jobs/coco_pseudolabel.py",
+            *INPUT,
+            "--out",
+            str(out),
+            "--engine",
+            "inline",
+            *map(str, options),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def wait_for_commits(out, count):
+    """Until so many shards are committed."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while len(list((out / "commits").glob("*.json"))) < count:
+        assert time.monotonic() < deadline, "no commits came"
+        time.sleep(0.05)
+
+
+def digests(out):
+    """Path → SHA-256 of every file of the candidates and the release of a run."""
+    return {
+        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in ("candidates", "commits", "release")
+        for path in sorted((out / folder).rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }

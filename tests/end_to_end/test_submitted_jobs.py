@@ -1,0 +1,91 @@
+"""The main job as its users run it: submitted to a real Ray cluster, stopped, killed, and run again."""
+
+import pytest
+
+from tests.end_to_end.submitting import digests, run_inline, wait_for_commits
+
+pytestmark = pytest.mark.ray
+
+SHARDS = 10
+SLOW = ("--model", "fake:sleep_s=0.15", "--shard-size", 4)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Digests of an uninterrupted run, made in one process."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    done = run_inline(out, "--model", "fake", "--shard-size", 4)
+    assert done.returncode == 0, done.stderr
+    return digests(out)
+
+
+def assert_goes_on_to_the_same_bytes(submit, out, undisturbed):
+    committed = len(list((out / "commits").glob("*.json")))
+    assert 0 < committed < SHARDS
+    job = submit(out, *SLOW)
+    assert job.wait() == "SUCCEEDED", job.logs()
+    assert 0 < job.report()["computed"] <= 37 - 4 * (committed - 1)
+    assert "resuming" in job.logs()
+    assert digests(out) == undisturbed
+
+
+def test_a_submitted_job_gives_the_bytes_of_a_run_in_one_process(submit, tmp_path, undisturbed):
+    job = submit(tmp_path, "--model", "fake", "--shard-size", 4)
+    assert job.wait() == "SUCCEEDED", job.logs()
+    assert "2 replicas" in job.logs()
+    assert digests(tmp_path) == undisturbed
+
+
+def test_one_replica_gives_the_bytes_of_two(submit, tmp_path, undisturbed):
+    job = submit(tmp_path, "--model", "fake", "--shard-size", 4, "--replicas", 1)
+    assert job.wait() == "SUCCEEDED", job.logs()
+    assert "1 replicas" in job.logs()
+    assert digests(tmp_path) == undisturbed
+
+
+def test_a_stopped_job_goes_on_to_the_same_bytes(submit, tmp_path, undisturbed):
+    job = submit(tmp_path, *SLOW)
+    wait_for_commits(tmp_path, 2)
+    job.stop()
+    assert job.wait() == "STOPPED"
+    assert "goes on" in job.logs()
+    assert_goes_on_to_the_same_bytes(submit, tmp_path, undisturbed)
+
+
+def test_a_killed_driver_loses_nothing(submit, tmp_path, undisturbed):
+    job = submit(tmp_path, *SLOW)
+    wait_for_commits(tmp_path, 2)
+    job.kill_driver()
+    assert job.wait() == "FAILED"
+    assert_goes_on_to_the_same_bytes(submit, tmp_path, undisturbed)
+
+
+def test_killed_replicas_are_replaced_within_the_job(submit, tmp_path, undisturbed):
+    job = submit(tmp_path, *SLOW)
+    wait_for_commits(tmp_path, 2)
+    assert job.kill_replicas() == 2
+    assert job.wait() == "SUCCEEDED", job.logs()
+    assert "died" in job.logs()
+    assert digests(tmp_path) == undisturbed
+
+
+def test_an_image_that_always_kills_its_process_stops_the_run_and_names_the_shard(submit, tmp_path):
+    job = submit(tmp_path, "--model", "fake:die_at=000000000007", "--shard-size", 4, "--shard-attempts", 2)
+    assert job.wait() == "FAILED"
+    assert job.exit_code() == 1
+    assert "shard 000001 (keys 000000000005 to 000000000008) lost its replica 2 times" in job.logs()
+
+
+def test_a_bug_in_the_model_is_raised_at_once_and_not_tried_again(submit, tmp_path):
+    job = submit(tmp_path, "--model", "fake:raise_at=000000000007", "--shard-size", 4)
+    assert job.wait() == "FAILED"
+    assert job.exit_code() == 1
+    assert "told to raise at 000000000007" in job.logs()
+    assert "died" not in job.logs()
+
+
+def test_a_wrong_request_ends_with_exit_code_2(submit, tmp_path):
+    job = submit(tmp_path, "--model", "fake", "--max-variance", 7)
+    assert job.wait() == "FAILED"
+    assert job.exit_code() == 2
+    assert "max_variance is 7.0; it must be from 0 to 0.25" in job.logs()
