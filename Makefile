@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Large activations are freed and mapped anew at every training step; kept, a step takes a tenth less time.
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: demo test check format nano clean
+.PHONY: demo test check format nano lock clean
 
 demo: $(INSTALLED)  ## Run the main job on the embedded sample; pictures and release in out/demo
 	$(BIN)/python jobs/demo.py
@@ -27,6 +27,11 @@ format: $(INSTALLED)  ## Bring the sources into the project's form
 nano: $(INSTALLED)  ## Train the embedded model from scratch (hours); goes on where it was killed
 	$(BIN)/python jobs/make_composites.py --out out/training
 	$(TRAINING_MALLOC) $(BIN)/python jobs/train.py --data out/training --out out/train
+
+lock: $(INSTALLED)  ## Write down what is installed in .venv
+	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp
+	$(BIN)/python -m pip freeze --all --exclude pip | grep -v -i -E '^(nvidia-|cuda-|triton)' >> requirements.lock.tmp
+	mv requirements.lock.tmp requirements.lock
 
 clean:  ## Remove what the commands above made, .venv excepted
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,7 +5,7 @@ them. The UNet's side of the cross-attention is diffusers' own.
 Source: SOD-diffusion, Computer Graphics Forum 43(7), e15251, 2024 (there with Swin-B).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
         context_repeats: how often a token repeats its channels to fill the UNet's `cross_attention_dim`.
         normalise_features: a LayerNorm over the channels of each backbone feature map (transformers want it).
         position_code: add a fixed sine-cosine code of row and column to the tokens; without one they can't say *where*.
-        image_mean, image_std: subtracted and divided before the backbone, per RGB channel, in units of [0, 1].
+        image_mean, image_std: three numbers each, subtracted and divided before the backbone, in units of [0, 1].
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -56,8 +56,8 @@ class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
         context_repeats: int = 1,
         normalise_features: bool = False,
         position_code: bool = False,
-        image_mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
-        image_std: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        image_mean: Sequence[float] = (0.0, 0.0, 0.0),
+        image_std: Sequence[float] = (1.0, 1.0, 1.0),
     ) -> None:
         super().__init__()
         self.backbone: Any = _feature_backbone(backbone_name, dict(backbone_args or {}))
@@ -98,7 +98,7 @@ def position_code(channels: int, height: int, width: int) -> Float[Tensor, "1 c 
     """Sines and cosines of the row (first half of the channels) and of the column (second half).
 
     Frequencies are geometric from half a period over the whole map upwards, in positions relative to the map's size,
-    so the code of a corner is the same at every resolution.
+    so a place has the same code at every resolution (as far as a map of that resolution has a cell centre there).
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5, in two dimensions.
     """
     octaves = torch.arange(channels // 4, dtype=torch.float64) / (channels // 4)

@@ -51,7 +51,7 @@ class EnsembleConfig:
     ensemble_size: int = 10
     """Members per image, at least 2: denoising runs from different noise. Time grows with it, the variance steadies."""
     denoise_steps: int = 10
-    """DDIM steps of a member, 1 to 1000. Time grows with it."""
+    """DDIM steps of a member, 1 to 999: leading spacing has no 1000. Time grows with it."""
     processing_res: int = 0
     """Height and width in pixels that images are resized to, a multiple of 32; 0 is what the weights were trained
     for."""
@@ -64,8 +64,8 @@ class EnsembleConfig:
     def __post_init__(self) -> None:
         _at_least("ensemble_size", self.ensemble_size, 2)
         _at_least("batch_images", self.batch_images, 1)
-        if not 1 <= self.denoise_steps <= 1000:
-            raise ValueError(f"denoise_steps is {self.denoise_steps}; it must be from 1 to 1000")
+        if not 1 <= self.denoise_steps <= 999:
+            raise ValueError(f"denoise_steps is {self.denoise_steps}; it must be from 1 to 999")
         if self.processing_res < 0 or self.processing_res % SIDE_MULTIPLE:
             raise ValueError(f"processing_res is {self.processing_res}; it must be 0 or a multiple of {SIDE_MULTIPLE}")
         if not 0 <= self.seed < 1 << 63:

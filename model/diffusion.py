@@ -96,7 +96,8 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         image_latents = image_latents.repeat_interleave(members, 0)
         context = context.repeat_interleave(members, 0)
         self.scheduler.set_timesteps(steps, device=latents.device)
-        for timestep in self.scheduler.timesteps:
+        # With trailing spacing, rounding adds a timestep of -1 for 62 numbers of steps, 61 the smallest.
+        for timestep in self.scheduler.timesteps[:steps]:
             model_input = torch.cat([image_latents, latents], dim=1)  # [N*E, 8, h, w]
             output = self.unet(model_input, timestep, encoder_hidden_states=context).sample
             latents = self.scheduler.step(output, timestep, latents).prev_sample

@@ -31,7 +31,7 @@ class FakeModel:
     sleep_s: float = 0.0
     """Waits so long per image."""
     fail_at: str = ""
-    """Gives NaN for this key."""
+    """Raises ModelOutputError for this key, as networks that give NaN do."""
     raise_at: str = ""
     """Raises RuntimeError when it meets this key."""
     die_at: str = ""

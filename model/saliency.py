@@ -2,15 +2,22 @@
 
 import warnings
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from jaxtyping import UInt8
 
+from model.conditioner import SaliencyConditioner
 from model.config import EnsembleConfig, ModelConfig
 from model.diffusion import SODDiffusionPipeline
 from model.prediction import Prediction
+
+NETWORKS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "conditioner": SaliencyConditioner}
+"""The parts of a saved pipeline that have weights."""
 
 
 class DiffusionModel:
@@ -44,18 +51,45 @@ def load_diffusion_model(config: ModelConfig, ensemble: EnsembleConfig) -> Diffu
 
 
 def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> SODDiffusionPipeline:
-    """A pipeline saved by `save_pretrained`, in evaluation mode, on the CPU; nothing is fetched."""
+    """A pipeline saved by `save_pretrained`, in evaluation mode, on the CPU; nothing is fetched.
+
+    Raises: OSError, ValueError: the folder holds no pipeline of ours, or not all of its weights.
+    """
     if not (folder / "model_index.json").is_file():
         raise FileNotFoundError(f"{folder} holds no model_index.json, so it is no saved SOD-diffusion pipeline")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
+        networks = {name: _load_network(kind, folder, name, dtype) for name, kind in NETWORKS.items()}
         pipeline: SODDiffusionPipeline = SODDiffusionPipeline.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, low_cpu_mem_usage=False, use_safetensors=True
+            folder, **networks, local_files_only=True, low_cpu_mem_usage=False
         )
     for module in (pipeline.unet, pipeline.vae, pipeline.conditioner):
         module.eval().requires_grad_(False)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _load_network(kind: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
+    """One network with all of its weights; what a file lacks, diffusers would leave random and only warn."""
+    try:
+        network, report = kind.from_pretrained(
+            folder,
+            subfolder=name,
+            dtype=dtype,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except RuntimeError as error:  # a tensor has another shape
+        raise ValueError(f"the weights in {folder / name} do not fit its config.json: {error}") from error
+    if missing := report["missing_keys"]:
+        raise ValueError(f"the weights in {folder / name} lack {len(missing)} tensors, {missing[0]} among them")
+    # They are views into the mapped file, wherever they lie in it: aligned anew, saved and loaded weights predict the
+    # same bits, and nobody can change them by writing to the file.
+    for tensor in chain(network.parameters(), network.buffers()):
+        tensor.data = tensor.data.clone()
+    return network
 
 
 def resolve_device(device: str) -> str:

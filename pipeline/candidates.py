@@ -96,16 +96,20 @@ def committed_shards(run: str) -> set[str]:
 def read_record(run: str, shard: str) -> ShardRecord:
     """The record of a committed shard.
 
-    Raises: StorageError: it is missing, or is no record.
+    Raises: StorageError: it is missing, is no record, or is another shard's.
     """
     url = storage.join(run, "commits", f"{shard}.json")
     content = storage.read(url)
     try:
         values = json.loads(content)
         tar, rows = (FileRecord(**values.pop(name)) for name in ("tar", "rows"))
-        return ShardRecord(**values, tar=tar, rows=rows)
+        record = ShardRecord(**values, tar=tar, rows=rows)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(f"{url} is no shard record ({error}): delete it to have the shard made again") from error
+    named = (record.shard, record.tar.name, record.rows.name)
+    if named != (shard, f"{shard}.tar", f"{shard}.parquet"):
+        raise StorageError(f"{url} is the record of another shard {named}: delete it to have the shard made again")
+    return record
 
 
 def read_rows(run: str, record: ShardRecord) -> list[CandidateRow]:

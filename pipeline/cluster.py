@@ -107,8 +107,9 @@ class _Dispatcher:
         self._idle = [self._start_replica() for _ in range(replicas)]
         while self._waiting or self._busy:
             if stop.is_set():
+                committed = self._progress.decisions.total()
                 raise Stopped(
-                    f"asked to stop with {self._progress.decisions.total()} of {self._progress.images} images committed; "
+                    f"asked to stop with {committed} of {self._progress.images} images committed; "
                     "the same command goes on from there"
                 )
             while self._waiting and self._idle:

@@ -5,15 +5,17 @@ Defaults are written here and in `model/config.py` only. Field names are the opt
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from model.config import EnsembleConfig, ModelConfig
 from pipeline.errors import ConfigError
 
-MAX_IMAGE_BYTES = 64 << 20  # 64 MiB; the largest photo of COCO has less than 1
-MAX_IMAGE_PIXELS = 89_000_000  # Pillow's own warning level: 256 MiB as RGB
+MAX_IMAGE_BYTES = 64 << 20
+"""Default limit on an image file, and on the part of an archive that it takes: 64 MiB."""
+MAX_IMAGE_PIXELS = 89_000_000
+"""Default limit on height x width: just below Pillow's own; as RGB this is 267 MB of memory per image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class PolicyConfig:
             value = getattr(self, name)
             if not 0 <= value <= bound:
                 raise ValueError(f"{name} is {value}; it must be from 0 to {bound}")
+        if self.min_area > self.max_area:
+            raise ValueError(f"min_area is {self.min_area}; it must be at most max_area, which is {self.max_area}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +125,8 @@ class RunConfig:
 def read_toml(path: str) -> dict[str, Any]:
     """The options in a TOML file, flat, as on the command line.
 
-    Raises: ConfigError: no such file, no TOML, an unknown option, or a value of another type than the option's.
+    Raises: ConfigError: no such file, no TOML, an unknown option, or a value of another type than the option's or
+            out of its bounds.
     """
     try:
         options = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -132,6 +137,12 @@ def read_toml(path: str) -> dict[str, Any]:
         if name not in known:
             raise ConfigError(f"--config {path}: there is no option {name!r}; there are {', '.join(sorted(known))}")
         _check_type(path, name, value, known[name])
+        if known[name] is float:
+            options[name] = float(value)  # 1 and 1.0 mean the same, and are to be stored the same
+    try:
+        from_options(RunConfig, options, missing="")
+    except ValueError as error:
+        raise ConfigError(f"--config {path}: {error}") from error
     return options
 
 
@@ -154,7 +165,7 @@ def from_options(config: type, options: Mapping[str, Any], missing: Any) -> Any:
             values[option.name] = from_options(option.type, options, missing)  # type: ignore[arg-type]
         elif option.name in options:
             values[option.name] = options[option.name]
-        elif option.default.__class__.__name__ == "_MISSING_TYPE":
+        elif option.default is MISSING:
             values[option.name] = missing
     return config(**values)
 
@@ -165,9 +176,13 @@ def as_values(config: Any) -> dict[str, Any]:
 
 
 def _check_type(path: str, name: str, value: Any, wanted: Any) -> None:
-    allowed = {int: (int,), float: (int, float), str: (str,)}.get(wanted, (str,))
+    if choices := get_args(wanted):
+        if value not in choices:
+            raise ConfigError(f"--config {path}: {name} is {value!r}; it must be one of {', '.join(choices)}")
+        return
+    allowed = (int, float) if wanted is float else wanted
     if isinstance(value, bool) or not isinstance(value, allowed):
-        raise ConfigError(f"--config {path}: {name} is {value!r}; it must be {getattr(wanted, '__name__', wanted)}")
+        raise ConfigError(f"--config {path}: {name} is {value!r}; it must be {wanted.__name__}")
 
 
 def _positive(config: Any, *names: str) -> None:

@@ -8,28 +8,30 @@ from pathlib import Path
 
 import model
 import pipeline
-from model.config import ModelConfig
+from model.config import EnsembleConfig, ModelConfig
+from model.fake import FakeModel
 from model.weights import weights_sha256
 from pipeline import storage
 from pipeline.config import RunConfig, as_values
-from pipeline.errors import ModelError, RunMismatchError
+from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.tars import encode_json
 
 _LIBRARIES = ("diffusers", "numpy", "pillow", "timm", "torch")
 _DEVICE_FILE = "device.json"
-_PIPELINE_CODE = ("candidates.py", "images.py", "maps.py", "scores.py", "work.py")
+_PIPELINE_CODE = ("candidates.py", "images.py", "maps.py", "scores.py", "tars.py", "work.py")
 """Modules of `pipeline/` that decide what a candidate is; those of `model/` all do."""
 
 
 def fingerprint(config: RunConfig, plan_sha256: str) -> dict[str, str]:
     """Field → value, both text; two runs with equal fingerprints have equal candidates on one kind of device.
 
-    Raises: ModelError: there are no weights where the configuration says.
+    The device is not among the fields: `auto` and `cpu` may mean the same, so `settle_device` sees to it.
+
+    Raises: ConfigError: there are no weights where the configuration says.
     """
     values = {
         "plan": plan_sha256,
         "weights": _weights(config.model),
-        "device": config.model.device.partition(":")[0],  # which GPU of a machine it is does not matter
         "dtype": config.model.dtype,
         "threads": str(config.model.threads),
         "max_image_bytes": str(config.input.max_image_bytes),
@@ -77,12 +79,13 @@ def settled_device(run: str) -> str:
 
 
 def _weights(config: ModelConfig) -> str:
-    if config.is_fake:
-        return config.model.partition(":")[0]
     try:
+        if config.is_fake:
+            FakeModel.from_name(config.model, EnsembleConfig())  # refuses unknown options here, not in every replica
+            return "fake"
         return weights_sha256(config.folder)
-    except FileNotFoundError as error:
-        raise ModelError(
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(
             f"--model {config.model}: {error}; give `nano` or a folder saved by save_pretrained"
         ) from error
 

@@ -52,7 +52,10 @@ def decode_png(content: bytes) -> UInt8[np.ndarray, "h w"]:
 
     Raises: ValueError: it is no single-channel 8-bit PNG.
     """
-    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-        if image.mode != "L":
-            raise ValueError(f"a map is stored as 8-bit grey, this PNG has mode {image.mode}")
-        return np.asarray(image)
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            if image.mode != "L":
+                raise ValueError(f"a map is stored as 8-bit grey, this PNG has mode {image.mode}")
+            return np.asarray(image)
+    except (OSError, SyntaxError) as error:  # Pillow's for what is no image, or a torn one
+        raise ValueError(f"{len(content)} bytes that are no whole PNG: {error}") from error

@@ -103,7 +103,7 @@ def _refuse_wrong_folder(collection: Collection, config: RunConfig) -> None:
     if all(sample.problem == "missing" for sample in collection.samples):
         raise CollectionError(
             f"--images {config.input.images}: none of the {len(collection.samples)} images of "
-            f"{config.input.annotations} is there, {collection.samples[0].file_name!r} for example; is it another folder?"
+            f"{config.input.annotations} is there, {collection.samples[0].file_name!r} for example; give their folder"
         )
 
 

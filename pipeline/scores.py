@@ -33,7 +33,8 @@ def score(prediction: Prediction) -> dict[str, float]:
     """
     saliency = prediction.members.mean(0, dtype=np.float64)
     mask = prediction.saliency >= 0.5
-    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    on_border = np.ones_like(mask)
+    on_border[1:-1, 1:-1] = False
     variance = ensemble_variance(prediction.members)
     upper, lower = saliency >= 0.5 + STABILITY_OFFSET, saliency >= 0.5 - STABILITY_OFFSET
     return {
@@ -42,7 +43,7 @@ def score(prediction: Prediction) -> dict[str, float]:
         "pairwise_iou": pairwise_iou(prediction.members >= 0.5),
         "stability": _iou(int((upper & lower).sum()), int((upper | lower).sum())),
         "area": float(mask.mean()),
-        "border": float(border.mean()),
+        "border": float(mask[on_border].mean()),
         "max_saliency": float(prediction.saliency.max()),
     }
 

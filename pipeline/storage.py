@@ -143,6 +143,8 @@ def record_of_file(path: Path) -> FileRecord:
 
 
 def _locate(url: str) -> tuple[Any, str]:
+    if "://" not in url:  # never parsed: "::" and "~" in the name of a local folder mean nothing
+        return LocalFileSystem(), os.path.abspath(url)
     fs, path = url_to_fs(url)
     return fs, str(path)
 

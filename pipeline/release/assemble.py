@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pipeline import storage
 from pipeline.candidates import CandidateMaps, read_maps, read_record, read_rows
@@ -85,8 +85,10 @@ def _write_contents(source: ReleaseSource, config: RunConfig, folder: str) -> di
     """All files but `release.json`; returns what that one says about them."""
     annotations = CocoAnnotations(config.release, source.licenses)
     manifest = Manifest(source.licenses)
-    with tempfile.TemporaryDirectory(prefix="release-") as temporary:
-        tars = _TarSeries(Path(temporary), config.release.tar_bytes)
+    with (
+        tempfile.TemporaryDirectory(prefix="release-") as temporary,
+        _TarSeries(Path(temporary), config.release.tar_bytes) as tars,
+    ):
         for candidate in candidates(source):
             if source.verdicts[candidate.row.key].decision == "accepted":
                 members = _members(candidate, source.licenses, config)
@@ -159,6 +161,12 @@ class _TarSeries:
         self._paths: list[Path] = []
         self._tar: SampleTar | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._close()
+
     def add(self, key: str, members: Mapping[str, bytes]) -> int:
         """Write a sample; returns the number of the tar that it is in."""
         if self._tar is None:
@@ -183,9 +191,11 @@ class _TarSeries:
 
     def _close(self) -> None:
         if self._tar is not None:
-            self._tar.close()
-            self._file.close()
-            self._tar = None
+            try:
+                self._tar.close()
+            finally:
+                self._file.close()
+                self._tar = None
 
 
 def _named(record: FileRecord, name: str) -> FileRecord:

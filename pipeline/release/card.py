@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pipeline.config import RunConfig
 
 _CARD = """---
-pretty_name: {name}
+pretty_name: "{name}"
 task_categories:
 - image-segmentation
 tags:

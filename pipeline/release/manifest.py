@@ -16,9 +16,9 @@ SCHEMA = pa.schema(
         ("key", pa.string()),
         ("image_id", pa.int64()),
         ("file_name", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("license_id", pa.int32()),
+        ("width", pa.int64()),
+        ("height", pa.int64()),
+        ("license_id", pa.int64()),
         ("license_name", pa.string()),
         ("license_url", pa.string()),
         ("verdict", pa.string()),
@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
     ]
 )
 """`verdict` is accepted, rejected or failed, `reason` says why not; scores are null for failed images; `tar` and
-`mask_sha256` are empty unless accepted."""
+`mask_sha256` are empty unless accepted. What an annotation claims may be absurd, so it gets 64 bits."""
 
 
 class Manifest:

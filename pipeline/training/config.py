@@ -28,7 +28,7 @@ class TrainingConfig:
     diffusion_steps: int = 6000
     """Steps of 32 composites, encoded beforehand."""
     threads: int = 2
-    """CPU threads, at least 1."""
+    """CPU threads, at least 1. Another number changes the last bits of the weights."""
     seed: int = 0
     """Decides initial weights, batches, crops and noise; 0 to 2^63 - 1."""
 
@@ -36,3 +36,5 @@ class TrainingConfig:
         for name in ("conditioner_steps", "vae_steps", "diffusion_steps", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1")

@@ -1,5 +1,6 @@
-"""Composites as tensors: reads the parts that `composites.py` wrote and cuts training crops from them."""
+"""Composites as tensors: reads the parts that `composite_store.py` wrote and cuts training crops from them."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,20 @@ class Composites:
     def open(cls, folder: Path) -> "Composites":
         """Map the parts of `folder` into memory.
 
-        Raises: CollectionError: the folder holds no finished set of composites.
+        Raises: CollectionError: the folder holds no finished set of composites, or a part is missing or torn.
         """
-        if not (folder / "recipe.json").exists():
+        recipe = folder / "recipe.json"
+        if not recipe.exists():
             raise CollectionError(f"{folder} holds no recipe.json: make the composites with jobs/make_composites.py")
-        images = tuple(np.load(path, mmap_mode="r") for path in sorted(folder.glob("part-*.images.npy")))
-        masks = tuple(np.load(path, mmap_mode="r") for path in sorted(folder.glob("part-*.masks.npy")))
+        count = json.loads(recipe.read_text(encoding="utf-8"))["count"]
+        images = tuple(_map(path) for path in sorted(folder.glob("part-*.images.npy")))
+        masks = tuple(_map(path) for path in sorted(folder.glob("part-*.masks.npy")))
+        lengths = [len(part) for part in images]
+        if lengths != [len(part) for part in masks] or sum(lengths) < count:
+            raise CollectionError(
+                f"{folder} holds {sum(lengths)} images and {sum(len(part) for part in masks)} masks of {count} "
+                "composites: run jobs/make_composites.py again, it makes what is missing"
+            )
         return cls(images, masks)
 
     def draw(
@@ -51,7 +60,7 @@ class Composites:
     def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Part by part, in order; shapes and ranges as in `draw`."""
         for images, masks in zip(self.images, self.masks, strict=True):
-            yield _as_tensors(np.asarray(images), np.asarray(masks))
+            yield _as_tensors(np.array(images), np.array(masks))  # copies: torch warns of read-only memory
 
 
 def crop_and_flip(
@@ -72,6 +81,14 @@ def crop_and_flip(
     size = (side_px, side_px)
     images = functional.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)
     return images, functional.interpolate(masks, size, mode="bilinear", antialias=True)
+
+
+def _map(path: Path) -> np.ndarray:
+    try:
+        part: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise CollectionError(f"{path} is torn or no array ({error}): delete it and make it again") from error
+    return part
 
 
 def _as_tensors(images: UInt8[np.ndarray, "b px px 3"], masks: UInt8[np.ndarray, "b px px"]) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from pipeline.errors import StorageError
 log = logging.getLogger(__name__)
 
 LOG_EVERY_STEPS = 50
+CHECKPOINT_KEYS = frozenset({"step", "steps", "module", "optimiser", "average"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,4 +163,9 @@ def _read(checkpoint: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
     except Exception as error:
         raise StorageError(f"{checkpoint} is no readable checkpoint ({error}): delete it to start again") from error
+    missing = CHECKPOINT_KEYS - state.keys() if isinstance(state, dict) else CHECKPOINT_KEYS
+    if missing:
+        raise StorageError(
+            f"{checkpoint} is no checkpoint of ours, it has no {sorted(missing)}: delete it to start again"
+        )
     return state

@@ -1,5 +1,6 @@
 """The recipe of the embedded model: which stages, how long, at which rates."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import torch
 
 from model.diffusion import SODDiffusionPipeline
 from model.training import load_backbone_in_order
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, RunMismatchError
+from pipeline.storage import publish, record_of_file
 from pipeline.training.config import TrainingConfig
 from pipeline.training.data import Composites
 from pipeline.training.loop import Schedule
@@ -21,10 +23,13 @@ def train(config: TrainingConfig) -> Path | None:
     """Take every stage that is not complete yet.
 
     Returns: the folder of the finished model, None after a single stage.
-    Raises: CollectionError: there are no composites. StorageError: a checkpoint is of another training.
+    Raises: CollectionError: there are no composites. StorageError: a checkpoint is of another number of steps.
+            RunMismatchError: `config.out` was begun with another seed or other composites.
+            ModelError: the backbone's weights can't be read.
     """
     torch.set_num_threads(config.threads)
     data = Composites.open(config.data)
+    _claim(config)
     pipeline = new_pipeline(config.seed)
     for network in (pipeline.conditioner, pipeline.vae):
         network.to(memory_format=torch.channels_last)  # a fifth to a quarter faster per step on a CPU
@@ -41,6 +46,19 @@ def train(config: TrainingConfig) -> Path | None:
     schedule = Schedule(steps=config.diffusion_steps, batch=32, learning_rate=2e-3, ema_decay=0.995)
     train_diffusion(pipeline, cached, schedule, config.out, config.seed)
     return _save(pipeline, config.out / "model")
+
+
+def _claim(config: TrainingConfig) -> None:
+    """Refuse a folder that was begun with something else: its checkpoints would be taken for those of this training."""
+    path = config.out / "training.json"
+    request = {"seed": config.seed, "composites_sha256": record_of_file(config.data / "recipe.json").sha256}
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else request
+    different = [
+        f"{name} {before.get(name)}, not {request[name]}" for name in request if before.get(name) != request[name]
+    ]
+    if different:
+        raise RunMismatchError(f"{config.out} was begun with {'; '.join(different)}: give another --out")
+    publish(str(path), json.dumps(request, indent=1, sort_keys=True).encode())
 
 
 def _load_backbone(pipeline: SODDiffusionPipeline, path: Path) -> None:

@@ -4,18 +4,20 @@ Each leaves a checkpoint in the training's folder and is skipped when that is co
 wherever it stopped. Conditioner and VAE do not depend on each other and may run side by side in two processes.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from model.architectures import build
 from model.diffusion import SODDiffusionPipeline
 from model.training import diffusion_loss, side_loss, standardise_latents, vae_loss
+from pipeline.storage import publish
 from pipeline.training.data import Composites, crop_and_flip
 from pipeline.training.loop import Schedule, TrainedGroup, run_stage, step_generator
 
@@ -66,15 +68,17 @@ def train_vae(pipeline: SODDiffusionPipeline, data: Composites, schedule: Schedu
 
 @torch.no_grad()
 def cache_latents(pipeline: SODDiffusionPipeline, data: Composites, folder: Path) -> dict[str, Tensor]:
-    """Image latents, mask latents and context of every composite, float16; one file per part, kept on disk."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Image latents, mask latents and context of every composite, float16; one file per part, kept on disk.
+
+    The files are kept under the digest of the weights that made them: latents of a VAE that was trained anew since
+    are never taken for this one's.
+    """
+    folder = folder / _digest(pipeline.vae, pipeline.conditioner)
     parts = []
     for number, (images, masks) in enumerate(data.parts()):
         path = folder / f"{number:05d}.safetensors"
         if not path.exists():
-            beside = path.with_suffix(".tmp")
-            save_file(_encode_part(pipeline, images, masks), beside)
-            beside.replace(path)
+            publish(str(path), save(_encode_part(pipeline, images, masks)))
             log.info("cached latents of part %d", number)
         parts.append(load_file(path))
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -106,13 +110,22 @@ def _as_vae_input(masks: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 3 h w"]:
     return (masks * 2 - 1).expand(-1, 3, -1, -1)
 
 
+def _digest(*networks: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for network in networks:
+        for name, value in network.state_dict().items():
+            digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def _encode_part(pipeline: SODDiffusionPipeline, images: Tensor, masks: Tensor) -> dict[str, Tensor]:
     encoded: dict[str, list[Tensor]] = {"image_latents": [], "mask_latents": [], "context": []}
     for pixels, mask in _resized_batches(images, masks, pipeline.default_processing_res):
         encoded["image_latents"].append(pipeline.encode(pixels).half())
         encoded["mask_latents"].append(pipeline.encode(_as_vae_input(mask)).half())
         encoded["context"].append(pipeline.conditioner(pixels).context.half())
-    return {name: torch.cat(values) for name, values in encoded.items()}
+    # safetensors takes contiguous tensors only; those of a network in channels_last are not.
+    return {name: torch.cat(values).contiguous() for name, values in encoded.items()}
 
 
 def _resized_batches(images: Tensor, masks: Tensor, side_px: int, batch: int = 20) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,0 +1,72 @@
+"""`make demo` as a newcomer meets it, with the stand-in model; and interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.local_ray import MARK
+from tests.end_to_end.submitting import ROOT, TIMEOUT_S
+
+pytestmark = pytest.mark.ray
+
+
+def start_demo(out, *options):
+    return subprocess.Popen(
+        [sys.executable, "jobs/demo.py", "--out", str(out), *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def processes_of_demo(parent):
+    """Live processes with the mark of the Ray head that this demo has started."""
+    marks = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            settings = (folder / "environ").read_bytes().split(b"\0")
+            started_by = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        for setting in settings:
+            if setting.startswith(MARK.encode() + b"="):
+                marks.setdefault(setting, []).append((int(folder.name), started_by))
+    return [pid for group in marks.values() if any(by == parent for _, by in group) for pid, _ in group]
+
+
+def test_the_demo_prints_its_table_and_a_second_run_resumes(tmp_path):
+    first = start_demo(tmp_path / "demo", "--model", "fake")
+    output, _ = first.communicate(timeout=TIMEOUT_S)
+    assert first.returncode == 0, output
+    for expected in ("input", "accepted", "rejected: variance_above_max", "failed", "images/s", "contact_sheet.png"):
+        assert expected in output
+    assert (tmp_path / "demo" / "contact_sheet.png").stat().st_size > 10_000
+
+    second = start_demo(tmp_path / "demo", "--model", "fake")
+    output, _ = second.communicate(timeout=TIMEOUT_S)
+    assert second.returncode == 0, output
+    assert "resuming: 37 of 37 images are there" in output
+    assert '"computed": 0' in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_no_process(tmp_path, number):
+    demo = start_demo(tmp_path / "demo", "--model", "fake:sleep_s=1")
+    deadline = time.monotonic() + TIMEOUT_S
+    while not (tmp_path / "demo" / "run.json").exists():
+        assert demo.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    started = processes_of_demo(demo.pid)
+    assert len(started) > 3
+    os.kill(demo.pid, number)
+    output, _ = demo.communicate(timeout=TIMEOUT_S)
+    assert demo.returncode == 1, output
+    assert "goes on where this one stopped" in output
+    assert [pid for pid in started if Path(f"/proc/{pid}/exe").exists()] == []

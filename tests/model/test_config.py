@@ -1,0 +1,90 @@
+"""Properties, examples and faults of the model's and the ensemble's configuration."""
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.config import EMBEDDED_MODEL, SIDE_MULTIPLE, EnsembleConfig, ModelConfig
+
+ROOT = Path(__file__).parents[2]
+
+VALID = {
+    "ensemble_size": st.integers(2, 10**6),
+    "denoise_steps": st.integers(1, 999),
+    "processing_res": st.integers(0, 100).map(lambda n: n * SIDE_MULTIPLE),
+    "batch_images": st.integers(1, 10**6),
+    "seed": st.integers(0, 2**63 - 1),
+}
+INVALID = {
+    "ensemble_size": st.integers(max_value=1),
+    "denoise_steps": st.integers(max_value=0) | st.integers(min_value=1000),
+    "processing_res": st.integers(max_value=-1) | st.integers().filter(lambda n: n % SIDE_MULTIPLE),
+    "batch_images": st.integers(max_value=0),
+    "seed": st.integers(max_value=-1) | st.integers(min_value=2**63),
+}
+
+faults = st.sampled_from(sorted(INVALID)).flatmap(lambda field: st.tuples(st.just(field), INVALID[field]))
+
+
+# Properties
+
+
+@given(st.fixed_dictionaries({}, optional=VALID))
+def test_values_within_their_bounds_are_kept(fields):
+    config = EnsembleConfig(**fields)
+    assert {name: getattr(config, name) for name in fields} == fields
+
+
+@given(st.fixed_dictionaries(VALID), faults)
+def test_one_value_out_of_its_bounds_is_refused_with_its_name_and_value(fields, fault):
+    name, value = fault
+    with pytest.raises(ValueError, match=rf"^{name} is {value}; it must be "):
+        EnsembleConfig(**{**fields, name: value})
+
+
+@given(st.integers(max_value=0))
+def test_a_model_needs_a_thread(threads):
+    with pytest.raises(ValueError, match=rf"^threads is {threads}; it must be at least 1$"):
+        ModelConfig(threads=threads)
+
+
+# Examples
+
+
+def test_defaults_are_valid_and_cannot_be_changed():
+    config = EnsembleConfig()
+    with pytest.raises(FrozenInstanceError):
+        config.seed = 1
+    assert config == EnsembleConfig()
+
+
+@pytest.mark.parametrize(
+    ("model", "is_fake", "is_folder", "folder"),
+    [
+        ("nano", False, False, EMBEDDED_MODEL),
+        ("fake", True, False, EMBEDDED_MODEL),
+        ("fake:sleep_s=1", True, False, EMBEDDED_MODEL),
+        ("fakes", False, True, Path("fakes")),
+        ("/models/full", False, True, Path("/models/full")),
+        ("./nano", False, True, Path("nano")),
+    ],
+)
+def test_a_model_is_the_embedded_one_the_stand_in_or_a_folder(model, is_fake, is_folder, folder):
+    config = ModelConfig(model=model)
+    assert (config.is_fake, config.is_folder, config.folder) == (is_fake, is_folder, folder)
+
+
+def test_the_embedded_model_lies_in_the_package():
+    assert ROOT / "model" / "nano" == EMBEDDED_MODEL
+
+
+@pytest.mark.parametrize("module", ["config", "seeds", "weights", "prediction", "loading", "fake"])
+def test_what_the_command_line_imports_does_not_import_torch(module):
+    script = f"import sys, model.{module}; print('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"

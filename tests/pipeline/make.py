@@ -1,0 +1,114 @@
+"""Small inputs for the tests of the pipeline: every pixel, name and score follows from a number by a formula."""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from model.prediction import Prediction
+from pipeline.config import RunConfig, from_options
+from pipeline.records import CandidateRow, Location, Sample
+from pipeline.scores import SCORES
+
+LICENSES = [{"id": 1, "name": "CC BY", "url": "http://x/by"}, {"id": 2, "name": "CC0", "url": "http://x/zero"}]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Images on disk and the annotations that list them."""
+
+    images: Path
+    annotations: Path
+    entries: list[dict]
+
+    def file(self, number):
+        """Where the image with this id lies."""
+        return next(self.images / entry["file_name"] for entry in self.entries if entry["id"] == number)
+
+
+def make_key(number):
+    return f"{number:012d}"
+
+
+def make_sample(**overrides):
+    fields = {"key": make_key(7), "image_id": 7, "file_name": "7.jpg", "width": 20, "height": 16, "license_id": 1}
+    return Sample(**{**fields, "location": Location(path="/images/7.jpg"), **overrides})
+
+
+def make_scores(**overrides):
+    """An image that every default accepts."""
+    return {**dict.fromkeys(SCORES, 0.5), "ensemble_variance": 0.01, "area": 0.25, **overrides}
+
+
+def make_row(**overrides):
+    """A predicted image; with `reason` a failed one."""
+    fields = {"key": make_key(7), "status": "done", "reason": "", "detail": "", "image_sha256": "ab" * 32}
+    fields |= {"image_bytes": 1234, "members": 3, "scores": make_scores()}
+    if "reason" in overrides:
+        fields |= {"status": "failed", "detail": "found so", "members": 0, "scores": {}}
+    return CandidateRow(**{**fields, **overrides})
+
+
+def make_prediction(members):
+    """What the members, [E, H, W] in [0, 1], say together about an image of their own size."""
+    members = np.asarray(members, dtype=np.float32)
+    return Prediction(saliency=members.mean(0), variance=members.var(0), members=members)
+
+
+def make_jpeg(number, width, height):
+    rows, columns, channels = np.ogrid[:height, :width, :3]
+    pixels = (rows * 5 + columns * 3 + channels * 60 + number * 17) % 256
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def make_entry(number):
+    """Image `number` of a collection: its size, name and licence differ from its neighbours'."""
+    size = {"width": 24 + 3 * (number % 5), "height": 20 + 5 * (number % 3)}
+    return {"id": number, "file_name": f"{number}.jpg", **size, "license": 1 + number % 2}
+
+
+def make_collection(folder, count):
+    """`count` images with the ids 1, 2, …; those of odd ids are what the fake model does not agree on."""
+    folder = Path(folder)
+    entries = [make_entry(number) for number in range(1, count + 1)]
+    inputs = Inputs(images=folder / "images", annotations=folder / "annotations.json", entries=entries)
+    inputs.images.mkdir(parents=True)
+    for entry in entries:
+        content = make_jpeg(entry["id"], entry["width"], entry["height"])
+        (inputs.images / entry["file_name"]).write_bytes(content)
+    write_annotations(inputs)
+    return inputs
+
+
+def write_annotations(inputs, entries=None):
+    document = {"images": inputs.entries if entries is None else entries, "licenses": LICENSES}
+    inputs.annotations.write_text(json.dumps(document))
+
+
+def make_zip(inputs):
+    """The folder of images as the official kind of zip."""
+    path = inputs.images.parent / "images.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(path for path in inputs.images.rglob("*") if path.is_file()):
+            archive.write(file, file.relative_to(inputs.images.parent))
+    return path
+
+
+def make_config(inputs, out, **options):
+    """A run in this process with the fake model; `options` are those of the command line."""
+    given = {"images": str(inputs.images), "annotations": str(inputs.annotations), "out": str(out)}
+    given |= {"engine": "inline", "model": "fake", "ensemble_size": 3, "shard_size": 3, "batch_images": 2}
+    config: RunConfig = from_options(RunConfig, given | options, missing=None)
+    return config
+
+
+def tree(folder):
+    """Relative path → content of every file below a folder, hidden ones too."""
+    files = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

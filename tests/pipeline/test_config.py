@@ -1,0 +1,230 @@
+"""Properties, examples and faults of options: from a TOML file, from the command line, and from both."""
+
+import re
+import sys
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.coco_pseudolabel import main, parse
+from jobs.command_line import USAGE, run_job
+from pipeline.config import PolicyConfig, ReleaseConfig, RunConfig, from_options, option_types, read_toml
+from pipeline.errors import ConfigError
+
+REQUIRED = ["--out", "o", "--images", "i", "--annotations", "a"]
+OPTIONS = sorted(option_types(RunConfig))
+OUT_OF_BOUNDS = [
+    ("max_variance", 0.26, "0.25"),
+    ("max_variance", -0.1, "0"),
+    ("min_area", 1.1, "1"),
+    ("max_area", -0.1, "0"),
+    ("max_area", 0.001, "min_area is 0.005"),
+    ("max_failed_share", 1.5, "1"),
+    ("shard_size", 0, "above 0"),
+    ("max_image_bytes", 0, "above 0"),
+    ("max_image_pixels", -1, "above 0"),
+    ("tar_bytes", 0, "above 0"),
+    ("shard_attempts", 0, "above 0"),
+    ("progress_every_s", 0, "above 0"),
+    ("replicas", -1, "0"),
+    ("threads", 0, "at least 1"),
+    ("ensemble_size", 1, "at least 2"),
+    ("batch_images", 0, "at least 1"),
+    ("denoise_steps", 0, "from 1"),
+    ("processing_res", 33, "multiple of 32"),
+    ("seed", -1, "from 0"),
+    ("seed", 1 << 63, "from 0"),
+    ("name", "a/b", "ASCII letters"),
+    ("name", "", "ASCII letters"),
+    ("version", "1 0", "ASCII letters"),
+    ("version", "é", "ASCII letters"),
+]
+
+
+@pytest.fixture
+def toml(tmp_path):
+    """Writes a TOML file; returns its path."""
+
+    def write(text):
+        path = tmp_path / "run.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def option(name):
+    return "--" + name.replace("_", "-")
+
+
+def values_of(config):
+    """All options of a configuration, flat."""
+    flat = {}
+    for name, value in asdict(config).items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def exit_code(arguments, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["coco_pseudolabel.py", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run_job(main)
+    return ended.value.code
+
+
+# Properties
+
+
+@given(st.floats(0, 0.25), st.integers(1, 10**9), st.integers(0, 2**63 - 1), st.sampled_from(["float32", "bfloat16"]))
+def test_options_end_up_where_they_belong(max_variance, shard_size, seed, dtype):
+    given_options = {"max_variance": max_variance, "shard_size": shard_size, "seed": seed, "dtype": dtype}
+    config = from_options(RunConfig, given_options, missing="not given")
+    assert config.policy.max_variance == max_variance
+    assert (config.shard_size, config.ensemble.seed, config.model.dtype) == (shard_size, seed, dtype)
+    assert config.out == config.input.images == config.input.annotations == "not given"
+
+
+@given(st.text("ab./\\ :é~", max_size=5))
+def test_a_release_name_never_leaves_its_folder(name):
+    if re.fullmatch("[ab]+", name):
+        assert ReleaseConfig(name=name).name == name
+    else:
+        with pytest.raises(ValueError, match=re.escape(f"name is {name!r}")):
+            ReleaseConfig(name=name)
+
+
+# Examples
+
+
+def test_no_two_parts_have_an_option_of_the_same_name():
+    options = from_options(RunConfig, {}, missing="")
+    parts = [asdict(part) for part in (options.input, options.model, options.ensemble, options.policy)]
+    parts += [asdict(part) for part in (options.cluster, options.release)]
+    names = [name for part in parts for name in part]
+    assert len(names) == len(set(names))
+
+
+def test_the_file_sets_options_of_every_part_and_type(toml):
+    path = toml('images = "photos"\nmax_variance = 0.1\nensemble_size = 4\nengine = "inline"\nshard_size = 8\n')
+    config = parse(["--config", path, "--out", "o", "--annotations", "a"])
+    assert (config.input.images, config.policy.max_variance, config.ensemble.ensemble_size) == ("photos", 0.1, 4)
+    assert (config.cluster.engine, config.shard_size, config.config) == ("inline", 8, path)
+
+
+def test_what_neither_file_nor_command_line_says_has_its_default(toml):
+    defaults = values_of(parse(REQUIRED))
+    changed = values_of(parse([*REQUIRED, "--config", toml("seed = 5")]))
+    assert {name for name in OPTIONS if changed[name] != defaults[name]} == {"seed", "config"}
+
+
+def test_the_command_line_wins_over_the_file(toml):
+    path = toml('out = "there"\nseed = 5\nmax_variance = 0.1\n')
+    config = parse(["--seed", "6", f"--config={path}", *REQUIRED])
+    assert (config.out, config.ensemble.seed, config.policy.max_variance) == ("o", 6, 0.1)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in option_types(RunConfig).items() if kind is float])
+def test_a_whole_number_in_the_file_is_the_float_of_the_command_line(toml, name):
+    value = 0 if name in ("max_variance", "min_area") else 1
+    in_file = values_of(parse([*REQUIRED, "--config", toml(f"{name} = {value}")]))[name]
+    assert in_file == value
+    assert type(in_file) is float
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_has_a_help_text_that_says_more_than_its_name(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")  # wider ones have two columns
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    pattern = rf"^[│ ]+{option(name)} (\S+)(.*?)\((required|default: )"
+    shown = re.search(pattern, capsys.readouterr().out, re.DOTALL | re.MULTILINE)
+    assert shown, f"{option(name)} is not in the help"
+    words = shown[2].replace("│", " ").split()
+    assert len(words) >= 4
+    assert "--" not in " ".join(words)  # those of the next option
+
+
+# Faults
+
+
+@pytest.mark.parametrize(("name", "value", "bound"), OUT_OF_BOUNDS)
+def test_a_value_out_of_bounds_is_refused_by_name_in_the_file(toml, name, value, bound):
+    with pytest.raises(ConfigError, match=rf"run\.toml.*{name}.*{re.escape(str(value))}") as refused:
+        read_toml(toml(f"{name} = {value!r}"))
+    assert bound in str(refused.value)
+
+
+@pytest.mark.parametrize(("name", "value", "bound"), OUT_OF_BOUNDS)
+def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, value, bound, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    assert exit_code([*REQUIRED, f"{option(name)}={value}"], monkeypatch) == USAGE
+    shown = capsys.readouterr().err
+    assert name in shown
+    assert str(value) in shown
+    assert bound in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no_such = 1", "there is no option 'no_such'; there are annotations, batch_images"),
+        ("[policy]\nmax_variance = 0.1", "there is no option 'policy'"),
+        ("max-variance = 0.1", "there is no option 'max-variance'"),
+        ("shard_size = '4'", "shard_size is '4'; it must be int"),
+        ("shard_size = 4.0", "shard_size is 4.0; it must be int"),
+        ("shard_size = true", "shard_size is True; it must be int"),
+        ("max_variance = 'low'", "max_variance is 'low'; it must be float"),
+        ("max_variance = nan", "max_variance is nan; it must be from 0 to 0.25"),
+        ("out = 3", "out is 3; it must be str"),
+        ("out = ['a']", r"out is \['a'\]; it must be str"),
+        ("dtype = 'float8'", "dtype is 'float8'; it must be one of float32, bfloat16, float16"),
+        ("engine = 'rya'", "engine is 'rya'; it must be one of ray, inline"),
+        ("engine = 1", "engine is 1; it must be one of ray, inline"),
+        ("seed = ", "at end of document"),
+    ],
+)
+def test_a_file_that_can_not_be_used_is_refused_with_the_option_and_its_value(toml, text, message):
+    with pytest.raises(ConfigError, match=rf"run\.toml: .*{message}"):
+        read_toml(toml(text))
+
+
+@pytest.mark.parametrize("name", ["absent.toml", "."])
+def test_a_file_that_is_not_there_is_named(tmp_path, name):
+    with pytest.raises(ConfigError, match=f"--config {tmp_path / name}"):
+        read_toml(str(tmp_path / name))
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"run\.toml"):
+        read_toml(str(tmp_path / "run.toml"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], "--out"),
+        (REQUIRED[:2], "--images"),
+        ([*REQUIRED, "--no-such", "1"], "--no-such"),
+        ([*REQUIRED, "--seed", "x"], "--seed"),
+        ([*REQUIRED, "--engine", "rya"], "--engine"),
+        ([*REQUIRED, "--config"], "--config"),
+        ([*REQUIRED, "--config", "absent.toml"], "absent.toml"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_exit_code_2_and_names_the_option(arguments, named, capsys, monkeypatch):
+    assert exit_code(arguments, monkeypatch) == USAGE
+    assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["max_variance = 5", "engine = 'rya'", "nope = 1", "seed = 'x'", "="])
+def test_a_wrong_file_ends_with_exit_code_2_and_is_named(toml, text, capsys, monkeypatch):
+    assert exit_code([*REQUIRED, "--config", toml(text)], monkeypatch) == USAGE
+    assert "run.toml" in capsys.readouterr().err
+
+
+def test_bounds_that_leave_no_area_are_refused_with_both():
+    with pytest.raises(ValueError, match=r"min_area is 0\.9; .* max_area, which is 0\.1"):
+        PolicyConfig(min_area=0.9, max_area=0.1)

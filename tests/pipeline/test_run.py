@@ -1,0 +1,426 @@
+"""Whole runs in this process with the fake model: the same bytes whatever happens, nothing lost, nothing twice."""
+
+import io
+import json
+import os
+import random
+import uuid
+from collections import Counter
+from itertools import pairwise
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import run as run_module
+from pipeline import storage
+from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError, RunMismatchError, StorageError
+from pipeline.run import resolved, run
+from tests.pipeline.make import (
+    LICENSES,
+    make_collection,
+    make_config,
+    make_key,
+    make_zip,
+    tree,
+    write_annotations,
+)
+
+COUNT = 7
+CUT, ACCEPTED, REJECTED = 3, 4, 5
+RELEASE = "release/sod-benchmark-1.0.0"
+
+
+class SessionEnded(Exception):
+    """The session was ended here on purpose."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fast_disk():
+    """Power cuts are not simulated here, and every run would wait for the disk some thirty times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Seven images in three shards: 2, 4 and 6 will be accepted, 1, 5 and 7 rejected, 3 is cut; not to be changed."""
+    return make_inputs(tmp_path_factory.mktemp("inputs") / "in")
+
+
+@pytest.fixture(scope="module")
+def done(inputs, tmp_path_factory):
+    """Configuration and files of a run that was not disturbed; not to be changed."""
+    config = make_config(inputs, tmp_path_factory.mktemp("done"))
+    run(config)
+    return config, tree(config.out)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A run that the test may disturb: its inputs and its configuration."""
+    inputs = make_inputs(tmp_path / "in")
+    config = make_config(inputs, tmp_path / "out")
+    run(config)
+    return inputs, config
+
+
+def make_inputs(folder):
+    inputs = make_collection(folder, COUNT)
+    inputs.file(CUT).write_bytes(inputs.file(CUT).read_bytes()[:200])
+    return inputs
+
+
+def another(inputs, config, **options):
+    """The same run again, with other options."""
+    return make_config(inputs, config.out, **options)
+
+
+def result_of(out):
+    """All files of a run but its plan, which says where each image lies."""
+    return {name: content for name, content in tree(out).items() if not name.startswith("plan/")}
+
+
+def manifest_of(out, release=RELEASE):
+    return pq.read_table(io.BytesIO(storage.read(storage.join(str(out), release, "manifest.parquet")))).to_pylist()
+
+
+def forbid_computing(patch):
+    def load_model(*_args):
+        raise AssertionError("a model was loaded")
+
+    patch.setattr(run_module, "load_model", load_model)
+
+
+def end_at_write(patch, number, *, after):
+    """End the session at its write of that number: before anything of it is done, or when all of it is."""
+    made = 0
+
+    def ending(write):
+        def call(*args):
+            nonlocal made
+            made += 1
+            if made == number and not after:
+                raise SessionEnded
+            result = write(*args)
+            if made == number:
+                raise SessionEnded
+            return result
+
+        return call
+
+    for name in ("publish", "publish_file", "create"):
+        patch.setattr(storage, name, ending(getattr(storage, name)))
+
+
+# Nothing lost, nothing twice
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.sets(st.integers(1, COUNT)), st.integers(1, COUNT + 1), st.randoms())
+def test_every_input_has_one_row_whoever_fails_and_wherever_shards_are_cut(
+    tmp_path_factory, broken, shard_size, shuffler
+):
+    folder = tmp_path_factory.mktemp("any")
+    inputs = make_collection(folder / "in", COUNT)
+    for number in broken:
+        inputs.file(number).write_bytes(b"no image")
+    write_annotations(inputs, shuffler.sample(inputs.entries, COUNT))
+    report = run(make_config(inputs, folder / "out", shard_size=shard_size))
+    rows = manifest_of(folder / "out")
+    assert [row["key"] for row in rows] == [make_key(number) for number in range(1, COUNT + 1)]
+    assert {row["image_id"] for row in rows if row["verdict"] == "failed"} == broken
+    assert report.images == report.accepted + sum(report.rejected.values()) + sum(report.failed.values()) == COUNT
+
+
+def test_the_report_says_what_the_manifest_says(done):
+    config, _ = done
+    report = run(config)
+    counts = Counter((row["verdict"], row["reason"]) for row in manifest_of(config.out))
+    assert counts == {("accepted", ""): 3, ("rejected", "variance_above_max"): 3, ("failed", "undecodable"): 1}
+    assert (report.images, report.accepted) == (COUNT, 3)
+    assert (report.rejected, report.failed) == ({"variance_above_max": 3}, {"undecodable": 1})
+    assert report.failed_share == 1 / COUNT
+    assert report.release == storage.join(config.out, RELEASE)
+
+
+def test_images_of_which_none_can_be_used_still_give_a_release(tmp_path):
+    inputs = make_collection(tmp_path / "in", COUNT)
+    for number in range(1, COUNT + 1):
+        inputs.file(number).write_bytes(b"no image")
+    report = run(make_config(inputs, tmp_path / "out"))
+    assert (report.accepted, report.failed_share, report.failed) == (0, 1, {"undecodable": COUNT})
+    assert len(manifest_of(tmp_path / "out")) == COUNT
+    assert not [name for name in tree(report.release) if name.endswith(".tar")]
+
+
+def test_an_image_that_claims_an_absurd_size_and_licence_costs_itself_only(tmp_path):
+    inputs = make_collection(tmp_path / "in", 2)
+    largest = 10**12 - 1
+    write_annotations(inputs, [inputs.entries[0] | {"width": largest, "license": largest}, inputs.entries[1]])
+    report = run(make_config(inputs, tmp_path / "out"))
+    assert (report.accepted, report.failed) == (1, {"size_mismatch": 1})
+    assert manifest_of(tmp_path / "out")[0]["width"] == largest
+
+
+# Same bytes, whatever happens
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_session_that_ends_at_any_write_is_gone_on_with_to_the_same_bytes(inputs, done, tmp_path, after):
+    _, undisturbed = done
+    ended = 0
+    while True:
+        config = make_config(inputs, tmp_path / str(ended))
+        with pytest.MonkeyPatch.context() as patch:
+            end_at_write(patch, ended + 1, after=after)
+            try:
+                run(config)
+            except SessionEnded:
+                ended += 1
+            else:
+                break
+        assert tree(config.out) != undisturbed or after
+        run(config)
+        assert tree(config.out) == undisturbed
+    # plan, run, device; tar, rows and record of 3 shards; tar, annotations, manifest, card, release.json; picture
+    assert ended == 3 + 3 * 3 + 5 + 1
+
+
+def test_a_release_that_lacks_its_last_file_is_made_anew_without_the_remains(own, done):
+    _, config = own
+    storage.publish(storage.join(config.out, RELEASE, "data/test/test-00007-of-00009.tar"), b"of an earlier try")
+    storage.remove_tree(storage.join(config.out, RELEASE, "release.json"))
+    run(config)
+    assert result_of(config.out) == result_of(done[0].out)
+
+
+def test_unfinished_files_of_a_killed_session_do_no_harm(inputs, done, tmp_path):
+    left = [f"{folder}/.000000.x.5f.tmp" for folder in ("candidates", "commits", f"{RELEASE}/data/test")]
+    for name in left:
+        storage.publish(str(tmp_path / name), b"half")
+    run(make_config(inputs, tmp_path))
+    found = tree(tmp_path)
+    assert {name: content for name, content in found.items() if name not in left} == done[1]
+    assert not [name for name in found if name in left and name.startswith("release")]
+
+
+def test_the_order_of_the_annotations_changes_no_byte(own, done, tmp_path):
+    inputs, _ = own
+    entries = inputs.entries
+    for number, order in enumerate([entries[::-1], random.Random(0).sample(entries, COUNT)]):
+        write_annotations(inputs, order)
+        run(make_config(inputs, tmp_path / str(number)))
+        assert result_of(tmp_path / str(number)) == result_of(done[0].out)
+
+
+def test_a_zip_gives_the_bytes_of_the_folder_it_was_made_of(tmp_path):
+    inputs = make_inputs(tmp_path / "in")
+    inputs.file(1).unlink()
+    with inputs.file(7).open("ab") as large:
+        large.write(bytes(5000))
+    names = {5: "../5.jpg", 6: "sub/6.jpg"}
+    entries = [entry | {"file_name": names.get(entry["id"], entry["file_name"])} for entry in inputs.entries]
+    (inputs.images / "sub").mkdir()
+    inputs.file(6).rename(inputs.images / "sub" / "6.jpg")
+    write_annotations(inputs, entries)
+    runs = {"folder": inputs.images, "zip": make_zip(inputs)}
+    for kind, images in runs.items():
+        run(make_config(inputs, tmp_path / kind, images=str(images), max_image_bytes=5000))
+    reasons = [row["reason"] for row in manifest_of(tmp_path / "zip") if row["verdict"] == "failed"]
+    assert reasons == ["missing", "undecodable", "unsafe_path", "too_many_bytes"]
+    assert result_of(tmp_path / "zip") == result_of(tmp_path / "folder")
+
+
+def test_a_run_on_a_file_system_without_folders_or_renames_has_the_same_bytes(inputs, done):
+    out = f"memory://{uuid.uuid4().hex}"
+    for _ in range(2):
+        report = run(make_config(inputs, out))
+    for name, content in done[1].items():
+        assert storage.read(storage.join(out, name)) == content
+    assert report.release == storage.join(out, RELEASE)
+    storage.remove_tree(out)
+
+
+def test_how_images_are_batched_is_stored_with_the_run_and_where_shards_are_cut_is_its_plan(own):
+    inputs, config = own
+    for options, field in [({"batch_images": 3}, "batch_images"), ({"shard_size": 2}, "plan"), ({"seed": 1}, "seed")]:
+        with pytest.raises(RunMismatchError, match=f"  {field}: the run has"):
+            run(another(inputs, config, **options))
+
+
+# Expensive work is done once
+
+
+def test_a_second_run_computes_nothing_and_changes_nothing(done, monkeypatch):
+    config, files = done
+    forbid_computing(monkeypatch)
+    report = run(config)
+    assert (report.computed, report.images_per_s) == (0, 0)
+    assert tree(config.out) == files
+
+
+def test_a_run_that_was_ended_computes_only_what_was_not_committed(inputs, tmp_path):
+    config = make_config(inputs, tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        end_at_write(patch, 3 + 3 + 2, after=True)  # the second shard lacks its record
+        with pytest.raises(SessionEnded):
+            run(config)
+    assert run(config).computed == COUNT - 3
+
+
+def test_another_policy_needs_another_version_and_computes_nothing(own, monkeypatch):
+    inputs, config = own
+    before = tree(config.out)
+    forbid_computing(monkeypatch)
+    with pytest.raises(ReleaseExistsError) as refused:
+        run(another(inputs, config, max_variance=0.25))
+    for said in (RELEASE, "another policy", "0.02", "0.25", "--version"):
+        assert said in str(refused.value)
+    assert tree(config.out) == before
+    report = run(another(inputs, config, max_variance=0.25, version="1.1.0"))
+    assert (report.computed, report.accepted) == (0, COUNT - 1)
+    after = tree(config.out)
+    for name in before.keys() - {"contact_sheet.png"}:
+        assert after[name] == before[name]
+
+
+@pytest.mark.parametrize("change", [{"tar_bytes": 5000}, {"min_area": 0.001}])
+def test_whatever_changes_a_release_needs_another_version(own, change):
+    inputs, config = own
+    with pytest.raises(ReleaseExistsError, match="Give another --version"):
+        run(another(inputs, config, **change))
+
+
+def test_other_licences_need_another_version(own):
+    inputs, config = own
+    document = json.loads(inputs.annotations.read_text())
+    document["licenses"] = [LICENSES[0], LICENSES[1] | {"name": "CC0 1.0"}]
+    inputs.annotations.write_text(json.dumps(document))
+    with pytest.raises(ReleaseExistsError, match="another licenses"):
+        run(config)
+
+
+def test_what_does_not_change_a_release_is_no_other_request(own):
+    inputs, config = own
+    assert run(another(inputs, config, max_failed_share=1.0, progress_every_s=0.1)).computed == 0
+
+
+def test_a_larger_bound_on_the_variance_never_accepts_fewer_images(own):
+    inputs, config = own
+    bounds = [0.0, 0.001, 0.002, 0.05, 0.25]
+    accepted = [
+        {row["key"] for row in manifest_of(config.out, f"release/sod-benchmark-{number}") if row["tar"]}
+        for number, bound in enumerate(bounds)
+        if run(another(inputs, config, max_variance=bound, version=str(number)))
+    ]
+    assert all(fewer <= more for fewer, more in pairwise(accepted))
+    assert len({len(keys) for keys in accepted}) > 2
+
+
+# Faults
+
+
+def test_an_accepted_image_that_changed_since_it_was_predicted_is_refused_by_name(own):
+    inputs, config = own
+    before = tree(config.out)
+    image = inputs.file(ACCEPTED)
+    image.write_bytes(inputs.file(2).read_bytes())
+    with pytest.raises(StorageError) as refused:
+        run(another(inputs, config, version="1.1.0"))
+    for said in (make_key(ACCEPTED), image.name, storage.record_of_file(image).sha256):
+        assert said in str(refused.value)
+    assert not storage.exists(storage.join(config.out, "release/sod-benchmark-1.1.0/release.json"))
+    assert tree(config.out).items() >= before.items()
+
+
+def test_an_accepted_image_that_went_away_since_the_run_began_is_refused_by_name(own, monkeypatch):
+    inputs, config = own
+    assemble = run_module.assemble
+
+    def assemble_later(*args):
+        inputs.file(ACCEPTED).unlink()
+        return assemble(*args)
+
+    monkeypatch.setattr(run_module, "assemble", assemble_later)
+    with pytest.raises(StorageError, match=f"{make_key(ACCEPTED)} was predicted, but its image is gone"):
+        run(another(inputs, config, version="1.1.0"))
+
+
+def test_an_image_that_was_rejected_may_change(own):
+    inputs, config = own
+    inputs.file(REJECTED).write_bytes(b"")
+    assert run(another(inputs, config, version="1.1.0")).accepted == 3
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_a_changed_candidate_is_noticed_and_made_again_once_its_record_is_gone(own, done, kind):
+    _, config = own
+    path = storage.join(config.out, "candidates", f"000001.{kind}")
+    content = storage.read(path)
+    storage.publish(path, content[:600] + b"?" + content[601:])
+    storage.remove_tree(storage.join(config.out, RELEASE))
+    with pytest.raises(StorageError, match=rf"000001\.{kind} has .* Delete the record"):
+        run(config)
+    storage.remove_tree(storage.join(config.out, "commits", "000001.json"))
+    assert run(config).computed == 3
+    assert result_of(config.out) == result_of(done[0].out)
+
+
+def test_an_image_for_which_the_model_gives_no_prediction_fails_alone(inputs, tmp_path):
+    report = run(make_config(inputs, tmp_path, model=f"fake:fail_at={make_key(ACCEPTED)}"))
+    assert (report.accepted, report.failed) == (2, {"model_output": 1, "undecodable": 1})
+
+
+def test_images_of_which_not_one_is_there_are_another_folder(inputs, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CollectionError, match="empty"):
+        run(make_config(inputs, tmp_path / "out", images=str(tmp_path / "empty")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_does_not_exist_is_refused_before_anything_is_written(inputs, tmp_path):
+    for model in ("fake:no_such=1", str(tmp_path / "absent")):
+        with pytest.raises(ConfigError, match=model):
+            run(make_config(inputs, tmp_path / "out", model=model))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b'"text"'])
+def test_a_run_record_that_can_not_be_read_is_named(own, content):
+    _, config = own
+    storage.publish(storage.join(config.out, "run.json"), content)
+    with pytest.raises(StorageError, match=r"run\.json is no run record"):
+        run(config)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null"])
+def test_a_release_record_that_can_not_be_read_is_named(own, content):
+    _, config = own
+    storage.publish(storage.join(config.out, RELEASE, "release.json"), content)
+    with pytest.raises(StorageError, match=r"release\.json can't be read"):
+        run(config)
+
+
+# Paths
+
+
+def test_a_run_with_relative_paths_means_the_same_once_they_are_resolved(inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    config = resolved(make_config(inputs, "out", images="images", annotations="a.json", model="weights"))
+    assert config.out == str(tmp_path / "out")
+    assert config.input.images == str(tmp_path / "images")
+    assert config.input.annotations == str(tmp_path / "a.json")
+    assert config.model.model == str(tmp_path / "weights")
+
+
+@pytest.mark.parametrize("name", ["nano", "fake:sleep_s=1", "s3://bucket/weights"])
+def test_models_that_are_no_folder_keep_their_name(inputs, name):
+    assert resolved(make_config(inputs, "s3://bucket/out", model=name)).model.model == name
+
+
+def test_urls_are_left_alone_when_paths_are_resolved(inputs):
+    assert resolved(make_config(inputs, "s3://bucket/out")).out == "s3://bucket/out"

@@ -1,0 +1,161 @@
+"""The stages, on the real architecture: what each trains, what it leaves alone, what it keeps on disk."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.training import stages
+from pipeline.training.data import Composites, crop_and_flip
+from pipeline.training.loop import Schedule
+from pipeline.training.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
+
+
+def make_schedule(**overrides):
+    return Schedule(
+        **({"steps": 2, "batch": 2, "learning_rate": 1e-3, "warmup_steps": 1, "ema_decay": 0.5} | overrides)
+    )
+
+
+def copy_of(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def changed(before, module):
+    return {name for name, value in module.state_dict().items() if not torch.equal(before[name], value)}
+
+
+@pytest.fixture
+def data(composites_folder, monkeypatch):
+    monkeypatch.setattr(stages, "STATISTICS_MASKS", 8)
+    return Composites.open(composites_folder)
+
+
+@pytest.fixture
+def pipeline():
+    """As it is after training: batch norm takes its statistics from what it has seen."""
+    pipeline = new_pipeline(0)
+    for network in (pipeline.conditioner, pipeline.vae, pipeline.unet):
+        network.eval()
+    return pipeline
+
+
+def cached_latents(count=4):
+    shapes = {"image_latents": (4, 20, 20), "mask_latents": (4, 20, 20), "context": (400, 64)}
+    generator = torch.Generator().manual_seed(0)
+    return {name: torch.randn((count, *shape), generator=generator).half() for name, shape in shapes.items()}
+
+
+def test_the_seed_decides_the_initial_weights(pipeline):
+    before = copy_of(pipeline.unet)
+    assert changed(before, new_pipeline(0).unet) == set()
+    assert changed(before, new_pipeline(1).unet)
+
+
+def test_the_conditioner_learns_but_its_backbones_statistics_stay(pipeline, data, tmp_path):
+    before = copy_of(pipeline.conditioner)
+    others = copy_of(pipeline.vae), copy_of(pipeline.unet)
+    train_conditioner(pipeline, data, make_schedule(), tmp_path, seed=0)
+    learnt = changed(before, pipeline.conditioner)
+    assert {name.split(".")[0] for name in learnt} >= {"backbone", "encoders", "decoder"}
+    assert not any("running" in name or "num_batches" in name for name in learnt if name.startswith("backbone."))
+    assert (changed(others[0], pipeline.vae), changed(others[1], pipeline.unet)) == (set(), set())
+
+
+def test_the_backbone_learns_more_slowly_than_what_is_new(pipeline, data, tmp_path):
+    before = copy_of(pipeline.conditioner)
+    train_conditioner(pipeline, data, make_schedule(steps=1, ema_decay=0.0), tmp_path, seed=0)
+    after = pipeline.conditioner.state_dict()
+    moved = {
+        name: float((after[name] - before[name]).abs().max())
+        for name, _ in pipeline.conditioner.named_parameters()
+        if name.endswith("weight")
+    }
+    slow = max(distance for name, distance in moved.items() if name.startswith("backbone."))
+    fast = max(distance for name, distance in moved.items() if not name.startswith("backbone."))
+    assert slow == pytest.approx(1e-4, rel=0.1)
+    assert fast == pytest.approx(1e-3, rel=0.1)
+
+
+def test_the_vaes_latents_of_masks_are_standardised(pipeline, data, tmp_path):
+    train_vae(pipeline, data, make_schedule(), tmp_path, seed=0)
+    _, masks = data.draw(8, torch.Generator().manual_seed(0))
+    _, masks = crop_and_flip(masks.expand(-1, 3, -1, -1), masks, 160, None)
+    with torch.no_grad():
+        latents = pipeline.encode((masks * 2 - 1).expand(-1, 3, -1, -1))
+    assert latents.mean((0, 2, 3)).tolist() == pytest.approx([0] * 4, abs=1e-3)
+    assert latents.std((0, 2, 3)).tolist() == pytest.approx([1] * 4, abs=1e-3)
+
+
+def test_a_finished_vae_is_standardised_once_only(pipeline, data, tmp_path):
+    train_vae(pipeline, data, make_schedule(), tmp_path, seed=0)
+    again = new_pipeline(0)
+    train_vae(again, data, make_schedule(), tmp_path, seed=0)
+    assert changed(copy_of(pipeline.vae), again.vae) == set()
+
+
+def test_diffusion_trains_the_unet_alone(pipeline, tmp_path):
+    before = copy_of(pipeline.unet)
+    others = copy_of(pipeline.vae), copy_of(pipeline.conditioner)
+    train_diffusion(pipeline, cached_latents(), make_schedule(), tmp_path, seed=0)
+    assert len(changed(before, pipeline.unet)) > 100
+    assert (changed(others[0], pipeline.vae), changed(others[1], pipeline.conditioner)) == (set(), set())
+
+
+@pytest.mark.parametrize("stage", ["conditioner", "vae", "diffusion"])
+def test_a_stage_draws_nothing_from_the_global_generator(pipeline, data, tmp_path, stage):
+    """What a resumed run would draw from it differs from what an uninterrupted one draws."""
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    if stage == "diffusion":
+        train_diffusion(pipeline, cached_latents(), make_schedule(), tmp_path, seed=0)
+    else:
+        train = {"conditioner": train_conditioner, "vae": train_vae}[stage]
+        train(pipeline, data, make_schedule(), tmp_path, seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_latents_are_cached_part_by_part_in_half_precision(pipeline, data, tmp_path):
+    cached = cache_latents(pipeline, data, tmp_path)
+    assert {name: (tuple(value.shape), value.dtype) for name, value in cached.items()} == {
+        "image_latents": ((8, 4, 20, 20), torch.float16),
+        "mask_latents": ((8, 4, 20, 20), torch.float16),
+        "context": ((8, 400, 64), torch.float16),
+    }
+    files = sorted(tmp_path.rglob("*.safetensors"))
+    assert [file.name for file in files] == ["00000.safetensors", "00001.safetensors"]
+    assert [len(load_file(file)["context"]) for file in files] == [5, 3]
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == files
+
+
+def test_cached_latents_are_those_of_the_composites_in_their_order(pipeline, data, tmp_path):
+    cached = cache_latents(pipeline, data, tmp_path)
+    image = torch.from_numpy(data.images[1][2].copy()).permute(2, 0, 1)[None].float() / 255
+    image, _ = crop_and_flip(image, image[:, :1], 160, None)
+    with torch.no_grad():
+        assert torch.allclose(cached["image_latents"][7:], pipeline.encode(image).half(), atol=1e-2)
+        assert torch.allclose(cached["context"][7:], pipeline.conditioner(image).context.half(), atol=1e-2)
+
+
+def test_networks_in_channels_last_can_be_cached(pipeline, data, tmp_path):
+    """As the recipe has them; safetensors refuses tensors that are not contiguous."""
+    for network in (pipeline.vae, pipeline.conditioner):
+        network.to(memory_format=torch.channels_last)
+    assert all(value.is_contiguous() for value in cache_latents(pipeline, data, tmp_path).values())
+
+
+def test_what_is_cached_is_not_encoded_again(pipeline, data, tmp_path, monkeypatch):
+    first = cache_latents(pipeline, data, tmp_path)
+    next(tmp_path.rglob("00001.safetensors")).unlink()
+    encoded, encode_part = [], stages._encode_part
+    monkeypatch.setattr(stages, "_encode_part", lambda *parts: encoded.append(len(parts[1])) or encode_part(*parts))
+    again = cache_latents(pipeline, data, tmp_path)
+    assert encoded == [3]
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_latents_of_other_weights_are_not_taken(pipeline, data, tmp_path):
+    first = cache_latents(pipeline, data, tmp_path)
+    with torch.no_grad():
+        pipeline.vae.quant_conv.bias += 1
+    again = cache_latents(pipeline, data, tmp_path)
+    assert not torch.equal(first["image_latents"], again["image_latents"])
