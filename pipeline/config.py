@@ -41,13 +41,21 @@ class PolicyConfig:
 
     max_variance: float = 0.02
     """Largest accepted `ensemble_variance`, 0 to 0.25. Lower: fewer images, on which the members agree more."""
+    max_variance_per_area: float = 0.1
+    """Largest accepted `ensemble_variance_per_area`, 0 to 250: catches small objects on which the members disagree,
+    whose variance is small because they are."""
     min_area: float = 0.005
     """Smallest accepted share of the image that the mask covers, 0 to 1; below it there is no salient object."""
     max_area: float = 0.95
     """Largest accepted share of the image that the mask covers, 0 to 1."""
 
     def __post_init__(self) -> None:
-        for name, bound in (("max_variance", 0.25), ("min_area", 1.0), ("max_area", 1.0)):
+        for name, bound in (
+            ("max_variance", 0.25),
+            ("max_variance_per_area", 250.0),
+            ("min_area", 1.0),
+            ("max_area", 1.0),
+        ):
             value = getattr(self, name)
             if not 0 <= value <= bound:
                 raise ValueError(f"{name} is {value}; it must be from 0 to {bound}")

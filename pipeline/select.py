@@ -3,7 +3,7 @@
 from pipeline.config import PolicyConfig
 from pipeline.records import CandidateRow, Verdict
 
-REJECTION_REASONS = ("no_salient_object", "object_fills_image", "variance_above_max")
+REJECTION_REASONS = ("no_salient_object", "object_fills_image", "variance_above_max", "variance_per_area_above_max")
 """In the order in which they are looked at: the first that holds is the reason."""
 
 
@@ -17,4 +17,6 @@ def decide(row: CandidateRow, policy: PolicyConfig) -> Verdict:
         return Verdict(decision="rejected", reason="object_fills_image")
     if row.scores["ensemble_variance"] > policy.max_variance:
         return Verdict(decision="rejected", reason="variance_above_max")
+    if row.scores["ensemble_variance_per_area"] > policy.max_variance_per_area:
+        return Verdict(decision="rejected", reason="variance_per_area_above_max")
     return Verdict(decision="accepted", reason="")

@@ -41,7 +41,13 @@ def make_sample(**overrides):
 
 def make_scores(**overrides):
     """An image that every default accepts."""
-    return {**dict.fromkeys(SCORES, 0.5), "ensemble_variance": 0.01, "area": 0.25, **overrides}
+    return {
+        **dict.fromkeys(SCORES, 0.5),
+        "ensemble_variance": 0.01,
+        "ensemble_variance_per_area": 0.04,
+        "area": 0.25,
+        **overrides,
+    }
 
 
 def make_row(**overrides):

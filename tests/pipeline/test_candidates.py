@@ -80,20 +80,20 @@ def read_everything(run, shard=SHARD):
 # Properties
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(ROWS)
 def test_rows_are_read_back_as_they_were(rows):
     assert decode_rows(encode_rows(rows)) == rows
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(ROWS)
 def test_the_order_of_scores_does_not_change_the_bytes_of_rows(rows):
     others = [replace(row, scores=dict(reversed(row.scores.items()))) for row in rows]
     assert encode_rows(others) == encode_rows(rows)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=25)
 @given(st.data())
 def test_a_changed_byte_in_tar_or_rows_is_noticed_before_anything_is_read(tmp_path_factory, data):
     run = str(tmp_path_factory.getbasetemp() / "changed")

@@ -18,6 +18,7 @@ OPTIONS = sorted(option_types(RunConfig))
 OUT_OF_BOUNDS = [
     ("max_variance", 0.26, "0.25"),
     ("max_variance", -0.1, "0"),
+    ("max_variance_per_area", 251, "250"),
     ("min_area", 1.1, "1"),
     ("max_area", -0.1, "0"),
     ("max_area", 0.001, "min_area is 0.005"),

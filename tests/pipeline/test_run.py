@@ -118,7 +118,7 @@ def end_at_write(patch, number, *, after):
 # Nothing lost, nothing twice
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.sets(st.integers(1, COUNT)), st.integers(1, COUNT + 1), st.randoms())
 def test_every_input_has_one_row_whoever_fails_and_wherever_shards_are_cut(
     tmp_path_factory, broken, shard_size, shuffler

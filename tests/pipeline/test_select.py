@@ -15,13 +15,19 @@ from tests.pipeline.make import make_row, make_scores
 
 SHARES = st.floats(0, 1)
 ROWS = st.builds(
-    lambda variance, area: make_row(scores=make_scores(ensemble_variance=variance, area=area)),
+    lambda variance, per_area, area: make_row(
+        scores=make_scores(ensemble_variance=variance, ensemble_variance_per_area=per_area, area=area)
+    ),
     st.floats(0, 0.25),
+    st.floats(0, 250),
     SHARES,
 )
 POLICIES = st.builds(
-    lambda variance, areas: PolicyConfig(max_variance=variance, min_area=min(areas), max_area=max(areas)),
+    lambda variance, per_area, areas: PolicyConfig(
+        max_variance=variance, max_variance_per_area=per_area, min_area=min(areas), max_area=max(areas)
+    ),
     st.floats(0, 0.25),
+    st.floats(0, 250),
     st.tuples(SHARES, SHARES),
 )
 
@@ -30,8 +36,14 @@ def rejected(reason):
     return Verdict(decision="rejected", reason=reason)
 
 
+def between(start, end, share):
+    """The point at that share of the way, never beyond the end, as a sum of floats may be."""
+    return float(np.clip(start + (end - start) * share, min(start, end), max(start, end)))
+
+
 ACCEPTED = Verdict(decision="accepted", reason="")
-POLICY = PolicyConfig(max_variance=0.02, min_area=0.1, max_area=0.9)
+POLICY = PolicyConfig(max_variance=0.02, max_variance_per_area=0.1, min_area=0.1, max_area=0.9)
+DECIDING = ("ensemble_variance", "ensemble_variance_per_area", "area")
 
 
 # Properties
@@ -41,8 +53,9 @@ POLICY = PolicyConfig(max_variance=0.02, min_area=0.1, max_area=0.9)
 def test_a_stricter_policy_never_accepts_what_a_laxer_one_rejects(row, lax, factor):
     stricter = (
         replace(lax, max_variance=lax.max_variance * factor),
-        replace(lax, min_area=lax.min_area + (lax.max_area - lax.min_area) * factor),
-        replace(lax, max_area=lax.max_area - (lax.max_area - lax.min_area) * factor),
+        replace(lax, max_variance_per_area=lax.max_variance_per_area * factor),
+        replace(lax, min_area=between(lax.min_area, lax.max_area, factor)),
+        replace(lax, max_area=between(lax.max_area, lax.min_area, factor)),
     )
     if decide(row, lax) != ACCEPTED:
         assert ACCEPTED not in [decide(row, policy) for policy in stricter]
@@ -61,7 +74,7 @@ def test_a_failed_image_stays_failed_with_its_reason_whatever_the_policy(reason,
 
 @given(ROWS, POLICIES, st.floats(0, 1))
 def test_other_scores_than_those_of_the_policy_do_not_matter(row, policy, value):
-    others = dict.fromkeys(row.scores, value) | {name: row.scores[name] for name in ("ensemble_variance", "area")}
+    others = dict.fromkeys(row.scores, value) | {name: row.scores[name] for name in DECIDING}
     assert decide(replace(row, scores=others), policy) == decide(row, policy)
 
 
@@ -72,6 +85,7 @@ def test_other_scores_than_those_of_the_policy_do_not_matter(row, policy, value)
     ("name", "bound", "outwards", "reason"),
     [
         ("ensemble_variance", 0.02, 1, "variance_above_max"),
+        ("ensemble_variance_per_area", 0.1, 1, "variance_per_area_above_max"),
         ("area", 0.1, 0, "no_salient_object"),
         ("area", 0.9, 1, "object_fills_image"),
     ],

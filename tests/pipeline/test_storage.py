@@ -42,7 +42,7 @@ def run_python(code, *arguments, check=True):
 # Properties
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=4))
 def test_a_file_has_all_of_what_was_published_last_and_nothing_else(place, contents):
     url = storage.join(place, "published", "file")
@@ -52,7 +52,7 @@ def test_a_file_has_all_of_what_was_published_last_and_nothing_else(place, conte
     assert storage.list_names(storage.join(place, "published")) == ["file"]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=4))
 def test_only_the_first_create_of_a_name_writes(place, contents):
     url = storage.join(place, "created", uuid.uuid4().hex)
@@ -60,7 +60,7 @@ def test_only_the_first_create_of_a_name_writes(place, contents):
     assert storage.read(url) == contents[0]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.binary(min_size=1, max_size=300), st.data())
 def test_a_changed_or_cut_byte_is_noticed_wherever_it_is(place, content, data):
     url = storage.join(place, "checked", "file")

@@ -40,7 +40,7 @@ def members_of(number):
 # Properties
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(SAMPLES)
 def test_webdataset_reads_back_what_was_written_in_the_order_of_writing(samples):
     stream = io.BytesIO(tar_of(samples.items()))
@@ -48,7 +48,7 @@ def test_webdataset_reads_back_what_was_written_in_the_order_of_writing(samples)
     assert [(sample["__key__"], {name: sample[name] for name in EXTENSIONS}) for sample in found] == [*samples.items()]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SAMPLES, st.randoms())
 def test_bytes_depend_on_the_members_and_not_on_their_order(samples, random):
     def shuffled(members):
@@ -59,6 +59,7 @@ def test_bytes_depend_on_the_members_and_not_on_their_order(samples, random):
     assert tar_of((key, shuffled(members)) for key, members in samples.items()) == tar_of(samples.items())
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.text(), JSON, min_size=2))
 def test_json_is_read_back_and_does_not_depend_on_the_order_of_keys(value):
     content = encode_json(value)

@@ -3,6 +3,7 @@
 import errno
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -156,7 +157,7 @@ def name_of(value):
 # Properties
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.sets(st.sampled_from(KEYS)), st.integers(1, COUNT + 1))
 def test_whoever_fails_there_is_one_row_per_image_in_key_order_and_the_others_are_untouched(
     healthy, tmp_path_factory, broken, batch_images
@@ -171,7 +172,7 @@ def test_whoever_fails_there_is_one_row_per_image_in_key_order_and_the_others_ar
     assert maps_of(run) == {key: maps for key, maps in maps_of(whole).items() if key not in broken}
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.sets(st.sampled_from(KEYS)), st.integers(1, COUNT + 1))
 def test_a_failed_image_moves_no_other_image_to_another_batch(healthy, tmp_path_factory, unusable, batch_images):
     spec = spec_of(healthy)
@@ -320,6 +321,29 @@ def test_what_may_pass_is_raised_and_the_shard_is_not_committed(healthy, tmp_pat
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
     process(healthy, tmp_path)
     assert tree(tmp_path) == tree(undisturbed[0])
+
+
+def test_after_an_error_no_more_images_are_read_than_were_begun(healthy, tmp_path, monkeypatch):
+    begun, closing = [], threading.Event()
+
+    class ClosingPool(ThreadPoolExecutor):
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            closing.set()
+            super().shutdown(wait=wait)
+
+    def fail_first(sample, **_limits):
+        begun.append(sample.key)
+        if sample.key == KEYS[0]:
+            raise OSError(errno.EIO, "I/O error")
+        closing.wait(timeout=60)
+        return b""
+
+    monkeypatch.setattr(work, "ThreadPoolExecutor", ClosingPool)
+    monkeypatch.setattr(work, "read_bytes", fail_first)
+    with pytest.raises(OSError, match="I/O error"):
+        process(healthy, tmp_path)
+    assert len(begun) <= 1 + work.DECODE_THREADS
 
 
 def test_an_error_of_the_model_that_is_about_no_image_is_raised_and_nothing_is_committed(healthy, tmp_path):

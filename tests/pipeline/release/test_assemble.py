@@ -140,7 +140,12 @@ def test_release_json_says_what_the_release_was_made_from_and_how_many_images_it
     record = released.record()
     assert (record["name"], record["version"], record["format"]) == ("sod-benchmark", "1.0.0", 1)
     assert record["counts"] == {"accepted": 5, "failed": 1, "rejected": 4}
-    assert record["made_from"]["policy"] == {"max_variance": 0.02, "min_area": 0.005, "max_area": 0.95}
+    assert record["made_from"]["policy"] == {
+        "max_variance": 0.02,
+        "max_variance_per_area": 0.1,
+        "min_area": 0.005,
+        "max_area": 0.95,
+    }
     assert record["made_from"]["fingerprint"]["device"] == "cpu"
     assert record["made_from"]["fingerprint"]["ensemble_size"] == "3"
 
@@ -154,7 +159,7 @@ def test_no_path_of_this_machine_is_in_a_release(released):
 # Several tars
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(1, 60_000))
 def test_wherever_tars_are_cut_the_samples_are_the_same_and_the_manifest_knows_their_tar(
     released, release_of, tmp_path_factory, tar_bytes

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco_mask
@@ -41,7 +41,6 @@ def box_of(mask):
 # Properties
 
 
-@settings(deadline=None)
 @given(st.lists(MASKS, max_size=4))
 def test_masks_boxes_and_areas_come_back_as_they_were(masks):
     document = document_of(masks)

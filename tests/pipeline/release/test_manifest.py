@@ -42,7 +42,7 @@ def verdict_of(row):
 # Properties
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(SAMPLES, ROWS), max_size=5))
 def test_whatever_annotations_claim_every_image_keeps_its_row_with_all_columns(images):
     manifest = Manifest(LICENSES)
@@ -58,7 +58,7 @@ def test_whatever_annotations_claim_every_image_keeps_its_row_with_all_columns(i
         assert {name: columns[name] for name in SCORES} == {name: row.scores.get(name) for name in SCORES}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(SAMPLES, ROWS), max_size=3))
 def test_equal_rows_give_equal_bytes(images):
     manifests = [Manifest(LICENSES), Manifest(dict(LICENSES))]
