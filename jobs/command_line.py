@@ -34,6 +34,9 @@ def _exit_code(job: Callable[[], int]) -> int:
     except PipelineError as error:
         print(f"failed: {error}", file=sys.stderr)
         return FAILED
+    except OSError as error:  # a full disk, a lost connection: said with its path, and no fault of the code
+        print(f"failed: {error}; what is committed stays, the same command goes on from there", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return FAILED

@@ -11,8 +11,11 @@ Architecture = Literal["full", "nano"]
 
 
 def build(architecture: Architecture) -> SODDiffusionPipeline:
-    """A pipeline of that size in float32 on the CPU, weights drawn from torch's global generator."""
-    return {"full": _full, "nano": _nano}[architecture]()
+    """A pipeline of that size, float32, on the CPU, in evaluation mode; weights come from torch's global generator."""
+    pipeline = {"full": _full, "nano": _nano}[architecture]()
+    for network in (pipeline.vae, pipeline.unet, pipeline.conditioner):
+        network.eval()
+    return pipeline
 
 
 def _full() -> SODDiffusionPipeline:

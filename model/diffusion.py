@@ -75,9 +75,14 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         latents = self._member_latents(keys, ensemble, image_latents)  # [N*E, 4, h, w]
         # 4. Denoise all members of all images together.
         latents = self.denoise(latents, image_latents, context, ensemble.denoise_steps)
-        # 5. Decode and reduce the members of each image; maps go back to the image's own size.
-        members = self.decode(latents).view(len(images), ensemble.ensemble_size, side_px, side_px)  # [N, E, PH, PW]
-        return [_prediction(own, image.shape[:2]) for own, image in zip(members, images, strict=True)]
+        # 5. Decode and reduce the members of each image; maps go back to the image's own size. One image at a time:
+        # for four of the nano model together, allocations were so large that every layer mapped its memory anew
+        # (800,000 page faults instead of 4,000), which took a fifth more time and 1.8 GB instead of 1.1.
+        own_latents = torch.split(latents, ensemble.ensemble_size)  # N x [E, 4, h, w]
+        return [
+            _prediction(self.decode(members), image.shape[:2])
+            for members, image in zip(own_latents, images, strict=True)
+        ]
 
     def encode(self, pixels: Float[Tensor, "b 3 ph pw"]) -> Float[Tensor, "b 4 h w"]:
         """Mean latents, scaled. Images come in [0, 1], masks (three equal channels) in [-1, 1], as trained."""

@@ -16,6 +16,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+# Before ray is imported, which reads it then: a cluster of our own asks for a token that is in no file. Left to itself,
+# Ray would turn authentication on too, and keep its token in the user's home.
+if "RAY_AUTH_MODE" not in os.environ and "RAY_ADDRESS" not in os.environ:
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
@@ -122,8 +127,10 @@ class _Dispatcher:
         self._report_memory()
 
     def _start_replica(self) -> Any:
-        actor = ray.remote(max_restarts=0, max_concurrency=2, **self._resources)(_Replica)
-        # Ray gives an actor with num_cpus=1 one OMP thread; the replica asks for its own number of threads.
+        # One memory arena for all threads: with glibc's default, one per thread, a replica of the nano model came to
+        # 1.50 to 1.57 GB instead of 1.32 to 1.40.
+        environment = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
+        actor = ray.remote(max_restarts=0, max_concurrency=2, runtime_env=environment, **self._resources)(_Replica)
         return actor.remote(self._setup)
 
     def _hand_out(self, replica: Any) -> None:
@@ -202,9 +209,6 @@ def _connected() -> Iterator[None]:
     local: dict[str, Any] = {}
     if address == "local":
         local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
-        # Said explicitly: else Ray turns authentication on by itself and keeps its token in the user's home.
-        if "RAY_AUTH_MODE" not in os.environ:
-            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **local)
     try:
         yield

@@ -208,6 +208,8 @@ def _identity(source: ReleaseSource, config: RunConfig, made_with: Mapping[str, 
     for spec in source.specs:
         digest.update(encode_json(asdict(read_record(source.run, spec.name))))
     return {
+        "name": config.release.name,
+        "version": config.release.version,
         "fingerprint": dict(made_with),
         "candidates": digest.hexdigest(),
         "policy": as_values(config.policy),

@@ -31,8 +31,9 @@ agree. **No human has checked them.** Agreement is not correctness: an ensemble 
 | failed | {failed} |
 
 Accepted are images whose `ensemble_variance` (variance over the ensemble members, averaged over the pixels) is at
-most {max_variance:g} (divided by the mean saliency: {max_variance_per_area:g}) and whose mask covers {min_area:g} to {max_area:g} of the image. `manifest.parquet` has a row for
-every input image, with all scores and the reason for each that is not here.
+most {max_variance:g} (divided by the mean saliency: {max_variance_per_area:g}) and whose mask covers {min_area:g} to
+{max_area:g} of the image. `manifest.parquet` has a row for every input image, with all scores and the reason for each
+that is not here.
 
 A sample in `data/test/*.tar`: `jpg` (original bytes), `mask.png` (0 or 255), `saliency.png` (v / 255),
 `variance.png` ((v / 510)²), `json`. `annotations/test.json` has the same masks in COCO format.

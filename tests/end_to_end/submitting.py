@@ -77,24 +77,15 @@ class Job:
         return killed
 
 
+def run_script(out, *options, env=None):
+    """The same job as a plain script."""
+    command = [sys.executable, "jobs/coco_pseudolabel.py", *INPUT, "--out", str(out), *map(str, options)]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
 def run_inline(out, *options):
     """The same job as a plain script, in one process without Ray."""
-    return subprocess.run(
-        [
-            sys.executable,
-            "jobs/coco_pseudolabel.py",
-            *INPUT,
-            "--out",
-            str(out),
-            "--engine",
-            "inline",
-            *map(str, options),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_script(out, "--engine", "inline", *options)
 
 
 def wait_for_commits(out, count):

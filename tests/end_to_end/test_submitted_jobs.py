@@ -1,8 +1,10 @@
 """The main job as its users run it: submitted to a real Ray cluster, stopped, killed, and run again."""
 
+import os
+
 import pytest
 
-from tests.end_to_end.submitting import digests, run_inline, wait_for_commits
+from tests.end_to_end.submitting import digests, run_inline, run_script, wait_for_commits
 
 pytestmark = pytest.mark.ray
 
@@ -89,3 +91,15 @@ def test_a_wrong_request_ends_with_exit_code_2(submit, tmp_path):
     assert job.wait() == "FAILED"
     assert job.exit_code() == 2
     assert "max_variance is 7.0; it must be from 0 to 0.25" in job.logs()
+
+
+def test_a_plain_script_starts_ray_in_its_own_process_and_writes_nothing_into_the_home_folder(tmp_path, undisturbed):
+    home = tmp_path / "home"
+    home.mkdir()
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    options = ("--model", "fake", "--shard-size", 4)
+    done = run_script(tmp_path / "out", *options, env=settings | {"HOME": str(home)})
+    assert done.returncode == 0, done.stderr
+    assert "replicas, 10 shards to do" in done.stderr
+    assert digests(tmp_path / "out") == undisturbed
+    assert not (home / ".ray").exists()

@@ -88,6 +88,7 @@ def test_codes_are_sines_and_cosines_and_turn_over_with_the_axes(height, width):
     assert code.dtype == torch.float32
     assert code.abs().max() <= 1
     torch.testing.assert_close(code[:, :8] ** 2 + 0, 1 - code[:, [4, 5, 6, 7, 0, 1, 2, 3]] ** 2, rtol=0, atol=1e-6)
+    assert torch.equal(code[:, :8], code[:, :8, :, :1].expand(-1, -1, -1, width))  # the first half tells the row
     turned = position_code(16, width, height).mT
     assert torch.equal(code, torch.cat([turned[:, 8:], turned[:, :8]], 1))
 

@@ -23,7 +23,9 @@ VALID = {
 INVALID = {
     "ensemble_size": st.integers(max_value=1),
     "denoise_steps": st.integers(max_value=0) | st.integers(min_value=1000),
-    "processing_res": st.integers(max_value=-1) | st.integers().filter(lambda n: n % SIDE_MULTIPLE),
+    "processing_res": st.integers(max_value=-1)
+    | st.integers(0, 100).map(lambda n: n * SIDE_MULTIPLE + SIDE_MULTIPLE // 2)
+    | st.integers().filter(lambda n: n % SIDE_MULTIPLE),
     "batch_images": st.integers(max_value=0),
     "seed": st.integers(max_value=-1) | st.integers(min_value=2**63),
 }
@@ -54,6 +56,25 @@ def test_a_model_needs_a_thread(threads):
 
 
 # Examples
+
+
+@pytest.mark.parametrize(
+    ("field", "last", "beyond"),
+    [
+        ("ensemble_size", 2, 1),
+        ("denoise_steps", 1, 0),
+        ("denoise_steps", 999, 1000),
+        ("processing_res", 0, -32),
+        ("processing_res", 32, 48),
+        ("batch_images", 1, 0),
+        ("seed", 0, -1),
+        ("seed", 2**63 - 1, 2**63),
+    ],
+)
+def test_the_bounds_are_where_the_documentation_says(field, last, beyond):
+    assert getattr(EnsembleConfig(**{field: last}), field) == last
+    with pytest.raises(ValueError, match=f"^{field} is {beyond}; "):
+        EnsembleConfig(**{field: beyond})
 
 
 def test_defaults_are_valid_and_cannot_be_changed():

@@ -291,6 +291,12 @@ def test_images_are_encoded_and_conditioned_once_whatever_the_size_of_the_ensemb
     assert batches == {"conditioner": [2], "vae": [2]}
 
 
+def test_initial_latents_differ_with_every_bit_that_torchs_generator_takes():
+    # torch's generator on the CPU takes the lower 32 bits of a seed and drops the others.
+    draws = {tuple(initial_latents(1 << bit, (1, 1, 2)).flatten().tolist()) for bit in range(32)}
+    assert len(draws) == 32
+
+
 def test_initial_latents_are_standard_normal():
     latents = initial_latents(3, (4, 100, 100))
     assert latents.dtype == torch.float32
@@ -315,6 +321,12 @@ def test_a_pipeline_saved_and_loaded_predicts_the_same_bits(tiny, tiny_folder, i
 
 
 # Faults
+
+
+@pytest.mark.parametrize("keys", [[], ["7"], ["7", "8", "9"]])
+def test_as_many_keys_as_images_are_needed(tiny, image_of, keys):
+    with pytest.raises((ValueError, RuntimeError)):
+        tiny([image_of(9, 9), image_of(8, 8)], keys, make_ensemble())
 
 
 def test_weights_that_make_nan_are_a_model_output_error(own_tiny, image_of):

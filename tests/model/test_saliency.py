@@ -198,6 +198,15 @@ def test_weights_of_another_shape_are_refused(own_folder, network):
 
 
 @each_network
+def test_weights_as_a_sound_file_of_torch_are_refused_too(own_folder, network):
+    file = own_folder / network / WEIGHTS
+    torch.save(load_file(file), file.with_suffix(".bin"))
+    file.unlink()
+    with pytest.raises(OSError, match=f"no file named {WEIGHTS}"):
+        make_model(own_folder)
+
+
+@each_network
 @pytest.mark.parametrize("name", ["diffusion_pytorch_model.bin", "pytorch_model.bin", WEIGHTS])
 def test_a_pickle_in_the_place_of_weights_is_refused_and_not_unpickled(own_folder, tmp_path, network, name):
     proof = tmp_path / "unpickled"

@@ -41,6 +41,11 @@ def test_no_two_of_200_000_members_share_a_seed():
     assert len(seeds) == 200_000
 
 
+def test_the_members_of_an_image_differ_in_the_32_bits_that_torchs_generator_takes():
+    for image_id in range(20_000):
+        assert len({member_seed(0, f"{image_id:012d}", member) % 2**32 for member in range(10)}) == 10
+
+
 @pytest.mark.parametrize(
     ("triple", "seed"),
     [

@@ -12,6 +12,8 @@ from torch import nn
 from model.architectures import build
 from model.conditioner import Conditioning, SaliencyConditioner
 from model.training import (
+    EDGE_WEIGHT,
+    KL_WEIGHT,
     MovingAverage,
     auxiliary_loss,
     diffusion_loss,
@@ -87,7 +89,7 @@ def test_multires_noise_has_more_energy_in_low_frequencies_than_white_noise(seed
 
 
 @few
-@given(st.integers(1, 50), seeds, st.floats(0.1, 3))
+@given(st.integers(1, 50), seeds, st.floats(0.01, 3))
 def test_timesteps_lie_in_the_schedule_and_follow_from_the_generator(count, seed, exponent):
     timesteps = draw_timesteps(count, gen(seed), exponent=exponent)
     assert timesteps.shape == (count,)
@@ -95,6 +97,11 @@ def test_timesteps_lie_in_the_schedule_and_follow_from_the_generator(count, seed
     assert timesteps.min() >= 0
     assert timesteps.max() <= 999
     assert torch.equal(timesteps, draw_timesteps(count, gen(seed), exponent=exponent))
+
+
+def test_both_ends_of_the_schedule_are_drawn():
+    assert draw_timesteps(1000, gen(), exponent=0.01).max() == 999
+    assert draw_timesteps(1000, gen(), exponent=30.0).min() == 0
 
 
 @pytest.mark.parametrize("exponent", [0.6, 1.0])
@@ -109,6 +116,19 @@ def test_an_exponent_below_1_leans_towards_noise(exponent):
 def conditioning_of(logits):
     count = len(logits)
     return Conditioning(features=torch.zeros(count, 2, 8, 8), side_logits=logits, context=torch.zeros(count, 64, 2))
+
+
+@torch.no_grad()
+def test_the_vae_loss_adds_pixels_edges_and_a_little_of_the_posterior(own_tiny, monkeypatch):
+    pixels = discs(2).expand(-1, 3, -1, -1) * 2 - 1
+    stripes = torch.arange(64) % 2 * 2.0 - 1  # between neighbours in a row: 2
+    kl = own_tiny.vae.encode(pixels).latent_dist.kl().mean().item()
+    for error, reconstruction, edges in ((0.0, 0.0, 0.0), (0.3, 0.3, 0.0), (0.3 * stripes, 0.3, 0.6)):
+        decoded = SimpleNamespace(sample=pixels + error)
+        monkeypatch.setattr(own_tiny.vae, "decode", lambda latents, decoded=decoded: decoded)
+        loss = vae_loss(own_tiny.vae, pixels, gen()).item()
+        assert loss == pytest.approx(reconstruction + EDGE_WEIGHT * edges + KL_WEIGHT * kl, rel=1e-5)
+        assert loss > reconstruction + edges
 
 
 @few

@@ -21,6 +21,7 @@ from tests.pipeline.make import (
     LICENSES,
     make_collection,
     make_config,
+    make_jpeg,
     make_key,
     make_zip,
     tree,
@@ -29,6 +30,7 @@ from tests.pipeline.make import (
 
 COUNT = 7
 CUT, ACCEPTED, REJECTED = 3, 4, 5
+LAX = {"max_variance": 0.25, "max_variance_per_area": 250.0}
 RELEASE = "release/sod-benchmark-1.0.0"
 
 
@@ -276,11 +278,11 @@ def test_another_policy_needs_another_version_and_computes_nothing(own, monkeypa
     before = tree(config.out)
     forbid_computing(monkeypatch)
     with pytest.raises(ReleaseExistsError) as refused:
-        run(another(inputs, config, max_variance=0.25))
+        run(another(inputs, config, **LAX))
     for said in (RELEASE, "another policy", "0.02", "0.25", "--version"):
         assert said in str(refused.value)
     assert tree(config.out) == before
-    report = run(another(inputs, config, max_variance=0.25, version="1.1.0"))
+    report = run(another(inputs, config, **LAX, version="1.1.0"))
     assert (report.computed, report.accepted) == (0, COUNT - 1)
     after = tree(config.out)
     for name in before.keys() - {"contact_sheet.png"}:
@@ -314,7 +316,7 @@ def test_a_larger_bound_on_the_variance_never_accepts_fewer_images(own):
     accepted = [
         {row["key"] for row in manifest_of(config.out, f"release/sod-benchmark-{number}") if row["tar"]}
         for number, bound in enumerate(bounds)
-        if run(another(inputs, config, max_variance=bound, version=str(number)))
+        if run(another(inputs, config, **LAX | {"max_variance": bound}, version=str(number)))
     ]
     assert all(fewer <= more for fewer, more in pairwise(accepted))
     assert len({len(keys) for keys in accepted}) > 2
@@ -353,6 +355,15 @@ def test_an_image_that_was_rejected_may_change(own):
     inputs, config = own
     inputs.file(REJECTED).write_bytes(b"")
     assert run(another(inputs, config, version="1.1.0")).accepted == 3
+
+
+def test_a_release_of_other_candidates_needs_another_version(own):
+    inputs, config = own
+    entry = inputs.entries[ACCEPTED - 1]
+    inputs.file(ACCEPTED).write_bytes(make_jpeg(99, entry["width"], entry["height"]))
+    storage.remove_tree(storage.join(config.out, "commits", "000001.json"))
+    with pytest.raises(ReleaseExistsError, match="another candidates"):
+        run(config)
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])

@@ -193,9 +193,10 @@ def test_a_failed_image_moves_no_other_image_to_another_batch(healthy, tmp_path_
 
 def test_every_image_has_one_row_in_key_order_and_is_reported_once(healthy, tmp_path):
     reported = []
-    result = process_shard(spec_of(healthy), RecordingModel(), make_work(tmp_path), reported.append)
+    model = RecordingModel(broken=[KEYS[4]])
+    result = process_shard(spec_of(healthy), model, make_work(tmp_path), reported.append)
     assert [row.key for row in result.rows] == reported == KEYS
-    assert (result.record.done, result.record.failed) == (COUNT, 0)
+    assert (result.record.done, result.record.failed) == (COUNT - 1, 1)
 
 
 def test_what_is_returned_is_what_was_committed(undisturbed):

@@ -176,6 +176,11 @@ def test_wherever_tars_are_cut_the_samples_are_the_same_and_the_manifest_knows_t
             assert f"{row['key']}.jpg".encode() in (split.folder / row["tar"]).read_bytes()
 
 
+def test_a_tar_is_closed_by_the_sample_with_which_it_reaches_its_size(tmp_path):
+    with assemble._TarSeries(tmp_path, tar_bytes=250_000) as tars:
+        assert [tars.add(make_key(number), {"jpg": bytes(100_000)}) for number in range(7)] == [0, 0, 0, 1, 1, 1, 2]
+
+
 # Faults
 
 

@@ -1,6 +1,7 @@
 """Material made by formula, for the tests of everything that draws from material."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,22 @@ def _make_material(*kinds):
     noise = np.random.default_rng(1).integers(0, 256, (120, 150, 4), dtype=np.uint8)
     pictures = {"cutout": _make_disc(), "photo": noise[..., :3], "texture": noise[:100, :100, :3], "skyline": noise}
     return Material(groups=tuple(_make_group(kind, pictures[kind]) for kind in ("cutout", *kinds)))
+
+
+class Malice:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture(scope="session")
+def malice():
+    """What must never be unpickled: it touches the given file then."""
+    return Malice
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -135,11 +136,12 @@ def test_the_recipe_tells_sources_and_licences(material, tmp_path, monkeypatch):
     assert recipe["sources"][0] | {"licence": "CC0-1.0", "used": 1, "sha256": "0" * 64} == recipe["sources"][0]
 
 
-def test_a_part_is_never_read_as_a_pickle(material, tmp_path):
+def test_a_part_is_never_read_as_a_pickle(material, tmp_path, malice):
     for path in (tmp_path / "part-00000.images.npy", tmp_path / "part-00000.masks.npy"):
-        np.save(path, np.array([print], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="Python objects in dtype"):
+        path.write_bytes(pickle.dumps(malice(tmp_path / "touched")))
+    with pytest.raises(ValueError, match="pickled"):
         write_composites(material, make_request(), tmp_path, 1)
+    assert not (tmp_path / "touched").exists()
 
 
 def test_a_preview_shows_composites_beside_their_masks(material):

@@ -150,19 +150,9 @@ def test_another_file_of_tensors_is_no_checkpoint(tmp_path, content):
         train_tiny(tmp_path / "tiny.pt")
 
 
-class Malice:
-    """Touches a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
 @pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state))])
-def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_not_run(tmp_path, save):
-    save({"step": 1, "steps": STEPS, "module": Malice(tmp_path / "touched")}, tmp_path / "tiny.pt")
+def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_not_run(tmp_path, save, malice):
+    save({"step": 1, "steps": STEPS, "module": malice(tmp_path / "touched")}, tmp_path / "tiny.pt")
     with pytest.raises(StorageError, match="no readable checkpoint"):
         train_tiny(tmp_path / "tiny.pt")
     assert not (tmp_path / "touched").exists()
@@ -176,12 +166,13 @@ def test_a_loss_that_is_no_number_stops_before_it_spoils_the_weights(tmp_path, v
     assert train_tiny(tmp_path / "tiny.pt")["0.weight"].isfinite().all()
 
 
-def test_the_log_tells_the_mean_loss_and_the_steps(tmp_path, caplog, monkeypatch):
+def test_the_log_tells_the_steps_and_the_mean_loss_since_it_last_did(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(loop, "LOG_EVERY_STEPS", 5)
     with caplog.at_level("INFO"):
-        train_tiny(tmp_path / "tiny.pt")
-    told = [record.getMessage().split(" loss ")[0] for record in caplog.records]
-    assert told == ["tiny 5/12", "tiny 10/12", "tiny 12/12"]
+        train_tiny(tmp_path / "tiny.pt", lambda step: 1e6 if step < 5 else 1.0)
+    told = [record.getMessage().split(",")[0].split(" loss ") for record in caplog.records]
+    assert [steps for steps, _ in told] == ["tiny 5/12", "tiny 10/12", "tiny 12/12"]
+    assert [float(loss) > 1e4 for _, loss in told] == [True, False, False]
 
 
 @given(st.integers(1, 100), st.integers(0, 50))

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,16 +20,6 @@ from pipeline.training.stages import new_pipeline
 
 class Interruption(Exception):
     """What stops a training in these tests."""
-
-
-class Malice:
-    """Touches a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 def files_of(folder):
@@ -154,8 +143,8 @@ def test_a_missing_backbone_is_named(config, tmp_path):
         train(dataclasses.replace(config, out=tmp_path, backbone=tmp_path / "nowhere.pth"))
 
 
-def test_code_in_a_backbone_is_not_run(config, tmp_path):
-    torch.save({"weight": Malice(tmp_path / "touched")}, tmp_path / "b.pth")
+def test_code_in_a_backbone_is_not_run(config, tmp_path, malice):
+    torch.save({"weight": malice(tmp_path / "touched")}, tmp_path / "b.pth")
     with pytest.raises(ModelError):
         train(dataclasses.replace(config, out=tmp_path, backbone=tmp_path / "b.pth"))
     assert not (tmp_path / "touched").exists()
