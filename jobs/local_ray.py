@@ -18,13 +18,22 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline.errors import PipelineError
+
 MARK = "SOD_LOCAL_RAY"
+AGENT_PORT_OPTIONS = (
+    "dashboard-agent-listen-port",
+    "dashboard-agent-grpc-port",
+    "runtime-env-agent-port",
+    "metrics-export-port",
+)
+NO_AGENT = "No available agent to submit job"
 START_TIMEOUT_S = 90
 STOP_GRACE_S = 3
 
 
-class LocalRayError(Exception):
-    """The head did not come up."""
+class LocalRayError(PipelineError):
+    """The head did not come up, or did not take a job."""
 
 
 class LocalRay:
@@ -34,7 +43,7 @@ class LocalRay:
         self.mark = uuid.uuid4().hex
         # A short path: Ray's sockets lie in it, and their names are limited to about 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-        gcs_port, dashboard_port, client_port = _free_ports(3)
+        gcs_port, dashboard_port, client_port, *agent_ports = _free_ports(7)
         self.environment = os.environ | {
             MARK: self.mark,
             # The same for head, submission and drivers; the token never touches a file or a command line.
@@ -48,6 +57,9 @@ class LocalRay:
             *("ray", "start", "--head", "--block", f"--num-cpus={cpus}", "--disable-usage-stats"),
             *("--node-ip-address=127.0.0.1", f"--port={gcs_port}", f"--ray-client-server-port={client_port}"),
             *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}"),
+            # By default the agent that starts jobs listens on one fixed port: where an earlier head's agent has just
+            # been there, it could not bind, and the head took no job for minutes.
+            *(f"--{option}={port}" for option, port in zip(AGENT_PORT_OPTIONS, agent_ports, strict=True)),
             *(f"--temp-dir={self.folder}", f"--object-store-memory={100 << 20}"),
         ]
         self._log = (self.folder / "head.log").open("wb")
@@ -91,7 +103,12 @@ class LocalRay:
         """
         submission = f"job-{uuid.uuid4().hex[:8]}"
         options = ("--submission-id", submission, "--working-dir", str(working_dir), "--no-wait")
+        deadline = time.monotonic() + START_TIMEOUT_S
         submitted = self.run("job", "submit", *options, "--", *entrypoint, capture=True)
+        # A head answers before the agent that starts jobs has registered with it; then nothing has been submitted.
+        while NO_AGENT in submitted.stderr and time.monotonic() < deadline:
+            time.sleep(0.5)
+            submitted = self.run("job", "submit", *options, "--", *entrypoint, capture=True)
         if submitted.returncode:
             raise LocalRayError(f"ray job submit failed:\n{submitted.stdout}{submitted.stderr}")
         return submission

@@ -108,7 +108,7 @@ class _Dispatcher:
 
     def run(self, stop: threading.Event) -> None:
         replicas = min(len(self._waiting), self._cluster.replicas or _automatic_replicas(self._resources))
-        log.info("%d replicas, %d shards to do", replicas, len(self._waiting))
+        log.info("replicas: %d, shards to do: %d", replicas, len(self._waiting))
         self._idle = [self._start_replica() for _ in range(replicas)]
         while self._waiting or self._busy:
             if stop.is_set():

@@ -15,7 +15,21 @@ from tests.end_to_end.submitting import ROOT, TIMEOUT_S
 pytestmark = pytest.mark.ray
 
 
-def start_demo(out, *options):
+@pytest.fixture
+def start_demo():
+    started = []
+
+    def start(out, *options):
+        started.append(popen_demo(out, *options))
+        return started[-1]
+
+    yield start
+    for demo in started:
+        demo.terminate()
+        demo.communicate(timeout=TIMEOUT_S)
+
+
+def popen_demo(out, *options):
     return subprocess.Popen(
         [sys.executable, "jobs/demo.py", "--out", str(out), *options],
         cwd=ROOT,
@@ -40,7 +54,7 @@ def processes_of_demo(parent):
     return [pid for group in marks.values() if any(by == parent for _, by in group) for pid, _ in group]
 
 
-def test_the_demo_prints_its_table_and_a_second_run_resumes(tmp_path):
+def test_the_demo_prints_its_table_and_a_second_run_resumes(tmp_path, start_demo):
     first = start_demo(tmp_path / "demo", "--model", "fake")
     output, _ = first.communicate(timeout=TIMEOUT_S)
     assert first.returncode == 0, output
@@ -56,11 +70,11 @@ def test_the_demo_prints_its_table_and_a_second_run_resumes(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_no_process(tmp_path, number):
+def test_an_interrupted_demo_leaves_no_process(tmp_path, start_demo, number):
     demo = start_demo(tmp_path / "demo", "--model", "fake:sleep_s=1")
     deadline = time.monotonic() + TIMEOUT_S
     while not (tmp_path / "demo" / "run.json").exists():
-        assert demo.poll() is None
+        assert demo.poll() is None, demo.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.1)
     started = processes_of_demo(demo.pid)

@@ -38,7 +38,7 @@ def in_one_process(tmp_path_factory, easy_photos):
 def test_two_replicas_give_the_bytes_of_one_process(submit, tmp_path, easy_photos, in_one_process):
     job: Job = submit(tmp_path, *QUICK, "--annotations", easy_photos)
     assert job.wait() == "SUCCEEDED", job.logs()
-    assert "2 replicas" in job.logs()
+    assert "replicas: 2," in job.logs()
     assert digests(tmp_path) == digests(in_one_process)
 
 

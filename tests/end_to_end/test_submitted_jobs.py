@@ -34,14 +34,14 @@ def assert_goes_on_to_the_same_bytes(submit, out, undisturbed):
 def test_a_submitted_job_gives_the_bytes_of_a_run_in_one_process(submit, tmp_path, undisturbed):
     job = submit(tmp_path, "--model", "fake", "--shard-size", 4)
     assert job.wait() == "SUCCEEDED", job.logs()
-    assert "2 replicas" in job.logs()
+    assert "replicas: 2," in job.logs()
     assert digests(tmp_path) == undisturbed
 
 
 def test_one_replica_gives_the_bytes_of_two(submit, tmp_path, undisturbed):
     job = submit(tmp_path, "--model", "fake", "--shard-size", 4, "--replicas", 1)
     assert job.wait() == "SUCCEEDED", job.logs()
-    assert "1 replicas" in job.logs()
+    assert "replicas: 1," in job.logs()
     assert digests(tmp_path) == undisturbed
 
 
@@ -100,6 +100,6 @@ def test_a_plain_script_starts_ray_in_its_own_process_and_writes_nothing_into_th
     options = ("--model", "fake", "--shard-size", 4)
     done = run_script(tmp_path / "out", *options, env=settings | {"HOME": str(home)})
     assert done.returncode == 0, done.stderr
-    assert "replicas, 10 shards to do" in done.stderr
+    assert "shards to do: 10" in done.stderr
     assert digests(tmp_path / "out") == undisturbed
     assert not (home / ".ray").exists()
