@@ -123,12 +123,14 @@ class LocalRay:
 
     def stop(self) -> None:
         """End every process of this cluster and remove its folder."""
+        family = self.processes()  # asked now: orphans are nobody's children any more
         for number in (signal.SIGTERM, signal.SIGKILL):
-            for pid in self.processes():
+            family = sorted({*family, *self.processes()})
+            for pid in family:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
             deadline = time.monotonic() + STOP_GRACE_S
-            while self.processes() and time.monotonic() < deadline:
+            while any(map(_is_alive, family)) and time.monotonic() < deadline:
                 self._head.poll()  # or it would stay as a zombie
                 time.sleep(0.1)
         self._head.wait()
@@ -136,8 +138,12 @@ class LocalRay:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def processes(self) -> list[int]:
-        """Ids of all live processes that were started under this head, whoever is their parent now."""
-        return [pid for pid in _processes_with(f"{MARK}={self.mark}") if pid != os.getpid()]
+        """Ids of all live processes of this cluster: those with its mark, and descendants of the head.
+
+        Ray's agents and workers write their title over their environment, so that the mark alone misses some.
+        """
+        found = {*_processes_with(f"{MARK}={self.mark}"), *descendants(self._head.pid)}
+        return sorted(pid for pid in found - {os.getpid()} if _is_alive(pid))
 
 
 @contextlib.contextmanager
@@ -149,6 +155,27 @@ def local_ray(cpus: int) -> Iterator[LocalRay]:
         yield head
     finally:
         head.stop()
+
+
+def descendants(pid: int) -> list[int]:
+    """The process itself, its children, their children, and so on."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(folder.name))
+    family = [pid]
+    for member in family:  # grows while it is walked
+        family += children.get(member, [])
+    return family
+
+
+def _is_alive(pid: int) -> bool:
+    """Is it running? A zombie that waits for its parent is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _processes_with(setting: str) -> Iterator[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.local_ray import MARK
+from jobs.local_ray import descendants
 from tests.end_to_end.submitting import ROOT, TIMEOUT_S
 
 pytestmark = pytest.mark.ray
@@ -39,21 +39,6 @@ def popen_demo(out, *options):
     )
 
 
-def processes_of_demo(parent):
-    """Live processes with the mark of the Ray head that this demo has started."""
-    marks = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            settings = (folder / "environ").read_bytes().split(b"\0")
-            started_by = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        for setting in settings:
-            if setting.startswith(MARK.encode() + b"="):
-                marks.setdefault(setting, []).append((int(folder.name), started_by))
-    return [pid for group in marks.values() if any(by == parent for _, by in group) for pid, _ in group]
-
-
 def test_the_demo_prints_its_table_and_a_second_run_resumes(tmp_path, start_demo):
     first = start_demo(tmp_path / "demo", "--model", "fake")
     output, _ = first.communicate(timeout=TIMEOUT_S)
@@ -77,7 +62,7 @@ def test_an_interrupted_demo_leaves_no_process(tmp_path, start_demo, number):
         assert demo.poll() is None, demo.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    started = processes_of_demo(demo.pid)
+    started = set(descendants(demo.pid)) - {demo.pid}
     assert len(started) > 3
     os.kill(demo.pid, number)
     output, _ = demo.communicate(timeout=TIMEOUT_S)
