@@ -40,15 +40,24 @@ def _full() -> SODDiffusionPipeline:
         latent_channels=4,
         sample_size=768,
     )
-    conditioner = SaliencyConditioner(
+    scheduler = _scheduler(timestep_spacing="leading", rescale_betas_zero_snr=False, set_alpha_to_one=False)
+    return SODDiffusionPipeline(vae, unet, scheduler, swin_b_conditioner(), default_processing_res=384)
+
+
+def swin_b_conditioner() -> SaliencyConditioner:
+    """The reference's salient branch, 90.7 M parameters: Swin-B with windows of 12, context of 1,024 channels."""
+    conditioner: SaliencyConditioner = SaliencyConditioner(
         backbone_name="swin_base_patch4_window12_384",
-        # always_partition: the reference shifts windows in the last stage too, where timm by itself would not.
-        backbone_args={"img_size": 384, "always_partition": True, "drop_path_rate": 0.2},
+        backbone_args={
+            "img_size": 384,
+            "dynamic_img_size": True,  # other sizes too
+            "always_partition": True,  # the reference shifts windows in the last stage too, timm alone would not
+            "drop_path_rate": 0.2,
+        },
         context_repeats=16,
         normalise_features=True,
     )
-    scheduler = _scheduler(timestep_spacing="leading", rescale_betas_zero_snr=False, set_alpha_to_one=False)
-    return SODDiffusionPipeline(vae, unet, scheduler, conditioner, default_processing_res=384)
+    return conditioner
 
 
 def _nano() -> SODDiffusionPipeline:

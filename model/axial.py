@@ -4,7 +4,8 @@ Owns the layers only; which backbone feeds them, and what the map is used for, i
 Source: Kim, Lee and Kim 2021, "UACANet", arXiv:2107.02368, in the form that SOD-diffusion uses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -14,16 +15,39 @@ from torch.nn import functional
 
 
 class ConvNorm(nn.Module):
-    """A bias-free convolution that keeps height and width, then batch norm."""
+    """A bias-free convolution that keeps height and width, then batch norm.
+
+    In `image_statistics` it normalises each image by that image's own mean and variance instead of the trained ones.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int | tuple[int, int], dilation: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, padding="same", dilation=dilation, bias=False)
         self.bn = nn.BatchNorm2d(outputs)
+        self.image_statistics = False
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """Convolve and normalise."""
-        return self.bn(self.conv(x))  # type: ignore[no-any-return]
+        x = self.conv(x)
+        if self.image_statistics:  # batch norm in training mode with a batch of one, for all images at once
+            return functional.instance_norm(x, weight=self.bn.weight, bias=self.bn.bias, eps=self.bn.eps)
+        return self.bn(x)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def image_statistics(network: nn.Module, wanted: bool) -> Iterator[None]:
+    """If `wanted`, the axial layers of `network` normalise by each image's own statistics inside the block.
+
+    The released SOD-diffusion predicts so: its branch is never put in evaluation mode, and sees one image at a time.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, ConvNorm)]
+    for layer in layers:
+        layer.image_statistics = wanted
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.image_statistics = False
 
 
 class AxialAttention(nn.Module):

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from model.axial import AxialDecoder, AxialEncoder
+from model.swin import pad_before_shift
 
 STRIDES = (8, 16, 32)
 
@@ -120,6 +121,7 @@ def _feature_backbone(name: str, arguments: dict[str, Any]) -> Any:
     reductions = tuple(backbone.feature_info.reduction())
     if reductions != STRIDES:
         raise ValueError(f"backbone {name!r} ends in feature maps at strides {reductions}, {STRIDES} are needed")
+    pad_before_shift(backbone)
     return backbone
 
 

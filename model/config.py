@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 EMBEDDED_MODEL = Path(__file__).resolve().parent / "nano"
 """The weights that come with the project."""
 
 SIDE_MULTIPLE = 32
 """Processed height and width are multiples of this: the conditioner's coarsest map has stride 32."""
+
+Reduction = Literal["mean", "median"]
+Alignment = Literal["none", "affine", "reference"]
+ResizeFilter = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,29 +53,92 @@ class EnsembleConfig:
     """How an image is predicted. Every field changes what is computed, so none may change within a run."""
 
     ensemble_size: int = 10
-    """Members per image, at least 2: denoising runs from different noise. Time grows with it, the variance steadies."""
+    """Members per image, at least 1: denoising runs from different noise. Time grows with it, the variance steadies;
+    one member has none."""
     denoise_steps: int = 10
     """DDIM steps of a member, 1 to 999: leading spacing has no 1000. Time grows with it."""
-    processing_res: int = 0
-    """Height and width in pixels that images are resized to, a multiple of 32; 0 is what the weights were trained
-    for."""
+    processing_res: int | None = None
+    """Height and width in pixels that images are resized to, a multiple of 32. `None` is what the weights were trained
+    for; 0 is each image's own size (its edges repeated up to a multiple of 64), where time and memory grow with it."""
     batch_images: int = 4
     """Images predicted together, at least 1. More fill a GPU better and take memory; it changes the last bits of a
     result, so batches are cut by the plan, never by what is free."""
+    batch_size: int | None = None
+    """Ensemble members (of all images together) that the UNet and the decoder see at once. `None` is all of a batch;
+    0 is as many as the free memory holds, so that the last bits of a result follow from the machine. Where memory runs
+    out, it is halved."""
     seed: int = 0
     """Seed of the run, 0 to 2^63 - 1. Each (image, member) draws its own noise from it."""
+    alignment: Alignment = "none"
+    """`none`: members count as they are, a saliency map has an absolute scale. `affine`: each member is scaled and
+    shifted to agree with the others. `reference`: the same by the reference's optimiser, steered by rounding noise."""
+    reduction: Reduction = "mean"
+    """How members become one map: their mean or (the lower) median at each pixel."""
+    stretch: bool = False
+    """Stretch each saliency map to the range from 0 to 1, so that every image shows a salient object."""
+    batch_stats: bool = False
+    """The conditioner's axial layers normalise by the statistics of the image at hand instead of the trained ones."""
+    resize_filter: ResizeFilter = "bilinear"
+    """How maps come back to the image's own size; `bicubic` can overshoot at edges and is cut at 0 and 1."""
 
     def __post_init__(self) -> None:
-        _at_least("ensemble_size", self.ensemble_size, 2)
+        _at_least("ensemble_size", self.ensemble_size, 1)
         _at_least("batch_images", self.batch_images, 1)
+        _at_least("batch_size", self.batch_size or 0, 0)
         if not 1 <= self.denoise_steps <= 999:
             raise ValueError(f"denoise_steps is {self.denoise_steps}; it must be from 1 to 999")
-        if self.processing_res < 0 or self.processing_res % SIDE_MULTIPLE:
+        if self.processing_res is not None and (self.processing_res < 0 or self.processing_res % SIDE_MULTIPLE):
             raise ValueError(f"processing_res is {self.processing_res}; it must be 0 or a multiple of {SIDE_MULTIPLE}")
         if not 0 <= self.seed < 1 << 63:
             raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1")
 
 
-def _at_least(name: str, value: int, bound: int) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """What a step of training minimises."""
+
+    prediction_type: Literal["", "v_prediction", "epsilon"] = ""
+    """What the UNet learns to give; empty is what the scheduler of the weights says (v for Stable Diffusion 2)."""
+    multires_noise_iterations: int = 6
+    """Coarser copies in the noise; 0 is plain Gaussian noise."""
+    multires_noise_discount: float = 0.3
+    """Strength of each copy as a share of the one before, 0 to 1."""
+    timestep_exponent: float = 1.0
+    """Timesteps are 999 u^exponent of a uniform u: below 1 leans towards noise. The reference draws them evenly."""
+    auxiliary_weight: float = 1.0
+    """Weight of the conditioner's own loss: a convolution of its features against the mask at an eighth of the size."""
+
+    def __post_init__(self) -> None:
+        for name in ("multires_noise_iterations", "multires_noise_discount", "auxiliary_weight"):
+            _at_least(name, getattr(self, name), 0)
+        if self.timestep_exponent <= 0:
+            raise ValueError(f"timestep_exponent is {self.timestep_exponent}; it must be above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresetOption:
+    """One option of a preset, and what it does."""
+
+    value: Any
+    effect: str
+
+
+REFERENCE_PRESET = {
+    "alignment": PresetOption(
+        value="reference", effect="members are scaled and shifted towards each other, by an optimiser that noise steers"
+    ),
+    "reduction": PresetOption(value="median", effect="the map is the lower median of the members, not their mean"),
+    "stretch": PresetOption(value=True, effect="every map is stretched from 0 to 1, with or without a salient object"),
+    "batch_stats": PresetOption(
+        value=True,
+        effect="the conditioner's batch norm takes the statistics of the image at hand, not the trained ones",
+    ),
+    "resize_filter": PresetOption(value="bicubic", effect="maps come back to the image's size bicubically"),
+}
+"""The options of `EnsembleConfig` with which the released SOD-diffusion code works, as far as they differ from ours.
+Its stochastic depth, which stays on while it predicts, is not among them: it is noise without a seed."""
+
+
+def _at_least(name: str, value: int | float, bound: int | float) -> None:
     if value < bound:
         raise ValueError(f"{name} is {value}; it must be at least {bound}")

@@ -1,21 +1,22 @@
 """SODDiffusionPipeline: images to ensembles of saliency maps, one numbered story in `__call__`.
 
-Owns geometry, latents and the denoising loop. Files, keys' meaning and scores belong to `pipeline/`.
+Owns latents and the denoising loop. Pixels and sizes belong to `geometry.py`, members' reduction to `ensemble.py`;
+files, keys' meaning and scores to `pipeline/`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
+from model.axial import image_statistics
 from model.conditioner import SaliencyConditioner
-from model.config import SIDE_MULTIPLE, EnsembleConfig
+from model.config import EnsembleConfig
 from model.ensemble import reduce_members
+from model.geometry import preprocess, processed_size, resize_map, without_padding
 from model.prediction import Prediction
 from model.seeds import member_seed
 
@@ -61,28 +62,53 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         Args:
             images: RGB, 0 to 255, each of its own height and width.
             keys: name of each image; with `ensemble.seed` it decides the noise of its members.
-            ensemble: members, steps, resolution, seed.
+            ensemble: members, steps, resolution, seed, and how members become one map.
         Returns: one prediction per image, in order.
         Raises:  ModelOutputError: the members of an image hold NaN.
         """
-        # 1. Resize all images to one square: N images of PH = PW pixels.
-        side_px = ensemble.processing_res or self.default_processing_res
+        if len(images) != len(keys):
+            raise ValueError(f"{len(images)} images and {len(keys)} keys; each image needs one")
+        side_px = self.default_processing_res if ensemble.processing_res is None else ensemble.processing_res
+        sizes = [processed_size(image.shape[:2], side_px) for image in images]
+        predictions: dict[int, Prediction] = {}
+        for size in dict.fromkeys(sizes):  # one, unless images are processed at their own sizes
+            places = [place for place, own in enumerate(sizes) if own == size]
+            members = self._members([images[i] for i in places], [keys[i] for i in places], side_px, ensemble)
+            for place, own_members in zip(places, members, strict=True):
+                predictions[place] = _prediction(own_members, images[place].shape[:2], side_px, ensemble)
+        return [predictions[place] for place in range(len(images))]
+
+    def _members(
+        self,
+        images: Sequence[UInt8[np.ndarray, "_h _w 3"]],
+        keys: Sequence[str],
+        side_px: int,
+        ensemble: EnsembleConfig,
+    ) -> Iterator[Float[Tensor, "e ph pw"]]:
+        """The members of N images of one processed size, image by image."""
+        # 1. Bring all images to PH x PW pixels; they pass through the networks in parts of so many at once.
+        at_once = ensemble.batch_size or len(images) * ensemble.ensemble_size
         pixels = preprocess(images, side_px).to(self.device, self.unet.dtype)  # [N, 3, PH, PW]
+        parts = torch.split(pixels, at_once)
         # 2. Encode each image once, condition on it once.
-        image_latents = self.encode(pixels)  # [N, 4, h, w]
-        context = self.conditioner(pixels).context  # [N, T, D]
+        image_latents = torch.cat([self.encode(part) for part in parts])  # [N, 4, h, w]
+        with image_statistics(self.conditioner, ensemble.batch_stats):
+            context = torch.cat([self.conditioner(part).context for part in parts])  # [N, T, D]
         # 3. Each (image, member) has noise of its own.
         latents = self._member_latents(keys, ensemble, image_latents)  # [N*E, 4, h, w]
-        # 4. Denoise all members of all images together.
-        latents = self.denoise(latents, image_latents, context, ensemble.denoise_steps)
-        # 5. Decode and reduce the members of each image; maps go back to the image's own size. One image at a time:
-        # for four of the nano model together, allocations were so large that every layer mapped its memory anew
-        # (800,000 page faults instead of 4,000), which took a fifth more time and 1.8 GB instead of 1.1.
-        own_latents = torch.split(latents, ensemble.ensemble_size)  # N x [E, 4, h, w]
-        return [
-            _prediction(self.decode(members), image.shape[:2])
-            for members, image in zip(own_latents, images, strict=True)
-        ]
+        # 4. Denoise the members of all images together, as far as they may be at once.
+        owner = torch.arange(len(images), device=self.device).repeat_interleave(ensemble.ensemble_size)  # [N*E]
+        latents = torch.cat(
+            [
+                self.denoise(part, image_latents[own], context[own], ensemble.denoise_steps)
+                for part, own in zip(torch.split(latents, at_once), torch.split(owner, at_once), strict=True)
+            ]
+        )
+        # 5. Decode the members of one image at a time. For four of the nano model together, allocations were so large
+        # that every layer mapped its memory anew (800,000 page faults instead of 4,000), which took a fifth more time
+        # and 1.8 GB instead of 1.1.
+        for own_latents in torch.split(latents, ensemble.ensemble_size):  # [E, 4, h, w]
+            yield torch.cat([self.decode(part) for part in torch.split(own_latents, at_once)])  # [E, PH, PW]
 
     def encode(self, pixels: Float[Tensor, "b 3 ph pw"]) -> Float[Tensor, "b 4 h w"]:
         """Mean latents, scaled. Images come in [0, 1], masks (three equal channels) in [-1, 1], as trained."""
@@ -132,27 +158,19 @@ def initial_latents(seed: int, shape: tuple[int, int, int]) -> Float[Tensor, "c 
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
 
 
-def preprocess(images: Sequence[UInt8[np.ndarray, "_h _w 3"]], side_px: int) -> Float[Tensor, "n 3 p p"]:
-    """Resize to a square (bicubic, the aspect ratio given up, as in the reference); values in [0, 1]."""
-    if side_px <= 0 or side_px % SIDE_MULTIPLE:
-        raise ValueError(f"processing resolution is {side_px} px; it must be a positive multiple of {SIDE_MULTIPLE}")
-    resized = [
-        np.asarray(Image.fromarray(image).resize((side_px, side_px), Image.Resampling.BICUBIC)) for image in images
-    ]
-    return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 255
-
-
-def resize_map(values: Float[Tensor, "h w"], height_width: tuple[int, int]) -> Float[Tensor, "h2 w2"]:
-    """Bilinear, so the range of the values is kept; antialiased where it gets smaller."""
-    if tuple(values.shape) == height_width:
-        return values
-    return functional.interpolate(values[None, None], height_width, mode="bilinear", antialias=True)[0, 0]
-
-
-def _prediction(members: Float[Tensor, "e ph pw"], height_width: tuple[int, int]) -> Prediction:
-    ensemble = reduce_members(members)
+def _prediction(
+    members: Float[Tensor, "e ph pw"], height_width: tuple[int, int], side_px: int, ensemble: EnsembleConfig
+) -> Prediction:
+    """6. Reduce the members of one image; maps go back to the image's own size."""
+    members = without_padding(members, height_width, side_px)
+    reduced = reduce_members(
+        members, reduction=ensemble.reduction, alignment=ensemble.alignment, stretch=ensemble.stretch
+    )
+    saliency = resize_map(reduced.saliency, height_width, ensemble.resize_filter)
+    variance = resize_map(reduced.variance, height_width, ensemble.resize_filter)
     return Prediction(
-        saliency=resize_map(ensemble.saliency, height_width).clamp(0, 1).cpu().numpy(),
-        variance=resize_map(ensemble.variance, height_width).clamp(0, 0.25).cpu().numpy(),
+        saliency=saliency.clamp(0, 1).cpu().numpy(),
+        variance=variance.clamp(0, 0.25).cpu().numpy(),
+        uncertainty=reduced.uncertainty.cpu().numpy(),
         members=members.float().cpu().numpy(),
     )

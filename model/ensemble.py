@@ -1,4 +1,4 @@
-"""The ensemble members of one image to its saliency map and variance map."""
+"""The ensemble members of one image to its saliency map, variance map and uncertainty map."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from model.alignment import FLAT, align, combine
+from model.config import Alignment, Reduction
 from model.prediction import ModelOutputError
 
 
@@ -14,25 +16,51 @@ class Ensemble:
     """What E members say together; float32."""
 
     saliency: Float[Tensor, "h w"]
-    """Mean over the members, in [0, 1]."""
+    """Mean or median of the members, in [0, 1]."""
     variance: Float[Tensor, "h w"]
-    """Population variance over the members, in [0, 0.25]."""
+    """Population variance over the members about their mean, in [0, 0.25]."""
+    uncertainty: Float[Tensor, "h w"]
+    """How far the members lie from the map, in units of saliency, in [0, 0.5]: for the mean, their standard deviation,
+    the root of `variance`; for the median, their median absolute deviation from it. Medians are the lower ones."""
 
 
-def reduce_members(members: Float[Tensor, "e h w"]) -> Ensemble:
-    """Mean and variance maps of the E ensemble members of one image.
+def reduce_members(
+    members: Float[Tensor, "e h w"],
+    *,
+    reduction: Reduction = "mean",
+    alignment: Alignment = "none",
+    stretch: bool = False,
+) -> Ensemble:
+    """Map, variance and uncertainty of the E ensemble members of one image.
 
-    Args:    members: in [0, 1], E >= 2.
-    Returns: mean and variance; the variance divides by E, so its bound of 0.25 does not move with E.
-    Raises:  ModelOutputError: a value is NaN or outside [0, 1], or E < 2.
+    Args:
+        members: in [0, 1], E >= 1; of one member, variance and uncertainty are 0.
+        reduction, alignment, stretch: see `EnsembleConfig`. Variance and uncertainty are those of the aligned members.
+    Returns: the variance divides by E, so its bound of 0.25 does not move with E.
+    Raises:  ModelOutputError: a value is NaN or outside [0, 1], or there is no member.
     Source:  test-time ensembling of Ke et al. 2024, arXiv:2312.02145.
     """
-    if members.shape[0] < 2:
-        raise ModelOutputError(f"{members.shape[0]} ensemble member; at least 2 are needed for a variance")
+    if not len(members):
+        raise ModelOutputError("0 ensemble members; at least 1 is needed for a map")
     low, high = members.min().item(), members.max().item()
     if not (low >= 0 and high <= 1):  # written so that NaN is caught
         raise ModelOutputError(f"members lie in [{low}, {high}]; saliency maps lie in [0, 1]")
-    members = members.float()
-    saliency = members.mean(0).clamp(0, 1)  # the float32 mean of equal values can be one ulp off
-    variance = torch.square(members - saliency).mean(0).clamp(0, 0.25)
-    return Ensemble(saliency=saliency, variance=variance)
+    aligned = members.float() if alignment == "none" else align(members, alignment, reduction)
+    return reduce_aligned(aligned, reduction=reduction, stretch=stretch)
+
+
+def reduce_aligned(aligned: Float[Tensor, "e h w"], *, reduction: Reduction, stretch: bool) -> Ensemble:
+    """Map, variance and uncertainty of members on one scale; where those leave [0, 1], the results are cut to fit.
+
+    `stretch` takes the map's range to [0, 1], and the distances with it. A flat map stays: its range would be noise.
+    """
+    saliency = combine(aligned, reduction)
+    low, span = saliency.min().item(), (saliency.max() - saliency.min()).item()
+    if not (stretch and span > FLAT):
+        low, span = 0.0, 1.0
+    variance = (torch.square(aligned - aligned.mean(0)).mean(0) / span**2).clamp(0, 0.25)
+    if reduction == "mean":
+        uncertainty = variance.sqrt()
+    else:
+        uncertainty = (torch.abs(aligned - saliency).median(0).values / span).clamp(0, 0.5)
+    return Ensemble(saliency=((saliency - low) / span).clamp(0, 1), variance=variance, uncertainty=uncertainty)

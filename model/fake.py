@@ -75,6 +75,7 @@ class FakeModel:
         return Prediction(
             saliency=_stretched(members.mean(0), image.shape[:2]),
             variance=_stretched(members.var(0), image.shape[:2]),
+            uncertainty=members.std(0),
             members=members,
         )
 

@@ -15,16 +15,23 @@ class ModelOutputError(Exception):
     """The networks gave members that are no saliency maps: NaN, or outside [0, 1]."""
 
 
+class ModelMemoryError(Exception):
+    """The device has not enough memory for even one ensemble member of an image."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """The ensemble's answer for one image of H x W pixels; float32 arrays."""
 
     saliency: Float[np.ndarray, "h w"]
-    """Mean of the members at the image's own size, in [0, 1]."""
+    """What the members say together at the image's own size, in [0, 1]."""
     variance: Float[np.ndarray, "h w"]
     """Population variance over the members at the image's own size, in [0, 0.25]."""
+    uncertainty: Float[np.ndarray, "ph pw"]
+    """How far the members lie from the map at processing resolution, in units of saliency: their standard deviation
+    from the mean, or median absolute deviation from the median."""
     members: Float[np.ndarray, "e ph pw"]
-    """The members at processing resolution, in [0, 1]."""
+    """The members at processing resolution, in [0, 1], neither aligned nor stretched."""
 
 
 @runtime_checkable
@@ -39,4 +46,5 @@ class SaliencyModel(Protocol):
         """One prediction per RGB image (0 to 255), in order; a key decides the noise of its image's members.
 
         Raises: ModelOutputError: the answer for at least one of the images is no prediction.
+                ModelMemoryError: the device is too small for one of them.
         """

@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ from jaxtyping import UInt8
 from model.conditioner import SaliencyConditioner
 from model.config import EnsembleConfig, ModelConfig
 from model.diffusion import SODDiffusionPipeline
-from model.prediction import Prediction
+from model.geometry import processed_size
+from model.memory import LiveTensors, free_bytes, members_that_fit, with_fewer_when_out_of_memory
+from model.prediction import ModelMemoryError, Prediction
 
 NETWORKS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "conditioner": SaliencyConditioner}
 """The parts of a saved pipeline that have weights."""
@@ -27,27 +31,85 @@ class DiffusionModel:
         self.pipeline = pipeline
         self.ensemble = ensemble
         self.threads = threads
+        self._fewer_since: int | None = None
+        """Members at once with which work went on after memory had run out."""
 
     @property
     def device_kind(self) -> str:
         """`cpu` or `cuda`."""
         return str(self.pipeline.device.type)
 
+    @property
+    def processing_side_px(self) -> int:
+        """Side of the squares that images are resized to; 0 if they are processed at their own sizes."""
+        asked = self.ensemble.processing_res
+        return self.pipeline.default_processing_res if asked is None else asked
+
     def predict(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], keys: Sequence[str]) -> list[Prediction]:
         """See `SaliencyModel.predict`."""
         # Here and not once at the start: OpenMP keeps the number per calling thread, and replicas work in another one
         # than they were made in.
         torch.set_num_threads(self.threads)
-        return self.pipeline(images, keys, self.ensemble)
+
+        def predict(at_once: int) -> list[Prediction]:
+            return self.pipeline(images, keys, replace(self.ensemble, batch_size=at_once))
+
+        most = len(images) * self.ensemble.ensemble_size
+        limits = (self._fewer_since, self._members_at_once(images), most)
+        at_once = min((limit for limit in limits if limit), default=1)
+        predictions, came_with = with_fewer_when_out_of_memory(predict, at_once)
+        if came_with < at_once:
+            self._fewer_since = came_with
+        return predictions
+
+    def _members_at_once(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]]) -> int | None:
+        """As asked for; where that is left to the memory, or the images set the size, what the largest of them allows.
+
+        The CPU has no error for what does not fit: the system would end the process.
+        """
+        asked = self.ensemble.batch_size
+        if not images or (asked != 0 and self.processing_side_px != 0):
+            return asked
+        sizes = [processed_size(image.shape[:2], self.processing_side_px) for image in images]
+        height, width = max(sizes, key=np.prod)
+        member_bytes = self._bytes_per_pixel * height * width
+        fitting = members_that_fit(self.pipeline.device, member_bytes)
+        if fitting == 0:
+            raise ModelMemoryError(
+                f"one ensemble member of {width} x {height} px takes about {member_bytes / 2**30:.1f} GiB, "
+                f"{free_bytes(self.pipeline.device) / 2**30:.1f} GiB are free; give a smaller --processing-res"
+            )
+        return asked or fitting
+
+    @cached_property
+    def _bytes_per_pixel(self) -> float:
+        """What a member takes while it passes through the networks, per pixel; found with a small image."""
+        side_px = 128
+        small = replace(self.ensemble, ensemble_size=1, denoise_steps=1, processing_res=side_px, batch_size=1)
+        with LiveTensors() as tensors:
+            self.pipeline([np.zeros((side_px, side_px, 3), np.uint8)], ["probe"], small)
+        return float(tensors.peak_bytes) / side_px**2
 
 
 def load_diffusion_model(config: ModelConfig, ensemble: EnsembleConfig) -> DiffusionModel:
     """The weights that `config` names, on its device and in its precision.
 
-    Raises: OSError, ValueError: the folder holds no pipeline of ours.
+    Raises: OSError, ValueError: the folder holds no pipeline of ours, or the device can't be used.
     """
-    pipeline = load_pipeline(config.folder, getattr(torch, config.dtype))
-    return DiffusionModel(pipeline.to(resolve_device(config.device)), ensemble, config.threads)
+    pipeline = on_device(load_pipeline(config.folder, torch_dtype(config.dtype)), config.device)
+    return DiffusionModel(pipeline, ensemble, config.threads)
+
+
+def on_device(pipeline: SODDiffusionPipeline, device: str) -> SODDiffusionPipeline:
+    """The pipeline, moved.
+
+    Raises: ValueError: there is no such device, or no room on it.
+    """
+    try:
+        moved: SODDiffusionPipeline = pipeline.to(resolve_device(device))
+    except (RuntimeError, AssertionError) as error:  # the latter if torch was built without that kind of device
+        raise ValueError(f"device {device} can't be used: {str(error).splitlines()[0]}") from error
+    return moved
 
 
 def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> SODDiffusionPipeline:
@@ -55,8 +117,9 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> SODDiffus
 
     Raises: OSError, ValueError: the folder holds no pipeline of ours, or not all of its weights.
     """
-    if not (folder / "model_index.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no model_index.json, so it is no saved SOD-diffusion pipeline")
+    for part in ("model_index.json", *(f"{name}/config.json" for name in NETWORKS)):
+        if not (folder / part).is_file():
+            raise FileNotFoundError(f"{folder} holds no {part}, so it is no saved SOD-diffusion pipeline")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         networks = {name: _load_network(kind, folder, name, dtype) for name, kind in NETWORKS.items()}
@@ -90,6 +153,11 @@ def _load_network(kind: Any, folder: Path, name: str, dtype: torch.dtype) -> Any
     for tensor in chain(network.parameters(), network.buffers()):
         tensor.data = tensor.data.clone()
     return network
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """`float32`, `bfloat16` or `float16` as torch's own."""
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
 def resolve_device(device: str) -> str:

@@ -4,29 +4,41 @@ import subprocess
 import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Literal, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.config import EMBEDDED_MODEL, SIDE_MULTIPLE, EnsembleConfig, ModelConfig
+from model.config import (
+    EMBEDDED_MODEL,
+    REFERENCE_PRESET,
+    SIDE_MULTIPLE,
+    Alignment,
+    EnsembleConfig,
+    ModelConfig,
+    Reduction,
+    ResizeFilter,
+)
 
 ROOT = Path(__file__).parents[2]
 
 VALID = {
-    "ensemble_size": st.integers(2, 10**6),
+    "ensemble_size": st.integers(1, 10**6),
     "denoise_steps": st.integers(1, 999),
-    "processing_res": st.integers(0, 100).map(lambda n: n * SIDE_MULTIPLE),
+    "processing_res": st.none() | st.integers(0, 100).map(lambda n: n * SIDE_MULTIPLE),
     "batch_images": st.integers(1, 10**6),
+    "batch_size": st.none() | st.integers(0, 10**6),
     "seed": st.integers(0, 2**63 - 1),
 }
 INVALID = {
-    "ensemble_size": st.integers(max_value=1),
+    "ensemble_size": st.integers(max_value=0),
     "denoise_steps": st.integers(max_value=0) | st.integers(min_value=1000),
     "processing_res": st.integers(max_value=-1)
     | st.integers(0, 100).map(lambda n: n * SIDE_MULTIPLE + SIDE_MULTIPLE // 2)
     | st.integers().filter(lambda n: n % SIDE_MULTIPLE),
     "batch_images": st.integers(max_value=0),
+    "batch_size": st.integers(max_value=-1),
     "seed": st.integers(max_value=-1) | st.integers(min_value=2**63),
 }
 
@@ -61,12 +73,13 @@ def test_a_model_needs_a_thread(threads):
 @pytest.mark.parametrize(
     ("field", "last", "beyond"),
     [
-        ("ensemble_size", 2, 1),
+        ("ensemble_size", 1, 0),
         ("denoise_steps", 1, 0),
         ("denoise_steps", 999, 1000),
         ("processing_res", 0, -32),
         ("processing_res", 32, 48),
         ("batch_images", 1, 0),
+        ("batch_size", 0, -1),
         ("seed", 0, -1),
         ("seed", 2**63 - 1, 2**63),
     ],
@@ -82,6 +95,17 @@ def test_defaults_are_valid_and_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         config.seed = 1
     assert config == EnsembleConfig()
+
+
+def test_the_reference_preset_is_of_valid_options_that_are_set_otherwise_by_default_and_each_says_what_it_does():
+    preset = {name: option.value for name, option in REFERENCE_PRESET.items()}
+    plain, as_reference = EnsembleConfig(), EnsembleConfig(**preset)
+    allowed = {"alignment": Alignment, "reduction": Reduction, "resize_filter": ResizeFilter}
+    assert preset.keys() == {"stretch", "batch_stats", *allowed}
+    for name, option in REFERENCE_PRESET.items():
+        assert getattr(plain, name) != option.value == getattr(as_reference, name)
+        assert option.value in get_args(allowed.get(name, Literal[True]))
+        assert len(option.effect.split()) > 6
 
 
 @pytest.mark.parametrize(

@@ -1,44 +1,25 @@
-"""The pipeline in the real classes at tiny width: properties, the reference's outputs, examples and faults."""
+"""The pipeline in the real classes at tiny width: properties, examples and faults; see also test_golden_inference."""
 
+from contextlib import contextmanager
 from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
-from safetensors.torch import load_file
 
-from model.config import EnsembleConfig
-from model.diffusion import SODDiffusionPipeline, initial_latents, preprocess, resize_map
+from model import diffusion
+from model.axial import ConvNorm
+from model.diffusion import SODDiffusionPipeline, initial_latents
 from model.prediction import ModelOutputError
 from model.saliency import load_pipeline
 from model.seeds import member_seed
-from tests.golden.branch import GOLDEN
-from tests.golden.fill import fill_
-
-# One image's result moves by the last bits with the batch that it is in: sums of other lengths, added in another order.
-# Over 200 random batches of 2 to 4 images no value of a member moved by more than 2e-6.
-BATCH_ATOL = 2e-5
+from tests.model.make import BATCH_ATOL, MAPS, assert_close, assert_equal, make_ensemble
 
 few = settings(deadline=None, max_examples=12)
-
-
-def make_ensemble(**overrides):
-    return EnsembleConfig(**{"ensemble_size": 2, "denoise_steps": 2, **overrides})
-
-
-def assert_equal(one, other):
-    for field in ("saliency", "variance", "members"):
-        assert np.array_equal(getattr(one, field), getattr(other, field))
-
-
-def assert_close(one, other):
-    for field in ("saliency", "variance", "members"):
-        np.testing.assert_allclose(getattr(one, field), getattr(other, field), rtol=0, atol=BATCH_ATOL)
 
 
 # Properties of a prediction
@@ -54,8 +35,10 @@ def test_maps_have_the_size_of_their_image_and_values_in_range(tiny, image_of, s
     assert len(predictions) == len(sizes)
     for prediction, size in zip(predictions, sizes, strict=True):
         assert prediction.saliency.shape == prediction.variance.shape == size
+        assert prediction.uncertainty.shape == (64, 64)
         assert prediction.members.shape == (members, 64, 64)
-        for values, bound in ((prediction.saliency, 1), (prediction.variance, 0.25), (prediction.members, 1)):
+        ranges = {"saliency": 1, "variance": 0.25, "uncertainty": 0.5, "members": 1}
+        for values, bound in ((getattr(prediction, field), bound) for field, bound in ranges.items()):
             assert values.dtype == np.float32
             assert values.min() >= 0
             assert values.max() <= bound
@@ -85,6 +68,49 @@ def test_a_larger_ensemble_begins_with_the_members_of_a_smaller_one(tiny, image_
         for size in (members, members + more)
     )
     np.testing.assert_allclose(large[:members], small, rtol=0, atol=BATCH_ATOL)
+
+
+@few
+@given(st.integers(1, 3), st.integers(1, 3), st.data())
+def test_how_many_members_are_at_once_in_the_networks_moves_the_last_bits_only(tiny, image_of, count, members, data):
+    images = [image_of(10 + number, 40 - 3 * number, number) for number in range(count)]
+    keys = [str(number) for number in range(count)]
+    batch_size = data.draw(st.integers(1, count * members), label="batch_size")
+    in_parts = tiny(images, keys, make_ensemble(ensemble_size=members, batch_size=batch_size))
+    for part, whole in zip(in_parts, tiny(images, keys, make_ensemble(ensemble_size=members)), strict=True):
+        assert_close(part, whole)
+
+
+@few
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 10), st.sampled_from([None, 0]))
+@example(3, 3, 4, None)  # parts that hold members of two images
+def test_no_network_sees_more_than_the_batch_size_and_each_sees_everything_once(
+    tiny, image_of, count, members, batch_size, side
+):
+    images = [image_of(60 - number, 40 + number, number) for number in range(count)]
+    asked = make_ensemble(ensemble_size=members, batch_size=batch_size, processing_res=side, denoise_steps=1)
+    with counting(tiny) as seen:
+        tiny(images, [str(number) for number in range(count)], asked)
+    assert max(max(parts) for parts in seen.values()) <= batch_size
+    totals = {name: sum(parts) for name, parts in seen.items()}
+    every = count * members
+    assert totals == {"encoder": count, "conditioner": count, "unet": every, "decoder": every}
+
+
+@contextmanager
+def counting(pipeline):
+    """Network → how many images or members it saw each time it was called."""
+    seen = {"encoder": [], "conditioner": [], "unet": [], "decoder": []}
+    modules = (pipeline.vae.encoder, pipeline.conditioner, pipeline.unet, pipeline.vae.decoder)
+    hooks = [
+        module.register_forward_hook(lambda _, inputs, __, parts=parts: parts.append(len(inputs[0])))
+        for parts, module in zip(seen.values(), modules, strict=True)
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"key": "8"}])
@@ -181,90 +207,70 @@ def test_a_unet_that_knows_the_answer_leads_every_member_to_it(tiny, steps, memb
     torch.testing.assert_close(latents, target.repeat_interleave(members, 0), rtol=0, atol=1e-3)
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.floats(0, 1, width=32))
-@settings(deadline=None, max_examples=60)
-def test_a_resized_map_has_the_asked_size_and_no_new_extremes(height, width, new_height, new_width, constant):
-    values = torch.rand(height, width, generator=torch.Generator().manual_seed(height * 41 + width))
-    resized = resize_map(values, (new_height, new_width))
-    assert resized.shape == (new_height, new_width)
-    assert resized.min() >= values.min() - 1e-6
-    assert resized.max() <= values.max() + 1e-6
-    flat = resize_map(torch.full((height, width), constant), (new_height, new_width))
-    torch.testing.assert_close(flat, torch.full((new_height, new_width), constant), rtol=0, atol=1e-6)
-
-
-@given(st.integers(1, 40), st.integers(1, 40))
-@settings(deadline=None, max_examples=20)
-def test_a_map_of_the_asked_size_is_left_as_it_is(height, width):
-    values = torch.rand(height, width)
-    assert torch.equal(resize_map(values, (height, width)), values)
-
-
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 255), st.sampled_from([32, 64, 96]))
-@settings(deadline=None, max_examples=30)
-def test_preprocessing_makes_squares_in_0_to_1_and_keeps_a_plain_colour(height, width, level, side_px):
-    plain = np.full((height, width, 3), level, np.uint8)
-    noise = np.random.default_rng(level).integers(0, 256, (width, height, 3), dtype=np.uint8)
-    pixels = preprocess([plain, noise], side_px)
-    assert pixels.shape == (2, 3, side_px, side_px)
-    assert pixels.dtype == torch.float32
-    assert pixels.min() >= 0
-    assert pixels.max() <= 1
-    assert torch.equal(pixels[0], torch.full((3, side_px, side_px), level) / 255)
-
-
-# The reference
-
-
-@pytest.fixture(scope="module")
-def reference_pipeline(branch):
-    """The networks of the golden pipeline file: the full branch, a small UNet and VAE, all by formula."""
-    unet = UNet2DConditionModel(
-        sample_size=48,
-        in_channels=8,
-        out_channels=4,
-        block_out_channels=(32, 64, 64, 64),
-        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-        layers_per_block=1,
-        attention_head_dim=(2, 4, 4, 4),
-        norm_num_groups=8,
-        cross_attention_dim=1024,
-        use_linear_projection=True,
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(16, 16, 32, 32),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=8,
-    )
-    for network in (unet, vae):
-        fill_(network.state_dict())
-        network.eval()
-    scheduler = make_scheduler(timestep_spacing="leading", steps_offset=1)
-    return SODDiffusionPipeline(vae, unet, scheduler, branch)
-
-
-@torch.inference_mode()
-def test_members_are_the_references(reference_pipeline):
-    golden = load_file(GOLDEN / "pipeline_eval.safetensors")
-    with Image.open(GOLDEN / "pipeline_input.png") as file:
-        pixels = preprocess([np.asarray(file.convert("RGB"))], 384)
-    image_latents, context = reference_pipeline.encode(pixels), reference_pipeline.conditioner(pixels).context
-    latents = reference_pipeline.denoise(golden["initial_latents"], image_latents, context, steps=4)
-    members = reference_pipeline.decode(latents)[:, ::4, ::4]
-    torch.testing.assert_close(members, golden["members"], rtol=0, atol=2e-3)
-
-
 # Examples
 
 
-def test_at_processing_size_the_maps_are_mean_and_variance_of_the_members(tiny, image_of):
+def test_at_processing_size_the_maps_are_mean_variance_and_deviation_of_the_members(tiny, image_of):
     (prediction,) = tiny([image_of(64, 64)], ["7"], make_ensemble(ensemble_size=5))
     np.testing.assert_allclose(prediction.saliency, prediction.members.mean(0), rtol=0, atol=1e-6)
     np.testing.assert_allclose(prediction.variance, prediction.members.var(0), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(prediction.uncertainty, prediction.members.std(0), rtol=0, atol=1e-5)
+
+
+def test_one_member_is_the_map_and_has_no_variance(tiny, image_of):
+    (prediction,) = tiny([image_of(64, 64)], ["7"], make_ensemble(ensemble_size=1))
+    assert np.array_equal(prediction.saliency, prediction.members[0])
+    assert not prediction.variance.any()
+    assert not prediction.uncertainty.any()
+
+
+def test_how_members_are_reduced_is_taken_from_the_ensemble_and_the_members_stay_as_they_are(
+    tiny, image_of, monkeypatch
+):
+    asked, reduce_members = [], diffusion.reduce_members
+
+    def watch(members, **options):
+        asked.append(options)
+        return reduce_members(members, **options)
+
+    monkeypatch.setattr(diffusion, "reduce_members", watch)
+    options = {"reduction": "median", "alignment": "affine", "stretch": True}
+    (plain,) = tiny([image_of(64, 64)], ["7"], make_ensemble(ensemble_size=3))
+    (reduced,) = tiny([image_of(64, 64)], ["7"], make_ensemble(ensemble_size=3, **options))
+    assert asked == [{"reduction": "mean", "alignment": "none", "stretch": False}, options]
+    assert np.array_equal(reduced.members, plain.members)
+    assert (reduced.saliency.min(), reduced.saliency.max()) == (0, 1)
+
+
+@pytest.mark.parametrize("resize_filter", ["bilinear", "bicubic"])
+def test_maps_come_back_to_the_images_size_with_the_filter_asked_for_and_stay_in_range(
+    own_tiny, image_of, monkeypatch, resize_filter
+):
+    halves = torch.zeros(2, 64, 64)
+    halves[:, :, 32:] = 1
+    halves[0, :32] = 0  # the members differ in the upper right, where the variance is 0.25
+    monkeypatch.setattr(own_tiny, "decode", lambda _latents: halves)
+    (prediction,) = own_tiny([image_of(200, 200)], ["7"], make_ensemble(resize_filter=resize_filter))
+    for values, unclipped, bound in (
+        (prediction.saliency, halves.mean(0), 1),
+        (prediction.variance, halves.var(0, correction=0), 0.25),
+    ):
+        by_torch = diffusion.resize_map(unclipped, (200, 200), resize_filter)
+        assert bool(by_torch.max() > 1.01 * bound) is (resize_filter == "bicubic")
+        np.testing.assert_allclose(values, by_torch.clamp(0, bound).numpy(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_stats", [False, True])
+def test_the_conditioner_normalises_by_the_image_at_hand_if_asked_to_and_not_afterwards(tiny, image_of, batch_stats):
+    layers = [layer for layer in tiny.conditioner.modules() if isinstance(layer, ConvNorm)]
+    seen = set()
+    hook = layers[0].register_forward_hook(lambda *_: seen.update(layer.image_statistics for layer in layers))
+    (prediction,) = tiny([image_of(20, 30)], ["7"], make_ensemble(batch_stats=batch_stats))
+    hook.remove()
+    assert seen == {batch_stats}
+    assert not any(layer.image_statistics for layer in layers)
+    (plain,) = tiny([image_of(20, 30)], ["7"], make_ensemble())
+    assert (np.abs(prediction.members - plain.members).max() > 100 * BATCH_ATOL) is np.bool_(batch_stats)
 
 
 def test_another_processing_resolution_is_taken_from_the_ensemble(tiny, image_of):
@@ -281,14 +287,16 @@ def test_every_member_starts_from_the_noise_of_its_seed(own_tiny, image_of, monk
     assert torch.equal(starts[0], torch.stack(expected))
 
 
-def test_images_are_encoded_and_conditioned_once_whatever_the_size_of_the_ensemble(own_tiny, image_of):
-    batches = {}
-    for name, module in (("conditioner", own_tiny.conditioner), ("vae", own_tiny.vae.encoder)):
-        module.register_forward_hook(
-            lambda _, inputs, __, name=name: batches.setdefault(name, []).append(len(inputs[0]))
-        )
-    own_tiny([image_of(9, 9), image_of(8, 8)], ["a", "b"], make_ensemble(ensemble_size=4))
-    assert batches == {"conditioner": [2], "vae": [2]}
+def test_images_are_encoded_and_conditioned_once_whatever_the_size_of_the_ensemble(tiny, image_of):
+    with counting(tiny) as seen:
+        tiny([image_of(9, 9), image_of(8, 8)], ["a", "b"], make_ensemble(ensemble_size=4))
+    assert (seen["conditioner"], seen["encoder"]) == ([2], [2])
+
+
+def test_members_of_all_images_are_denoised_together_and_decoded_image_by_image(tiny, image_of):
+    with counting(tiny) as seen:
+        tiny([image_of(9, 9), image_of(8, 8)], ["a", "b"], make_ensemble(ensemble_size=4, denoise_steps=3))
+    assert (seen["unet"], seen["decoder"]) == ([8, 8, 8], [4, 4])
 
 
 def test_initial_latents_differ_with_every_bit_that_torchs_generator_takes():
@@ -308,7 +316,8 @@ def test_initial_latents_are_standard_normal():
 def test_half_precision_moves_the_members_a_little(tiny, own_tiny, image_of, dtype):
     arguments = [image_of(20, 30)], ["7"], make_ensemble()
     half, single = own_tiny.to(dtype=dtype)(*arguments)[0], tiny(*arguments)[0]
-    assert half.members.dtype == half.saliency.dtype == half.variance.dtype == np.float32
+    for field in MAPS:
+        assert getattr(half, field).dtype == np.float32
     assert 0 < np.abs(half.members - single.members).max() < 0.1
 
 
@@ -325,20 +334,25 @@ def test_a_pipeline_saved_and_loaded_predicts_the_same_bits(tiny, tiny_folder, i
 
 @pytest.mark.parametrize("keys", [[], ["7"], ["7", "8", "9"]])
 def test_as_many_keys_as_images_are_needed(tiny, image_of, keys):
-    with pytest.raises((ValueError, RuntimeError)):
+    with pytest.raises(ValueError, match=f"^2 images and {len(keys)} keys; each image needs one$"):
         tiny([image_of(9, 9), image_of(8, 8)], keys, make_ensemble())
+
+
+def test_a_failure_in_the_middle_leaves_no_batch_statistics_behind(own_tiny, image_of, monkeypatch):
+    def fail(*_inputs):
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(own_tiny.conditioner.decoder, "forward", fail)
+    with pytest.raises(RuntimeError, match="no more"):
+        own_tiny([image_of(20, 30)], ["7"], make_ensemble(batch_stats=True))
+    layers = [layer for layer in own_tiny.conditioner.modules() if isinstance(layer, ConvNorm)]
+    assert not any(layer.image_statistics for layer in layers)
 
 
 def test_weights_that_make_nan_are_a_model_output_error(own_tiny, image_of):
     own_tiny.unet.conv_out.bias[0] = torch.nan
     with pytest.raises(ModelOutputError, match="nan"):
         own_tiny([image_of(20, 30)], ["7"], make_ensemble())
-
-
-@pytest.mark.parametrize("side_px", [-32, 0, 1, 33, 100])
-def test_a_resolution_that_is_no_multiple_of_32_is_refused(side_px, image_of):
-    with pytest.raises(ValueError, match=f"^processing resolution is {side_px} px"):
-        preprocess([image_of(9, 9)], side_px)
 
 
 def test_a_unet_without_room_for_both_latents_is_refused(tiny):

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.config import EnsembleConfig, ModelConfig
+from model import memory, saliency
+from model.config import ModelConfig
 from model.diffusion import SODDiffusionPipeline
 from model.loading import load_model
-from model.prediction import SaliencyModel
-from model.saliency import NETWORKS, DiffusionModel, load_diffusion_model, load_pipeline, resolve_device
+from model.memory import FREE_SHARE, MOST_AT_ONCE, LiveTensors
+from model.prediction import ModelMemoryError, SaliencyModel
+from model.saliency import NETWORKS, DiffusionModel, load_diffusion_model, load_pipeline, on_device, resolve_device
+from tests.model.make import assert_close, assert_equal, make_ensemble
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-ENSEMBLE = EnsembleConfig(ensemble_size=2, denoise_steps=2)
+ENSEMBLE = make_ensemble()
 
 each_network = pytest.mark.parametrize("network", NETWORKS)
 
@@ -59,9 +63,7 @@ def test_a_folder_is_loaded_by_name_as_a_saliency_model_that_predicts_as_the_sav
     assert model.device_kind == "cpu"
     images, keys = [image_of(20, 30), image_of(5, 70, 1)], ["7", "8"]
     for own, expected in zip(model.predict(images, keys), tiny(images, keys, ENSEMBLE), strict=True):
-        assert np.array_equal(own.members, expected.members)
-        assert np.array_equal(own.saliency, expected.saliency)
-        assert np.array_equal(own.variance, expected.variance)
+        assert_equal(own, expected)
 
 
 def test_loading_and_saving_keeps_every_tensor_and_every_configuration(tiny_folder, tmp_path):
@@ -141,6 +143,165 @@ def test_auto_is_the_gpu_where_torch_sees_one(monkeypatch, device, has_gpu, reso
     assert resolve_device(device) == resolved
 
 
+def test_no_images_have_no_predictions(tiny):
+    assert DiffusionModel(tiny, ENSEMBLE, threads=1).predict([], []) == []
+
+
+@pytest.mark.parametrize(("asked", "side_px"), [(None, 64), (0, 0), (96, 96)])
+def test_the_processing_resolution_is_that_asked_for_or_the_weights_own(tiny, asked, side_px):
+    assert DiffusionModel(tiny, make_ensemble(processing_res=asked), threads=1).processing_side_px == side_px
+
+
+# Members at once
+
+
+@contextmanager
+def unet_parts(pipeline, holds=1000):
+    """Members that the UNet saw at each call; it runs out of memory when there are more than it `holds`."""
+    parts = []
+
+    def watch(_unet, inputs):
+        parts.append(len(inputs[0]))
+        if len(inputs[0]) > holds:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    hook = pipeline.unet.register_forward_pre_hook(watch)
+    try:
+        yield parts
+    finally:
+        hook.remove()
+
+
+def leave_free(monkeypatch, free_bytes):
+    for module in (memory, saliency):
+        monkeypatch.setattr(module, "free_bytes", lambda _device: int(free_bytes))
+
+
+def room_for(model, members, height=64, width=64):
+    """Free bytes in which so many members of a padded size fit."""
+    return (members + 0.5) * model._bytes_per_pixel * height * width / FREE_SHARE
+
+
+@pytest.fixture
+def photos(image_of):
+    """Two images and their keys: with an ensemble of 4, 8 members."""
+    return [image_of(20, 30), image_of(64, 40, 1)], ["7", "8"]
+
+
+@pytest.mark.parametrize("holds", [1, 2, 3, 4, 7])
+def test_after_memory_ran_out_the_result_is_that_of_the_smaller_batch_size_and_later_work_starts_from_it(
+    tiny, photos, holds
+):
+    fitting = {1: 1, 2: 2, 3: 2, 4: 4, 7: 4}[holds]
+    model = DiffusionModel(tiny, make_ensemble(ensemble_size=4), threads=1)
+    expected = tiny(*photos, make_ensemble(ensemble_size=4, batch_size=fitting))
+    with unet_parts(tiny, holds) as parts:
+        for prediction, in_parts in zip(model.predict(*photos), expected, strict=True):
+            assert_equal(prediction, in_parts)
+    assert parts[0] == 8  # all of them were tried
+    with unet_parts(tiny) as parts:
+        model.predict(*photos)
+    assert set(parts) == {fitting}
+
+
+def test_memory_that_runs_out_with_one_member_is_an_error_and_the_next_image_is_tried_as_ever(tiny, photos):
+    model = DiffusionModel(tiny, make_ensemble(ensemble_size=4), threads=1)
+    with (
+        unet_parts(tiny, holds=0) as parts,
+        pytest.raises(ModelMemoryError, match="one ensemble member at a time: CUDA"),
+    ):
+        model.predict(*photos)
+    assert parts == [8, 4, 2, 1]
+    with unet_parts(tiny) as parts:
+        model.predict(*photos)
+    assert set(parts) == {8}
+
+
+def test_a_small_batch_that_fitted_sets_no_limit_to_a_larger_one(tiny, photos):
+    model = DiffusionModel(tiny, make_ensemble(ensemble_size=4), threads=1)
+    with unet_parts(tiny) as parts:
+        model.predict(photos[0][:1], photos[1][:1])
+        model.predict(*photos)
+    assert parts == [4, 4, 8, 8]
+
+
+@pytest.mark.parametrize(("batch_size", "parts"), [(None, {8}), (3, {3, 2}), (100, {8})])
+def test_so_many_members_as_asked_for_are_at_once_in_the_networks_whatever_is_free(
+    tiny, photos, monkeypatch, batch_size, parts
+):
+    leave_free(monkeypatch, 0)  # not looked at: where it runs out, there is an error
+    with unet_parts(tiny) as seen:
+        DiffusionModel(tiny, make_ensemble(ensemble_size=4, batch_size=batch_size), threads=1).predict(*photos)
+    assert set(seen) == parts
+
+
+@pytest.mark.parametrize("fitting", [1, 3, 8, 50])
+def test_with_batch_size_0_as_many_members_as_fit_the_free_memory(tiny, photos, monkeypatch, fitting):
+    model = DiffusionModel(tiny, make_ensemble(ensemble_size=4, batch_size=0), threads=1)
+    leave_free(monkeypatch, room_for(model, fitting))
+    with unet_parts(tiny) as parts:
+        predictions = model.predict(*photos)
+    assert max(parts) == min(fitting, 8)
+    expected = tiny(*photos, make_ensemble(ensemble_size=4, batch_size=min(fitting, 8)))
+    for prediction, in_parts in zip(predictions, expected, strict=True):
+        assert_equal(prediction, in_parts)
+
+
+def test_with_batch_size_0_there_are_never_more_than_are_any_use(tiny, image_of, monkeypatch):
+    most = MOST_AT_ONCE["cpu"]
+    model = DiffusionModel(tiny, make_ensemble(ensemble_size=most + 1, denoise_steps=1, batch_size=0), threads=1)
+    leave_free(monkeypatch, 1 << 60)
+    with unet_parts(tiny) as parts:
+        model.predict([image_of(9, 9)], ["7"])
+    assert parts == [1, most, 1]  # a trial first, to see what one takes
+
+
+@pytest.mark.parametrize(("batch_size", "parts"), [(None, {2, 1}), (0, {2, 1}), (3, {3})])
+def test_at_their_own_sizes_the_largest_image_says_how_many_members_fit_unless_asked_for(
+    tiny, image_of, monkeypatch, batch_size, parts
+):
+    ensemble = make_ensemble(ensemble_size=3, processing_res=0, batch_size=batch_size)
+    model = DiffusionModel(tiny, ensemble, threads=1)
+    leave_free(monkeypatch, room_for(model, 2, height=64, width=192))
+    with unet_parts(tiny) as seen:
+        model.predict([image_of(30, 30), image_of(10, 130, 1), image_of(70, 64, 2)], ["7", "8", "9"])
+    assert set(seen) == parts
+
+
+@pytest.mark.parametrize(
+    ("processing_res", "batch_size", "said"), [(64, 0, "64 x 64 px"), (0, None, "192 x 64 px"), (0, 5, "192 x 64 px")]
+)
+def test_a_member_for_which_there_is_no_room_is_refused_with_its_size_before_any_work(
+    tiny, image_of, monkeypatch, processing_res, batch_size, said
+):
+    model = DiffusionModel(tiny, make_ensemble(processing_res=processing_res, batch_size=batch_size), threads=1)
+    leave_free(monkeypatch, room_for(model, 0, height=64, width=64))
+    with unet_parts(tiny) as parts, pytest.raises(ModelMemoryError) as refused:
+        model.predict([image_of(30, 30), image_of(10, 130, 1)], ["7", "8"])
+    assert f"one ensemble member of {said} takes about 0.0 GiB, 0.0 GiB are free" in str(refused.value)
+    assert "smaller --processing-res" in str(refused.value)
+    assert parts == []
+
+
+def test_what_a_member_takes_is_found_once_and_is_enough_for_each_of_many(tiny, image_of):
+    model = DiffusionModel(tiny, make_ensemble(ensemble_size=4, processing_res=0), threads=1)
+    with unet_parts(tiny) as parts, LiveTensors() as tensors:
+        model.predict([image_of(128, 192)], ["7"])
+    assert parts == [1, 4, 4]  # a trial with one member, then two steps
+    assert 0.8 < tensors.peak_bytes / (4 * 128 * 192 * model._bytes_per_pixel) <= 1
+    with unet_parts(tiny) as parts:
+        model.predict([image_of(128, 192)], ["7"])
+    assert parts == [4, 4]
+
+
+def test_fewer_members_at_once_move_the_last_bits_only(tiny, photos):
+    model = DiffusionModel(tiny, make_ensemble(ensemble_size=4), threads=1)
+    undisturbed = model.predict(*photos)
+    with unet_parts(tiny, holds=2):
+        for prediction, whole in zip(model.predict(*photos), undisturbed, strict=True):
+            assert_close(prediction, whole)
+
+
 # Faults
 
 
@@ -164,7 +325,7 @@ def test_an_index_that_is_no_json_is_refused(own_folder):
 @pytest.mark.parametrize("part", [*NETWORKS, "scheduler"])
 def test_a_missing_part_is_refused(own_folder, part):
     shutil.rmtree(own_folder / part)
-    with pytest.raises(OSError, match="no file named"):
+    with pytest.raises(OSError, match=rf"own holds no {part}/config\.json|no file named scheduler_config\.json"):
         make_model(own_folder)
 
 
@@ -218,3 +379,18 @@ def test_a_pickle_in_the_place_of_weights_is_refused_and_not_unpickled(own_folde
     assert not proof.exists()
     pickle.loads(payload)
     assert proof.exists()  # it would have shown
+
+
+def test_a_device_that_there_is_not_is_refused_by_its_name(own_tiny):
+    with pytest.raises(ValueError, match=r"^device nonsense can't be used: Expected one of cpu, cuda"):
+        on_device(own_tiny, "nonsense")
+
+
+@pytest.mark.parametrize("error", [AssertionError("Torch not compiled with CUDA"), RuntimeError("no driver\nat all")])
+def test_a_device_that_torch_was_not_built_for_is_refused_in_one_line(own_tiny, monkeypatch, error):
+    def to(_device):
+        raise error
+
+    monkeypatch.setattr(own_tiny, "to", to)
+    with pytest.raises(ValueError, match=rf"^device cuda can't be used: {str(error).splitlines()[0]}$"):
+        on_device(own_tiny, "cuda")

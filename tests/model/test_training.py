@@ -213,7 +213,7 @@ def test_at_the_last_timestep_of_zero_snr_the_unet_sees_no_mask_and_is_to_answer
         seen.append(model_input[:, 4:])
         return SimpleNamespace(sample=torch.zeros_like(model_input[:, 4:]))
 
-    monkeypatch.setattr("model.training.draw_timesteps", lambda count, generator: torch.full((count,), 999))
+    monkeypatch.setattr("model.training.draw_timesteps", lambda count, generator, exponent: torch.full((count,), 999))
     stub = with_scheduler(tiny)
     stub.unet = unet
     latents = torch.randn(2, 4, 6, 6, generator=gen(1))

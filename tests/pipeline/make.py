@@ -62,7 +62,7 @@ def make_row(**overrides):
 def make_prediction(members):
     """What the members, [E, H, W] in [0, 1], say together about an image of their own size."""
     members = np.asarray(members, dtype=np.float32)
-    return Prediction(saliency=members.mean(0), variance=members.var(0), members=members)
+    return Prediction(saliency=members.mean(0), variance=members.var(0), uncertainty=members.std(0), members=members)
 
 
 def make_jpeg(number, width, height):
