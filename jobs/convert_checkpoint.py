@@ -1,0 +1,77 @@
+"""Convert the official checkpoint, or prepare a training from Stable Diffusion 2; see Arguments for what can be set."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import tyro
+
+from jobs.command_line import DONE, USAGE, run_job
+from model.official_names import IMAGENET_BACKBONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """Write a model folder to OUT, for --model: the official weights, or untrained ones with --from-stable-diffusion.
+
+    OUT/origin.json says what it was made from, `sha256sum -c SHA256SUMS` in OUT checks it.
+    """
+
+    stable_diffusion_repo_path: Path  # a folder that has Stable Diffusion 2's folders vae and scheduler
+    out: Path  # the folder to be made
+    pretrained_model_path: Path | None = None  # the official UNet's folder, or a folder that has it as `unet`
+    swinb_model_path: Path | None = None  # the official Swin-B branch, .pth or .safetensors
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # precision of what is written
+    from_stable_diffusion: bool = False  # the start of a training; the folder must have a `unet` too
+    backbone: str = IMAGENET_BACKBONE  # with --from-stable-diffusion: a file, timm's name of weights, or `random`
+    seed: int = 0  # with --from-stable-diffusion: of the conditioner's random weights, from 0
+
+    def __post_init__(self) -> None:
+        official = (self.pretrained_model_path, self.swinb_model_path)
+        if any(official) if self.from_stable_diffusion else not all(official):
+            raise ValueError("give --pretrained-model-path and --swinb-model-path, or else --from-stable-diffusion")
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1")
+
+
+def main() -> int:
+    """Write the folder; one JSON line says what is in it."""
+    arguments = tyro.cli(Arguments, description=Arguments.__doc__)
+    from model.checkpoints import CheckpointError
+    from model.weights import weights_sha256
+
+    out = arguments.out
+    try:
+        parameters = write(arguments)
+    except CheckpointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+    written = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(json.dumps({"out": str(out), "bytes": written, "sha256": weights_sha256(out), "parameters": parameters}))
+    return DONE
+
+
+def write(arguments: Arguments) -> dict[str, int]:
+    """Make the folder that was asked for; gives the number of parameters of each network in it."""
+    import torch
+
+    from model.checkpoints import OfficialFiles, convert
+    from model.saliency import NETWORKS
+    from model.training_start import write_start
+
+    repo, dtype = arguments.stable_diffusion_repo_path, getattr(torch, arguments.dtype)
+    unet, branch = arguments.pretrained_model_path, arguments.swinb_model_path
+    if unet and branch:
+        pipeline = convert(OfficialFiles(unet=unet, stable_diffusion=repo, branch=branch), arguments.out, dtype)
+    else:
+        backbone = None if arguments.backbone == "random" else arguments.backbone
+        pipeline = write_start(repo, backbone, arguments.out, seed=arguments.seed, dtype=dtype)
+    return {name: sum(p.numel() for p in getattr(pipeline, name).parameters()) for name in NETWORKS}
+
+
+if __name__ == "__main__":
+    run_job(main)
