@@ -12,8 +12,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, TOO_MANY_FAILED, run_job
-from pipeline.config import RunConfig, from_options, read_toml
+from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, run_job
+from pipeline.config import RunConfig, from_options, read_toml, with_preset
 
 if TYPE_CHECKING:
     from pipeline.run import RunReport
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 def main() -> int:
     """Run, then say on stdout, as one JSON line, how it ended."""
     config = parse(sys.argv[1:])
+    if config.reference:
+        log_reference_preset(config.ensemble)
     from pipeline.run import resolved, run
 
     report = run(resolved(config))
@@ -33,22 +35,25 @@ def main() -> int:
             "(--max-failed-share); the manifest has the reason of each",
             file=sys.stderr,
         )
-        return TOO_MANY_FAILED
+        return SOME_FAILED
     return DONE
 
 
 def parse(arguments: Sequence[str]) -> RunConfig:
-    """Options of the TOML file, if one is named, overruled by those of the command line; exits with 2 when wrong."""
+    """The preset's options, overruled by the TOML file's, overruled by the command line's; exits with 2 when wrong."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--config", default="")
-    file_options = read_toml(path) if (path := finder.parse_known_args(arguments)[0].config) else {}
-    default = from_options(RunConfig, file_options, missing=tyro.MISSING)
+    finder.add_argument("--reference", action=argparse.BooleanOptionalAction)
+    found = finder.parse_known_args(arguments)[0]
+    options = read_toml(found.config) if found.config else {}
+    reference = bool(options.get("reference")) if found.reference is None else found.reference
+    default = from_options(RunConfig, with_preset(options, reference), missing=tyro.MISSING)
     config: RunConfig = tyro.cli(
         RunConfig,
         args=arguments,
         default=default,
         description=RunConfig.__doc__,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
+        config=(tyro.conf.OmitArgPrefixes,),
     )
     return config
 

@@ -1,13 +1,15 @@
 """What every job does around its one call: logging, and errors turned into exit codes.
 
-0 done · 1 failed · 2 the request was wrong · 3 finished with more failed images than allowed.
+0 done · 1 failed · 2 the request was wrong · 3 finished, but more images failed than is allowed.
 """
 
 import logging
 import sys
 from collections.abc import Callable
 
-DONE, FAILED, USAGE, TOO_MANY_FAILED = 0, 1, 2, 3
+from model.config import REFERENCE_PRESET, EnsembleConfig
+
+DONE, FAILED, USAGE, SOME_FAILED = 0, 1, 2, 3
 
 
 def run_job(job: Callable[[], int]) -> None:
@@ -18,6 +20,15 @@ def run_job(job: Callable[[], int]) -> None:
     for chatty in ("httpx", "urllib3", "fsspec", "diffusers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     sys.exit(_exit_code(job))
+
+
+def log_reference_preset(ensemble: EnsembleConfig) -> None:
+    """Say what the reference preset set, what each option does, and which the user set otherwise."""
+    logging.info("--reference: as the released SOD-diffusion code predicts, stochastic depth excepted")
+    for name, option in REFERENCE_PRESET.items():
+        value = getattr(ensemble, name)
+        effect = option.effect if value == option.value else "as asked for beside --reference"
+        logging.info("  %s = %s: %s", name, value, effect)
 
 
 def _exit_code(job: Callable[[], int]) -> int:

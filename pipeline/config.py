@@ -7,9 +7,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
-from model.config import EnsembleConfig, ModelConfig
+from model.config import REFERENCE_PRESET, EnsembleConfig, ModelConfig
 from pipeline.errors import ConfigError
 
 MAX_IMAGE_BYTES = 64 << 20
@@ -113,6 +114,9 @@ class RunConfig:
     """Folder of the run and its release; a path or an fsspec URL."""
     config: str = ""
     """TOML file with any of these options (underscores for dashes); the command line wins."""
+    reference: bool = False
+    """Predict as the released SOD-diffusion code does: the log says what is then set to what, and what it does.
+    Options given beside it win."""
     input: InputConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
@@ -126,6 +130,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "shard_size")
+        if self.ensemble.ensemble_size < 2:
+            raise ValueError(f"ensemble_size is {self.ensemble.ensemble_size}; it must be at least 2 for a variance")
         if not 0 <= self.max_failed_share <= 1:
             raise ValueError(f"max_failed_share is {self.max_failed_share}; it must be from 0 to 1")
 
@@ -152,6 +158,12 @@ def read_toml(path: str) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"--config {path}: {error}") from error
     return options
+
+
+def with_preset(options: Mapping[str, Any], reference: bool) -> dict[str, Any]:
+    """Flat options, with those of the reference preset where it is wanted and they do not say otherwise."""
+    preset = {name: option.value for name, option in REFERENCE_PRESET.items()} if reference else {}
+    return {**preset, **options, "reference": reference}
 
 
 def option_types(config: type) -> dict[str, Any]:
@@ -184,12 +196,14 @@ def as_values(config: Any) -> dict[str, Any]:
 
 
 def _check_type(path: str, name: str, value: Any, wanted: Any) -> None:
-    if choices := get_args(wanted):
-        if value not in choices:
-            raise ConfigError(f"--config {path}: {name} is {value!r}; it must be one of {', '.join(choices)}")
+    if get_origin(wanted) is Literal:
+        if value not in get_args(wanted):
+            raise ConfigError(f"--config {path}: {name} is {value!r}; it must be one of {', '.join(get_args(wanted))}")
         return
+    if isinstance(wanted, UnionType):  # `int | None`: TOML has no None, leaving the option out means it
+        (wanted,) = (kind for kind in get_args(wanted) if kind is not type(None))
     allowed = (int, float) if wanted is float else wanted
-    if isinstance(value, bool) or not isinstance(value, allowed):
+    if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
         raise ConfigError(f"--config {path}: {name} is {value!r}; it must be {wanted.__name__}")
 
 

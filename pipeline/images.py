@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 # Imported here, since Pillow imports plugins at their first use: out of file handles, it would call images unknown.
 from PIL import (  # noqa: F401
     BmpImagePlugin,
+    ExifTags,
     GifImagePlugin,
     Image,
     JpegImagePlugin,
@@ -68,16 +69,28 @@ def decode(sample: Sample, image_bytes: bytes, *, max_pixels: int = MAX_IMAGE_PI
     Returns: [H, W, 3] in 0..255, of the annotated size, writable.
     Raises:  SampleError: `too_many_pixels`, `size_mismatch`, `undecodable`.
     """
+    annotated_px = (sample.width, sample.height)
+    return decode_rgb(_label(sample), image_bytes, max_pixels=max_pixels, annotated_px=annotated_px)
+
+
+def decode_rgb(
+    label: str, image_bytes: bytes, *, max_pixels: int = MAX_IMAGE_PIXELS, annotated_px: tuple[int, int] | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The same for an image without an annotation; `label` names it in messages.
+
+    Args:    annotated_px: width and height that it must have.
+    Raises:  SampleError: `too_many_pixels`, `size_mismatch`, `undecodable`.
+    """
     _ignore_pillow_warnings()
     try:
         with Image.open(io.BytesIO(image_bytes), formats=_FORMATS) as image:
-            _check_size(sample, image.size, max_pixels)
+            _check_size(label, image.size, max_pixels, annotated_px)
             pixels = _rgb(image)
-        _check_size(sample, (pixels.shape[1], pixels.shape[0]), max_pixels)
+        _check_size(label, (pixels.shape[1], pixels.shape[0]), max_pixels, annotated_px)
     except (SampleError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
-        raise _error(sample, "too_many_pixels", f"{error}; the limit is {max_pixels} pixels") from error
+        raise SampleError("too_many_pixels", f"{label}: {error}; the limit is {max_pixels} pixels") from error
     except Exception as error:
         # Pillow has no class for broken images: SyntaxError, ValueError, struct.error and others were seen, and
         # OSError. An OSError from the system has an errno, one about the image has none.
@@ -86,17 +99,23 @@ def decode(sample: Sample, image_bytes: bytes, *, max_pixels: int = MAX_IMAGE_PI
         # Pillow names its file object by its address, which would differ from run to run.
         message = _ADDRESS.sub("", str(error))[:200]
         found = f"{len(image_bytes)} bytes that begin with {image_bytes[:12]!r}"
-        raise _error(sample, "undecodable", f"{type(error).__name__}: {message!r}; {found}") from error
+        raise SampleError("undecodable", f"{label}: {type(error).__name__}: {message!r}; {found}") from error
     return pixels
 
 
-def _check_size(sample: Sample, size_px: tuple[int, int], max_pixels: int) -> None:
+def is_turned(image_bytes: bytes) -> bool:
+    """Does a decodable image ask viewers to turn or mirror it (EXIF orientation)? `decode` does not."""
+    with Image.open(io.BytesIO(image_bytes), formats=_FORMATS) as image:
+        return bool(image.getexif().get(ExifTags.Base.Orientation, 1) != 1)
+
+
+def _check_size(label: str, size_px: tuple[int, int], max_pixels: int, annotated_px: tuple[int, int] | None) -> None:
     width, height = size_px
     if width * height > max_pixels:
-        raise _error(sample, "too_many_pixels", f"{width} x {height} px; the limit is {max_pixels} pixels")
-    if (width, height) != (sample.width, sample.height):
-        annotated = f"{sample.width} x {sample.height} px as annotated"
-        raise _error(sample, "size_mismatch", f"{width} x {height} px (width x height), not {annotated}")
+        raise SampleError("too_many_pixels", f"{label}: {width} x {height} px; the limit is {max_pixels} pixels")
+    if annotated_px is not None and size_px != annotated_px:
+        annotated = f"{annotated_px[0]} x {annotated_px[1]} px as annotated"
+        raise SampleError("size_mismatch", f"{label}: {width} x {height} px (width x height), not {annotated}")
 
 
 def _rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
@@ -195,4 +214,8 @@ def _inflate(sample: Sample, location: Location, stored: bytes) -> bytes:
 
 
 def _error(sample: Sample, reason: str, found: str) -> SampleError:
-    return SampleError(reason, f"{sample.key} ({sample.file_name[:200]!r}): {found}")
+    return SampleError(reason, f"{_label(sample)}: {found}")
+
+
+def _label(sample: Sample) -> str:
+    return f"{sample.key} ({sample.file_name[:200]!r})"

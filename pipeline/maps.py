@@ -26,7 +26,12 @@ def quantise_saliency(saliency: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "
 
 def quantise_variance(variance: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
     """Values in [0, 0.25] to 0..255 by their square root, rounded."""
-    stored: UInt8[np.ndarray, "h w"] = np.rint(np.sqrt(variance.astype(np.float64)) * 510).astype(np.uint8)
+    return quantise_deviation(np.sqrt(variance.astype(np.float64)))
+
+
+def quantise_deviation(deviation: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+    """Values in [0, 0.5] to 0..255, rounded; larger ones become 255."""
+    stored: UInt8[np.ndarray, "h w"] = np.rint((deviation.astype(np.float64) * 510).clip(0, 255)).astype(np.uint8)
     return stored
 
 

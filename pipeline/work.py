@@ -5,24 +5,20 @@ becomes its row; what is wrong with the machine is raised, and the shard is not 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
 
 from model.config import EnsembleConfig, ModelConfig
-from model.prediction import ModelOutputError, Prediction, SaliencyModel
+from model.prediction import Prediction, SaliencyModel
+from pipeline.batches import predict_batch, read_ahead
 from pipeline.candidates import commit_shard, encode_members
 from pipeline.errors import SampleError
 from pipeline.images import decode, read_bytes
 from pipeline.records import CandidateRow, Sample, ShardRecord, ShardSpec
 from pipeline.scores import score
-
-DECODE_THREADS = 2
-BATCHES_AHEAD = 2
-"""Batches that are decoded while one is predicted: enough to hide a disk, little enough to stay small in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +70,8 @@ def process_shard(
     """
     rows: list[CandidateRow] = []
     members: list[tuple[str, dict[str, bytes]]] = []
-    for batch in _read_ahead(spec.samples, work):
+    # Batches are cut by position, so who failed never moves an image to another batch.
+    for batch in read_ahead(spec.samples, lambda sample: _read(sample, work), work.batch_images):
         for read, outcome in zip(batch, _predict(batch, model), strict=True):
             row = _row(read, outcome)
             rows.append(row)
@@ -83,22 +80,6 @@ def process_shard(
             on_image(row.key)
     record = commit_shard(work.run, spec.name, rows, members)
     return ShardResult(record=record, rows=tuple(rows))
-
-
-def _read_ahead(samples: Sequence[Sample], work: ShardWork) -> Iterator[list[_Read]]:
-    """Batches of read images. Batches are cut by position, so who failed never moves an image to another batch."""
-    batches = [samples[i : i + work.batch_images] for i in range(0, len(samples), work.batch_images)]
-    with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
-        waiting: list[list[Future[_Read]]] = []
-        try:
-            for batch in batches:
-                waiting.append([pool.submit(_read, sample, work) for sample in batch])
-                if len(waiting) > BATCHES_AHEAD:
-                    yield [future.result() for future in waiting.pop(0)]
-            for futures in waiting:
-                yield [future.result() for future in futures]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _read(sample: Sample, work: ShardWork) -> _Read:
@@ -118,21 +99,8 @@ def _predict(batch: Sequence[_Read], model: SaliencyModel) -> list[Prediction | 
     outcomes: dict[str, Prediction | SampleError] = {
         read.sample.key: read.problem for read in batch if read.problem is not None
     }
-    usable = {read.sample.key: read.pixels for read in batch if read.pixels is not None}
-    try:
-        predictions = model.predict(list(usable.values()), list(usable)) if usable else []
-        outcomes |= zip(usable, predictions, strict=True)
-    except ModelOutputError:
-        outcomes |= {key: _predict_alone(key, pixels, model) for key, pixels in usable.items()}
+    outcomes |= predict_batch(model, {read.sample.key: read.pixels for read in batch if read.pixels is not None})
     return [outcomes[read.sample.key] for read in batch]
-
-
-def _predict_alone(key: str, pixels: UInt8[np.ndarray, "h w 3"], model: SaliencyModel) -> Prediction | SampleError:
-    """After a batch broke: find out which image it was, and save the others."""
-    try:
-        return model.predict([pixels], [key])[0]
-    except ModelOutputError as error:
-        return SampleError("model_output", f"key {key}: {error}")
 
 
 def _row(read: _Read, outcome: Prediction | SampleError) -> CandidateRow:

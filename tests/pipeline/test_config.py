@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from jobs.coco_pseudolabel import main, parse
 from jobs.command_line import USAGE, run_job
+from model.config import REFERENCE_PRESET
 from pipeline.config import PolicyConfig, ReleaseConfig, RunConfig, from_options, option_types, read_toml
 from pipeline.errors import ConfigError
 
@@ -33,6 +34,7 @@ OUT_OF_BOUNDS = [
     ("threads", 0, "at least 1"),
     ("ensemble_size", 1, "at least 2"),
     ("batch_images", 0, "at least 1"),
+    ("batch_size", -1, "at least 0"),
     ("denoise_steps", 0, "from 1"),
     ("processing_res", 33, "multiple of 32"),
     ("seed", -1, "from 0"),
@@ -120,6 +122,13 @@ def test_what_neither_file_nor_command_line_says_has_its_default(toml):
     assert {name for name in OPTIONS if changed[name] != defaults[name]} == {"seed", "config"}
 
 
+def test_an_option_that_may_be_left_open_takes_a_number_or_none(toml):
+    path = toml("processing_res = 96\nbatch_size = 0")
+    for arguments, expected in ((["--processing-res", "None"], (None, 0)), (["--batch-size", "None"], (96, None))):
+        ensemble = parse([*REQUIRED, "--config", path, *arguments]).ensemble
+        assert (ensemble.processing_res, ensemble.batch_size) == expected
+
+
 def test_the_command_line_wins_over_the_file(toml):
     path = toml('out = "there"\nseed = 5\nmax_variance = 0.1\n')
     config = parse(["--seed", "6", f"--config={path}", *REQUIRED])
@@ -139,12 +148,34 @@ def test_every_option_has_a_help_text_that_says_more_than_its_name(name, capsys,
     monkeypatch.setenv("COLUMNS", "80")  # wider ones have two columns
     with pytest.raises(SystemExit):
         parse(["--help"])
-    pattern = rf"^[│ ]+{option(name)} (\S+)(.*?)\((required|default: )"
+    pattern = rf"^[│ ]+{option(name)}(?: \S+|, --no-\S+)(.*?)\((required|default: )"
     shown = re.search(pattern, capsys.readouterr().out, re.DOTALL | re.MULTILINE)
     assert shown, f"{option(name)} is not in the help"
-    words = shown[2].replace("│", " ").split()
+    words = shown[1].replace("│", " ").split()
     assert len(words) >= 4
     assert "--" not in " ".join(words)  # those of the next option
+
+
+# The reference preset
+
+
+@pytest.mark.parametrize("in_file", [None, False, True])
+@pytest.mark.parametrize("argument", [None, "--no-reference", "--reference"])
+def test_the_preset_is_asked_for_in_the_file_or_on_the_command_line_which_wins(toml, in_file, argument):
+    arguments = [] if in_file is None else ["--config", toml(f"reference = {str(in_file).lower()}")]
+    values = values_of(parse([*REQUIRED, *arguments, *([argument] if argument else [])]))
+    wanted = bool(in_file) if argument is None else argument == "--reference"
+    defaults = values_of(parse(REQUIRED))
+    preset = {name: option.value for name, option in REFERENCE_PRESET.items()}
+    expected = defaults | (preset if wanted else {}) | {"reference": wanted, "config": values["config"]}
+    assert values == expected
+
+
+def test_options_beside_the_preset_win_wherever_they_stand(toml):
+    path = toml("reference = true\nalignment = 'affine'\nreduction = 'mean'")
+    ensemble = parse([*REQUIRED, "--config", path, "--reduction", "median", "--no-stretch"]).ensemble
+    assert (ensemble.alignment, ensemble.reduction, ensemble.stretch) == ("affine", "median", False)
+    assert (ensemble.batch_stats, ensemble.resize_filter) == (True, "bicubic")
 
 
 # Faults
@@ -170,7 +201,7 @@ def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, valu
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no_such = 1", "there is no option 'no_such'; there are annotations, batch_images"),
+        ("no_such = 1", "there is no option 'no_such'; there are alignment, annotations, batch_images"),
         ("[policy]\nmax_variance = 0.1", "there is no option 'policy'"),
         ("max-variance = 0.1", "there is no option 'max-variance'"),
         ("shard_size = '4'", "shard_size is '4'; it must be int"),
@@ -180,6 +211,12 @@ def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, valu
         ("max_variance = nan", "max_variance is nan; it must be from 0 to 0.25"),
         ("out = 3", "out is 3; it must be str"),
         ("out = ['a']", r"out is \['a'\]; it must be str"),
+        ("batch_size = 'all'", "batch_size is 'all'; it must be int"),
+        ("processing_res = true", "processing_res is True; it must be int"),
+        ("processing_res = 64.0", "processing_res is 64.0; it must be int"),
+        ("stretch = 1", "stretch is 1; it must be bool"),
+        ("reference = 'yes'", "reference is 'yes'; it must be bool"),
+        ("alignment = 'both'", "alignment is 'both'; it must be one of none, affine, reference"),
         ("dtype = 'float8'", "dtype is 'float8'; it must be one of float32, bfloat16, float16"),
         ("engine = 'rya'", "engine is 'rya'; it must be one of ray, inline"),
         ("engine = 1", "engine is 1; it must be one of ray, inline"),

@@ -50,6 +50,12 @@ def weights(tmp_path):
         ("denoise_steps", 11),
         ("processing_res", 32),
         ("batch_images", 3),
+        ("batch_size", 0),
+        ("alignment", "affine"),
+        ("reduction", "median"),
+        ("stretch", True),
+        ("batch_stats", True),
+        ("resize_filter", "bicubic"),
         ("seed", 1),
         ("dtype", "bfloat16"),
         ("threads", 2),
@@ -90,8 +96,9 @@ def test_a_changed_byte_of_the_weights_changes_the_weights(weights, file):
     "name",
     [
         *("model/ensemble.py", "model/diffusion.py", "model/fake.py", "model/seeds.py", "model/saliency.py"),
-        *("pipeline/candidates.py", "pipeline/images.py", "pipeline/maps.py", "pipeline/scores.py"),
-        *("pipeline/tars.py", "pipeline/work.py"),
+        *("model/alignment.py", "model/geometry.py", "model/memory.py", "model/swin.py"),
+        *("pipeline/batches.py", "pipeline/candidates.py", "pipeline/images.py", "pipeline/maps.py"),
+        *("pipeline/scores.py", "pipeline/tars.py", "pipeline/work.py"),
     ],
 )
 def test_a_change_of_the_code_that_makes_candidates_changes_the_code(name, tmp_path, monkeypatch):
@@ -121,6 +128,7 @@ def test_a_change_of_the_code_that_makes_candidates_changes_the_code(name, tmp_p
         {"model": "fake:sleep_s=1"},
         {"device": "cpu"},
         {"device": "cuda:1"},
+        {"reference": True},  # what it sets, the command line has set by then
     ],
 )
 def test_an_option_that_changes_no_candidate_changes_nothing(options):

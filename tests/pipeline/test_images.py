@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from pipeline.errors import SampleError
-from pipeline.images import MAX_IMAGE_PIXELS, decode
+from pipeline.images import MAX_IMAGE_PIXELS, decode, decode_rgb, is_turned
 from pipeline.records import Sample
 
 WIDTH, HEIGHT = 13, 9
@@ -165,10 +165,29 @@ def test_of_several_frames_the_first_is_taken(image_format):
     assert np.abs(decode(make_sample(), content).astype(int) - 200).max() <= 2
 
 
-def test_an_exif_orientation_is_not_applied():
+def exif_with(orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6
-    assert np.array_equal(decode(make_sample(), encoded(exif=exif)), PIXELS)
+    exif[0x0112] = orientation
+    return exif
+
+
+def test_an_exif_orientation_is_not_applied():
+    assert np.array_equal(decode(make_sample(), encoded(exif=exif_with(6))), PIXELS)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_but_the_first_asks_for_a_turn(image_format, orientation):
+    assert is_turned(encoded(image_format=image_format, exif=exif_with(orientation))) is (orientation != 1)
+
+
+def test_an_image_without_exif_asks_for_nothing():
+    assert not any(is_turned(content) for content in ENCODED)
+
+
+@pytest.mark.parametrize("content", ENCODED)
+def test_without_an_annotation_any_size_will_do_and_the_pixels_are_the_same(content):
+    assert np.array_equal(decode_rgb("a.jpg", content), decode(make_sample(), content))
 
 
 # Faults
@@ -195,6 +214,13 @@ def test_a_truncated_image_is_undecodable(image_format):
     for part in (0.3, 0.6, 0.95):
         error = error_of(decode, make_sample(width=64, height=64), content[: int(len(content) * part)])
         assert error.reason == "undecodable"
+
+
+def test_an_image_without_an_annotation_is_refused_by_its_label():
+    for content, limit in ((b"no image", 10_000), (encoded(), WIDTH * HEIGHT - 1)):
+        error = error_of(decode_rgb, "holiday.jpg", content, max_pixels=limit)
+        assert error.reason == ("undecodable" if content == b"no image" else "too_many_pixels")
+        assert error.detail.startswith("holiday.jpg: ")
 
 
 def test_other_formats_of_pillow_are_not_tried():

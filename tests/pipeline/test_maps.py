@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from pipeline.maps import decode_png, encode_png, mask_of, quantise_saliency, quantise_variance, variance_of
+from pipeline.maps import (
+    decode_png,
+    encode_png,
+    mask_of,
+    quantise_deviation,
+    quantise_saliency,
+    quantise_variance,
+    variance_of,
+)
 
 SHAPES = arrays.array_shapes(min_dims=2, max_dims=2, max_side=12)
 STORED = arrays.arrays(np.uint8, SHAPES)
@@ -37,10 +45,22 @@ def test_the_standard_deviation_of_a_stored_variance_is_off_by_at_most_half_a_st
     assert stored.max() <= 0.25
 
 
+@given(maps(1))
+def test_a_stored_deviation_is_off_by_at_most_half_a_step_and_beyond_one_half_it_is_the_largest(deviation):
+    stored = quantise_deviation(deviation)
+    assert np.abs(stored / 510 - deviation.astype(np.float64).clip(max=0.5)).max() <= 1 / 1020 + ROUNDING
+    assert (stored[deviation >= 0.5] == 255).all()
+
+
+@given(maps(0.25))
+def test_a_variance_is_stored_as_its_deviation(variance):
+    assert np.array_equal(quantise_variance(variance), quantise_deviation(np.sqrt(variance.astype(np.float64))))
+
+
 @given(maps(0.25))
 def test_a_larger_value_is_never_stored_as_a_smaller_one(values):
     ordered = np.sort(values, axis=None)[None, :]
-    for quantise in (quantise_saliency, quantise_variance):
+    for quantise in (quantise_saliency, quantise_variance, quantise_deviation):
         assert (np.diff(quantise(ordered).astype(int)) >= 0).all()
 
 

@@ -3,7 +3,6 @@
 import errno
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 
 from model.config import EnsembleConfig
 from model.fake import FakeModel
-from model.prediction import ModelOutputError
-from pipeline import candidates, storage, work
+from model.prediction import ModelMemoryError, ModelOutputError
+from pipeline import batches, candidates, storage, work
 from pipeline.coco import read_samples
 from pipeline.errors import FAILURE_REASONS
 from pipeline.records import ShardSpec
@@ -233,7 +232,7 @@ def test_the_number_of_threads_and_the_order_in_which_images_are_read_change_no_
             second_is_read.set()
         return content
 
-    monkeypatch.setattr(work, "DECODE_THREADS", threads)
+    monkeypatch.setattr(batches, "DECODE_THREADS", threads)
     monkeypatch.setattr(work, "read_bytes", read_first_image_late)
     process(healthy, tmp_path)
     assert (finished[0] == KEYS[0]) is (threads == 1)
@@ -281,7 +280,7 @@ def test_a_bad_image_is_one_failed_row_and_the_others_are_as_ever(tmp_path, undi
 
 
 def test_every_reason_for_failure_is_among_these_tests():
-    assert {reason for reason, *_ in BAD_IMAGES} | {"model_output"} == FAILURE_REASONS
+    assert {reason for reason, *_ in BAD_IMAGES} | {"model_output", "model_memory"} == FAILURE_REASONS
 
 
 def test_the_bytes_of_an_image_that_was_read_are_recorded_though_it_failed(tmp_path):
@@ -305,6 +304,21 @@ def test_a_prediction_that_is_none_fails_its_image_only_and_the_rest_of_its_batc
     assert model.batches == [KEYS[:3], KEYS[3:6], [KEYS[3]], [KEYS[4]], [KEYS[5]], KEYS[6:]]
 
 
+def test_an_image_too_large_for_the_device_fails_alone_and_the_others_are_as_ever(healthy, tmp_path, undisturbed):
+    class SmallModel(RecordingModel):
+        def predict(self, images, keys):
+            if KEYS[4] in keys:
+                raise ModelMemoryError("one ensemble member of 24 x 20 px takes about 9.0 GiB, 1.0 GiB are free")
+            return super().predict(images, keys)
+
+    rows = process(healthy, tmp_path, SmallModel()).rows
+    assert [(row.key, row.status, row.reason) for row in rows if row.status != "done"] == [
+        (KEYS[4], "failed", "model_memory")
+    ]
+    assert rows[4].detail == f"key {KEYS[4]}: one ensemble member of 24 x 20 px takes about 9.0 GiB, 1.0 GiB are free"
+    assert maps_of(tmp_path) == {key: maps for key, maps in maps_of(undisturbed[0]).items() if key != KEYS[4]}
+
+
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), MemoryError(), ConnectionResetError()], ids=repr)
 def test_what_may_pass_is_raised_and_the_shard_is_not_committed(healthy, tmp_path, monkeypatch, undisturbed, error):
     read_bytes = work.read_bytes
@@ -322,29 +336,6 @@ def test_what_may_pass_is_raised_and_the_shard_is_not_committed(healthy, tmp_pat
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
     process(healthy, tmp_path)
     assert tree(tmp_path) == tree(undisturbed[0])
-
-
-def test_after_an_error_no_more_images_are_read_than_were_begun(healthy, tmp_path, monkeypatch):
-    begun, closing = [], threading.Event()
-
-    class ClosingPool(ThreadPoolExecutor):
-        def shutdown(self, wait=True, *, cancel_futures=False):
-            super().shutdown(wait=False, cancel_futures=cancel_futures)
-            closing.set()
-            super().shutdown(wait=wait)
-
-    def fail_first(sample, **_limits):
-        begun.append(sample.key)
-        if sample.key == KEYS[0]:
-            raise OSError(errno.EIO, "I/O error")
-        closing.wait(timeout=60)
-        return b""
-
-    monkeypatch.setattr(work, "ThreadPoolExecutor", ClosingPool)
-    monkeypatch.setattr(work, "read_bytes", fail_first)
-    with pytest.raises(OSError, match="I/O error"):
-        process(healthy, tmp_path)
-    assert len(begun) <= 1 + work.DECODE_THREADS
 
 
 def test_an_error_of_the_model_that_is_about_no_image_is_raised_and_nothing_is_committed(healthy, tmp_path):

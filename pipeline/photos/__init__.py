@@ -1,0 +1,1 @@
+"""Loose photos to masks: no run, no release, nothing to resume but what is already written."""

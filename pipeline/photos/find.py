@@ -1,0 +1,66 @@
+"""From what the user named to photos and the names of their masks; nothing is read."""
+
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import CollectionError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""What counts as a photo in a folder; a file that is named by itself or by a glob is tried whatever it is called."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo:
+    """One file, and what its outputs are called."""
+
+    path: Path
+    name: str
+    """Path without suffix, below the folder that was named; with the seed it decides the noise of the members, as the
+    key of a sample does (for images of COCO's newer names both are the 12-digit id)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Photos in the order of their names, and files of a folder that were left out."""
+
+    photos: tuple[Photo, ...]
+    ignored: tuple[str, ...]
+
+
+def find_photos(named: str) -> Found:
+    """Photos of a file, a folder (not of folders in it) or a glob.
+
+    Raises: CollectionError: there are none.
+    """
+    path = Path(named)
+    if path.is_dir():
+        files = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+        photos = [file for file in files if file.suffix.lower() in SUFFIXES]
+        ignored = tuple(file.name for file in files if file.suffix.lower() not in SUFFIXES)
+        if not photos:
+            raise CollectionError(f"{named} holds {len(files)} files, none of which ends in {', '.join(SUFFIXES)}")
+        return Found(photos=_photos(photos, path), ignored=ignored)
+    if path.exists():
+        return Found(photos=_photos([path], path.parent), ignored=())
+    # A set: two ** find a file in several ways.
+    matches = sorted({Path(match) for match in glob.glob(named, recursive=True) if os.path.isfile(match)})
+    if not matches:
+        what = "no file matches this pattern" if glob.has_magic(named) else "there is no such file or folder"
+        raise CollectionError(f"--input-rgb-path {named}: {what}")
+    return Found(photos=_photos(matches, _fixed_part(named)), ignored=())
+
+
+def _photos(files: list[Path], root: Path) -> tuple[Photo, ...]:
+    return tuple(Photo(path=file, name=file.relative_to(root).with_suffix("").as_posix()) for file in files)
+
+
+def _fixed_part(pattern: str) -> Path:
+    """The folders of a glob before its first wildcard: below them, the outputs keep the folders of the photos."""
+    parts = []
+    for part in Path(pattern).parts[:-1]:
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return Path(*parts)

@@ -1,0 +1,106 @@
+"""The files that a photo becomes: where they go, which are there, what stands in their way, and their writing."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from model.geometry import resize_map
+from model.prediction import Prediction
+from pipeline import storage
+from pipeline.errors import ConfigError
+from pipeline.maps import encode_png, quantise_deviation, quantise_saliency
+from pipeline.photos.config import PhotosConfig
+from pipeline.photos.find import Photo
+from pipeline.photos.overlay import draw_overlay
+
+
+def mask_path(config: PhotosConfig, photo: Photo) -> Path:
+    """Where the saliency map of a photo goes."""
+    return config.output_dir / f"{photo.name}.png"
+
+
+def uncertainty_path(config: PhotosConfig, photo: Photo) -> Path:
+    """Where its uncertainty goes, if it is wanted."""
+    return config.output_dir / "uncertainty" / f"{photo.name}.png"
+
+
+def overlay_path(config: PhotosConfig, photo: Photo) -> Path:
+    """Where the picture to look at goes, if it is wanted."""
+    return config.output_dir / "overlay" / f"{photo.name}.jpg"
+
+
+def output_paths(config: PhotosConfig, photo: Photo) -> list[Path]:
+    """All that a photo becomes under this configuration."""
+    paths = [mask_path(config, photo)]
+    if config.save_uncertainty:
+        paths.append(uncertainty_path(config, photo))
+    if config.overlay:
+        paths.append(overlay_path(config, photo))
+    return paths
+
+
+def is_finished(config: PhotosConfig, photo: Photo) -> bool:
+    """Is everything there, and not to be made again?"""
+    return not config.overwrite and all(path.exists() for path in output_paths(config, photo))
+
+
+def clashes(config: PhotosConfig, photos: Sequence[Photo]) -> dict[Photo, str]:
+    """Photos whose outputs have no place of their own, and why; the first of two photos has the place."""
+    sources = {photo.path.resolve() for photo in photos}
+    owners: dict[Path, Photo] = {}
+    problems: dict[Photo, str] = {}
+    for photo in photos:
+        for path in output_paths(config, photo):
+            owner = owners.setdefault(path, photo)
+            if path.resolve() in sources:
+                problems[photo] = f"{path} would replace a photo; give another --output-dir"
+            elif owner is not photo:
+                problems[photo] = f"{path} is where {owner.path} goes; rename one of the two"
+    return problems
+
+
+def require_writable(folder: Path) -> None:
+    """Make the output folder and try it out, before a model is loaded for nothing.
+
+    Raises: ConfigError: nothing can be written there.
+    """
+    trial = folder / f".trial-{os.getpid()}"
+    try:
+        storage.publish(str(trial), b"")
+        trial.unlink()
+    except OSError as error:
+        raise ConfigError(f"--output-dir {folder}: nothing can be written there ({error.strerror or error})") from error
+
+
+def write_outputs(
+    config: PhotosConfig, photo: Photo, pixels: UInt8[np.ndarray, "h w 3"], prediction: Prediction
+) -> None:
+    """Write what is wanted of a photo, each file whole; of what is there already, nothing unless asked.
+
+    Raises: OSError: it can't be written.
+    """
+    contents: dict[Path, Callable[[], bytes]] = {}
+    contents[mask_path(config, photo)] = lambda: encode_png(quantise_saliency(prediction.saliency))
+    if config.save_uncertainty:
+        contents[uncertainty_path(config, photo)] = lambda: _uncertainty_png(prediction, pixels.shape[:2])
+    if config.overlay:
+        contents[overlay_path(config, photo)] = lambda: draw_overlay(pixels, prediction.saliency)
+    for path, content in contents.items():
+        if config.overwrite or not path.exists():
+            storage.publish(str(path), content())
+
+
+def without(photos: Iterable[Photo], others: Iterable[Photo]) -> list[Photo]:
+    """Photos in their order, those of `others` left out."""
+    left_out = set(others)
+    return [photo for photo in photos if photo not in left_out]
+
+
+def _uncertainty_png(prediction: Prediction, height_width: tuple[int, ...]) -> bytes:
+    height, width = height_width
+    uncertainty = resize_map(torch.from_numpy(prediction.uncertainty), (height, width))
+    return encode_png(quantise_deviation(np.asarray(uncertainty)))

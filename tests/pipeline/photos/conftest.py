@@ -1,0 +1,11 @@
+"""The embedded model is loaded once for all of these tests, and computes with one thread."""
+
+import pytest
+
+from pipeline.photos import predict
+from tests.pipeline.photos.make import load_quickly
+
+
+@pytest.fixture(autouse=True)
+def _quick_model(monkeypatch):
+    monkeypatch.setattr(predict, "load_diffusion_model", load_quickly)

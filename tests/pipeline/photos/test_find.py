@@ -1,0 +1,154 @@
+"""From what was named to photos: files, folders and globs; properties of their names, examples, faults."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import CollectionError
+from pipeline.photos.find import SUFFIXES, find_photos
+
+file_names = st.text("ab.é [*", min_size=1, max_size=6).filter(lambda name: name.strip(".") and "/" not in name)
+
+
+def make_files(folder, *names):
+    """Empty files; nothing looks into them."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def names_in(named):
+    return [photo.name for photo in find_photos(str(named)).photos]
+
+
+# Properties
+
+
+@given(st.lists(st.tuples(file_names, st.sampled_from([*SUFFIXES, ".JPG", ".txt", ""])), min_size=1, unique=True))
+def test_every_file_of_a_folder_is_a_photo_or_left_out_or_hidden_whatever_its_name(drawn):
+    with tempfile.TemporaryDirectory() as folder:
+        names = sorted({name + suffix for name, suffix in drawn} | {"one.jpg"})
+        make_files(Path(folder), *names)
+        found = find_photos(folder)
+    photos = [photo.path.name for photo in found.photos]
+    hidden = [name for name in names if name.startswith(".")]
+    assert sorted([*photos, *found.ignored, *hidden]) == names
+    assert all(Path(name).suffix.lower() in SUFFIXES for name in photos)
+    assert not any(Path(name).suffix.lower() in SUFFIXES for name in found.ignored)
+    assert [photo.name + photo.path.suffix for photo in found.photos] == photos
+
+
+@given(st.sets(file_names, min_size=1, max_size=4))
+def test_a_file_named_by_itself_is_found_whatever_is_in_its_name(names):
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            path = make_files(Path(folder), name + ".jpg") / (name + ".jpg")
+            (photo,) = find_photos(str(path)).photos
+            assert (photo.path, photo.name) == (path, name)
+
+
+# Examples
+
+
+def test_a_folder_gives_its_photos_in_order_and_tells_the_other_files(tmp_path):
+    make_files(tmp_path, "b.png", "a.jpg", "C.JPEG", "notes.txt", "clip.mp4", ".hidden.jpg", "inner/d.jpg")
+    found = find_photos(str(tmp_path))
+    assert [photo.name for photo in found.photos] == ["C", "a", "b"]
+    assert found.ignored == ("clip.mp4", "notes.txt")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".TIF"])
+def test_every_format_that_is_decoded_counts_as_a_photo(tmp_path, suffix):
+    make_files(tmp_path, f"a{suffix}")
+    assert names_in(tmp_path) == ["a"]
+
+
+def test_a_folder_that_is_called_like_a_photo_is_a_folder(tmp_path):
+    make_files(tmp_path, "x.jpg/a.jpg", "b.jpg")
+    assert names_in(tmp_path) == ["b"]
+    assert names_in(tmp_path / "x.jpg") == ["a"]
+    assert names_in(tmp_path / "*.jpg") == ["b"]
+
+
+@pytest.mark.parametrize("name", ["scan", "photo.heic", "a.jpg.part", ".hidden.jpg"])
+def test_a_file_named_by_itself_is_tried_whatever_it_is_called(tmp_path, name):
+    make_files(tmp_path, name)
+    assert [photo.path.name for photo in find_photos(str(tmp_path / name)).photos] == [name]
+
+
+def test_a_glob_gives_files_of_any_name_in_order(tmp_path):
+    make_files(tmp_path, "b2.jpg", "b1.data", "a.jpg", ".b3.jpg", "inner/b4.jpg")
+    assert names_in(tmp_path / "b*") == ["b1", "b2"]
+
+
+def test_below_the_fixed_part_of_a_glob_the_folders_stay_in_the_names(tmp_path):
+    make_files(tmp_path, "x.jpg", "a/x.jpg", "a/b/y.jpg", "a/.c/z.jpg")
+    assert names_in(tmp_path / "**" / "*.jpg") == ["a/b/y", "a/x", "x"]
+    assert names_in(tmp_path / "a" / "**" / "*.jpg") == ["b/y", "x"]
+    assert names_in(tmp_path / "*" / "x.jpg") == ["a/x"]
+    assert names_in(tmp_path / "?.jpg") == ["x"]
+
+
+def test_a_file_that_a_glob_finds_in_several_ways_is_one_photo(tmp_path):
+    make_files(tmp_path, "a/b/x.jpg")
+    assert names_in(tmp_path / "**" / "**" / "*.jpg") == ["a/b/x"]
+
+
+@pytest.mark.parametrize("pattern", ["photos/*.jpg", "./photos/*.jpg", "photos/../photos/*.jpg", "photos//*.jpg"])
+def test_names_do_not_depend_on_how_the_folder_is_written(tmp_path, monkeypatch, pattern):
+    make_files(tmp_path, "photos/x.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert names_in(pattern) == ["x"]
+    assert names_in("photos") == names_in("photos/") == names_in("photos/x.jpg") == ["x"]
+    assert names_in("*/*.jpg") == ["photos/x"]
+
+
+@pytest.mark.parametrize("folder", ["photos [2024]", "what?", "a*b", "été 💡"])
+def test_folders_with_wildcards_in_their_names_are_meant_as_they_are(tmp_path, folder):
+    make_files(tmp_path, f"{folder}/x.jpg", f"{folder}/y [1].jpg")
+    assert names_in(tmp_path / folder) == ["x", "y [1]"]
+    assert names_in(tmp_path / folder / "y [1].jpg") == ["y [1]"]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("a.b.c.jpg", "a.b.c"),
+        ("v1.0.png", "v1.0"),
+        ("my photo.jpg", "my photo"),
+        ("Größe – 寿司.jpg", "Größe – 寿司"),
+        ("000000000042.jpg", "000000000042"),
+        ("-v.jpg", "-v"),
+    ],
+)
+def test_a_name_is_the_file_name_without_its_last_suffix(tmp_path, file, name):
+    assert names_in(make_files(tmp_path, file)) == [name]
+
+
+# Faults
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("nowhere", "nowhere: there is no such file or folder"),
+        ("nowhere.jpg", r"nowhere\.jpg: there is no such file or folder"),
+        ("*.gif", r"\*\.gif: no file matches this pattern"),
+        ("**/*.gif", "no file matches this pattern"),
+        ("inner", r"inner holds 2 files, none of which ends in \.jpg, \.jpeg, \.png"),
+        ("empty", "empty holds 0 files, none"),
+        ("hidden", "hidden holds 0 files, none"),
+        ("gone.jpg", "there is no such file or folder"),
+    ],
+)
+def test_no_photos_are_refused_with_what_was_named(tmp_path, named, said):
+    make_files(tmp_path, "a.jpg", "inner/a.txt", "inner/b", "hidden/.a.jpg")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "moved.jpg")
+    with pytest.raises(CollectionError, match=said):
+        find_photos(str(tmp_path / named))

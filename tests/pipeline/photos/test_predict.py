@@ -1,0 +1,589 @@
+"""Photos through the embedded model: the same mask in any company, each bad photo by itself, going on, full disks."""
+
+import errno
+import json
+import logging
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from model import memory, saliency
+from model.checkpoints import CheckpointError
+from model.config import EnsembleConfig, ModelConfig
+from model.prediction import ModelOutputError
+from pipeline import storage
+from pipeline.candidates import read_maps, read_record
+from pipeline.config import RunConfig, from_options
+from pipeline.errors import ConfigError
+from pipeline.maps import quantise_deviation, quantise_saliency
+from pipeline.photos import predict as photos_predict
+from pipeline.photos.config import OFFICIAL_OPTIONS
+from pipeline.photos.predict import load, predict
+from pipeline.run import run
+from tests.pipeline.photos.make import (
+    QUICK,
+    encoded,
+    files_below,
+    grey_of,
+    load_quickly,
+    make_config,
+    make_pixels,
+    names_below,
+    write_photos,
+)
+
+SAMPLE = Path(__file__).resolve().parents[3] / "pipeline" / "sample" / "images"
+ALL = {"save_uncertainty": True, "overlay": True}
+EXIF_ORIENTATION = 0x0112
+LIMIT_PX = 89_000_000
+
+BATCH_STEPS = 1
+"""A mask differs by at most so many of 255 steps with the batch that its photo is in. Of the maps before rounding, 4e-5
+was seen at 64 px (2.4e-6 at 160 px), a hundredth of a step, which can carry a value over the middle between two."""
+
+
+def predict_one(photos, out, **options):
+    """Of a photo by itself."""
+    assert predict(make_config(photos, out, **options)).predicted == 1
+    (mask,) = Path(out).rglob("*.png")
+    return grey_of(mask)
+
+
+def counts(report):
+    return report.photos, report.predicted, report.skipped, report.failed
+
+
+def problems_in(caplog):
+    """File name → why it failed, from the log."""
+    failed = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    return {Path(message.partition(" failed: ")[0]).name: message.partition(" failed: ")[2] for message in failed}
+
+
+def assert_within(one, other, steps):
+    assert np.abs(one.astype(int) - other.astype(int)).max() <= steps
+
+
+# The same mask in any company
+
+
+@settings(max_examples=6)
+@given(st.lists(st.integers(1, 24), min_size=2, max_size=5, unique=True), st.integers(1, 3), st.integers(1, 12))
+def test_a_photo_has_the_same_mask_alone_and_among_others_whatever_the_batch(
+    tmp_path_factory, alone_masks, numbers, members, batch_size
+):
+    folder, out = tmp_path_factory.mktemp("photos"), tmp_path_factory.mktemp("out")
+    for number in numbers:
+        (folder / f"{number:012d}.jpg").symlink_to(SAMPLE / f"{number:012d}.jpg")
+    predict(make_config(folder, out, ensemble_size=members, batch_size=batch_size))
+    for number in numbers:
+        mask = grey_of(out / f"{number:012d}.png")
+        assert_within(mask, alone_masks(number, members), BATCH_STEPS)
+
+
+@pytest.fixture(scope="module")
+def alone_masks(tmp_path_factory):
+    """Masks of sample photos that were predicted by themselves, each computed once."""
+    known = {}
+
+    def mask_of(number, members):
+        if (number, members) not in known:
+            out = tmp_path_factory.mktemp("alone")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(photos_predict, "load_diffusion_model", load_quickly)
+                known[number, members] = predict_one(SAMPLE / f"{number:012d}.jpg", out, ensemble_size=members)
+        return known[number, members]
+
+    return mask_of
+
+
+@pytest.mark.parametrize("options", [{}, {"processing_res": 0}], ids=["squares", "own sizes"])
+def test_photos_and_a_run_give_the_same_bytes_where_their_batches_are_the_same(tmp_path, options):
+    numbers = (5, 10, 12, 21, 24)  # the last one alone in its batch
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    entries = []
+    for number in numbers:
+        file = f"{number:012d}.jpg"
+        with Image.open(SAMPLE / file) as image:
+            small = image.resize((image.width // 6, image.height // 6))
+        small.save(photos / file)
+        entries.append({"id": number, "file_name": file, "width": small.width, "height": small.height})
+    (tmp_path / "annotations.json").write_text(json.dumps({"images": entries}))
+    settings_of_both = QUICK | {"ensemble_size": 10, "batch_size": 40, **options}  # 4 photos at once
+    predict(make_config(photos, tmp_path / "out", **settings_of_both))
+    run_settings = settings_of_both | {"batch_images": 4, "model": "nano", "engine": "inline", "shard_size": 8}
+    run_settings |= {"images": str(photos), "annotations": str(tmp_path / "annotations.json")}
+    run(from_options(RunConfig, run_settings | {"out": str(tmp_path / "run")}, missing=None))
+    stored = dict(read_maps(str(tmp_path / "run"), read_record(str(tmp_path / "run"), "000000")))
+    assert len(stored) == len(numbers)
+    for key, maps in stored.items():
+        assert np.array_equal(grey_of(tmp_path / "out" / f"{key}.png"), maps.saliency)
+
+
+# Examples
+
+
+def test_every_photo_becomes_a_grey_png_of_its_name_and_size_with_the_models_saliency(tmp_path):
+    photos = write_photos(tmp_path / "photos", "b.png", "a.b.png", "größe 1.png")
+    out = tmp_path / "out"
+    report = predict(make_config(photos, out))
+    assert counts(report) == (3, 3, 0, 0)
+    assert report.output_dir == str(out)
+    assert names_below(out) == ["a.b.png", "b.png", "größe 1.png"]
+    model = load(make_config(photos, out))
+    expected = model.predict([make_pixels(1), make_pixels(0)], ["a.b", "b"])  # in the order of their names
+    for name, prediction in zip(("a.b", "b"), expected, strict=True):
+        assert np.array_equal(grey_of(out / f"{name}.png"), quantise_saliency(prediction.saliency))
+
+
+def test_the_name_without_its_folder_and_suffix_decides_the_noise(tmp_path):
+    folders = {}
+    for folder, name in (("one", "x.png"), ("two", "x.bmp"), ("three", "y.png")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(encoded(make_pixels(), name.rpartition(".")[2]))
+        folders[folder] = predict_one(tmp_path / folder, tmp_path / "out" / folder)
+    assert np.array_equal(folders["one"], folders["two"])
+    assert not np.array_equal(folders["one"], folders["three"])
+
+
+def test_a_glob_keeps_the_folders_of_the_photos(tmp_path):
+    write_photos(tmp_path, "photos/a.png", "photos/inner/a.png")
+    report = predict(make_config(tmp_path / "photos" / "**" / "*.png", tmp_path / "out", **ALL))
+    assert counts(report) == (2, 2, 0, 0)
+    assert names_below(tmp_path / "out") == [
+        *("a.png", "inner/a.png", "overlay/a.jpg", "overlay/inner/a.jpg"),
+        *("uncertainty/a.png", "uncertainty/inner/a.png"),
+    ]
+
+
+def test_at_processing_resolution_the_maps_are_those_of_the_model_and_the_uncertainty_the_members_deviation(tmp_path):
+    photos = write_photos(tmp_path / "photos", "a.png")
+    options = {"ensemble_size": 5, "output_processing_res": True, **ALL}
+    predict(make_config(photos, tmp_path / "out", **options))
+    (prediction,) = load(make_config(photos, tmp_path / "out", **options)).predict([make_pixels()], ["a"])
+    saliency, uncertainty = grey_of(tmp_path / "out" / "a.png"), grey_of(tmp_path / "out" / "uncertainty" / "a.png")
+    assert saliency.shape == uncertainty.shape == (64, 64)
+    assert np.array_equal(saliency, quantise_saliency(prediction.members.mean(0)))
+    assert_within(uncertainty, quantise_deviation(prediction.members.std(0)), 1)  # rounded apart
+    assert uncertainty.max() > 20
+    with Image.open(tmp_path / "out" / "overlay" / "a.jpg") as overlay:
+        assert overlay.size == (64, 64)
+
+
+def test_at_their_own_sizes_photos_of_any_shape_have_masks_of_their_shape(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    sizes = {"a": (30, 40), "b": (64, 128), "c": (1, 1), "d": (130, 20)}
+    for name, (height, width) in sizes.items():
+        (photos / f"{name}.png").write_bytes(encoded(make_pixels(width=width, height=height)))
+    options = {"processing_res": 0, "output_processing_res": True, "save_uncertainty": True}
+    assert counts(predict(make_config(photos, tmp_path / "out", **options))) == (4, 4, 0, 0)
+    for name, size in sizes.items():
+        for path in (f"{name}.png", f"uncertainty/{name}.png"):
+            assert grey_of(tmp_path / "out" / path).shape == size
+
+
+def test_the_overlay_shows_the_photo_in_its_size(tmp_path):
+    photos = write_photos(tmp_path / "photos", "a.png")
+    predict(make_config(photos, tmp_path / "out", overlay=True))
+    with Image.open(tmp_path / "out" / "overlay" / "a.jpg") as overlay:
+        assert overlay.size == (40, 30)
+        picture = np.asarray(overlay.convert("RGB")).astype(int)
+    assert np.abs(picture - make_pixels()).max() > 50
+    assert picture.mean() < make_pixels().mean()
+
+
+@pytest.mark.parametrize(
+    ("options", "has_gpu", "dtype"),
+    [
+        ({}, False, "float32"),
+        ({"half_precision": True}, False, "bfloat16"),
+        ({"half_precision": True}, True, "float16"),
+        ({"half_precision": True, "device": "cpu"}, True, "bfloat16"),
+        ({"half_precision": True, "device": "cuda:1"}, False, "float16"),
+        ({"half_precision": True, "dtype": "float16"}, False, "float16"),
+        ({"dtype": "bfloat16"}, True, "bfloat16"),
+    ],
+)
+def test_half_precision_is_the_dtype_that_the_device_is_good_at_unless_one_is_given(
+    monkeypatch, options, has_gpu, dtype
+):
+    seen = []
+    monkeypatch.setattr(saliency.torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(photos_predict, "load_diffusion_model", lambda settings, _ensemble: seen.append(settings))
+    load(make_config("photos", Path("out"), **{"device": "auto", **options}))
+    assert [settings.dtype for settings in seen] == [dtype]
+
+
+def test_half_precision_moves_masks_a_little(tmp_path, monkeypatch):
+    photos = write_photos(tmp_path / "photos", "a.png")
+    whole = predict_one(photos, tmp_path / "whole")
+    monkeypatch.setattr(photos_predict, "load_diffusion_model", saliency.load_diffusion_model)
+    half = predict_one(photos, tmp_path / "half", half_precision=True)
+    assert 0 < np.abs(whole.astype(int) - half).mean() < 10
+
+
+def test_official_files_are_loaded_as_such_with_device_dtype_and_ensemble(tmp_path, monkeypatch):
+    seen = []
+
+    def load_official(files, dtype):
+        seen.append((files, dtype))
+        return load_quickly(ModelConfig(), EnsembleConfig()).pipeline
+
+    monkeypatch.setattr(photos_predict, "load_official", load_official)
+    photos = write_photos(tmp_path / "photos", "a.png")
+    paths = {name: tmp_path / name for name in OFFICIAL_OPTIONS}
+    predict_one(photos, tmp_path / "out", half_precision=True, **paths)
+    ((files, dtype),) = seen
+    assert (files.stable_diffusion, files.unet, files.branch) == tuple(paths.values())
+    assert dtype == saliency.torch.bfloat16
+
+
+def test_the_results_are_passed_through_whoever_watches(tmp_path):
+    photos = write_photos(tmp_path / "photos", "a.png", "b.png")
+    (photos / "b.png").write_bytes(b"")
+    seen = []
+
+    def watched(results, total):
+        seen.append(total)
+        for result in results:
+            seen.append((result.photo.name, bool(result.problem)))
+            yield result
+
+    predict(make_config(photos, tmp_path / "out"), watched)
+    assert seen == [2, ("a", False), ("b", True)]
+
+
+# What is there already
+
+
+def test_what_is_there_is_skipped_byte_for_byte_without_loading_a_model_and_told(tmp_path, monkeypatch, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png", "b.png")
+    predict(make_config(photos, tmp_path / "out", **ALL))
+    before = files_below(tmp_path)
+    monkeypatch.delattr(photos_predict, "load_diffusion_model")
+    with caplog.at_level(logging.INFO):
+        report = predict(make_config(photos, tmp_path / "out", **ALL))
+    assert counts(report) == (2, 0, 2, 0)
+    assert report.images_per_s == 0
+    assert files_below(tmp_path) == before
+    assert f"2 photos have their outputs in {tmp_path / 'out'} already; --overwrite makes them again" in caplog.messages
+
+
+def test_only_what_is_missing_is_computed_and_only_what_is_missing_of_a_photo_is_written(tmp_path):
+    photos = write_photos(tmp_path / "photos", "a.png", "b.png")
+    predict(make_config(photos / "a.png", tmp_path / "out"))
+    before = files_below(tmp_path / "out")
+    assert counts(predict(make_config(photos, tmp_path / "out"))) == (2, 1, 1, 0)
+    assert counts(predict(make_config(photos, tmp_path / "out", save_uncertainty=True))) == (2, 2, 0, 0)
+    after = files_below(tmp_path / "out")
+    assert sorted(after) == ["a.png", "b.png", "uncertainty/a.png", "uncertainty/b.png"]
+    assert after["a.png"] == before["a.png"]
+
+
+def test_overwriting_computes_and_replaces_everything(tmp_path):
+    photos = write_photos(tmp_path / "photos", "a.png")
+    predict(make_config(photos, tmp_path / "out", seed=1, **ALL))
+    before = files_below(tmp_path / "out")
+    assert counts(predict(make_config(photos, tmp_path / "out", **ALL, overwrite=True))) == (1, 1, 0, 0)
+    after = files_below(tmp_path / "out")
+    assert after.keys() == before.keys()
+    assert all(after[name][0] != before[name][0] for name in before)
+    predict(make_config(photos, tmp_path / "fresh", **ALL))
+    fresh = files_below(tmp_path / "fresh")
+    assert {name: content for name, (content, _) in after.items()} == {
+        name: content for name, (content, _) in fresh.items()
+    }
+
+
+@pytest.mark.parametrize("at", [0, 1, 4, 7])
+def test_interrupted_at_any_file_the_same_command_computes_the_rest_and_the_result_is_that_of_an_undisturbed_one(
+    tmp_path, monkeypatch, at
+):
+    photos = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png")
+    config, published = make_config(photos, tmp_path / "out", **ALL), []
+    publish = storage.publish
+
+    def interrupt(url, content):
+        if ".trial-" not in url:
+            published.append(url)
+            if len(published) > at:
+                raise KeyboardInterrupt
+        return publish(url, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "publish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            predict(config)
+    before = files_below(tmp_path / "out")
+    assert len(before) == at
+    assert counts(predict(config)) == (3, 3 - at // 3, at // 3, 0)
+    after = files_below(tmp_path / "out")
+    assert {name: after[name] for name in before} == before
+    predict(make_config(photos, tmp_path / "undisturbed", **ALL))
+    undisturbed = files_below(tmp_path / "undisturbed")
+    assert after.keys() == undisturbed.keys()
+    for name in after:
+        if name.endswith(".png"):  # after one is skipped, the others are in other batches
+            assert_within(grey_of(tmp_path / "out" / name), grey_of(tmp_path / "undisturbed" / name), BATCH_STEPS)
+
+
+# Unusual photos
+
+
+def with_orientation(orientation):
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    return exif
+
+
+UNUSUAL = {
+    "grey.jpg": encoded(make_pixels()[:, :, 0], "JPEG"),
+    "cmyk.jpg": encoded(make_pixels(), "JPEG", "CMYK"),
+    "palette.png": encoded(make_pixels(), "PNG", "P"),
+    "one bit.png": encoded(make_pixels(), "PNG", "1"),
+    "16 bits.png": encoded(make_pixels()[:, :, 0].astype(np.uint16) * 257),
+    "alpha.png": encoded(np.dstack([make_pixels(), make_pixels()[:, :, 0]])),
+    "animated.gif": encoded(
+        make_pixels(), "GIF", save_all=True, append_images=[Image.fromarray(make_pixels(number)) for number in (1, 2)]
+    ),
+    "web.webp": encoded(make_pixels(), "WEBP"),
+    "progressive.jpg": encoded(make_pixels(), "JPEG", progressive=True),
+    "really a png.jpg": encoded(make_pixels()),
+    "exif of nonsense.png": encoded(make_pixels(), exif=b"Exif\0\0nonsense"),
+    "exif cut off.webp": encoded(make_pixels(), "WEBP", exif=b"Exif\0\0MM"),
+}
+
+
+def test_unusual_but_whole_photos_are_no_failures(tmp_path, caplog):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name, content in UNUSUAL.items():
+        (photos / name).write_bytes(content)
+    assert counts(predict(make_config(photos, tmp_path / "out"))) == (len(UNUSUAL), len(UNUSUAL), 0, 0)
+    assert caplog.records == []
+    for name in UNUSUAL:
+        assert grey_of(tmp_path / "out" / Path(name).with_suffix(".png")).shape == (30, 40)
+
+
+@pytest.mark.parametrize(("width", "height"), [(40_000, 3), (3, 40_000), (1, 1)])
+def test_very_long_and_very_small_photos_are_no_failures(tmp_path, width, height):
+    (tmp_path / "a.png").write_bytes(encoded(np.full((height, width, 3), 90, np.uint8)))
+    assert counts(predict(make_config(tmp_path / "a.png", tmp_path / "out", **ALL))) == (1, 1, 0, 0)
+    assert grey_of(tmp_path / "out" / "a.png").shape == (height, width)
+
+
+@pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
+def test_a_turned_photo_is_predicted_as_stored_and_warned_about(tmp_path, caplog, image_format):
+    (tmp_path / "photos").mkdir()
+    for orientation in (1, 6):
+        content = encoded(make_pixels(), image_format, exif=with_orientation(orientation))
+        (tmp_path / "photos" / f"{orientation}.{image_format}").write_bytes(content)
+    predict(make_config(tmp_path / "photos" / f"*.{image_format}", tmp_path / "out"))
+    path = tmp_path / "photos" / f"6.{image_format}"
+    assert caplog.messages == [f"{path} is marked as turned; its mask lies as its pixels are stored"]
+    assert grey_of(tmp_path / "out" / "6.png").shape == (30, 40)
+
+
+# Bad photos
+
+
+def png_header(width, height):
+    """A PNG that ends after saying how large it is."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(b"")
+    chunks = [
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in (header, data)
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+BAD = {
+    "text.jpg": (b"<html>not found</html>", "undecodable: text.jpg: UnidentifiedImageError"),
+    "nothing.jpg": (b"", "undecodable: nothing.jpg: UnidentifiedImageError: 'cannot identify image file"),
+    "cut.jpg": (encoded(make_pixels(), "JPEG")[:800], "undecodable: cut.jpg: OSError: 'image file is truncated"),
+    "torn.png": (encoded(make_pixels())[:200], "undecodable: torn.png: "),
+    "huge.png": (png_header(40_000, 40_000), "too_many_pixels: huge.png: Image size (1600000000 pixels) exceeds limit"),
+    "large.png": (
+        png_header(10_000, 10_000),
+        f"too_many_pixels: large.png: 10000 x 10000 px; the limit is {LIMIT_PX} pixels",
+    ),
+    "floats.tif": (encoded(make_pixels()[:, :, 0], "TIFF", "F"), "pixels of mode F have no fixed range"),
+}
+
+
+def test_every_bad_photo_fails_by_itself_with_its_reason_and_the_others_are_done(tmp_path, caplog):
+    photos = write_photos(tmp_path / "photos", "a good.png", "z good.png")
+    for name, (content, _said) in BAD.items():
+        (photos / name).write_bytes(content)
+    report = predict(make_config(photos, tmp_path / "out", **ALL))
+    assert counts(report) == (len(BAD) + 2, 2, 0, len(BAD))
+    problems = problems_in(caplog)
+    assert problems.keys() == BAD.keys()
+    for name, (_content, said) in BAD.items():
+        assert said in problems[name]
+    assert names_below(tmp_path / "out") == [
+        *("a good.png", "overlay/a good.jpg", "overlay/z good.jpg"),
+        *("uncertainty/a good.png", "uncertainty/z good.png", "z good.png"),
+    ]
+    again = predict(make_config(photos, tmp_path / "out", **ALL))
+    assert counts(again) == (len(BAD) + 2, 0, 2, len(BAD))
+
+
+def test_the_limit_that_was_exceeded_is_told(tmp_path, caplog):
+    (tmp_path / "huge.png").write_bytes(png_header(40_000, 40_000))
+    predict(make_config(tmp_path / "huge.png", tmp_path / "out"))
+    assert f"the limit is {LIMIT_PX} pixels" in problems_in(caplog)["huge.png"]
+
+
+def test_a_file_with_too_many_bytes_is_not_read(tmp_path, monkeypatch, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png", "b.png")
+    monkeypatch.setattr(photos_predict, "MAX_IMAGE_BYTES", 1000)
+    (photos / "b.png").write_bytes(bytes(1001))
+    assert counts(predict(make_config(photos, tmp_path / "out"))) == (2, 1, 0, 1)
+    assert problems_in(caplog) == {"b.png": "too_many_bytes: 1001 bytes; the limit is 1000"}
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Permission denied"), OSError(errno.EIO, "I/O error")])
+def test_a_file_that_can_not_be_read_fails_with_the_systems_reason(tmp_path, monkeypatch, caplog, error):
+    photos, read_bytes = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png"), Path.read_bytes
+
+    def refuse(path):
+        if path.name == "b.png":
+            raise error
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert counts(predict(make_config(photos, tmp_path / "out"))) == (3, 2, 0, 1)
+    assert problems_in(caplog) == {"b.png": f"unreadable: {error.strerror}"}
+
+
+def test_a_file_that_goes_away_while_others_are_predicted_fails_and_is_named(tmp_path, monkeypatch, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png", "b.png")
+    find_photos = photos_predict.find_photos
+
+    def then_remove(named):
+        found = find_photos(named)
+        (photos / "b.png").unlink()
+        return found
+
+    monkeypatch.setattr(photos_predict, "find_photos", then_remove)
+    assert counts(predict(make_config(photos, tmp_path / "out"))) == (2, 1, 0, 1)
+    assert problems_in(caplog) == {"b.png": "unreadable: No such file or directory"}
+
+
+def test_a_photo_of_which_the_networks_make_nan_fails_by_itself(tmp_path, monkeypatch, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png")
+
+    def load_spoilt(settings, ensemble):
+        model = load_quickly(settings, ensemble)
+        predict_well = model.predict
+
+        def spoil(images, keys):
+            if "b" in keys:
+                raise ModelOutputError("members lie in [nan, nan]; saliency maps lie in [0, 1]")
+            return predict_well(images, keys)
+
+        model.predict = spoil
+        return model
+
+    monkeypatch.setattr(photos_predict, "load_diffusion_model", load_spoilt)
+    assert counts(predict(make_config(photos, tmp_path / "out"))) == (3, 2, 0, 1)
+    assert problems_in(caplog)["b.png"].startswith("model_output: key b: members lie in [nan, nan]")
+
+
+def test_a_photo_too_large_for_the_memory_at_its_own_size_fails_by_itself(tmp_path, monkeypatch, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png")
+    (photos / "b.png").write_bytes(encoded(make_pixels(width=640, height=640)))
+    for module in (memory, saliency):
+        monkeypatch.setattr(module, "free_bytes", lambda _device: 100 * 2**20)  # one member takes 0.2 GiB
+    report = predict(make_config(photos, tmp_path / "out", processing_res=0))
+    assert counts(report) == (3, 2, 0, 1)
+    said = problems_in(caplog)["b.png"]
+    assert said.startswith("model_memory: key b: one ensemble member of 640 x 640 px takes about 0.2 GiB")
+    assert "0.1 GiB are free; give a smaller --processing-res" in said
+
+
+def test_a_name_too_long_for_the_outputs_fails_by_itself(tmp_path, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png", "b" * 240 + ".png", "c.png")
+    assert counts(predict(make_config(photos, tmp_path / "out"))) == (3, 2, 0, 1)
+    assert list(problems_in(caplog).values()) == ["its outputs can't be written: File name too long"]
+    assert names_below(tmp_path / "out") == ["a.png", "c.png"]
+
+
+def test_a_photo_too_wide_for_the_overlays_format_fails_by_itself(tmp_path, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png", "c.png")
+    (photos / "b.png").write_bytes(encoded(np.full((1, 65_501, 3), 90, np.uint8)))
+    assert counts(predict(make_config(photos, tmp_path / "out", overlay=True))) == (3, 2, 0, 1)
+    assert problems_in(caplog)["b.png"].startswith("its outputs can't be written: ")
+
+
+def test_photos_whose_masks_would_have_one_name_or_replace_a_photo_fail_and_the_others_are_done(tmp_path, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png", "a.bmp", "b.png")
+    assert counts(predict(make_config(photos, tmp_path / "out"))) == (3, 2, 0, 1)
+    assert f"is where {photos / 'a.bmp'} goes" in problems_in(caplog)["a.png"]
+    caplog.clear()
+    before = files_below(photos)
+    assert counts(predict(make_config(photos, photos, overwrite=True))) == (3, 0, 0, 3)
+    assert set(problems_in(caplog)) == {"a.png", "a.bmp", "b.png"}
+    assert files_below(photos) == before
+
+
+# Faults of the request and of the machine
+
+
+def test_files_that_are_left_out_are_told(tmp_path, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png")
+    (photos / "notes.txt").touch()
+    with caplog.at_level(logging.INFO):
+        predict(make_config(photos, tmp_path / "out"))
+    assert caplog.messages == ["1 files that are no photos by their names are left out, notes.txt"]
+
+
+def test_an_output_folder_that_is_a_file_is_refused_before_a_model_is_loaded(tmp_path, monkeypatch):
+    photos = write_photos(tmp_path / "photos", "a.png")
+    (tmp_path / "out").touch()
+    monkeypatch.delattr(photos_predict, "load_diffusion_model")
+    with pytest.raises(ConfigError, match=r"--output-dir .*out: nothing can be written there"):
+        predict(make_config(photos, tmp_path / "out"))
+
+
+def test_a_disk_that_is_full_is_raised_and_what_is_written_stays(tmp_path, monkeypatch):
+    photos = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png")
+    write_synced, written = storage._write_synced, []
+
+    def fill_up(path, content):
+        written.append(path)
+        if len(written) == 3:  # the first is the trial
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_synced(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_write_synced", fill_up)
+        with pytest.raises(OSError, match="No space left"):
+            predict(make_config(photos, tmp_path / "out"))
+    assert names_below(tmp_path / "out") == ["a.png"]
+    assert counts(predict(make_config(photos, tmp_path / "out"))) == (3, 2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError("/nowhere holds no model_index.json"), "/nowhere holds no model_index.json"),
+        (ValueError("device cuda can't be used: no driver"), "device cuda can't be used"),
+        (CheckpointError("swinb.pth: 3 tensors are missing"), "3 tensors are missing"),
+    ],
+)
+def test_weights_that_can_not_be_loaded_are_a_wrong_request(monkeypatch, error, said):
+    def fail(_settings, _ensemble):
+        raise error
+
+    monkeypatch.setattr(photos_predict, "load_diffusion_model", fail)
+    with pytest.raises(ConfigError, match=said):
+        load(make_config("photos", Path("out")))
