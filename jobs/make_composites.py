@@ -36,8 +36,8 @@ def main() -> int:
     if min(arguments.count, arguments.workers) < 1 or arguments.px < 32:
         report("error: --count and --workers are at least 1, --px at least 32")
         return USAGE
-    from pipeline.training.composite_store import Request, draw_preview, write_composites
-    from pipeline.training.sources import SOURCES, fetch
+    from pipeline.embedded.composite_store import Request, draw_preview, write_composites
+    from pipeline.embedded.sources import SOURCES, fetch
 
     sources = [source for source in SOURCES if source.permissive or not arguments.permissive_only]
     material = fetch(arguments.out / "cache", sources, report)

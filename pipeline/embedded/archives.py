@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from pipeline.training.material import Source, SourceError
+from pipeline.embedded.material import Source, SourceError
 
 Member = tuple[str, Callable[[], bytes]]
 """Path inside an archive, and what reads the content."""

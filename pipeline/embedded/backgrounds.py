@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from pipeline.training.effects import Floats, Rng, blur, jitter_colours, over, ramp_field, smooth_noise, to_range
-from pipeline.training.material import Kind, Material, Pixels
+from pipeline.embedded.effects import Floats, Rng, blur, jitter_colours, over, ramp_field, smooth_noise, to_range
+from pipeline.embedded.material import Kind, Material, Pixels
 
 
 def draw_background(material: Material, rng: Rng, px: int) -> tuple[Floats, bool]:

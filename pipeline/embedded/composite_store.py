@@ -1,7 +1,7 @@
 """Many composites on disk: written in parts by several processes, so that a kill costs the parts in work.
 
-Owns: the files of a folder of composites and its recipe. One composite is `pipeline.training.composites`; reading
-them for a training is `pipeline.training.data`.
+Owns: the files of a folder of composites and its recipe. One composite is `pipeline.embedded.composites`; reading
+them for a training is `pipeline.embedded.data`.
 """
 
 import io
@@ -21,10 +21,10 @@ import numpy as np
 import PIL
 from PIL import Image
 
+from pipeline.embedded.composites import RECIPE_VERSION, make_composite
+from pipeline.embedded.material import Group, Material
 from pipeline.errors import PipelineError, RunMismatchError
 from pipeline.storage import publish
-from pipeline.training.composites import RECIPE_VERSION, make_composite
-from pipeline.training.material import Group, Material
 
 PART_SAMPLES = 500
 

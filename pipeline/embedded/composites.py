@@ -1,7 +1,7 @@
 """Salient-object composites: cut-outs pasted over backgrounds so that nothing but the object itself gives it away.
 
 Owns: one composite as a pure function of (material, seed, index, px). Where the pictures come from is
-`pipeline.training.sources`; many composites on disk are `pipeline.training.composite_store`.
+`pipeline.embedded.sources`; many composites on disk are `pipeline.embedded.composite_store`.
 
 Every effect is one small function. The order matters: paste, then light, blur, noise, gamma and JPEG over the whole,
 so that seams are no cue.
@@ -9,10 +9,10 @@ so that seams are no cue.
 
 import numpy as np
 
-from pipeline.training.backgrounds import draw_background
-from pipeline.training.effects import feather, illuminate, over, photograph
-from pipeline.training.material import Material, Pixels
-from pipeline.training.objects import add_clutter, cast_shadow, draw_layout, dress_object
+from pipeline.embedded.backgrounds import draw_background
+from pipeline.embedded.effects import feather, illuminate, over, photograph
+from pipeline.embedded.material import Material, Pixels
+from pipeline.embedded.objects import add_clutter, cast_shadow, draw_layout, dress_object
 
 RECIPE_VERSION = 1  # goes up when the same arguments give other bytes
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from pipeline.training.material import Pixels
+from pipeline.embedded.material import Pixels
 
 Floats = npt.NDArray[np.float32]
 Rng = np.random.Generator

@@ -6,9 +6,9 @@ Colours are float32 [px, px, 3] in 0..255 and alphas float32 [px, px] in 0..1.
 import numpy as np
 from PIL import Image
 
-from pipeline.training.backgrounds import crop_of, pick, pick_filling
-from pipeline.training.effects import GREY, Floats, Rng, blur, feather, jitter_colours, over, to_range
-from pipeline.training.material import Material, Pixels
+from pipeline.embedded.backgrounds import crop_of, pick, pick_filling
+from pipeline.embedded.effects import GREY, Floats, Rng, blur, feather, jitter_colours, over, to_range
+from pipeline.embedded.material import Material, Pixels
 
 MIN_AREA, MAX_AREA = 0.015, 0.80  # of the frame: smaller is noise at 8-px cells, larger leaves no background
 LAYOUT_ATTEMPTS = 8

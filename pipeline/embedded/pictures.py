@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.training.material import Pixels, Source
+from pipeline.embedded.material import Pixels, Source
 
 CUTOUT_PX = 384  # long side kept of cut-outs, textures and skylines: twice the 192 px of a composite
 PHOTO_PX = 768  # long side kept of photographs: there are few, so that composites use crops of them

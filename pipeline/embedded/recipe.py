@@ -8,13 +8,13 @@ import torch
 
 from model.diffusion import SODDiffusionPipeline
 from model.training import load_backbone_in_order
+from pipeline.embedded.config import TrainingConfig
+from pipeline.embedded.data import Composites
+from pipeline.embedded.loop import Schedule
+from pipeline.embedded.sources import backbone_weights
+from pipeline.embedded.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
 from pipeline.errors import ModelError, RunMismatchError
 from pipeline.storage import publish, record_of_file
-from pipeline.training.config import TrainingConfig
-from pipeline.training.data import Composites
-from pipeline.training.loop import Schedule
-from pipeline.training.sources import backbone_weights
-from pipeline.training.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
 
 log = logging.getLogger(__name__)
 

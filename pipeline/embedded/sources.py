@@ -1,7 +1,7 @@
 """Where the pictures come from that composites are made of: packages of public registries, by name and licence.
 
 Owns: the list of sources, and the way from it to material. How a package is fetched and unpacked is
-`pipeline.training.archives`, which pictures of it serve is `pipeline.training.pictures`. Nothing that is fetched here
+`pipeline.embedded.archives`, which pictures of it serve is `pipeline.embedded.pictures`. Nothing that is fetched here
 is copied into the repository.
 
 No picture of the sample photos may be used: the sample is what a trained model is looked at with. The patterns below
@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.embedded.archives import fetch_archive, unpack
+from pipeline.embedded.material import Group, Material, Source, SourceError
+from pipeline.embedded.pictures import read_pictures
 from pipeline.storage import record_of_file
-from pipeline.training.archives import fetch_archive, unpack
-from pipeline.training.material import Group, Material, Source, SourceError
-from pipeline.training.pictures import read_pictures
 
 _LOMIRI = "aitzgorri_|life_|picosdeeuropa_|sunset_"
 _GCOMPRIS = r"clickgame\.rcc/gcompris/src/activities/clickgame/resource/"

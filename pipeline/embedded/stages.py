@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from model.architectures import build
 from model.diffusion import SODDiffusionPipeline
 from model.training import diffusion_loss, side_loss, standardise_latents, vae_loss
+from pipeline.embedded.data import Composites, crop_and_flip
+from pipeline.embedded.loop import Schedule, TrainedGroup, run_stage, step_generator
 from pipeline.storage import publish
-from pipeline.training.data import Composites, crop_and_flip
-from pipeline.training.loop import Schedule, TrainedGroup, run_stage, step_generator
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def train_diffusion(
         generator = step_generator(seed, "diffusion", step)
         chosen = torch.randint(len(cached["context"]), (schedule.batch,), generator=generator)
         batch = {name: values[chosen].float() for name, values in cached.items()}
-        return diffusion_loss(pipeline, **batch, generator=generator)
+        return diffusion_loss(pipeline, batch["image_latents"], batch["mask_latents"], batch["context"], generator)
 
     run_stage(unet, [TrainedGroup(parameters=list(unet.parameters()))], loss_of_step, schedule, folder / "diffusion.pt")
     unet.eval()

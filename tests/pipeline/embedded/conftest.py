@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.training.composites import make_composite
-from pipeline.training.material import Group, Material, Source
+from pipeline.embedded.composites import make_composite
+from pipeline.embedded.material import Group, Material, Source
 
 
 def _make_source(**overrides):

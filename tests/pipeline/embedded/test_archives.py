@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training import archives
-from pipeline.training.archives import fetch_archive, read_members, safe_path, unpack
-from pipeline.training.material import SourceError
+from pipeline.embedded import archives
+from pipeline.embedded.archives import fetch_archive, read_members, safe_path, unpack
+from pipeline.embedded.material import SourceError
 
 ANY = re.compile(".")
 

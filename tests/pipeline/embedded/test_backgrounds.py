@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.training.backgrounds import (
+from pipeline.embedded.backgrounds import (
     crop_of,
     draw_background,
     draw_sky,
@@ -17,7 +17,7 @@ from pipeline.training.backgrounds import (
     skyline,
     studio,
 )
-from pipeline.training.material import Material
+from pipeline.embedded.material import Material
 
 PX = 48
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from pipeline import storage
+from pipeline.embedded import composite_store
+from pipeline.embedded.composite_store import Request, describe, draw_preview, plan_parts, write_composites
+from pipeline.embedded.composites import make_composite
 from pipeline.errors import RunMismatchError
-from pipeline.training import composite_store
-from pipeline.training.composite_store import Request, describe, draw_preview, plan_parts, write_composites
-from pipeline.training.composites import make_composite
 
 PX = 32
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,8 +25,8 @@ SLOW_JOB = """
 import sys
 from pathlib import Path
 import numpy as np
-from pipeline.training.composite_store import Request, write_composites
-from pipeline.training.material import Group, Material, Source
+from pipeline.embedded.composite_store import Request, write_composites
+from pipeline.embedded.material import Group, Material, Source
 
 if __name__ == "__main__":
     source = Source(name="a", registry="pip", package="a", version="1", kind="cutout", taken="", files=".",

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.training.composites import make_composite
-from pipeline.training.material import Material
+from pipeline.embedded.composites import make_composite
+from pipeline.embedded.material import Material
 
 PX = 64
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.training.config import TrainingConfig
+from pipeline.embedded.config import TrainingConfig
 
 
 @pytest.mark.parametrize("field", ["conditioner_steps", "vae_steps", "diffusion_steps", "threads"])

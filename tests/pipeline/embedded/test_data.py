@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.embedded.data import MIN_CROP, Composites, crop_and_flip
 from pipeline.errors import CollectionError
-from pipeline.training.data import MIN_CROP, Composites, crop_and_flip
 
 LENGTHS = (3, 1, 4)
 PX = 8

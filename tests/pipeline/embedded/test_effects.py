@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.training.effects import (
+from pipeline.embedded.effects import (
     blur,
     feather,
     illuminate,

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from pipeline.embedded import loop
+from pipeline.embedded.loop import Schedule, TrainedGroup, learning_rate, run_stage, step_generator
 from pipeline.errors import StorageError
-from pipeline.training import loop
-from pipeline.training.loop import Schedule, TrainedGroup, learning_rate, run_stage, step_generator
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = 12

@@ -1,6 +1,6 @@
 """Material: values that say what there is to draw from."""
 
-from pipeline.training.material import Material
+from pipeline.embedded.material import Material
 
 
 def test_groups_of_a_kind_keep_their_order_and_lack_those_without_pictures(make_group, make_disc):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.training.objects import (
+from pipeline.embedded.objects import (
     MAX_AREA,
     MIN_AREA,
     add_clutter,

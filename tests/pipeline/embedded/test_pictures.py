@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.training.pictures import PHOTO_PX, is_one_object, is_photographic, is_texture, read_picture, read_pictures
+from pipeline.embedded.pictures import PHOTO_PX, is_one_object, is_photographic, is_texture, read_picture, read_pictures
 
 
 def make_png(side=120, mode="RGBA"):

@@ -10,12 +10,12 @@ import torch
 
 from model.config import EnsembleConfig
 from model.saliency import DiffusionModel, load_pipeline
+from pipeline.embedded import loop, recipe, sources, stages
+from pipeline.embedded.config import TrainingConfig
+from pipeline.embedded.loop import Schedule
+from pipeline.embedded.recipe import train
+from pipeline.embedded.stages import new_pipeline
 from pipeline.errors import CollectionError, ModelError, RunMismatchError
-from pipeline.training import loop, recipe, sources, stages
-from pipeline.training.config import TrainingConfig
-from pipeline.training.loop import Schedule
-from pipeline.training.recipe import train
-from pipeline.training.stages import new_pipeline
 
 
 class Interruption(Exception):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.training.material import SourceError
-from pipeline.training.sources import BACKBONE, SOURCES, backbone_weights, fetch
+from pipeline.embedded.material import SourceError
+from pipeline.embedded.sources import BACKBONE, SOURCES, backbone_weights, fetch
 
 
 def make_png(level=0):

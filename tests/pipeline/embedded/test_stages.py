@@ -4,10 +4,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.training import stages
-from pipeline.training.data import Composites, crop_and_flip
-from pipeline.training.loop import Schedule
-from pipeline.training.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
+from pipeline.embedded import stages
+from pipeline.embedded.data import Composites, crop_and_flip
+from pipeline.embedded.loop import Schedule
+from pipeline.embedded.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
 
 
 def make_schedule(**overrides):
