@@ -6,13 +6,16 @@ INSTALLED := $(VENV)/.installed
 # Large activations are freed and mapped anew at every training step; kept, a step takes a tenth less time.
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: demo test check format nano lock clean
+.PHONY: demo test full-size check format nano lock clean
 
 demo: $(INSTALLED)  ## Run the main job on the embedded sample; pictures and release in out/demo
 	$(BIN)/python jobs/demo.py
 
 test: $(INSTALLED)  ## Run all tests
 	$(BIN)/python -m pytest
+
+full-size: $(INSTALLED)  ## Run the full architecture at its real size with random weights: minutes, 15 GB of disk
+	$(BIN)/python -m pytest -m full_size -s tests/model/test_full_size.py
 
 check: $(INSTALLED)  ## Format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -26,7 +29,7 @@ format: $(INSTALLED)  ## Bring the sources into the project's form
 
 nano: $(INSTALLED)  ## Train the embedded model from scratch (hours); goes on where it was killed
 	$(BIN)/python jobs/make_composites.py --out out/training
-	$(TRAINING_MALLOC) $(BIN)/python jobs/train.py --data out/training --out out/train
+	$(TRAINING_MALLOC) $(BIN)/python jobs/train_embedded.py --data out/training --out out/train
 
 lock: $(INSTALLED)  ## Write down what is installed in .venv
 	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp

@@ -1,6 +1,6 @@
 """What one training step minimises: losses, noise, and the moving average of weights.
 
-The loop, its checkpoints and its data belong to `pipeline/training/`.
+The loop, its checkpoints and its data belong to `pipeline/embedded/`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.conditioner import Conditioning, SaliencyConditioner
+from model.config import LossConfig
 from model.diffusion import SODDiffusionPipeline
 
 KL_WEIGHT = 1e-6
@@ -89,11 +90,17 @@ def diffusion_loss(
     mask_latents: Float[Tensor, "b 4 h w"],
     context: Float[Tensor, "b t d"],
     generator: torch.Generator,
+    losses: LossConfig = LossConfig(timestep_exponent=0.6),  # noqa: B008 (frozen)
 ) -> Float[Tensor, ""]:
     """Squared error against the scheduler's target (velocity or noise) at random timesteps, multi-resolution noise."""
     scheduler: DDIMScheduler = pipeline.scheduler
-    noise = multires_noise(mask_latents.shape, generator).to(mask_latents)
-    timesteps = draw_timesteps(len(mask_latents), generator).to(mask_latents.device)
+    noise = multires_noise(
+        mask_latents.shape,
+        generator,
+        iterations=losses.multires_noise_iterations,
+        discount=losses.multires_noise_discount,
+    ).to(mask_latents)
+    timesteps = draw_timesteps(len(mask_latents), generator, exponent=losses.timestep_exponent).to(mask_latents.device)
     noisy = scheduler.add_noise(mask_latents, noise, timesteps)
     output = pipeline.unet(torch.cat([image_latents, noisy], 1), timesteps, encoder_hidden_states=context).sample
     if scheduler.config.prediction_type == "v_prediction":

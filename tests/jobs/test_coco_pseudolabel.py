@@ -130,6 +130,8 @@ def test_annotations_that_are_none_are_refused_by_name_with_2(tmp_path, annotati
         (("--annotations", "nowhere.json"), "nowhere.json"),
         (("--ensemble-size", "1"), "ensemble_size is 1; it must be at least 2"),
         (("--processing-res", "100"), "processing_res is 100; it must be 0 or a multiple of 32"),
+        (("--batch-size", "-1"), "batch_size is -1; it must be at least 0"),
+        (("--alignment", "both"), "--alignment"),
         (("--max-variance", "x"), "x"),
         (("--no-such-option", "1"), "--no-such-option"),
         (("--config", "nowhere.toml"), "nowhere.toml"),
@@ -198,3 +200,18 @@ def test_options_can_come_from_a_toml_file_and_the_command_line_wins(tmp_path):
     (release,) = (tmp_path / "out/release").iterdir()
     assert release.name == "mine-2.1.0"
     assert json.loads((release / "release.json").read_text())["made_from"]["fingerprint"]["ensemble_size"] == "3"
+
+
+def test_the_reference_preset_is_logged_and_kept_with_the_run_and_options_beside_it_win(tmp_path):
+    write_collection(tmp_path, [photo()])
+    done = run_job(tmp_path, "--reference", "--no-stretch")
+    assert done.returncode == DONE, done.stderr
+    assert "INFO --reference: as the released SOD-diffusion code predicts" in done.stderr
+    assert "alignment = reference: members are scaled and shifted" in done.stderr
+    assert "stretch = False: as asked for beside --reference" in done.stderr
+    made_with = json.loads((tmp_path / "out/run.json").read_text())["fingerprint"]
+    expected = {"alignment": "reference", "reduction": "median", "stretch": "False", "resize_filter": "bicubic"}
+    assert {name: made_with[name] for name in expected} == expected
+    refused = run_job(tmp_path, "--no-stretch")
+    assert refused.returncode == USAGE
+    assert "alignment: the run has reference, asked for is none" in refused.stderr

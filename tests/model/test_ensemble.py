@@ -183,6 +183,16 @@ def test_variance_and_uncertainty_are_those_of_the_aligned_members(alignment, re
     assert uncertainty.max() > 0.05
 
 
+@pytest.mark.parametrize("reduction", ["mean", "median"])
+@pytest.mark.parametrize("alignment", ["affine", "reference"])
+def test_members_are_aligned_for_the_map_that_is_made_of_them(alignment, reduction):
+    members = torch.rand(5, 6, 6, generator=torch.Generator().manual_seed(0))
+    ensemble = reduce_members(members, reduction=reduction, alignment=alignment)
+    expected = reduce_aligned(align(members, alignment, reduction), reduction=reduction, stretch=False)
+    assert torch.equal(ensemble.saliency, expected.saliency)
+    assert torch.equal(ensemble.uncertainty, expected.uncertainty)
+
+
 @pytest.mark.parametrize(
     ("name", "count", "reduction", "tolerance"),
     [("median", 10, "median", 5e-2), ("mean", 10, "mean", 5e-2), ("median3", 3, "median", 1e-2)],

@@ -62,6 +62,12 @@ def test_a_folder_gives_its_photos_in_order_and_tells_the_other_files(tmp_path):
     assert found.ignored == ("clip.mp4", "notes.txt")
 
 
+def test_the_order_is_that_of_the_names_whatever_the_disk_says(tmp_path, monkeypatch):
+    iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: reversed(sorted(iterdir(folder))))
+    assert names_in(make_files(tmp_path, "b.jpg", "c.jpg", "a.png")) == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".TIF"])
 def test_every_format_that_is_decoded_counts_as_a_photo(tmp_path, suffix):
     make_files(tmp_path, f"a{suffix}")
