@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DDIMScheduler
 from safetensors.torch import load_file
 from torch import Tensor
 
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+SAFETENSORS = "diffusion_pytorch_model.safetensors"
+WEIGHTS = (SAFETENSORS, "diffusion_pytorch_model.bin")
 """Files in which diffusers keeps a network's weights; the first one that is there is taken."""
 
 SHOWN = 3
 """Tensors of a kind that an error message names; of the others it gives the number."""
 
 
-class CheckpointError(Exception):
+class CheckpointError(ValueError):
     """A file or folder is not the checkpoint that it was given as; the message says which one, and what it holds."""
 
 
@@ -47,20 +49,21 @@ def read_tensors(file: Path, inside: Sequence[str] = ()) -> dict[str, Tensor]:
     return dict(content)
 
 
-def load_network(kind: Any, folder: Path) -> Any:
-    """A network of diffusers' from its folder, float32, in evaluation mode; nothing is fetched.
+def load_network(kind: Any, folder: Path, dtype: torch.dtype = torch.float32, weights: Sequence[str] = WEIGHTS) -> Any:
+    """A network of diffusers' from its folder, in evaluation mode; nothing is fetched.
 
     The VAE's attention layers may have the names of Stable Diffusion's time; diffusers renames them.
 
+    Args:   weights: names that the file of weights may have; the first one that is there is taken.
     Raises: CheckpointError: the folder holds another network, or not exactly the tensors that its configuration needs.
     """
-    config, file = network_files(folder)
+    config, file = network_files(folder, weights)
     _require_class(kind, config)
     refuse_differences(file, different=_not_floating(read_tensors(file)))  # diffusers maps the file once more
     try:
         network, report = kind.from_pretrained(
             folder,
-            dtype=torch.float32,
+            dtype=dtype,
             local_files_only=True,
             low_cpu_mem_usage=False,
             use_safetensors=file.suffix == ".safetensors",
@@ -76,14 +79,26 @@ def load_network(kind: Any, folder: Path) -> Any:
         unknown=report["unexpected_keys"],
         different=[f"{name} is {list(f)}, expected {list(own)}" for name, f, own in report["mismatched_keys"]],
     )
-    # They are views into the mapped file: whoever wrote to it would change them.
+    # They are views into the mapped file, wherever they lie in it: aligned anew, saved and loaded weights predict the
+    # same bits, and nobody can change them by writing to the file.
     for tensor in chain(network.parameters(), network.buffers()):
         tensor.data = tensor.data.clone()
     network.register_to_config(_name_or_path="")  # saved with the configuration: no paths of this machine
     return network
 
 
-def network_files(folder: Path) -> tuple[Path, Path]:
+def load_scheduler(folder: Path) -> DDIMScheduler:
+    """A DDIM scheduler with the noise schedule and the target that a folder of diffusers' describes.
+
+    Raises: CheckpointError: there is no such folder, or its configuration is none.
+    """
+    try:
+        return DDIMScheduler.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # a configuration of nonsense gets anywhere in the scheduler's constructor
+        raise CheckpointError(f"{folder} can't be loaded as DDIMScheduler: {reason(error)}") from error
+
+
+def network_files(folder: Path, weights: Sequence[str] = WEIGHTS) -> tuple[Path, Path]:
     """Configuration and weights in a folder of diffusers'.
 
     Raises: CheckpointError: one of them is missing, or the weights are in several files.
@@ -91,16 +106,16 @@ def network_files(folder: Path) -> tuple[Path, Path]:
     if not folder.is_dir():
         raise CheckpointError(f"there is no folder {folder}")
     config = folder / "config.json"
-    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    file = next((folder / name for name in weights if (folder / name).is_file()), None)
     there = sorted(path.name for path in folder.iterdir())
     held = f"it holds {', '.join(there[:10]) or 'nothing'}{', …' if len(there) > 10 else ''}"
     if not config.is_file():
         raise CheckpointError(f"{folder} holds no config.json, so it is no network saved by diffusers; {held}")
     if any(f"{name}.index.json" in there for name in WEIGHTS):
         raise CheckpointError(f"the weights in {folder} are split; save them in one file (max_shard_size); {held}")
-    if weights is None:
-        raise CheckpointError(f"{folder} holds neither {' nor '.join(WEIGHTS)}; {held}")
-    return config, weights
+    if file is None:
+        raise CheckpointError(f"{folder} holds no {' and no '.join(weights)}; {held}")
+    return config, file
 
 
 def check_same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path | str) -> None:
@@ -184,8 +199,11 @@ def _kind(value: object) -> str:
 
 
 def _not_floating(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Integers where weights belong, which diffusers would convert or stumble over; batch norm's counters are some."""
     return [
-        f"{name} is {form(value)}, expected floats" for name, value in tensors.items() if not value.is_floating_point()
+        f"{name} is {form(value)}, expected floats"
+        for name, value in tensors.items()
+        if not value.is_floating_point() and not name.endswith(".num_batches_tracked")
     ]
 
 

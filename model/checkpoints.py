@@ -13,11 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
 from model.architectures import swin_b_conditioner
-from model.checkpoint_files import CheckpointError, check_same, load_network, network_files, read_tensors, reason
+from model.checkpoint_files import (
+    CheckpointError,
+    check_same,
+    load_network,
+    load_scheduler,
+    network_files,
+    read_tensors,
+)
 from model.conditioner import SaliencyConditioner
 from model.diffusion import SODDiffusionPipeline
 from model.official_names import is_unused, official_name
@@ -108,12 +115,7 @@ def load_vae_and_scheduler(repo: Path) -> tuple[Any, Any]:
     """
     vae = load_network(AutoencoderKL, repo / "vae")
     require_facts(vae, repo / "vae", {"latent_channels": LATENT_CHANNELS})
-    folder = repo / "scheduler"
-    try:
-        scheduler = DDIMScheduler.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # a configuration of nonsense gets anywhere in the scheduler's constructor
-        raise CheckpointError(f"{folder} can't be loaded as DDIMScheduler: {reason(error)}") from error
-    return vae, scheduler
+    return vae, load_scheduler(repo / "scheduler")
 
 
 def vae_and_scheduler_files(repo: Path) -> dict[str, list[Path]]:

@@ -1,18 +1,17 @@
 """SOD-diffusion behind the `SaliencyModel` protocol: loads saved weights, predicts with fixed ensemble settings."""
 
-import warnings
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from jaxtyping import UInt8
 
+from model.checkpoint_files import SAFETENSORS, CheckpointError, load_network, load_scheduler
 from model.conditioner import SaliencyConditioner
 from model.config import EnsembleConfig, ModelConfig
 from model.diffusion import SODDiffusionPipeline
@@ -94,7 +93,7 @@ class DiffusionModel:
 def load_diffusion_model(config: ModelConfig, ensemble: EnsembleConfig) -> DiffusionModel:
     """The weights that `config` names, on its device and in its precision.
 
-    Raises: OSError, ValueError: the folder holds no pipeline of ours, or the device can't be used.
+    Raises: CheckpointError: the folder holds no pipeline of ours. ValueError: the device can't be used.
     """
     pipeline = on_device(load_pipeline(config.folder, torch_dtype(config.dtype)), config.device)
     return DiffusionModel(pipeline, ensemble, config.threads)
@@ -115,44 +114,26 @@ def on_device(pipeline: SODDiffusionPipeline, device: str) -> SODDiffusionPipeli
 def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> SODDiffusionPipeline:
     """A pipeline saved by `save_pretrained`, in evaluation mode, on the CPU; nothing is fetched.
 
-    Raises: OSError, ValueError: the folder holds no pipeline of ours, or not all of its weights.
+    Raises: CheckpointError: the folder holds no pipeline of ours, or not all of its weights.
     """
-    for part in ("model_index.json", *(f"{name}/config.json" for name in NETWORKS)):
-        if not (folder / part).is_file():
-            raise FileNotFoundError(f"{folder} holds no {part}, so it is no saved SOD-diffusion pipeline")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        networks = {name: _load_network(kind, folder, name, dtype) for name, kind in NETWORKS.items()}
-        pipeline: SODDiffusionPipeline = SODDiffusionPipeline.from_pretrained(
-            folder, **networks, local_files_only=True, low_cpu_mem_usage=False
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise CheckpointError(f"{folder} holds no model_index.json, so it is no saved SOD-diffusion pipeline")
+    networks = {
+        name: load_network(kind, folder / name, dtype, weights=(SAFETENSORS,)) for name, kind in NETWORKS.items()
+    }
+    scheduler = load_scheduler(folder / "scheduler")
+    try:
+        settings = json.loads(index.read_bytes())
+        pipeline = SODDiffusionPipeline(
+            **networks, scheduler=scheduler, default_processing_res=settings["default_processing_res"]
         )
-    for module in (pipeline.unet, pipeline.vae, pipeline.conditioner):
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{index} is none of ours: {type(error).__name__}: {error}") from error
+    for module in networks.values():
         module.eval().requires_grad_(False)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def _load_network(kind: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
-    """One network with all of its weights; what a file lacks, diffusers would leave random and only warn."""
-    try:
-        network, report = kind.from_pretrained(
-            folder,
-            subfolder=name,
-            dtype=dtype,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except RuntimeError as error:  # a tensor has another shape
-        raise ValueError(f"the weights in {folder / name} do not fit its config.json: {error}") from error
-    if missing := report["missing_keys"]:
-        raise ValueError(f"the weights in {folder / name} lack {len(missing)} tensors, {missing[0]} among them")
-    # They are views into the mapped file, wherever they lie in it: aligned anew, saved and loaded weights predict the
-    # same bits, and nobody can change them by writing to the file.
-    for tensor in chain(network.parameters(), network.buffers()):
-        tensor.data = tensor.data.clone()
-    return network
 
 
 def torch_dtype(name: str) -> torch.dtype:

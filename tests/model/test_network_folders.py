@@ -162,7 +162,7 @@ def test_a_folder_without_a_configuration_is_refused_with_what_it_holds(vae_fold
 
 def test_a_folder_without_weights_is_refused_with_what_it_holds(vae_folder):
     (vae_folder / SAFE).rename(vae_folder / "diffusion_pytorch_model.fp16.safetensors")
-    with pytest.raises(CheckpointError, match=rf"holds neither {SAFE} nor {BIN}; it holds config\.json, .*fp16"):
+    with pytest.raises(CheckpointError, match=rf"holds no {SAFE} and no {BIN}; it holds config\.json, .*fp16"):
         load_network(AutoencoderKL, vae_folder)
 
 

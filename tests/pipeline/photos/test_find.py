@@ -64,7 +64,7 @@ def test_a_folder_gives_its_photos_in_order_and_tells_the_other_files(tmp_path):
 
 def test_the_order_is_that_of_the_names_whatever_the_disk_says(tmp_path, monkeypatch):
     iterdir = Path.iterdir
-    monkeypatch.setattr(Path, "iterdir", lambda folder: reversed(sorted(iterdir(folder))))
+    monkeypatch.setattr(Path, "iterdir", lambda folder: sorted(iterdir(folder), reverse=True))
     assert names_in(make_files(tmp_path, "b.jpg", "c.jpg", "a.png")) == ["a", "b", "c"]
 
 
