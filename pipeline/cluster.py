@@ -11,10 +11,11 @@ import secrets
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 # Before ray is imported, which reads it then: a cluster of our own asks for a token that is in no file. Left to itself,
 # Ray would turn authentication on too, and keep its token in the user's home.
@@ -41,6 +42,9 @@ WAIT_S = 0.5
 """Longest wait before the stop flag is looked at again; `ray job stop` gives three seconds by default."""
 DEATHS_IN_A_ROW = 3
 """Replicas that die without having committed a shard between them, after which the run stops."""
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 class _Replica:
@@ -88,6 +92,49 @@ def run_on_ray(
     """
     with _connected(), _stop_flag() as stop:
         _Dispatcher(specs, setup, cluster, progress).run(stop)
+
+
+def run_tasks(
+    function: Callable[[Item], Answer],
+    items: Sequence[Item],
+    *,
+    attempts: int,
+    on_answer: Callable[[Answer], None] = lambda _: None,
+) -> list[Answer]:
+    """Have a plain function, of a module that workers can import, called with each item: one task of one CPU core each.
+
+    Args:    attempts: how often a task may lose its process.
+             on_answer: called with each answer, in the order of the items.
+    Returns: the answers, in the order of the items.
+    Raises:  ReplicaError: a task lost its process too often.
+             Stopped: SIGTERM or SIGINT came.
+             Whatever the function raised: it is not called again for that.
+    """
+    with _connected(), _stop_flag() as stop:
+        task = ray.remote(num_cpus=1, max_retries=attempts - 1)(function)
+        ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        waiting, answers = deque(items), list[Answer]()
+        calls = deque(task.remote(waiting.popleft()) for _ in range(min(ahead, len(items))))
+        while calls:
+            answers.append(_answer(calls.popleft(), stop, attempts))
+            on_answer(answers[-1])
+            if waiting:
+                calls.append(task.remote(waiting.popleft()))
+        return answers
+
+
+def _answer(call: Any, stop: threading.Event, attempts: int) -> Any:
+    is_there = False
+    while not is_there:
+        if stop.is_set():
+            raise Stopped("asked to stop; the same command starts over, but for what is committed")
+        is_there = bool(ray.wait([call], timeout=WAIT_S)[0])
+    try:
+        return ray.get(call)
+    except RayTaskError as error:
+        raise error.as_instanceof_cause() from error
+    except RayError as error:
+        raise ReplicaError(f"a task did not end in {attempts} tries. Last: {str(error).strip()}") from error
 
 
 class _Dispatcher:
@@ -208,7 +255,9 @@ def _connected() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS", "local")
     local: dict[str, Any] = {}
     if address == "local":
-        local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+        # Workers import us by name, from whatever folder the job was started in.
+        checkout = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}}
+        local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False, "runtime_env": checkout}
     ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **local)
     try:
         yield

@@ -58,6 +58,10 @@ class SampleError(PipelineError):
         self.reason = reason
         self.detail = detail
 
+    def __reduce__(self) -> tuple[type["SampleError"], tuple[str, str]]:
+        """Exceptions pickle their message alone, and could not be made of it in another process."""
+        return SampleError, (self.reason, self.detail)
+
 
 FAILURE_REASONS = frozenset(
     {

@@ -1,0 +1,92 @@
+"""Image files to grey levels, and saliency maps of any format to 8 bits. What a mask is, `truth.py` says."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Bool, UInt8, UInt16
+from PIL import Image
+
+from pipeline.config import MAX_IMAGE_PIXELS
+from pipeline.errors import SampleError
+
+GreyLevels = UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"] | Bool[np.ndarray, "h w"]
+
+_FILE_IS_BAD = (FileNotFoundError, IsADirectoryError, PermissionError)
+# What Pillow was seen to raise for torn and foreign files, `struct.error` and EOFError for cut headers among them.
+_NO_IMAGE = (OSError, ValueError, SyntaxError, IndexError, TypeError, KeyError, EOFError, struct.error)
+
+Converted = TypeVar("Converted")
+
+
+def read_prediction(path: Path) -> UInt8[np.ndarray, "h w"]:
+    """A saliency map as 8-bit grey: colours by their luma, 16 bits by their high byte, what is transparent is black.
+
+    Raises: SampleError: `unreadable`, `too_many_pixels`, `undecodable`.
+            OSError: the machine's fault, not the file's.
+    """
+    return decode_file(path, to_8_bits)
+
+
+def to_8_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
+    """Grey levels of an opened image in 0..255; 1-bit images have 0 and 255."""
+    levels = grey_levels(image)
+    if levels.dtype == np.bool_:
+        return levels.astype(np.uint8) * np.uint8(255)
+    if levels.dtype == np.uint16:
+        return (levels >> 8).astype(np.uint8)
+    return levels.astype(np.uint8, copy=False)
+
+
+def grey_levels(image: Image.Image) -> GreyLevels:
+    """The levels that an image has by itself: 1, 8 or 16 bits. Colours become their luma, as in OpenCV.
+
+    Raises: ValueError: 32-bit integers and floats, whose range nobody knows.
+    """
+    if image.mode == "1":
+        return np.array(image)
+    if image.mode.startswith("I;16"):
+        return np.array(image).astype(np.uint16)
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode} have no fixed range")
+    return np.array(opaque(image).convert("L"))
+
+
+def opaque(image: Image.Image) -> Image.Image:
+    """An image laid on black where it is transparent: what does not show is not salient."""
+    if not image.has_transparency_data:
+        return image
+    layered = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "black"), layered).convert("RGB")
+
+
+def decode_file(path: Path, convert: Callable[[Image.Image], Converted]) -> Converted:
+    """Open an image file of any format, told by its content, and convert it.
+
+    Raises: SampleError: `unreadable`, `too_many_pixels`, `undecodable`; the message names file and folder.
+            OSError: the machine's fault, not the file's.
+    """
+    label = label_of(path)
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_IMAGE_PIXELS:
+                size = f"{image.width} x {image.height} px; the limit is {MAX_IMAGE_PIXELS} pixels"
+                raise SampleError("too_many_pixels", f"{label}: {size}")
+            return convert(image)
+    except _FILE_IS_BAD as error:
+        raise SampleError("unreadable", f"{label}: {error.strerror}") from error
+    except Image.DecompressionBombError as error:
+        raise SampleError("too_many_pixels", f"{label}: {error}") from error
+    except _NO_IMAGE as error:
+        # An OSError from the system has an errno, one about the image has none.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        said = str(error).replace(str(path), path.name)
+        raise SampleError("undecodable", f"{label}: {type(error).__name__}: {said}") from error
+
+
+def label_of(path: Path) -> str:
+    """Folder and name: a map and its mask often have the same name."""
+    return f"{path.parent.name}/{path.name}"

@@ -1,0 +1,50 @@
+"""A whole evaluation: pairs of every dataset → figures → files."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline import storage
+from pipeline.evaluation.config import EvaluationConfig
+from pipeline.evaluation.evaluate import evaluate_pairs
+from pipeline.evaluation.model_run import evaluate_model, made_with
+from pipeline.evaluation.outcomes import How
+from pipeline.evaluation.report import Subject, document, publish
+from pipeline.evaluation.tables import metrics_table
+from pipeline.evaluation.tasks import Task
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(tasks: Sequence[Task], config: EvaluationConfig) -> list[dict[str, Any]]:
+    """Evaluate what `find_tasks` found, one after the other, and publish it.
+
+    Returns: the content of each `evaluation.json`.
+    Raises:  PipelineError: it failed; what is predicted stays, the same command goes on.
+    """
+    documents = [_evaluate(task, config) for task in tasks]
+    if len(documents) > 1:
+        table = "\n".join(metrics_table(documents)) + "\n"
+        storage.publish(storage.join(config.out, "evaluation.md"), table.encode())
+    return documents
+
+
+def brief(out: str, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the job says on stdout: counts and figures of each dataset, without curves."""
+    shown = ("name", "counts", "metrics")
+    return {"out": out, "results": [{name: document[name] for name in shown} for document in documents]}
+
+
+def _evaluate(task: Task, config: EvaluationConfig) -> dict[str, Any]:
+    log.info("%s: %d images", task.name, len(task.pairs))
+    out = storage.join(config.out, task.folder) if task.folder else config.out
+    how = How(normalize=config.normalize)
+    if config.predictions:
+        evaluation, made = evaluate_pairs(task.pairs, how, config.cluster), {}
+    else:
+        evaluation, made = evaluate_model(task.pairs, out, how, config), made_with(out)
+    subject = Subject(
+        name=task.name, maps=str(task.maps), masks=str(task.masks), normalize=config.normalize, made_with=made
+    )
+    publish(out, subject, evaluation)
+    return document(subject, evaluation)

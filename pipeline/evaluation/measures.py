@@ -1,0 +1,169 @@
+"""One saliency map against one mask, in the measures of the field; pysodmetrics computes them.
+
+What the measures say, and where they come from (P precision, R recall; at each of 256 thresholds, or "adaptive": at
+twice the map's mean):
+
+- MAE, in [0, 1], lower is better: mean absolute difference of map and mask. Perazzi et al., CVPR 2012.
+- S-measure, in [0, 1]: half of it compares object and background by their mean and spread, half of it four regions by
+  structure. Fan et al., ICCV 2017.
+- weighted F, in [0, 1]: F of the unthresholded map, with errors weighted by their distance from the object; beta² = 1.
+  Margolin et al., CVPR 2014.
+- F = (1 + beta²) P R / (beta² P + R), in [0, 1], with beta² = 0.3, which weighs precision more. Achanta et al., CVPR
+  2009.
+- E-measure: how mask and thresholded map deviate together from their means. Fan et al., IJCAI 2018. It divides by the
+  number of pixels less one, so that it lies in [0, N / (N - 1)].
+- IoU of the mask and the map above 0.5, in [0, 1]: ours, for the errors of masks.
+
+What happens at the ends, as the library has it: where there is nothing salient, F and weighted F are 0 whatever is
+predicted, S is 1 minus the map's mean, E the share of background. Where everything is salient, S is the map's mean. A
+constant map is not stretched. IoU, where neither has an object, is 1. S is also a number where an object's centre lies
+in the last row or column, and the library divides nothing by nothing: a region without pixels weighs nothing.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import py_sod_metrics
+from jaxtyping import Bool, Float, UInt8
+
+Metric = Literal["mae", "s_measure", "weighted_f", "f_measure", "e_measure", "iou"]
+ALL_METRICS: tuple[Metric, ...] = get_args(Metric)
+QUICK_METRICS: tuple[Metric, ...] = ("mae", "s_measure", "f_measure")
+"""Enough to watch a training by: 2 ms for an image of 160 x 160 px, where all of them take 6."""
+
+Curve = Float[np.ndarray, "256"]
+_Map = Float[np.ndarray, "h w"]
+_Mask = Bool[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageMeasures:
+    """The measures of one image; None where they were not asked for.
+
+    Curves are over the thresholds 255, 254, …, 0 of 255: a pixel is salient where the map is not below.
+    """
+
+    empty_truth: bool
+    """Nothing in the mask is salient."""
+    constant_map: bool
+    """The map has one value everywhere."""
+    mae: float | None = None
+    s_measure: float | None = None
+    weighted_f: float | None = None
+    f_curve: Curve | None = None
+    adaptive_f: float | None = None
+    precision: Curve | None = None
+    recall: Curve | None = None
+    e_curve: Curve | None = None
+    adaptive_e: float | None = None
+    iou: float | None = None
+
+    @property
+    def max_f(self) -> float | None:
+        """F at this image's own best threshold; a dataset's is that of its mean curve."""
+        return None if self.f_curve is None else float(self.f_curve.max())
+
+
+def measure(
+    prediction: UInt8[np.ndarray, "h w"],
+    truth: Bool[np.ndarray, "h w"],
+    *,
+    normalize: bool = True,
+    metrics: Collection[Metric] = ALL_METRICS,
+) -> ImageMeasures:
+    """Measure a saliency map against a mask of the same size; see the module for the measures and their ends.
+
+    Args:    prediction: 0 to 255, the more the more salient.
+             truth: True where the object is.
+             normalize: bring the map's lowest value to 0 and its highest to 1, as `normalize=True` of the library does
+                      and published figures have it; otherwise value v means v / 255.
+             metrics: which measures are wanted; the time follows from them.
+    Raises:  ValueError: sizes or types are others, there are fewer than two pixels, or a metric is unknown.
+    """
+    if unknown := set(metrics) - set(ALL_METRICS):
+        raise ValueError(f"unknown metric {sorted(unknown)[0]!r}; there are {', '.join(ALL_METRICS)}")
+    if prediction.dtype != np.uint8 or truth.dtype != np.bool_:
+        raise ValueError(f"a map of uint8 and a mask of bool are needed, not {prediction.dtype} and {truth.dtype}")
+    if prediction.shape != truth.shape or truth.ndim != 2 or truth.size < 2:
+        raise ValueError(
+            f"map {prediction.shape} and mask {truth.shape}: one size [H, W] of two pixels or more is needed"
+        )
+    values = _scaled(prediction, normalize)
+    measured: dict[str, float | Curve] = {}
+    for metric in metrics:
+        measured |= _MEASURES[metric](values, truth)
+    constant = bool(prediction.min() == prediction.max())
+    return ImageMeasures(empty_truth=not truth.any(), constant_map=constant, **measured)  # type: ignore[arg-type]
+
+
+def _scaled(prediction: UInt8[np.ndarray, "h w"], normalize: bool) -> _Map:
+    """Values in [0, 1], to the last bit those of the library's `prepare_data`."""
+    values: _Map = prediction / 255
+    lowest, highest = values.min(), values.max()
+    if normalize and lowest != highest:
+        values = (values - lowest) / (highest - lowest)
+    return values
+
+
+def _mae(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
+    metric = py_sod_metrics.MAE()
+    metric.step(values, truth, normalize=False)
+    return {"mae": float(metric.maes[-1])}
+
+
+class _WholeSmeasure(py_sod_metrics.Smeasure):  # type: ignore[misc]
+    """The library's, but for regions without pixels: it gives NaN there, and with it for the whole dataset."""
+
+    def ssim(self, pred: _Map, gt: _Mask) -> float:
+        """Of one of the four regions; its weight is its share of the pixels."""
+        return float(super().ssim(pred, gt)) if gt.size else 0.0
+
+
+def _s_measure(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
+    metric = _WholeSmeasure()
+    metric.step(values, truth, normalize=False)
+    return {"s_measure": float(metric.sms[-1])}
+
+
+def _weighted_f(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
+    metric = py_sod_metrics.WeightedFmeasure()
+    metric.step(values, truth, normalize=False)
+    return {"weighted_f": float(metric.weighted_fms[-1])}
+
+
+def _f_measure(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
+    f = py_sod_metrics.FmeasureHandler(with_dynamic=True, with_adaptive=True, beta=0.3)
+    precision = py_sod_metrics.PrecisionHandler(with_dynamic=True, with_adaptive=False)
+    recall = py_sod_metrics.RecallHandler(with_dynamic=True, with_adaptive=False)
+    metric = py_sod_metrics.FmeasureV2({"f": f, "precision": precision, "recall": recall})
+    metric.step(values, truth, normalize=False)
+    return {
+        "f_curve": f.dynamic_results[-1],
+        "adaptive_f": float(f.adaptive_results[-1]),
+        "precision": precision.dynamic_results[-1],
+        "recall": recall.dynamic_results[-1],
+    }
+
+
+def _e_measure(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
+    metric = py_sod_metrics.Emeasure()
+    metric.step(values, truth, normalize=False)
+    return {"e_curve": metric.changeable_ems[-1], "adaptive_e": float(metric.adaptive_ems[-1])}
+
+
+def _iou(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
+    found = values > 0.5
+    union = np.count_nonzero(found | truth)
+    return {"iou": np.count_nonzero(found & truth) / union if union else 1.0}
+
+
+_MEASURES: dict[Metric, Callable[[_Map, _Mask], dict[str, float | Curve]]] = {
+    "mae": _mae,
+    "s_measure": _s_measure,
+    "weighted_f": _weighted_f,
+    "f_measure": _f_measure,
+    "e_measure": _e_measure,
+    "iou": _iou,
+}

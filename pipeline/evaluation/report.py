@@ -1,0 +1,113 @@
+"""An evaluation as files: JSON for programs, a table for people, a row per image for questions nobody has asked yet.
+
+The bytes depend on nothing but inputs, settings and library versions: no time, no machine, no order of work.
+"""
+
+import hashlib
+import importlib.metadata
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.evaluation.evaluate import Evaluation
+from pipeline.evaluation.plots import draw_curves, draw_risk_coverage
+from pipeline.evaluation.risk_coverage import WORSE_WHEN, RiskCoverage
+from pipeline.evaluation.summary import CURVES, SCALARS
+from pipeline.evaluation.tables import markdown
+from pipeline.tars import encode_json
+
+FORMAT = 1
+_LIBRARIES = ("pysodmetrics", "numpy", "scipy", "pillow")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What was evaluated, in the words of the request."""
+
+    name: str
+    """Of the dataset, or the folder of masks."""
+    maps: str
+    """Folder of maps, or of photos that a model has predicted."""
+    masks: str
+    normalize: bool
+    made_with: Mapping[str, str]
+    """The run's fingerprint; empty for maps that were there."""
+
+
+def publish(out: str, subject: Subject, evaluation: Evaluation) -> None:
+    """Write all files of an evaluation, `evaluation.json` last: where it is, the others are."""
+    storage.publish(storage.join(out, "images.parquet"), encode_images(evaluation))
+    storage.publish(storage.join(out, "curves.png"), draw_curves(subject.name, evaluation.summary))
+    if evaluation.risk_coverage:
+        storage.publish(storage.join(out, "risk_coverage.png"), draw_risk_coverage(subject.name, evaluation))
+    values = document(subject, evaluation)
+    storage.publish(storage.join(out, "evaluation.md"), markdown(values).encode())
+    storage.publish(storage.join(out, "evaluation.json"), encode_json(values))
+
+
+def document(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
+    """The content of `evaluation.json`."""
+    summary = evaluation.summary
+    return {
+        "format": FORMAT,
+        "name": subject.name,
+        "settings": {"maps": subject.maps, "masks": subject.masks, "normalize": subject.normalize},
+        "made_with": dict(subject.made_with),
+        "counts": {
+            "pairs": summary.images + len(evaluation.failures),
+            "measured": summary.images,
+            "failed": len(evaluation.failures),
+            "resized": sum(image.resized for image in evaluation.images),
+            "empty_truths": summary.empty_truths,
+            "constant_maps": summary.constant_maps,
+        },
+        "metrics": {name: getattr(summary, name) for name in SCALARS},
+        "curves": {name: getattr(summary, name) for name in CURVES},
+        "risk_coverage": {
+            score: {"worse_when": WORSE_WHEN[score], **{error: _figures(found) for error, found in by_error.items()}}
+            for score, by_error in evaluation.risk_coverage.items()
+        },
+        "failures": [{"name": failure.name, "reason": failure.reason} for failure in evaluation.failures],
+        "truths_sha256": _digest([image.truth_sha256 for image in evaluation.images]),
+        "versions": {"opencv": cv2.__version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }
+
+
+def encode_images(evaluation: Evaluation) -> bytes:
+    """`images.parquet`: a row per measured image, sorted by name, with those scores that all have."""
+    images = evaluation.images
+    measures = [image.measures for image in images]
+    columns: dict[str, Any] = {"name": pa.array([image.name for image in images], pa.string())}
+    for name in ("mae", "s_measure", "weighted_f", "max_f", "adaptive_f", "adaptive_e", "iou"):
+        columns[name] = pa.array([getattr(measure, name) for measure in measures], pa.float64())
+    for name in evaluation.risk_coverage:
+        columns[name] = pa.array([image.scores[name] for image in images], pa.float64())
+    for name in ("empty_truth", "constant_map"):
+        columns[name] = pa.array([getattr(measure, name) for measure in measures], pa.bool_())
+    columns["resized"] = pa.array([image.resized for image in images], pa.bool_())
+    columns["truth_sha256"] = pa.array([image.truth_sha256 for image in images], pa.string())
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _figures(found: RiskCoverage) -> dict[str, float | None]:
+    return {
+        "aurc": found.aurc,
+        "aurc_oracle": found.oracle_aurc,
+        "aurc_random": found.random_aurc,
+        "e_aurc": found.e_aurc,
+        "gain": found.gain,
+        "third_dropped": found.third_dropped,
+        "lowered_by": found.lowered_by,
+    }
+
+
+def _digest(hashes: Sequence[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()

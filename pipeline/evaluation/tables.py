@@ -1,0 +1,108 @@
+"""`evaluation.md`: the figures for people, made from the content of `evaluation.json` alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.evaluation.risk_coverage import ERRORS
+
+COLUMNS = {
+    "mae": "MAE ↓",
+    "s_measure": "S ↑",
+    "weighted_f": "wF ↑",
+    "max_f": "max F ↑",
+    "mean_f": "mean F ↑",
+    "adaptive_f": "adp F ↑",
+    "max_e": "max E ↑",
+    "mean_e": "mean E ↑",
+    "adaptive_e": "adp E ↑",
+    "iou": "IoU ↑",
+}
+SHOWN_FAILURES = 20
+
+_HOW = {
+    True: "stretched to 0..1 each, as published figures have it",
+    False: "as they are (value v means v / 255), not stretched: not comparable with most published figures",
+}
+_NOTES = """
+max and mean F and E are over the thresholds of the dataset's mean curve; F has beta² = 0.3, wF beta² = 1; IoU is of map
+and mask at 0.5. Computed by pysodmetrics {pysodmetrics}. See `curves.png`; `images.parquet` has a row per image.
+"""
+_RISK_NOTES = """
+Images are dropped by a score, the worst first. *AURC*: mean error of those that are kept, over all shares kept; it lies
+between *oracle* (drops by the error itself) and *random* (the mean error). *gain*: 1 is as good as the oracle, 0 as
+random. *third dropped*: by how much dropping the worst third by this score lowers the mean error of the rest. See
+`risk_coverage.png`.
+"""
+
+
+def markdown(values: Mapping[str, Any]) -> str:
+    """The whole page of one evaluation."""
+    counts, settings = values["counts"], values["settings"]
+    lines = [f"# {values['name']}", "", _counted(counts), ""]
+    lines += [
+        f"Maps of `{settings['maps']}` against masks of `{settings['masks']}`; {_HOW[settings['normalize']]}.",
+        "",
+    ]
+    lines += metrics_table([values])
+    page = "\n".join(lines) + "\n" + _NOTES.format(**values["versions"])
+    if values["risk_coverage"]:
+        page += "\n## What our scores know about the errors\n\n" + "\n".join(_risk_table(values)) + "\n" + _RISK_NOTES
+    if values["failures"]:
+        page += "\n## Failed\n\n" + "\n".join(_failures(values["failures"])) + "\n"
+    return page
+
+
+def metrics_table(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One row per dataset; figures with four decimals."""
+    rows = [
+        [document["name"], str(document["counts"]["measured"])]
+        + [_number(document["metrics"][name]) for name in COLUMNS]
+        for document in documents
+    ]
+    return _table(["", "images", *COLUMNS.values()], rows)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    parts = [f"{counts['measured']} of {counts['pairs']} images measured"]
+    if counts["failed"]:
+        parts.append(f"**{counts['failed']} failed** and are in none of the figures")
+    if counts["resized"]:
+        parts.append(f"{counts['resized']} maps resized to their masks")
+    if counts["empty_truths"]:
+        parts.append(
+            f"{counts['empty_truths']} masks without an object (F and wF are 0 for them whatever is predicted)"
+        )
+    if counts["constant_maps"]:
+        parts.append(f"{counts['constant_maps']} maps of one value")
+    return "; ".join(parts) + "."
+
+
+def _risk_table(values: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for error, called in ERRORS.items():
+        for score, by_error in values["risk_coverage"].items():
+            found = by_error[error]
+            rows.append(
+                [called, f"`{score}`", by_error["worse_when"]]
+                + [_number(found[name]) for name in ("aurc", "aurc_oracle", "aurc_random")]
+                + [_number(found["gain"], ".2f"), _percent(found["lowered_by"])]
+            )
+    return _table(["error", "score", "worse when", "AURC ↓", "oracle", "random", "gain ↑", "third dropped ↑"], rows)
+
+
+def _failures(failures: Sequence[Mapping[str, str]]) -> list[str]:
+    lines = [f"- {failure['name']}: {failure['reason']}" for failure in failures[:SHOWN_FAILURES]]
+    more = len(failures) - SHOWN_FAILURES
+    return lines + ([f"- and {more} more, in `evaluation.json`"] if more > 0 else [])
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _number(value: float | None, form: str = ".4f") -> str:
+    return "–" if value is None else format(value, "z" + form)  # z: no -0.00
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:z.1%}"

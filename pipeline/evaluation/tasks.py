@@ -1,0 +1,42 @@
+"""From the request to pairs of files, all found and checked before any work; light to import, as nothing is opened."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.evaluation.config import DatasetName, EvaluationConfig
+from pipeline.evaluation.datasets import DATASETS, find_folders
+from pipeline.evaluation.pairs import Pair, pair_files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One dataset, or one pair of folders: found and paired."""
+
+    name: str
+    folder: str
+    """Of its results, below OUT; empty for OUT itself."""
+    maps: Path
+    """Folder of saliency maps, or of the photos to predict."""
+    masks: Path
+    pairs: Sequence[Pair]
+
+
+def find_tasks(config: EvaluationConfig) -> list[Task]:
+    """What there is to do. Raises UsageError if a folder is missing or can't be paired, or options contradict."""
+    config.check()
+    if config.dataset:
+        return [_dataset_task(name, config) for name in config.dataset]
+    maps, masks = Path(config.predictions or config.images), Path(config.masks)
+    pairs = pair_files(maps, masks, config.count)
+    return [Task(name=f"{maps.name} on {masks.name}", folder="", maps=maps, masks=masks, pairs=pairs)]
+
+
+def _dataset_task(name: DatasetName, config: EvaluationConfig) -> Task:
+    photos, masks = find_folders(name, Path(config.root))
+    several = len(config.dataset) > 1
+    maps = photos
+    if config.predictions:
+        maps = Path(config.predictions, name) if several else Path(config.predictions)
+    pairs = pair_files(maps, masks, config.count or DATASETS[name].count, mixed=photos == masks)
+    return Task(name=name, folder=name if several else "", maps=maps, masks=masks, pairs=pairs)

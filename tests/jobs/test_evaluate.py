@@ -1,0 +1,100 @@
+"""The evaluation's contract with the shell: what it prints and leaves, and how it exits, for right and wrong input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import from_options
+from pipeline.evaluation.config import EvaluationConfig
+from pipeline.evaluation.job import evaluate
+from pipeline.evaluation.tasks import find_tasks
+from tests.pipeline.evaluation.make import make_folders
+
+ROOT = Path(__file__).resolve().parents[2]
+DONE, FAILED, USAGE, SOME_FAILED = 0, 1, 2, 3
+MAPS = ("--predictions", "maps", "--masks", "masks")
+PHOTOS = ("--images", "photos", "--masks", "masks", "--shard-size", "2", "--ensemble-size", "3")
+
+
+def run_job(folder, *options):
+    command = [sys.executable, str(ROOT / "jobs/evaluate.py"), "--engine", "inline", "--out", "out", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def evaluated_here(folder):
+    """The content of `evaluation.json` that the photos have in this process."""
+    given = {"images": str(folder / "photos"), "masks": str(folder / "masks"), "out": str(folder / "here")}
+    given |= {"model": "fake", "shard_size": 2, "ensemble_size": 3, "engine": "inline"}
+    config = from_options(EvaluationConfig, given, missing=None)
+    (document,) = evaluate(find_tasks(config), config)
+    return json.loads(json.dumps(document))
+
+
+def test_maps_in_a_folder_give_one_line_of_json_and_a_table_on_stderr(tmp_path):
+    make_folders(tmp_path, 3)
+    done = run_job(tmp_path, *MAPS)
+    assert done.returncode == DONE, done.stderr
+    (line,) = done.stdout.splitlines()
+    (result,) = json.loads(line)["results"]
+    assert result["counts"]["measured"] == 3
+    assert f"| maps on masks | 3 | {result['metrics']['mae']:.4f} |" in done.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"evaluation.json", "evaluation.md", "images.parquet", "curves.png"}
+
+
+def test_a_broken_file_is_named_and_exits_with_3(tmp_path):
+    make_folders(tmp_path, 3)
+    (tmp_path / "maps/im002.png").write_bytes(b"no image")
+    done = run_job(tmp_path, *MAPS)
+    assert done.returncode == SOME_FAILED, done.stderr
+    assert "im002 failed: undecodable: maps/im002.png" in done.stderr
+    assert (
+        json.loads(done.stdout)["results"][0]["counts"] | {"failed": 1, "measured": 2}
+        == json.loads(done.stdout)["results"][0]["counts"]
+    )
+
+
+def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path):
+    make_folders(tmp_path, 5)
+    killed = run_job(tmp_path, *PHOTOS, "--model", "fake:die_at=000000000003")
+    assert killed.returncode == 17
+    assert not (tmp_path / "out/evaluation.json").exists()
+    done = run_job(tmp_path, *PHOTOS, "--model", "fake")
+    assert done.returncode == DONE, done.stderr
+    assert "resuming: 2 of 5 images are there" in done.stderr
+    assert (tmp_path / "out/risk_coverage.png").is_file()
+    (result,) = json.loads(done.stdout)["results"]
+    undisturbed = evaluated_here(tmp_path)
+    assert result == {name: undisturbed[name] for name in ("name", "counts", "metrics")}
+    stored = json.loads((tmp_path / "out/evaluation.json").read_bytes())
+    assert stored | {"settings": undisturbed["settings"]} == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--masks", "masks"), "give --predictions, or --images"),
+        (("--predictions", "maps", "--masks", "nowhere"), "nowhere: there is no such folder"),
+        (("--predictions", "photos", "--masks", "more"), "more/im004.png has none"),
+        (("--dataset", "ECSSD", "--root", "."), "ECSSD is not in ."),
+        (("--dataset", "MSRA10K", "--root", "."), "MSRA10K"),
+        ((*MAPS, "--count", "4"), "there must be 4"),
+        ((*MAPS, "--ensemble-size", "3"), "leave out the options of model and ensemble"),
+        ((*MAPS, "--reference"), "leave out the options of model and ensemble"),
+        ((*PHOTOS, "--model", "/no/such/folder"), "/no/such/folder"),
+        ((*PHOTOS, "--processing-res", "100"), "processing_res is 100"),
+    ],
+)
+def test_wrong_requests_are_refused_by_name_with_2(tmp_path, options, said):
+    make_folders(tmp_path, 3)
+    make_folders(tmp_path / "four", 4)
+    (tmp_path / "more").symlink_to(tmp_path / "four/masks")
+    done = run_job(tmp_path, *options)
+    assert done.returncode == USAGE, done.stderr
+    assert said in " ".join(done.stderr.replace("│", " ").split())  # messages are wrapped in a box
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "out/evaluation.json").exists()

@@ -1,0 +1,55 @@
+"""Small inputs for the tests of the evaluation: every map and mask follows from its number by a formula."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.evaluation.measures import measure
+from pipeline.evaluation.outcomes import Measured
+
+
+def truth(number, height=24, width=30):
+    """A disc whose place and radius follow from the number."""
+    rows, columns = np.ogrid[:height, :width]
+    row, column = 0.3 + 0.4 * (number * 7 % 10) / 10, 0.3 + 0.4 * (number * 3 % 10) / 10
+    return np.hypot(rows / height - row, columns / width - column) < 0.15 + 0.02 * (number % 5)
+
+
+def saliency(number, height=24, width=30):
+    """A blurred disc that misses the truth of the same number by more, the higher the number is."""
+    rows, columns = np.ogrid[:height, :width]
+    row, column = 0.3 + 0.4 * (number * 7 % 10) / 10, 0.3 + 0.4 * (number * 3 % 10) / 10 + 0.01 * (number % 13)
+    distance = np.hypot(rows / height - row, columns / width - column)
+    return (20 + 200 * np.clip(1.1 - 2.5 * distance, 0, 1)).astype(np.uint8)
+
+
+def save(path, pixels):
+    """Pixels as an image; bool as a mask of 0 and 255."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.asarray(pixels)
+    Image.fromarray(pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels).save(path)
+    return path
+
+
+def photo(number, height=24, width=30):
+    rows, columns, channels = np.ogrid[:height, :width, :3]
+    return ((rows * 5 + columns * 3 + channels * 60 + number * 17) % 256).astype(np.uint8)
+
+
+def make_folders(folder, count):
+    """`maps/im007.png`, `masks/im007.png` and `photos/im007.jpg` for the numbers from 1 to `count`."""
+    folder = Path(folder)
+    for number in range(1, count + 1):
+        name = f"im{number:03d}"
+        save(folder / "maps" / f"{name}.png", saliency(number))
+        save(folder / "masks" / f"{name}.png", truth(number))
+        save(folder / "photos" / f"{name}.jpg", photo(number))
+    return folder
+
+
+def make_measured(number, **scores):
+    """The outcome for the map of that number."""
+    return Measured(
+        name=f"im{number:03d}", measures=measure(saliency(number), truth(number)), scores=scores, truth_sha256="ab"
+    )

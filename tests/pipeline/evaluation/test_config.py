@@ -1,0 +1,52 @@
+"""What may be asked for together, and what is refused with both options named."""
+
+import pytest
+
+from pipeline.config import from_options
+from pipeline.errors import ConfigError
+from pipeline.evaluation.config import EvaluationConfig
+
+
+def make_config(**options):
+    config: EvaluationConfig = from_options(EvaluationConfig, {"out": "out"} | options, missing=None)
+    return config
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"predictions": "p", "masks": "m"},
+        {"images": "i", "masks": "m", "ensemble_size": 2},
+        {"dataset": ("ECSSD",), "root": "r"},
+        {"dataset": ("ECSSD", "HKU-IS"), "root": "r", "predictions": "p"},
+        {"predictions": "p", "masks": "m", "count": 7, "normalize": False},
+        {"dataset": ("ECSSD",), "root": "r", "count": 900},
+    ],
+)
+def test_what_goes_together(options):
+    make_config(**options).check()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "give --masks, or --dataset and --root"),
+        ({"masks": "m", "dataset": ("ECSSD",), "root": "r"}, "give --masks, or --dataset"),
+        ({"masks": "m"}, "give --predictions, or --images"),
+        ({"masks": "m", "predictions": "p", "images": "i"}, "--predictions or --images"),
+        ({"masks": "m", "predictions": "p", "root": "r"}, "--dataset and --root belong together"),
+        ({"dataset": ("ECSSD",)}, "--dataset and --root belong together"),
+        ({"dataset": ("ECSSD", "ECSSD"), "root": "r"}, "names one twice"),
+        ({"dataset": ("ECSSD",), "root": "r", "images": "i"}, "leave out --images i"),
+        ({"masks": "m", "predictions": "p", "ensemble_size": 3}, "leave out the options of model and ensemble"),
+        ({"masks": "m", "predictions": "p", "model": "fake"}, "leave out the options of model and ensemble"),
+        ({"masks": "m", "images": "i", "ensemble_size": 1}, "--ensemble-size is 1"),
+        ({"masks": "m", "predictions": "p", "count": 0}, "--count is 0"),
+        ({"dataset": ("ECSSD", "HKU-IS"), "root": "r", "count": 5}, "for one folder or dataset"),
+        ({"masks": "m", "images": "i", "shard_size": 0}, "--shard-size is 0"),
+    ],
+)
+def test_what_does_not_go_together_is_said(options, said):
+    with pytest.raises(ConfigError) as caught:
+        make_config(**options).check()
+    assert said in str(caught.value)

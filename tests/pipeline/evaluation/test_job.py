@@ -1,0 +1,125 @@
+"""A request becomes tasks that are all checked before any work, and files where they belong."""
+
+import json
+
+import pytest
+
+from pipeline.config import from_options
+from pipeline.errors import CollectionError, ConfigError
+from pipeline.evaluation.config import EvaluationConfig
+from pipeline.evaluation.datasets import DATASETS
+from pipeline.evaluation.job import brief, evaluate
+from pipeline.evaluation.tasks import find_tasks
+from tests.pipeline.evaluation.make import make_folders, saliency, save, truth
+
+
+def make_config(out, **options):
+    given = {"out": str(out), "engine": "inline"} | options
+    config: EvaluationConfig = from_options(EvaluationConfig, given, missing=None)
+    return config
+
+
+def evaluated(config):
+    return evaluate(find_tasks(config), config)
+
+
+def make_dataset(root, name, count):
+    """The dataset in its published folders, with maps in `maps/NAME`."""
+    folder = root / "data" / name
+    for number in range(count):
+        save(folder / DATASETS[name].images[0] / f"{number}.jpg", saliency(number))
+        save(folder / DATASETS[name].masks[0] / f"{number}.png", truth(number))
+        save(root / "maps" / name / f"{number}.png", saliency(number))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Datasets of three images."""
+    for name, dataset in DATASETS.items():
+        monkeypatch.setitem(
+            DATASETS, name, type(dataset)(count=3, images=dataset.images, masks=dataset.masks, folders=dataset.folders)
+        )
+
+
+def test_one_folder_pair_lies_in_out_itself(tmp_path):
+    folder = make_folders(tmp_path / "in", 3)
+    documents = evaluated(make_config(tmp_path / "out", predictions=str(folder / "maps"), masks=str(folder / "masks")))
+    assert [document["name"] for document in documents] == ["maps on masks"]
+    assert json.loads((tmp_path / "out/evaluation.json").read_bytes()) == json.loads(json.dumps(documents[0]))
+    assert brief("out", documents) == {
+        "out": "out",
+        "results": [{name: documents[0][name] for name in ("name", "counts", "metrics")}],
+    }
+
+
+def test_maps_are_measured_as_they_are_if_that_is_asked_for(tmp_path):
+    folder = make_folders(tmp_path / "in", 2)
+    options = {"predictions": str(folder / "maps"), "masks": str(folder / "masks")}
+    (stretched,) = evaluated(make_config(tmp_path / "1", **options))
+    (as_they_are,) = evaluated(make_config(tmp_path / "2", normalize=False, **options))
+    assert (stretched["settings"]["normalize"], as_they_are["settings"]["normalize"]) == (True, False)
+    assert stretched["metrics"]["mae"] != as_they_are["metrics"]["mae"]
+
+
+def test_several_datasets_lie_in_a_folder_each_with_a_table_of_all(tmp_path, small):
+    for name in ("ECSSD", "PASCAL-S"):
+        make_dataset(tmp_path, name, 3)
+    options = {"dataset": ("PASCAL-S", "ECSSD"), "root": str(tmp_path / "data"), "predictions": str(tmp_path / "maps")}
+    documents = evaluated(make_config(tmp_path / "out", **options))
+    assert [document["name"] for document in documents] == ["PASCAL-S", "ECSSD"]
+    for name in ("ECSSD", "PASCAL-S"):
+        assert json.loads((tmp_path / "out" / name / "evaluation.json").read_bytes())["name"] == name
+    table = (tmp_path / "out/evaluation.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in table[2:]] == ["| PASCAL-S", "| ECSSD"]
+
+
+def test_one_dataset_lies_in_out_itself(tmp_path, small):
+    make_dataset(tmp_path, "HKU-IS", 3)
+    options = {"dataset": ("HKU-IS",), "root": str(tmp_path / "data"), "predictions": str(tmp_path / "maps/HKU-IS")}
+    (document,) = evaluated(make_config(tmp_path / "out", **options))
+    assert (document["name"], document["counts"]["measured"]) == ("HKU-IS", 3)
+    assert (tmp_path / "out/evaluation.json").is_file()
+
+
+def test_a_dataset_without_maps_is_predicted(tmp_path, small):
+    make_dataset(tmp_path, "ECSSD", 3)
+    options = {"dataset": ("ECSSD",), "root": str(tmp_path / "data"), "model": "fake"}
+    (document,) = evaluated(make_config(tmp_path / "out", **options))
+    assert document["made_with"]["weights"] == "fake"
+    assert document["risk_coverage"]
+    assert (tmp_path / "out/run/run.json").is_file()
+
+
+def test_a_dataset_with_photos_and_masks_in_one_folder(tmp_path, small):
+    for number in range(3):
+        save(tmp_path / f"data/PASCAL-S/Imgs/{number}.jpg", saliency(number))
+        save(tmp_path / f"data/PASCAL-S/Imgs/{number}.png", truth(number))
+        save(tmp_path / f"maps/{number}.png", saliency(number))
+    options = {"dataset": ("PASCAL-S",), "root": str(tmp_path / "data")}
+    (photos,) = find_tasks(make_config(tmp_path / "out", **options))
+    assert {pair.source.suffix for pair in photos.pairs} == {".jpg"}
+    (maps,) = find_tasks(make_config(tmp_path / "out", predictions=str(tmp_path / "maps"), **options))
+    assert {pair.mask.suffix for pair in photos.pairs + maps.pairs} == {".png"}
+
+
+def test_another_number_of_images_than_published_is_refused_unless_it_is_asked_for(tmp_path):
+    make_dataset(tmp_path, "ECSSD", 4)
+    options = {"dataset": ("ECSSD",), "root": str(tmp_path / "data"), "predictions": str(tmp_path / "maps/ECSSD")}
+    with pytest.raises(CollectionError, match="there must be 1000"):
+        find_tasks(make_config(tmp_path / "out", **options))
+    (task,) = find_tasks(make_config(tmp_path / "out", count=4, **options))
+    assert len(task.pairs) == 4
+
+
+def test_nothing_is_begun_if_the_last_of_several_is_wrong(tmp_path, small):
+    make_dataset(tmp_path, "ECSSD", 3)
+    make_dataset(tmp_path, "HKU-IS", 2)
+    options = {"dataset": ("ECSSD", "HKU-IS"), "root": str(tmp_path / "data"), "predictions": str(tmp_path / "maps")}
+    with pytest.raises(CollectionError, match="there must be 3"):
+        evaluated(make_config(tmp_path / "out", **options))
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_that_contradict_are_refused_here_too(tmp_path):
+    with pytest.raises(ConfigError):
+        evaluated(make_config(tmp_path / "out"))
