@@ -1,0 +1,30 @@
+"""Fine-tune SOD-diffusion; see TrainingConfig for all options."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import tyro
+
+from jobs.command_line import DONE, run_job
+from pipeline.training.config import TrainingConfig
+
+
+def main() -> int:
+    """Train what is left to train; one JSON line says where the model is."""
+    config: TrainingConfig = tyro.cli(
+        TrainingConfig, description=TrainingConfig.__doc__, config=(tyro.conf.OmitArgPrefixes,)
+    )
+    config = replace(config, output_dir=config.output_dir.absolute())
+    from pipeline.training.cluster import train_inline, train_on_ray
+
+    model = train_inline(config) if config.cluster.engine == "inline" else train_on_ray(config)
+    print(json.dumps({"model": str(model)}))
+    return DONE
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,75 @@
+"""One training step of the whole model: what learns, what is frozen, and the loss; the loop is `pipeline/training/`'s.
+
+Source: SOD-diffusion, Computer Graphics Forum 43(7), e15251, 2024, and its released training code.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from model.config import LossConfig
+from model.diffusion import SODDiffusionPipeline
+from model.training import auxiliary_loss, diffusion_loss
+
+AUXILIARY_CHANNELS = 3
+"""Outputs of the convolution that only the auxiliary loss uses, as in the reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLosses:
+    """What a batch costs; scalars that gradients go through."""
+
+    diffusion: Float[Tensor, ""]
+    """Squared error of the UNet's output."""
+    auxiliary: Float[Tensor, ""]
+    """Squared error of a convolution of the conditioner's features, unweighted."""
+    total: Float[Tensor, ""]
+    """What is minimised."""
+
+
+class FineTuning(nn.Module):
+    """The networks that learn (UNet, conditioner, the auxiliary convolution) as one module, for one optimiser.
+
+    The VAE encodes without gradients and is no part of it.
+    """
+
+    def __init__(self, pipeline: SODDiffusionPipeline, losses: LossConfig, *, conditioner_learns: bool = True) -> None:
+        super().__init__()
+        self.conditioner_learns = conditioner_learns
+        self.pipeline = pipeline
+        self.losses = losses
+        self.unet: nn.Module = pipeline.unet
+        self.conditioner: nn.Module = pipeline.conditioner
+        channels = pipeline.conditioner.config.feature_channels
+        self.auxiliary_head = nn.Conv2d(channels, AUXILIARY_CHANNELS, 3, padding=1)
+        pipeline.vae.eval().requires_grad_(False)
+        self.unet.requires_grad_(True)
+        self.conditioner.requires_grad_(conditioner_learns)
+
+    def train(self, mode: bool = True) -> "FineTuning":
+        """As in torch; batch norm inside a pretrained backbone keeps its statistics: small batches would spoil them."""
+        super().train(mode)
+        self.conditioner.train(mode and self.conditioner_learns)
+        for layer in self.pipeline.conditioner.backbone.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.eval()
+        return self
+
+    def forward(self, images: Float[Tensor, "b 3 p p"], masks: Float[Tensor, "b 1 p p"], seed: int) -> StepLosses:
+        """The losses of a batch; images and masks in [0, 1], noise and timesteps from `seed`."""
+        with torch.no_grad():
+            image_latents = self.pipeline.encode(images)
+            mask_latents = self.pipeline.encode((masks * 2 - 1).expand(-1, 3, -1, -1))
+        conditioning = self.conditioner(images)
+        generator = torch.Generator().manual_seed(seed)
+        diffusion = diffusion_loss(
+            self.pipeline, image_latents, mask_latents, conditioning.context, generator, self.losses
+        )
+        auxiliary = auxiliary_loss(self.auxiliary_head, conditioning.features, masks)
+        return StepLosses(
+            diffusion=diffusion,
+            auxiliary=auxiliary.detach(),
+            total=diffusion + self.losses.auxiliary_weight * auxiliary,
+        )

@@ -1,0 +1,1 @@
+"""Fine-tuning SOD-diffusion by the reference's protocol: data, steps, checkpoints, validation, workers."""

@@ -1,0 +1,121 @@
+"""Ray Train: the trainer's loop on one worker per GPU, over any number of machines.
+
+Checkpoints are the trainer's own, in the output folder, which all machines must see: Ray only starts the workers anew
+when some died, and they go on from the newest.
+"""
+
+import logging
+import os
+import secrets
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+# Before ray is imported, which reads it then; the same as in `pipeline/cluster.py`, for processes that import both.
+if "RAY_AUTH_MODE" not in os.environ and "RAY_ADDRESS" not in os.environ:
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+from torch import nn
+
+from pipeline.errors import ModelError
+from pipeline.training.config import TrainingConfig
+from pipeline.training.pairs import find_pairs
+from pipeline.training.start import claim_of, settle_claim
+from pipeline.training.trainer import Worker, train
+
+OBJECT_STORE_BYTES = 100 << 20  # 100 MiB; a configuration is all that goes through it
+
+
+def train_on_ray(config: TrainingConfig) -> Path:
+    """Train on the cluster of RAY_ADDRESS, or on one that is started here and ends with the training.
+
+    Returns: the folder of the finished model.
+    Raises:  UsageError: data, weights or output folder are not what was asked for; found before any worker starts.
+             ModelError: workers died more often than `max_failures`, or for a reason that would come again.
+    """
+    pairs = find_pairs(config.data)
+    started_here = not ray.is_initialized()
+    if started_here:
+        _connect()
+    try:
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        workers = config.cluster.workers or max(1, gpus)
+        settle_claim(config, claim_of(config, pairs, workers))
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={"config": _begun(config)},
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0),
+            run_config=RunConfig(
+                name="ray",
+                storage_path=str(config.output_dir.absolute()),
+                failure_config=FailureConfig(max_failures=config.cluster.max_failures),
+            ),
+        )
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise ModelError(f"the training failed: {error}") from error
+    finally:
+        if started_here:
+            ray.shutdown()
+    return config.output_dir / "model"
+
+
+def train_inline(config: TrainingConfig) -> Path:
+    """Train in this process."""
+    _use_threads(config)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return train(config, Worker(device=device))
+
+
+def _connect() -> None:
+    address = os.environ.get("RAY_ADDRESS", "local")
+    local: dict[str, Any] = {}
+    if address == "local":
+        local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+    ray.init(address=address, logging_level=logging.WARNING, **local)
+
+
+def _begun(config: TrainingConfig) -> TrainingConfig:
+    """What workers are to do, those too that replace dead ones: go on in a folder that is claimed already."""
+    resume = "latest" if config.resume_from_checkpoint == "none" else config.resume_from_checkpoint
+    return replace(config, output_dir=config.output_dir.absolute(), resume_from_checkpoint=resume)
+
+
+def _work(options: dict[str, TrainingConfig]) -> None:
+    """What each worker runs."""
+    config = options["config"]
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    _use_threads(config)
+    context = ray.train.get_context()
+    world = context.get_world_size()
+    worker = Worker(
+        rank=context.get_world_rank(),
+        world=world,
+        device=ray.train.torch.get_device(),
+        wrap=_among_others if world > 1 else lambda networks: networks,
+        wait=_barrier if world > 1 else lambda: None,
+    )
+    train(config, worker)
+
+
+def _among_others(networks: nn.Module) -> nn.Module:
+    """The conditioner's side output has no part in the loss, so its weights never get a gradient to wait for."""
+    wrapped: nn.Module = ray.train.torch.prepare_model(
+        networks, parallel_strategy_kwargs={"find_unused_parameters": True}
+    )
+    return wrapped
+
+
+def _barrier() -> None:
+    torch.distributed.barrier()
+
+
+def _use_threads(config: TrainingConfig) -> None:
+    torch.set_num_threads(config.cluster.threads or os.cpu_count() or 1)

@@ -1,0 +1,177 @@
+"""Everything that can be set about a training; names and defaults are the reference's where it has them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from model.config import SIDE_MULTIPLE, LossConfig
+
+LearningRateSchedule = Literal[
+    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """What is learnt from: two list files, two folders, or a release of this project."""
+
+    train_img_list: Path | None = None
+    """Text file with the path of one image per line; relative ones are relative to the file's folder."""
+    train_gt_list: Path | None = None
+    """Text file with the path of one mask per line, in the order of the images."""
+    train_img: Path | None = None
+    """Folder of images, instead of lists; masks have the same names up to the suffix."""
+    train_gt: Path | None = None
+    """Folder of masks."""
+    train_release: Path | None = None
+    """Folder of a release of this project, instead of both: its tars are read."""
+    val_img: Path | None = None
+    """Folder of images to validate with; without one, nothing is validated and the last weights are kept."""
+    val_gt: Path | None = None
+    """Folder of their masks."""
+    flip: bool = False
+    """Mirror half of the training images at random. The reference does not."""
+    min_crop: float = 1.0
+    """Smallest side of a random crop as a share of the image's, above 0 to 1; 1 is no crops, as in the reference."""
+    dataloader_num_workers: int = 0
+    """Processes that read and decode ahead, per worker; 0 reads between steps. Changes no result."""
+
+    def __post_init__(self) -> None:
+        sources = {
+            "--train-img-list and --train-gt-list": (self.train_img_list, self.train_gt_list),
+            "--train-img and --train-gt": (self.train_img, self.train_gt),
+            "--train-release": (self.train_release,),
+        }
+        given = [name for name, paths in sources.items() if any(paths)]
+        if len(given) != 1:
+            raise ValueError(f"training data is given {len(given)} times; give one of: {'; '.join(sources)}")
+        for name, paths in {**sources, "--val-img and --val-gt": (self.val_img, self.val_gt)}.items():
+            if any(paths) and not all(paths):
+                raise ValueError(f"{name} belong together; one of them is missing")
+        if not 0 < self.min_crop <= 1:
+            raise ValueError(f"min_crop is {self.min_crop}; it must be above 0 and at most 1")
+        _at_least(self, 0, "dataloader_num_workers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimiserConfig:
+    """How weights follow from losses."""
+
+    learning_rate: float = 3e-5
+    """Peak of AdamW's learning rate."""
+    conditioner_rate_share: float = 1.0
+    """The conditioner learns at this share of the rate; 0 freezes it."""
+    scale_lr: bool = False
+    """Multiply the learning rate by batch size, accumulated batches and workers."""
+    lr_scheduler: LearningRateSchedule = "constant"
+    """Course of the learning rate, one of those of diffusers."""
+    lr_warmup_steps: int = 500
+    """Steps over which schedules with a warm-up raise the rate from 0."""
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_weight_decay: float = 1e-2
+    adam_epsilon: float = 1e-8
+    max_grad_norm: float = 1.0
+    """Longest gradient of the UNet, longer ones are shortened; that of the conditioner is left, as in the reference."""
+    gradient_accumulation_steps: int = 1
+    """Batches whose gradients are added up for one step."""
+    use_ema: bool = False
+    """Keep a moving average of the weights; validation and the saved model then use it."""
+    ema_decay: float = 0.9999
+    """What the average keeps of itself at each step, 0 to 1; it rises to that over the first steps."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "gradient_accumulation_steps")
+        _at_least(self, 0, "lr_warmup_steps", "conditioner_rate_share", "adam_weight_decay")
+        for name in ("learning_rate", "adam_epsilon", "max_grad_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("adam_beta1", "adam_beta2", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkersConfig:
+    """Where it runs. The number of workers changes the batch, and threads the last bits; the rest changes no result."""
+
+    engine: Literal["ray", "inline"] = "ray"
+    """`ray`: workers of Ray Train, on the cluster of RAY_ADDRESS or one started here. `inline`: this process alone."""
+    workers: int = 0
+    """Workers, each with a GPU if the cluster has some; 0 is one per GPU, or a single one without GPUs."""
+    threads: int = 0
+    """CPU threads per worker; 0 is all cores."""
+    max_failures: int = 3
+    """How often workers may die; training goes on from the last checkpoint each time."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "workers", "threads", "max_failures")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """Fine-tune SOD-diffusion: the UNet and the conditioner learn, the VAE is frozen.
+
+    The result is OUTPUT_DIR/model, for --model. The same command with --resume-from-checkpoint latest (the default)
+    goes on where it was killed.
+    """
+
+    pretrained_model_name_or_path: str = "nano"
+    """Weights to begin with: a model folder (jobs/convert_checkpoint.py --from-stable-diffusion makes one from Stable
+    Diffusion 2), or `nano`."""
+    output_dir: Path
+    """Folder for checkpoints, metrics, pictures and the model."""
+    data: DataConfig
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    cluster: WorkersConfig = field(default_factory=WorkersConfig)
+    seed: int = 0
+    """Decides order, crops, noise and timesteps; 0 to 2^63 - 1."""
+    train_batch_size: int = 4
+    """Images per worker and batch."""
+    num_train_epochs: int = 500
+    """Passes over the training data, unless `max_train_steps` says otherwise."""
+    max_train_steps: int | None = None
+    """Steps of the optimiser; overrides the epochs."""
+    processing_res: int | None = None
+    """Height and width in pixels that images and masks are resized to, a multiple of 32; `None` is what the weights
+    were trained for, and 384 for the reference."""
+    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    """Precision of activations; weights stay in float32. fp16 scales the loss."""
+    checkpointing_steps: int = 1000
+    """Steps between checkpoints."""
+    checkpoints_total_limit: int | None = 3
+    """Checkpoints that are kept, the newest ones; `None` is all."""
+    resume_from_checkpoint: str = "latest"
+    """`latest`, the name of a checkpoint in the output folder, or `none` to begin anew in an empty folder."""
+    validation_steps: int | None = None
+    """Steps between validations; `None` is once per epoch."""
+    best_by: Literal["mae", "s_measure", "max_f"] = "mae"
+    """Measure by which OUTPUT_DIR/best is kept."""
+    validation_ensemble_size: int = 1
+    """Members per image in a validation."""
+    validation_denoise_steps: int = 10
+    gradient_checkpointing: bool = False
+    """Compute activations of the UNet twice instead of keeping them: less memory, a third more time."""
+    save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of the saved models."""
+    report_to: Literal["tensorboard", "none"] = "tensorboard"
+    """Beside OUTPUT_DIR/metrics.csv, which is always written."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "train_batch_size", "num_train_epochs", "checkpointing_steps", "validation_ensemble_size")
+        for name in ("max_train_steps", "checkpoints_total_limit", "validation_steps"):
+            if getattr(self, name) is not None:
+                _at_least(self, 1, name)
+        if not 1 <= self.validation_denoise_steps <= 999:
+            raise ValueError(f"validation_denoise_steps is {self.validation_denoise_steps}; it must be from 1 to 999")
+        if self.processing_res is not None and (self.processing_res < 1 or self.processing_res % SIDE_MULTIPLE):
+            raise ValueError(f"processing_res is {self.processing_res}; it must be a multiple of {SIDE_MULTIPLE}")
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1")
+
+
+def _at_least(config: object, bound: float, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < bound:
+            raise ValueError(f"{name} is {getattr(config, name)}; it must be at least {bound}")

@@ -1,0 +1,138 @@
+"""What a training learns from: images and their masks, in list files, folders or the tars of a release."""
+
+import io
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image
+
+from pipeline.errors import CollectionError, SampleError
+from pipeline.evaluation.pairs import pair_files
+from pipeline.evaluation.truth import truth_of
+from pipeline.images import decode_rgb
+from pipeline.training.config import DataConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the bytes of a file are: the whole of a file, or a stretch of a tar."""
+
+    path: Path
+    offset: int = 0
+    size_bytes: int = -1
+    """-1 is all of the file."""
+    name: str = ""
+    """Of the member of a tar."""
+
+    def read(self) -> bytes:
+        """The bytes.
+
+        Raises: OSError: the file is not there any more, or can't be read.
+        """
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size_bytes)
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.name}" if self.name else str(self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPair:
+    """An image and its mask."""
+
+    image: Place
+    mask: Place
+
+    def read(self) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
+        """Decode both.
+
+        Raises: CollectionError: one of them can't be decoded, or they have different sizes; the message names both.
+        """
+        try:
+            pixels = decode_rgb(str(self.image), self.image.read())
+            with Image.open(io.BytesIO(self.mask.read())) as mask:
+                truth = truth_of(mask)
+        except (SampleError, OSError, ValueError) as error:
+            raise CollectionError(f"image {self.image} and mask {self.mask} can't be learnt from: {error}") from error
+        if pixels.shape[:2] != truth.shape:
+            (height, width), (mask_height, mask_width) = pixels.shape[:2], truth.shape
+            raise CollectionError(
+                f"image {self.image}: {width} x {height} px, its mask {self.mask}: {mask_width} x {mask_height} px"
+            )
+        return pixels, truth
+
+
+def find_pairs(config: DataConfig) -> tuple[TrainingPair, ...]:
+    """All pairs of the configured source, in the order of lists, or of names.
+
+    Raises: CollectionError: there are none, a file is missing, or images and masks do not belong together.
+    """
+    if config.train_img_list and config.train_gt_list:
+        return _of_lists(config.train_img_list, config.train_gt_list)
+    if config.train_img and config.train_gt:
+        return tuple(
+            TrainingPair(image=Place(path=pair.source), mask=Place(path=pair.mask))
+            for pair in pair_files(config.train_img, config.train_gt)
+        )
+    if config.train_release:
+        return _of_release(config.train_release)
+    raise CollectionError("no training data is given")
+
+
+def _of_lists(images: Path, masks: Path) -> tuple[TrainingPair, ...]:
+    image_paths, mask_paths = (list(_listed(path)) for path in (images, masks))
+    if len(image_paths) != len(mask_paths):
+        raise CollectionError(
+            f"{images} lists {len(image_paths)} images and {masks} {len(mask_paths)} masks; each image needs its mask, "
+            "in the same line"
+        )
+    return tuple(
+        TrainingPair(image=Place(path=image), mask=Place(path=mask))
+        for image, mask in zip(image_paths, mask_paths, strict=True)
+    )
+
+
+def _listed(file: Path) -> Iterator[Path]:
+    """The paths in a list file, checked to be there."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CollectionError(f"{file} can't be read as a list of paths: {error}") from error
+    named = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not named:
+        raise CollectionError(f"{file} lists no file")
+    for number, line in named:
+        path = (file.parent / line).absolute()
+        if not path.is_file():
+            raise CollectionError(f"{file}, line {number}: there is no file {path}")
+        yield path
+
+
+def _of_release(folder: Path) -> tuple[TrainingPair, ...]:
+    tars = sorted((folder / "data").glob("*/*.tar"))
+    if not tars:
+        raise CollectionError(f"{folder} holds no data/*/*.tar, so it is no release of this project")
+    return tuple(pair for tar in tars for pair in _of_tar(tar))
+
+
+def _of_tar(tar: Path) -> Iterator[TrainingPair]:
+    """The pairs of one tar; only its headers are read."""
+    images: dict[str, Place] = {}
+    masks: dict[str, Place] = {}
+    try:
+        with tarfile.open(tar) as members:
+            for member in members:
+                key, _, extension = member.name.partition(".")
+                kind = {"jpg": images, "mask.png": masks}.get(extension)
+                if kind is not None and member.isfile():
+                    kind[key] = Place(path=tar, offset=member.offset_data, size_bytes=member.size, name=member.name)
+    except (tarfile.TarError, OSError) as error:
+        raise CollectionError(f"{tar} can't be read: {error}") from error
+    if lonely := sorted(images.keys() ^ masks.keys()):
+        raise CollectionError(f"{tar}: {lonely[0]} has an image or a mask, not both")
+    return iter(TrainingPair(image=images[key], mask=masks[key]) for key in images)

@@ -1,0 +1,143 @@
+"""What a training begins or goes on with: weights, data, the claim on the output folder, the newest checkpoint."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from model.config import ModelConfig
+from model.diffusion import SODDiffusionPipeline
+from model.saliency import load_pipeline
+from model.weights import weights_sha256
+from pipeline import storage
+from pipeline.errors import ConfigError, RunMismatchError
+from pipeline.tars import encode_json
+from pipeline.training.config import TrainingConfig
+from pipeline.training.pairs import TrainingPair
+from pipeline.training.state import TrainingState, checkpoints
+
+_CLAIM = "training.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long a training is and how fast; follows from data, workers and configuration."""
+
+    steps: int
+    steps_per_epoch: int
+    validation_steps: int
+    learning_rate: float
+
+    @classmethod
+    def of(cls, config: TrainingConfig, pairs: int, world: int) -> "Plan":
+        """For a number of training pairs and of workers."""
+        images_per_step = config.train_batch_size * config.optimiser.gradient_accumulation_steps * world
+        steps_per_epoch = -(-pairs // images_per_step)
+        return cls(
+            steps=config.max_train_steps or config.num_train_epochs * steps_per_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=config.validation_steps or steps_per_epoch,
+            learning_rate=config.optimiser.learning_rate * (images_per_step if config.optimiser.scale_lr else 1),
+        )
+
+
+def starting_weights(config: TrainingConfig) -> SODDiffusionPipeline:
+    """In float32, on the CPU, with the target and the resolution that were asked for.
+
+    Raises: ConfigError: there are no such weights.
+    """
+    with _named_in_errors(config) as folder:
+        pipeline = load_pipeline(folder)
+    if config.loss.prediction_type:
+        pipeline.scheduler.register_to_config(prediction_type=config.loss.prediction_type)
+    if config.processing_res:
+        pipeline.default_processing_res = config.processing_res
+        pipeline.register_to_config(default_processing_res=config.processing_res)
+    return pipeline
+
+
+@contextlib.contextmanager
+def _named_in_errors(config: TrainingConfig) -> Iterator[Path]:
+    """The folder of the weights to begin with; what goes wrong with it inside the block is the option's fault."""
+    model = ModelConfig(model=config.pretrained_model_name_or_path)
+    try:
+        if model.is_fake:
+            raise ValueError("the stand-in has no weights to learn")
+        yield model.folder
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--pretrained-model-name-or-path {model.model}: {error}") from error
+
+
+def claim_of(config: TrainingConfig, pairs: tuple[TrainingPair, ...], world: int) -> dict[str, Any]:
+    """What decides the losses: a training goes on only with the same.
+
+    Raises: ConfigError: there are no such weights.
+    """
+    names = "".join(f"{pair.image}\0{pair.mask}\0" for pair in pairs)
+    with _named_in_errors(config) as folder:
+        weights = weights_sha256(folder)
+    data = asdict(config.data)
+    claim = {
+        "weights": weights,
+        "pairs": len(pairs),
+        "pairs_sha256": hashlib.sha256(names.encode()).hexdigest(),
+        "flip": data["flip"],
+        "min_crop": data["min_crop"],
+        **asdict(config.optimiser),
+        **asdict(config.loss),
+        "workers": world,
+        "seed": config.seed,
+        "train_batch_size": config.train_batch_size,
+        "processing_res": config.processing_res,
+        "mixed_precision": config.mixed_precision,
+    }
+    if not config.optimiser.lr_scheduler.startswith("constant"):  # the others end with the training
+        claim |= {"max_train_steps": config.max_train_steps, "num_train_epochs": config.num_train_epochs}
+    return claim
+
+
+def settle_claim(config: TrainingConfig, claim: dict[str, Any]) -> None:
+    """Write the claim into an output folder, or compare with the one that is there.
+
+    Raises: RunMismatchError: the folder holds a training with other settings, or one that was not to be gone on with.
+    """
+    url = storage.join(str(config.output_dir), _CLAIM)
+    if storage.create(url, encode_json(claim)):
+        return
+    if config.resume_from_checkpoint == "none":
+        raise RunMismatchError(f"{config.output_dir} holds a training; give another --output-dir, or let it go on")
+    before = json.loads(storage.read(url))
+    different = [
+        f"  {name}: begun with {before.get(name)}, asked for is {claim.get(name)}"
+        for name in sorted(before.keys() | claim.keys())
+        if before.get(name) != claim.get(name)
+    ]
+    if different:
+        lines = "\n".join(different)
+        raise RunMismatchError(
+            f"{config.output_dir} holds a training with other settings:\n{lines}\nAsk for these, or give another folder"
+        )
+
+
+def resume(state: TrainingState, config: TrainingConfig) -> Path | None:
+    """Load the checkpoint to go on from: the newest, or the one that is named.
+
+    Returns: its folder; None at the beginning.
+    Raises: ConfigError: there is no checkpoint of that name. StorageError: it is torn.
+    """
+    there = checkpoints(config.output_dir)
+    if config.resume_from_checkpoint in ("latest", "none"):
+        checkpoint = there[-1] if there else None
+    else:
+        checkpoint = next((path for path in there if path.name == config.resume_from_checkpoint), None)
+        if checkpoint is None:
+            names = ", ".join(path.name for path in there) or "none"
+            raise ConfigError(
+                f"--resume-from-checkpoint {config.resume_from_checkpoint}: {config.output_dir} has {names}"
+            )
+    if checkpoint is not None:
+        state.load(checkpoint)
+    return checkpoint

@@ -1,0 +1,152 @@
+"""Everything that a training goes on from: weights, optimiser, learning rate, moving average, step; and its files.
+
+A checkpoint is a folder that gets its name when it is complete. Random numbers need none: they follow from the step.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from model.fine_tuning import FineTuning
+from pipeline.errors import StorageError
+from pipeline.training.config import OptimiserConfig, TrainingConfig
+
+_NAME = re.compile(r"checkpoint-(\d+)")
+_PARTIAL = ".partial"
+
+
+class TrainingState:
+    """A model that learns and all that its optimiser remembers."""
+
+    def __init__(self, networks: FineTuning, config: TrainingConfig, learning_rate: float, steps: int) -> None:
+        options = config.optimiser
+        self.networks = networks
+        self.step = 0
+        """Steps that were taken."""
+        self.pending: list[list[float]] = []
+        """Losses since the last row of metrics: total, diffusion, auxiliary."""
+        self.optimiser = torch.optim.AdamW(
+            list(_groups(networks, options, learning_rate)),
+            lr=learning_rate,
+            betas=(options.adam_beta1, options.adam_beta2),
+            weight_decay=options.adam_weight_decay,
+            eps=options.adam_epsilon,
+        )
+        self.schedule: Any = get_scheduler(
+            options.lr_scheduler,
+            self.optimiser,
+            num_warmup_steps=options.lr_warmup_steps,
+            num_training_steps=steps,
+        )
+        self._device = next(networks.parameters()).device
+        self.scaler = torch.amp.GradScaler(self._device.type, enabled=config.mixed_precision == "fp16")
+        self.average: Any = EMAModel(list(networks.parameters()), decay=options.ema_decay) if options.use_ema else None
+
+    def take_step(self) -> None:
+        """Move the weights by the gradients that have come together, and the average towards them."""
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        if self.scaler.get_scale() >= scale:  # else fp16 overflowed: the weights were left, and the rate is too
+            self.schedule.step()
+        self.optimiser.zero_grad()
+        if self.average is not None:
+            self.average.step(self.networks.parameters())
+        self.step += 1
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside the block the networks have their averaged weights, if there is an average."""
+        if self.average is None:
+            yield
+            return
+        self.average.store(self.networks.parameters())
+        self.average.copy_to(self.networks.parameters())
+        try:
+            yield
+        finally:
+            self.average.restore(self.networks.parameters())
+
+    def save(self, folder: Path, limit: int | None) -> Path:
+        """Write `folder/checkpoint-STEP`, then remove the oldest ones above the limit."""
+        final = folder / f"checkpoint-{self.step}"
+        partial = final.with_name(final.name + _PARTIAL)
+        for left in folder.glob(f"checkpoint-*{_PARTIAL}"):  # by a training that was killed
+            shutil.rmtree(left)
+        partial.mkdir(parents=True)
+        save_file({name: value.contiguous() for name, value in self._tensors()}, partial / "networks.safetensors")
+        torch.save(self._memory(), partial / "optimiser.pt")
+        for path in partial.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        if final.exists():
+            _remove(final)
+        partial.rename(final)
+        for old in checkpoints(folder)[: -limit if limit else 0]:
+            _remove(old)
+        return final
+
+    def load(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint of the same networks and settings.
+
+        Raises: StorageError: it is torn, or of others.
+        """
+        try:
+            tensors = load_file(checkpoint / "networks.safetensors")
+            memory: dict[str, Any] = torch.load(checkpoint / "optimiser.pt", weights_only=True, map_location="cpu")
+            self.networks.load_state_dict(tensors)
+            self.optimiser.load_state_dict(memory["optimiser"])
+            self.schedule.load_state_dict(memory["schedule"])
+            self.scaler.load_state_dict(memory["scaler"])
+            if self.average is not None:
+                self.average.load_state_dict(memory["average"])
+                self.average.to(self._device)
+            self.step, self.pending = int(memory["step"]), memory["pending"]
+        except Exception as error:  # files that were cut or changed raise errors of a dozen classes
+            raise StorageError(
+                f"{checkpoint} can't be gone on from ({error}): delete it to use the one before"
+            ) from error
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.networks.state_dict().items()
+
+    def _memory(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "pending": self.pending,
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+        }
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints of a folder, oldest first."""
+    found = [(int(match[1]), path) for path in folder.glob("checkpoint-*") if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def _remove(checkpoint: Path) -> None:
+    """It loses its name first: what is left of it, if this is where the training is killed, is no checkpoint."""
+    nameless = checkpoint.with_name(f"{checkpoint.name}.old{_PARTIAL}")
+    checkpoint.rename(nameless)
+    shutil.rmtree(nameless)
+
+
+def _groups(networks: FineTuning, options: OptimiserConfig, learning_rate: float) -> Iterator[dict[str, Any]]:
+    """The UNet with the auxiliary convolution, and the conditioner, which may have a rate of its own."""
+    yield {"params": [*networks.unet.parameters(), *networks.auxiliary_head.parameters()]}
+    if networks.conditioner_learns:
+        rate = learning_rate * options.conditioner_rate_share
+        yield {"params": list(networks.conditioner.parameters()), "lr": rate}

@@ -1,0 +1,127 @@
+"""What the first worker does between steps: metrics, validations, checkpoints, the best and the final model."""
+
+import copy
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from model.checkpoints import save
+from model.config import EnsembleConfig
+from model.diffusion import SODDiffusionPipeline
+from model.saliency import torch_dtype
+from pipeline.training.config import TrainingConfig
+from pipeline.training.metrics import Metrics
+from pipeline.training.start import Plan
+from pipeline.training.state import TrainingState
+from pipeline.training.validation import Validation
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY_STEPS = 10
+
+
+class Watch:
+    """Writes everything that a training leaves in its output folder.
+
+    Args:
+        claim: what the training was made with; stands in `origin.json` of its models.
+        report: called with the numbers of each row of metrics.
+    Raises: CollectionError: validation photos and masks do not belong together.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        plan: Plan,
+        state: TrainingState,
+        claim: dict[str, Any],
+        report: Callable[[dict[str, float]], None],
+    ) -> None:
+        self.config = config
+        self.plan = plan
+        self.state = state
+        self.claim = claim
+        self.report = report
+        self.pipeline: SODDiffusionPipeline = state.networks.pipeline
+        self.metrics = Metrics(config.output_dir, state.step, config.report_to == "tensorboard")
+        self.validation = _validation(config)
+        self._started, self._first = time.monotonic(), state.step
+
+    def after_step(self) -> None:
+        """Whatever is due at this step; the checkpoint last, since it says that the rest is written."""
+        step = self.state.step
+        validates = self.validation is not None and self.is_due(self.plan.validation_steps)
+        if validates or self.is_due(LOG_EVERY_STEPS):
+            values = self._losses() | (self._validate() if validates else {})
+            self.metrics.add(step, values)
+            self.report({"step": float(step), **values})
+        if self.is_due(self.config.checkpointing_steps):
+            self.state.save(self.config.output_dir, self.config.checkpoints_total_limit)
+
+    def finish(self) -> None:
+        """Save the model."""
+        self._save_model(self.config.output_dir / "model")
+        self.metrics.close()
+
+    def is_due(self, every_steps: int) -> bool:
+        """Every so many steps, and at the end."""
+        return self.state.step % every_steps == 0 or self.state.step == self.plan.steps
+
+    def _losses(self) -> dict[str, float]:
+        """Means since the last row."""
+        state, plan = self.state, self.plan
+        total, diffusion, auxiliary = torch.tensor(state.pending, dtype=torch.float64).mean(0).tolist()
+        state.pending.clear()
+        left_s = (time.monotonic() - self._started) / max(1, state.step - self._first) * (plan.steps - state.step)
+        log.info("step %d of %d, loss %.4f, %.0f s left", state.step, plan.steps, total, left_s)
+        return {
+            "epoch": state.step / plan.steps_per_epoch,
+            "loss": total,
+            "loss_diffusion": diffusion,
+            "loss_auxiliary": auxiliary,
+            "learning_rate": float(state.schedule.get_last_lr()[0]),
+        }
+
+    def _validate(self) -> dict[str, float]:
+        """Measures of the present weights; if they are the best so far, OUTPUT_DIR/best holds them afterwards."""
+        assert self.validation is not None
+        name, step = self.config.best_by, self.state.step
+        best = self.metrics.best(name, larger_is_better=name != "mae")
+        with self.state.averaged():
+            self.state.networks.eval()
+            values = self.validation.run(self.pipeline, self.config.output_dir / f"validation/step-{step:06d}.png")
+            self.state.networks.train()
+        log.info("validation: MAE %.4f, S %.4f, max F %.4f", values["mae"], values["s_measure"], values["max_f"])
+        if best is None or (values[name] < best if name == "mae" else values[name] > best):
+            self._save_model(self.config.output_dir / "best")
+        return values
+
+    def _save_model(self, folder: Path) -> None:
+        """The present (or averaged) weights as a folder for --model, whole or not at all."""
+        dtype, source = torch_dtype(self.config.save_dtype), self.pipeline
+        with self.state.averaged():
+            vae, unet, conditioner = (
+                nn.Module.to(copy.deepcopy(network), "cpu", dtype).eval()  # diffusers' own `to` warns of nothing
+                for network in (source.vae, source.unet, source.conditioner)
+            )
+        copied = SODDiffusionPipeline(
+            vae, unet, source.scheduler, conditioner, default_processing_res=source.default_processing_res
+        )
+        save(copied, folder, {"kind": "fine-tuned", "step": self.state.step, "training": self.claim}, replace=True)
+        log.info("saved %s", folder)
+
+
+def _validation(config: TrainingConfig) -> Validation | None:
+    if not (config.data.val_img and config.data.val_gt):
+        return None
+    ensemble = EnsembleConfig(
+        ensemble_size=config.validation_ensemble_size,
+        denoise_steps=config.validation_denoise_steps,
+        processing_res=config.processing_res,
+    )
+    return Validation(config.data.val_img, config.data.val_gt, ensemble)

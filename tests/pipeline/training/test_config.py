@@ -1,0 +1,118 @@
+"""Options of a training: wrong ones are refused with name, value and bound; data come from exactly one source."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import from_options
+from pipeline.training.config import DataConfig, OptimiserConfig, TrainingConfig, WorkersConfig
+
+REFERENCE = {
+    "train_batch_size": 4,
+    "num_train_epochs": 500,
+    "learning_rate": 3e-5,
+    "lr_scheduler": "constant",
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.999,
+    "adam_weight_decay": 1e-2,
+    "max_grad_norm": 1.0,
+    "checkpointing_steps": 1000,
+    "multires_noise_iterations": 6,
+    "multires_noise_discount": 0.3,
+    "resume_from_checkpoint": "latest",
+    "validation_denoise_steps": 10,
+    "validation_ensemble_size": 1,
+    "flip": False,
+    "min_crop": 1.0,
+    "use_ema": False,
+}
+
+
+def make(**options):
+    return from_options(
+        TrainingConfig, {"output_dir": Path("out"), "train_release": Path("r"), **options}, missing=None
+    )
+
+
+def test_the_defaults_are_those_of_the_reference():
+    config = make()
+    parts = (config, config.data, config.optimiser, config.loss)
+    found = {name: getattr(part, name) for name in REFERENCE for part in parts if hasattr(part, name)}
+    assert found == REFERENCE
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "bound"),
+    [
+        ("train_batch_size", 0, "at least 1"),
+        ("num_train_epochs", 0, "at least 1"),
+        ("max_train_steps", 0, "at least 1"),
+        ("checkpointing_steps", 0, "at least 1"),
+        ("checkpoints_total_limit", 0, "at least 1"),
+        ("validation_steps", 0, "at least 1"),
+        ("validation_ensemble_size", 0, "at least 1"),
+        ("validation_denoise_steps", 0, "from 1 to 999"),
+        ("validation_denoise_steps", 1000, "from 1 to 999"),
+        ("processing_res", 0, "a multiple of 32"),
+        ("processing_res", 100, "a multiple of 32"),
+        ("seed", -1, "from 0 to 2^63 - 1"),
+        ("seed", 2**63, "from 0 to 2^63 - 1"),
+        ("dataloader_num_workers", -1, "at least 0"),
+        ("min_crop", 0.0, "above 0 and at most 1"),
+        ("min_crop", 1.1, "above 0 and at most 1"),
+        ("learning_rate", 0.0, "above 0"),
+        ("adam_epsilon", 0.0, "above 0"),
+        ("max_grad_norm", -1.0, "above 0"),
+        ("adam_beta1", 1.0, "at least 0 and below 1"),
+        ("adam_beta2", -0.1, "at least 0 and below 1"),
+        ("ema_decay", 1.0, "at least 0 and below 1"),
+        ("adam_weight_decay", -1.0, "at least 0"),
+        ("conditioner_rate_share", -1.0, "at least 0"),
+        ("lr_warmup_steps", -1, "at least 0"),
+        ("gradient_accumulation_steps", 0, "at least 1"),
+        ("multires_noise_iterations", -1, "at least 0"),
+        ("multires_noise_discount", -0.1, "at least 0"),
+        ("auxiliary_weight", -1.0, "at least 0"),
+        ("timestep_exponent", 0.0, "above 0"),
+        ("workers", -1, "at least 0"),
+        ("threads", -1, "at least 0"),
+        ("max_failures", -1, "at least 0"),
+    ],
+)
+def test_a_value_out_of_bounds_is_named_with_its_bound(option, value, bound):
+    with pytest.raises(ValueError, match=option) as refused:
+        make(**{option: value})
+    assert f"{option} is {value}; it must be" in str(refused.value)
+    assert bound in str(refused.value)
+
+
+SOURCES = [("train_img_list", "train_gt_list"), ("train_img", "train_gt"), ("train_release",)]
+
+
+@given(st.lists(st.sampled_from(SOURCES), max_size=3, unique=True))
+def test_data_come_from_exactly_one_source(sources):
+    given_ = {name: Path(name) for source in sources for name in source}
+    if len(sources) == 1:
+        assert all(getattr(DataConfig(**given_), name) == Path(name) for name in given_)
+        return
+    with pytest.raises(ValueError, match=f"training data is given {len(sources)} times; give one of: --train-img-list"):
+        DataConfig(**given_)
+
+
+@pytest.mark.parametrize("half", ["train_img_list", "train_gt_list", "train_img", "train_gt"])
+def test_half_a_source_is_refused(half):
+    with pytest.raises(ValueError, match="belong together; one of them is missing"):
+        DataConfig(**{half: Path("x")})
+
+
+@pytest.mark.parametrize("half", ["val_img", "val_gt"])
+def test_half_of_the_validation_is_refused(half):
+    with pytest.raises(ValueError, match="--val-img and --val-gt belong together"):
+        DataConfig(train_release=Path("r"), **{half: Path("x")})
+
+
+def test_the_parts_have_defaults_that_pass_their_own_checks():
+    assert OptimiserConfig().gradient_accumulation_steps == 1
+    assert WorkersConfig().workers == 0

@@ -1,0 +1,210 @@
+"""Images and masks from lists, folders and releases: all of them, in order, and every fault named with its files."""
+
+import io
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.errors import CollectionError
+from pipeline.run import run
+from pipeline.training.config import DataConfig
+from pipeline.training.pairs import Place, TrainingPair, find_pairs
+from tests.pipeline.evaluation.make import save, truth
+from tests.pipeline.make import make_collection
+from tests.pipeline.make import make_config as make_run_config
+from tests.pipeline.training.make import make_pairs
+
+
+def make_lists(folder, images, masks):
+    """Two list files with these lines; gives the configuration that names them."""
+    (folder / "images.txt").write_text("\n".join(images))
+    (folder / "masks.txt").write_text("\n".join(masks))
+    return DataConfig(train_img_list=folder / "images.txt", train_gt_list=folder / "masks.txt")
+
+
+def paths_of(pairs):
+    return [(pair.image.path, pair.mask.path) for pair in pairs]
+
+
+def pair_of(image, mask):
+    return TrainingPair(image=Place(path=image), mask=Place(path=mask))
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    return make_pairs(tmp_path_factory.mktemp("three"), 3, 20, 24)
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=8), st.data())
+@settings(max_examples=30)
+def test_lists_give_their_pairs_line_by_line_whatever_blank_lines_and_kinds_of_paths_are_in_them(three, numbers, data):
+    def lines(kind):
+        for number in numbers:
+            yield from [""] * data.draw(st.integers(0, 2))
+            path = Path(kind) / f"{number}.png"
+            yield str(three / path) if data.draw(st.booleans()) else f" {os.path.join('..', three.name, path)}"
+        yield ""
+
+    with tempfile.TemporaryDirectory(dir=three.parent) as folder:
+        found = find_pairs(make_lists(Path(folder), list(lines("photos")), list(lines("masks"))))
+    assert [(image.resolve(), mask.resolve()) for image, mask in paths_of(found)] == [
+        (three / "photos" / f"{number}.png", three / "masks" / f"{number}.png") for number in numbers
+    ]
+
+
+def test_relative_paths_are_those_of_the_list_and_found_from_every_working_folder(three, tmp_path, monkeypatch):
+    for kind in ("images", "masks"):
+        (three / f"{kind}.txt").write_text(f"{'photos' if kind == 'images' else kind}/1.png\n")
+    monkeypatch.chdir(three)
+    found = find_pairs(DataConfig(train_img_list=Path("images.txt"), train_gt_list=Path("masks.txt")))
+    monkeypatch.chdir(tmp_path)
+    assert paths_of(found) == [(three / "photos/1.png", three / "masks/1.png")]
+    assert found[0].read()[1].any()
+
+
+def test_folders_give_their_pairs_by_name(three):
+    found = find_pairs(DataConfig(train_img=three / "photos", train_gt=three / "masks"))
+    assert paths_of(found) == [(three / "photos" / f"{n}.png", three / "masks" / f"{n}.png") for n in range(3)]
+
+
+def test_a_release_gives_the_images_and_masks_of_its_tars(tmp_path):
+    inputs = make_collection(tmp_path / "in", 7)
+    release = Path(run(make_run_config(inputs, tmp_path / "out", tar_bytes=6000)).release)
+    tars = sorted((release / "data").rglob("*.tar"))
+    assert len(tars) > 1
+    content = {}
+    for path in tars:
+        with tarfile.open(path) as tar:
+            content |= {f"{path}:{member.name}": tar.extractfile(member).read() for member in tar}
+    found = find_pairs(DataConfig(train_release=release))
+    assert {str(pair.image) for pair in found} == {name for name in content if name.endswith(".jpg")}
+    for pair in found:
+        image, mask = content[str(pair.image)], content[str(pair.mask)]
+        assert str(pair.mask) == str(pair.image).replace(".jpg", ".mask.png")
+        pixels, object_ = pair.read()
+        assert np.array_equal(pixels, np.asarray(Image.open(io.BytesIO(image))))
+        assert np.array_equal(object_, np.asarray(Image.open(io.BytesIO(mask))) > 0)
+
+
+def as_palette(disc):
+    image = Image.fromarray(disc.astype(np.uint8), "P")
+    image.putpalette([0, 0, 0, 200, 30, 30])
+    return image
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter:DeprecationWarning")
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda disc: Image.fromarray(disc.astype(np.uint8) * 255),
+        lambda disc: Image.fromarray(disc.astype(np.uint8)),
+        lambda disc: Image.fromarray(disc),
+        lambda disc: Image.fromarray(np.repeat(disc[:, :, None], 3, 2).astype(np.uint8) * 255),
+        lambda disc: Image.fromarray(disc.astype(np.uint16) * 65535),
+        as_palette,
+    ],
+    ids=["0 and 255", "0 and 1", "bits", "RGB", "16 bits", "palette"],
+)
+def test_masks_of_every_kind_are_read_as_the_same_disc(three, tmp_path, encode):
+    encode(truth(1, 20, 24)).save(tmp_path / "mask.png")
+    _, found = pair_of(three / "photos/1.png", tmp_path / "mask.png").read()
+    assert np.array_equal(found, truth(1, 20, 24))
+
+
+# Faults
+
+
+def test_lists_of_different_lengths_are_named_with_their_counts(three, tmp_path):
+    config = make_lists(tmp_path, [str(three / f"photos/{n}.png") for n in range(3)], [str(three / "masks/0.png")])
+    with pytest.raises(CollectionError, match=r"images\.txt lists 3 images and .*masks\.txt 1 masks"):
+        find_pairs(config)
+
+
+def test_a_missing_file_is_named_with_its_list_and_line(three, tmp_path):
+    config = make_lists(tmp_path, [str(three / "photos/0.png"), "", "gone.png"], [str(three / "masks/0.png")])
+    with pytest.raises(CollectionError, match=rf"images\.txt, line 3: there is no file {tmp_path}/gone\.png"):
+        find_pairs(config)
+
+
+@pytest.mark.parametrize("lines", [[], ["", "  "]])
+def test_an_empty_list_is_named(three, tmp_path, lines):
+    with pytest.raises(CollectionError, match=r"masks\.txt lists no file"):
+        find_pairs(make_lists(tmp_path, [str(three / "photos/0.png")], lines))
+
+
+def test_a_list_that_is_missing_or_no_text_is_named(three, tmp_path):
+    config = DataConfig(train_img_list=tmp_path / "images.txt", train_gt_list=three / "photos/0.png")
+    with pytest.raises(CollectionError, match=r"images\.txt can't be read as a list of paths"):
+        find_pairs(config)
+    (tmp_path / "images.txt").write_text(str(three / "photos/0.png"))
+    with pytest.raises(CollectionError, match=r"0\.png can't be read as a list of paths"):
+        find_pairs(config)
+
+
+def test_a_photo_without_a_mask_is_named(tmp_path):
+    make_pairs(tmp_path, 3)
+    (tmp_path / "masks/1.png").unlink()
+    with pytest.raises(CollectionError, match=r"1 of 3 files in .*photos have no partner.*1\.png"):
+        find_pairs(DataConfig(train_img=tmp_path / "photos", train_gt=tmp_path / "masks"))
+
+
+def test_a_folder_that_is_no_release_is_named(tmp_path):
+    with pytest.raises(CollectionError, match=f"{tmp_path} holds no data/"):
+        find_pairs(DataConfig(train_release=tmp_path))
+
+
+def write_tar(path, names):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 2000
+            tar.addfile(member, io.BytesIO(bytes(2000)))
+
+
+def test_a_tar_with_an_image_alone_is_named_with_the_image(tmp_path):
+    write_tar(tmp_path / "data/test/a.tar", ["1.jpg", "1.mask.png", "2.jpg", "2.json"])
+    with pytest.raises(CollectionError, match=r"a\.tar: 2 has an image or a mask, not both"):
+        find_pairs(DataConfig(train_release=tmp_path))
+
+
+def test_a_torn_tar_is_named(tmp_path):
+    tar = tmp_path / "data/test/a.tar"
+    write_tar(tar, ["1.jpg", "1.mask.png"])
+    tar.write_bytes(tar.read_bytes()[:3000])
+    with pytest.raises(CollectionError, match=r"a\.tar"):
+        find_pairs(DataConfig(train_release=tmp_path))
+
+
+def test_an_image_and_a_mask_of_different_sizes_are_named_with_both_sizes(three, tmp_path):
+    save(tmp_path / "mask.png", truth(1, 20, 23))
+    said = rf"image {three}/photos/1\.png: 24 x 20 px, its mask {tmp_path}/mask\.png: 23 x 20 px"
+    with pytest.raises(CollectionError, match=said):
+        pair_of(three / "photos/1.png", tmp_path / "mask.png").read()
+
+
+@pytest.mark.parametrize("bad", ["photos", "masks"])
+@pytest.mark.parametrize("content", [b"", b"no image", None], ids=["empty", "text", "torn"])
+def test_what_cannot_be_decoded_is_named_with_its_partner(tmp_path, bad, content):
+    make_pairs(tmp_path, 1)
+    path = tmp_path / bad / "0.png"
+    path.write_bytes(path.read_bytes()[:100] if content is None else content)
+    pair = pair_of(tmp_path / "photos/0.png", tmp_path / "masks/0.png")
+    said = r"image .*photos/0\.png and mask .*masks/0\.png can't be learnt from"
+    with pytest.raises(CollectionError, match=said):
+        pair.read()
+
+
+def test_a_file_that_has_gone_since_is_named(tmp_path):
+    make_pairs(tmp_path, 1)
+    (pair,) = find_pairs(DataConfig(train_img=tmp_path / "photos", train_gt=tmp_path / "masks"))
+    (tmp_path / "masks/0.png").unlink()
+    with pytest.raises(CollectionError, match=r"masks/0\.png can't be learnt from"):
+        pair.read()
