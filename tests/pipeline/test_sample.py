@@ -7,12 +7,14 @@ import pytest
 
 import pipeline
 from pipeline.coco import read_samples
+from pipeline.evaluation.truth import read_truth
 from pipeline.images import decode, read_bytes
 
 FOLDER = Path(pipeline.__file__).parent / "sample"
 ANNOTATIONS = FOLDER / "instances_sample.json"
 DOCUMENT = json.loads(ANNOTATIONS.read_text(encoding="utf-8"))
 COLLECTION = read_samples(str(ANNOTATIONS), str(FOLDER / "images"))
+OUTLINES = json.loads((FOLDER / "masks/outlines.json").read_text(encoding="utf-8"))
 ENTRIES = {entry["id"]: entry for entry in DOCUMENT["images"]}
 NOTICE = (FOLDER / "NOTICE.md").read_text(encoding="utf-8")
 ROWS = {row.split(" | ")[0].removeprefix("| "): row for row in NOTICE.splitlines() if row.startswith("| 0")}
@@ -72,3 +74,19 @@ def test_there_are_no_other_files():
 
 def test_every_named_licence_is_some_images():
     assert set(COLLECTION.licenses) == {sample.license_id for sample in COLLECTION.samples}
+
+
+@every_sample
+def test_a_photograph_has_a_mask_of_its_size_and_outlines(sample):
+    truth = read_truth(FOLDER / "masks" / f"{sample.key}.png")
+    assert truth.shape == (sample.height, sample.width)
+    assert 0.005 < truth.mean() < 0.95
+    outline = OUTLINES[sample.key]
+    assert outline["object"]
+    assert all(len(polygon) >= 3 for polygon in outline["polygons"])
+
+
+def test_the_masks_say_which_of_them_could_be_others():
+    assert OUTLINES.keys() == {sample.key for sample in COLLECTION.samples}
+    unclear = [int(key) for key, outline in OUTLINES.items() if not outline["clear"]]
+    assert unclear == [7, 15, 16, 19]

@@ -200,6 +200,26 @@ def test_the_overlay_shows_the_photo_in_its_size(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("ensemble_size", "batch_size", "batches"),
+    [
+        (10, 40, [4, 1]),
+        (10, 39, [3, 2]),
+        (10, 5, [1, 1, 1, 1, 1]),
+        (10, 0, [2, 2, 1]),  # 20 members at once, more gain nothing on a CPU
+        (10, None, [2, 2, 1]),
+        (1, 0, [5]),
+    ],
+)
+def test_so_many_photos_are_predicted_together_as_have_the_members_of_a_batch(
+    tmp_path, monkeypatch, ensemble_size, batch_size, batches
+):
+    photos, seen = write_photos(tmp_path / "photos", *(f"{number}.png" for number in range(5))), []
+    monkeypatch.setattr(photos_predict, "predict_batch", lambda _model, pixels: seen.append(len(pixels)) or {})
+    predict(make_config(photos, tmp_path / "out", ensemble_size=ensemble_size, batch_size=batch_size))
+    assert seen == batches
+
+
+@pytest.mark.parametrize(
     ("options", "has_gpu", "dtype"),
     [
         ({}, False, "float32"),
