@@ -68,7 +68,9 @@ def test_every_row_of_the_notice_is_an_image():
 
 
 def test_there_are_no_other_files():
-    expected = {"NOTICE.md", "instances_sample.json", *(f"images/{sample.file_name}" for sample in COLLECTION.samples)}
+    expected = {"NOTICE.md", "instances_sample.json", "masks/README.md", "masks/outlines.json"}
+    expected |= {f"images/{sample.file_name}" for sample in COLLECTION.samples}
+    expected |= {f"masks/{sample.key}.png" for sample in COLLECTION.samples}
     assert {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()} == expected
 
 
