@@ -117,8 +117,9 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> SODDiffus
     Raises: CheckpointError: the folder holds no pipeline of ours, or not all of its weights.
     """
     index = folder / "model_index.json"
-    if not index.is_file():
-        raise CheckpointError(f"{folder} holds no model_index.json, so it is no saved SOD-diffusion pipeline")
+    for part in (index.name, *(f"{name}/config.json" for name in NETWORKS)):
+        if not (folder / part).is_file():
+            raise CheckpointError(f"{folder} holds no {part}, so it is no saved SOD-diffusion pipeline")
     networks = {
         name: load_network(kind, folder / name, dtype, weights=(SAFETENSORS,)) for name, kind in NETWORKS.items()
     }

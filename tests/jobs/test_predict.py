@@ -264,7 +264,7 @@ def torn_weights(folder):
         (a_file, "mine holds no model_index.json, so it is no saved SOD-diffusion pipeline"),
         (an_empty_folder, "mine holds no model_index.json, so it is no saved SOD-diffusion pipeline"),
         (another_pipeline, "mine holds no conditioner/config.json, so it is no saved SOD-diffusion pipeline"),
-        (a_torn_index, "mine/model_index.json' is not a valid JSON file"),
+        (a_torn_index, "mine/model_index.json is none of ours: JSONDecodeError"),
         (torn_weights, "mine/vae/diffusion_pytorch_model.safetensors"),
     ],
 )

@@ -326,7 +326,7 @@ def test_an_index_that_is_no_json_is_refused(own_folder):
 @pytest.mark.parametrize("part", [*NETWORKS, "scheduler"])
 def test_a_missing_part_is_refused(own_folder, part):
     shutil.rmtree(own_folder / part)
-    with pytest.raises(CheckpointError, match=rf"no folder .*own/{part}$|own/scheduler can't be loaded"):
+    with pytest.raises(CheckpointError, match=rf"own holds no {part}/config\.json|own/scheduler can't be loaded"):
         make_model(own_folder)
 
 
