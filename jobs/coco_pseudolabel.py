@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import tyro
-
-from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, run_job
-from pipeline.config import RunConfig, from_options, read_toml, with_preset
+from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, parse_config, run_job
+from pipeline.config import RunConfig, read_toml
 
 if TYPE_CHECKING:
     from pipeline.run import RunReport
@@ -40,22 +38,11 @@ def main() -> int:
 
 
 def parse(arguments: Sequence[str]) -> RunConfig:
-    """The preset's options, overruled by the TOML file's, overruled by the command line's; exits with 2 when wrong."""
+    """Options of the preset, of the TOML file, if one is named, and of the command line; exits with 2 when wrong."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--config", default="")
-    finder.add_argument("--reference", action=argparse.BooleanOptionalAction)
-    found = finder.parse_known_args(arguments)[0]
-    options = read_toml(found.config) if found.config else {}
-    reference = bool(options.get("reference")) if found.reference is None else found.reference
-    default = from_options(RunConfig, with_preset(options, reference), missing=tyro.MISSING)
-    config: RunConfig = tyro.cli(
-        RunConfig,
-        args=arguments,
-        default=default,
-        description=RunConfig.__doc__,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
-    return config
+    path = finder.parse_known_args(arguments)[0].config
+    return parse_config(RunConfig, arguments, read_toml(path) if path else {})
 
 
 def print_table(report: "RunReport") -> None:

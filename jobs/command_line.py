@@ -3,11 +3,18 @@
 0 done · 1 failed · 2 the request was wrong · 3 finished, but more images failed than is allowed.
 """
 
+import argparse
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import tyro
 
 from model.config import REFERENCE_PRESET, EnsembleConfig
+from pipeline.config import from_options, with_preset
+
+Config = TypeVar("Config")
 
 DONE, FAILED, USAGE, SOME_FAILED = 0, 1, 2, 3
 
@@ -20,6 +27,24 @@ def run_job(job: Callable[[], int]) -> None:
     for chatty in ("httpx", "urllib3", "fsspec", "diffusers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     sys.exit(_exit_code(job))
+
+
+def parse_config(kind: type[Config], arguments: Sequence[str], options: Mapping[str, Any]) -> Config:
+    """The preset's options, if --reference is given, overruled by `options`, overruled by the command line's.
+
+    Exits with 2 when they are wrong.
+    """
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--reference", action=argparse.BooleanOptionalAction, default=bool(options.get("reference")))
+    options = with_preset(options, finder.parse_known_args(arguments)[0].reference)
+    config: Config = tyro.cli(
+        kind,
+        args=arguments,
+        default=from_options(kind, options, missing=tyro.MISSING),
+        description=kind.__doc__,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return config
 
 
 def log_reference_preset(ensemble: EnsembleConfig) -> None:

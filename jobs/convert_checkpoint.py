@@ -11,6 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.command_line import DONE, USAGE, run_job
+from model.config import check_seed
 from model.official_names import IMAGENET_BACKBONE
 
 
@@ -34,8 +35,7 @@ class Arguments:
         official = (self.pretrained_model_path, self.swinb_model_path)
         if any(official) if self.from_stable_diffusion else not all(official):
             raise ValueError("give --pretrained-model-path and --swinb-model-path, or else --from-stable-diffusion")
-        if not 0 <= self.seed < 1 << 63:
-            raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1")
+        check_seed(self.seed)
 
 
 def main() -> int:
@@ -57,13 +57,11 @@ def main() -> int:
 
 def write(arguments: Arguments) -> dict[str, int]:
     """Make the folder that was asked for; gives the number of parameters of each network in it."""
-    import torch
-
     from model.checkpoints import OfficialFiles, convert
-    from model.saliency import NETWORKS
+    from model.saliency import NETWORKS, torch_dtype
     from model.training_start import write_start
 
-    repo, dtype = arguments.stable_diffusion_repo_path, getattr(torch, arguments.dtype)
+    repo, dtype = arguments.stable_diffusion_repo_path, torch_dtype(arguments.dtype)
     unet, branch = arguments.pretrained_model_path, arguments.swinb_model_path
     if unet and branch:
         pipeline = convert(OfficialFiles(unet=unet, stable_diffusion=repo, branch=branch), arguments.out, dtype)

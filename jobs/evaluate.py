@@ -1,6 +1,5 @@
 """Saliency maps against masks, in the measures of the field; see EvaluationConfig for all options."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -8,10 +7,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import tyro
-
-from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, run_job
-from pipeline.config import from_options, with_preset
+from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, parse_config, run_job
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.tasks import find_tasks
 
@@ -32,18 +28,8 @@ def main() -> int:
 
 
 def parse(arguments: Sequence[str]) -> EvaluationConfig:
-    """The preset's options, overruled by those of the command line; exits with 2 when wrong."""
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--reference", action=argparse.BooleanOptionalAction, default=False)
-    options = with_preset({}, finder.parse_known_args(arguments)[0].reference)
-    config: EvaluationConfig = tyro.cli(
-        EvaluationConfig,
-        args=arguments,
-        default=from_options(EvaluationConfig, options, missing=tyro.MISSING),
-        description=EvaluationConfig.__doc__,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
-    return config
+    """Options of the preset and of the command line; exits with 2 when wrong."""
+    return parse_config(EvaluationConfig, arguments, {})
 
 
 if __name__ == "__main__":

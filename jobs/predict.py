@@ -1,6 +1,5 @@
 """Photos in, saliency maps out; see PhotosConfig for all options."""
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,10 +9,7 @@ from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import tyro
-
-from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, run_job
-from pipeline.config import from_options, with_preset
+from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, parse_config, run_job
 from pipeline.photos.config import PhotosConfig
 
 if TYPE_CHECKING:
@@ -33,18 +29,8 @@ def main() -> int:
 
 
 def parse(arguments: Sequence[str]) -> PhotosConfig:
-    """The preset's options, overruled by those of the command line; exits with 2 when wrong."""
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--reference", action=argparse.BooleanOptionalAction, default=False)
-    options = with_preset({"batch_size": 0}, finder.parse_known_args(arguments)[0].reference)
-    config: PhotosConfig = tyro.cli(
-        PhotosConfig,
-        args=arguments,
-        default=from_options(PhotosConfig, options, missing=tyro.MISSING),
-        description=PhotosConfig.__doc__,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
-    return config
+    """Options of the preset and of the command line; exits with 2 when wrong."""
+    return parse_config(PhotosConfig, arguments, {"batch_size": 0})
 
 
 def with_progress_bar(results: "Iterator[PhotoResult]", total: int) -> "Iterator[PhotoResult]":

@@ -30,7 +30,7 @@ class ModelConfig:
     """CPU threads of one replica, at least 1. More threads, fewer replicas; it changes the last bits of a result."""
 
     def __post_init__(self) -> None:
-        _at_least("threads", self.threads, 1)
+        at_least(self, 1, "threads")
 
     @property
     def is_fake(self) -> bool:
@@ -62,11 +62,12 @@ class EnsembleConfig:
     for; 0 is each image's own size (its edges repeated up to a multiple of 64), where time and memory grow with it."""
     batch_images: int = 4
     """Images predicted together, at least 1. More fill a GPU better and take memory; it changes the last bits of a
-    result, so batches are cut by the plan, never by what is free."""
+    result, so batches are cut by the plan, never by what is free. Of loose photos (jobs/predict.py) it follows from
+    `batch_size` instead."""
     batch_size: int | None = None
-    """Ensemble members (of all images together) that the UNet and the decoder see at once. `None` is all of a batch;
-    0 is as many as the free memory holds, so that the last bits of a result follow from the machine. Where memory runs
-    out, it is halved."""
+    """Ensemble members (of all images together) that the UNet and the decoder see at once. `None` is all of a batch,
+    but at images' own sizes no more than 0 would be; 0 is as many as the free memory holds, so that the last bits of a
+    result follow from the machine. Where memory runs out, it is halved."""
     seed: int = 0
     """Seed of the run, 0 to 2^63 - 1. Each (image, member) draws its own noise from it."""
     alignment: Alignment = "none"
@@ -82,15 +83,13 @@ class EnsembleConfig:
     """How maps come back to the image's own size; `bicubic` can overshoot at edges and is cut at 0 and 1."""
 
     def __post_init__(self) -> None:
-        _at_least("ensemble_size", self.ensemble_size, 1)
-        _at_least("batch_images", self.batch_images, 1)
-        _at_least("batch_size", self.batch_size or 0, 0)
+        at_least(self, 1, "ensemble_size", "batch_images")
+        at_least(self, 0, "batch_size")
         if not 1 <= self.denoise_steps <= 999:
             raise ValueError(f"denoise_steps is {self.denoise_steps}; it must be from 1 to 999")
         if self.processing_res is not None and (self.processing_res < 0 or self.processing_res % SIDE_MULTIPLE):
             raise ValueError(f"processing_res is {self.processing_res}; it must be 0 or a multiple of {SIDE_MULTIPLE}")
-        if not 0 <= self.seed < 1 << 63:
-            raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1")
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +108,7 @@ class LossConfig:
     """Weight of the conditioner's own loss: a convolution of its features against the mask at an eighth of the size."""
 
     def __post_init__(self) -> None:
-        for name in ("multires_noise_iterations", "multires_noise_discount", "auxiliary_weight"):
-            _at_least(name, getattr(self, name), 0)
+        at_least(self, 0, "multires_noise_iterations", "multires_noise_discount", "auxiliary_weight")
         if self.timestep_exponent <= 0:
             raise ValueError(f"timestep_exponent is {self.timestep_exponent}; it must be above 0")
 
@@ -139,6 +137,21 @@ REFERENCE_PRESET = {
 Its stochastic depth, which stays on while it predicts, is not among them: it is noise without a seed."""
 
 
-def _at_least(name: str, value: int | float, bound: int | float) -> None:
-    if value < bound:
-        raise ValueError(f"{name} is {value}; it must be at least {bound}")
+def at_least(config: object, bound: int | float, *names: str) -> None:
+    """Refuse fields below a bound; `None` is no value to compare.
+
+    Raises: ValueError: a field is; the message has its name, its value and the bound.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < bound:
+            raise ValueError(f"{name} is {value}; it must be at least {bound}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed.
+
+    Raises: ValueError: it is out of range.
+    """
+    if not 0 <= seed < 1 << 63:
+        raise ValueError(f"seed is {seed}; it must be from 0 to 2^63 - 1")

@@ -82,10 +82,14 @@ class LiveTensors(TorchDispatchMode):
         self.live_bytes -= size_bytes
 
 
+def most_at_once(device_kind: str) -> int:
+    """So many members at once, and no more, are of use on a kind of device; those not measured count as GPUs."""
+    return MOST_AT_ONCE.get(device_kind, MOST_AT_ONCE["cuda"])
+
+
 def members_that_fit(device: torch.device, member_bytes: float) -> int:
     """How many members may pass through the networks at once, 0 if not even one; at most `MOST_AT_ONCE`."""
-    most = MOST_AT_ONCE.get(device.type, MOST_AT_ONCE["cuda"])
-    return min(most, int(FREE_SHARE * free_bytes(device) / member_bytes))
+    return min(most_at_once(device.type), int(FREE_SHARE * free_bytes(device) / member_bytes))
 
 
 def with_fewer_when_out_of_memory(work: Callable[[int], T], at_once: int) -> tuple[T, int]:

@@ -1,6 +1,6 @@
 """What one training step minimises: losses, noise, and the moving average of weights.
 
-The loop, its checkpoints and its data belong to `pipeline/embedded/`.
+Loops, checkpoints and data belong to `pipeline/training/`, and for the embedded model to `pipeline/embedded/`.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """What a training of the full model begins with: Stable Diffusion 2's networks, a conditioner with a known backbone.
 
-Owns the widening of the UNet's input and the backbone's weights; the training itself belongs to `pipeline/embedded/`.
+Owns the widening of the UNet's input and the backbone's weights; the training itself belongs to `pipeline/training/`.
 """
 
 import re

@@ -12,6 +12,7 @@ import re
 import struct
 import warnings
 import zlib
+from contextlib import suppress
 
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
@@ -105,8 +106,12 @@ def decode_rgb(
 
 def is_turned(image_bytes: bytes) -> bool:
     """Does a decodable image ask viewers to turn or mirror it (EXIF orientation)? `decode` does not."""
-    with Image.open(io.BytesIO(image_bytes), formats=_FORMATS) as image:
+    with (
+        suppress(Exception),  # EXIF of nonsense raises what it likes, and asks for nothing
+        Image.open(io.BytesIO(image_bytes), formats=_FORMATS) as image,
+    ):
         return bool(image.getexif().get(ExifTags.Base.Orientation, 1) != 1)
+    return False
 
 
 def _check_size(label: str, size_px: tuple[int, int], max_pixels: int, annotated_px: tuple[int, int] | None) -> None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from model.config import at_least, check_seed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
@@ -33,8 +35,5 @@ class TrainingConfig:
     """Decides initial weights, batches, crops and noise; 0 to 2^63 - 1."""
 
     def __post_init__(self) -> None:
-        for name in ("conditioner_steps", "vae_steps", "diffusion_steps", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.seed < 1 << 63:
-            raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1")
+        at_least(self, 1, "conditioner_steps", "vae_steps", "diffusion_steps", "threads")
+        check_seed(self.seed)

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, UInt8, UInt16
@@ -68,9 +68,13 @@ def decode_file(path: Path, convert: Callable[[Image.Image], Converted]) -> Conv
     Raises: SampleError: `unreadable`, `too_many_pixels`, `undecodable`; the message names file and folder.
             OSError: the machine's fault, not the file's.
     """
-    label = label_of(path)
+    return decode_image(path, label_of(path), convert)
+
+
+def decode_image(source: Path | BinaryIO, label: str, convert: Callable[[Image.Image], Converted]) -> Converted:
+    """The same for a file that is open or lies elsewhere; `label` names it in messages."""
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 size = f"{image.width} x {image.height} px; the limit is {MAX_IMAGE_PIXELS} pixels"
                 raise SampleError("too_many_pixels", f"{label}: {size}")
@@ -83,7 +87,7 @@ def decode_file(path: Path, convert: Callable[[Image.Image], Converted]) -> Conv
         # An OSError from the system has an errno, one about the image has none.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        said = str(error).replace(str(path), path.name)
+        said = str(error).replace(str(source), Path(label).name)
         raise SampleError("undecodable", f"{label}: {type(error).__name__}: {said}") from error
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipeline.errors import CollectionError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""What counts as an image in a folder."""
 PHOTO_SUFFIXES = (".jpg", ".jpeg")
 
 

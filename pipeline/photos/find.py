@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import CollectionError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""What counts as a photo in a folder; a file that is named by itself or by a glob is tried whatever it is called."""
+from pipeline.evaluation.pairs import SUFFIXES, is_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +30,15 @@ class Found:
 def find_photos(named: str) -> Found:
     """Photos of a file, a folder (not of folders in it) or a glob.
 
+    In a folder the suffix tells; a file that is named by itself or by a glob is tried whatever it is called.
+
     Raises: CollectionError: there are none.
     """
     path = Path(named)
     if path.is_dir():
         files = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
-        photos = [file for file in files if file.suffix.lower() in SUFFIXES]
-        ignored = tuple(file.name for file in files if file.suffix.lower() not in SUFFIXES)
+        photos = [file for file in files if is_image(file)]
+        ignored = tuple(file.name for file in files if not is_image(file))
         if not photos:
             raise CollectionError(f"{named} holds {len(files)} files, none of which ends in {', '.join(SUFFIXES)}")
         return Found(photos=_photos(photos, path), ignored=ignored)

@@ -4,7 +4,6 @@ import errno
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from jaxtyping import UInt8
 from model.checkpoints import CheckpointError, OfficialFiles, load_official
 from model.config import ModelConfig
 from model.geometry import squared
-from model.memory import MOST_AT_ONCE
+from model.memory import most_at_once
 from model.prediction import Prediction
 from model.saliency import DiffusionModel, load_diffusion_model, on_device, resolve_device, torch_dtype
 from pipeline.batches import predict_batch, read_ahead
@@ -145,7 +144,7 @@ def _with_precision(config: PhotosConfig) -> ModelConfig:
 
 def _images_together(model: DiffusionModel) -> int:
     """Images whose members make up a batch of the size asked for, or of the largest that is any use."""
-    at_once = model.ensemble.batch_size or MOST_AT_ONCE[model.device_kind]
+    at_once = model.ensemble.batch_size or most_at_once(model.device_kind)
     return max(1, at_once // model.ensemble.ensemble_size)
 
 
@@ -161,17 +160,11 @@ def _read(photo: Photo, model: DiffusionModel, config: PhotosConfig) -> _Read:
         return _Read(photo=photo, pixels=None, problem=str(error))
     except OSError as error:
         return _Read(photo=photo, pixels=None, problem=f"unreadable: {error.strerror or error}")
-    if _asks_to_be_turned(content):
+    if is_turned(content):
         _log.warning("%s is marked as turned; its mask lies as its pixels are stored", photo.path)
     if config.output_processing_res and model.processing_side_px:
         pixels = squared(pixels, model.processing_side_px)
     return _Read(photo=photo, pixels=pixels, problem="")
-
-
-def _asks_to_be_turned(image_bytes: bytes) -> bool:
-    with suppress(Exception):  # EXIF of nonsense raises what it likes, and asks for nothing
-        return is_turned(image_bytes)
-    return False
 
 
 def _write(read: _Read, prediction: Prediction, config: PhotosConfig) -> str:

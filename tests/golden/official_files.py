@@ -103,12 +103,20 @@ def write_stable_diffusion(folder):
     """Stable Diffusion 2's folders: a UNet of 4 channels, a VAE, a scheduler."""
     small_unet(in_channels=4, sample_size=96).save_pretrained(folder / "unet")
     small_vae().save_pretrained(folder / "vae")
-    DDIMScheduler(
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        prediction_type="v_prediction",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    ).save_pretrained(folder / "scheduler")
+    stable_diffusion_scheduler().save_pretrained(folder / "scheduler")
+
+
+def stable_diffusion_scheduler(**overrides):
+    """Stable Diffusion 2's, as its folder describes it."""
+    return DDIMScheduler(
+        **{
+            "beta_schedule": "scaled_linear",
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "prediction_type": "v_prediction",
+            "clip_sample": False,
+            "set_alpha_to_one": False,
+            "steps_offset": 1,
+            **overrides,
+        }
+    )

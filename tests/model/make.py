@@ -1,6 +1,7 @@
-"""What several tests of the model need: an ensemble that is quick, and how equal two predictions are."""
+"""What several tests of the model need: a quick ensemble, drawn weights, and how equal two predictions are."""
 
 import numpy as np
+import torch
 
 from model.config import EnsembleConfig
 
@@ -24,3 +25,14 @@ def assert_equal(one, other):
 def assert_close(one, other):
     for field in MAPS:
         np.testing.assert_allclose(getattr(one, field), getattr(other, field), rtol=0, atol=BATCH_ATOL, err_msg=field)
+
+
+def with_drawn_weights(layer, seed=0):
+    """The layer in evaluation mode, with weights, gamma and running statistics that are none of the initial ones."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in layer.state_dict().items():
+            if value.is_floating_point():
+                draw = torch.rand(value.shape, generator=generator)
+                value.copy_(draw + 0.5 if name.endswith("running_var") else draw - 0.4)
+    return layer.eval()

@@ -7,19 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from model.axial import AxialEncoder, ConvNorm, image_statistics
+from tests.model.make import with_drawn_weights
 
 few = settings(deadline=None, max_examples=25)
-
-
-def make_layer(layer, seed=0):
-    """In evaluation mode, with weights and running statistics that are none of the initial ones."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, value in layer.state_dict().items():
-            if value.is_floating_point():
-                draw = torch.rand(value.shape, generator=generator)
-                value.copy_(draw + 0.5 if name.endswith("running_var") else draw - 0.4)
-    return layer.eval()
 
 
 def make_images(count, height, width):
@@ -38,7 +28,7 @@ def flags(network):
 @example(1, 1, 2, 1)
 @torch.no_grad()
 def test_each_image_is_normalised_as_batch_norm_in_training_would_it_alone(count, height, width, kernel):
-    layer, images = make_layer(ConvNorm(3, 5, kernel)), make_images(count, height, width)
+    layer, images = with_drawn_weights(ConvNorm(3, 5, kernel)), make_images(count, height, width)
     with image_statistics(layer, wanted=True):
         normalised = layer(images)
     layer.bn.train()
@@ -52,7 +42,7 @@ def test_each_image_is_normalised_as_batch_norm_in_training_would_it_alone(count
 @torch.no_grad()
 def test_other_images_of_a_batch_do_not_matter(count, chosen):
     chosen %= count
-    encoder, images = make_layer(AxialEncoder(3, 8)), make_images(count, 5, 4)
+    encoder, images = with_drawn_weights(AxialEncoder(3, 8)), make_images(count, 5, 4)
     with image_statistics(encoder, wanted=True):
         together, alone = encoder(images)[chosen], encoder(images[chosen : chosen + 1])[0]
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
@@ -63,7 +53,7 @@ def test_other_images_of_a_batch_do_not_matter(count, chosen):
 
 @torch.no_grad()
 def test_without_being_wanted_the_trained_statistics_count():
-    encoder, images = make_layer(AxialEncoder(3, 8)), make_images(2, 5, 4)
+    encoder, images = with_drawn_weights(AxialEncoder(3, 8)), make_images(2, 5, 4)
     plain = encoder(images)
     with image_statistics(encoder, wanted=False):
         assert torch.equal(encoder(images), plain)
@@ -74,7 +64,7 @@ def test_without_being_wanted_the_trained_statistics_count():
 
 @torch.no_grad()
 def test_trained_statistics_are_neither_used_nor_changed():
-    encoder, images = make_layer(AxialEncoder(3, 8)), make_images(2, 5, 4)
+    encoder, images = with_drawn_weights(AxialEncoder(3, 8)), make_images(2, 5, 4)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     with image_statistics(encoder, wanted=True):
         normalised = encoder(images)

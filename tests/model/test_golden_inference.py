@@ -7,14 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import load_file
 
 from model.config import REFERENCE_PRESET, EnsembleConfig
 from model.diffusion import SODDiffusionPipeline
 from tests.golden.branch import GOLDEN
-from tests.golden.fill import fill_
+from tests.golden.official_files import small_unet, small_vae, stable_diffusion_scheduler
 
 MEMBERS_ATOL = 2e-3
 MAPS_ATOL = 1e-2
@@ -27,41 +26,8 @@ MODES = {
 @pytest.fixture(scope="module")
 def reference_pipeline(branch):
     """The networks of the golden files: the full branch, a small UNet and VAE."""
-    unet = UNet2DConditionModel(
-        sample_size=48,
-        in_channels=8,
-        out_channels=4,
-        block_out_channels=(32, 64, 64, 64),
-        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-        layers_per_block=1,
-        attention_head_dim=(2, 4, 4, 4),
-        norm_num_groups=8,
-        cross_attention_dim=1024,
-        use_linear_projection=True,
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(16, 16, 32, 32),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=8,
-    )
-    for network in (unet, vae):
-        fill_(network.state_dict())
-        network.eval()
-    scheduler = DDIMScheduler(
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        prediction_type="v_prediction",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        timestep_spacing="leading",
-        steps_offset=1,
-    )
-    return SODDiffusionPipeline(vae, unet, scheduler, branch)
+    unet, vae = small_unet().eval(), small_vae().eval()
+    return SODDiffusionPipeline(vae, unet, stable_diffusion_scheduler(timestep_spacing="leading"), branch)
 
 
 @pytest.fixture(scope="module", params=MODES)
