@@ -90,7 +90,7 @@ def run_on_ray(
             Stopped: SIGTERM or SIGINT came; shards that were not committed are not lost, only not begun.
             Whatever `process_shard` raised, if it is no death: it would be raised again on every try.
     """
-    with _connected(), _stop_flag() as stop:
+    with connected(), _stop_flag() as stop:
         _Dispatcher(specs, setup, cluster, progress).run(stop)
 
 
@@ -110,7 +110,7 @@ def run_tasks(
              Stopped: SIGTERM or SIGINT came.
              Whatever the function raised: it is not called again for that.
     """
-    with _connected(), _stop_flag() as stop:
+    with connected(), _stop_flag() as stop:
         task = ray.remote(num_cpus=1, max_retries=attempts - 1)(function)
         ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting, answers = deque(items), list[Answer]()
@@ -247,7 +247,7 @@ def _automatic_replicas(resources: dict[str, Any]) -> int:
 
 
 @contextmanager
-def _connected() -> Iterator[None]:
+def connected(*, log_to_driver: bool = False) -> Iterator[None]:
     """The cluster of RAY_ADDRESS (a submitted job has it), else one in this process for as long as it is needed."""
     if ray.is_initialized():
         yield
@@ -258,7 +258,7 @@ def _connected() -> Iterator[None]:
         # Workers import us by name, from whatever folder the job was started in.
         checkout = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}}
         local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False, "runtime_env": checkout}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **local)
+    ray.init(address=address, log_to_driver=log_to_driver, logging_level=logging.WARNING, **local)
     try:
         yield
     finally:

@@ -6,16 +6,14 @@ when some died, and they go on from the newest.
 
 import logging
 import os
-import secrets
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-# Before ray is imported, which reads it then; the same as in `pipeline/cluster.py`, for processes that import both.
-if "RAY_AUTH_MODE" not in os.environ and "RAY_ADDRESS" not in os.environ:
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+# Before ray: it sets the authentication mode, which ray reads when it is imported.
+from pipeline.cluster import connected
 
+# isort: split
 import ray
 import ray.train
 import ray.train.torch
@@ -25,12 +23,10 @@ from ray.train.torch import TorchTrainer
 from torch import nn
 
 from pipeline.errors import ModelError
-from pipeline.training.config import TrainingConfig
+from pipeline.training.config import TrainingConfig, resolved
 from pipeline.training.pairs import find_pairs
 from pipeline.training.start import claim_of, settle_claim
 from pipeline.training.trainer import Worker, train
-
-OBJECT_STORE_BYTES = 100 << 20  # 100 MiB; a configuration is all that goes through it
 
 
 def train_on_ray(config: TrainingConfig) -> Path:
@@ -40,11 +36,9 @@ def train_on_ray(config: TrainingConfig) -> Path:
     Raises:  UsageError: data, weights or output folder are not what was asked for; found before any worker starts.
              ModelError: workers died more often than `max_failures`, or for a reason that would come again.
     """
+    config = resolved(config)
     pairs = find_pairs(config.data)
-    started_here = not ray.is_initialized()
-    if started_here:
-        _connect()
-    try:
+    with connected(log_to_driver=True):
         gpus = int(ray.cluster_resources().get("GPU", 0))
         workers = config.cluster.workers or max(1, gpus)
         settle_claim(config, claim_of(config, pairs, workers))
@@ -54,16 +48,14 @@ def train_on_ray(config: TrainingConfig) -> Path:
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0),
             run_config=RunConfig(
                 name="ray",
-                storage_path=str(config.output_dir.absolute()),
+                storage_path=str(config.output_dir),
                 failure_config=FailureConfig(max_failures=config.cluster.max_failures),
             ),
         )
-        trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        raise ModelError(f"the training failed: {error}") from error
-    finally:
-        if started_here:
-            ray.shutdown()
+        try:
+            trainer.fit()
+        except ray.train.TrainingFailedError as error:
+            raise ModelError(f"the training failed: {error}") from error
     return config.output_dir / "model"
 
 
@@ -74,18 +66,10 @@ def train_inline(config: TrainingConfig) -> Path:
     return train(config, Worker(device=device))
 
 
-def _connect() -> None:
-    address = os.environ.get("RAY_ADDRESS", "local")
-    local: dict[str, Any] = {}
-    if address == "local":
-        local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
-    ray.init(address=address, logging_level=logging.WARNING, **local)
-
-
 def _begun(config: TrainingConfig) -> TrainingConfig:
     """What workers are to do, those too that replace dead ones: go on in a folder that is claimed already."""
     resume = "latest" if config.resume_from_checkpoint == "none" else config.resume_from_checkpoint
-    return replace(config, output_dir=config.output_dir.absolute(), resume_from_checkpoint=resume)
+    return replace(config, resume_from_checkpoint=resume)
 
 
 def _work(options: dict[str, TrainingConfig]) -> None:

@@ -1,10 +1,10 @@
 """Everything that can be set about a training; names and defaults are the reference's where it has them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from model.config import SIDE_MULTIPLE, LossConfig
+from model.config import SIDE_MULTIPLE, LossConfig, ModelConfig, at_least, check_seed
 
 LearningRateSchedule = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
@@ -50,7 +50,7 @@ class DataConfig:
                 raise ValueError(f"{name} belong together; one of them is missing")
         if not 0 < self.min_crop <= 1:
             raise ValueError(f"min_crop is {self.min_crop}; it must be above 0 and at most 1")
-        _at_least(self, 0, "dataloader_num_workers")
+        at_least(self, 0, "dataloader_num_workers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +81,8 @@ class OptimiserConfig:
     """What the average keeps of itself at each step, 0 to 1; it rises to that over the first steps."""
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "gradient_accumulation_steps")
-        _at_least(self, 0, "lr_warmup_steps", "conditioner_rate_share", "adam_weight_decay")
+        at_least(self, 1, "gradient_accumulation_steps")
+        at_least(self, 0, "lr_warmup_steps", "conditioner_rate_share", "adam_weight_decay")
         for name in ("learning_rate", "adam_epsilon", "max_grad_norm"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
@@ -105,7 +105,7 @@ class WorkersConfig:
     """How often workers may die; training goes on from the last checkpoint each time."""
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "workers", "threads", "max_failures")
+        at_least(self, 0, "workers", "threads", "max_failures")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,19 +159,23 @@ class TrainingConfig:
     """Beside OUTPUT_DIR/metrics.csv, which is always written."""
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "train_batch_size", "num_train_epochs", "checkpointing_steps", "validation_ensemble_size")
-        for name in ("max_train_steps", "checkpoints_total_limit", "validation_steps"):
-            if getattr(self, name) is not None:
-                _at_least(self, 1, name)
+        at_least(self, 1, "train_batch_size", "num_train_epochs", "checkpointing_steps", "validation_ensemble_size")
+        at_least(self, 1, "max_train_steps", "checkpoints_total_limit", "validation_steps")
         if not 1 <= self.validation_denoise_steps <= 999:
             raise ValueError(f"validation_denoise_steps is {self.validation_denoise_steps}; it must be from 1 to 999")
         if self.processing_res is not None and (self.processing_res < 1 or self.processing_res % SIDE_MULTIPLE):
             raise ValueError(f"processing_res is {self.processing_res}; it must be a multiple of {SIDE_MULTIPLE}")
-        if not 0 <= self.seed < 1 << 63:
-            raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1")
+        check_seed(self.seed)
 
 
-def _at_least(config: object, bound: float, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) < bound:
-            raise ValueError(f"{name} is {getattr(config, name)}; it must be at least {bound}")
+def resolved(config: TrainingConfig) -> TrainingConfig:
+    """With absolute paths: workers have another working folder than whoever asked for the training."""
+    places = {option.name: getattr(config.data, option.name) for option in fields(config.data)}
+    data: dict[str, Any] = {name: place.absolute() for name, place in places.items() if isinstance(place, Path)}
+    model = ModelConfig(model=config.pretrained_model_name_or_path)
+    return replace(
+        config,
+        data=replace(config.data, **data),
+        output_dir=config.output_dir.absolute(),
+        pretrained_model_name_or_path=str(model.folder.absolute()) if model.is_folder else model.model,
+    )

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image
 
 from pipeline.errors import CollectionError, SampleError
+from pipeline.evaluation.grey import decode_image
 from pipeline.evaluation.pairs import pair_files
 from pipeline.evaluation.truth import truth_of
 from pipeline.images import decode_rgb
@@ -55,9 +55,8 @@ class TrainingPair:
         """
         try:
             pixels = decode_rgb(str(self.image), self.image.read())
-            with Image.open(io.BytesIO(self.mask.read())) as mask:
-                truth = truth_of(mask)
-        except (SampleError, OSError, ValueError) as error:
+            truth = decode_image(io.BytesIO(self.mask.read()), str(self.mask), truth_of)
+        except (SampleError, OSError) as error:
             raise CollectionError(f"image {self.image} and mask {self.mask} can't be learnt from: {error}") from error
         if pixels.shape[:2] != truth.shape:
             (height, width), (mask_height, mask_width) = pixels.shape[:2], truth.shape
@@ -114,7 +113,7 @@ def _listed(file: Path) -> Iterator[Path]:
 
 
 def _of_release(folder: Path) -> tuple[TrainingPair, ...]:
-    tars = sorted((folder / "data").glob("*/*.tar"))
+    tars = sorted((folder.absolute() / "data").glob("*/*.tar"))  # as in lists: the working folder decides no name
     if not tars:
         raise CollectionError(f"{folder} holds no data/*/*.tar, so it is no release of this project")
     return tuple(pair for tar in tars for pair in _of_tar(tar))

@@ -79,13 +79,12 @@ def claim_of(config: TrainingConfig, pairs: tuple[TrainingPair, ...], world: int
     names = "".join(f"{pair.image}\0{pair.mask}\0" for pair in pairs)
     with _named_in_errors(config) as folder:
         weights = weights_sha256(folder)
-    data = asdict(config.data)
     claim = {
         "weights": weights,
         "pairs": len(pairs),
         "pairs_sha256": hashlib.sha256(names.encode()).hexdigest(),
-        "flip": data["flip"],
-        "min_crop": data["min_crop"],
+        "flip": config.data.flip,
+        "min_crop": config.data.min_crop,
         **asdict(config.optimiser),
         **asdict(config.loss),
         "workers": world,

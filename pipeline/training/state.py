@@ -15,7 +15,6 @@ import torch
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from model.fine_tuning import FineTuning
 from pipeline.errors import StorageError
@@ -84,7 +83,8 @@ class TrainingState:
         for left in folder.glob(f"checkpoint-*{_PARTIAL}"):  # by a training that was killed
             shutil.rmtree(left)
         partial.mkdir(parents=True)
-        save_file({name: value.contiguous() for name, value in self._tensors()}, partial / "networks.safetensors")
+        tensors = {name: value.contiguous() for name, value in self.networks.state_dict().items()}
+        save_file(tensors, partial / "networks.safetensors")
         torch.save(self._memory(), partial / "optimiser.pt")
         for path in partial.iterdir():
             with path.open("rb") as file:
@@ -116,9 +116,6 @@ class TrainingState:
             raise StorageError(
                 f"{checkpoint} can't be gone on from ({error}): delete it to use the one before"
             ) from error
-
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self.networks.state_dict().items()
 
     def _memory(self) -> dict[str, Any]:
         return {

@@ -48,8 +48,8 @@ def train(config: TrainingConfig, worker: Worker) -> Path:
              StorageError: a checkpoint is torn. ModelError: the loss is no number any more.
     """
     pairs = find_pairs(config.data)
-    claim = claim_of(config, pairs, worker.world)
-    if worker.rank == 0:
+    claim = claim_of(config, pairs, worker.world) if worker.rank == 0 else None  # hashes gigabytes of weights
+    if claim is not None:
         settle_claim(config, claim)
     pipeline = starting_weights(config).to(worker.device)
     if config.gradient_checkpointing:
@@ -60,12 +60,11 @@ def train(config: TrainingConfig, worker: Worker) -> Path:
     plan = Plan.of(config, len(pairs), worker.world)
     state = TrainingState(networks, config, plan.learning_rate, plan.steps)
     resume(state, config)
-    watch = Watch(config, plan, state, claim, worker.report) if worker.rank == 0 else None
+    watch = Watch(config, plan, state, claim, worker.report) if claim is not None else None
     draws = Draws(pairs, config.processing_res or pipeline.default_processing_res, config.data, config.seed)
     for _ in _steps(state, draws, config, worker, plan.steps):
         if watch is not None:
-            watch.after_step()
-        worker.wait()
+            watch.after_step()  # the others wait for this worker's next gradients meanwhile
     if watch is not None:
         watch.finish()
     worker.wait()

@@ -23,7 +23,7 @@ _CELL_PX = 160
 
 
 class Validation:
-    """A folder of photos with masks, read once.
+    """A folder of photos with masks, paired once; the photos are read at each validation.
 
     Raises: CollectionError: photos and masks do not belong together.
     """

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import from_options
-from pipeline.training.config import DataConfig, OptimiserConfig, TrainingConfig, WorkersConfig
+from pipeline.training.config import DataConfig, OptimiserConfig, TrainingConfig, WorkersConfig, resolved
 
 REFERENCE = {
     "train_batch_size": 4,
@@ -116,3 +116,16 @@ def test_half_of_the_validation_is_refused(half):
 def test_the_parts_have_defaults_that_pass_their_own_checks():
     assert OptimiserConfig().gradient_accumulation_steps == 1
     assert WorkersConfig().workers == 0
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_resolved_paths_mean_the_same_in_every_working_folder(tmp_path, monkeypatch, source):
+    data = DataConfig(**{name: Path(name) for name in source}, val_img=Path("/photos"), val_gt=Path("masks"), flip=True)
+    given_ = TrainingConfig(output_dir=Path("out"), data=data, pretrained_model_name_or_path="weights", seed=3)
+    monkeypatch.chdir(tmp_path)
+    config = resolved(given_)
+    assert [getattr(config.data, name) for name in source] == [tmp_path / name for name in source]
+    assert (config.data.val_img, config.data.val_gt, config.data.flip) == (Path("/photos"), tmp_path / "masks", True)
+    assert (config.output_dir, config.pretrained_model_name_or_path) == (tmp_path / "out", str(tmp_path / "weights"))
+    assert (config.seed, resolved(config)) == (3, config)
+    assert resolved(TrainingConfig(output_dir=Path("out"), data=data)).pretrained_model_name_or_path == "nano"

@@ -4,6 +4,7 @@ import io
 import os
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +209,14 @@ def test_a_file_that_has_gone_since_is_named(tmp_path):
     (tmp_path / "masks/0.png").unlink()
     with pytest.raises(CollectionError, match=r"masks/0\.png can't be learnt from"):
         pair.read()
+
+
+def test_a_mask_that_claims_more_pixels_than_an_image_may_have_is_named(tmp_path):
+    make_pairs(tmp_path, 1)
+    path = tmp_path / "masks/0.png"
+    content = path.read_bytes()
+    claim = b"IHDR" + (40_000).to_bytes(4) * 2 + content[24:29]  # Pillow's own check raises no OSError for so many
+    path.write_bytes(content[:12] + claim + zlib.crc32(claim).to_bytes(4) + content[33:])
+    said = r"masks/0\.png can't be learnt from: too_many_pixels: .*masks/0\.png"
+    with pytest.raises(CollectionError, match=said):
+        pair_of(tmp_path / "photos/0.png", path).read()
