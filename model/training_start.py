@@ -19,6 +19,7 @@ from model.checkpoints import (
     LATENT_CHANNELS,
     PROCESSING_RES,
     assemble,
+    load_branch,
     load_vae_and_scheduler,
     origins,
     require_free,
@@ -29,6 +30,7 @@ from model.checkpoints import (
 from model.conditioner import SaliencyConditioner
 from model.diffusion import SODDiffusionPipeline
 from model.official_names import IMAGENET_BACKBONE
+from model.saliency import load_pipeline
 
 
 def start_from_stable_diffusion(
@@ -73,6 +75,35 @@ def write_start(
         origin["backbone"] = str(backbone or "random")
     save(pipeline, out, {**origin, "files": origins(read)})
     return pipeline
+
+
+def is_stable_diffusion(folder: Path) -> bool:
+    """Is a folder of weights Stable Diffusion's, and none of ours?"""
+    return (folder / "unet").is_dir() and not (folder / "conditioner").is_dir()
+
+
+def load_start(folder: Path, *, seed: int = 0) -> SODDiffusionPipeline:
+    """The pipeline of a folder of ours, or what begins from Stable Diffusion 2's, with a random conditioner then.
+
+    Raises: CheckpointError: the folder holds neither.
+    """
+    return (
+        start_from_stable_diffusion(folder, None, seed=seed) if is_stable_diffusion(folder) else load_pipeline(folder)
+    )
+
+
+def load_branch_or_backbone(conditioner: SaliencyConditioner, file: Path) -> None:
+    """Give a conditioner the weights of a released branch, or its backbone those of a classifier.
+
+    Raises: CheckpointError: the file is torn, or holds neither; no file is there.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"there is no file {file}")
+    is_branch = any(name.startswith("backbone.") for name in read_tensors(file, inside=("model", "state_dict")))
+    if is_branch:
+        load_branch(conditioner, file)
+    else:
+        load_backbone(conditioner, file)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ Checkpoints are the trainer's own, in the output folder, which all machines must
 when some died, and they go on from the newest.
 """
 
+import json
 import logging
 import os
 import sys
@@ -22,11 +23,14 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from torch import nn
 
-from pipeline.errors import ModelError
+from pipeline import storage
+from pipeline.errors import ModelError, PipelineError, UsageError
 from pipeline.training.config import TrainingConfig, resolved
-from pipeline.training.pairs import find_pairs
-from pipeline.training.start import claim_of, settle_claim
+from pipeline.training.pairs import check_sizes, find_pairs
+from pipeline.training.start import check_claim, claim_of
 from pipeline.training.trainer import Worker, train
+
+_REFUSAL = "refused.json"
 
 
 def train_on_ray(config: TrainingConfig) -> Path:
@@ -38,10 +42,11 @@ def train_on_ray(config: TrainingConfig) -> Path:
     """
     config = resolved(config)
     pairs = find_pairs(config.data)
+    check_sizes(pairs)
     with connected(log_to_driver=True):
         gpus = int(ray.cluster_resources().get("GPU", 0))
         workers = config.cluster.workers or max(1, gpus)
-        settle_claim(config, claim_of(config, pairs, workers))
+        check_claim(config, claim_of(config, pairs, workers))
         trainer = TorchTrainer(
             _work,
             train_loop_config={"config": _begun(config)},
@@ -52,10 +57,17 @@ def train_on_ray(config: TrainingConfig) -> Path:
                 failure_config=FailureConfig(max_failures=config.cluster.max_failures),
             ),
         )
+        refusal = config.output_dir / _REFUSAL
+        refusal.unlink(missing_ok=True)
         try:
             trainer.fit()
         except ray.train.TrainingFailedError as error:
-            raise ModelError(f"the training failed: {error}") from error
+            if not refusal.exists():
+                raise ModelError(f"the training failed: {error}") from error
+        if refusal.exists():
+            found = json.loads(refusal.read_bytes())
+            refusal.unlink()
+            raise (UsageError if found["usage"] else ModelError)(found["message"])
     return config.output_dir / "model"
 
 
@@ -73,8 +85,24 @@ def _begun(config: TrainingConfig) -> TrainingConfig:
 
 
 def _work(options: dict[str, TrainingConfig]) -> None:
-    """What each worker runs."""
+    """What each worker runs, and runs again when one of them was lost.
+
+    Ray Train can't tell a worker that died from one that found that it is no use: it would try that `max_failures`
+    times too. So such a worker leaves its reason in a file, and those that come after it stop at once.
+    """
     config = options["config"]
+    refusal = config.output_dir / _REFUSAL
+    if refusal.exists():
+        return
+    try:
+        _train(config)
+    except PipelineError as error:
+        found = {"usage": isinstance(error, UsageError), "message": str(error)}
+        storage.publish(str(refusal), json.dumps(found).encode())
+        raise
+
+
+def _train(config: TrainingConfig) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
     _use_threads(config)
     context = ray.train.get_context()

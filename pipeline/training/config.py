@@ -117,8 +117,11 @@ class TrainingConfig:
     """
 
     pretrained_model_name_or_path: str = "nano"
-    """Weights to begin with: a model folder (jobs/convert_checkpoint.py --from-stable-diffusion makes one from Stable
-    Diffusion 2), or `nano`."""
+    """Weights to begin with: a model folder, `nano`, or Stable Diffusion 2's folder together with
+    `swinb_model_path`."""
+    swinb_model_path: Path | None = None
+    """Weights of the conditioner to begin with, `.pth` or `.safetensors`: of a whole branch of SOD-diffusion, or of a
+    Swin-B classifier as its backbone. Needed beside Stable Diffusion 2's own folder, which has no conditioner."""
     output_dir: Path
     """Folder for checkpoints, metrics, pictures and the model."""
     data: DataConfig
@@ -176,6 +179,7 @@ def resolved(config: TrainingConfig) -> TrainingConfig:
     return replace(
         config,
         data=replace(config.data, **data),
+        swinb_model_path=config.swinb_model_path and config.swinb_model_path.absolute(),
         output_dir=config.output_dir.absolute(),
         pretrained_model_name_or_path=str(model.folder.absolute()) if model.is_folder else model.model,
     )

@@ -1,13 +1,15 @@
 """What a training learns from: images and their masks, in list files, folders or the tars of a release."""
 
+import contextlib
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from PIL import Image
 
 from pipeline.errors import CollectionError, SampleError
 from pipeline.evaluation.grey import decode_image
@@ -15,6 +17,9 @@ from pipeline.evaluation.pairs import pair_files
 from pipeline.evaluation.truth import truth_of
 from pipeline.images import decode_rgb
 from pipeline.training.config import DataConfig
+
+_HEAD_BYTES = 1 << 16  # 64 KiB: formats have their size in front
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,19 @@ class Place:
         with self.path.open("rb") as file:
             file.seek(self.offset)
             return file.read(self.size_bytes)
+
+    def size_px(self) -> tuple[int, int] | None:
+        """Width and height by the image's header, if that can be read."""
+        with contextlib.suppress(Exception), Image.open(io.BytesIO(self._head())) as image:
+            return image.size
+        with contextlib.suppress(Exception), Image.open(io.BytesIO(self.read())) as image:  # a long EXIF comes first
+            return image.size
+        return None
+
+    def _head(self) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(_HEAD_BYTES if self.size_bytes < 0 else min(_HEAD_BYTES, self.size_bytes))
 
     def __str__(self) -> str:
         return f"{self.path}:{self.name}" if self.name else str(self.path)
@@ -60,9 +78,7 @@ class TrainingPair:
             raise CollectionError(f"image {self.image} and mask {self.mask} can't be learnt from: {error}") from error
         if pixels.shape[:2] != truth.shape:
             (height, width), (mask_height, mask_width) = pixels.shape[:2], truth.shape
-            raise CollectionError(
-                f"image {self.image}: {width} x {height} px, its mask {self.mask}: {mask_width} x {mask_height} px"
-            )
+            raise CollectionError(_different_sizes(self, (width, height), (mask_width, mask_height)))
         return pixels, truth
 
 
@@ -81,6 +97,27 @@ def find_pairs(config: DataConfig) -> tuple[TrainingPair, ...]:
     if config.train_release:
         return _of_release(config.train_release)
     raise CollectionError("no training data is given")
+
+
+def check_sizes(pairs: Sequence[TrainingPair]) -> None:
+    """Refuse images whose masks have another size, by their headers: training would meet them hours later.
+
+    What has no readable header is left to `TrainingPair.read`.
+    Raises: CollectionError: some have; the message counts them and names the files of the first ones.
+    """
+    different = []
+    for pair in pairs:
+        image_px, mask_px = pair.image.size_px(), pair.mask.size_px()
+        if image_px and mask_px and image_px != mask_px:
+            different.append(_different_sizes(pair, image_px, mask_px))
+    if different:
+        named = "\n".join(different[:_NAMED])
+        raise CollectionError(f"{len(different)} of {len(pairs)} masks have another size than their images:\n{named}")
+
+
+def _different_sizes(pair: TrainingPair, image_px: tuple[int, int], mask_px: tuple[int, int]) -> str:
+    (width, height), (mask_width, mask_height) = image_px, mask_px
+    return f"image {pair.image}: {width} x {height} px, its mask {pair.mask}: {mask_width} x {mask_height} px"
 
 
 def _of_lists(images: Path, masks: Path) -> tuple[TrainingPair, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from model.config import ModelConfig
 from model.diffusion import SODDiffusionPipeline
-from model.saliency import load_pipeline
+from model.training_start import is_stable_diffusion, load_branch_or_backbone, load_start
 from model.weights import weights_sha256
 from pipeline import storage
 from pipeline.errors import ConfigError, RunMismatchError
@@ -50,7 +50,10 @@ def starting_weights(config: TrainingConfig) -> SODDiffusionPipeline:
     Raises: ConfigError: there are no such weights.
     """
     with _named_in_errors(config) as folder:
-        pipeline = load_pipeline(folder)
+        pipeline = load_start(folder, seed=config.seed)
+    if config.swinb_model_path is not None:
+        with _fault_of("--swinb-model-path"):
+            load_branch_or_backbone(pipeline.conditioner, config.swinb_model_path)
     if config.loss.prediction_type:
         pipeline.scheduler.register_to_config(prediction_type=config.loss.prediction_type)
     if config.processing_res:
@@ -63,12 +66,20 @@ def starting_weights(config: TrainingConfig) -> SODDiffusionPipeline:
 def _named_in_errors(config: TrainingConfig) -> Iterator[Path]:
     """The folder of the weights to begin with; what goes wrong with it inside the block is the option's fault."""
     model = ModelConfig(model=config.pretrained_model_name_or_path)
-    try:
+    with _fault_of(f"--pretrained-model-name-or-path {model.model}"):
         if model.is_fake:
             raise ValueError("the stand-in has no weights to learn")
+        if is_stable_diffusion(model.folder) and config.swinb_model_path is None:
+            raise ValueError("it has no conditioner; weights to begin one with go to --swinb-model-path")
         yield model.folder
+
+
+@contextlib.contextmanager
+def _fault_of(option: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--pretrained-model-name-or-path {model.model}: {error}") from error
+        raise ConfigError(f"{option}: {error}") from error
 
 
 def claim_of(config: TrainingConfig, pairs: tuple[TrainingPair, ...], world: int) -> dict[str, Any]:
@@ -79,8 +90,11 @@ def claim_of(config: TrainingConfig, pairs: tuple[TrainingPair, ...], world: int
     names = "".join(f"{pair.image}\0{pair.mask}\0" for pair in pairs)
     with _named_in_errors(config) as folder:
         weights = weights_sha256(folder)
+    with _fault_of("--swinb-model-path"):
+        branch = config.swinb_model_path and storage.record_of_file(config.swinb_model_path).sha256
     claim = {
         "weights": weights,
+        "swinb": branch,
         "pairs": len(pairs),
         "pairs_sha256": hashlib.sha256(names.encode()).hexdigest(),
         "flip": config.data.flip,
@@ -103,8 +117,17 @@ def settle_claim(config: TrainingConfig, claim: dict[str, Any]) -> None:
 
     Raises: RunMismatchError: the folder holds a training with other settings, or one that was not to be gone on with.
     """
+    if not storage.create(storage.join(str(config.output_dir), _CLAIM), encode_json(claim)):
+        check_claim(config, claim)
+
+
+def check_claim(config: TrainingConfig, claim: dict[str, Any]) -> None:
+    """Compare the claim with one that is in the output folder, if one is, and write nothing.
+
+    Raises: RunMismatchError: as `settle_claim`.
+    """
     url = storage.join(str(config.output_dir), _CLAIM)
-    if storage.create(url, encode_json(claim)):
+    if not storage.exists(url):
         return
     if config.resume_from_checkpoint == "none":
         raise RunMismatchError(f"{config.output_dir} holds a training; give another --output-dir, or let it go on")

@@ -19,8 +19,8 @@ from model.seeds import member_seed
 from pipeline.errors import ModelError
 from pipeline.training.config import TrainingConfig
 from pipeline.training.dataset import BatchNumbers, Draws, batches
-from pipeline.training.pairs import find_pairs
-from pipeline.training.start import Plan, claim_of, resume, settle_claim, starting_weights
+from pipeline.training.pairs import check_sizes, find_pairs
+from pipeline.training.start import Plan, check_claim, claim_of, resume, settle_claim, starting_weights
 from pipeline.training.state import TrainingState
 from pipeline.training.watch import Watch
 
@@ -50,8 +50,11 @@ def train(config: TrainingConfig, worker: Worker) -> Path:
     pairs = find_pairs(config.data)
     claim = claim_of(config, pairs, worker.world) if worker.rank == 0 else None  # hashes gigabytes of weights
     if claim is not None:
-        settle_claim(config, claim)
+        check_sizes(pairs)
+        check_claim(config, claim)
     pipeline = starting_weights(config).to(worker.device)
+    if claim is not None:
+        settle_claim(config, claim)  # weights that can't be loaded have claimed no folder
     if config.gradient_checkpointing:
         pipeline.unet.enable_gradient_checkpointing()
     torch.manual_seed(config.seed)  # of the auxiliary convolution's first weights

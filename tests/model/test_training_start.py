@@ -9,11 +9,25 @@ import torch
 from safetensors.torch import save_file
 
 from model import training_start
-from model.checkpoints import CheckpointError
+from model.checkpoints import CheckpointError, load_branch
 from model.saliency import NETWORKS, load_pipeline
-from model.training_start import double_input, load_backbone, start_from_stable_diffusion, write_start
+from model.training_start import (
+    double_input,
+    is_stable_diffusion,
+    load_backbone,
+    load_branch_or_backbone,
+    load_start,
+    start_from_stable_diffusion,
+    write_start,
+)
 from tests.golden.fill import fill_
-from tests.golden.official_files import small_unet, small_vae, tiny_conditioner, write_stable_diffusion
+from tests.golden.official_files import (
+    small_unet,
+    small_vae,
+    tiny_branch_state,
+    tiny_conditioner,
+    write_stable_diffusion,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -258,3 +272,40 @@ def test_without_a_network_a_name_is_refused_with_what_helps(monkeypatch):
     monkeypatch.setattr(timm, "create_model", create_model)
     with pytest.raises(CheckpointError, match=r"ms_in1k can't be fetched, give a file.*ConnectionError: no route"):
         load_backbone(conditioner, "swin_tiny_patch4_window7_224.ms_in1k")
+
+
+# Whatever a user has
+
+
+def test_stable_diffusions_folder_begins_a_training_and_a_folder_of_ours_goes_on(repo, tmp_path):
+    begun = load_start(repo, seed=3)
+    assert is_stable_diffusion(repo)
+    assert begun.unet.config.in_channels == 8
+    begun.save_pretrained(tmp_path / "ours")
+    assert not is_stable_diffusion(tmp_path / "ours")
+    again = load_start(tmp_path / "ours", seed=4)
+    for name in NETWORKS:
+        assert_equal_states(getattr(again, name), getattr(begun, name))
+
+
+def test_a_released_branch_is_told_from_a_classifier_by_its_names(tmp_path, classifier):
+    torch.save(tiny_branch_state(), tmp_path / "branch.pth")
+    save_file(classifier, tmp_path / "classifier.safetensors")
+    branch, backbone = tiny_conditioner(), tiny_conditioner()
+    load_branch_or_backbone(branch, tmp_path / "branch.pth")
+    load_branch_or_backbone(backbone, tmp_path / "classifier.safetensors")
+    expected = tiny_conditioner()
+    load_branch(expected, tmp_path / "branch.pth")
+    assert_equal_states(branch, expected)
+    assert_has_weights(backbone, classifier)
+
+
+def test_a_file_that_is_not_there_is_not_looked_for_elsewhere(tmp_path):
+    with pytest.raises(CheckpointError, match="there is no file"):
+        load_branch_or_backbone(tiny_conditioner(), tmp_path / "swin_base_patch4_window12_384.ms_in1k")
+
+
+def assert_equal_states(network, expected):
+    found, wanted = network.state_dict(), expected.state_dict()
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)

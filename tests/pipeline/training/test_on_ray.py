@@ -1,31 +1,88 @@
-"""Ray Train: workers of a cluster leave the bytes of a training in one process."""
+"""Ray Train: workers of a cluster leave the bytes of a training in one process, those too that replace dead ones."""
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
-from tests.pipeline.training.make import ROOT, left_by, make_command
+from tests.pipeline.training.make import ROOT, left_by, make_command, rows_of, weights_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
+DEADLINE_S = 240
 
-def run_job(*arguments):
-    return subprocess.run(
+
+def start_job(*arguments):
+    return subprocess.Popen(
         [sys.executable, str(ROOT / "jobs/train.py"), *arguments],
         env={name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
+
+
+def run_job(*arguments):
+    with start_job(*arguments) as job:
+        output, errors = job.communicate(timeout=DEADLINE_S)
+    return job.returncode, output, errors
+
+
+def workers_of(job):
+    """Ray's processes that train, of this job alone."""
+    started = psutil.Process(job.pid).children(recursive=True)
+    return [process for process in started if re.match(r"ray::.*TrainWorker", " ".join(process.cmdline()))]
+
+
+def kill_a_worker_after(job, checkpoint):
+    deadline = time.monotonic() + DEADLINE_S
+    while not checkpoint.exists():
+        assert job.poll() is None, job.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    workers_of(job)[0].kill()
 
 
 def test_one_worker_of_ray_train_leaves_the_bytes_of_a_training_in_one_process(tmp_path, pairs_folder, tiny_weights):
     for engine in ("ray", "inline"):
         command = make_command(pairs_folder, tiny_weights, tmp_path / engine, engine=engine, max_train_steps=3)
-        done = run_job(*command)
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout.splitlines()[-1]) == {"model": str(tmp_path / engine / "model")}
+        code, output, errors = run_job(*command)
+        assert code == 0, errors
+        assert json.loads(output.splitlines()[-1]) == {"model": str(tmp_path / engine / "model")}
     assert left_by(tmp_path / "ray") == left_by(tmp_path / "inline")
+
+
+def test_two_workers_learn_from_the_batches_of_both(tmp_path, pairs_folder, tiny_weights):
+    options = {"max_train_steps": 3, "train_batch_size": 1}
+    for out, where in (("two", {"engine": "ray", "workers": 2}), ("one", {})):
+        code, _, errors = run_job(*make_command(pairs_folder, tiny_weights, tmp_path / out, **options, **where))
+        assert code == 0, errors
+    assert json.loads((tmp_path / "two/training.json").read_text())["workers"] == 2
+    assert rows_of(tmp_path / "two")[-1]["step"] == "3"
+    two, one = weights_of(tmp_path / "two/model"), weights_of(tmp_path / "one/model")
+    assert two["vae"] == one["vae"]
+    assert two["unet"] != one["unet"]
+
+
+def test_a_worker_that_dies_is_replaced_and_the_bytes_stay_the_same(tmp_path, pairs_folder, tiny_weights):
+    options = {"max_train_steps": 60, "checkpointing_steps": 2}
+    with start_job(*make_command(pairs_folder, tiny_weights, tmp_path / "ray", engine="ray", **options)) as job:
+        kill_a_worker_after(job, tmp_path / "ray/checkpoint-2")
+        _, errors = job.communicate(timeout=DEADLINE_S)
+    assert job.returncode == 0, errors
+    assert run_job(*make_command(pairs_folder, tiny_weights, tmp_path / "inline", **options))[0] == 0
+    assert left_by(tmp_path / "ray") == left_by(tmp_path / "inline")
+
+
+def test_what_no_new_worker_would_mend_is_told_once_and_not_tried_again(tmp_path, pairs_folder, tiny_weights):
+    options = {"engine": "ray", "learning_rate": 1e30, "max_train_steps": 5}
+    code, _, errors = run_job(*make_command(pairs_folder, tiny_weights, tmp_path / "out", **options))
+    assert code == 1
+    assert errors.splitlines()[-1].endswith("go on with a lower --learning-rate")
+    assert "Traceback" not in errors.splitlines()[-1]
+    assert not (tmp_path / "out/refused.json").exists()

@@ -16,7 +16,7 @@ from PIL import Image
 from pipeline.errors import CollectionError
 from pipeline.run import run
 from pipeline.training.config import DataConfig
-from pipeline.training.pairs import Place, TrainingPair, find_pairs
+from pipeline.training.pairs import Place, TrainingPair, check_sizes, find_pairs
 from tests.pipeline.evaluation.make import save, truth
 from tests.pipeline.make import make_collection
 from tests.pipeline.make import make_config as make_run_config
@@ -220,3 +220,41 @@ def test_a_mask_that_claims_more_pixels_than_an_image_may_have_is_named(tmp_path
     said = r"masks/0\.png can't be learnt from: too_many_pixels: .*masks/0\.png"
     with pytest.raises(CollectionError, match=said):
         pair_of(tmp_path / "photos/0.png", path).read()
+
+
+# Sizes, before anything is learnt
+
+
+def test_masks_of_another_size_are_counted_and_named_before_training(tmp_path):
+    folder = make_pairs(tmp_path, 8)
+    for number in range(1, 8):
+        save(folder / "masks" / f"{number}.png", truth(number, 20, 30))
+    with pytest.raises(CollectionError, match="7 of 8 masks have another size") as refused:
+        check_sizes(find_pairs(DataConfig(train_img=folder / "photos", train_gt=folder / "masks")))
+    lines = str(refused.value).splitlines()[1:]
+    assert len(lines) == 5
+    assert lines[0] == (f"image {folder / 'photos/1.png'}: 64 x 64 px, its mask {folder / 'masks/1.png'}: 30 x 20 px")
+
+
+@given(st.binary(max_size=200))
+def test_a_header_that_cannot_be_read_is_left_to_decoding(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "head"
+    path.write_bytes(content)
+    check_sizes([pair_of(path, path)])
+
+
+def test_the_size_is_found_behind_a_long_comment(tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "long.jpg", exif=b"Exif\0\0" + bytes(60000), comment=b" " * 60000)
+    assert Place(path=tmp_path / "long.jpg").size_px() == (30, 20)
+
+
+def test_a_member_of_a_tar_has_its_own_size(tmp_path, three):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(three / "photos/0.png", "0.jpg")
+        tar.add(three / "masks/1.png", "0.mask.png")
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        sizes = [
+            Place(path=tmp_path / "a.tar", offset=member.offset_data, size_bytes=member.size).size_px()
+            for member in tar
+        ]
+    assert sizes == [(24, 20), (24, 20)]

@@ -3,12 +3,16 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model import training_start
+from model.checkpoints import load_branch
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.training.pairs import find_pairs
 from pipeline.training.start import Plan, claim_of, resume, settle_claim, starting_weights
+from tests.golden.official_files import tiny_branch_state, tiny_conditioner, write_stable_diffusion
 from tests.pipeline.training.make import make_config, make_pairs, train_quietly
 
 counts = st.integers(1, 50)
@@ -55,6 +59,42 @@ def test_weights_that_there_are_not_are_the_options_fault(tmp_path, pairs_folder
     with pytest.raises(ConfigError, match=f"--pretrained-model-name-or-path {name}: "):
         train_quietly(config)
     assert not (tmp_path / "out").exists()
+
+
+def test_stable_diffusion_with_a_branch_is_a_start_and_without_one_the_option_is_named(
+    tmp_path, pairs_folder, monkeypatch
+):
+    monkeypatch.setattr(training_start, "swin_b_conditioner", tiny_conditioner)
+    write_stable_diffusion(tmp_path / "sd2")
+    torch.save(tiny_branch_state(), tmp_path / "branch.pth")
+    with pytest.raises(ConfigError, match=r"sd2: it has no conditioner; .* --swinb-model-path"):
+        train_quietly(make_config(pairs_folder, tmp_path / "sd2", tmp_path / "out"))
+    config = make_config(
+        pairs_folder, tmp_path / "sd2", tmp_path / "out", swinb_model_path=tmp_path / "branch.pth", processing_res=64
+    )
+    expected = tiny_conditioner()
+    load_branch(expected, tmp_path / "branch.pth")
+    found = starting_weights(config).conditioner.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.state_dict().items())
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text"])
+def test_a_branch_that_cannot_be_read_is_the_fault_of_its_option(tmp_path, pairs_folder, tiny_weights, content):
+    if content is not None:
+        (tmp_path / "branch.pth").write_bytes(content)
+    config = make_config(pairs_folder, tiny_weights, tmp_path / "out", swinb_model_path=tmp_path / "branch.pth")
+    with pytest.raises(ConfigError, match=r"--swinb-model-path: .*branch\.pth"):
+        train_quietly(config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_branch_is_another_training(tmp_path, pairs_folder, tiny_weights):
+    claims = []
+    for content in (b"a", b"b"):
+        (tmp_path / "branch.pth").write_bytes(content)
+        config = make_config(pairs_folder, tiny_weights, tmp_path, swinb_model_path=tmp_path / "branch.pth")
+        claims.append(claim_of(config, (), 1)["swinb"])
+    assert claims[0] != claims[1]
 
 
 # The output folder
