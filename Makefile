@@ -28,8 +28,10 @@ format: $(INSTALLED)  ## Bring the sources into the project's form
 	$(BIN)/ruff check --fix .
 
 nano: $(INSTALLED)  ## Train the embedded model from scratch (hours); goes on where it was killed
-	$(BIN)/python jobs/make_composites.py --out out/training
-	$(TRAINING_MALLOC) $(BIN)/python jobs/train_embedded.py --data out/training --out out/train
+	$(BIN)/python jobs/make_composites.py --out out/composites --seed 1 --permissive-only
+	$(BIN)/python jobs/make_photographs.py --out out/photographs
+	$(TRAINING_MALLOC) $(BIN)/python jobs/train_embedded.py \
+		--data out/composites --photographs out/photographs --out out/nano
 
 lock: $(INSTALLED)  ## Write down what is installed in .venv
 	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp

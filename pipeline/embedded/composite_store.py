@@ -10,7 +10,7 @@ import multiprocessing
 import multiprocessing.process
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ import PIL
 from PIL import Image
 
 from pipeline.embedded.composites import RECIPE_VERSION, make_composite
-from pipeline.embedded.material import Group, Material
+from pipeline.embedded.material import Group, Material, Pixels
 from pipeline.errors import PipelineError, RunMismatchError
 from pipeline.storage import publish
 
@@ -67,10 +67,10 @@ def write_composites(
     """
     recipe = describe(material, request)
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out, {name: value for name, value in recipe.items() if name != "count"})
-    missing = [part for part in plan_parts(request, out) if not _is_there(part)]
+    claim(out, {name: value for name, value in recipe.items() if name != "count"})
+    missing = [part for part in plan_parts(request, out) if not is_there(part)]
     _write_parts(material, missing, workers, report)
-    publish(str(out / "recipe.json"), _as_json(recipe))
+    publish_recipe(out, recipe)
     return recipe
 
 
@@ -106,12 +106,20 @@ def _describe_group(group: Group) -> dict[str, Any]:
     return {**asdict(group.source), "archive": group.archive, "sha256": group.sha256, "used": len(group.pictures)}
 
 
+def publish_recipe(out: Path, recipe: dict[str, Any]) -> None:
+    """Say that all parts are there, and what they were made of."""
+    publish(str(out / "recipe.json"), _as_json(recipe))
+
+
 def _as_json(content: dict[str, Any]) -> bytes:
     return json.dumps(content, indent=1, sort_keys=True).encode()
 
 
-def _claim(out: Path, request: dict[str, Any]) -> None:
-    """Refuse a folder that was begun with another request; parts of two recipes must not mix."""
+def claim(out: Path, request: dict[str, Any]) -> None:
+    """Refuse a folder that was begun with another request; parts of two recipes must not mix.
+
+    Raises: RunMismatchError: it was.
+    """
     path = out / "request.json"
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
@@ -121,7 +129,7 @@ def _claim(out: Path, request: dict[str, Any]) -> None:
     publish(str(path), _as_json(request))
 
 
-def _is_there(part: Part) -> bool:
+def is_there(part: Part) -> bool:
     """Whether the part is complete: both files, and not ended early by a smaller `count` of before."""
     if not (part.images.is_file() and part.masks.is_file()):
         return False
@@ -138,7 +146,7 @@ def _write_parts(material: Material, parts: list[Part], workers: int, report: Ca
         max(1, workers), mp_context=context, initializer=_start_worker, initargs=(material,)
     ) as pool:
         try:
-            for number, part in enumerate(pool.map(_write_part, parts), start=1):
+            for number, part in enumerate(pool.map(_write_composites, parts), start=1):
                 report(f"{part.masks.name} ({number} of {len(parts)} parts)")
         except BrokenProcessPool as error:
             raise PipelineError(
@@ -159,13 +167,19 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
     os._exit(1)
 
 
-def _write_part(part: Part) -> Part:
+def _write_composites(part: Part) -> Part:
+    indices = range(part.first, part.first + part.samples)
+    write_part(part, (make_composite(_MATERIAL[0], part.seed, index, part.px) for index in indices))
+    return part
+
+
+def write_part(part: Part, pairs: Iterable[tuple[Pixels, Pixels]]) -> None:
+    """Publish a part's images, then its masks; `pairs` has one [px, px, 3] and one [px, px] for each sample."""
     images = np.empty((part.samples, part.px, part.px, 3), dtype=np.uint8)
     masks = np.empty((part.samples, part.px, part.px), dtype=np.uint8)
-    for number in range(part.samples):
-        images[number], masks[number] = make_composite(_MATERIAL[0], part.seed, part.first + number, part.px)
+    for number, pair in enumerate(pairs):
+        images[number], masks[number] = pair
     for path, samples in ((part.images, images), (part.masks, masks)):
         buffer = io.BytesIO()
         np.save(buffer, samples, allow_pickle=False)
         publish(str(path), buffer.getvalue())
-    return part

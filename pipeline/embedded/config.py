@@ -17,6 +17,8 @@ class TrainingConfig:
 
     data: Path = Path("out/training")
     """Folder of composites, made by jobs/make_composites.py."""
+    photographs: Path | None = None
+    """Folder of views of labelled photographs, made by jobs/make_photographs.py, if they are to be learnt from too."""
     out: Path = Path("out/train")
     """Folder of checkpoints and of the finished model."""
     backbone: Path | None = None
@@ -25,9 +27,9 @@ class TrainingConfig:
     """One of the two stages that do not wait for each other (to run both side by side), or all that is left to do."""
     conditioner_steps: int = 2200
     """Steps of 24 crops. The conditioner sets the quality of the masks."""
-    vae_steps: int = 2000
+    vae_steps: int = 800
     """Steps of 16 crops, half of them masks."""
-    diffusion_steps: int = 6000
+    diffusion_steps: int = 4500
     """Steps of 32 composites, encoded beforehand."""
     threads: int = 2
     """CPU threads, at least 1. Another number changes the last bits of the weights."""

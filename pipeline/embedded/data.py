@@ -1,4 +1,4 @@
-"""Composites as tensors: reads the parts that `composite_store.py` wrote and cuts training crops from them."""
+"""Training pairs as tensors: reads the parts of composites and of photographs' views, and cuts crops from them."""
 
 import json
 from collections.abc import Iterator
@@ -14,40 +14,51 @@ from torch.nn import functional
 from pipeline.errors import CollectionError
 
 MIN_CROP = 0.8
-"""Smallest side of a training crop, as a share of the composite's side."""
+"""Smallest side of a training crop, as a share of the pair's side."""
+_HINT = "run jobs/make_composites.py or jobs/make_photographs.py, which make what is missing"
 
 
 @dataclass(frozen=True, slots=True)
-class Composites:
-    """All composites of a folder; uint8 images `[n, px, px, 3]` and masks `[n, px, px]`, one pair per part."""
+class Pairs:
+    """All training pairs of some folders; uint8 images `[n, px, px, 3]` and masks `[n, px, px]`, one pair per part."""
 
     images: tuple[UInt8[np.ndarray, "_n px px 3"], ...]
     masks: tuple[UInt8[np.ndarray, "_n px px"], ...]
 
     @classmethod
-    def open(cls, folder: Path) -> "Composites":
-        """Map the parts of `folder` into memory.
+    def open(cls, *folders: Path) -> "Pairs":
+        """Map the parts of all folders into memory.
 
-        Raises: CollectionError: the folder holds no finished set of composites, or a part is missing or torn.
+        Raises: CollectionError: a folder holds no finished set of pairs, or a part is missing or torn; they have
+            pairs of different sizes.
         """
+        opened = [cls._open(folder) for folder in folders]
+        images = tuple(part for pairs in opened for part in pairs.images)
+        sides = sorted({part.shape[1] for part in images})
+        if len(sides) > 1:
+            names = ", ".join(map(str, folders))
+            raise CollectionError(f"{names} hold pairs of {sides} px; make them with the same --px")
+        return cls(images, tuple(part for pairs in opened for part in pairs.masks))
+
+    @classmethod
+    def _open(cls, folder: Path) -> "Pairs":
         recipe = folder / "recipe.json"
         if not recipe.exists():
-            raise CollectionError(f"{folder} holds no recipe.json: make the composites with jobs/make_composites.py")
+            raise CollectionError(f"{folder} holds no recipe.json: {_HINT}")
         count = json.loads(recipe.read_text(encoding="utf-8"))["count"]
         images = tuple(_map(path) for path in sorted(folder.glob("part-*.images.npy")))
         masks = tuple(_map(path) for path in sorted(folder.glob("part-*.masks.npy")))
         lengths = [len(part) for part in images]
         if lengths != [len(part) for part in masks] or sum(lengths) < count:
             raise CollectionError(
-                f"{folder} holds {sum(lengths)} images and {sum(len(part) for part in masks)} masks of {count} "
-                "composites: run jobs/make_composites.py again, it makes what is missing"
+                f"{folder} holds {sum(lengths)} images and {sum(len(part) for part in masks)} masks of {count}: {_HINT}"
             )
         return cls(images, masks)
 
     def draw(
         self, count: int, generator: torch.Generator
     ) -> tuple[Float[Tensor, "b 3 px px"], Float[Tensor, "b 1 px px"]]:
-        """`count` composites at random, with repetition; values in [0, 1]."""
+        """`count` pairs at random, with repetition; values in [0, 1]."""
         sizes = [len(part) for part in self.images]
         ends = np.cumsum(sizes)
         chosen = torch.randint(int(ends[-1]), (count,), generator=generator).numpy()

@@ -3,13 +3,14 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from model.diffusion import SODDiffusionPipeline
 from model.training import load_backbone_in_order
 from pipeline.embedded.config import TrainingConfig
-from pipeline.embedded.data import Composites
+from pipeline.embedded.data import Pairs
 from pipeline.embedded.loop import Schedule
 from pipeline.embedded.sources import backbone_weights
 from pipeline.embedded.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
@@ -28,7 +29,10 @@ def train(config: TrainingConfig) -> Path | None:
             ModelError: the backbone's weights can't be read.
     """
     torch.set_num_threads(config.threads)
-    data = Composites.open(config.data)
+    composites = Pairs.open(config.data)
+    data = composites
+    if config.photographs is not None and config.stage != "vae":
+        data = Pairs.open(config.data, config.photographs)
     _claim(config)
     pipeline = new_pipeline(config.seed)
     for network in (pipeline.conditioner, pipeline.vae):
@@ -39,7 +43,7 @@ def train(config: TrainingConfig) -> Path | None:
         train_conditioner(pipeline, data, schedule, config.out, config.seed)
     if config.stage in ("all", "vae"):
         schedule = Schedule(steps=config.vae_steps, batch=16, learning_rate=2e-3, ema_decay=0.99)
-        train_vae(pipeline, data, schedule, config.out, config.seed)
+        train_vae(pipeline, composites, schedule, config.out, config.seed)
     if config.stage != "all":
         return None
     cached = cache_latents(pipeline, data, config.out / "latents")
@@ -51,14 +55,22 @@ def train(config: TrainingConfig) -> Path | None:
 def _claim(config: TrainingConfig) -> None:
     """Refuse a folder that was begun with something else: its checkpoints would be taken for those of this training."""
     path = config.out / "training.json"
-    request = {"seed": config.seed, "composites_sha256": record_of_file(config.data / "recipe.json").sha256}
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else request
+    request: dict[str, Any] = {
+        "seed": config.seed,
+        "composites_sha256": record_of_file(config.data / "recipe.json").sha256,
+    }
+    if config.stage != "vae":
+        views = config.photographs
+        request["photographs_sha256"] = views and record_of_file(views / "recipe.json").sha256
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     different = [
-        f"{name} {before.get(name)}, not {request[name]}" for name in request if before.get(name) != request[name]
+        f"{name} {before[name]}, not {request[name]}"
+        for name in request
+        if before.get(name, request[name]) != request[name]
     ]
     if different:
         raise RunMismatchError(f"{config.out} was begun with {'; '.join(different)}: give another --out")
-    publish(str(path), json.dumps(request, indent=1, sort_keys=True).encode())
+    publish(str(path), json.dumps(before | request, indent=1, sort_keys=True).encode())
 
 
 def _load_backbone(pipeline: SODDiffusionPipeline, path: Path) -> None:

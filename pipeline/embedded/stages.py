@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from model.architectures import build
 from model.diffusion import SODDiffusionPipeline
 from model.training import diffusion_loss, side_loss, standardise_latents, vae_loss
-from pipeline.embedded.data import Composites, crop_and_flip
+from pipeline.embedded.data import Pairs, crop_and_flip
 from pipeline.embedded.loop import Schedule, TrainedGroup, run_stage, step_generator
 from pipeline.storage import publish
 
@@ -29,9 +29,7 @@ STATISTICS_MASKS = 512
 """Masks whose latents are measured before they are standardised."""
 
 
-def train_conditioner(
-    pipeline: SODDiffusionPipeline, data: Composites, schedule: Schedule, folder: Path, seed: int
-) -> None:
+def train_conditioner(pipeline: SODDiffusionPipeline, data: Pairs, schedule: Schedule, folder: Path, seed: int) -> None:
     """Fit the side output to the masks; batch norm of the pretrained backbone stays as it is."""
     conditioner, side_px = pipeline.conditioner.train(), pipeline.default_processing_res
     for module in conditioner.backbone.modules():
@@ -50,7 +48,7 @@ def train_conditioner(
     conditioner.eval()
 
 
-def train_vae(pipeline: SODDiffusionPipeline, data: Composites, schedule: Schedule, folder: Path, seed: int) -> None:
+def train_vae(pipeline: SODDiffusionPipeline, data: Pairs, schedule: Schedule, folder: Path, seed: int) -> None:
     """Reconstruct images in [0, 1] and masks in [-1, 1], half a batch each; then standardise the latents."""
     vae, side_px = pipeline.vae.train(), pipeline.default_processing_res
 
@@ -67,7 +65,7 @@ def train_vae(pipeline: SODDiffusionPipeline, data: Composites, schedule: Schedu
 
 
 @torch.no_grad()
-def cache_latents(pipeline: SODDiffusionPipeline, data: Composites, folder: Path) -> dict[str, Tensor]:
+def cache_latents(pipeline: SODDiffusionPipeline, data: Pairs, folder: Path) -> dict[str, Tensor]:
     """Image latents, mask latents and context of every composite, float16; one file per part, kept on disk.
 
     The files are kept under the digest of the weights that made them: latents of a VAE that was trained anew since
@@ -135,7 +133,7 @@ def _resized_batches(images: Tensor, masks: Tensor, side_px: int, batch: int = 2
 
 
 @torch.no_grad()
-def _latent_statistics(pipeline: SODDiffusionPipeline, data: Composites) -> tuple[Tensor, Tensor]:
+def _latent_statistics(pipeline: SODDiffusionPipeline, data: Pairs) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per channel of unscaled latents of masks: it is to those that noise is added."""
     images, masks = data.draw(STATISTICS_MASKS, torch.Generator().manual_seed(0))
     latents = [

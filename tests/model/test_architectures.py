@@ -45,7 +45,7 @@ def test_context_tokens_fit_the_unet_and_latents_are_an_eighth(size, request):
     channels = pipeline.conditioner.decoder.side.in_channels
     assert channels * config.context_repeats == pipeline.unet.config.cross_attention_dim
     assert pipeline.unet.config.sample_size * 8 == pipeline.default_processing_res
-    assert pipeline.default_processing_res == {"full": 384, "nano": 160}[size]
+    assert pipeline.default_processing_res == {"full": 384, "nano": 192}[size]
     assert len(pipeline.vae.config.block_out_channels) == 4  # halved three times
 
 

@@ -175,11 +175,11 @@ def test_norms_standardise_the_channels_of_every_backbone_feature():
 
 
 @torch.no_grad()
-def test_the_nano_conditioner_gives_400_tokens_of_64_channels():
-    conditioning = build("nano").conditioner.eval()(images_of(2, 160, 160))
-    assert conditioning.features.shape == (2, 64, 20, 20)
-    assert conditioning.side_logits.shape == (2, 1, 20, 20)
-    assert conditioning.context.shape == (2, 400, 64)
+def test_the_nano_conditioner_gives_576_tokens_of_64_channels():
+    conditioning = build("nano").conditioner.eval()(images_of(2, 192, 192))
+    assert conditioning.features.shape == (2, 64, 24, 24)
+    assert conditioning.side_logits.shape == (2, 1, 24, 24)
+    assert conditioning.context.shape == (2, 576, 64)
 
 
 # Faults

@@ -373,7 +373,7 @@ def test_too_few_backbone_weights_are_refused_with_their_number(own_tiny, checkp
 def test_the_nano_backbone_is_timms_so_that_its_checkpoints_fit():
     import timm
 
-    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
+    whole = timm.create_model("tf_efficientnet_lite2", pretrained=False).state_dict()
     conditioner = build("nano").conditioner
     load_backbone_in_order(conditioner, whole)
     own = conditioner.backbone.state_dict()

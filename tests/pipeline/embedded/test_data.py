@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.embedded.data import MIN_CROP, Composites, crop_and_flip
+from pipeline.embedded.data import MIN_CROP, Pairs, crop_and_flip
 from pipeline.errors import CollectionError
 
 LENGTHS = (3, 1, 4)
@@ -35,13 +35,15 @@ def numbers_of(images):
 
 @pytest.fixture(scope="module")
 def composites(tmp_path_factory):
-    return Composites.open(write_folder(tmp_path_factory.mktemp("composites")))
+    return Pairs.open(write_folder(tmp_path_factory.mktemp("composites")))
 
 
 def test_a_folder_without_a_recipe_is_refused(tmp_path):
     (write_folder(tmp_path) / "recipe.json").unlink()
-    with pytest.raises(CollectionError, match=r"no recipe\.json: make the composites with jobs/make_composites\.py"):
-        Composites.open(tmp_path)
+    with pytest.raises(
+        CollectionError, match=r"no recipe\.json: run jobs/make_composites\.py or jobs/make_photographs\.py"
+    ):
+        Pairs.open(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["images", "masks", "*"])
@@ -49,8 +51,8 @@ def test_a_folder_without_a_recipe_is_refused(tmp_path):
 def test_a_missing_part_is_noticed(tmp_path, kind, part):
     for path in write_folder(tmp_path).glob(f"part-{part:05d}.{kind}.npy"):
         path.unlink()
-    with pytest.raises(CollectionError, match="of 8 composites"):
-        Composites.open(tmp_path)
+    with pytest.raises(CollectionError, match="of 8: run"):
+        Pairs.open(tmp_path)
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 5, 60, 130, 300])
@@ -58,20 +60,42 @@ def test_a_torn_part_is_noticed(tmp_path, kept_bytes):
     path = write_folder(tmp_path) / "part-00002.images.npy"
     path.write_bytes(path.read_bytes()[:kept_bytes])
     with pytest.raises(CollectionError, match=r"part-00002\.images\.npy is torn"):
-        Composites.open(tmp_path)
+        Pairs.open(tmp_path)
 
 
 def test_a_part_is_never_read_as_a_pickle(tmp_path, malice):
     path = write_folder(tmp_path) / "part-00000.images.npy"
     path.write_bytes(pickle.dumps(malice(tmp_path / "touched")))
     with pytest.raises(CollectionError, match="pickled"):
-        Composites.open(tmp_path)
+        Pairs.open(tmp_path)
     assert not (tmp_path / "touched").exists()
 
 
 def test_parts_beyond_the_recipe_are_taken_too(tmp_path):
     """A larger count is being made in the folder: its recipe is still the old one."""
-    assert len(Composites.open(write_folder(tmp_path, count=4)).images) == len(LENGTHS)
+    assert len(Pairs.open(write_folder(tmp_path, count=4)).images) == len(LENGTHS)
+
+
+def test_pairs_of_several_folders_are_drawn_from_alike(tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+        write_folder(folder)
+    both = Pairs.open(*folders)
+    assert [len(images) for images, _ in both.parts()] == [*LENGTHS, *LENGTHS]
+    drawn = numbers_of(both.draw(300, torch.Generator().manual_seed(0))[0])
+    assert min(drawn.count(number) for number in range(8)) > 15
+
+
+def test_pairs_of_two_sizes_are_refused(tmp_path):
+    write_folder(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    np.save(other / "part-00000.images.npy", np.zeros((1, 9, 9, 3), np.uint8), allow_pickle=False)
+    np.save(other / "part-00000.masks.npy", np.zeros((1, 9, 9), np.uint8), allow_pickle=False)
+    (other / "recipe.json").write_text('{"count": 1}')
+    with pytest.raises(CollectionError, match=r"hold pairs of \[8, 9\] px; make them with the same --px"):
+        Pairs.open(tmp_path, other)
 
 
 def test_the_same_generator_draws_the_same(composites):

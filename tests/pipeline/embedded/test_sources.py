@@ -71,7 +71,7 @@ def test_a_source_without_a_usable_picture_is_an_error(tmp_path, make_source):
 
 @pytest.mark.usefixtures("no_client")
 def test_the_backbone_is_the_one_file_of_its_package(tmp_path):
-    make_fetched(tmp_path, f"pip-{BACKBONE.package}", {"weights/lite0.pth": b"weights", "setup.py": b""})
+    make_fetched(tmp_path, f"pip-{BACKBONE.package}", {"weights/lite2.pth": b"weights", "setup.py": b""})
     assert backbone_weights(tmp_path).read_bytes() == b"weights"
 
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.embedded import stages
-from pipeline.embedded.data import Composites, crop_and_flip
+from pipeline.embedded.data import Pairs, crop_and_flip
 from pipeline.embedded.loop import Schedule
 from pipeline.embedded.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
 
@@ -27,7 +27,7 @@ def changed(before, module):
 @pytest.fixture
 def data(composites_folder, monkeypatch):
     monkeypatch.setattr(stages, "STATISTICS_MASKS", 8)
-    return Composites.open(composites_folder)
+    return Pairs.open(composites_folder)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_the_backbone_learns_more_slowly_than_what_is_new(pipeline, data, tmp_pa
 def test_the_vaes_latents_of_masks_are_standardised(pipeline, data, tmp_path):
     train_vae(pipeline, data, make_schedule(), tmp_path, seed=0)
     _, masks = data.draw(8, torch.Generator().manual_seed(0))
-    _, masks = crop_and_flip(masks.expand(-1, 3, -1, -1), masks, 160, None)
+    _, masks = crop_and_flip(masks.expand(-1, 3, -1, -1), masks, 192, None)
     with torch.no_grad():
         latents = pipeline.encode((masks * 2 - 1).expand(-1, 3, -1, -1))
     assert latents.mean((0, 2, 3)).tolist() == pytest.approx([0] * 4, abs=1e-3)
@@ -130,7 +130,7 @@ def test_latents_are_cached_part_by_part_in_half_precision(pipeline, data, tmp_p
 def test_cached_latents_are_those_of_the_composites_in_their_order(pipeline, data, tmp_path):
     cached = cache_latents(pipeline, data, tmp_path)
     image = torch.from_numpy(data.images[1][2].copy()).permute(2, 0, 1)[None].float() / 255
-    image, _ = crop_and_flip(image, image[:, :1], 160, None)
+    image, _ = crop_and_flip(image, image[:, :1], 192, None)
     with torch.no_grad():
         assert torch.allclose(cached["image_latents"][7:], pipeline.encode(image).half(), atol=1e-2)
         assert torch.allclose(cached["context"][7:], pipeline.conditioner(image).context.half(), atol=1e-2)

@@ -1,0 +1,190 @@
+"""Labelled photographs: the list, files that are what was listed, labels that are kept, and views of them."""
+
+import hashlib
+import io
+import itertools
+import json
+import re
+import subprocess
+import zipfile
+from collections import Counter
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.embedded import composite_store
+from pipeline.embedded.composite_store import Request
+from pipeline.embedded.data import Pairs
+from pipeline.embedded.material import SourceError
+from pipeline.embedded.photograph_views import MIN_KEPT, make_view, write_views
+from pipeline.embedded.photographs import LONG_SIDE_PX, Photograph, label, read_labelled, read_list
+from pipeline.errors import RunMismatchError
+from tests.pipeline.evaluation.make import photo, truth
+
+SAMPLE = "pipeline/sample/images"
+
+
+class Half:
+    """A teacher that finds the left half of everything, and counts."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def saliency_of(self, pixels):
+        self.asked += 1
+        saliency = np.zeros(pixels.shape[:2], np.float32)
+        saliency[:, : pixels.shape[1] // 2] = 1
+        return saliency
+
+
+def jpeg(number, height, width):
+    buffer = io.BytesIO()
+    Image.fromarray(photo(number, height, width)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def make_listed(cache, contents, package="things"):
+    """A package in the cache that holds these photographs; gives their lines."""
+    folder = cache / "archives" / f"npm-{package}"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / f"{package}.zip", "w") as archive:
+        for path, content in contents.items():
+            archive.writestr(path, content)
+    return [
+        Photograph(
+            registry="npm", package=package, version="1.0", path=path, licence="MIT",
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+        for path, content in contents.items()
+    ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _no_client(monkeypatch):
+    monkeypatch.setattr(subprocess, "run", None)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    contents = {f"a/{number}.jpg": jpeg(number, 60, 90) for number in range(3)}
+    return make_listed(tmp_path / "cache", contents)
+
+
+# The list
+
+
+def test_the_list_names_each_photograph_once_and_packages_together():
+    photographs = read_list()
+    assert len({photograph.sha256 for photograph in photographs}) == len(photographs) > 100
+    packages = [photograph.package for photograph in photographs]
+    assert len(Counter(packages)) == 1 + sum(a != b for a, b in itertools.pairwise(packages))
+    assert all(re.fullmatch("[0-9a-f]{64}", photograph.sha256) for photograph in photographs)
+    assert all(all(asdict(photograph).values()) for photograph in photographs)
+
+
+def test_no_photograph_of_the_sample_is_in_the_list(request):
+    folder = request.config.rootpath / SAMPLE
+    sample = {hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    assert len(sample) == 37
+    assert not sample & {photograph.sha256 for photograph in read_list()}
+
+
+def test_another_table_is_no_list(tmp_path):
+    (tmp_path / "list.csv").write_text("name,size\na,1\n")
+    with pytest.raises(SourceError, match=r"list\.csv is no list of photographs"):
+        read_list(tmp_path / "list.csv")
+
+
+# Labels
+
+
+def test_photographs_are_labelled_once_and_come_in_the_lists_order(tmp_path, listed):
+    teacher, lines = Half(), []
+    labelled = label(listed, tmp_path / "cache", lambda: teacher, lines.append)
+    assert [path.stem for path in labelled] == [photograph.sha256 for photograph in listed]
+    assert lines == ["things: 3 of 3 photographs are labelled"]
+    assert label(listed, tmp_path / "cache", None) == labelled
+    assert teacher.asked == 3
+    pixels, mask = read_labelled(labelled[0])
+    assert (pixels.shape, mask.shape) == ((60, 90, 3), (60, 90))
+    assert (mask[:, :45].min(), mask[:, 45:].max()) == (255, 0)
+
+
+def test_large_photographs_are_kept_smaller_in_their_proportions(tmp_path):
+    listed = make_listed(tmp_path, {"large.jpg": jpeg(0, 2 * LONG_SIDE_PX, LONG_SIDE_PX)})
+    pixels, mask = read_labelled(label(listed, tmp_path, Half)[0])
+    assert pixels.shape == (LONG_SIDE_PX, LONG_SIDE_PX // 2, 3)
+    assert mask.shape == pixels.shape[:2]
+
+
+def test_photographs_of_several_packages_are_labelled(tmp_path):
+    listed = [
+        *make_listed(tmp_path, {"1.jpg": jpeg(1, 40, 40)}, "one"),
+        *make_listed(tmp_path, {"1.jpg": jpeg(2, 40, 40)}, "two"),
+    ]
+    assert len(set(label(listed, tmp_path, Half))) == 2
+
+
+@pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"path": "b/0.jpg"}])
+def test_a_file_that_is_not_as_listed_is_refused(tmp_path, listed, change):
+    wrong = replace(listed[0], **change)
+    with pytest.raises(SourceError, match=re.escape(wrong.path) + " as listed|holds nothing like"):
+        label([wrong], tmp_path / "cache", Half)
+
+
+# Views
+
+
+@given(st.integers(0, 1 << 30), st.integers(20, 60), st.integers(20, 60))
+@settings(max_examples=40, deadline=None)
+def test_a_view_follows_from_its_seed_and_keeps_image_and_mask_together(seed, height, width):
+    mask = truth(seed % 7, height, width).astype(np.uint8) * 255
+    pixels = np.repeat(mask[..., None], 3, axis=2)
+    first, again = (make_view(pixels, mask, np.random.default_rng(seed), 48) for _ in range(2))
+    image, target = first
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert (image.shape, target.shape, image.dtype, target.dtype) == ((48, 48, 3), (48, 48), np.uint8, np.uint8)
+    inside, outside = image[target > 250], image[target < 5]
+    if len(inside) > 50 and len(outside) > 50:
+        assert inside.mean() > outside.mean() + 40
+
+
+@given(st.integers(0, 1 << 30))
+@settings(max_examples=40, deadline=None)
+def test_a_view_keeps_most_of_the_object(seed):
+    """A small object in a corner: most crops would lose it."""
+    mask = np.zeros((100, 100), np.uint8)
+    mask[:10, :10] = 255
+    _, view = make_view(np.zeros((100, 100, 3), np.uint8), mask, np.random.default_rng(seed), 100)
+    assert view.sum() >= 0.9 * MIN_KEPT * mask.sum()
+
+
+def test_views_are_of_the_photographs_in_turn_and_can_be_trained_with(tmp_path, listed, monkeypatch):
+    monkeypatch.setattr(composite_store, "PART_SAMPLES", 4)
+    labelled = label(listed, tmp_path / "cache", Half)
+    request = Request(count=7, seed=0, px=32)
+    write_views(labelled, [{"package": "things"}], request, tmp_path / "views")
+    recipe = json.loads((tmp_path / "views/recipe.json").read_text())
+    assert recipe["photographs"] == [photograph.sha256 for photograph in listed]
+    assert (recipe["count"], recipe["sources"]) == (7, [{"package": "things"}])
+    parts = list(Pairs.open(tmp_path / "views").parts())
+    assert [len(images) for images, _ in parts] == [4, 3]
+    expected, _ = make_view(*read_labelled(labelled[5 % 3]), np.random.default_rng([0, 5]), 32)
+    assert np.array_equal((parts[1][0][1] * 255).byte().permute(1, 2, 0).numpy(), expected)
+
+
+def test_views_go_on_where_they_were_stopped_and_refuse_others(tmp_path, listed, monkeypatch):
+    monkeypatch.setattr(composite_store, "PART_SAMPLES", 2)
+    labelled, lines = label(listed, tmp_path / "cache", Half), []
+    write_views(labelled, [], Request(count=4, seed=0, px=32), tmp_path / "views")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "views").iterdir()}
+    (tmp_path / "views/part-00001.masks.npy").unlink()
+    write_views(labelled, [], Request(count=4, seed=0, px=32), tmp_path / "views", lines.append)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "views").iterdir()} == before
+    assert lines[-1] == "part-00001.masks.npy (2 of 2 parts)"
+    with pytest.raises(RunMismatchError, match="begun with another photographs"):
+        write_views(labelled[:2], [], Request(count=4, seed=0, px=32), tmp_path / "views")
