@@ -1,0 +1,40 @@
+"""Measure the embedded model on the sample's hand-drawn masks and write its card; see Arguments for what can be set."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import tyro
+
+from jobs.command_line import DONE, run_job
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """Evaluate on the 37 photographs with several numbers of steps; figures and pictures go into the card."""
+
+    model: str = "nano"  # a model folder, or the embedded weights
+    card: Path = ROOT / "model/nano/README.md"  # has the lines between which figures are written
+    out: Path = Path("out/card")  # of the evaluations, which go on where they were stopped
+
+
+def main() -> int:
+    """Measure; one JSON line says where the card is."""
+    arguments = tyro.cli(Arguments, description=Arguments.__doc__)
+    from pipeline.embedded.model_card import measure
+
+    def report(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    report(measure(arguments.model, ROOT / "pipeline/sample", arguments.out, arguments.card, report))
+    print(json.dumps({"card": str(arguments.card)}))
+    return DONE
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,199 @@
+"""The measured part of the embedded model's card: figures on the sample's hand-drawn masks, and pictures beside them.
+
+What a person writes in the card is left as it is; what is measured stands between two marks and is written anew.
+"""
+
+import io
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from jaxtyping import UInt8
+from PIL import Image
+
+from model.config import EnsembleConfig, ModelConfig
+from model.saliency import DiffusionModel, load_pipeline
+from pipeline.candidates import committed_shards, read_maps, read_record
+from pipeline.config import ClusterConfig
+from pipeline.errors import ConfigError
+from pipeline.evaluation.config import EvaluationConfig
+from pipeline.evaluation.grey import decode_file
+from pipeline.evaluation.job import evaluate
+from pipeline.evaluation.model_run import run_url
+from pipeline.evaluation.pairs import Pair
+from pipeline.evaluation.tasks import find_tasks
+from pipeline.evaluation.truth import read_truth
+from pipeline.images import decode_rgb
+from pipeline.maps import quantise_saliency, variance_of
+from pipeline.storage import publish
+
+MEMBERS = 10
+STEPS = (10, 4, 2, 1)
+BEGIN, END = "<!-- measured by `make card`; written anew each time -->", "<!-- end of what is measured -->"
+PICTURES = 8
+THUMBNAIL_PX = 128
+VARIANCE_GAIN = 4.0
+"""Variances go up to 0.25: times four they fill the range from black to white."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """One row of the table."""
+
+    steps: int
+    metrics: Mapping[str, float]
+    clear: Mapping[str, float]
+    """Means over the photographs of which nobody could choose another object."""
+    lowered_by: float
+    """Share of the mean error that goes when the worst third by variance is dropped."""
+    seconds: float
+    """Of one photograph, median."""
+
+
+def measure(model: str, sample: Path, out: Path, card: Path, report: Callable[[str], None] = lambda _: None) -> str:
+    """Evaluate the model on the sample with every number of steps, write the card's figures and pictures.
+
+    Args:    sample: folder with `images`, and `masks` that has `outlines.json`.
+             out: of the evaluations, which go on where they were stopped.
+             card: the README of the model; `risk_coverage.png`, `examples.png` and `failures.png` go beside it.
+    Returns: the measured part.
+    Raises:  ConfigError: the card has no marks. Else as `pipeline.evaluation.job.evaluate`.
+    """
+    page = card.read_text(encoding="utf-8")
+    with_measured(page, "")  # before hours of work
+    rows = []
+    for steps in STEPS:
+        rows.append(_evaluate(model, steps, sample, out / f"{steps}-steps"))
+        report(f"{steps} steps: S {rows[-1].metrics['s_measure']:.4f}, MAE {rows[-1].metrics['mae']:.4f}")
+    measured = _section(rows)
+    first = out / f"{STEPS[0]}-steps"
+    publish(str(card.with_name("risk_coverage.png")), (first / "risk_coverage.png").read_bytes())
+    names = _by_error(first)
+    even = [names[place] for place in np.linspace(0, len(names) - 1, PICTURES).round().astype(int)]
+    publish(str(card.with_name("examples.png")), _draw(even, sample, first))
+    publish(str(card.with_name("failures.png")), _draw(names[-PICTURES:][::-1], sample, first))
+    publish(str(card), with_measured(page, measured).encode())
+    return measured
+
+
+def with_measured(page: str, measured: str) -> str:
+    """The page with another measured part.
+
+    Raises: ConfigError: it has no place for one.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ConfigError(f"the card has no lines {BEGIN!r} and {END!r} to write the figures between")
+    return f"{before}{BEGIN}\n{measured}\n{END}{after}"
+
+
+def _evaluate(model: str, steps: int, sample: Path, out: Path) -> Figures:
+    ensemble = EnsembleConfig(ensemble_size=MEMBERS, denoise_steps=steps)
+    config = EvaluationConfig(
+        out=str(out),
+        images=str(sample / "images"),
+        masks=str(sample / "masks"),
+        model=ModelConfig(model=model, threads=2),
+        ensemble=ensemble,
+        cluster=ClusterConfig(engine="inline"),
+    )
+    tasks = find_tasks(config)
+    (document,) = evaluate(tasks, config)
+    return Figures(
+        steps=steps,
+        metrics=document["metrics"],
+        clear=_means(out, _clear(sample)),
+        lowered_by=document["risk_coverage"]["ensemble_variance"]["mae"]["lowered_by"],
+        seconds=_seconds(config, tasks[0].pairs),
+    )
+
+
+def _seconds(config: EvaluationConfig, pairs: Sequence[Pair]) -> float:
+    model = DiffusionModel(load_pipeline(config.model.folder), config.ensemble, config.model.threads)
+    photos = [decode_rgb(pair.name, pair.source.read_bytes()) for pair in pairs[:6]]
+    times = []
+    for photo, pair in zip(photos, pairs, strict=False):
+        started = time.perf_counter()
+        model.predict([photo], [pair.name])
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[1:])  # the first one warms up
+
+
+def _clear(sample: Path) -> set[str]:
+    outlines = json.loads((sample / "masks" / "outlines.json").read_bytes())
+    return {name for name, outline in outlines.items() if outline["clear"]}
+
+
+def _means(out: Path, names: set[str]) -> dict[str, float]:
+    rows = [row for row in _rows(out) if row["name"] in names]
+    means = {name: statistics.mean(float(row[name]) for row in rows) for name in ("mae", "s_measure")}
+    return {"images": len(rows), **means}
+
+
+def _rows(out: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(out / "images.parquet").to_pylist()
+    return rows
+
+
+def _by_error(out: Path) -> list[str]:
+    """Names of the photographs, the best map first."""
+    return [row["name"] for row in sorted(_rows(out), key=lambda row: row["mae"])]
+
+
+def _section(rows: Sequence[Figures]) -> str:
+    head = [
+        "settings", "S ↑", "MAE ↓", "max F ↑", "mean E ↑", f"S, MAE of the {rows[0].clear['images']:.0f} clear ones",
+        "worst third by variance dropped: MAE", "one photo, 2 threads",
+    ]  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in rows:
+        metrics, clear = row.metrics, row.clear
+        cells = [
+            f"{MEMBERS} members × {row.steps} steps",
+            *(f"{metrics[name]:.3f}" for name in ("s_measure", "mae", "max_f", "mean_e")),
+            f"{clear['s_measure']:.3f}, {clear['mae']:.3f}",
+            f"{-row.lowered_by:.0%}",
+            f"{row.seconds:.2f} s",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(["", *lines, ""])
+
+
+# Pictures
+
+
+def _draw(names: Sequence[str], sample: Path, out: Path) -> bytes:
+    """Photograph, mask, saliency and variance of some photographs, two of them in a line."""
+    stored = dict(_maps(out))
+    cell = Image.new("RGB", (4 * THUMBNAIL_PX, THUMBNAIL_PX))
+    sheet = Image.new("RGB", (2 * cell.width + 8, -(-len(names) // 2) * (THUMBNAIL_PX + 4)), "white")
+    for number, name in enumerate(names):
+        saliency, variance = stored[name]
+        photo = decode_file(sample / "images" / f"{name}.jpg", lambda image: image.convert("RGB"))
+        mask = Image.fromarray(read_truth(sample / "masks" / f"{name}.png").astype(np.uint8) * np.uint8(255))
+        for place, picture in enumerate((photo, mask, Image.fromarray(saliency), Image.fromarray(variance))):
+            square = picture.convert("RGB").resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+            cell.paste(square, (place * THUMBNAIL_PX, 0))
+        sheet.paste(cell, (number % 2 * (cell.width + 8), number // 2 * (THUMBNAIL_PX + 4)))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _maps(out: Path) -> list[tuple[str, tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]]]:
+    """Name → saliency and brightened variance; the run numbers the photographs in the order of their names."""
+    names = sorted(row["name"] for row in _rows(out))
+    run = run_url(str(out))
+    found = []
+    for shard in sorted(committed_shards(run)):
+        for key, maps in read_maps(run, read_record(run, shard)):
+            bright = quantise_saliency((variance_of(maps.variance) * VARIANCE_GAIN).clip(0, 1))
+            found.append((names[int(key) - 1], (maps.saliency, bright)))
+    return found

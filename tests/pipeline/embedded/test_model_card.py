@@ -1,0 +1,53 @@
+"""The embedded model's card: figures are written where they belong, and those in it are what is measured."""
+
+import re
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.embedded import model_card
+from pipeline.embedded.model_card import BEGIN, END, measure, with_measured
+from pipeline.errors import ConfigError
+
+words = st.text(st.characters(exclude_characters="<>-", exclude_categories=["Cs"]))
+
+
+@given(words, words, words, words)
+def test_only_what_is_between_the_marks_is_written_anew(before, old, after, new):
+    page = f"{before}{BEGIN}{old}{END}{after}"
+    assert with_measured(page, new) == f"{before}{BEGIN}\n{new}\n{END}{after}"
+    assert with_measured(with_measured(page, "other"), new) == with_measured(page, new)
+
+
+@pytest.mark.parametrize("page", ["", BEGIN, END, f"{END}{BEGIN}"])
+def test_a_card_without_marks_is_refused_before_any_work(tmp_path, page):
+    (tmp_path / "README.md").write_text(page)
+    with pytest.raises(ConfigError, match="to write the figures between"):
+        measure("nano", tmp_path / "nowhere", tmp_path / "out", tmp_path / "README.md")
+
+
+def row_of(page, steps):
+    """Cells of the row of so many steps."""
+    (line,) = re.findall(rf"^\| 10 members × {steps} steps .*$", page, re.MULTILINE)
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.slow
+def test_the_cards_figures_are_those_that_are_measured(request, tmp_path, monkeypatch):
+    """One row of the table, by the function that wrote all of them: the time aside, which is the machine's."""
+    monkeypatch.setattr(model_card, "STEPS", (1,))
+    root = request.config.rootpath
+    shutil.copy(root / "model/nano/README.md", tmp_path)
+    measured = measure("nano", root / "pipeline/sample", tmp_path / "out", tmp_path / "README.md")
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert measured in page
+    for found, stated in zip(
+        row_of(page, 1)[1:5], row_of((root / "model/nano/README.md").read_text(), 1)[1:5], strict=True
+    ):
+        assert float(found) == pytest.approx(float(stated), abs=0.0021)  # other CPUs, other last bits
+    for name in ("risk_coverage", "examples", "failures"):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert len(picture.convert("RGB").getcolors(1 << 20)) > 100
