@@ -107,15 +107,31 @@ def exists(url: str) -> bool:
     return bool(fs.exists(path))
 
 
-def list_names(url: str) -> list[str]:
-    """Names of the files in a folder, sorted; none if there is no such folder. Unfinished files are not listed."""
+def list_names(url: str, *, hidden: bool = False) -> list[str]:
+    """Names of the files in a folder, sorted; none if there is no such folder.
+
+    Args: hidden: list unfinished files too, whose names begin with a dot.
+    """
     fs, path = _locate(url)
     fs.invalidate_cache()
     try:
         names = [str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False)]
     except FileNotFoundError:
         return []
-    return sorted(name for name in names if not name.startswith("."))
+    return sorted(name for name in names if hidden or not name.startswith("."))
+
+
+def remove(url: str) -> bool:
+    """Remove a file.
+
+    Returns: False if there is none.
+    """
+    fs, path = _locate(url)
+    try:
+        fs.rm_file(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def remove_tree(url: str) -> None:

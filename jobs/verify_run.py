@@ -1,0 +1,59 @@
+"""Check a run: every shard against its plan and its record; see Arguments for what can be set."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import tyro
+
+from jobs.command_line import DONE, FAILED, run_job
+
+SHOWN_PROBLEMS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """Read all of a run and compare it with its plan and its records.
+
+    Exit codes: 0 everything that is there is right (more may be left to compute), 1 something is not, or was not and
+    is thrown away now, 2 there is no run.
+    """
+
+    run: Annotated[str, tyro.conf.Positional]  # folder or URL, the --out of the run
+    repair: bool = False  # throw away what is torn or stray; the run's own command computes it again
+    json: bool = False  # print everything as one line of JSON instead
+
+
+def main() -> int:
+    """Check, and repair if that was asked for."""
+    arguments = tyro.cli(Arguments, description=Arguments.__doc__)
+    from pipeline import storage
+    from pipeline.verify import repair, verify_run
+
+    run = storage.absolute(arguments.run)
+    check = verify_run(run)
+    removed = repair(run, check) if arguments.repair else ()
+    if arguments.json:
+        print(json.dumps({**asdict(check), "left": check.left, "removed": removed}))
+    else:
+        print(f"{run}: {check.checked} of {check.shards} shards are there")
+        print(f"{check.images} images: {check.done} predicted, {check.failed} failed, {check.left} left to compute")
+        for problem in check.problems[:SHOWN_PROBLEMS]:
+            print(f"{problem.where}: {problem.what}")
+        if len(check.problems) > SHOWN_PROBLEMS:
+            print(f"and {len(check.problems) - SHOWN_PROBLEMS} more; --json lists all")
+        if check.stray and not arguments.repair:
+            print(f"{len(check.stray)} files are left of killed sessions, {check.stray[0]} for example: no harm")
+        if removed:
+            print(f"{len(removed)} files removed; the run's own command computes what is missing")
+        elif check.broken:
+            print(f"{len(check.broken)} shards are broken: --repair throws them away, to be computed again")
+    return FAILED if check.problems else DONE
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,224 @@
+"""Is a run what its records say? Every shard is read and compared: plan, record, tar, rows, maps.
+
+Nothing is trusted because it is ours: a disk that lies, a copy that ended early and a hand that helped leave the same
+traces. What is wrong is named; `repair` throws it away, so that the next session computes it again.
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.candidates import committed_shards, decode_rows, read_record
+from pipeline.errors import CollectionError, PipelineError, StorageError
+from pipeline.maps import decode_png
+from pipeline.plan import decode_plan, plan_digest
+from pipeline.records import CandidateRow, FileRecord, ShardRecord, ShardSpec
+from pipeline.tars import encode_json
+
+_MAPS = ("saliency.png", "variance.png")
+_THREADS = 4
+"""Reading and hashing leave Python's lock; more threads did not help on two cores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that is not as it should be."""
+
+    where: str
+    """The file, below the run."""
+    what: str
+    """What was found, and what should be there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCheck:
+    """What a check of a run found."""
+
+    shards: int
+    """Shards of the plan."""
+    checked: int
+    """Shards that have a record, and were read."""
+    images: int
+    """Images of the plan."""
+    done: int
+    """Images that are predicted, in shards without a problem."""
+    failed: int
+    """Images that could not be used, in shards without a problem."""
+    problems: tuple[Problem, ...]
+    broken: tuple[str, ...]
+    """Shards that have a problem."""
+    stray: tuple[str, ...] = field(default=())
+    """Files that belong to nothing: they harm nobody."""
+
+    @property
+    def left(self) -> int:
+        """Images that are still to be computed, those of broken shards among them."""
+        return self.images - self.done - self.failed
+
+
+def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: None) -> RunCheck:
+    """Check a run: its plan against its fingerprint, then every committed shard against plan and record.
+
+    Args:    run: folder or URL.
+             report: called with the number of shards that were read, and of those to read.
+    Raises:  CollectionError: there is no run. StorageError: its plan or fingerprint can't be read, so that nothing
+             could be compared with it; there is nothing to repair then.
+    """
+    specs = {spec.name: spec for spec in _plan(run)}
+    committed = committed_shards(run)
+    problems = [
+        Problem(where=f"commits/{name}.json", what="no shard of the plan has this name")
+        for name in sorted(committed - specs.keys())
+    ]
+    broken, done, failed = sorted(committed - specs.keys()), 0, 0
+    names = sorted(committed & specs.keys())
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = pool.map(lambda name: check_shard(run, specs[name]), names)
+        for number, (name, (record, of_shard)) in enumerate(zip(names, found, strict=True), start=1):
+            problems += of_shard
+            if of_shard or record is None:
+                broken.append(name)
+            else:
+                done, failed = done + record.done, failed + record.failed
+            report(number, len(names))
+    return RunCheck(
+        shards=len(specs),
+        checked=len(names),
+        images=sum(len(spec.samples) for spec in specs.values()),
+        done=done,
+        failed=failed,
+        problems=tuple(problems),
+        broken=tuple(broken),
+        stray=tuple(_stray(run, committed)),
+    )
+
+
+def repair(run: str, check: RunCheck) -> tuple[str, ...]:
+    """Throw away what is broken or stray, records first: a run that is killed here is still right.
+
+    Returns: the files, below the run.
+    """
+    files = [
+        *(f"commits/{name}.json" for name in check.broken),
+        *(f"candidates/{name}.{kind}" for name in check.broken for kind in ("tar", "parquet")),
+        *check.stray,
+    ]
+    return tuple(name for name in files if storage.remove(storage.join(run, name)))
+
+
+def check_shard(run: str, spec: ShardSpec) -> tuple[ShardRecord | None, list[Problem]]:
+    """One committed shard; its record, if that can be read, and everything that is wrong."""
+    try:
+        record = read_record(run, spec.name)
+    except StorageError as error:
+        return None, [Problem(where=f"commits/{spec.name}.json", what=str(error))]
+    tar, tar_problems = _content(run, record.tar)
+    rows_file, rows_problems = _content(run, record.rows)
+    problems = tar_problems + rows_problems
+    if tar is None or rows_file is None:
+        return record, problems
+    rows_name = f"candidates/{record.rows.name}"
+    try:
+        rows = decode_rows(rows_file)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        return record, [*problems, Problem(where=rows_name, what=f"can't be read as rows: {error}")]
+    problems += [Problem(where=rows_name, what=what) for what in _rows_against(spec, record, rows)]
+    problems += [Problem(where=f"candidates/{record.tar.name}", what=what) for what in _tar_against(spec, tar, rows)]
+    return record, problems
+
+
+def _plan(run: str) -> Sequence[ShardSpec]:
+    url = storage.join(run, "run.json")
+    if not storage.exists(url):
+        raise CollectionError(f"{run} is no run: there is no {url}")
+    try:
+        fingerprint = json.loads(storage.read(url))["fingerprint"]
+        planned = fingerprint["plan"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{url} is no run record ({error!r}); there is nothing to compare the run with") from error
+    specs = decode_plan(storage.read(storage.join(run, "plan", "plan.parquet")))
+    if plan_digest(specs) != planned:
+        raise StorageError(f"{run}/plan/plan.parquet is not the plan that {url} names; begin anew with another --out")
+    return specs
+
+
+def _content(run: str, record: FileRecord) -> tuple[bytes | None, list[Problem]]:
+    """A file, and what is wrong with it as a whole; no content if it is not the one that was recorded."""
+    where = f"candidates/{record.name}"
+    try:
+        return storage.read_checked(storage.join(run, where), record), []
+    except (PipelineError, OSError) as error:
+        return None, [Problem(where=where, what=str(error))]
+
+
+def _rows_against(spec: ShardSpec, record: ShardRecord, rows: Sequence[CandidateRow]) -> Iterator[str]:
+    planned, found = [sample.key for sample in spec.samples], [row.key for row in rows]
+    if planned != found:
+        missing, more = sorted(set(planned) - set(found)), sorted(set(found) - set(planned))
+        yield f"{len(found)} rows for {len(planned)} planned images; missing {missing[:3]}, not planned {more[:3]}"
+    failed = sum(row.status == "failed" for row in rows)
+    if (len(rows) - failed, failed) != (record.done, record.failed):
+        yield f"{len(rows) - failed} done and {failed} failed; the record says {record.done} and {record.failed}"
+
+
+def _tar_against(spec: ShardSpec, content: bytes, rows: Sequence[CandidateRow]) -> Iterator[str]:
+    sizes = {sample.key: (sample.width, sample.height) for sample in spec.samples}
+    expected = {row.key: row for row in rows if row.status == "done"}
+    try:
+        members = _members(content)
+    except (tarfile.TarError, ValueError) as error:
+        yield f"can't be read as a tar of maps: {error}"
+        return
+    if list(members) != list(expected):
+        missing, more = sorted(expected.keys() - members.keys()), sorted(members.keys() - expected.keys())
+        yield f"images {len(members)}, predicted rows {len(expected)}; missing {missing[:3]}, without a row {more[:3]}"
+    for key in members.keys() & expected.keys() & sizes.keys():
+        yield from _sample_against(key, members[key], expected[key], sizes[key])
+
+
+def _sample_against(
+    key: str, members: Mapping[str, bytes], row: CandidateRow, size_px: tuple[int, int]
+) -> Iterator[str]:
+    if members.keys() != {*_MAPS, "json"}:
+        yield f"{key} has the members {sorted(members)}, not {sorted({*_MAPS, 'json'})}"
+        return
+    if members["json"] != encode_json(asdict(row)):
+        yield f"{key}.json is not the row of the parquet file"
+    for name in _MAPS:
+        try:
+            height, width = decode_png(members[name]).shape
+        except ValueError as error:
+            yield f"{key}.{name} is no map: {error}"
+            continue
+        if (width, height) != size_px:
+            yield f"{key}.{name} has {width} x {height} px, its image {size_px[0]} x {size_px[1]}"
+
+
+def _members(content: bytes) -> dict[str, dict[str, bytes]]:
+    """Key → extension → content, in the order of the tar.
+
+    Raises: ValueError: a member is no plain file, or comes twice.
+    """
+    found: dict[str, dict[str, bytes]] = {}
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        for member in tar:
+            key, _, extension = member.name.partition(".")
+            file = tar.extractfile(member) if member.isreg() else None
+            if file is None or extension in found.get(key, {}):
+                raise ValueError(f"member {member.name!r} is no plain file, or comes twice")
+            found.setdefault(key, {})[extension] = file.read()
+    return found
+
+
+def _stray(run: str, committed: set[str]) -> Iterator[str]:
+    """Files of shards without a record, and unfinished ones: left by sessions that were killed."""
+    for folder in ("candidates", "commits"):
+        for name in storage.list_names(storage.join(run, folder), hidden=True):
+            if name.startswith(".") or (folder == "candidates" and name.partition(".")[0] not in committed):
+                yield f"{folder}/{name}"
