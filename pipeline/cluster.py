@@ -83,15 +83,17 @@ def run_on_ray(
     setup: ReplicaSetup,
     cluster: ClusterConfig,
     progress: Progress,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Have all `specs` processed by replicas on a Ray cluster.
 
+    Args:   check: called several times a second; what it raises ends the run.
     Raises: ReplicaError: a shard, or replicas in a row, died too often.
             Stopped: SIGTERM or SIGINT came; shards that were not committed are not lost, only not begun.
             Whatever `process_shard` raised, if it is no death: it would be raised again on every try.
     """
     with connected(), _stop_flag() as stop:
-        _Dispatcher(specs, setup, cluster, progress).run(stop)
+        _Dispatcher(specs, setup, cluster, progress).run(stop, check)
 
 
 def run_tasks(
@@ -153,11 +155,12 @@ class _Dispatcher:
         self._attempts: Counter[str] = Counter()
         self._deaths_in_a_row = 0
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event, check: Callable[[], None]) -> None:
         replicas = min(len(self._waiting), self._cluster.replicas or _automatic_replicas(self._resources))
         log.info("replicas: %d, shards to do: %d", replicas, len(self._waiting))
         self._idle = [self._start_replica() for _ in range(replicas)]
         while self._waiting or self._busy:
+            check()
             if stop.is_set():
                 committed = self._progress.decisions.total()
                 raise Stopped(

@@ -6,11 +6,13 @@ PipelineError
 │   ├── AnnotationError   the annotation JSON as a whole can't be used
 │   ├── CollectionError   the folder or archive of images as a whole can't be used
 │   ├── RunMismatchError  the output folder holds a run that was made with something else
+│   ├── RunBusyError      another session works on the run
 │   └── ReleaseExistsError  the version to be made is already there, made with something else
 ├── SampleError           one image can't be used: it becomes a `failed` row, the shard goes on
 ├── StorageError          a file of a run or release is missing, torn, or can't be written  → exit 1
 ├── ModelError            the model gave something that is no prediction, or can't be loaded → exit 1
 ├── ReplicaError          replicas kept dying: the run stops, and can be resumed            → exit 1
+├── LeaseLostError        another session took the run over; it goes on there               → exit 1
 └── Stopped               somebody asked the run to stop; the same command goes on          → exit 1
 """
 
@@ -37,6 +39,10 @@ class CollectionError(UsageError):
 
 class RunMismatchError(UsageError):
     """The output folder holds a run with another fingerprint."""
+
+
+class RunBusyError(UsageError):
+    """Another session works on the run."""
 
 
 class ReleaseExistsError(UsageError):
@@ -88,6 +94,10 @@ class ModelError(PipelineError):
 
 class ReplicaError(PipelineError):
     """Replicas died more often than the caps allow."""
+
+
+class LeaseLostError(PipelineError):
+    """Another session has taken the run over, since this one seemed dead."""
 
 
 class Stopped(PipelineError):

@@ -13,6 +13,7 @@ from pipeline.coco import Collection, read_samples
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import CollectionError, StorageError
 from pipeline.fingerprint import fingerprint, refuse_other, settle_device, settled_device
+from pipeline.lease import Lease, held
 from pipeline.plan import cut, encode_plan, plan_digest
 from pipeline.progress import Progress
 from pipeline.records import Decision, ShardSpec, Verdict
@@ -56,20 +57,30 @@ def run(config: RunConfig) -> RunReport:
     # 1. Read the annotations and find every image.
     collection = read_samples(config.input.annotations, config.input.images)
     _refuse_wrong_folder(collection, config)
-    # 2. Cut the plan, and store it with the run's fingerprint before any work.
+    # 2. Cut the plan, and find out what the candidates will be made with.
     specs = cut(collection.samples, config.shard_size)
-    made_with = _open_run(config, specs)
-    # 3. See what is committed already.
+    made_with = fingerprint(config, plan_digest(specs))
+    # 3. Have the run for this session alone.
+    with held(config.out) as lease:
+        return _carry_out(config, collection, specs, made_with, lease)
+
+
+def _carry_out(
+    config: RunConfig, collection: Collection, specs: Sequence[ShardSpec], made_with: dict[str, str], lease: Lease
+) -> RunReport:
+    # 4. Store plan and fingerprint before any work, or compare them with what is stored.
+    _open_run(config, specs, made_with)
+    # 5. See what is committed already.
     progress = Progress(len(collection.samples), config.policy)
     todo = _todo(config.out, specs, progress)
-    # 4. Predict, score and commit the rest.
-    _process(todo, config, progress)
+    # 6. Predict, score and commit the rest.
+    _process(todo, config, progress, lease)
     images_per_s = progress.images_per_s() if todo else 0.0
     made_with["device"] = settled_device(config.out)
-    # 5. Decide on every image.
+    # 7. Decide on every image.
     rows = [row for spec in specs for row in read_rows(config.out, read_record(config.out, spec.name))]
     verdicts = {row.key: decide(row, config.policy) for row in rows}
-    # 6. Assemble the release, and a picture to look at.
+    # 8. Assemble the release, and a picture to look at.
     source = ReleaseSource(run=config.out, specs=specs, licenses=collection.licenses, verdicts=verdicts)
     release = assemble(source, config, made_with)
     contact_sheet = write_contact_sheet(source, config)
@@ -107,23 +118,21 @@ def _refuse_wrong_folder(collection: Collection, config: RunConfig) -> None:
         )
 
 
-def _open_run(config: RunConfig, specs: Sequence[ShardSpec]) -> dict[str, str]:
+def _open_run(config: RunConfig, specs: Sequence[ShardSpec], made_with: Mapping[str, str]) -> None:
     """Store plan and fingerprint, or compare the fingerprint with what is stored.
 
     `run.json` comes last, so a run that has it has its plan.
     """
-    made_with = fingerprint(config, plan_digest(specs))
     url = storage.join(config.out, "run.json")
     if not storage.exists(url):
         storage.publish(storage.join(config.out, "plan", "plan.parquet"), encode_plan(specs))
         if storage.create(url, encode_json({"format": 1, "fingerprint": made_with})):
-            return made_with
+            return
     try:
         stored = json.loads(storage.read(url))["fingerprint"]
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{url} is no run record ({error}): give another --out") from error
     refuse_other(config.out, stored, made_with)
-    return made_with
 
 
 def _todo(run_url: str, specs: Sequence[ShardSpec], progress: Progress) -> list[ShardSpec]:
@@ -138,7 +147,7 @@ def _todo(run_url: str, specs: Sequence[ShardSpec], progress: Progress) -> list[
     return todo
 
 
-def _process(todo: Sequence[ShardSpec], config: RunConfig, progress: Progress) -> None:
+def _process(todo: Sequence[ShardSpec], config: RunConfig, progress: Progress, lease: Lease) -> None:
     if not todo:
         log.info("nothing to compute: every image has been predicted")
         return
@@ -150,18 +159,21 @@ def _process(todo: Sequence[ShardSpec], config: RunConfig, progress: Progress) -
     )
     setup = ReplicaSetup(model=config.model, ensemble=config.ensemble, work=work)
     if config.cluster.engine == "inline":
-        _run_inline(todo, setup, config.cluster, progress)
+        _run_inline(todo, setup, config.cluster, progress, lease)
     else:
         from pipeline.cluster import run_on_ray
 
-        run_on_ray(todo, setup, config.cluster, progress)
+        run_on_ray(todo, setup, config.cluster, progress, lease.check)
 
 
-def _run_inline(todo: Sequence[ShardSpec], setup: ReplicaSetup, cluster: ClusterConfig, progress: Progress) -> None:
+def _run_inline(
+    todo: Sequence[ShardSpec], setup: ReplicaSetup, cluster: ClusterConfig, progress: Progress, lease: Lease
+) -> None:
     """One shard after the other in this process: for tests, a debugger, a machine without Ray."""
     model = load_model(setup.model, setup.ensemble)
     settle_device(setup.work.run, model.device_kind)
     for spec in todo:
+        lease.check()
         progress.add_computed(process_shard(spec, model, setup.work).rows)
         if progress.is_due(cluster.progress_every_s):
             log.info("%s", progress.line())

@@ -188,7 +188,7 @@ def test_a_session_that_ends_at_any_write_is_gone_on_with_to_the_same_bytes(inpu
         run(config)
         assert tree(config.out) == undisturbed
     # plan, run, device; tar, rows and record of 3 shards; tar, annotations, manifest, card, release.json; picture
-    assert ended == 3 + 3 * 3 + 5 + 1
+    assert ended == 4 + 3 * 3 + 5 + 1
 
 
 def test_a_release_that_lacks_its_last_file_is_made_anew_without_the_remains(own, done):
