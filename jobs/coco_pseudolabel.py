@@ -59,6 +59,8 @@ def print_table(report: "RunReport") -> None:
     table.add_row("images/s", f"{report.images_per_s:.2f}" if report.computed else "nothing left to compute")
     console = Console(stderr=True, soft_wrap=True)
     console.print(table)
+    if report.failed:
+        console.print("once what failed is mended, --retry-failed and a new --version try it again", highlight=False)
     console.print(
         f"release        {report.release}\ncontact sheet  {report.contact_sheet}", highlight=False, markup=False
     )

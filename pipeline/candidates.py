@@ -3,10 +3,14 @@
 RUN/candidates/000042.tar       KEY.saliency.png, KEY.variance.png, KEY.json for every image that was predicted
 RUN/candidates/000042.parquet   one row for every image of the shard, failed ones too
 RUN/commits/000042.json         the shard's record, created last: without it the other two do not count
+
+A shard whose failed images were tried again has files with another number (000042.1.tar); its record is replaced then,
+and until that moment the old files count.
 """
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -75,17 +79,48 @@ def commit_shard(
 
     If somebody else has committed the shard meanwhile, theirs stands: the same work gives the same bytes.
     """
+    record = _publish_shard(run, shard, shard, rows, members)
+    storage.create(_record_url(run, shard), encode_json(asdict(record)))
+    return record
+
+
+def replace_shard(
+    run: str, before: ShardRecord, rows: Sequence[CandidateRow], members: Sequence[tuple[str, dict[str, bytes]]]
+) -> ShardRecord:
+    """Put other rows and maps in the place of a committed shard's: the old ones count until the new ones are whole.
+
+    Returns: the new record, or the old one if the rows are what they were.
+    """
+    if storage.record_of(before.rows.name, encode_rows(rows)) == before.rows:
+        return before
+    _, _, number = before.tar.name.removesuffix(".tar").partition(".")
+    record = _publish_shard(run, before.shard, f"{before.shard}.{int(number or 0) + 1}", rows, members)
+    storage.publish(_record_url(run, before.shard), encode_json(asdict(record)))
+    for file in (before.tar, before.rows):
+        storage.remove(storage.join(run, "candidates", file.name))
+    return record
+
+
+def _publish_shard(
+    run: str,
+    shard: str,
+    stem: str,
+    rows: Sequence[CandidateRow],
+    members: Sequence[tuple[str, dict[str, bytes]]],
+) -> ShardRecord:
     buffer = io.BytesIO()
     shard_tar = SampleTar(buffer)
     for key, contents in members:
         shard_tar.add(key, contents)
     shard_tar.close()
-    tar = storage.publish(storage.join(run, "candidates", f"{shard}.tar"), buffer.getvalue())
-    parquet = storage.publish(storage.join(run, "candidates", f"{shard}.parquet"), encode_rows(rows))
+    tar = storage.publish(storage.join(run, "candidates", f"{stem}.tar"), buffer.getvalue())
+    parquet = storage.publish(storage.join(run, "candidates", f"{stem}.parquet"), encode_rows(rows))
     failed = sum(row.status == "failed" for row in rows)
-    record = ShardRecord(shard=shard, tar=tar, rows=parquet, done=len(rows) - failed, failed=failed)
-    storage.create(storage.join(run, "commits", f"{shard}.json"), encode_json(asdict(record)))
-    return record
+    return ShardRecord(shard=shard, tar=tar, rows=parquet, done=len(rows) - failed, failed=failed)
+
+
+def _record_url(run: str, shard: str) -> str:
+    return storage.join(run, "commits", f"{shard}.json")
 
 
 def committed_shards(run: str) -> set[str]:
@@ -93,12 +128,17 @@ def committed_shards(run: str) -> set[str]:
     return {name.removesuffix(".json") for name in storage.list_names(storage.join(run, "commits"))}
 
 
+def is_committed(run: str, shard: str) -> bool:
+    """Has the shard a record?"""
+    return storage.exists(_record_url(run, shard))
+
+
 def read_record(run: str, shard: str) -> ShardRecord:
     """The record of a committed shard.
 
     Raises: StorageError: it is missing, is no record, or is another shard's.
     """
-    url = storage.join(run, "commits", f"{shard}.json")
+    url = _record_url(run, shard)
     content = storage.read(url)
     try:
         values = json.loads(content)
@@ -107,7 +147,8 @@ def read_record(run: str, shard: str) -> ShardRecord:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(f"{url} is no shard record ({error}): delete it to have the shard made again") from error
     named = (record.shard, record.tar.name, record.rows.name)
-    if named != (shard, f"{shard}.tar", f"{shard}.parquet"):
+    stem = record.tar.name.removesuffix(".tar")
+    if named != (shard, f"{stem}.tar", f"{stem}.parquet") or not re.fullmatch(rf"{shard}(\.\d+)?", stem):
         raise StorageError(f"{url} is the record of another shard {named}: delete it to have the shard made again")
     return record
 
@@ -119,13 +160,29 @@ def read_rows(run: str, record: ShardRecord) -> list[CandidateRow]:
 
 def read_maps(run: str, record: ShardRecord) -> Iterator[tuple[str, CandidateMaps]]:
     """Key and stored maps of every predicted image of a committed shard, checked against its record, in key order."""
-    content = storage.read_checked(storage.join(run, "candidates", record.tar.name), record.tar)
+    for key, members in sorted(read_members(run, record).items()):
+        yield (
+            key,
+            CandidateMaps(saliency=decode_png(members["saliency.png"]), variance=decode_png(members["variance.png"])),
+        )
+
+
+def read_members(run: str, record: ShardRecord) -> dict[str, dict[str, bytes]]:
+    """Key → extension → content of a committed shard's tar, checked against its record, in the order of the tar."""
+    return split_tar(storage.read_checked(storage.join(run, "candidates", record.tar.name), record.tar))
+
+
+def split_tar(content: bytes) -> dict[str, dict[str, bytes]]:
+    """Key → extension → content of a tar's members, in its order.
+
+    Raises: ValueError: a member is no plain file, or comes twice. tarfile.TarError: it is no tar.
+    """
+    found: dict[str, dict[str, bytes]] = {}
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        members = {member.name: member for member in tar.getmembers()}
-        for key in sorted({name.partition(".")[0] for name in members}):
-            maps = {}
-            for kind in ("saliency", "variance"):
-                file = tar.extractfile(members[f"{key}.{kind}.png"])
-                assert file is not None  # regular files only: we wrote them
-                maps[kind] = decode_png(file.read())
-            yield key, CandidateMaps(**maps)
+        for member in tar:
+            key, _, extension = member.name.partition(".")
+            file = tar.extractfile(member) if member.isreg() else None
+            if file is None or extension in found.get(key, {}):
+                raise ValueError(f"member {member.name!r} is no plain file, or comes twice")
+            found.setdefault(key, {})[extension] = file.read()
+    return found

@@ -125,6 +125,9 @@ class RunConfig:
     release: ReleaseConfig = field(default_factory=ReleaseConfig)
     shard_size: int = 64
     """Images per shard: what is lost when a replica dies, and the unit of progress."""
+    retry_failed: bool = False
+    """Try the images again that failed in an earlier session, when what was wrong with them is mended. Their batches
+    are computed again, so that the result is that of a run in which they never failed; other shards are not touched."""
     max_failed_share: float = 0.05
     """Share of failed images, 0 to 1, above which the job ends with exit code 3."""
 

@@ -30,9 +30,9 @@ class Progress:
         """Rows of a shard that an earlier session committed."""
         self.decisions.update(decide(row, self.policy).decision for row in rows)
 
-    def add_computed(self, rows: tuple[CandidateRow, ...]) -> None:
-        """Rows of a shard that was committed now."""
-        self.computed += len(rows)
+    def add_computed(self, rows: tuple[CandidateRow, ...], computed: int | None = None) -> None:
+        """Rows of a shard that was committed now, of which `computed` were not there before; all if it is not given."""
+        self.computed += len(rows) if computed is None else computed
         self.add_committed(list(rows))
 
     def images_per_s(self, in_flight: int = 0) -> float:

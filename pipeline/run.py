@@ -72,7 +72,7 @@ def _carry_out(
     _open_run(config, specs, made_with)
     # 5. See what is committed already.
     progress = Progress(len(collection.samples), config.policy)
-    todo = _todo(config.out, specs, progress)
+    todo = _todo(config, specs, progress)
     # 6. Predict, score and commit the rest.
     _process(todo, config, progress, lease)
     images_per_s = progress.images_per_s() if todo else 0.0
@@ -135,15 +135,25 @@ def _open_run(config: RunConfig, specs: Sequence[ShardSpec], made_with: Mapping[
     refuse_other(config.out, stored, made_with)
 
 
-def _todo(run_url: str, specs: Sequence[ShardSpec], progress: Progress) -> list[ShardSpec]:
-    committed = committed_shards(run_url)
+def _todo(config: RunConfig, specs: Sequence[ShardSpec], progress: Progress) -> list[ShardSpec]:
+    """Shards without a record; with `retry_failed` those too that have a failed image."""
+    committed = committed_shards(config.out)
+    todo, there, retried = [], 0, 0
     for spec in specs:
-        if spec.name in committed:
-            progress.add_committed(read_rows(run_url, read_record(run_url, spec.name)))
-    todo = [spec for spec in specs if spec.name not in committed]
-    if len(todo) < len(specs):
-        there = sum(len(spec.samples) for spec in specs if spec.name in committed)
+        record = read_record(config.out, spec.name) if spec.name in committed else None
+        if record is None:
+            todo.append(spec)
+            continue
+        there += record.done + record.failed
+        if config.retry_failed and record.failed:
+            todo.append(spec)
+            retried += record.failed
+        else:
+            progress.add_committed(read_rows(config.out, record))
+    if there:
         log.info("resuming: %d of %d images are there from an earlier session", there, progress.images)
+    if retried:
+        log.info("trying %d failed images again", retried)
     return todo
 
 
@@ -156,6 +166,7 @@ def _process(todo: Sequence[ShardSpec], config: RunConfig, progress: Progress, l
         batch_images=config.ensemble.batch_images,
         max_image_bytes=config.input.max_image_bytes,
         max_image_pixels=config.input.max_image_pixels,
+        retry_failed=config.retry_failed,
     )
     setup = ReplicaSetup(model=config.model, ensemble=config.ensemble, work=work)
     if config.cluster.engine == "inline":
@@ -174,7 +185,8 @@ def _run_inline(
     settle_device(setup.work.run, model.device_kind)
     for spec in todo:
         lease.check()
-        progress.add_computed(process_shard(spec, model, setup.work).rows)
+        result = process_shard(spec, model, setup.work)
+        progress.add_computed(result.rows, result.computed)
         if progress.is_due(cluster.progress_every_s):
             log.info("%s", progress.line())
 

@@ -4,7 +4,6 @@ Nothing is trusted because it is ours: a disk that lies, a copy that ended early
 traces. What is wrong is named; `repair` throws it away, so that the next session computes it again.
 """
 
-import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.candidates import committed_shards, decode_rows, read_record
+from pipeline.candidates import committed_shards, decode_rows, read_record, split_tar
 from pipeline.errors import CollectionError, PipelineError, StorageError
 from pipeline.maps import decode_png
 from pipeline.plan import decode_plan, plan_digest
@@ -78,10 +77,12 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
     ]
     broken, done, failed = sorted(committed - specs.keys()), 0, 0
     names = sorted(committed & specs.keys())
+    used: set[str] = set()
     with ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(lambda name: check_shard(run, specs[name]), names)
         for number, (name, (record, of_shard)) in enumerate(zip(names, found, strict=True), start=1):
             problems += of_shard
+            used |= {record.tar.name, record.rows.name} if record else set()
             if of_shard or record is None:
                 broken.append(name)
             else:
@@ -95,7 +96,7 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
         failed=failed,
         problems=tuple(problems),
         broken=tuple(broken),
-        stray=tuple(_stray(run, committed)),
+        stray=tuple(_stray(run, used, set(broken))),
     )
 
 
@@ -104,9 +105,10 @@ def repair(run: str, check: RunCheck) -> tuple[str, ...]:
 
     Returns: the files, below the run.
     """
+    candidates = storage.list_names(storage.join(run, "candidates"))
     files = [
         *(f"commits/{name}.json" for name in check.broken),
-        *(f"candidates/{name}.{kind}" for name in check.broken for kind in ("tar", "parquet")),
+        *(f"candidates/{name}" for name in candidates if name.partition(".")[0] in check.broken),
         *check.stray,
     ]
     return tuple(name for name in files if storage.remove(storage.join(run, name)))
@@ -171,7 +173,7 @@ def _tar_against(spec: ShardSpec, content: bytes, rows: Sequence[CandidateRow]) 
     sizes = {sample.key: (sample.width, sample.height) for sample in spec.samples}
     expected = {row.key: row for row in rows if row.status == "done"}
     try:
-        members = _members(content)
+        members = split_tar(content)
     except (tarfile.TarError, ValueError) as error:
         yield f"can't be read as a tar of maps: {error}"
         return
@@ -200,25 +202,10 @@ def _sample_against(
             yield f"{key}.{name} has {width} x {height} px, its image {size_px[0]} x {size_px[1]}"
 
 
-def _members(content: bytes) -> dict[str, dict[str, bytes]]:
-    """Key → extension → content, in the order of the tar.
-
-    Raises: ValueError: a member is no plain file, or comes twice.
-    """
-    found: dict[str, dict[str, bytes]] = {}
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        for member in tar:
-            key, _, extension = member.name.partition(".")
-            file = tar.extractfile(member) if member.isreg() else None
-            if file is None or extension in found.get(key, {}):
-                raise ValueError(f"member {member.name!r} is no plain file, or comes twice")
-            found.setdefault(key, {})[extension] = file.read()
-    return found
-
-
-def _stray(run: str, committed: set[str]) -> Iterator[str]:
-    """Files of shards without a record, and unfinished ones: left by sessions that were killed."""
+def _stray(run: str, used: set[str], broken: set[str]) -> Iterator[str]:
+    """Files that no record names, and unfinished ones: left by sessions that were killed."""
     for folder in ("candidates", "commits"):
         for name in storage.list_names(storage.join(run, folder), hidden=True):
-            if name.startswith(".") or (folder == "candidates" and name.partition(".")[0] not in committed):
+            is_used = folder == "commits" or name in used or name.partition(".")[0] in broken
+            if name.startswith(".") or not is_used:
                 yield f"{folder}/{name}"

@@ -14,7 +14,15 @@ from jaxtyping import UInt8
 from model.config import EnsembleConfig, ModelConfig
 from model.prediction import Prediction, SaliencyModel
 from pipeline.batches import predict_batch, read_ahead
-from pipeline.candidates import commit_shard, encode_members
+from pipeline.candidates import (
+    commit_shard,
+    encode_members,
+    is_committed,
+    read_members,
+    read_record,
+    read_rows,
+    replace_shard,
+)
 from pipeline.errors import SampleError
 from pipeline.images import decode, read_bytes
 from pipeline.records import CandidateRow, Sample, ShardRecord, ShardSpec
@@ -30,6 +38,8 @@ class ShardWork:
     batch_images: int
     max_image_bytes: int
     max_image_pixels: int
+    retry_failed: bool = False
+    """Shards are handed out that are committed: what they have is kept, but for batches with a failed image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +57,8 @@ class ShardResult:
 
     record: ShardRecord
     rows: tuple[CandidateRow, ...]
+    computed: int
+    """Images that were read and predicted now; the others' rows were there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +80,45 @@ def process_shard(
     Args:   on_image: called with the key of each image whose row is settled.
     Raises: OSError: reading or writing failed for a reason that may pass; nothing is committed.
     """
-    rows: list[CandidateRow] = []
-    members: list[tuple[str, dict[str, bytes]]] = []
+    before = _record_before(spec, work)
+    settled = {} if before is None else _settled(spec, work, before)
+    rows = {key: row for key, (row, _) in settled.items()}
+    members = {key: contents for key, (_, contents) in settled.items()}
+    todo = [sample for sample in spec.samples if sample.key not in settled]
     # Batches are cut by position, so who failed never moves an image to another batch.
-    for batch in read_ahead(spec.samples, lambda sample: _read(sample, work), work.batch_images):
+    for batch in read_ahead(todo, lambda sample: _read(sample, work), work.batch_images):
         for read, outcome in zip(batch, _predict(batch, model), strict=True):
             row = _row(read, outcome)
-            rows.append(row)
+            rows[row.key] = row
             if isinstance(outcome, Prediction):
-                members.append((row.key, encode_members(row, outcome)))
+                members[row.key] = encode_members(row, outcome)
             on_image(row.key)
-    record = commit_shard(work.run, spec.name, rows, members)
-    return ShardResult(record=record, rows=tuple(rows))
+    keys = [sample.key for sample in spec.samples]
+    in_order = tuple(rows[key] for key in keys), [(key, members[key]) for key in keys if key in members]
+    if before is None:
+        record = commit_shard(work.run, spec.name, *in_order)
+    else:
+        record = replace_shard(work.run, before, *in_order)
+    return ShardResult(record=record, rows=in_order[0], computed=len(todo))
+
+
+def _record_before(spec: ShardSpec, work: ShardWork) -> ShardRecord | None:
+    return read_record(work.run, spec.name) if work.retry_failed and is_committed(work.run, spec.name) else None
+
+
+def _settled(spec: ShardSpec, work: ShardWork, record: ShardRecord) -> dict[str, tuple[CandidateRow, dict[str, bytes]]]:
+    """Row and tar members of the images in batches of which none failed.
+
+    Whole batches, since the number of images in a batch moves the last bits of all of them.
+    """
+    rows = {row.key: row for row in read_rows(work.run, record)}
+    members = read_members(work.run, record)
+    settled: dict[str, tuple[CandidateRow, dict[str, bytes]]] = {}
+    for start in range(0, len(spec.samples), work.batch_images):
+        batch = [sample.key for sample in spec.samples[start : start + work.batch_images]]
+        if all(rows[key].status == "done" for key in batch):
+            settled |= {key: (rows[key], members[key]) for key in batch}
+    return settled
 
 
 def _read(sample: Sample, work: ShardWork) -> _Read:

@@ -34,7 +34,7 @@ def test_predicting_works_as_shown():
     assert names["prediction"].saliency.shape == (30, 40)
 
 
-JOBS = ("coco_pseudolabel", "convert_checkpoint", "evaluate", "predict")
+JOBS = ("coco_pseudolabel", "convert_checkpoint", "evaluate", "predict", "train", "verify_run")
 
 
 def test_every_option_in_the_readme_is_one_of_a_job():

@@ -206,7 +206,8 @@ def _identity(source: ReleaseSource, config: RunConfig, made_with: Mapping[str, 
     """What a release is made from; equal identities give equal releases."""
     digest = hashlib.sha256()
     for spec in source.specs:
-        digest.update(encode_json(asdict(read_record(source.run, spec.name))))
+        record = read_record(source.run, spec.name)
+        digest.update(f"{record.shard} {record.tar.sha256} {record.rows.sha256}\n".encode())
     return {
         "name": config.release.name,
         "version": config.release.version,

@@ -134,7 +134,7 @@ def test_repair_removes_records_first_and_tells_what_went(broken):
     (broken / "candidates/.000002.tar.abc.tmp").write_bytes(b"half")
     check = verify_run(str(broken))
     assert repair(str(broken), check) == (
-        "commits/000001.json", "candidates/000001.tar", "candidates/000001.parquet", "candidates/.000002.tar.abc.tmp",
+        "commits/000001.json", "candidates/000001.parquet", "candidates/000001.tar", "candidates/.000002.tar.abc.tmp",
     )  # fmt: skip
     again = verify_run(str(broken))
     assert (again.problems, again.left, again.stray) == ((), 3, ())

@@ -1,0 +1,197 @@
+"""Failed images tried again: the result is that of a run in which they never failed, whatever else happens."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import storage
+from pipeline import work as work_module
+from pipeline.candidates import read_record
+from pipeline.run import run
+from pipeline.verify import verify_run
+from tests.pipeline.make import make_collection, make_config, make_key, tree
+
+COUNT = 8
+RELEASE = "release/sod-benchmark-1.0.0"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fast_disk():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """Inputs, and the run in which nothing failed: shards of three, batches of two."""
+    folder = tmp_path_factory.mktemp("quiet")
+    inputs = make_collection(folder / "in", COUNT)
+    run(make_config(inputs, folder / "run"))
+    return inputs, folder / "run"
+
+
+@pytest.fixture
+def inputs(quiet, tmp_path):
+    return copy_of(quiet[0], tmp_path / "in")
+
+
+def copy_of(inputs, folder):
+    """The same collection elsewhere, to be broken and mended."""
+    shutil.copytree(inputs.images.parent, folder)
+    return type(inputs)(images=folder / "images", annotations=folder / "annotations.json", entries=inputs.entries)
+
+
+def hurt(inputs, number):
+    inputs.file(number).write_bytes(inputs.file(number).read_bytes()[:60])
+
+
+def mend(inputs, healthy, number):
+    shutil.copy(healthy.file(number), inputs.file(number))
+
+
+def maps_of(folder):
+    """What a release is made of, whatever the files are called: shard → digests."""
+    records = [read_record(str(folder), name.removesuffix(".json")) for name in storage.list_names(f"{folder}/commits")]
+    return {record.shard: (record.tar.sha256, record.rows.sha256, record.done, record.failed) for record in records}
+
+
+def release_of(folder, version="1.0.0"):
+    release = tree(Path(folder) / "release" / f"sod-benchmark-{version}")
+    return {name: content for name, content in release.items() if name not in ("release.json", "README.md")}
+
+
+@given(st.sets(st.integers(1, COUNT), min_size=1, max_size=4), st.sets(st.integers(1, COUNT)))
+@settings(max_examples=25, deadline=None)
+def test_mended_images_come_out_as_if_they_had_never_failed(quiet, tmp_path_factory, bad, mended):
+    healthy, undisturbed = quiet
+    folder = tmp_path_factory.mktemp("retry")
+    inputs = copy_of(healthy, folder / "in")
+    for number in bad:
+        hurt(inputs, number)
+    first = run(make_config(inputs, folder / "run"))
+    assert first.failed == {"undecodable": len(bad)}
+    for number in mended:
+        mend(inputs, healthy, number)
+    report = run(make_config(inputs, folder / "run", retry_failed=True, version="2.0.0"))
+    left = bad - mended
+    assert sum(report.failed.values()) == len(left)
+    assert verify_run(str(folder / "run")).problems == ()
+    if not left:
+        assert maps_of(folder / "run") == maps_of(undisturbed)
+        expected = release_of(undisturbed)
+        assert {k: v for k, v in release_of(folder / "run", "2.0.0").items() if k.endswith(".tar")} == {
+            k: v for k, v in expected.items() if k.endswith(".tar")
+        }
+
+
+def test_only_shards_with_a_failed_image_are_touched_and_only_their_batches_computed(
+    quiet, inputs, tmp_path, monkeypatch
+):
+    hurt(inputs, 4)  # the first of the second shard: 4 and 5 are a batch, 6 is one
+    config = make_config(inputs, tmp_path / "run")
+    run(config)
+    before = tree(config.out)
+    mend(inputs, quiet[0], 4)
+    read = []
+    monkeypatch.setattr(
+        work_module, "_read", lambda sample, work, real=work_module._read: read.append(sample.key) or real(sample, work)
+    )
+    report = run(make_config(inputs, tmp_path / "run", retry_failed=True, version="2.0.0"))
+    after = tree(config.out)
+    assert sorted(read) == [make_key(4), make_key(5)]
+    assert report.computed == 2
+    untouched = [
+        name for name in before if name.startswith(("candidates/000000", "candidates/000002", "commits/00000[02]"))
+    ]
+    assert all(before[name] == after[name] for name in untouched)
+    assert [name for name in after if name.startswith("candidates/000001")] == [
+        "candidates/000001.1.parquet", "candidates/000001.1.tar",
+    ]  # fmt: skip
+
+
+def test_without_the_option_failed_images_stay_failed(quiet, inputs, tmp_path):
+    hurt(inputs, 2)
+    run(make_config(inputs, tmp_path / "run"))
+    mend(inputs, quiet[0], 2)
+    report = run(make_config(inputs, tmp_path / "run"))
+    assert (report.failed, report.computed) == ({"undecodable": 1}, 0)
+
+
+def test_a_missing_file_that_is_put_back_is_tried_again(quiet, inputs, tmp_path):
+    inputs.file(6).unlink()
+    assert run(make_config(inputs, tmp_path / "run")).failed == {"missing": 1}
+    mend(inputs, quiet[0], 6)
+    report = run(make_config(inputs, tmp_path / "run", retry_failed=True, version="2.0.0"))
+    assert report.failed == {}
+    assert maps_of(tmp_path / "run") == maps_of(quiet[1])
+
+
+def test_what_fails_again_changes_no_file(inputs, tmp_path):
+    hurt(inputs, 2)
+    config = make_config(inputs, tmp_path / "run", retry_failed=True)
+    run(config)
+    before = tree(config.out)
+    assert run(config).failed == {"undecodable": 1}
+    assert tree(config.out) == before
+
+
+def test_tried_again_and_again_the_files_are_counted(quiet, inputs, tmp_path):
+    for number in (1, 2):
+        hurt(inputs, number)
+    options = {"retry_failed": True}
+    run(make_config(inputs, tmp_path / "run", **options))
+    for number in (1, 2):
+        mend(inputs, quiet[0], number)
+        run(make_config(inputs, tmp_path / "run", **options, version=f"{number + 1}.0.0"))
+    assert (tmp_path / "run/candidates/000000.2.tar").is_file()
+    assert maps_of(tmp_path / "run") == maps_of(quiet[1])
+
+
+class SessionEnded(Exception):
+    """The session was ended here on purpose."""
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_retry_that_ends_at_any_write_or_removal_is_gone_on_with(quiet, inputs, tmp_path, after):
+    hurt(inputs, 5)
+    run(make_config(inputs, tmp_path / "failed"))
+    mend(inputs, quiet[0], 5)
+    ended = 0
+    while True:
+        out = tmp_path / str(ended)
+        shutil.copytree(tmp_path / "failed", out)
+        config = make_config(inputs, out, retry_failed=True, version="2.0.0")
+        with pytest.MonkeyPatch.context() as patch:
+            _end_at(patch, ended, after=after)
+            try:
+                run(config)
+            except SessionEnded:
+                ended += 1
+            else:
+                break
+        run(config)
+        assert maps_of(out) == maps_of(quiet[1])
+        assert verify_run(str(out)).problems == ()
+    assert ended >= 8
+
+
+def _end_at(patch, operation, *, after):
+    count = iter(range(10_000))
+    for name in ("publish", "create", "publish_file", "remove"):
+        real = getattr(storage, name)
+
+        def operate(*arguments, real=real, **options):
+            at = next(count)
+            if at >= operation and not (after and at == operation):
+                raise SessionEnded
+            result = real(*arguments, **options)
+            if at >= operation:
+                raise SessionEnded
+            return result
+
+        patch.setattr(storage, name, operate)
