@@ -22,18 +22,19 @@ _PIPELINE_CODE = ("batches.py", "candidates.py", "images.py", "maps.py", "scores
 """Modules of `pipeline/` that decide what a candidate is; those of `model/` all do."""
 
 
-def fingerprint(config: RunConfig, plan_sha256: str) -> dict[str, str]:
+def fingerprint(config: RunConfig) -> dict[str, str]:
     """Field → value, both text; two runs with equal fingerprints have equal candidates on one kind of device.
 
-    The device is not among the fields: `auto` and `cpu` may mean the same, so `settle_device` sees to it.
+    The plan is added when it is cut. The device is not among the fields: `auto` and `cpu` may mean the same, so
+    `settle_device` sees to it.
 
     Raises: ConfigError: there are no weights where the configuration says.
     """
     values = {
-        "plan": plan_sha256,
         "weights": _weights(config.model),
         "dtype": config.model.dtype,
         "threads": str(config.model.threads),
+        "shard_size": str(config.shard_size),
         "max_image_bytes": str(config.input.max_image_bytes),
         "max_image_pixels": str(config.input.max_image_pixels),
         "code": _code_sha256(),

@@ -1,6 +1,5 @@
 """A whole run, from annotations to release, as one numbered procedure."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,16 +10,15 @@ from pipeline import storage
 from pipeline.candidates import committed_shards, read_record, read_rows
 from pipeline.coco import Collection, read_samples
 from pipeline.config import ClusterConfig, RunConfig
-from pipeline.errors import CollectionError, StorageError
-from pipeline.fingerprint import fingerprint, refuse_other, settle_device, settled_device
+from pipeline.errors import CollectionError
+from pipeline.fingerprint import fingerprint, settle_device, settled_device
 from pipeline.lease import Lease, held
-from pipeline.plan import cut, encode_plan, plan_digest
 from pipeline.progress import Progress
 from pipeline.records import Decision, ShardSpec, Verdict
 from pipeline.release.assemble import ReleaseSource, assemble
 from pipeline.release.contact_sheet import write_contact_sheet
+from pipeline.run_record import open_run
 from pipeline.select import decide
-from pipeline.tars import encode_json
 from pipeline.work import ReplicaSetup, ShardWork, process_shard
 
 log = logging.getLogger(__name__)
@@ -57,32 +55,29 @@ def run(config: RunConfig) -> RunReport:
     # 1. Read the annotations and find every image.
     collection = read_samples(config.input.annotations, config.input.images)
     _refuse_wrong_folder(collection, config)
-    # 2. Cut the plan, and find out what the candidates will be made with.
-    specs = cut(collection.samples, config.shard_size)
-    made_with = fingerprint(config, plan_digest(specs))
+    # 2. Find out what the candidates will be made with.
+    made_with = fingerprint(config)
     # 3. Have the run for this session alone.
     with held(config.out) as lease:
-        return _carry_out(config, collection, specs, made_with, lease)
+        return _carry_out(config, collection, made_with, lease)
 
 
-def _carry_out(
-    config: RunConfig, collection: Collection, specs: Sequence[ShardSpec], made_with: dict[str, str], lease: Lease
-) -> RunReport:
-    # 4. Store plan and fingerprint before any work, or compare them with what is stored.
-    _open_run(config, specs, made_with)
+def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str, str], lease: Lease) -> RunReport:
+    # 4. Cut the plan and store it with the fingerprint before any work, or compare them with what is stored.
+    specs, fingerprint_of_run = open_run(config.out, collection.samples, config.shard_size, made_with)
     # 5. See what is committed already.
     progress = Progress(len(collection.samples), config.policy)
     todo = _todo(config, specs, progress)
     # 6. Predict, score and commit the rest.
     _process(todo, config, progress, lease)
     images_per_s = progress.images_per_s() if todo else 0.0
-    made_with["device"] = settled_device(config.out)
+    settled = {**fingerprint_of_run, "device": settled_device(config.out)}
     # 7. Decide on every image.
     rows = [row for spec in specs for row in read_rows(config.out, read_record(config.out, spec.name))]
     verdicts = {row.key: decide(row, config.policy) for row in rows}
     # 8. Assemble the release, and a picture to look at.
     source = ReleaseSource(run=config.out, specs=specs, licenses=collection.licenses, verdicts=verdicts)
-    release = assemble(source, config, made_with)
+    release = assemble(source, config, settled)
     contact_sheet = write_contact_sheet(source, config)
     return RunReport(
         images=len(rows),
@@ -116,23 +111,6 @@ def _refuse_wrong_folder(collection: Collection, config: RunConfig) -> None:
             f"--images {config.input.images}: none of the {len(collection.samples)} images of "
             f"{config.input.annotations} is there, {collection.samples[0].file_name!r} for example; give their folder"
         )
-
-
-def _open_run(config: RunConfig, specs: Sequence[ShardSpec], made_with: Mapping[str, str]) -> None:
-    """Store plan and fingerprint, or compare the fingerprint with what is stored.
-
-    `run.json` comes last, so a run that has it has its plan.
-    """
-    url = storage.join(config.out, "run.json")
-    if not storage.exists(url):
-        storage.publish(storage.join(config.out, "plan", "plan.parquet"), encode_plan(specs))
-        if storage.create(url, encode_json({"format": 1, "fingerprint": made_with})):
-            return
-    try:
-        stored = json.loads(storage.read(url))["fingerprint"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{url} is no run record ({error}): give another --out") from error
-    refuse_other(config.out, stored, made_with)
 
 
 def _todo(config: RunConfig, specs: Sequence[ShardSpec], progress: Progress) -> list[ShardSpec]:

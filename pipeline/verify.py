@@ -4,7 +4,6 @@ Nothing is trusted because it is ours: a disk that lies, a copy that ended early
 traces. What is wrong is named; `repair` throws it away, so that the next session computes it again.
 """
 
-import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,10 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.candidates import committed_shards, decode_rows, read_record, split_tar
-from pipeline.errors import CollectionError, PipelineError, StorageError
+from pipeline.errors import PipelineError, StorageError
 from pipeline.maps import decode_png
-from pipeline.plan import decode_plan, plan_digest
 from pipeline.records import CandidateRow, FileRecord, ShardRecord, ShardSpec
+from pipeline.run_record import read_run
 from pipeline.tars import encode_json
 
 _MAPS = ("saliency.png", "variance.png")
@@ -69,7 +68,7 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
     Raises:  CollectionError: there is no run. StorageError: its plan or fingerprint can't be read, so that nothing
              could be compared with it; there is nothing to repair then.
     """
-    specs = {spec.name: spec for spec in _plan(run)}
+    specs = {spec.name: spec for spec in read_run(run)[1]}
     committed = committed_shards(run)
     problems = [
         Problem(where=f"commits/{name}.json", what="no shard of the plan has this name")
@@ -133,21 +132,6 @@ def check_shard(run: str, spec: ShardSpec) -> tuple[ShardRecord | None, list[Pro
     problems += [Problem(where=rows_name, what=what) for what in _rows_against(spec, record, rows)]
     problems += [Problem(where=f"candidates/{record.tar.name}", what=what) for what in _tar_against(spec, tar, rows)]
     return record, problems
-
-
-def _plan(run: str) -> Sequence[ShardSpec]:
-    url = storage.join(run, "run.json")
-    if not storage.exists(url):
-        raise CollectionError(f"{run} is no run: there is no {url}")
-    try:
-        fingerprint = json.loads(storage.read(url))["fingerprint"]
-        planned = fingerprint["plan"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{url} is no run record ({error!r}); there is nothing to compare the run with") from error
-    specs = decode_plan(storage.read(storage.join(run, "plan", "plan.parquet")))
-    if plan_digest(specs) != planned:
-        raise StorageError(f"{run}/plan/plan.parquet is not the plan that {url} names; begin anew with another --out")
-    return specs
 
 
 def _content(run: str, record: FileRecord) -> tuple[bytes | None, list[Problem]]:

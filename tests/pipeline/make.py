@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from model.prediction import Prediction
+from pipeline import storage
 from pipeline.config import RunConfig, from_options
 from pipeline.records import CandidateRow, Location, Sample
 from pipeline.scores import SCORES
@@ -112,6 +113,34 @@ def make_config(inputs, out, **options):
     given |= {"engine": "inline", "model": "fake", "ensemble_size": 3, "shard_size": 3, "batch_images": 2}
     config: RunConfig = from_options(RunConfig, given | options, missing=None)
     return config
+
+
+class SessionEnded(Exception):
+    """The session was ended here on purpose."""
+
+
+def end_at_write(patch, number, *, after, removals=False):
+    """End the session at its write of that number: before anything of it is done, or when all of it is.
+
+    The machine is gone then: nothing is written after that either. Removals count as writes if they are to.
+    """
+    made = 0
+
+    def ending(write):
+        def call(*args):
+            nonlocal made
+            made += 1
+            if made > number or (made == number and not after):
+                raise SessionEnded
+            result = write(*args)
+            if made == number:
+                raise SessionEnded
+            return result
+
+        return call
+
+    for name in ("publish", "publish_file", "create", *(["remove"] if removals else [])):
+        patch.setattr(storage, name, ending(getattr(storage, name)))
 
 
 def tree(folder):

@@ -13,7 +13,7 @@ from pipeline import work as work_module
 from pipeline.candidates import read_record
 from pipeline.run import run
 from pipeline.verify import verify_run
-from tests.pipeline.make import make_collection, make_config, make_key, tree
+from tests.pipeline.make import SessionEnded, end_at_write, make_collection, make_config, make_key, tree
 
 COUNT = 8
 RELEASE = "release/sod-benchmark-1.0.0"
@@ -152,10 +152,6 @@ def test_tried_again_and_again_the_files_are_counted(quiet, inputs, tmp_path):
     assert maps_of(tmp_path / "run") == maps_of(quiet[1])
 
 
-class SessionEnded(Exception):
-    """The session was ended here on purpose."""
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_retry_that_ends_at_any_write_or_removal_is_gone_on_with(quiet, inputs, tmp_path, after):
     hurt(inputs, 5)
@@ -167,7 +163,7 @@ def test_a_retry_that_ends_at_any_write_or_removal_is_gone_on_with(quiet, inputs
         shutil.copytree(tmp_path / "failed", out)
         config = make_config(inputs, out, retry_failed=True, version="2.0.0")
         with pytest.MonkeyPatch.context() as patch:
-            _end_at(patch, ended, after=after)
+            end_at_write(patch, ended + 1, after=after, removals=True)
             try:
                 run(config)
             except SessionEnded:
@@ -178,20 +174,3 @@ def test_a_retry_that_ends_at_any_write_or_removal_is_gone_on_with(quiet, inputs
         assert maps_of(out) == maps_of(quiet[1])
         assert verify_run(str(out)).problems == ()
     assert ended >= 8
-
-
-def _end_at(patch, operation, *, after):
-    count = iter(range(10_000))
-    for name in ("publish", "create", "publish_file", "remove"):
-        real = getattr(storage, name)
-
-        def operate(*arguments, real=real, **options):
-            at = next(count)
-            if at >= operation and not (after and at == operation):
-                raise SessionEnded
-            result = real(*arguments, **options)
-            if at >= operation:
-                raise SessionEnded
-            return result
-
-        patch.setattr(storage, name, operate)

@@ -19,6 +19,8 @@ from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError, Ru
 from pipeline.run import resolved, run
 from tests.pipeline.make import (
     LICENSES,
+    SessionEnded,
+    end_at_write,
     make_collection,
     make_config,
     make_jpeg,
@@ -32,10 +34,6 @@ COUNT = 7
 CUT, ACCEPTED, REJECTED = 3, 4, 5
 LAX = {"max_variance": 0.25, "max_variance_per_area": 250.0}
 RELEASE = "release/sod-benchmark-1.0.0"
-
-
-class SessionEnded(Exception):
-    """The session was ended here on purpose."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,27 +92,6 @@ def forbid_computing(patch):
         raise AssertionError("a model was loaded")
 
     patch.setattr(run_module, "load_model", load_model)
-
-
-def end_at_write(patch, number, *, after):
-    """End the session at its write of that number: before anything of it is done, or when all of it is."""
-    made = 0
-
-    def ending(write):
-        def call(*args):
-            nonlocal made
-            made += 1
-            if made == number and not after:
-                raise SessionEnded
-            result = write(*args)
-            if made == number:
-                raise SessionEnded
-            return result
-
-        return call
-
-    for name in ("publish", "publish_file", "create"):
-        patch.setattr(storage, name, ending(getattr(storage, name)))
 
 
 # Nothing lost, nothing twice
@@ -248,7 +225,11 @@ def test_a_run_on_a_file_system_without_folders_or_renames_has_the_same_bytes(in
 
 def test_how_images_are_batched_is_stored_with_the_run_and_where_shards_are_cut_is_its_plan(own):
     inputs, config = own
-    for options, field in [({"batch_images": 3}, "batch_images"), ({"shard_size": 2}, "plan"), ({"seed": 1}, "seed")]:
+    for options, field in [
+        ({"batch_images": 3}, "batch_images"),
+        ({"shard_size": 2}, "shard_size"),
+        ({"seed": 1}, "seed"),
+    ]:
         with pytest.raises(RunMismatchError, match=f"  {field}: the run has"):
             run(another(inputs, config, **options))
 
@@ -267,7 +248,7 @@ def test_a_second_run_computes_nothing_and_changes_nothing(done, monkeypatch):
 def test_a_run_that_was_ended_computes_only_what_was_not_committed(inputs, tmp_path):
     config = make_config(inputs, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        end_at_write(patch, 3 + 3 + 2, after=True)  # the second shard lacks its record
+        end_at_write(patch, 4 + 3 + 2, after=True)  # the second shard lacks its record
         with pytest.raises(SessionEnded):
             run(config)
     assert run(config).computed == COUNT - 3

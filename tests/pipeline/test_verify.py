@@ -237,8 +237,8 @@ def test_a_run_record_that_says_nothing_is_no_ground_to_repair(broken, content):
 def test_another_plan_is_noticed(broken, inputs, tmp_path):
     other = make_config(inputs, tmp_path / "other", shard_size=2)
     run(other)
-    shutil.copy(Path(other.out) / "plan/plan.parquet", broken / "plan/plan.parquet")
-    with pytest.raises(StorageError, match="is not the plan"):
+    shutil.copy(Path(other.out) / "plan/000000.parquet", broken / "plan/000000.parquet")
+    with pytest.raises(StorageError, match="does not hold the plan"):
         verify_run(str(broken))
 
 
