@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +33,7 @@ from pipeline.errors import ReplicaError, Stopped
 from pipeline.fingerprint import settle_device
 from pipeline.progress import Progress
 from pipeline.records import ShardSpec
+from pipeline.suspects import Caution, Suspicion, noted
 from pipeline.work import ReplicaSetup, ShardResult, process_shard
 
 log = logging.getLogger(__name__)
@@ -55,14 +56,14 @@ class _Replica:
         self._model: SaliencyModel | None = None
         self._finished = 0
 
-    def process(self, spec: ShardSpec) -> ShardResult:
+    def process(self, spec: ShardSpec, caution: Caution) -> ShardResult:
         """Predict and commit one shard."""
         self._finished = 0
         # Not in __init__: what is raised there reaches the driver as a death, and would be tried again.
         if self._model is None:
             self._model = load_model(self._setup.model, self._setup.ensemble)
             settle_device(self._setup.work.run, self._model.device_kind)
-        return process_shard(spec, self._model, self._setup.work, self._count)
+        return process_shard(spec, self._model, self._setup.work, self._count, caution)
 
     def finished(self) -> int:
         """Images of the present shard that are settled; answers while `process` runs."""
@@ -152,7 +153,7 @@ class _Dispatcher:
         self._resources = _resources(setup.model)
         self._busy: dict[Any, tuple[Any, ShardSpec]] = {}  # call → (replica, spec)
         self._idle: list[Any] = []
-        self._attempts: Counter[str] = Counter()
+        self._suspicions: dict[str, Suspicion] = {}
         self._deaths_in_a_row = 0
 
     def run(self, stop: threading.Event, check: Callable[[], None]) -> None:
@@ -185,7 +186,8 @@ class _Dispatcher:
 
     def _hand_out(self, replica: Any) -> None:
         spec = self._waiting.popleft()
-        self._busy[replica.process.remote(spec)] = (replica, spec)
+        caution = self._suspicions.get(spec.name, Suspicion()).caution
+        self._busy[replica.process.remote(spec, caution)] = (replica, spec)
 
     def _collect(self, call: Any) -> None:
         replica, spec = self._busy.pop(call)
@@ -201,15 +203,22 @@ class _Dispatcher:
         self._idle.append(replica)
 
     def _replace(self, spec: ShardSpec, error: RayError) -> None:
-        self._attempts[spec.name] += 1
+        run = self._setup.work.run
+        before = self._suspicions.get(spec.name, Suspicion())
+        suspicion = before.after_death(noted(run, spec.name) if before.caution.noted else ())
+        self._suspicions[spec.name] = suspicion
         self._deaths_in_a_row += 1
         said = str(error).strip().splitlines()[0]
         log.warning("the replica at shard %s died (%s); its work goes to a new one", spec.name, said)
-        if self._attempts[spec.name] >= self._cluster.shard_attempts:
-            first, last = spec.samples[0].key, spec.samples[-1].key
+        if guilty := suspicion.caution.skipped - before.caution.skipped:
+            self._deaths_in_a_row = 0
+            log.warning("key %s killed its replica again and is skipped: it will be recorded as failed", *guilty)
+        if suspicion.deaths >= self._cluster.shard_attempts:
+            keys = suspicion.in_work or (spec.samples[0].key, "…", spec.samples[-1].key)
             raise ReplicaError(
-                f"shard {spec.name} (keys {first} to {last}) lost its replica {self._attempts[spec.name]} times: one "
-                f"of its images may crash the process. Last: {said}"
+                f"shard {spec.name} lost its replica {suspicion.deaths} times, the last time at the keys "
+                f"{', '.join(keys)}: one of these images may crash the process; take it out, or raise --shard-attempts "
+                f"(3 find a single guilty image, which is then skipped). Last: {said}"
             )
         if self._deaths_in_a_row >= DEATHS_IN_A_ROW * max(1, len(self._busy) + len(self._idle) + 1):
             raise ReplicaError(f"{self._deaths_in_a_row} replicas died in a row, none did a shard. Last: {said}")

@@ -73,7 +73,8 @@ class ClusterConfig:
     replicas: int = 0
     """Replicas of the model; 0 is one per GPU if there are GPUs, else one per `threads` CPU cores."""
     shard_attempts: int = 3
-    """How often a shard may lose its replica before the run stops."""
+    """How often a shard may lose its replica before the run stops. Three find the image that is to blame, which is then
+    recorded as failed and skipped."""
     progress_every_s: float = 5.0
     """Seconds between progress lines."""
 

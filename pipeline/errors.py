@@ -79,6 +79,7 @@ FAILURE_REASONS = frozenset(
         "undecodable",  # no image, or a truncated one
         "size_mismatch",  # decodes to another size than the annotation says
         "model_output",  # the model's prediction for it is NaN or outside [0, 1]
+        "kills_replica",  # the process died whenever it worked on it, so it is not touched any more
         "model_memory",  # at its own size it is too large for the device's memory
     }
 )

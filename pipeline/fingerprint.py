@@ -18,7 +18,16 @@ from pipeline.tars import encode_json
 
 _LIBRARIES = ("diffusers", "numpy", "pillow", "timm", "torch")
 _DEVICE_FILE = "device.json"
-_PIPELINE_CODE = ("batches.py", "candidates.py", "images.py", "maps.py", "scores.py", "tars.py", "work.py")
+_PIPELINE_CODE = (
+    "batches.py",
+    "candidates.py",
+    "images.py",
+    "maps.py",
+    "scores.py",
+    "suspects.py",
+    "tars.py",
+    "work.py",
+)
 """Modules of `pipeline/` that decide what a candidate is; those of `model/` all do."""
 
 

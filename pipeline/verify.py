@@ -188,7 +188,7 @@ def _sample_against(
 
 def _stray(run: str, used: set[str], broken: set[str]) -> Iterator[str]:
     """Files that no record names, and unfinished ones: left by sessions that were killed."""
-    for folder in ("candidates", "commits"):
+    for folder in ("candidates", "commits", "journal"):
         for name in storage.list_names(storage.join(run, folder), hidden=True):
             is_used = folder == "commits" or name in used or name.partition(".")[0] in broken
             if name.startswith(".") or not is_used:

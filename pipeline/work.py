@@ -5,7 +5,7 @@ becomes its row; what is wrong with the machine is raised, and the shard is not 
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from pipeline.errors import SampleError
 from pipeline.images import decode, read_bytes
 from pipeline.records import CandidateRow, Sample, ShardRecord, ShardSpec
 from pipeline.scores import score
+from pipeline.suspects import Caution, forget, kills_replica, note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +74,16 @@ class _Read:
 
 
 def process_shard(
-    spec: ShardSpec, model: SaliencyModel, work: ShardWork, on_image: Callable[[str], None] = lambda _: None
+    spec: ShardSpec,
+    model: SaliencyModel,
+    work: ShardWork,
+    on_image: Callable[[str], None] = lambda _: None,
+    caution: Caution = Caution(),  # noqa: B008 (frozen)
 ) -> ShardResult:
     """Predict, score and commit the images of one shard.
 
     Args:   on_image: called with the key of each image whose row is settled.
+            caution: of a shard that has killed a replica.
     Raises: OSError: reading or writing failed for a reason that may pass; nothing is committed.
     """
     before = _record_before(spec, work)
@@ -86,13 +92,16 @@ def process_shard(
     members = {key: contents for key, (_, contents) in settled.items()}
     todo = [sample for sample in spec.samples if sample.key not in settled]
     # Batches are cut by position, so who failed never moves an image to another batch.
-    for batch in read_ahead(todo, lambda sample: _read(sample, work), work.batch_images):
+    reads = _with_care(spec, todo, model, work, caution) if caution.noted else _ahead(todo, work)
+    for batch in reads:
         for read, outcome in zip(batch, _predict(batch, model), strict=True):
             row = _row(read, outcome)
             rows[row.key] = row
             if isinstance(outcome, Prediction):
                 members[row.key] = encode_members(row, outcome)
             on_image(row.key)
+    if caution.noted:
+        forget(work.run, spec.name)
     keys = [sample.key for sample in spec.samples]
     in_order = tuple(rows[key] for key in keys), [(key, members[key]) for key in keys if key in members]
     if before is None:
@@ -100,6 +109,29 @@ def process_shard(
     else:
         record = replace_shard(work.run, before, *in_order)
     return ShardResult(record=record, rows=in_order[0], computed=len(todo))
+
+
+def _ahead(todo: Sequence[Sample], work: ShardWork) -> Iterator[list[_Read]]:
+    return read_ahead(todo, lambda sample: _read(sample, work), work.batch_images)
+
+
+def _with_care(
+    spec: ShardSpec, todo: Sequence[Sample], model: SaliencyModel, work: ShardWork, caution: Caution
+) -> Iterator[list[_Read]]:
+    """One batch after the other, each noted before it is read, until the caller asks for the next one."""
+    for start in range(0, len(todo), work.batch_images):
+        batch = todo[start : start + work.batch_images]
+        touched = [sample for sample in batch if sample.key not in caution.skipped]
+        for sample in touched:
+            if sample.key in caution.alone:
+                note(work.run, spec.name, [sample.key])
+                _predict([_read(sample, work)], model)  # it dies here, or the batch is tried
+        note(work.run, spec.name, [sample.key for sample in touched])
+        yield [_read(sample, work) if sample in touched else _skipped(sample) for sample in batch]
+
+
+def _skipped(sample: Sample) -> _Read:
+    return _Read(sample=sample, sha256="", image_bytes=0, pixels=None, problem=kills_replica(sample.key))
 
 
 def _record_before(spec: ShardSpec, work: ShardWork) -> ShardRecord | None:

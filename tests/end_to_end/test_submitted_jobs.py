@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from pipeline.candidates import read_record, read_rows
+from pipeline.verify import verify_run
 from tests.end_to_end.submitting import digests, run_inline, run_script, wait_for_commits
 
 pytestmark = pytest.mark.ray
@@ -71,11 +73,21 @@ def test_killed_replicas_are_replaced_within_the_job(submit, tmp_path, undisturb
     assert digests(tmp_path) == undisturbed
 
 
-def test_an_image_that_always_kills_its_process_stops_the_run_and_names_the_shard(submit, tmp_path):
+def test_an_image_that_always_kills_its_process_is_found_skipped_and_recorded(submit, tmp_path):
+    job = submit(tmp_path, "--model", "fake:die_at=000000000007", "--shard-size", 4, "--max-failed-share", 0.5)
+    assert job.wait() == "SUCCEEDED", job.logs()
+    assert "key 000000000007 killed its replica again and is skipped" in job.logs()
+    check = verify_run(str(tmp_path))
+    assert (check.failed, check.left, check.problems, check.stray) == (1, 0, (), ())
+    rows = read_rows(str(tmp_path), read_record(str(tmp_path), "000001"))
+    assert [(row.key[-1], row.reason) for row in rows] == [("5", ""), ("6", ""), ("7", "kills_replica"), ("8", "")]
+
+
+def test_too_few_attempts_to_find_the_image_stop_the_run_and_name_the_shard(submit, tmp_path):
     job = submit(tmp_path, "--model", "fake:die_at=000000000007", "--shard-size", 4, "--shard-attempts", 2)
     assert job.wait() == "FAILED"
     assert job.exit_code() == 1
-    assert "shard 000001 (keys 000000000005 to 000000000008) lost its replica 2 times" in job.logs()
+    assert "shard 000001 lost its replica 2 times, the last time at the keys 000000000005, 000000000006" in job.logs()
 
 
 def test_a_bug_in_the_model_is_raised_at_once_and_not_tried_again(submit, tmp_path):

@@ -280,7 +280,7 @@ def test_a_bad_image_is_one_failed_row_and_the_others_are_as_ever(tmp_path, undi
 
 
 def test_every_reason_for_failure_is_among_these_tests():
-    assert {reason for reason, *_ in BAD_IMAGES} | {"model_output", "model_memory"} == FAILURE_REASONS
+    assert {reason for reason, *_ in BAD_IMAGES} | {"model_output", "model_memory", "kills_replica"} == FAILURE_REASONS
 
 
 def test_the_bytes_of_an_image_that_was_read_are_recorded_though_it_failed(tmp_path):

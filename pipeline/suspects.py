@@ -1,0 +1,76 @@
+"""Which image killed a replica: a journal that survives the process, and what follows from it.
+
+The first time a shard loses its replica nothing is known. From then on its batches are noted before they are worked on,
+so the next death leaves the names of a batch; its images are then worked on alone first, and the death after that
+leaves one name. That image is skipped, and recorded as failed with the reason `kills_replica`.
+
+RUN/journal/000042.json   the keys in work, while shard 000042 is handled with care; removed when it is committed
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pipeline import storage
+from pipeline.errors import SampleError, StorageError
+from pipeline.tars import encode_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caution:
+    """How carefully a shard is worked on."""
+
+    noted: bool = False
+    """Batches are noted before they are worked on, and nothing is read ahead."""
+    alone: frozenset[str] = frozenset()
+    """Images that are worked on alone before their batch is."""
+    skipped: frozenset[str] = frozenset()
+    """Images that are not touched any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspicion:
+    """What is known of a shard that has lost its replica."""
+
+    deaths: int = 0
+    """Since it was last known who is guilty."""
+    caution: Caution = Caution()
+    in_work: tuple[str, ...] = ()
+    """What was noted at the last death."""
+
+    def after_death(self, in_work: Sequence[str]) -> "Suspicion":
+        """One more death, while these images were noted."""
+        caution = replace(self.caution, noted=True)
+        if self.caution.noted and len(in_work) == 1:
+            found = replace(caution, skipped=caution.skipped | {in_work[0]})
+            return Suspicion(caution=found, in_work=tuple(in_work))
+        if self.caution.noted:
+            caution = replace(caution, alone=caution.alone | frozenset(in_work))
+        return Suspicion(deaths=self.deaths + 1, caution=caution, in_work=tuple(in_work))
+
+
+def kills_replica(key: str) -> SampleError:
+    """What is wrong with an image that is skipped."""
+    return SampleError("kills_replica", f"key {key}: the process died each time it worked on this image")
+
+
+def note(run: str, shard: str, keys: Sequence[str]) -> None:
+    """Write down what is about to be worked on."""
+    storage.publish(_url(run, shard), encode_json({"keys": list(keys)}))
+
+
+def noted(run: str, shard: str) -> tuple[str, ...]:
+    """What was written down last; nothing if there is no journal."""
+    try:
+        return tuple(json.loads(storage.read(_url(run, shard)))["keys"])
+    except StorageError:
+        return ()
+
+
+def forget(run: str, shard: str) -> None:
+    """Remove the journal of a shard, if it has one."""
+    storage.remove(_url(run, shard))
+
+
+def _url(run: str, shard: str) -> str:
+    return storage.join(run, "journal", f"{shard}.json")

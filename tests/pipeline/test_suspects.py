@@ -1,0 +1,163 @@
+"""Images that kill their process: found within three deaths each, skipped, recorded, and nothing else is lost."""
+
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.config import EnsembleConfig
+from model.fake import FakeModel
+from pipeline import storage
+from pipeline import work as work_module
+from pipeline.candidates import read_members, read_record
+from pipeline.coco import read_samples
+from pipeline.records import ShardSpec
+from pipeline.suspects import Caution, Suspicion, forget, note, noted
+from pipeline.work import ShardWork, process_shard
+from tests.pipeline.make import make_collection, make_key
+
+COUNT = 7
+ATTEMPTS = 3
+
+
+class Died(BaseException):
+    """The process is gone; nothing in it can catch that."""
+
+
+class DeadlyModel:
+    """The fake model, whose process dies at some keys: alone, or whenever they are in a batch."""
+
+    device_kind = "cpu"
+
+    def __init__(self, poison):
+        self.model = FakeModel(ensemble=EnsembleConfig(ensemble_size=3))
+        self.poison = set(poison)
+
+    def predict(self, images, keys):
+        if self.poison & set(keys):
+            raise Died
+        return self.model.predict(images, keys)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fast_disk():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    inputs = make_collection(tmp_path_factory.mktemp("in") / "in", COUNT)
+    return ShardSpec(index=0, samples=tuple(read_samples(str(inputs.annotations), str(inputs.images)).samples))
+
+
+def make_work(run, batch_images=3):
+    return ShardWork(run=str(run), batch_images=batch_images, max_image_bytes=1 << 20, max_image_pixels=1 << 20)
+
+
+def drive(spec, model, work):
+    """What the dispatcher does with a shard: result, and deaths."""
+    suspicion, deaths = Suspicion(), 0
+    while True:
+        try:
+            return process_shard(spec, model, work, caution=suspicion.caution), deaths
+        except Died:
+            deaths += 1
+            before = suspicion.caution
+            suspicion = suspicion.after_death(noted(work.run, spec.name) if before.noted else ())
+            assert suspicion.deaths < ATTEMPTS
+
+
+@given(st.sets(st.integers(1, COUNT)), st.integers(1, COUNT))
+@settings(max_examples=40, deadline=None)
+def test_whoever_kills_is_found_and_the_others_are_predicted(spec, tmp_path_factory, poison, batch_images):
+    work = make_work(tmp_path_factory.mktemp("run"), batch_images)
+    result, deaths = drive(spec, DeadlyModel(map(make_key, poison)), work)
+    assert {int(row.key) for row in result.rows if row.reason == "kills_replica"} == poison
+    assert [int(row.key) for row in result.rows] == list(range(1, COUNT + 1))
+    assert deaths <= ATTEMPTS * len(poison)
+    members = read_members(work.run, read_record(work.run, spec.name))
+    assert [int(key) for key in members] == sorted(set(range(1, COUNT + 1)) - poison)
+    assert storage.list_names(f"{work.run}/journal") == []
+
+
+@given(st.integers(1, COUNT))
+@settings(max_examples=10, deadline=None)
+def test_care_changes_no_byte(spec, tmp_path_factory, batch_images):
+    folders = [tmp_path_factory.mktemp("care") for _ in range(2)]
+    records = [
+        process_shard(spec, DeadlyModel([]), make_work(folder, batch_images), caution=caution).record
+        for folder, caution in zip(
+            folders,
+            [Caution(), Caution(noted=True, alone=frozenset(sample.key for sample in spec.samples))],
+            strict=True,
+        )
+    ]
+    assert records[0] == records[1]
+
+
+def test_an_image_that_kills_while_it_is_decoded_is_found_too(spec, tmp_path, monkeypatch):
+    def deadly(sample, work, real=work_module._read):
+        if sample.key == make_key(5):
+            raise Died
+        return real(sample, work)
+
+    monkeypatch.setattr(work_module, "_read", deadly)
+    result, deaths = drive(spec, DeadlyModel([]), make_work(tmp_path))
+    assert [int(row.key) for row in result.rows if row.status == "failed"] == [5]
+    assert deaths == ATTEMPTS
+
+
+def test_images_that_kill_only_together_are_not_blamed_one_by_one(spec, tmp_path):
+    class Together(DeadlyModel):
+        def predict(self, images, keys):
+            if len(self.poison & set(keys)) == 2:
+                raise Died
+            return self.model.predict(images, keys)
+
+    with pytest.raises(AssertionError):  # of `drive`: the attempts are used up
+        drive(spec, Together([make_key(4), make_key(5)]), make_work(tmp_path))
+
+
+def test_a_death_that_comes_once_leaves_no_trace(spec, tmp_path):
+    model = DeadlyModel([make_key(2)])
+    quiet = process_shard(spec, DeadlyModel([]), make_work(tmp_path / "quiet")).record
+    with pytest.raises(Died):
+        process_shard(spec, model, make_work(tmp_path / "run"))
+    model.poison.clear()
+    caution = Suspicion().after_death(()).caution
+    assert caution == Caution(noted=True)
+    assert process_shard(spec, model, make_work(tmp_path / "run"), caution=caution).record == quiet
+
+
+# The journal
+
+
+@pytest.fixture(params=["disk", "memory"])
+def place(request, tmp_path):
+    if request.param == "disk":
+        yield str(tmp_path)
+        return
+    yield "memory://journal"
+    storage.remove_tree("memory://journal")
+
+
+def test_what_was_noted_last_is_read_until_it_is_forgotten(place):
+    assert noted(place, "000001") == ()
+    forget(place, "000001")
+    note(place, "000001", ["a", "b"])
+    note(place, "000001", ["c"])
+    assert noted(place, "000001") == ("c",)
+    assert noted(place, "000002") == ()
+    forget(place, "000001")
+    assert noted(place, "000001") == ()
+
+
+def test_the_guilty_one_starts_the_count_anew():
+    suspicion = Suspicion().after_death(()).after_death(["a", "b"])
+    assert (suspicion.deaths, suspicion.caution.alone) == (2, {"a", "b"})
+    found = suspicion.after_death(["b"])
+    assert (found.deaths, found.caution.skipped, found.caution.noted) == (0, {"b"}, True)
+    assert found.after_death(["c", "d"]).deaths == 1
