@@ -1,4 +1,4 @@
-"""A deterministic stand-in for the real model: instant, and able to be slow, to fail and to die on request.
+"""A deterministic stand-in for the real model: instant, and able to be slow, to fail, to hang and to die on request.
 
 It is named where a model is named: `fake`, or with options `fake:sleep_s=0.1,die_at=000000000007`.
 """
@@ -36,8 +36,10 @@ class FakeModel:
     """Raises RuntimeError when it meets this key."""
     die_at: str = ""
     """Ends the process without a word when it meets this key."""
-    die_once: str = ""
-    """A file that is made before dying; while it exists `die_at` is ignored."""
+    hang_at: str = ""
+    """Does nothing any more when it meets this key."""
+    once: str = ""
+    """A file that is made before dying or hanging; while it exists, that is over."""
 
     @property
     def device_kind(self) -> str:
@@ -65,10 +67,12 @@ class FakeModel:
         time.sleep(self.sleep_s)
         if key == self.raise_at:
             raise RuntimeError(f"told to raise at {key}")
-        if key == self.die_at and not (self.die_once and Path(self.die_once).exists()):
-            if self.die_once:
-                Path(self.die_once).touch()
-            os._exit(17)
+        if key in (self.die_at, self.hang_at) and not (self.once and Path(self.once).exists()):
+            if self.once:
+                Path(self.once).touch()
+            if key == self.die_at:
+                os._exit(17)
+            time.sleep(86400)
         if key == self.fail_at:
             raise ModelOutputError(f"told to fail at {key}")
         members = np.stack([self._disc(key, member) for member in range(self.ensemble.ensemble_size)])

@@ -12,7 +12,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -33,7 +33,8 @@ from pipeline.errors import ReplicaError, Stopped
 from pipeline.fingerprint import settle_device
 from pipeline.progress import Progress
 from pipeline.records import ShardSpec
-from pipeline.suspects import Caution, Suspicion, noted
+from pipeline.stalls import StallWatch
+from pipeline.suspects import Caution, Suspects
 from pipeline.work import ReplicaSetup, ShardResult, process_shard
 
 log = logging.getLogger(__name__)
@@ -153,7 +154,8 @@ class _Dispatcher:
         self._resources = _resources(setup.model)
         self._busy: dict[Any, tuple[Any, ShardSpec]] = {}  # call → (replica, spec)
         self._idle: list[Any] = []
-        self._suspicions: dict[str, Suspicion] = {}
+        self._suspects = Suspects(setup.work.run, cluster.shard_attempts)
+        self._stalls = StallWatch[Any](cluster.stall_after_s)
         self._deaths_in_a_row = 0
 
     def run(self, stop: threading.Event, check: Callable[[], None]) -> None:
@@ -174,7 +176,9 @@ class _Dispatcher:
             for call in done:
                 self._collect(call)
             if self._progress.is_due(self._cluster.progress_every_s):
-                log.info("%s", self._progress.line(self._in_flight()))
+                finished = self._finished()
+                log.info("%s", self._progress.line(sum(count or 0 for count in finished.values())))
+                self._end_stalled(finished)
         self._report_memory()
 
     def _start_replica(self) -> Any:
@@ -186,8 +190,8 @@ class _Dispatcher:
 
     def _hand_out(self, replica: Any) -> None:
         spec = self._waiting.popleft()
-        caution = self._suspicions.get(spec.name, Suspicion()).caution
-        self._busy[replica.process.remote(spec, caution)] = (replica, spec)
+        call = replica.process.remote(spec, self._suspects.caution(spec.name))
+        self._busy[call] = (replica, spec)
 
     def _collect(self, call: Any) -> None:
         replica, spec = self._busy.pop(call)
@@ -203,23 +207,12 @@ class _Dispatcher:
         self._idle.append(replica)
 
     def _replace(self, spec: ShardSpec, error: RayError) -> None:
-        run = self._setup.work.run
-        before = self._suspicions.get(spec.name, Suspicion())
-        suspicion = before.after_death(noted(run, spec.name) if before.caution.noted else ())
-        self._suspicions[spec.name] = suspicion
         self._deaths_in_a_row += 1
         said = str(error).strip().splitlines()[0]
         log.warning("the replica at shard %s died (%s); its work goes to a new one", spec.name, said)
-        if guilty := suspicion.caution.skipped - before.caution.skipped:
+        if guilty := self._suspects.after_death(spec, said):
             self._deaths_in_a_row = 0
             log.warning("key %s killed its replica again and is skipped: it will be recorded as failed", *guilty)
-        if suspicion.deaths >= self._cluster.shard_attempts:
-            keys = suspicion.in_work or (spec.samples[0].key, "…", spec.samples[-1].key)
-            raise ReplicaError(
-                f"shard {spec.name} lost its replica {suspicion.deaths} times, the last time at the keys "
-                f"{', '.join(keys)}: one of these images may crash the process; take it out, or raise --shard-attempts "
-                f"(3 find a single guilty image, which is then skipped). Last: {said}"
-            )
         if self._deaths_in_a_row >= DEATHS_IN_A_ROW * max(1, len(self._busy) + len(self._idle) + 1):
             raise ReplicaError(f"{self._deaths_in_a_row} replicas died in a row, none did a shard. Last: {said}")
         self._waiting.appendleft(spec)
@@ -231,17 +224,23 @@ class _Dispatcher:
         if ready:
             log.info("peak memory of a replica: %.2f GB", max(ray.get(ready)) / 1e9)
 
-    def _in_flight(self) -> int:
-        """Images that are settled in shards that are not committed; a replica that does not answer counts none."""
-        calls = [replica.finished.remote() for replica, _ in self._busy.values()]
-        ready, _ = ray.wait(calls, num_returns=len(calls), timeout=1) if calls else ([], [])
-        counts = []
-        for call in ready:
-            try:
-                counts.append(ray.get(call, timeout=1))
-            except (RayActorError, GetTimeoutError):
-                counts.append(0)
-        return sum(counts)
+    def _finished(self) -> dict[Any, int | None]:
+        """Call → images that are settled in its shard; None where a replica does not answer."""
+        asked = {replica.finished.remote(): call for call, (replica, _) in self._busy.items()}
+        ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=1) if asked else ([], [])
+        counts: dict[Any, int | None] = dict.fromkeys(self._busy)
+        for answer in ready:
+            with suppress(RayActorError, GetTimeoutError):
+                counts[asked[answer]] = ray.get(answer, timeout=1)
+        return counts
+
+    def _end_stalled(self, finished: dict[Any, int | None]) -> None:
+        """Kill replicas that stand still: their calls end as those of any other that died."""
+        for call in self._stalls.stalled(finished):
+            replica, spec = self._busy[call]
+            stall_s = self._cluster.stall_after_s
+            log.warning("no image of shard %s was finished for %.0f s; its replica is ended", spec.name, stall_s)
+            ray.kill(replica)
 
 
 def _resources(model: ModelConfig) -> dict[str, Any]:

@@ -75,11 +75,13 @@ class ClusterConfig:
     shard_attempts: int = 3
     """How often a shard may lose its replica before the run stops. Three find the image that is to blame, which is then
     recorded as failed and skipped."""
+    stall_after_s: float = 1800.0
+    """Seconds without a finished image after which a replica is replaced; loading the model counts."""
     progress_every_s: float = 5.0
     """Seconds between progress lines."""
 
     def __post_init__(self) -> None:
-        _positive(self, "shard_attempts", "progress_every_s")
+        _positive(self, "shard_attempts", "stall_after_s", "progress_every_s")
         if self.replicas < 0:
             raise ValueError(f"replicas is {self.replicas}; it must be 0 (automatic) or more")
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline import storage
-from pipeline.errors import SampleError, StorageError
+from pipeline.errors import ReplicaError, SampleError, StorageError
+from pipeline.records import ShardSpec
 from pipeline.tars import encode_json
 
 
@@ -47,6 +48,43 @@ class Suspicion:
         if self.caution.noted:
             caution = replace(caution, alone=caution.alone | frozenset(in_work))
         return Suspicion(deaths=self.deaths + 1, caution=caution, in_work=tuple(in_work))
+
+
+class Suspects:
+    """The shards of a run that have lost a replica, and what is known of each.
+
+    Args:
+        run: folder or URL, where the journals are.
+        attempts: how often a shard may lose its replica before nobody can be blamed.
+    """
+
+    def __init__(self, run: str, attempts: int) -> None:
+        self._run = run
+        self._attempts = attempts
+        self._known: dict[str, Suspicion] = {}
+
+    def caution(self, shard: str) -> Caution:
+        """How the shard is to be worked on."""
+        return self._known.get(shard, Suspicion()).caution
+
+    def after_death(self, spec: ShardSpec, said: str) -> frozenset[str]:
+        """One more death at a shard.
+
+        Args:    said: how the process ended.
+        Returns: the image that is found to be guilty, if one is.
+        Raises:  ReplicaError: the attempts are used up.
+        """
+        before = self._known.get(spec.name, Suspicion())
+        suspicion = before.after_death(noted(self._run, spec.name) if before.caution.noted else ())
+        self._known[spec.name] = suspicion
+        if suspicion.deaths >= self._attempts:
+            keys = suspicion.in_work or (spec.samples[0].key, "…", spec.samples[-1].key)
+            raise ReplicaError(
+                f"shard {spec.name} lost its replica {suspicion.deaths} times, the last time at the keys "
+                f"{', '.join(keys)}: one of these images may crash the process; take it out, or raise --shard-attempts "
+                f"(3 find a single guilty image, which is then skipped). Last: {said}"
+            )
+        return suspicion.caution.skipped - before.caution.skipped
 
 
 def kills_replica(key: str) -> SampleError:

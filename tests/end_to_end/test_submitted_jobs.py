@@ -83,6 +83,15 @@ def test_an_image_that_always_kills_its_process_is_found_skipped_and_recorded(su
     assert [(row.key[-1], row.reason) for row in rows] == [("5", ""), ("6", ""), ("7", "kills_replica"), ("8", "")]
 
 
+def test_a_replica_that_hangs_is_replaced(submit, tmp_path, undisturbed):
+    model = f"fake:hang_at=000000000007,once={tmp_path.parent / f'{tmp_path.name}.hung'}"
+    # Long enough for a replica to start on a busy machine: it is ended too while nothing of it is finished.
+    job = submit(tmp_path, "--model", model, "--shard-size", 4, "--stall-after-s", 20, "--progress-every-s", 1)
+    assert job.wait() == "SUCCEEDED", job.logs()
+    assert "no image of shard 000001 was finished for 20 s; its replica is ended" in job.logs()
+    assert digests(tmp_path) == undisturbed
+
+
 def test_too_few_attempts_to_find_the_image_stop_the_run_and_name_the_shard(submit, tmp_path):
     job = submit(tmp_path, "--model", "fake:die_at=000000000007", "--shard-size", 4, "--shard-attempts", 2)
     assert job.wait() == "FAILED"

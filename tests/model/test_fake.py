@@ -102,8 +102,8 @@ def test_another_seed_gives_other_members():
 
 
 def test_every_option_is_read_from_the_name():
-    fake = make_fake("sleep_s=0.5,fail_at=1,raise_at=2,die_at=3,die_once=/tmp/x")
-    assert fake == FakeModel(ensemble=ENSEMBLE, sleep_s=0.5, fail_at="1", raise_at="2", die_at="3", die_once="/tmp/x")
+    fake = make_fake("sleep_s=0.5,fail_at=1,raise_at=2,die_at=3,once=/tmp/x")
+    assert fake == FakeModel(ensemble=ENSEMBLE, sleep_s=0.5, fail_at="1", raise_at="2", die_at="3", once="/tmp/x")
 
 
 @pytest.mark.parametrize("name", ["fake", "fake:", "fake:,"])
@@ -129,7 +129,9 @@ def test_it_sleeps_for_every_image():
 
 @pytest.mark.parametrize("option", ["sleep=1", "ensemble=3", "Fail_at=1", "die_at =1"])
 def test_an_unknown_option_is_refused_with_the_known_ones(option):
-    with pytest.raises(ValueError, match=r"has no option '.*'; it has sleep_s, fail_at, raise_at, die_at, die_once$"):
+    with pytest.raises(
+        ValueError, match=r"has no option '.*'; it has sleep_s, fail_at, raise_at, die_at, hang_at, once$"
+    ):
         make_fake(option)
 
 
@@ -152,7 +154,7 @@ def test_it_ends_the_process_without_a_word_at_the_key_that_was_named():
 
 
 def test_it_dies_once_where_a_file_is_named(tmp_path):
-    options = f"die_at=2,die_once={tmp_path / 'died'}"
+    options = f"die_at=2,once={tmp_path / 'died'}"
     assert [run_predict(options, "1", "2", "3").returncode for _ in range(2)] == [17, 0]
 
 
