@@ -24,6 +24,8 @@ def main() -> int:
         log_reference_preset(config.ensemble)
     from pipeline.run import resolved, run
 
+    if config.dry_run:
+        return print_forecast(resolved(config))
     report = run(resolved(config))
     print_table(report)
     print(json.dumps(asdict(report), sort_keys=True))
@@ -43,6 +45,33 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     finder.add_argument("--config", default="")
     path = finder.parse_known_args(arguments)[0].config
     return parse_config(RunConfig, arguments, read_toml(path) if path else {})
+
+
+def print_forecast(config: RunConfig) -> int:
+    """What there is and what it will take: a table for people on stderr, JSON on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.forecast import forecast
+
+    found = forecast(config)
+    table = Table(title="Dry run: nothing is written", show_header=False)
+    rows = [
+        ("input", f"{found.images} images in {found.shards} shards"),
+        ("new to the run", str(found.added)),
+        ("done", f"{found.committed}, of which {found.failed} failed"),
+        ("left", str(found.left)),
+        ("storage of candidates, in all", f"{found.candidate_bytes / 1e9:.3f} GB" if found.bytes_per_image else "?"),
+    ]
+    if found.pilot_images:
+        rows.append(("a replica takes", f"{found.replica_s_per_image:.3f} s per image ({found.pilot_images} tried)"))
+        rows.append(("for what is left", f"{found.replica_hours:.2f} hours of one replica"))
+    for name, value in rows:
+        table.add_row(name, value)
+    Console(stderr=True, soft_wrap=True).print(table)
+    derived = {name: getattr(found, name) for name in ("left", "replica_hours", "candidate_bytes")}
+    print(json.dumps({**asdict(found), **derived}, sort_keys=True))
+    return DONE
 
 
 def print_table(report: "RunReport") -> None:

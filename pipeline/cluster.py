@@ -203,7 +203,7 @@ class _Dispatcher:
             self._replace(spec, error)
             return
         self._deaths_in_a_row = 0
-        self._progress.add_computed(result.rows, result.computed)
+        self._progress.add_computed(result.rows, result.computed, result.seconds)
         self._idle.append(replica)
 
     def _replace(self, spec: ShardSpec, error: RayError) -> None:

@@ -128,6 +128,10 @@ class RunConfig:
     release: ReleaseConfig = field(default_factory=ReleaseConfig)
     shard_size: int = 64
     """Images per shard: what is lost when a replica dies, and the unit of progress."""
+    dry_run: bool = False
+    """Write nothing: say what is done, what is left, and what it will take, after a pilot."""
+    pilot_images: int = 8
+    """Images that a dry run predicts to measure; 0 is none, and then there is no forecast of the time."""
     retry_failed: bool = False
     """Try the images again that failed in an earlier session, when what was wrong with them is mended. Their batches
     are computed again, so that the result is that of a run in which they never failed; other shards are not touched."""
@@ -138,6 +142,8 @@ class RunConfig:
         _positive(self, "shard_size")
         if self.ensemble.ensemble_size < 2:
             raise ValueError(f"ensemble_size is {self.ensemble.ensemble_size}; it must be at least 2 for a variance")
+        if self.pilot_images < 0:
+            raise ValueError(f"pilot_images is {self.pilot_images}; it must be 0 or more")
         if not 0 <= self.max_failed_share <= 1:
             raise ValueError(f"max_failed_share is {self.max_failed_share}; it must be from 0 to 1")
 

@@ -23,6 +23,8 @@ class Progress:
         self.policy = policy
         self.decisions: Counter[str] = Counter()
         self.computed = 0
+        self.last_s = 0.0
+        """Seconds that a replica took for the shard that was added last."""
         self._clock = clock
         self._started = self._last_line = clock()
 
@@ -30,9 +32,10 @@ class Progress:
         """Rows of a shard that an earlier session committed."""
         self.decisions.update(decide(row, self.policy).decision for row in rows)
 
-    def add_computed(self, rows: tuple[CandidateRow, ...], computed: int | None = None) -> None:
+    def add_computed(self, rows: tuple[CandidateRow, ...], computed: int | None = None, seconds: float = 0.0) -> None:
         """Rows of a shard that was committed now, of which `computed` were not there before; all if it is not given."""
         self.computed += len(rows) if computed is None else computed
+        self.last_s = seconds
         self.add_committed(list(rows))
 
     def images_per_s(self, in_flight: int = 0) -> float:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from model.loading import load_model
@@ -69,7 +69,7 @@ def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str
     progress = Progress(len(collection.samples), config.policy)
     todo = _todo(config, specs, progress)
     # 6. Predict, score and commit the rest.
-    _process(todo, config, progress, lease)
+    process(todo, config, progress, lease.check)
     images_per_s = progress.images_per_s() if todo else 0.0
     settled = {**fingerprint_of_run, "device": settled_device(config.out)}
     # 7. Decide on every image.
@@ -135,7 +135,14 @@ def _todo(config: RunConfig, specs: Sequence[ShardSpec], progress: Progress) -> 
     return todo
 
 
-def _process(todo: Sequence[ShardSpec], config: RunConfig, progress: Progress, lease: Lease) -> None:
+def process(
+    todo: Sequence[ShardSpec], config: RunConfig, progress: Progress, check: Callable[[], None] = lambda: None
+) -> None:
+    """Predict, score and commit shards where the configuration says.
+
+    Args:   check: called between shards and more often; what it raises ends the work.
+    Raises: as `process_shard` and, on Ray, `run_on_ray`.
+    """
     if not todo:
         log.info("nothing to compute: every image has been predicted")
         return
@@ -148,23 +155,27 @@ def _process(todo: Sequence[ShardSpec], config: RunConfig, progress: Progress, l
     )
     setup = ReplicaSetup(model=config.model, ensemble=config.ensemble, work=work)
     if config.cluster.engine == "inline":
-        _run_inline(todo, setup, config.cluster, progress, lease)
+        _run_inline(todo, setup, config.cluster, progress, check)
     else:
         from pipeline.cluster import run_on_ray
 
-        run_on_ray(todo, setup, config.cluster, progress, lease.check)
+        run_on_ray(todo, setup, config.cluster, progress, check)
 
 
 def _run_inline(
-    todo: Sequence[ShardSpec], setup: ReplicaSetup, cluster: ClusterConfig, progress: Progress, lease: Lease
+    todo: Sequence[ShardSpec],
+    setup: ReplicaSetup,
+    cluster: ClusterConfig,
+    progress: Progress,
+    check: Callable[[], None],
 ) -> None:
     """One shard after the other in this process: for tests, a debugger, a machine without Ray."""
     model = load_model(setup.model, setup.ensemble)
     settle_device(setup.work.run, model.device_kind)
     for spec in todo:
-        lease.check()
+        check()
         result = process_shard(spec, model, setup.work)
-        progress.add_computed(result.rows, result.computed)
+        progress.add_computed(result.rows, result.computed, result.seconds)
         if progress.is_due(cluster.progress_every_s):
             log.info("%s", progress.line())
 

@@ -38,22 +38,31 @@ def open_run(
     Raises:  RunMismatchError: the run was made with something else, or its images are gone from the annotations or
              have changed there. StorageError: what is stored can't be read.
     """
-    if not storage.exists(_url(run)):
-        specs = cut(samples, shard_size)
-        whole = _with_plan(made_with, specs)
-        storage.publish(_part_url(run, 0), encode_plan(specs))
-        if storage.create(_url(run), _encode(whole)):
-            return specs, whole
-    stored, planned = read_run(run)
-    refuse_other(run, {name: value for name, value in stored.items() if name != "plan"}, made_with)
-    specs = _with_present_samples(run, planned, samples)
-    added = _added(specs, samples, shard_size)
-    whole = _with_plan(made_with, specs + added)
+    begins = not storage.exists(_url(run))
+    specs, whole, added = plan_of(run, samples, shard_size, made_with)
     if added:
         storage.publish(_part_url(run, added[0].index), encode_plan(added))
-        storage.publish(_url(run), _encode(whole))
+        record = encode_json({"format": 1, "fingerprint": whole})
+        if not begins:
+            storage.publish(_url(run), record)
+        elif not storage.create(_url(run), record):  # somebody else has begun it meanwhile
+            return open_run(run, samples, shard_size, made_with)
+    if added and not begins:
         log.info("the run grows by %d images in %d shards", sum(len(spec.samples) for spec in added), len(added))
-    return specs + added, whole
+    return specs, whole
+
+
+def plan_of(
+    run: str, samples: Sequence[Sample], shard_size: int, made_with: Mapping[str, str]
+) -> tuple[tuple[ShardSpec, ...], dict[str, str], tuple[ShardSpec, ...]]:
+    """What `open_run` would give, and which of the shards are new; nothing is written."""
+    planned: tuple[ShardSpec, ...] = ()
+    if storage.exists(_url(run)):
+        stored, planned = read_run(run)
+        refuse_other(run, {name: value for name, value in stored.items() if name != "plan"}, made_with)
+    specs = _with_present_samples(run, planned, samples)
+    added = _added(specs, samples, shard_size)
+    return specs + added, {**made_with, "plan": plan_digest(specs + added)}, added
 
 
 def read_run(run: str) -> tuple[dict[str, str], tuple[ShardSpec, ...]]:
@@ -103,17 +112,9 @@ def _with_present_samples(run: str, planned: Sequence[ShardSpec], samples: Seque
 
 def _added(planned: Sequence[ShardSpec], samples: Sequence[Sample], shard_size: int) -> tuple[ShardSpec, ...]:
     known = {sample.key for spec in planned for sample in spec.samples}
-    first = planned[-1].index + 1
+    first = planned[-1].index + 1 if planned else 0
     new = [sample for sample in samples if sample.key not in known]
     return tuple(replace(spec, index=first + spec.index) for spec in cut(new, shard_size))
-
-
-def _with_plan(made_with: Mapping[str, str], specs: Sequence[ShardSpec]) -> dict[str, str]:
-    return {**made_with, "plan": plan_digest(specs)}
-
-
-def _encode(fingerprint: Mapping[str, str]) -> bytes:
-    return encode_json({"format": 1, "fingerprint": fingerprint})
 
 
 def _url(run: str) -> str:

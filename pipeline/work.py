@@ -5,6 +5,7 @@ becomes its row; what is wrong with the machine is raised, and the shard is not 
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,8 @@ class ShardResult:
     rows: tuple[CandidateRow, ...]
     computed: int
     """Images that were read and predicted now; the others' rows were there."""
+    seconds: float
+    """What it took, without loading the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ def process_shard(
             caution: of a shard that has killed a replica.
     Raises: OSError: reading or writing failed for a reason that may pass; nothing is committed.
     """
+    started = time.perf_counter()
     before = _record_before(spec, work)
     settled = {} if before is None else _settled(spec, work, before)
     rows = {key: row for key, (row, _) in settled.items()}
@@ -108,7 +112,7 @@ def process_shard(
         record = commit_shard(work.run, spec.name, *in_order)
     else:
         record = replace_shard(work.run, before, *in_order)
-    return ShardResult(record=record, rows=in_order[0], computed=len(todo))
+    return ShardResult(record=record, rows=in_order[0], computed=len(todo), seconds=time.perf_counter() - started)
 
 
 def _ahead(todo: Sequence[Sample], work: ShardWork) -> Iterator[list[_Read]]:

@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.pipeline.make import make_collection
+
 ROOT = Path(__file__).resolve().parents[2]
 DONE, FAILED, USAGE, TOO_MANY_FAILED = 0, 1, 2, 3
 
@@ -215,3 +217,19 @@ def test_the_reference_preset_is_logged_and_kept_with_the_run_and_options_beside
     refused = run_job(tmp_path, "--no-stretch")
     assert refused.returncode == USAGE
     assert "alignment: the run has reference, asked for is none" in refused.stderr
+
+
+def test_a_dry_run_tells_people_and_programs_and_writes_nothing(tmp_path):
+    inputs = make_collection(tmp_path / "in", 5)
+    arguments = ["--images", inputs.images, "--annotations", inputs.annotations, "--out", tmp_path / "out"]
+    arguments += ["--model", "fake", "--engine", "inline", "--dry-run"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "jobs/coco_pseudolabel.py"), *map(str, arguments)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "nothing is written" in done.stderr
+    assert "hours of one replica" in done.stderr
+    found = json.loads(done.stdout)
+    assert (found["images"], found["left"], found["pilot_images"]) == (5, 5, 5)
+    assert len(found["fingerprint"]["plan"]) == 64
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,111 @@
+"""A dry run: what it says is what the run then does, and nothing is left behind."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline import storage
+from pipeline.errors import ConfigError, RunMismatchError
+from pipeline.forecast import forecast
+from pipeline.run import process, run
+from tests.pipeline.make import make_collection, make_config, tree, write_annotations
+
+COUNT = 9
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fast_disk():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    return make_collection(tmp_path / "in", COUNT)
+
+
+def test_before_a_run_everything_is_left_and_nothing_is_written(inputs, tmp_path):
+    found = forecast(make_config(inputs, tmp_path / "run", pilot_images=4))
+    assert (found.images, found.shards, found.committed, found.left, found.added) == (COUNT, 3, 0, COUNT, 0)
+    assert found.pilot_images == 4
+    assert found.replica_s_per_image > 0
+    assert found.bytes_per_image > 100
+    assert found.replica_hours == pytest.approx(COUNT * found.replica_s_per_image / 3600)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_rests_is_left_as_it_is_and_its_own_shards_say_what_it_stores(inputs, tmp_path):
+    config = make_config(inputs, tmp_path / "run")
+    run(config)
+    (tmp_path / "run/commits/000001.json").unlink()
+    before = tree(config.out)
+    found = forecast(make_config(inputs, tmp_path / "run"))
+    assert (found.committed, found.left, found.pilot_images) == (6, 3, 3)
+    assert tree(config.out) == before
+    stored = sum(
+        len(content) for name, content in before.items() if name[:18] in ("candidates/000000.", "candidates/000002.")
+    )
+    assert found.candidate_bytes == pytest.approx(COUNT * stored / 6)
+
+
+def test_what_is_done_and_failed_is_counted_and_needs_no_pilot(inputs, tmp_path):
+    inputs.file(2).write_bytes(b"no image")
+    config = make_config(inputs, tmp_path / "run")
+    run(config)
+    found = forecast(config, work=None)
+    assert (found.committed, found.failed, found.left, found.pilot_images, found.replica_hours) == (COUNT, 1, 0, 0, 0)
+
+
+def test_without_a_pilot_there_are_no_times(inputs, tmp_path):
+    found = forecast(make_config(inputs, tmp_path / "run", pilot_images=0), work=None)
+    assert (found.pilot_images, found.replica_s_per_image, found.bytes_per_image) == (0, 0, 0)
+
+
+def test_the_pilot_takes_its_images_from_everywhere_and_one_replica(inputs, tmp_path):
+    asked = []
+
+    def work(specs, config, progress):
+        asked.append(([[int(sample.key) for sample in spec.samples] for spec in specs], config.cluster.replicas))
+        process(specs, config, progress)
+
+    forecast(make_config(inputs, tmp_path / "run", pilot_images=4, replicas=7), work)
+    assert asked == [([[1, 3], [5, 7]], 1)]
+
+
+def test_a_single_image_is_a_pilot(tmp_path):
+    inputs = make_collection(tmp_path / "in", 1)
+    assert forecast(make_config(inputs, tmp_path / "run")).pilot_images == 1
+
+
+def test_images_that_are_new_to_the_run_are_counted(inputs, tmp_path):
+    write_annotations(inputs, inputs.entries[:6])
+    run(make_config(inputs, tmp_path / "run"))
+    before = tree(tmp_path / "run")
+    write_annotations(inputs, inputs.entries)
+    found = forecast(make_config(inputs, tmp_path / "run"))
+    assert (found.images, found.committed, found.added, found.left) == (COUNT, 6, 3, 3)
+    assert tree(tmp_path / "run") == before
+
+
+def test_a_pilot_that_fails_leaves_nothing(inputs, tmp_path):
+    with pytest.raises(RuntimeError, match="told to raise"):
+        forecast(make_config(inputs, tmp_path / "run", model="fake:raise_at=000000000001"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_the_run_would_refuse_is_refused(inputs, tmp_path):
+    config = make_config(inputs, tmp_path / "run")
+    run(config)
+    with pytest.raises(RunMismatchError, match="seed: the run has 0, asked for is 1"):
+        forecast(make_config(inputs, tmp_path / "run", seed=1))
+    with pytest.raises(ConfigError):
+        forecast(make_config(inputs, tmp_path / "other", model=str(tmp_path / "nowhere")))
+
+
+def test_an_object_store_is_left_as_it_is_too(inputs):
+    found = forecast(make_config(inputs, "memory://forecast/run", pilot_images=2))
+    assert found.pilot_images == 2
+    assert storage.list_names("memory://forecast/run") == []
+    assert not Path("pilot").exists()
