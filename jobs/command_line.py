@@ -29,6 +29,11 @@ def run_job(job: Callable[[], int]) -> None:
     sys.exit(_exit_code(job))
 
 
+def report(line: str) -> None:
+    """Progress goes to stderr: stdout is for the one line of JSON."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def parse_config(kind: type[Config], arguments: Sequence[str], options: Mapping[str, Any]) -> Config:
     """The preset's options, if --reference is given, overruled by `options`, overruled by the command line's.
 

@@ -9,7 +9,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, USAGE, run_job
+from jobs.command_line import DONE, USAGE, report, run_job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +23,6 @@ class Arguments:
     workers: int = 2  # processes of about 0.5 GB each; they change the speed, not the bytes
     permissive_only: bool = False  # leave out sources whose licence asks for more than attribution
     preview: Path | None = None  # write a PNG of 48 composites with their masks instead
-
-
-def report(line: str) -> None:
-    """Progress goes to stderr: stdout is for the one line of JSON."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> int:

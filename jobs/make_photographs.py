@@ -10,7 +10,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, USAGE, run_job
+from jobs.command_line import DONE, USAGE, report, run_job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +23,6 @@ class Arguments:
     seed: int = 0  # another seed gives other views of the same photographs
     px: int = 224  # side of the square views
     threads: int = 2  # CPU threads of the teacher, which takes a second per photograph with two
-
-
-def report(line: str) -> None:
-    """Progress goes to stderr: stdout is for the one line of JSON."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, run_job
+from jobs.command_line import DONE, report, run_job
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,9 +27,6 @@ def main() -> int:
     """Measure; one JSON line says where the card is."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
     from pipeline.embedded.model_card import measure
-
-    def report(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     report(measure(arguments.model, ROOT / "pipeline/sample", arguments.out, arguments.card, report))
     print(json.dumps({"card": str(arguments.card)}))

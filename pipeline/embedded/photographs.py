@@ -120,7 +120,7 @@ def _source(photographs: Sequence[Photograph]) -> Source:
         taken="photographs",
         files=rf"^(\./)?({paths})$",
         licence=first.licence,
-        permissive=True,
+        permissive=False,
     )
 
 

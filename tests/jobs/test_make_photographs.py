@@ -1,0 +1,70 @@
+"""jobs/make_photographs.py: from the list to views that a training takes; nothing is fetched."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from jobs import make_photographs
+from jobs.make_photographs import main
+from pipeline.embedded import photographs, teacher
+from pipeline.embedded.data import Pairs
+from pipeline.embedded.photographs import Photograph
+from tests.pipeline.make import make_jpeg
+
+DONE, USAGE = 0, 2
+
+
+@pytest.fixture
+def job(monkeypatch, tmp_path, capsys):
+    """Run it on three photographs of two packages, with a teacher that finds everything; gives code and JSON."""
+    listed = [
+        Photograph(registry="npm", package=package, version="1", path=f"{n}.jpg", sha256=str(n) * 64, licence="MIT")
+        for n, package in enumerate(["one", "one", "two"], start=1)
+    ]
+
+    class All:
+        def __init__(self, path, threads):
+            assert (path, threads) == ("weights", 1)
+
+        def saliency_of(self, pixels):
+            return np.ones(pixels.shape[:2], np.float32)
+
+    monkeypatch.setattr(photographs, "read_list", lambda: tuple(listed))
+    monkeypatch.setattr(
+        photographs,
+        "_contents",
+        lambda group, cache: [(photo, make_jpeg(int(photo.path[0]), 60, 40)) for photo in group],
+    )
+    monkeypatch.setattr(teacher, "Teacher", All)
+    monkeypatch.setattr(teacher, "teacher_weights", lambda cache: "weights")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["make_photographs.py", "--out", str(tmp_path / "out"), *arguments])
+        code = main()
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def test_it_leaves_views_and_says_what_they_are_of(job, tmp_path):
+    code, said = job("--count", "5", "--px", "32", "--threads", "1")
+    assert (code, json.loads(said)["photographs"]) == (DONE, 3)
+    (images, masks), *more = Pairs.open(tmp_path / "out").parts()
+    assert (images.shape, masks.shape, more) == ((5, 3, 32, 32), (5, 1, 32, 32), [])
+    assert masks.min() == 1
+    sources = json.loads((tmp_path / "out/recipe.json").read_text())["sources"]
+    assert [(source["package"], source["used"], source["licence"]) for source in sources] == [
+        ("one", 2, "MIT"), ("two", 1, "MIT"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [["--count", "0"], ["--px", "31"], ["--threads", "0"]])
+def test_nonsense_is_a_wrong_request(job, tmp_path, wrong):
+    assert job(*wrong) == (USAGE, "")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_job_has_a_home_for_its_arguments():
+    assert make_photographs.Arguments().px == 224, "as the composites that it is drawn beside"
