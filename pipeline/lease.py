@@ -87,7 +87,9 @@ def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) ->
     owner = uuid.uuid4().hex
     number = _settle_with_others(run, patience_s) + 1
     holder = _myself(owner)
-    if not storage.create(_url(run, number), encode_json(asdict(holder))):
+    made = storage.create(_url(run, number), encode_json(asdict(holder)))
+    # An object store's client that lost the answer asks again, and is told then that the object is there: ours.
+    if not made and _read(run, number).owner != owner:
         raise RunBusyError(f"{run}: another session has begun to work on this run at this very moment; let it work")
     _HELD.add(owner)
     lease, ended = Lease(run, number, holder), threading.Event()

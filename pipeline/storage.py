@@ -5,6 +5,7 @@ An object store publishes an object when its upload is complete, which is the sa
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -28,29 +29,31 @@ def join(url: str, *names: str) -> str:
 def publish(url: str, content: bytes) -> FileRecord:
     """Write a file whole, in the place of an older one if there is one."""
     fs, path = _locate(url)
-    if _is_local(fs):
-        with _beside(Path(path)) as temporary:
-            _write_synced(temporary, content)
-            os.replace(temporary, path)
-            _sync_folder(Path(path).parent)
-    else:
-        fs.pipe_file(path, content)
+    with _explained(fs, url, len(content)):
+        if _is_local(fs):
+            with _beside(Path(path)) as temporary:
+                _write_synced(temporary, content)
+                os.replace(temporary, path)
+                _sync_folder(Path(path).parent)
+        else:
+            fs.pipe_file(path, content)
     return record_of(Path(path).name, content)
 
 
 def publish_file(url: str, source: Path) -> None:
     """Move a finished local file to its final place, whole; `source` is gone afterwards."""
     fs, path = _locate(url)
-    if _is_local(fs):
-        with _beside(Path(path)) as temporary:
-            shutil.move(source, temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync_folder(Path(path).parent)
-    else:
-        fs.put_file(str(source), path)
-        source.unlink()
+    with _explained(fs, url, source.stat().st_size):
+        if _is_local(fs):
+            with _beside(Path(path)) as temporary:
+                shutil.move(source, temporary)
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+                _sync_folder(Path(path).parent)
+        else:
+            fs.put_file(str(source), path)
+            source.unlink()
 
 
 def create(url: str, content: bytes) -> bool:
@@ -60,13 +63,14 @@ def create(url: str, content: bytes) -> bool:
     """
     fs, path = _locate(url)
     try:
-        if _is_local(fs):
-            with _beside(Path(path)) as temporary:
-                _write_synced(temporary, content)
-                os.link(temporary, path)  # atomic and exclusive, and never seen half-written
-                _sync_folder(Path(path).parent)
-        else:
-            fs.pipe_file(path, content, mode="create")
+        with _explained(fs, url, len(content)):
+            if _is_local(fs):
+                with _beside(Path(path)) as temporary:
+                    _write_synced(temporary, content)
+                    os.link(temporary, path)  # atomic and exclusive, and never seen half-written
+                    _sync_folder(Path(path).parent)
+            else:
+                fs.pipe_file(path, content, mode="create")
     except FileExistsError:
         return False
     return True
@@ -79,7 +83,8 @@ def read(url: str) -> bytes:
     """
     fs, path = _locate(url)
     try:
-        content: bytes = fs.cat_file(path)
+        with _explained(fs, url):
+            content: bytes = fs.cat_file(path)
     except FileNotFoundError as error:
         raise StorageError(f"{url} is missing") from error
     return content
@@ -104,7 +109,8 @@ def exists(url: str) -> bool:
     """Is there a file or folder of that name?"""
     fs, path = _locate(url)
     fs.invalidate_cache()
-    return bool(fs.exists(path))
+    with _explained(fs, url):
+        return bool(fs.exists(path))
 
 
 def list_names(url: str, *, hidden: bool = False) -> list[str]:
@@ -115,7 +121,9 @@ def list_names(url: str, *, hidden: bool = False) -> list[str]:
     fs, path = _locate(url)
     fs.invalidate_cache()
     try:
-        names = [str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False)]
+        with _explained(fs, url):
+            entries = fs.ls(path, detail=False)
+        names = [str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries]
     except FileNotFoundError:
         return []
     return sorted(name for name in names if hidden or not name.startswith("."))
@@ -128,7 +136,8 @@ def remove(url: str) -> bool:
     """
     fs, path = _locate(url)
     try:
-        fs.rm_file(path)
+        with _explained(fs, url):
+            fs.rm_file(path)
     except FileNotFoundError:
         return False
     return True
@@ -137,8 +146,9 @@ def remove(url: str) -> bool:
 def remove_tree(url: str) -> None:
     """Remove a folder and all in it, if it is there."""
     fs, path = _locate(url)
-    if fs.exists(path):
-        fs.rm(path, recursive=True)
+    with _explained(fs, url):
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
 
 
 def absolute(url: str) -> str:
@@ -167,6 +177,31 @@ def _locate(url: str) -> tuple[Any, str]:
 
 def _is_local(fs: Any) -> bool:
     return isinstance(fs, LocalFileSystem)
+
+
+@contextlib.contextmanager
+def _explained(fs: Any, url: str, size_bytes: int = 0) -> Iterator[None]:
+    """Say of a full disk, and of a store that does not answer, where and what to do.
+
+    Clients of stores try again by themselves, with growing pauses (s3fs 5 to 25 times, up to 45 s): what comes here is
+    what stayed. Their errors have no common class; botocore's are not even OSErrors.
+    """
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError, StorageError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"{url}: the disk is full, {size_bytes} bytes were to be written; nothing that was committed is lost. "
+                "Make room, then the same command goes on"
+            ) from error
+        if _is_local(fs):
+            raise
+        raise StorageError(
+            f"{url}: the storage does not do what it is asked for ({type(error).__name__}: {str(error)[:200]}); "
+            "nothing that was committed is lost. When it answers again, the same command goes on"
+        ) from error
 
 
 @contextlib.contextmanager

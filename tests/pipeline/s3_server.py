@@ -1,0 +1,85 @@
+"""A real S3 server on this machine (moto), and one that misbehaves: it throttles, fails, and hangs up on request."""
+
+import itertools
+import socket
+import threading
+from collections import deque
+from contextlib import contextmanager
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+_numbers = itertools.count(1)
+_ERROR = (
+    '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{code}, told so</Message>'
+    "<RequestId>1</RequestId></Error>"
+)
+FAULTS = {
+    "throttled": ("503 Slow Down", "SlowDown"),
+    "failed": ("500 Internal Server Error", "InternalError"),
+}
+"""Fault → status and code of the answer. Besides: `reset`, the connection ends without an answer; `answer lost`, the
+request is carried out and the connection ends then."""
+
+
+class FaultyS3:
+    """The server's application; what is in `coming` befalls the next requests, None of it befalls those."""
+
+    def __init__(self):
+        self._app = DomainDispatcherApplication(create_backend_app)
+        self._lock = threading.Lock()
+        self.bucket = f"bench-{next(_numbers)}"  # moto's memory is this process's, not the server's
+        self.coming = deque()
+        self.requests = []
+        self.fault_of = None
+        """Called with the number of the request, instead of `coming`."""
+
+    def __call__(self, environ, start_response):
+        with self._lock:
+            self.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+            if self.fault_of is not None:
+                fault = self.fault_of(len(self.requests))
+            else:
+                fault = self.coming.popleft() if self.coming else None
+        if fault in FAULTS:
+            status, code = FAULTS[fault]
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start_response(status, [("Content-Type", "application/xml")])
+            return [_ERROR.format(code=code).encode()]
+        if fault == "answer lost":
+            b"".join(self._app(environ, lambda *_: None))
+        if fault is not None:
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            raise ConnectionResetError  # what the server takes for a client that went away
+        return self._app(environ, start_response)
+
+
+class _Quiet(MotoRequestHandler):
+    def log_request(self, *_arguments):
+        """Thousands of lines otherwise."""
+
+
+@contextmanager
+def s3_server(patch):
+    """Serve, with an empty bucket, and have every client in this process and its children use it."""
+    app = FaultyS3()
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        patch.setenv(name, "testing")
+    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        patch.delenv(name, raising=False)
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir(app.bucket)
+    try:
+        yield app
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        s3fs.S3FileSystem.clear_instance_cache()

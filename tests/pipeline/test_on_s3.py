@@ -1,0 +1,135 @@
+"""Runs on an object store: a real S3 server (moto), which throttles, fails and hangs up as real ones do."""
+
+import asyncio
+import itertools
+import random
+
+import pytest
+
+from pipeline import storage
+from pipeline.errors import StorageError
+from pipeline.lease import held
+from pipeline.run import run
+from pipeline.verify import repair, verify_run
+from tests.pipeline.make import SessionEnded, end_at_write, make_collection, make_config, tree
+from tests.pipeline.s3_server import s3_server
+
+COUNT = 7
+FAULTS = ("throttled", "failed", "reset", "answer lost")
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with pytest.MonkeyPatch.context() as patch:
+        # Pauses of the client grow to seconds; here they are to be short, and as many.
+        patch.setattr("botocore.retryhandler.delay_exponential", lambda *_, **__: 0.01)
+        patch.setattr("s3fs.core.asyncio.sleep", _short_sleep)
+        with s3_server(patch) as app:
+            yield app
+
+
+_sleep = asyncio.sleep
+
+
+async def _short_sleep(seconds, *arguments):
+    await _sleep(min(seconds, 0.01), *arguments)
+
+
+@pytest.fixture(autouse=True)
+def _no_faults_left(s3):
+    s3.coming.clear()
+    s3.fault_of = None
+    s3.requests.clear()
+
+
+@pytest.fixture
+def out(s3):
+    return f"s3://{s3.bucket}/run-{next(numbers)}"
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """Inputs, and the files of a run on a local disk."""
+    folder = tmp_path_factory.mktemp("quiet")
+    inputs = make_collection(folder / "in", COUNT)
+    config = make_config(inputs, folder / "run")
+    run(config)
+    return inputs, tree(config.out)
+
+
+def objects(url):
+    """Key below the run → content."""
+    import s3fs
+
+    fs = s3fs.S3FileSystem(skip_instance_cache=True)
+    path = url.removeprefix("s3://")
+    return {key.removeprefix(path + "/"): fs.cat_file(key) for key in fs.find(path)}
+
+
+def test_a_run_on_s3_has_the_bytes_of_one_on_disk(quiet, out):
+    inputs, files = quiet
+    run(make_config(inputs, out))
+    assert objects(out) == files
+    assert verify_run(out).problems == ()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_throttling_errors_and_lost_connections_change_no_byte(s3, quiet, out, seed):
+    inputs, files = quiet
+    draw = random.Random(seed)
+    s3.fault_of = lambda number: draw.choice(FAULTS) if draw.random() < 0.2 else None
+    run(make_config(inputs, out))
+    s3.fault_of = None
+    assert objects(out) == files
+
+
+def test_a_store_that_stays_away_is_named_and_the_run_goes_on_later(s3, quiet, out):
+    inputs, files = quiet
+    s3.fault_of = lambda number: "failed" if number > 25 else None
+    with pytest.raises(
+        StorageError, match=r"s3://bench-\d+/run-\d+/.*: the storage does not do .*the same command goes on"
+    ):
+        run(make_config(inputs, out))
+    s3.fault_of = None
+    run(make_config(inputs, out))
+    assert objects(out) == files
+
+
+@pytest.mark.parametrize("number", [2, 5, 7, 10, 14])
+def test_a_session_that_ends_at_a_write_is_gone_on_with(quiet, out, number):
+    inputs, files = quiet
+    with pytest.MonkeyPatch.context() as patch:
+        end_at_write(patch, number, after=number % 2 == 0)
+        with pytest.raises(SessionEnded):
+            run(make_config(inputs, out))
+    run(make_config(inputs, out))
+    assert objects(out) == files
+
+
+def test_what_is_torn_on_s3_is_found_and_computed_again(quiet, out):
+    inputs, files = quiet
+    run(make_config(inputs, out))
+    storage.publish(f"{out}/candidates/000001.tar", files["candidates/000001.tar"][:700])
+    check = verify_run(out)
+    assert check.broken == ("000001",)
+    repair(out, check)
+    run(make_config(inputs, out))
+    assert objects(out) == files
+
+
+def test_an_upload_that_ends_early_never_becomes_visible(s3, out):
+    storage.publish(f"{out}/file", b"old")
+    s3.fault_of = lambda number: "reset"
+    with pytest.raises(StorageError):
+        storage.publish(f"{out}/file", b"new" * 100_000)
+    s3.fault_of = None
+    assert storage.read(f"{out}/file") == b"old"
+
+
+def test_a_lease_whose_answer_was_lost_is_ones_own(s3, out):
+    for number in range(1, 12):
+        s3.requests.clear()
+        s3.fault_of = lambda at, number=number: "answer lost" if at == number else None
+        with held(out, beat_s=60) as lease:
+            lease.check()
