@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Large activations are freed and mapped anew at every training step; kept, a step takes a tenth less time.
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: demo test full-size check format nano card lock clean
+.PHONY: demo test full-size check format nano card fuzz lock clean
 
 demo: $(INSTALLED)  ## Run the main job on the embedded sample; pictures and release in out/demo
 	$(BIN)/python jobs/demo.py
@@ -35,6 +35,10 @@ nano: $(INSTALLED)  ## Train the embedded model from scratch (hours); goes on wh
 
 card: $(INSTALLED)  ## Measure the embedded model on the sample's hand-drawn masks; writes into model/nano
 	$(BIN)/python jobs/measure_embedded.py
+
+N ?= 5000
+fuzz: $(INSTALLED)  ## Damage images, zips and annotations in N ways each (make fuzz N=20000)
+	FUZZ_EXAMPLES=$(N) $(BIN)/python -m pytest --timeout 0 tests/fuzz
 
 lock: $(INSTALLED)  ## Write down what is installed in .venv
 	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp
