@@ -1,18 +1,21 @@
 """Small inputs for the tests of the pipeline: every pixel, name and score follows from a number by a formula."""
 
 import io
+import itertools
 import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from model.prediction import Prediction
 from pipeline import storage
 from pipeline.config import RunConfig, from_options
 from pipeline.records import CandidateRow, Location, Sample
+from pipeline.run import run
 from pipeline.scores import SCORES
 
 LICENSES = [{"id": 1, "name": "CC BY", "url": "http://x/by"}, {"id": 2, "name": "CC0", "url": "http://x/zero"}]
@@ -141,6 +144,24 @@ def end_at_write(patch, number, *, after, removals=False):
 
     for name in ("publish", "publish_file", "create", *(["remove"] if removals else [])):
         patch.setattr(storage, name, ending(getattr(storage, name)))
+
+
+def ended_sessions(begin, *, after, removals=False):
+    """Runs whose session was ended at its first write, at its second, and so on until there is none to end it at.
+
+    Args: begin: gives the configuration of the run of that number, from 0.
+    """
+    for number in itertools.count():
+        config = begin(number)
+        with pytest.MonkeyPatch.context() as patch:
+            end_at_write(patch, number + 1, after=after, removals=removals)
+            try:
+                run(config)
+            except SessionEnded:
+                pass
+            else:
+                return
+        yield config
 
 
 def tree(folder):

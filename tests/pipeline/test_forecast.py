@@ -1,6 +1,5 @@
 """A dry run: what it says is what the run then does, and nothing is left behind."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,9 @@ from pipeline.forecast import forecast
 from pipeline.run import process, run
 from tests.pipeline.make import make_collection, make_config, tree, write_annotations
 
+pytestmark = pytest.mark.usefixtures("fast_disk")
+
 COUNT = 9
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fast_disk():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
 
 
 @pytest.fixture

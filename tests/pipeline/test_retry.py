@@ -1,6 +1,5 @@
 """Failed images tried again: the result is that of a run in which they never failed, whatever else happens."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -13,17 +12,12 @@ from pipeline import work as work_module
 from pipeline.candidates import read_record
 from pipeline.run import run
 from pipeline.verify import verify_run
-from tests.pipeline.make import SessionEnded, end_at_write, make_collection, make_config, make_key, tree
+from tests.pipeline.make import ended_sessions, make_collection, make_config, make_key, tree
+
+pytestmark = pytest.mark.usefixtures("fast_disk")
 
 COUNT = 8
 RELEASE = "release/sod-benchmark-1.0.0"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fast_disk():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -157,20 +151,15 @@ def test_a_retry_that_ends_at_any_write_or_removal_is_gone_on_with(quiet, inputs
     hurt(inputs, 5)
     run(make_config(inputs, tmp_path / "failed"))
     mend(inputs, quiet[0], 5)
+
+    def begin(number):
+        shutil.copytree(tmp_path / "failed", tmp_path / str(number))
+        return make_config(inputs, tmp_path / str(number), retry_failed=True, version="2.0.0")
+
     ended = 0
-    while True:
-        out = tmp_path / str(ended)
-        shutil.copytree(tmp_path / "failed", out)
-        config = make_config(inputs, out, retry_failed=True, version="2.0.0")
-        with pytest.MonkeyPatch.context() as patch:
-            end_at_write(patch, ended + 1, after=after, removals=True)
-            try:
-                run(config)
-            except SessionEnded:
-                ended += 1
-            else:
-                break
+    for config in ended_sessions(begin, after=after, removals=True):
+        ended += 1
         run(config)
-        assert maps_of(out) == maps_of(quiet[1])
-        assert verify_run(str(out)).problems == ()
+        assert maps_of(config.out) == maps_of(quiet[1])
+        assert verify_run(config.out).problems == ()
     assert ended >= 8

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import random
 import uuid
 from collections import Counter
@@ -21,6 +20,7 @@ from tests.pipeline.make import (
     LICENSES,
     SessionEnded,
     end_at_write,
+    ended_sessions,
     make_collection,
     make_config,
     make_jpeg,
@@ -30,18 +30,12 @@ from tests.pipeline.make import (
     write_annotations,
 )
 
+pytestmark = pytest.mark.usefixtures("fast_disk")
+
 COUNT = 7
 CUT, ACCEPTED, REJECTED = 3, 4, 5
 LAX = {"max_variance": 0.25, "max_variance_per_area": 250.0}
 RELEASE = "release/sod-benchmark-1.0.0"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fast_disk():
-    """Power cuts are not simulated here, and every run would wait for the disk some thirty times."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -151,16 +145,8 @@ def test_an_image_that_claims_an_absurd_size_and_licence_costs_itself_only(tmp_p
 def test_a_session_that_ends_at_any_write_is_gone_on_with_to_the_same_bytes(inputs, done, tmp_path, after):
     _, undisturbed = done
     ended = 0
-    while True:
-        config = make_config(inputs, tmp_path / str(ended))
-        with pytest.MonkeyPatch.context() as patch:
-            end_at_write(patch, ended + 1, after=after)
-            try:
-                run(config)
-            except SessionEnded:
-                ended += 1
-            else:
-                break
+    for config in ended_sessions(lambda number: make_config(inputs, tmp_path / str(number)), after=after):
+        ended += 1
         assert tree(config.out) != undisturbed or after
         run(config)
         assert tree(config.out) == undisturbed

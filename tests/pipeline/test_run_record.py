@@ -1,7 +1,6 @@
 """What a run is stored as: it goes on with the same images, grows by new ones, and refuses any other change by name."""
 
 import io
-import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,8 +14,7 @@ from pipeline.run import run
 from pipeline.run_record import open_run, read_run
 from pipeline.verify import verify_run
 from tests.pipeline.make import (
-    SessionEnded,
-    end_at_write,
+    ended_sessions,
     make_collection,
     make_config,
     make_key,
@@ -25,15 +23,10 @@ from tests.pipeline.make import (
     write_annotations,
 )
 
+pytestmark = pytest.mark.usefixtures("fast_disk")
+
 COUNT = 9
 MADE_WITH = {"weights": "w", "shard_size": "2"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fast_disk():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
 
 
 @pytest.fixture
@@ -182,16 +175,8 @@ def test_growing_that_ends_at_any_write_is_gone_on_with_to_the_same_bytes(inputs
 
     run(begin(tmp_path / "quiet"))
     ended = 0
-    while True:
-        config = begin(tmp_path / str(ended))
-        with pytest.MonkeyPatch.context() as patch:
-            end_at_write(patch, ended + 1, after=after)
-            try:
-                run(config)
-            except SessionEnded:
-                ended += 1
-            else:
-                break
+    for config in ended_sessions(lambda number: begin(tmp_path / str(number)), after=after):
+        ended += 1
         run(config)
         assert tree(config.out) == tree(tmp_path / "quiet")
     # lease, plan, run, device; tar, rows, record of a shard; tar, annotations, manifest, card, release.json; picture

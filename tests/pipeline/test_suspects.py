@@ -1,7 +1,5 @@
 """Images that kill their process: found within three deaths each, skipped, recorded, and nothing else is lost."""
 
-import os
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +14,8 @@ from pipeline.records import ShardSpec
 from pipeline.suspects import Caution, Suspicion, forget, note, noted
 from pipeline.work import ShardWork, process_shard
 from tests.pipeline.make import make_collection, make_key
+
+pytestmark = pytest.mark.usefixtures("fast_disk")
 
 COUNT = 7
 ATTEMPTS = 3
@@ -38,13 +38,6 @@ class DeadlyModel:
         if self.poison & set(keys):
             raise Died
         return self.model.predict(images, keys)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fast_disk():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
 
 
 @pytest.fixture(scope="module")
