@@ -165,7 +165,7 @@ class _Dispatcher:
         while self._waiting or self._busy:
             check()
             if stop.is_set():
-                committed = self._progress.decisions.total()
+                committed = self._progress.settled
                 raise Stopped(
                     f"asked to stop with {committed} of {self._progress.images} images committed; "
                     "the same command goes on from there"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline import storage
-from pipeline.candidates import committed_shards, read_record
+from pipeline.candidates import committed_shards, read_record, read_records
 from pipeline.coco import read_samples
 from pipeline.config import RunConfig
 from pipeline.fingerprint import fingerprint
@@ -66,7 +66,7 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     collection = read_samples(config.input.annotations, config.input.images)
     specs, whole, added = plan_of(config.out, collection.samples, config.shard_size, fingerprint(config))
     names = committed_shards(config.out)
-    records = [read_record(config.out, spec.name) for spec in specs if spec.name in names]
+    records = list(read_records(config.out, [spec.name for spec in specs if spec.name in names]).values())
     left = [sample for spec in specs if spec.name not in names for sample in spec.samples]
     pilot, pilot_records, seconds = _pilot(_spread(left, config.pilot_images), config, work)
     return Forecast(

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from pipeline.config import PolicyConfig
-from pipeline.records import CandidateRow
+from pipeline.records import CandidateRow, ShardRecord
 from pipeline.select import decide
 
 
@@ -22,21 +22,29 @@ class Progress:
         self.images = images
         self.policy = policy
         self.decisions: Counter[str] = Counter()
+        """Of this session."""
+        self._earlier = self._earlier_failed = 0
         self.computed = 0
         self.last_s = 0.0
         """Seconds that a replica took for the shard that was added last."""
         self._clock = clock
         self._started = self._last_line = clock()
 
-    def add_committed(self, rows: list[CandidateRow]) -> None:
-        """Rows of a shard that an earlier session committed."""
-        self.decisions.update(decide(row, self.policy).decision for row in rows)
+    def add_earlier(self, record: ShardRecord) -> None:
+        """A shard that an earlier session committed: its counts are in the record, its rows need not be read."""
+        self._earlier += record.done + record.failed
+        self._earlier_failed += record.failed
+
+    @property
+    def settled(self) -> int:
+        """Images in committed shards."""
+        return self.decisions.total() + self._earlier
 
     def add_computed(self, rows: tuple[CandidateRow, ...], computed: int | None = None, seconds: float = 0.0) -> None:
         """Rows of a shard that was committed now, of which `computed` were not there before; all if it is not given."""
         self.computed += len(rows) if computed is None else computed
         self.last_s = seconds
-        self.add_committed(list(rows))
+        self.decisions.update(decide(row, self.policy).decision for row in rows)
 
     def images_per_s(self, in_flight: int = 0) -> float:
         """Images computed in this session per second, those of unfinished shards among them."""
@@ -51,16 +59,16 @@ class Progress:
         return due
 
     def line(self, in_flight: int = 0) -> str:
-        """For example: `24/37 images, 2.9 images/s, 71% accepted, 0 failed, 0:04 left`.
+        """For example: `24/37 images, 2.9 images/s, 71% accepted, 0 failed, 0:04 left`; the share is this session's.
 
         Args: in_flight: images that replicas have finished in shards that are not committed yet.
         """
-        done = self.decisions.total() + in_flight
+        done = self.settled + in_flight
         rate = self.images_per_s(in_flight)
         left = _minutes((self.images - done) / rate) if rate else "?"
         judged = self.decisions["accepted"] + self.decisions["rejected"]
         accepted = f"{self.decisions['accepted'] / judged:.0%}" if judged else "?"
-        failed = self.decisions["failed"]
+        failed = self.decisions["failed"] + self._earlier_failed
         return f"{done}/{self.images} images, {rate:.1f} images/s, {accepted} accepted, {failed} failed, {left} left"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from model.loading import load_model
 from pipeline import storage
-from pipeline.candidates import committed_shards, read_record, read_rows
+from pipeline.candidates import committed_shards, read_record, read_records, read_rows
 from pipeline.coco import Collection, read_samples
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import CollectionError
@@ -67,7 +67,7 @@ def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str
     specs, fingerprint_of_run = open_run(config.out, collection.samples, config.shard_size, made_with)
     # 5. See what is committed already.
     progress = Progress(len(collection.samples), config.policy)
-    todo = _todo(config, specs, progress)
+    todo = todo_of(config, specs, progress)
     # 6. Predict, score and commit the rest.
     process(todo, config, progress, lease.check)
     images_per_s = progress.images_per_s() if todo else 0.0
@@ -113,12 +113,13 @@ def _refuse_wrong_folder(collection: Collection, config: RunConfig) -> None:
         )
 
 
-def _todo(config: RunConfig, specs: Sequence[ShardSpec], progress: Progress) -> list[ShardSpec]:
+def todo_of(config: RunConfig, specs: Sequence[ShardSpec], progress: Progress) -> list[ShardSpec]:
     """Shards without a record; with `retry_failed` those too that have a failed image."""
     committed = committed_shards(config.out)
+    records = read_records(config.out, [spec.name for spec in specs if spec.name in committed])
     todo, there, retried = [], 0, 0
     for spec in specs:
-        record = read_record(config.out, spec.name) if spec.name in committed else None
+        record = records.get(spec.name)
         if record is None:
             todo.append(spec)
             continue
@@ -127,7 +128,7 @@ def _todo(config: RunConfig, specs: Sequence[ShardSpec], progress: Progress) -> 
             todo.append(spec)
             retried += record.failed
         else:
-            progress.add_committed(read_rows(config.out, record))
+            progress.add_earlier(record)
     if there:
         log.info("resuming: %d of %d images are there from an earlier session", there, progress.images)
     if retried:

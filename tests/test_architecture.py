@@ -94,7 +94,7 @@ def run_without_heavy_packages(*arguments, folder):
 def test_help_needs_none_of_the_heavy_packages(path, tmp_path):
     done = run_without_heavy_packages(str(path), "--help", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "--out" in done.stdout
+    assert done.stdout.startswith("usage: ")
 
 
 def test_the_blocker_of_that_test_does_block(tmp_path):

@@ -4,10 +4,13 @@ import pytest
 
 from pipeline.config import PolicyConfig
 from pipeline.progress import Progress
+from pipeline.records import FileRecord, ShardRecord
 from tests.pipeline.make import make_row, make_scores
 
 ACCEPTED, REJECTED = make_row(), make_row(scores=make_scores(ensemble_variance=0.2))
 FAILED = make_row(reason="undecodable")
+_FILE = FileRecord(name="000000.tar", file_bytes=1, sha256="0" * 64)
+RECORD = ShardRecord(shard="000000", tar=_FILE, rows=_FILE, done=24, failed=3)
 
 
 class Clock:
@@ -39,11 +42,12 @@ def test_before_anything_is_done_nothing_is_claimed(progress):
 
 
 def test_images_of_an_earlier_session_count_as_done_but_not_for_the_rate(progress, clock):
-    progress.add_committed([ACCEPTED] * 27)
+    progress.add_earlier(RECORD)
     clock.now_s += 1
     progress.add_computed((ACCEPTED,) * 2)
     assert progress.computed == 2
-    assert progress.line() == "29/37 images, 2.0 images/s, 100% accepted, 0 failed, 0:04 left"
+    assert progress.line() == "29/37 images, 2.0 images/s, 100% accepted, 3 failed, 0:04 left"
+    assert progress.settled == 29
 
 
 def test_images_of_unfinished_shards_count_as_done_and_for_the_rate(progress, clock):
@@ -83,5 +87,5 @@ def test_a_line_is_due_once_per_interval(progress, clock):
 
 def test_the_policy_decides_what_is_shown_as_accepted(clock):
     progress = Progress(1, PolicyConfig(max_variance=0.25), clock)
-    progress.add_committed([REJECTED])
+    progress.add_computed((REJECTED,))
     assert progress.decisions == {"accepted": 1}

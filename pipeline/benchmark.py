@@ -1,0 +1,65 @@
+"""What `jobs/benchmark.py` measures, one measurement per process."""
+
+import json
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pipeline.config import InputConfig, PolicyConfig, RunConfig
+from pipeline.plan import cut
+from pipeline.progress import Progress
+from pipeline.records import FileRecord, Location, Sample, ShardRecord, ShardSpec
+from pipeline.run import todo_of
+from pipeline.run_record import open_run
+from pipeline.tars import encode_json
+
+MADE_WITH = {"weights": "benchmark"}
+
+
+def resume(folder: str, shards: int, images_per_shard: int) -> None:
+    """Make a run of so many committed shards, then find out what is left of it; prints seconds and bytes as JSON.
+
+    The annotations are not read and no weights are hashed: both are the same however far the run is.
+    """
+    samples = _samples(shards * images_per_shard)
+    open_run(folder, samples, images_per_shard, MADE_WITH)
+    _write_records(Path(folder), samples, images_per_shard)
+    before = _peak_bytes()
+    started = time.perf_counter()
+    specs, _ = open_run(folder, samples, images_per_shard, MADE_WITH)
+    left = _left(folder, specs)
+    seconds = time.perf_counter() - started
+    assert left == []
+    print(json.dumps({"shards": shards, "seconds": seconds, "bytes": _peak_bytes() - before}))
+
+
+def _left(folder: str, specs: Sequence[ShardSpec]) -> list[ShardSpec]:
+    config = RunConfig(out=folder, input=InputConfig(images="", annotations=""))
+    return todo_of(config, specs, Progress(len(specs), PolicyConfig()))
+
+
+def _samples(count: int) -> list[Sample]:
+    return [
+        Sample(
+            key=f"{number:012d}", image_id=number, file_name=f"{number:012d}.jpg", width=640, height=480, license_id=1,
+            location=Location(path=f"/images/{number:012d}.jpg"),
+        )
+        for number in range(1, count + 1)
+    ]  # fmt: skip
+
+
+def _write_records(run: Path, samples: list[Sample], images_per_shard: int) -> None:
+    """As `commit_shard` leaves them, without waiting for the disk each time."""
+    (run / "commits").mkdir()
+    for spec in cut(samples, images_per_shard):
+        tar, rows = (
+            FileRecord(name=f"{spec.name}.{kind}", file_bytes=1, sha256="0" * 64) for kind in ("tar", "parquet")
+        )
+        record = ShardRecord(shard=spec.name, tar=tar, rows=rows, done=len(spec.samples), failed=0)
+        (run / "commits" / f"{spec.name}.json").write_bytes(encode_json(asdict(record)))
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
