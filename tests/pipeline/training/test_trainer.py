@@ -136,15 +136,15 @@ def test_other_seeds_give_other_numbers(tmp_path, tiny_weights, pairs_folder):
 
 
 @pytest.mark.slow
-def test_the_loss_falls_on_four_photos(tmp_path, tiny_weights, pairs_folder, monkeypatch):
-    monkeypatch.setattr("pipeline.training.watch.LOG_EVERY_STEPS", 20)
+def test_the_loss_falls_over_a_few_hundred_steps(tmp_path, tiny_weights, pairs_folder, monkeypatch):
+    monkeypatch.setattr("pipeline.training.watch.LOG_EVERY_STEPS", 100)
     config = make_config(
-        pairs_folder, tiny_weights, tmp_path, max_train_steps=60, checkpointing_steps=60, learning_rate=2e-3
+        pairs_folder, tiny_weights, tmp_path, max_train_steps=300, checkpointing_steps=300, learning_rate=2e-3
     )
     train_quietly(config)
     first, _, last = rows_of(tmp_path)
-    assert float(last["loss"]) < 0.5 * float(first["loss"])
-    assert float(last["loss_auxiliary"]) < 0.5 * float(first["loss_auxiliary"])
+    assert float(last["loss"]) < 0.1 * float(first["loss"])
+    assert float(last["loss_auxiliary"]) < 0.1 * float(first["loss_auxiliary"])
     assert float(last["loss_diffusion"]) < 1.1 * float(first["loss_diffusion"])
 
 
