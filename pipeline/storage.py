@@ -193,14 +193,14 @@ def _explained(fs: Any, url: str, size_bytes: int = 0) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
-                f"{url}: the disk is full, {size_bytes} bytes were to be written; nothing that was committed is lost. "
-                "Make room, then the same command goes on"
+                f"{url}: the disk is full, {size_bytes} bytes were to be written; what is there stays. Make room, then the "
+                "same command goes on"
             ) from error
         if _is_local(fs):
             raise
         raise StorageError(
             f"{url}: the storage does not do what it is asked for ({type(error).__name__}: {str(error)[:200]}); "
-            "nothing that was committed is lost. When it answers again, the same command goes on"
+            "what is there stays. When it answers again, the same command goes on"
         ) from error
 
 

@@ -343,7 +343,7 @@ def test_a_full_disk_exits_with_1_says_so_and_what_is_written_stays(predict_here
         patch.setattr(storage, "_write_synced", fill_up)
         done = predict_here()
     assert (done.code, done.stdout) == (FAILED, "")
-    assert "No space left on device" in done.stderr
+    assert "b.png: the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
     assert names_below(tmp_path / "out") == ["a.png"]
     assert predict_here().counts == (2, 1, 1, 0)

@@ -40,7 +40,7 @@ def pipeline():
 
 
 def cached_latents(count=4):
-    shapes = {"image_latents": (4, 20, 20), "mask_latents": (4, 20, 20), "context": (400, 64)}
+    shapes = {"image_latents": (4, 24, 24), "mask_latents": (4, 24, 24), "context": (576, 64)}
     generator = torch.Generator().manual_seed(0)
     return {name: torch.randn((count, *shape), generator=generator).half() for name, shape in shapes.items()}
 
@@ -117,9 +117,9 @@ def test_a_stage_draws_nothing_from_the_global_generator(pipeline, data, tmp_pat
 def test_latents_are_cached_part_by_part_in_half_precision(pipeline, data, tmp_path):
     cached = cache_latents(pipeline, data, tmp_path)
     assert {name: (tuple(value.shape), value.dtype) for name, value in cached.items()} == {
-        "image_latents": ((8, 4, 20, 20), torch.float16),
-        "mask_latents": ((8, 4, 20, 20), torch.float16),
-        "context": ((8, 400, 64), torch.float16),
+        "image_latents": ((8, 4, 24, 24), torch.float16),
+        "mask_latents": ((8, 4, 24, 24), torch.float16),
+        "context": ((8, 576, 64), torch.float16),
     }
     files = sorted(tmp_path.rglob("*.safetensors"))
     assert [file.name for file in files] == ["00000.safetensors", "00001.safetensors"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import storage
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.photos.find import Photo
 from pipeline.photos.outputs import clashes, is_finished, output_paths, require_writable, without, write_outputs
 from tests.pipeline.make import make_prediction
@@ -174,7 +174,7 @@ def test_a_disk_that_is_full_at_any_file_leaves_whole_files_only_and_the_rest_ca
 
     with monkeypatch.context() as patch:
         patch.setattr(storage, "_write_synced", fill_up)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(StorageError, match=r"the disk is full, \d+ bytes"):
             write(config)
     before = files_below(tmp_path)
     assert len(before) == at - 1

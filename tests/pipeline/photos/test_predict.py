@@ -20,7 +20,7 @@ from model.prediction import ModelOutputError
 from pipeline import storage
 from pipeline.candidates import read_maps, read_record
 from pipeline.config import RunConfig, from_options
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.maps import quantise_deviation, quantise_saliency
 from pipeline.photos import predict as photos_predict
 from pipeline.photos.config import OFFICIAL_OPTIONS
@@ -586,7 +586,7 @@ def test_a_disk_that_is_full_is_raised_and_what_is_written_stays(tmp_path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(storage, "_write_synced", fill_up)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(StorageError, match=r"b\.png: the disk is full, \d+ bytes"):
             predict(make_config(photos, tmp_path / "out"))
     assert names_below(tmp_path / "out") == ["a.png"]
     assert counts(predict(make_config(photos, tmp_path / "out"))) == (3, 2, 1, 0)
