@@ -193,8 +193,8 @@ def _explained(fs: Any, url: str, size_bytes: int = 0) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
-                f"{url}: the disk is full, {size_bytes} bytes were to be written; what is there stays. Make room, then the "
-                "same command goes on"
+                f"{url}: the disk is full, {size_bytes} bytes were to be written; what is there stays. Make room, then "
+                "the same command goes on"
             ) from error
         if _is_local(fs):
             raise
