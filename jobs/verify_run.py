@@ -10,7 +10,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, FAILED, run_job
+from jobs.command_line import DONE, FAILED, report, run_job
 
 SHOWN_PROBLEMS = 50
 
@@ -20,7 +20,7 @@ class Arguments:
     """Read all of a run and compare it with its plan and its records.
 
     Exit codes: 0 everything that is there is right (more may be left to compute), 1 something is not, or was not and
-    is thrown away now, 2 there is no run.
+    is thrown away now, 2 there is no run, or --repair while a session works on it.
     """
 
     run: Annotated[str, tyro.conf.Positional]  # folder or URL, the --out of the run
@@ -28,15 +28,20 @@ class Arguments:
     json: bool = False  # print everything as one line of JSON instead
 
 
+def report_thousands(shards: int, of: int) -> None:
+    """A line of progress now and then."""
+    if shards % 1000 == 0:
+        report(f"{shards} of {of} shards are read")
+
+
 def main() -> int:
     """Check, and repair if that was asked for."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
     from pipeline import storage
-    from pipeline.verify import repair, verify_run
+    from pipeline.verify import repair_run, verify_run
 
     run = storage.absolute(arguments.run)
-    check = verify_run(run)
-    removed = repair(run, check) if arguments.repair else ()
+    check, removed = repair_run(run, report_thousands) if arguments.repair else (verify_run(run, report_thousands), ())
     if arguments.json:
         print(json.dumps({**asdict(check), "left": check.left, "removed": removed}))
     else:

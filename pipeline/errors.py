@@ -10,6 +10,7 @@ PipelineError
 │   └── ReleaseExistsError  the version to be made is already there, made with something else
 ├── SampleError           one image can't be used: it becomes a `failed` row, the shard goes on
 ├── StorageError          a file of a run or release is missing, torn, or can't be written  → exit 1
+│   └── StorageUnavailableError  the storage does not answer, or is full: says nothing about the file
 ├── ModelError            the model gave something that is no prediction, or can't be loaded → exit 1
 ├── ReplicaError          replicas kept dying: the run stops, and can be resumed            → exit 1
 ├── LeaseLostError        another session took the run over; it goes on there               → exit 1
@@ -87,6 +88,10 @@ FAILURE_REASONS = frozenset(
 
 class StorageError(PipelineError):
     """A file of a run or a release is missing, torn, or could not be written."""
+
+
+class StorageUnavailableError(StorageError):
+    """The storage does not do what it is asked for. The file may be whole, so nothing is concluded from it."""
 
 
 class ModelError(PipelineError):

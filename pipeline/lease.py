@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from pipeline import storage
-from pipeline.errors import LeaseLostError, RunBusyError
+from pipeline.errors import LeaseLostError, RunBusyError, StorageError, StorageUnavailableError
 from pipeline.tars import encode_json
 
 log = logging.getLogger(__name__)
@@ -158,7 +158,9 @@ def _newest(run: str) -> tuple[int, Holder] | None:
 def _read(run: str, number: int) -> Holder:
     try:
         return Holder(**json.loads(storage.read(_url(run, number))))
-    except Exception:  # noqa: BLE001 (torn, removed meanwhile, or another version's)
+    except StorageUnavailableError:
+        raise  # its session may well live
+    except (StorageError, ValueError, TypeError):  # removed meanwhile, torn, or another version's
         return Holder(owner="", machine=_machine(), host="an unknown machine", pid=0, started=0)
 
 
@@ -168,8 +170,7 @@ def _remove(run: str, number: int) -> None:
         for name in storage.list_names(storage.join(run, _FOLDER)):
             if name.removesuffix(".json").isdigit() and int(name.removesuffix(".json")) <= number:
                 storage.remove(storage.join(run, _FOLDER, name))
-        if not storage.list_names(storage.join(run, _FOLDER)):
-            storage.remove_tree(storage.join(run, _FOLDER))
+        storage.remove_if_empty(storage.join(run, _FOLDER))
 
 
 def _url(run: str, number: int) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import StorageError
+from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.records import FileRecord
 
 
@@ -151,6 +151,17 @@ def remove_tree(url: str) -> None:
             fs.rm(path, recursive=True)
 
 
+def remove_if_empty(url: str) -> None:
+    """Remove a folder of the local disk if nothing is in it, not even what somebody puts there at this moment.
+
+    Object stores have no folders.
+    """
+    fs, path = _locate(url)
+    if _is_local(fs):
+        with contextlib.suppress(OSError):  # something is in it, or it is not there
+            os.rmdir(path)
+
+
 def absolute(url: str) -> str:
     """A path made absolute, so that processes with another working directory mean the same; URLs as they are."""
     return url if "://" in url else os.path.abspath(url)
@@ -192,13 +203,13 @@ def _explained(fs: Any, url: str, size_bytes: int = 0) -> Iterator[None]:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(
+            raise StorageUnavailableError(
                 f"{url}: the disk is full, {size_bytes} bytes were to be written; what is there stays. Make room, then "
                 "the same command goes on"
             ) from error
         if _is_local(fs):
             raise
-        raise StorageError(
+        raise StorageUnavailableError(
             f"{url}: the storage does not do what it is asked for ({type(error).__name__}: {str(error)[:200]}); "
             "what is there stays. When it answers again, the same command goes on"
         ) from error

@@ -7,13 +7,14 @@ traces. What is wrong is named; `repair` throws it away, so that the next sessio
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
 from pipeline import storage
 from pipeline.candidates import committed_shards, decode_rows, read_record, split_tar
-from pipeline.errors import PipelineError, StorageError
+from pipeline.errors import StorageError, StorageUnavailableError
+from pipeline.lease import held
 from pipeline.maps import decode_png
 from pipeline.records import CandidateRow, FileRecord, ShardRecord, ShardSpec
 from pipeline.run_record import read_run
@@ -21,7 +22,7 @@ from pipeline.tars import encode_json
 
 _MAPS = ("saliency.png", "variance.png")
 _THREADS = 4
-"""Reading and hashing leave Python's lock; more threads did not help on two cores."""
+"""Reading and hashing leave Python's lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class RunCheck:
     problems: tuple[Problem, ...]
     broken: tuple[str, ...]
     """Shards that have a problem."""
-    stray: tuple[str, ...] = field(default=())
+    stray: tuple[str, ...] = ()
     """Files that belong to nothing: they harm nobody."""
 
     @property
@@ -66,7 +67,8 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
     Args:    run: folder or URL.
              report: called with the number of shards that were read, and of those to read.
     Raises:  CollectionError: there is no run. StorageError: its plan or fingerprint can't be read, so that nothing
-             could be compared with it; there is nothing to repair then.
+             could be compared with it; there is nothing to repair then. StorageUnavailableError, OSError: a file can't
+             be read now.
     """
     specs = {spec.name: spec for spec in read_run(run)[1]}
     committed = committed_shards(run)
@@ -99,8 +101,23 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
     )
 
 
+def repair_run(
+    run: str, report: Callable[[int, int], None] = lambda done, of: None
+) -> tuple[RunCheck, tuple[str, ...]]:
+    """Check a run and throw away what is broken or stray, while no session works on it.
+
+    What a session is about to commit looks stray, so the run's lease is held.
+    Returns: what the check found, and the files that were removed, below the run.
+    Raises:  RunBusyError: a session works on the run. Else as `verify_run`.
+    """
+    read_run(run)  # a lease would make the folder of a run that is none
+    with held(run):
+        check = verify_run(run, report)
+        return check, repair(run, check)
+
+
 def repair(run: str, check: RunCheck) -> tuple[str, ...]:
-    """Throw away what is broken or stray, records first: a run that is killed here is still right.
+    """Throw away what a check found to be broken or stray, records first: a run that is killed here is still right.
 
     Returns: the files, below the run.
     """
@@ -117,6 +134,8 @@ def check_shard(run: str, spec: ShardSpec) -> tuple[ShardRecord | None, list[Pro
     """One committed shard; its record, if that can be read, and everything that is wrong."""
     try:
         record = read_record(run, spec.name)
+    except StorageUnavailableError:
+        raise
     except StorageError as error:
         return None, [Problem(where=f"commits/{spec.name}.json", what=str(error))]
     tar, tar_problems = _content(run, record.tar)
@@ -139,7 +158,9 @@ def _content(run: str, record: FileRecord) -> tuple[bytes | None, list[Problem]]
     where = f"candidates/{record.name}"
     try:
         return storage.read_checked(storage.join(run, where), record), []
-    except (PipelineError, OSError) as error:
+    except StorageUnavailableError:
+        raise  # a file that can't be read now is not torn: it must not be thrown away
+    except StorageError as error:
         return None, [Problem(where=where, what=str(error))]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import lease as lease_module
 from pipeline import storage
-from pipeline.errors import LeaseLostError, RunBusyError
+from pipeline.errors import LeaseLostError, RunBusyError, StorageUnavailableError
 from pipeline.lease import Holder, held
 from pipeline.run import run
 from pipeline.tars import encode_json
@@ -145,6 +145,21 @@ def test_a_torn_lease_stops_nobody(place, content):
     storage.publish(f"{place}/lease/000003.json", content)
     with held(place):
         assert leases(place)[-1] == "000004.json"
+
+
+def test_a_lease_that_cannot_be_read_now_may_be_a_living_session(place, monkeypatch):
+    read = storage.read
+
+    def away(url):
+        raise StorageUnavailableError(f"{url}: the storage does not do what it is asked for")
+
+    with held(place, beat_s=60) as lease:
+        monkeypatch.setattr(storage, "read", away)
+        with pytest.raises(StorageUnavailableError), held(place):
+            pass
+        monkeypatch.setattr(storage, "read", read)
+        lease.check()
+        assert leases(place) == ["000001.json"]
 
 
 def test_a_process_number_that_came_again_is_not_the_session(place):

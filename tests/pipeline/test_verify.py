@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from pipeline import storage
 from pipeline.candidates import decode_rows, encode_rows, read_record
-from pipeline.errors import CollectionError, StorageError
+from pipeline.errors import CollectionError, RunBusyError, StorageError, StorageUnavailableError
+from pipeline.lease import held
 from pipeline.records import CandidateRow
 from pipeline.run import run
 from pipeline.tars import encode_json
-from pipeline.verify import repair, verify_run
+from pipeline.verify import repair, repair_run, verify_run
 from tests.pipeline.make import make_collection, make_config, tree
 
 COUNT = 7
@@ -103,7 +104,7 @@ def test_whatever_bit_is_turned_its_shard_is_named_and_computed_again(inputs, do
     path.write_bytes(content)
     check = verify_run(str(copy))
     assert check.broken == (path.name.partition(".")[0],)
-    assert check.left == 3 if path.name < "000002" else 1
+    assert check.left == (3 if path.name < "000002" else 1)
     repair(str(copy), check)
     run(make_config(inputs, copy))
     assert tree(copy) == tree(done)
@@ -138,6 +139,39 @@ def test_repair_removes_records_first_and_tells_what_went(broken):
     )  # fmt: skip
     again = verify_run(str(broken))
     assert (again.problems, again.left, again.stray) == ((), 3, ())
+
+
+def test_a_storage_that_does_not_answer_is_no_reason_to_throw_anything_away(broken, monkeypatch):
+    """Under `repair`, "can't be read now" taken for "torn" would empty the run."""
+    before = tree(broken)
+
+    def away(url, record):
+        raise StorageUnavailableError(f"{url}: the storage does not do what it is asked for")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "read_checked", away)
+        with pytest.raises(StorageUnavailableError):
+            repair_run(str(broken))
+        patch.setattr(storage, "read_checked", lambda url, record: (_ for _ in ()).throw(OSError(5, "I/O error")))
+        with pytest.raises(OSError, match="I/O error"):
+            repair_run(str(broken))
+    assert tree(broken) == before
+
+
+def test_a_run_is_not_repaired_while_a_session_works_on_it(broken):
+    """What it is about to commit has no record yet."""
+    (broken / "commits/000002.json").unlink()
+    with held(str(broken)), pytest.raises(RunBusyError):
+        repair_run(str(broken))
+    assert (broken / "candidates/000002.tar").exists()
+    _, removed = repair_run(str(broken))
+    assert removed == ("candidates/000002.parquet", "candidates/000002.tar")
+
+
+def test_what_is_no_run_is_not_made_one_by_its_repair(tmp_path):
+    with pytest.raises(CollectionError, match="is no run"):
+        repair_run(str(tmp_path / "nowhere"))
+    assert not (tmp_path / "nowhere").exists()
 
 
 # What fits its record, and is wrong nevertheless
