@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline import storage
-from pipeline.errors import ReplicaError, SampleError, StorageError
+from pipeline.errors import ReplicaError, SampleError
 from pipeline.records import ShardSpec
 from pipeline.tars import encode_json
 
@@ -40,9 +40,13 @@ class Suspicion:
     """What was noted at the last death."""
 
     def after_death(self, in_work: Sequence[str]) -> "Suspicion":
-        """One more death, while these images were noted."""
+        """One more death, while these images were noted.
+
+        An image is guilty if it was in work at two deaths, at the last one alone: a process that is killed from outside
+        may have been at any image.
+        """
         caution = replace(self.caution, noted=True)
-        if self.caution.noted and len(in_work) == 1:
+        if len(in_work) == 1 and in_work[0] in self.caution.alone:
             found = replace(caution, skipped=caution.skipped | {in_work[0]})
             return Suspicion(caution=found, in_work=tuple(in_work))
         if self.caution.noted:
@@ -99,10 +103,9 @@ def note(run: str, shard: str, keys: Sequence[str]) -> None:
 
 def noted(run: str, shard: str) -> tuple[str, ...]:
     """What was written down last; nothing if there is no journal."""
-    try:
-        return tuple(json.loads(storage.read(_url(run, shard)))["keys"])
-    except StorageError:
+    if not storage.exists(_url(run, shard)):
         return ()
+    return tuple(json.loads(storage.read(_url(run, shard)))["keys"])
 
 
 def forget(run: str, shard: str) -> None:

@@ -104,14 +104,14 @@ def process_shard(
             if isinstance(outcome, Prediction):
                 members[row.key] = encode_members(row, outcome)
             on_image(row.key)
-    if caution.noted:
-        forget(work.run, spec.name)
     keys = [sample.key for sample in spec.samples]
     in_order = tuple(rows[key] for key in keys), [(key, members[key]) for key in keys if key in members]
     if before is None:
         record = commit_shard(work.run, spec.name, *in_order)
     else:
         record = replace_shard(work.run, before, *in_order)
+    if caution.noted:
+        forget(work.run, spec.name)
     return ShardResult(record=record, rows=in_order[0], computed=len(todo), seconds=time.perf_counter() - started)
 
 

@@ -148,6 +148,14 @@ def test_what_was_noted_last_is_read_until_it_is_forgotten(place):
     assert noted(place, "000001") == ()
 
 
+def test_an_image_is_not_blamed_for_one_death():
+    """A process that is killed from outside may have been at any image, alone in its batch or not."""
+    suspicion = Suspicion().after_death(()).after_death(["a"])
+    assert (suspicion.deaths, suspicion.caution.skipped) == (2, frozenset())
+    assert suspicion.after_death(["b"]).caution.skipped == frozenset()
+    assert suspicion.after_death(["a"]).caution.skipped == {"a"}
+
+
 def test_the_guilty_one_starts_the_count_anew():
     suspicion = Suspicion().after_death(()).after_death(["a", "b"])
     assert (suspicion.deaths, suspicion.caution.alone) == (2, {"a", "b"})
