@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 
 from pipeline import storage
 from pipeline.candidates import committed_shards, read_record, read_records
-from pipeline.coco import read_samples
 from pipeline.config import RunConfig
 from pipeline.fingerprint import fingerprint
 from pipeline.progress import Progress
 from pipeline.records import Sample, ShardRecord, ShardSpec
-from pipeline.run import process
+from pipeline.run import process, read_inputs
 from pipeline.run_record import plan_of
 
 Work = Callable[[Sequence[ShardSpec], RunConfig, Progress], None]
@@ -32,6 +31,8 @@ class Forecast:
     """Images in committed shards, failed ones among them."""
     failed: int
     """Images that failed, of the committed ones."""
+    retried: int
+    """Failed images that would be tried again."""
     added: int
     """Images that are new to the run."""
     pilot_images: int
@@ -44,7 +45,7 @@ class Forecast:
     @property
     def left(self) -> int:
         """Images to compute."""
-        return self.images - self.committed
+        return self.images - self.committed + self.retried
 
     @property
     def replica_hours(self) -> float:
@@ -63,18 +64,20 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     Args:   work: how shards are processed in this configuration.
     Raises: UsageError: the run would be refused. PipelineError: the pilot failed.
     """
-    collection = read_samples(config.input.annotations, config.input.images)
+    collection = read_inputs(config)
     specs, whole, added = plan_of(config.out, collection.samples, config.shard_size, fingerprint(config))
     names = committed_shards(config.out)
     records = list(read_records(config.out, [spec.name for spec in specs if spec.name in names]).values())
     left = [sample for spec in specs if spec.name not in names for sample in spec.samples]
     pilot, pilot_records, seconds = _pilot(_spread(left, config.pilot_images), config, work)
+    failed = sum(record.failed for record in records)
     return Forecast(
         fingerprint=whole,
         images=len(collection.samples),
         shards=len(specs),
         committed=len(collection.samples) - len(left),
-        failed=sum(record.failed for record in records),
+        failed=failed,
+        retried=failed if config.retry_failed else 0,
         added=sum(len(spec.samples) for spec in added) if records else 0,
         pilot_images=pilot,
         replica_s_per_image=seconds,
@@ -95,7 +98,7 @@ def _pilot(samples: Sequence[Sample], config: RunConfig, work: Work) -> tuple[in
     warm = min(config.ensemble.batch_images, len(samples) // 2)
     parts = [part for part in (samples[:warm], samples[warm:]) if part]
     specs = [ShardSpec(index=index, samples=tuple(part)) for index, part in enumerate(parts)]
-    was_there, url = storage.exists(config.out), storage.join(config.out, "pilot")
+    url = storage.join(config.out, "pilot")
     progress = Progress(len(samples), config.policy)
     tried = replace(config, out=url, cluster=replace(config.cluster, replicas=1))
     try:
@@ -103,8 +106,7 @@ def _pilot(samples: Sequence[Sample], config: RunConfig, work: Work) -> tuple[in
         records = [read_record(url, spec.name) for spec in specs]
     finally:
         storage.remove_tree(url)
-        if not was_there:
-            storage.remove_tree(config.out)
+        storage.remove_if_empty(config.out)  # it is, unless there is a run, or somebody begins one now
     return len(samples), records, progress.last_s / len(parts[-1])
 
 

@@ -53,8 +53,7 @@ def run(config: RunConfig) -> RunReport:
     Raises: UsageError: the request can't be carried out as it is. PipelineError: it failed, and can be tried again.
     """
     # 1. Read the annotations and find every image.
-    collection = read_samples(config.input.annotations, config.input.images)
-    _refuse_wrong_folder(collection, config)
+    collection = read_inputs(config)
     # 2. Find out what the candidates will be made with.
     made_with = fingerprint(config)
     # 3. Have the run for this session alone.
@@ -104,13 +103,18 @@ def resolved(config: RunConfig) -> RunConfig:
     return replace(config, out=storage.absolute(config.out), input=inputs, model=model)
 
 
-def _refuse_wrong_folder(collection: Collection, config: RunConfig) -> None:
-    """If not one image is there, the folder is wrong, not the images."""
+def read_inputs(config: RunConfig) -> Collection:
+    """The images that the annotations list.
+
+    Raises: UsageError: as `read_samples`; or not one image is there: then the folder is wrong, not the images.
+    """
+    collection = read_samples(config.input.annotations, config.input.images)
     if all(sample.problem == "missing" for sample in collection.samples):
         raise CollectionError(
             f"--images {config.input.images}: none of the {len(collection.samples)} images of "
             f"{config.input.annotations} is there, {collection.samples[0].file_name!r} for example; give their folder"
         )
+    return collection
 
 
 def todo_of(config: RunConfig, specs: Sequence[ShardSpec], progress: Progress) -> list[ShardSpec]:

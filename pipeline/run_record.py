@@ -57,12 +57,14 @@ def plan_of(
 ) -> tuple[tuple[ShardSpec, ...], dict[str, str], tuple[ShardSpec, ...]]:
     """What `open_run` would give, and which of the shards are new; nothing is written."""
     planned: tuple[ShardSpec, ...] = ()
+    stored: dict[str, str] = {}
     if storage.exists(_url(run)):
         stored, planned = read_run(run)
         refuse_other(run, {name: value for name, value in stored.items() if name != "plan"}, made_with)
     specs = _with_present_samples(run, planned, samples)
     added = _added(specs, samples, shard_size)
-    return specs + added, {**made_with, "plan": plan_digest(specs + added)}, added
+    plan = stored["plan"] if stored and not added else plan_digest(specs + added)
+    return specs + added, {**made_with, "plan": plan}, added
 
 
 def read_run(run: str) -> tuple[dict[str, str], tuple[ShardSpec, ...]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import storage
-from pipeline.errors import ConfigError, RunMismatchError
+from pipeline.errors import CollectionError, ConfigError, RunMismatchError
 from pipeline.forecast import forecast
 from pipeline.run import process, run
 from tests.pipeline.make import make_collection, make_config, tree, write_annotations
@@ -81,6 +81,28 @@ def test_images_that_are_new_to_the_run_are_counted(inputs, tmp_path):
     found = forecast(make_config(inputs, tmp_path / "run"))
     assert (found.images, found.committed, found.added, found.left) == (COUNT, 6, 3, 3)
     assert tree(tmp_path / "run") == before
+
+
+def test_failed_images_are_left_if_they_are_to_be_tried_again(inputs, tmp_path):
+    inputs.file(2).write_bytes(b"no image")
+    run(make_config(inputs, tmp_path / "run"))
+    found = forecast(make_config(inputs, tmp_path / "run", retry_failed=True), work=None)
+    assert (found.committed, found.failed, found.retried, found.left) == (COUNT, 1, 1, 1)
+
+
+def test_a_run_that_is_begun_during_the_pilot_is_not_removed_with_it(inputs, tmp_path):
+    def work(specs, config, progress):
+        run(make_config(inputs, tmp_path / "run"))
+        process(specs, config, progress)
+
+    forecast(make_config(inputs, tmp_path / "run"), work)
+    assert run(make_config(inputs, tmp_path / "run")).computed == 0
+
+
+def test_a_folder_without_one_of_the_images_is_refused_as_by_the_run(inputs, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CollectionError, match="none of the 9 images"):
+        forecast(make_config(inputs, tmp_path / "run", images=str(tmp_path / "empty")), work=None)
 
 
 def test_a_pilot_that_fails_leaves_nothing(inputs, tmp_path):

@@ -93,6 +93,16 @@ def test_images_that_are_gone_or_changed_are_named_and_nothing_is_written(tmp_pa
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("change", [{"file_name": "8.jpg"}, {"height": 17}, {"license_id": 2}, {"image_id": 9}])
+def test_one_changed_field_of_one_image_is_enough_to_refuse(tmp_path, change):
+    open_run(str(tmp_path), samples_of([1, 2]), 2, MADE_WITH)
+    changed = [make_sample(key=make_key(1), **{"image_id": 1, **change}), *samples_of([2])]
+    with pytest.raises(
+        RunMismatchError, match=f"0 of 2 are gone .*, 1 fields have changed\n.*{next(iter(change))} was"
+    ):
+        open_run(str(tmp_path), changed, 2, MADE_WITH)
+
+
 def test_what_it_is_made_with_comes_before_the_images(tmp_path):
     open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
     with pytest.raises(RunMismatchError, match="weights: the run has w, asked for is v"):
