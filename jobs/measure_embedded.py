@@ -20,7 +20,6 @@ class Arguments:
 
     model: str = "nano"  # a model folder, or the embedded weights
     card: Path = ROOT / "model/nano/README.md"  # has the lines between which figures are written
-    out: Path = Path("out/card")  # of the evaluations, which go on where they were stopped
 
 
 def main() -> int:
@@ -28,7 +27,7 @@ def main() -> int:
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
     from pipeline.embedded.model_card import measure
 
-    report(measure(arguments.model, ROOT / "pipeline/sample", arguments.out, arguments.card, report))
+    report(measure(arguments.model, ROOT / "pipeline/sample", arguments.card, report))
     print(json.dumps({"card": str(arguments.card)}))
     return DONE
 

@@ -40,6 +40,11 @@ def variance_of(stored: UInt8[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     return np.square(stored.astype(np.float64) / 510)
 
 
+def variance_picture(stored: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+    """Stored variances as a picture to look at: four times the variance, which is up to 0.25, from black to white."""
+    return quantise_saliency(variance_of(stored) * 4)
+
+
 def mask_of(stored_saliency: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """The mask of a stored saliency map; releases are made from what is stored."""
     return stored_saliency >= MASK_THRESHOLD

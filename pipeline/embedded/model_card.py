@@ -6,6 +6,7 @@ What a person writes in the card is left as it is; what is measured stands betwe
 import io
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.tasks import find_tasks
 from pipeline.evaluation.truth import read_truth
 from pipeline.images import decode_rgb
-from pipeline.maps import quantise_saliency, variance_of
+from pipeline.maps import variance_picture
 from pipeline.storage import publish
 
 MEMBERS = 10
@@ -38,8 +39,6 @@ STEPS = (10, 4, 2, 1)
 BEGIN, END = "<!-- measured by `make card`; written anew each time -->", "<!-- end of what is measured -->"
 PICTURES = 8
 THUMBNAIL_PX = 128
-VARIANCE_GAIN = 4.0
-"""Variances go up to 0.25: times four they fill the range from black to white."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,28 +55,33 @@ class Figures:
     """Of one photograph, median."""
 
 
-def measure(model: str, sample: Path, out: Path, card: Path, report: Callable[[str], None] = lambda _: None) -> str:
+def measure(model: str, sample: Path, card: Path, report: Callable[[str], None] = lambda _: None) -> str:
     """Evaluate the model on the sample with every number of steps, write the card's figures and pictures.
 
     Args:    sample: folder with `images`, and `masks` that has `outlines.json`.
-             out: of the evaluations, which go on where they were stopped.
              card: the README of the model; `risk_coverage.png`, `examples.png` and `failures.png` go beside it.
     Returns: the measured part.
     Raises:  ConfigError: the card has no marks. Else as `pipeline.evaluation.job.evaluate`.
     """
     page = card.read_text(encoding="utf-8")
-    with_measured(page, "")  # before hours of work
-    rows = []
-    for steps in STEPS:
-        rows.append(_evaluate(model, steps, sample, out / f"{steps}-steps"))
-        report(f"{steps} steps: S {rows[-1].metrics['s_measure']:.4f}, MAE {rows[-1].metrics['mae']:.4f}")
+    with_measured(page, "")  # before the work
+    with tempfile.TemporaryDirectory(prefix="card-") as temporary:
+        folders = {steps: Path(temporary, f"{steps}-steps") for steps in STEPS}
+        rows = []
+        for steps, out in folders.items():
+            rows.append(_evaluate(model, steps, sample, out))
+            report(f"{steps} steps: S {rows[-1].metrics['s_measure']:.4f}, MAE {rows[-1].metrics['mae']:.4f}")
+        first = folders[STEPS[0]]
+        names = _by_error(first)
+        even = [names[place] for place in np.linspace(0, len(names) - 1, PICTURES).round().astype(int)]
+        pictures = {
+            "risk_coverage.png": (first / "risk_coverage.png").read_bytes(),
+            "examples.png": _draw(even, sample, first),
+            "failures.png": _draw(names[-PICTURES:][::-1], sample, first),
+        }
+    for name, content in pictures.items():
+        publish(str(card.with_name(name)), content)
     measured = _section(rows)
-    first = out / f"{STEPS[0]}-steps"
-    publish(str(card.with_name("risk_coverage.png")), (first / "risk_coverage.png").read_bytes())
-    names = _by_error(first)
-    even = [names[place] for place in np.linspace(0, len(names) - 1, PICTURES).round().astype(int)]
-    publish(str(card.with_name("examples.png")), _draw(even, sample, first))
-    publish(str(card.with_name("failures.png")), _draw(names[-PICTURES:][::-1], sample, first))
     publish(str(card), with_measured(page, measured).encode())
     return measured
 
@@ -188,12 +192,11 @@ def _draw(names: Sequence[str], sample: Path, out: Path) -> bytes:
 
 
 def _maps(out: Path) -> list[tuple[str, tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]]]:
-    """Name → saliency and brightened variance; the run numbers the photographs in the order of their names."""
+    """Name → saliency and a picture of the variance; the run numbers the photographs in the order of their names."""
     names = sorted(row["name"] for row in _rows(out))
     run = run_url(str(out))
     found = []
     for shard in sorted(committed_shards(run)):
         for key, maps in read_maps(run, read_record(run, shard)):
-            bright = quantise_saliency((variance_of(maps.variance) * VARIANCE_GAIN).clip(0, 1))
-            found.append((names[int(key) - 1], (maps.saliency, bright)))
+            found.append((names[int(key) - 1], (maps.saliency, variance_picture(maps.variance))))
     return found

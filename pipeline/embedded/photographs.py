@@ -27,7 +27,7 @@ from pipeline.storage import publish
 
 LIST = Path(__file__).with_name("photographs.csv")
 LONG_SIDE_PX = 448
-"""Photographs are kept at twice the side that the model sees."""
+"""Photographs are kept at twice the side of a view: a view is a crop of half the sides or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

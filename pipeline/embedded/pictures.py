@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.embedded.material import Pixels, Source
 
-CUTOUT_PX = 384  # long side kept of cut-outs, textures and skylines: twice the 192 px of a composite
+CUTOUT_PX = 384  # long side kept of cut-outs, textures and skylines: more than the 224 px of a composite
 PHOTO_PX = 768  # long side kept of photographs: there are few, so that composites use crops of them
 
 

@@ -10,7 +10,7 @@ from pipeline import storage
 from pipeline.config import RunConfig
 from pipeline.errors import SampleError
 from pipeline.images import decode, read_bytes
-from pipeline.maps import quantise_saliency, variance_of
+from pipeline.maps import variance_picture
 from pipeline.records import Verdict
 from pipeline.release.assemble import Candidate, ReleaseSource, candidates
 
@@ -19,8 +19,6 @@ THUMBNAIL_PX = 150
 CAPTION_PX = 16
 COLUMNS = 3
 GAP_PX = 6
-VARIANCE_GAIN = 4.0
-"""Variances go up to 0.25: times four they fill the range from black to white."""
 _COLOURS = {"accepted": (20, 130, 50), "rejected": (180, 40, 30), "failed": (110, 110, 110)}
 _PAPER = (250, 250, 248)
 
@@ -51,7 +49,7 @@ def _photographed(source: ReleaseSource, config: RunConfig) -> Iterator[tuple[Ca
 
 def _cell(candidate: Candidate, verdict: Verdict, photo: Image.Image) -> Image.Image:
     """Photo, saliency and variance side by side over a caption."""
-    variance = quantise_saliency((variance_of(candidate.maps.variance) * VARIANCE_GAIN).clip(0, 1))
+    variance = variance_picture(candidate.maps.variance)
     pictures = (photo, Image.fromarray(candidate.maps.saliency), Image.fromarray(variance))
     cell = Image.new("RGB", (3 * THUMBNAIL_PX, THUMBNAIL_PX + CAPTION_PX), _PAPER)
     for place, picture in enumerate(pictures):

@@ -79,7 +79,7 @@ def train_inline(config: TrainingConfig) -> Path:
 
 
 def _begun(config: TrainingConfig) -> TrainingConfig:
-    """What workers are to do, those too that replace dead ones: go on in a folder that is claimed already."""
+    """What workers are to do, those too that replace dead ones: go on; whether they may has been checked."""
     resume = "latest" if config.resume_from_checkpoint == "none" else config.resume_from_checkpoint
     return replace(config, resume_from_checkpoint=resume)
 
