@@ -5,6 +5,7 @@
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -20,7 +21,11 @@ DONE, FAILED, USAGE, SOME_FAILED = 0, 1, 2, 3
 
 
 def run_job(job: Callable[[], int]) -> None:
-    """Run `job` and exit with its code, or with that of the error it raises; logs go to stderr."""
+    """Run `job` and exit with its code, or with that of the error it raises; logs go to stderr.
+
+    SIGTERM ends it as Ctrl-C does: what is half done is cleaned up, and a line says how to go on.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -21,7 +20,6 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=PROJECT / "out" / "demo", help="folder of the run [out/demo]")
     arguments, job_options = parser.parse_known_args()
     out = arguments.out.resolve()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a killed demo cleans up like an interrupted one
     print("starting a Ray head on this machine …", flush=True)
     with local_ray(cpus=os.cpu_count() or 1) as head:
         code = _follow_job(head, out, job_options)

@@ -32,6 +32,9 @@ class Prediction:
     from the mean, or median absolute deviation from the median."""
     members: Float[np.ndarray, "e ph pw"]
     """The members at processing resolution, in [0, 1], neither aligned nor stretched."""
+    fewer_at_once: int = 0
+    """So many members at once, fewer than were asked for, passed through the networks, since memory had run out: that
+    moves the last bits. 0 if it had not."""
 
 
 @runtime_checkable

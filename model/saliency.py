@@ -54,12 +54,12 @@ class DiffusionModel:
             return self.pipeline(images, keys, replace(self.ensemble, batch_size=at_once))
 
         most = len(images) * self.ensemble.ensemble_size
-        limits = (self._fewer_since, self._members_at_once(images), most)
-        at_once = min((limit for limit in limits if limit), default=1)
-        predictions, came_with = with_fewer_when_out_of_memory(predict, at_once)
-        if came_with < at_once:
-            self._fewer_since = came_with
-        return predictions
+        asked = min((limit for limit in (self._members_at_once(images), most) if limit), default=1)
+        predictions, came_with = with_fewer_when_out_of_memory(predict, min(asked, self._fewer_since or asked))
+        if came_with == asked:
+            return predictions
+        self._fewer_since = came_with
+        return [replace(prediction, fewer_at_once=came_with) for prediction in predictions]
 
     def _members_at_once(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]]) -> int | None:
         """As asked for; where that is left to the memory, or the images set the size, what the largest of them allows.

@@ -38,6 +38,7 @@ _ROW_SCHEMA = pa.schema(
         ("image_sha256", pa.string()),
         ("image_bytes", pa.int64()),
         ("members", pa.int32()),
+        ("fewer_at_once", pa.int32()),
         ("scores", pa.map_(pa.string(), pa.float64())),
     ]
 )

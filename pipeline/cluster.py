@@ -8,13 +8,11 @@ are replaced here, since Ray would fail calls that were never begun while it res
 import logging
 import os
 import secrets
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 # Before ray is imported, which reads it then: a cluster of our own asks for a token that is in no file. Left to itself,
@@ -34,6 +32,7 @@ from pipeline.fingerprint import settle_device
 from pipeline.progress import Progress
 from pipeline.records import ShardSpec
 from pipeline.stalls import StallWatch
+from pipeline.stopping import signals_kept, stop_flag
 from pipeline.suspects import Caution, Suspects
 from pipeline.work import ReplicaSetup, ShardResult, process_shard
 
@@ -94,7 +93,7 @@ def run_on_ray(
             Stopped: SIGTERM or SIGINT came; shards that were not committed are not lost, only not begun.
             Whatever `process_shard` raised, if it is no death: it would be raised again on every try.
     """
-    with connected(), _stop_flag() as stop:
+    with connected(), stop_flag() as stop:
         _Dispatcher(specs, setup, cluster, progress).run(stop, check)
 
 
@@ -114,7 +113,7 @@ def run_tasks(
              Stopped: SIGTERM or SIGINT came.
              Whatever the function raised: it is not called again for that.
     """
-    with connected(), _stop_flag() as stop:
+    with connected(), stop_flag() as stop:
         task = ray.remote(num_cpus=1, max_retries=attempts - 1)(function)
         ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting, answers = deque(items), list[Answer]()
@@ -165,11 +164,7 @@ class _Dispatcher:
         while self._waiting or self._busy:
             check()
             if stop.is_set():
-                committed = self._progress.settled
-                raise Stopped(
-                    f"asked to stop with {committed} of {self._progress.images} images committed; "
-                    "the same command goes on from there"
-                )
+                raise self._progress.stopped()
             while self._waiting and self._idle:
                 self._hand_out(self._idle.pop())
             done, _ = ray.wait(list(self._busy), timeout=WAIT_S)
@@ -269,27 +264,9 @@ def connected(*, log_to_driver: bool = False) -> Iterator[None]:
         # Workers import us by name, from whatever folder the job was started in.
         checkout = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}}
         local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False, "runtime_env": checkout}
-    ray.init(address=address, log_to_driver=log_to_driver, logging_level=logging.WARNING, **local)
+    with signals_kept():  # Ray's own handler of SIGTERM would end the process without a word
+        ray.init(address=address, log_to_driver=log_to_driver, logging_level=logging.WARNING, **local)
     try:
         yield
     finally:
         ray.shutdown()
-
-
-@contextmanager
-def _stop_flag() -> Iterator[threading.Event]:
-    """SIGTERM (`ray job stop`) and SIGINT set a flag. Only now: `ray.init` puts a handler of its own in place."""
-    flag = threading.Event()
-
-    def set_flag(_signal: int, _frame: FrameType | None) -> None:
-        flag.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield flag  # signals reach the main thread only
-        return
-    before = {number: signal.signal(number, set_flag) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield flag
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from pipeline.config import PolicyConfig
+from pipeline.errors import Stopped
 from pipeline.records import CandidateRow, ShardRecord
 from pipeline.select import decide
 
@@ -24,7 +25,7 @@ class Progress:
         self.decisions: Counter[str] = Counter()
         """Of this session."""
         self._earlier = self._earlier_failed = 0
-        self.computed = 0
+        self.computed = self.fewer_at_once = 0
         self.last_s = 0.0
         """Seconds that a replica took for the shard that was added last."""
         self._clock = clock
@@ -44,6 +45,7 @@ class Progress:
         """Rows of a shard that was committed now, of which `computed` were not there before; all if it is not given."""
         self.computed += len(rows) if computed is None else computed
         self.last_s = seconds
+        self.fewer_at_once += sum(row.fewer_at_once > 0 for row in rows)
         self.decisions.update(decide(row, self.policy).decision for row in rows)
 
     def images_per_s(self, in_flight: int = 0) -> float:
@@ -58,6 +60,12 @@ class Progress:
             self._last_line = self._clock()
         return due
 
+    def stopped(self) -> Stopped:
+        """What is raised when somebody asked the run to stop."""
+        return Stopped(
+            f"asked to stop with {self.settled} of {self.images} images committed; the same command goes on from there"
+        )
+
     def line(self, in_flight: int = 0) -> str:
         """For example: `24/37 images, 2.9 images/s, 71% accepted, 0 failed, 0:04 left`; the share is this session's.
 
@@ -69,7 +77,9 @@ class Progress:
         judged = self.decisions["accepted"] + self.decisions["rejected"]
         accepted = f"{self.decisions['accepted'] / judged:.0%}" if judged else "?"
         failed = self.decisions["failed"] + self._earlier_failed
-        return f"{done}/{self.images} images, {rate:.1f} images/s, {accepted} accepted, {failed} failed, {left} left"
+        short = f", memory ran short at {self.fewer_at_once}" if self.fewer_at_once else ""
+        counts = f"{done}/{self.images} images, {rate:.1f} images/s, {accepted} accepted, {failed} failed"
+        return f"{counts}, {left} left{short}"
 
 
 def _minutes(seconds: float) -> str:

@@ -76,6 +76,8 @@ class CandidateRow:
     image_sha256: str
     image_bytes: int
     members: int
+    fewer_at_once: int
+    """See `Prediction`: not 0 if memory had run out, so that the last bits may be others on a larger device."""
     scores: Mapping[str, float]
 
 

@@ -174,15 +174,21 @@ def _run_inline(
     progress: Progress,
     check: Callable[[], None],
 ) -> None:
-    """One shard after the other in this process: for tests, a debugger, a machine without Ray."""
-    model = load_model(setup.model, setup.ensemble)
-    settle_device(setup.work.run, model.device_kind)
-    for spec in todo:
-        check()
-        result = process_shard(spec, model, setup.work)
-        progress.add_computed(result.rows, result.computed, result.seconds)
-        if progress.is_due(cluster.progress_every_s):
-            log.info("%s", progress.line())
+    """One shard after the other in this process: for tests, a debugger, a machine without Ray.
+
+    Raises: Stopped: Ctrl-C. At any moment, even within a shard: nothing of it is there before its record is.
+    """
+    try:
+        model = load_model(setup.model, setup.ensemble)
+        settle_device(setup.work.run, model.device_kind)
+        for spec in todo:
+            check()
+            result = process_shard(spec, model, setup.work)
+            progress.add_computed(result.rows, result.computed, result.seconds)
+            if progress.is_due(cluster.progress_every_s):
+                log.info("%s", progress.line())
+    except KeyboardInterrupt as interrupt:
+        raise progress.stopped() from interrupt
 
 
 def _reasons(verdicts: Mapping[str, Verdict], decision: Decision) -> dict[str, int]:

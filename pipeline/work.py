@@ -188,5 +188,6 @@ def _row(read: _Read, outcome: Prediction | SampleError) -> CandidateRow:
         image_sha256=read.sha256,
         image_bytes=read.image_bytes,
         members=0 if isinstance(outcome, SampleError) else len(outcome.members),
+        fewer_at_once=0 if isinstance(outcome, SampleError) else outcome.fewer_at_once,
         scores={} if isinstance(outcome, SampleError) else score(outcome),
     )

@@ -27,13 +27,15 @@ SCHEMA = pa.schema(
         ("image_sha256", pa.string()),
         ("image_bytes", pa.int64()),
         ("members", pa.int32()),
+        ("fewer_at_once", pa.int32()),
         ("tar", pa.string()),
         ("mask_sha256", pa.string()),
         *((name, pa.float64()) for name in SCORES),
     ]
 )
 """`verdict` is accepted, rejected or failed, `reason` says why not; scores are null for failed images; `tar` and
-`mask_sha256` are empty unless accepted. What an annotation claims may be absurd, so it gets 64 bits."""
+`mask_sha256` are empty unless accepted. `fewer_at_once` is not 0 if memory ran out and only so many members could be
+predicted at once. What an annotation claims may be absurd, so it gets 64 bits."""
 
 
 class Manifest:
@@ -67,6 +69,7 @@ class Manifest:
                 "image_sha256": row.image_sha256,
                 "image_bytes": row.image_bytes,
                 "members": row.members,
+                "fewer_at_once": row.fewer_at_once,
                 **{name: row.scores.get(name) for name in SCORES},
             }
         )

@@ -199,10 +199,13 @@ def test_after_memory_ran_out_the_result_is_that_of_the_smaller_batch_size_and_l
     with unet_parts(tiny, holds) as parts:
         for prediction, in_parts in zip(model.predict(*photos), expected, strict=True):
             assert_equal(prediction, in_parts)
+            assert (prediction.fewer_at_once, in_parts.fewer_at_once) == (fitting, 0)
     assert parts[0] == 8  # all of them were tried
     with unet_parts(tiny) as parts:
-        model.predict(*photos)
+        later = model.predict(*photos)
+        alone = model.predict(photos[0][:1], photos[1][:1])
     assert set(parts) == {fitting}
+    assert [prediction.fewer_at_once for prediction in (*later, *alone)] == [fitting, fitting, fitting % 4]
 
 
 def test_memory_that_runs_out_with_one_member_is_an_error_and_the_next_image_is_tried_as_ever(tiny, photos):

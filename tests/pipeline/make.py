@@ -57,7 +57,8 @@ def make_scores(**overrides):
 def make_row(**overrides):
     """A predicted image; with `reason` a failed one."""
     fields = {"key": make_key(7), "status": "done", "reason": "", "detail": "", "image_sha256": "ab" * 32}
-    fields |= {"image_bytes": 1234, "members": 3, "scores": make_scores()}
+    fields |= {"image_bytes": 1234, "members": 3, "fewer_at_once": 0}
+    fields |= {"scores": make_scores()}
     if "reason" in overrides:
         fields |= {"status": "failed", "detail": "found so", "members": 0, "scores": {}}
     return CandidateRow(**{**fields, **overrides})

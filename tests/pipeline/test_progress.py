@@ -37,6 +37,12 @@ def test_a_line_has_counts_rate_shares_and_what_is_left(progress, clock):
     assert progress.line() == "8/37 images, 2.0 images/s, 71% accepted, 1 failed, 0:14 left"
 
 
+def test_images_at_which_memory_ran_short_are_counted(progress, clock):
+    progress.add_computed((ACCEPTED, make_row(fewer_at_once=4), make_row(fewer_at_once=2)))
+    clock.now_s += 1
+    assert progress.line().endswith("left, memory ran short at 2")
+
+
 def test_before_anything_is_done_nothing_is_claimed(progress):
     assert progress.line() == "0/37 images, 0.0 images/s, ? accepted, 0 failed, ? left"
 

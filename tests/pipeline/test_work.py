@@ -319,6 +319,17 @@ def test_an_image_too_large_for_the_device_fails_alone_and_the_others_are_as_eve
     assert maps_of(tmp_path) == {key: maps for key, maps in maps_of(undisturbed[0]).items() if key != KEYS[4]}
 
 
+def test_where_memory_ran_short_rows_and_members_say_so(healthy, tmp_path):
+    class ShortOfMemory(RecordingModel):
+        def predict(self, images, keys):
+            return [replace(prediction, fewer_at_once=2) for prediction in super().predict(images, keys)]
+
+    result = process(healthy, tmp_path, model=ShortOfMemory())
+    assert {row.fewer_at_once for row in result.rows} == {2}
+    members = candidates.read_members(str(tmp_path), result.record)
+    assert {json.loads(member["json"])["fewer_at_once"] for member in members.values()} == {2}
+
+
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), MemoryError(), ConnectionResetError()], ids=repr)
 def test_what_may_pass_is_raised_and_the_shard_is_not_committed(healthy, tmp_path, monkeypatch, undisturbed, error):
     read_bytes = work.read_bytes

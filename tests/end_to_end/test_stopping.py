@@ -1,0 +1,95 @@
+"""A run that is asked to stop, as Ctrl-C and schedulers ask: it says how to go on, and does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.end_to_end.submitting import INPUT, ROOT, TIMEOUT_S, digests, run_inline, wait_for_commits
+
+GRACE_S = 20
+"""Schedulers give 30 s."""
+SHARDS = ("--shard-size", "4")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Digests of a run that nobody stopped."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    done = run_inline(out, "--model", "fake", *SHARDS)
+    assert done.returncode == 0, done.stderr
+    return digests(out)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts the job as a plain script, in a process group of its own, as a shell does."""
+    started = []
+
+    def start_job(*options):
+        command = [sys.executable, "jobs/coco_pseudolabel.py", *INPUT, "--out", str(tmp_path), *SHARDS, *options]
+        settings = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        # A shell that starts something in the background has it ignore SIGINT, and so would the job.
+        restore = ["env", "--default-signal=INT"]
+        started.append(
+            subprocess.Popen(
+                [*restore, *command],
+                cwd=ROOT,
+                env=settings,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return started[-1]
+
+    yield start_job
+    for job in started:
+        job.kill()
+        job.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("engine", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
+def test_a_job_that_is_asked_to_stop_says_how_to_go_on_and_does(start, tmp_path, undisturbed, engine, number):
+    job = start("--engine", engine, "--model", "fake:sleep_s=0.3")
+    wait_for_commits(tmp_path, 2)
+    family = psutil.Process(job.pid).children(recursive=True)
+    asked = time.monotonic()
+    # Ctrl-C reaches the whole foreground group, a scheduler's signal the process that it started.
+    os.killpg(job.pid, number) if number == signal.SIGINT else os.kill(job.pid, number)
+    output, _ = job.communicate(timeout=TIMEOUT_S)
+    assert job.returncode == 1, output
+    assert time.monotonic() - asked < GRACE_S
+    assert "images committed; the same command goes on from there" in output
+    assert "Traceback" not in output
+    _, alive = psutil.wait_procs(family, timeout=GRACE_S)
+    assert alive == []
+    assert not (tmp_path / "lease").exists()
+
+    committed = len(list((tmp_path / "commits").glob("*.json")))
+    assert 2 <= committed < 10
+    after = run_inline(tmp_path, "--model", "fake", *SHARDS)
+    assert after.returncode == 0, after.stderr
+    assert f"resuming: {4 * committed} of 37 images" in after.stderr
+    assert digests(tmp_path) == undisturbed
+
+
+def test_a_job_that_is_stopped_before_it_began_says_so(start, tmp_path):
+    job = start("--engine", "inline", "--model", "nano")
+    deadline = time.monotonic() + TIMEOUT_S
+    while not (tmp_path / "lease").exists():
+        assert job.poll() is None, job.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(job.pid, signal.SIGTERM)
+    output, _ = job.communicate(timeout=TIMEOUT_S)
+    assert job.returncode == 1, output
+    assert "goes on" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "lease").exists()
