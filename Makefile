@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Large activations are freed and mapped anew at every training step; kept, a step takes a tenth less time.
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: demo test full-size check format nano card fuzz lock clean
+.PHONY: demo test full-size check format nano card fuzz chaos lock clean
 
 demo: $(INSTALLED)  ## Run the main job on the embedded sample; pictures and release in out/demo
 	$(BIN)/python jobs/demo.py
@@ -36,9 +36,11 @@ nano: $(INSTALLED)  ## Train the embedded model from scratch (hours); goes on wh
 card: $(INSTALLED)  ## Measure the embedded model on the sample's hand-drawn masks; writes into model/nano
 	$(BIN)/python jobs/measure_embedded.py
 
-N ?= 5000
 fuzz: $(INSTALLED)  ## Damage images, zips and annotations in N ways each (make fuzz N=20000)
-	FUZZ_EXAMPLES=$(N) $(BIN)/python -m pytest --timeout 0 tests/fuzz
+	FUZZ_EXAMPLES=$(or $(N),5000) $(BIN)/python -m pytest --timeout 0 tests/fuzz
+
+chaos: $(INSTALLED)  ## Run 200 images again and again while N things are killed or fail (make chaos N=100 SEED=2)
+	CHAOS_FAULTS=$(or $(N),30) CHAOS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/end_to_end/test_chaos.py
 
 lock: $(INSTALLED)  ## Write down what is installed in .venv
 	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp

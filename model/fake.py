@@ -35,11 +35,13 @@ class FakeModel:
     raise_at: str = ""
     """Raises RuntimeError when it meets this key."""
     die_at: str = ""
-    """Ends the process without a word when it meets this key."""
+    """Ends the process without a word when it meets this key, or one of several with + between them."""
     hang_at: str = ""
     """Does nothing any more when it meets this key."""
     once: str = ""
     """A file that is made before dying or hanging; while it exists, that is over."""
+    tally: str = ""
+    """A file to which the key of each image is added that it is asked for: shows what is computed twice."""
 
     @property
     def device_kind(self) -> str:
@@ -64,13 +66,16 @@ class FakeModel:
         return [self._predict_one(image, key) for image, key in zip(images, keys, strict=True)]
 
     def _predict_one(self, image: UInt8[np.ndarray, "h w 3"], key: str) -> Prediction:
+        if self.tally:
+            with open(self.tally, "a", encoding="ascii") as file:
+                file.write(f"{key}\n")
         time.sleep(self.sleep_s)
         if key == self.raise_at:
             raise RuntimeError(f"told to raise at {key}")
-        if key in (self.die_at, self.hang_at) and not (self.once and Path(self.once).exists()):
+        if key in (*self.die_at.split("+"), self.hang_at) and not (self.once and Path(self.once).exists()):
             if self.once:
                 Path(self.once).touch()
-            if key == self.die_at:
+            if key != self.hang_at:
                 os._exit(17)
             time.sleep(86400)
         if key == self.fail_at:

@@ -80,6 +80,8 @@ class Suspects:
         """
         before = self._known.get(spec.name, Suspicion())
         suspicion = before.after_death(noted(self._run, spec.name) if before.caution.noted else ())
+        # Or the next replica, if it dies before it has begun, would die at what this one was at.
+        forget(self._run, spec.name)
         self._known[spec.name] = suspicion
         if suspicion.deaths >= self._attempts:
             keys = suspicion.in_work or (spec.samples[0].key, "…", spec.samples[-1].key)

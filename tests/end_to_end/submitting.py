@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,24 +58,38 @@ class Job:
     def stop(self):
         self.head.run("job", "stop", self.submission, capture=True)
 
+    def driver(self):
+        """Process ids of the script and of the shell that Ray starts it with."""
+        return self._processes(lambda command: b"jobs/coco_pseudolabel.py" in command and b"--out" in command)
+
+    def replicas(self):
+        """Process ids."""
+        return self._processes(lambda command: command.startswith(b"ray::_Replica"))
+
     def kill_driver(self):
-        self._kill(lambda command: b"jobs/coco_pseudolabel.py" in command and b"--out" in command)
+        return kill(self.driver())
 
     def kill_replicas(self):
-        return self._kill(lambda command: command.startswith(b"ray::_Replica"))
+        return kill(self.replicas())
 
-    def _kill(self, is_meant):
-        killed = 0
+    def _processes(self, is_meant):
+        found = []
         for pid in self.head.processes():
-            try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes()
-                if is_meant(command):
-                    os.kill(pid, signal.SIGKILL)
-                    killed += 1
-            except (ProcessLookupError, FileNotFoundError):
-                continue  # it ended meanwhile
-        assert killed, "nothing was there to be killed"
-        return killed
+            with suppress(ProcessLookupError, FileNotFoundError):  # it ended meanwhile
+                if is_meant(Path(f"/proc/{pid}/cmdline").read_bytes()):
+                    found.append(pid)
+        return found
+
+
+def kill(pids):
+    """As a power cut does; returns how many were there."""
+    killed = 0
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    assert killed, "nothing was there to be killed"
+    return killed
 
 
 def run_script(out, *options, env=None):

@@ -11,7 +11,7 @@ from pipeline import work as work_module
 from pipeline.candidates import read_members, read_record
 from pipeline.coco import read_samples
 from pipeline.records import ShardSpec
-from pipeline.suspects import Caution, Suspicion, forget, note, noted
+from pipeline.suspects import Caution, Suspects, Suspicion, forget, note, noted
 from pipeline.work import ShardWork, process_shard
 from tests.pipeline.make import make_collection, make_key
 
@@ -162,3 +162,14 @@ def test_the_guilty_one_starts_the_count_anew():
     found = suspicion.after_death(["b"])
     assert (found.deaths, found.caution.skipped, found.caution.noted) == (0, {"b"}, True)
     assert found.after_death(["c", "d"]).deaths == 1
+
+
+def test_a_replica_that_dies_before_it_has_begun_accuses_nobody(spec, tmp_path):
+    suspects = Suspects(str(tmp_path), attempts=10)
+    suspects.after_death(spec, "killed")
+    note(str(tmp_path), spec.name, [make_key(4)])
+    suspects.after_death(spec, "killed")
+    assert suspects.after_death(spec, "killed while it started") == frozenset()
+    assert suspects.caution(spec.name) == Caution(noted=True, alone=frozenset({make_key(4)}))
+    note(str(tmp_path), spec.name, [make_key(4)])
+    assert suspects.after_death(spec, "killed") == {make_key(4)}
