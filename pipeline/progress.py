@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pipeline.config import PolicyConfig
 from pipeline.errors import Stopped
-from pipeline.records import CandidateRow, ShardRecord
+from pipeline.records import CandidateRow
 from pipeline.select import decide
 
 
@@ -24,17 +24,16 @@ class Progress:
         self.policy = policy
         self.decisions: Counter[str] = Counter()
         """Of this session."""
-        self._earlier = self._earlier_failed = 0
+        self._earlier = 0
         self.computed = self.fewer_at_once = 0
         self.last_s = 0.0
         """Seconds that a replica took for the shard that was added last."""
         self._clock = clock
         self._started = self._last_line = clock()
 
-    def add_earlier(self, record: ShardRecord) -> None:
-        """A shard that an earlier session committed: its counts are in the record, its rows need not be read."""
-        self._earlier += record.done + record.failed
-        self._earlier_failed += record.failed
+    def add_earlier(self, images: int) -> None:
+        """Images in shards that earlier sessions committed."""
+        self._earlier += images
 
     @property
     def settled(self) -> int:
@@ -67,7 +66,8 @@ class Progress:
         )
 
     def line(self, in_flight: int = 0) -> str:
-        """For example: `24/37 images, 2.9 images/s, 71% accepted, 0 failed, 0:04 left`; the share is this session's.
+        """For example: `24/37 images, 2.9 images/s, 71% accepted, 0 failed, 0:04 left`; accepted and failed are
+        this session's.
 
         Args: in_flight: images that replicas have finished in shards that are not committed yet.
         """
@@ -76,7 +76,7 @@ class Progress:
         left = _minutes((self.images - done) / rate) if rate else "?"
         judged = self.decisions["accepted"] + self.decisions["rejected"]
         accepted = f"{self.decisions['accepted'] / judged:.0%}" if judged else "?"
-        failed = self.decisions["failed"] + self._earlier_failed
+        failed = self.decisions["failed"]
         short = f", memory ran short at {self.fewer_at_once}" if self.fewer_at_once else ""
         counts = f"{done}/{self.images} images, {rate:.1f} images/s, {accepted} accepted, {failed} failed"
         return f"{counts}, {left} left{short}"

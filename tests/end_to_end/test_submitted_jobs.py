@@ -1,6 +1,7 @@
 """The main job as its users run it: submitted to a real Ray cluster, stopped, killed, and run again."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -70,6 +71,16 @@ def test_killed_replicas_are_replaced_within_the_job(submit, tmp_path, undisturb
     assert job.kill_replicas() == 2
     assert job.wait() == "SUCCEEDED", job.logs()
     assert "died" in job.logs()
+    assert digests(tmp_path) == undisturbed
+
+
+def test_a_second_job_on_the_same_run_is_refused_and_the_first_is_not_disturbed(submit, tmp_path, undisturbed):
+    with ThreadPoolExecutor(2) as pool:
+        jobs = list(pool.map(lambda _: submit(tmp_path, *SLOW), range(2)))
+    assert sorted(job.wait() for job in jobs) == ["FAILED", "SUCCEEDED"]
+    (refused,) = [job for job in jobs if job.status() == "FAILED"]
+    assert refused.exit_code() == 2
+    assert "works on this run" in refused.logs() or "has begun to work on this run" in refused.logs()
     assert digests(tmp_path) == undisturbed
 
 

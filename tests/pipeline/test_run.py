@@ -1,8 +1,11 @@
 """Whole runs in this process with the fake model: the same bytes whatever happens, nothing lost, nothing twice."""
 
+import contextlib
 import io
 import json
 import random
+import threading
+import types
 import uuid
 from collections import Counter
 from itertools import pairwise
@@ -238,6 +241,27 @@ def test_a_run_that_was_ended_computes_only_what_was_not_committed(inputs, tmp_p
         with pytest.raises(SessionEnded):
             run(config)
     assert run(config).computed == COUNT - 3
+
+
+def test_two_sessions_that_both_believe_to_have_the_run_do_each_other_no_harm(inputs, done, tmp_path, monkeypatch):
+    """As when the first one slept longer than the second was patient: then both work for a while."""
+    monkeypatch.setattr(run_module, "held", lambda _: contextlib.nullcontext(types.SimpleNamespace(check=bool)))
+    both_loaded, reports = threading.Barrier(2, timeout=60), []
+    load_model = run_module.load_model
+
+    def load_together(*setup):
+        both_loaded.wait()
+        return load_model(*setup)
+
+    monkeypatch.setattr(run_module, "load_model", load_together)
+    config = make_config(inputs, tmp_path, model="fake:sleep_s=0.01")
+    sessions = [threading.Thread(target=lambda: reports.append(run(config))) for _ in range(2)]
+    for session in sessions:
+        session.start()
+    for session in sessions:
+        session.join()
+    assert [report.computed for report in reports] == [COUNT, COUNT]
+    assert tree(tmp_path) == done[1]
 
 
 def test_another_policy_needs_another_version_and_computes_nothing(own, monkeypatch):
