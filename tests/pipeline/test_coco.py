@@ -247,6 +247,16 @@ def test_an_id_that_is_there_twice_is_reported_with_both_places(tmp_path):
     assert "images[0] and images[2] both have id 1" in message
 
 
+@pytest.mark.slow
+def test_a_million_entries_are_read_and_the_one_that_is_there_twice_is_named(tmp_path):
+    line = '{{"id": {0}, "file_name": "{0}.jpg", "width": 9, "height": 9}}'
+    entries = ", ".join(line.format(number) for number in (*range(999_999), 7))
+    annotations = tmp_path / "many.json"
+    annotations.write_text(f'{{"images": [{entries}]}}')
+    with pytest.raises(AnnotationError, match=r"images\[7\] and images\[999999\] both have id 7"):
+        read_samples(str(annotations), str(tmp_path))
+
+
 @pytest.mark.parametrize("images", ["ABSENT", None, [], {}, "x", 5])
 def test_a_document_without_images_is_reported(tmp_path, images):
     document = make_document(images=images)
