@@ -1,6 +1,5 @@
 """The main job: images and their annotation JSON in, a salient-object release out; see RunConfig for all options."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, parse_config, run_job
+from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, options_file, parse_config, run_job
 from pipeline.config import RunConfig, read_toml
 
 if TYPE_CHECKING:
@@ -41,9 +40,7 @@ def main() -> int:
 
 def parse(arguments: Sequence[str]) -> RunConfig:
     """Options of the preset, of the TOML file, if one is named, and of the command line; exits with 2 when wrong."""
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--config", default="")
-    path = finder.parse_known_args(arguments)[0].config
+    path = options_file(arguments, "--config")
     return parse_config(RunConfig, arguments, read_toml(path) if path else {})
 
 

@@ -8,16 +8,20 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
 from model.config import REFERENCE_PRESET, EnsembleConfig
-from pipeline.config import from_options, with_preset
+from pipeline.config import from_options, option_types, with_preset
+
+if TYPE_CHECKING:
+    from pipeline.verify import Problem
 
 Config = TypeVar("Config")
 
 DONE, FAILED, USAGE, SOME_FAILED = 0, 1, 2, 3
+SHOWN_PROBLEMS = 50
 
 
 def run_job(job: Callable[[], int]) -> None:
@@ -39,14 +43,25 @@ def report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def print_problems(problems: Sequence["Problem"]) -> None:
+    """Where and what of the first problems."""
+    for problem in problems[:SHOWN_PROBLEMS]:
+        print(f"{problem.where}: {problem.what}")
+    if len(problems) > SHOWN_PROBLEMS:
+        print(f"and {len(problems) - SHOWN_PROBLEMS} more; --json lists all")
+
+
 def parse_config(kind: type[Config], arguments: Sequence[str], options: Mapping[str, Any]) -> Config:
     """The preset's options, if --reference is given, overruled by `options`, overruled by the command line's.
 
     Exits with 2 when they are wrong.
     """
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--reference", action=argparse.BooleanOptionalAction, default=bool(options.get("reference")))
-    options = with_preset(options, finder.parse_known_args(arguments)[0].reference)
+    if "reference" in option_types(kind):
+        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        finder.add_argument(
+            "--reference", action=argparse.BooleanOptionalAction, default=bool(options.get("reference"))
+        )
+        options = with_preset(options, finder.parse_known_args(arguments)[0].reference)
     config: Config = tyro.cli(
         kind,
         args=arguments,
@@ -55,6 +70,13 @@ def parse_config(kind: type[Config], arguments: Sequence[str], options: Mapping[
         config=(tyro.conf.OmitArgPrefixes,),
     )
     return config
+
+
+def options_file(arguments: Sequence[str], option: str) -> str:
+    """The file that a command line names by `option`, "" if it names none."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument(option, dest="path", default="")
+    return str(finder.parse_known_args(arguments)[0].path)
 
 
 def log_reference_preset(ensemble: EnsembleConfig) -> None:

@@ -10,9 +10,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, FAILED, report, run_job
-
-SHOWN_PROBLEMS = 50
+from jobs.command_line import DONE, FAILED, print_problems, report, run_job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +45,7 @@ def main() -> int:
     else:
         print(f"{run}: {check.checked} of {check.shards} shards are there")
         print(f"{check.images} images: {check.done} predicted, {check.failed} failed, {check.left} left to compute")
-        for problem in check.problems[:SHOWN_PROBLEMS]:
-            print(f"{problem.where}: {problem.what}")
-        if len(check.problems) > SHOWN_PROBLEMS:
-            print(f"and {len(check.problems) - SHOWN_PROBLEMS} more; --json lists all")
+        print_problems(check.problems)
         if check.stray and not arguments.repair:
             print(f"{len(check.stray)} files are left of killed sessions, {check.stray[0]} for example: no harm")
         if removed:

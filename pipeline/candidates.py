@@ -10,7 +10,6 @@ and until that moment the old files count.
 
 import io
 import json
-import tarfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.maps import decode_png, encode_png, quantise_saliency, quantise_variance
 from pipeline.records import CandidateRow, FileRecord, ShardRecord
-from pipeline.tars import SampleTar, encode_json
+from pipeline.tars import SampleTar, encode_json, samples_of
 
 _READERS = 16
 """Records are small files: what counts is how many are waited for at once."""
@@ -185,20 +184,4 @@ def read_maps(run: str, record: ShardRecord) -> Iterator[tuple[str, CandidateMap
 
 def read_members(run: str, record: ShardRecord) -> dict[str, dict[str, bytes]]:
     """Key → extension → content of a committed shard's tar, checked against its record, in the order of the tar."""
-    return split_tar(storage.read_checked(storage.join(run, "candidates", record.tar.name), record.tar))
-
-
-def split_tar(content: bytes) -> dict[str, dict[str, bytes]]:
-    """Key → extension → content of a tar's members, in its order.
-
-    Raises: ValueError: a member is no plain file, or comes twice. tarfile.TarError: it is no tar.
-    """
-    found: dict[str, dict[str, bytes]] = {}
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        for member in tar:
-            key, _, extension = member.name.partition(".")
-            file = tar.extractfile(member) if member.isreg() else None
-            if file is None or extension in found.get(key, {}):
-                raise ValueError(f"member {member.name!r} is no plain file, or comes twice")
-            found.setdefault(key, {})[extension] = file.read()
-    return found
+    return dict(samples_of(storage.read_checked(storage.join(run, "candidates", record.tar.name), record.tar)))

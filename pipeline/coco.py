@@ -18,6 +18,8 @@ from pipeline.records import Sample
 
 MAX_NUMBER = 10**12 - 1
 """The largest id, width or height: keys have 12 digits."""
+_SOURCE_FIELDS = ("flickr_url", "source", "url", "coco_url")
+_LONGEST_ORIGIN = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,15 @@ class License:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Whom an image is to be attributed to, as its entry says; "" where it says nothing."""
+
+    author: str
+    source: str
+    """The first there is of `flickr_url`, `source`, `url` and `coco_url`: a page, or words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
     """All images of an annotation file, in ascending id order, and the licences it names.
 
@@ -38,6 +49,8 @@ class Collection:
 
     samples: tuple[Sample, ...]
     licenses: Mapping[int, License]
+    origins: Mapping[str, Origin]
+    """By key; only of images whose entry says anything."""
     annotations_sha256: str
 
 
@@ -49,17 +62,26 @@ def read_samples(annotations: str, images: str) -> Collection:
     Raises: AnnotationError: the JSON can't be read as COCO annotations.
             CollectionError: there is no folder or whole zip at `images`.
     """
+    collection = read_annotations(annotations)
+    store = open_store(images, [sample.file_name for sample in collection.samples])
+    samples = tuple(_located(sample, store) for sample in collection.samples)
+    return dataclasses.replace(collection, samples=samples)
+
+
+def read_annotations(annotations: str) -> Collection:
+    """The same, without looking for the images: no sample has a location.
+
+    Raises: AnnotationError: the JSON can't be read as COCO annotations.
+    """
     try:
         annotation_bytes = read_file(annotations)
     except CANNOT_OPEN as error:
         raise AnnotationError(f"annotations {annotations!r}: {error}; give a COCO annotation JSON") from error
     document = _parse(annotations, annotation_bytes)
-    samples = _images(annotations, document)
-    licenses = _licenses(annotations, document)
-    store = open_store(images, [sample.file_name for sample in samples])
     return Collection(
-        samples=tuple(_located(sample, store) for sample in samples),
-        licenses=licenses,
+        samples=tuple(_images(annotations, document)),
+        licenses=_licenses(annotations, document),
+        origins={f"{entry['id']:012d}": origin for entry in document["images"] if (origin := _origin(entry))},
         annotations_sha256=hashlib.sha256(annotation_bytes).hexdigest(),
     )
 
@@ -127,6 +149,14 @@ def _sample(where: str, entry: object) -> Sample:
     )
 
 
+def _origin(entry: Mapping[str, Any]) -> Origin | None:
+    """What is no text, or longer than any name or address, counts as not said."""
+    said = {name: value for name, value in entry.items() if isinstance(value, str) and len(value) < _LONGEST_ORIGIN}
+    source = next((said[name] for name in _SOURCE_FIELDS if said.get(name)), "")
+    author = said.get("author", "")
+    return Origin(author=_as_utf8(author), source=_as_utf8(source)) if author or source else None
+
+
 def _licenses(annotations: str, document: dict[str, Any]) -> dict[int, License]:
     entries = document.get("licenses")
     if entries is None:
@@ -165,7 +195,11 @@ def _text(where: str, entry: dict[str, Any], field: str) -> str:
     if not isinstance(value, str):
         found = f"is {_of(value)}" if field in entry else f"is missing; the entry has {sorted(entry)[:10]}"
         raise AnnotationError(f"{where}: `{field}` {found}; a text is needed: correct or remove the entry")
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _as_utf8(value)
+
+
+def _as_utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _of(value: object) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from model.config import REFERENCE_PRESET, EnsembleConfig, ModelConfig
 from pipeline.errors import ConfigError
+from pipeline.policy import RankingScore, parse_splits, parse_threshold
 
 MAX_IMAGE_BYTES = 64 << 20
 """Default limit on an image file, and on the part of an archive that it takes: 64 MiB."""
@@ -49,6 +50,17 @@ class PolicyConfig:
     """Smallest accepted share of the image that the mask covers, 0 to 1; below it there is no salient object."""
     max_area: float = 0.95
     """Largest accepted share of the image that the mask covers, 0 to 1."""
+    thresholds: tuple[str, ...] = ()
+    """More bounds, on any score, as in `pairwise_iou>=0.9` or `border<=0.3`."""
+    allowed_licenses: tuple[int, ...] = ()
+    """Ids of licences, as the annotations number them; images of other ones are rejected. None: all are allowed."""
+    commercial: bool = False
+    """Accept images only whose licence is known to allow commercial use and changes: the URL of the annotations'
+    licence is that of CC BY, CC BY-SA, CC0, a public domain mark, Flickr Commons or a work of the US government."""
+    target_images: int = 0
+    """Accept so many images at most, the best by `rank_by`; 0 is all that pass."""
+    rank_by: RankingScore = "ensemble_variance_per_area"
+    """Score by which the best are chosen; ties are broken by key."""
 
     def __post_init__(self) -> None:
         for name, bound in (
@@ -62,6 +74,10 @@ class PolicyConfig:
                 raise ValueError(f"{name} is {value}; it must be from 0 to {bound}")
         if self.min_area > self.max_area:
             raise ValueError(f"min_area is {self.min_area}; it must be at most max_area, which is {self.max_area}")
+        for text in self.thresholds:
+            parse_threshold(text)
+        if self.target_images < 0:
+            raise ValueError(f"target_images is {self.target_images}; it must be 0 (all) or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +112,14 @@ class ReleaseConfig:
     """Version of the release. A version is never changed: another policy needs another version."""
     tar_bytes: int = 1_000_000_000
     """Size in bytes at which a tar is closed and the next begun."""
+    embed_images: bool = True
+    """Put the original images into the tars; without them a release is masks, found by image id and SHA-256."""
+    splits: tuple[str, ...] = ("test",)
+    """Splits and their shares, as in `train=0.8 test=0.2`; the key decides where an image goes."""
 
     def __post_init__(self) -> None:
         _positive(self, "tar_bytes")
+        parse_splits(self.splits)
         for name, extra in (("name", "-_"), ("version", ".-+")):
             value = getattr(self, name)
             if not value or not all(c.isascii() and (c.isalnum() or c in extra) for c in value):
@@ -148,8 +169,8 @@ class RunConfig:
             raise ValueError(f"max_failed_share is {self.max_failed_share}; it must be from 0 to 1")
 
 
-def read_toml(path: str) -> dict[str, Any]:
-    """The options in a TOML file, flat, as on the command line.
+def read_toml(path: str, kind: type = RunConfig) -> dict[str, Any]:
+    """The options in a TOML file, flat, as on the command line of the job that takes `kind`.
 
     Raises: ConfigError: no such file, no TOML, an unknown option, or a value of another type than the option's or
             out of its bounds.
@@ -158,15 +179,17 @@ def read_toml(path: str) -> dict[str, Any]:
         options = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"--config {path}: {error}") from error
-    known = option_types(RunConfig)
+    known = option_types(kind)
     for name, value in options.items():
         if name not in known:
             raise ConfigError(f"--config {path}: there is no option {name!r}; there are {', '.join(sorted(known))}")
         _check_type(path, name, value, known[name])
         if known[name] is float:
             options[name] = float(value)  # 1 and 1.0 mean the same, and are to be stored the same
+        if isinstance(value, list):
+            options[name] = tuple(value)
     try:
-        from_options(RunConfig, options, missing="")
+        from_options(kind, options, missing="")
     except ValueError as error:
         raise ConfigError(f"--config {path}: {error}") from error
     return options
@@ -214,6 +237,11 @@ def _check_type(path: str, name: str, value: Any, wanted: Any) -> None:
         return
     if isinstance(wanted, UnionType):  # `int | None`: TOML has no None, leaving the option out means it
         (wanted,) = (kind for kind in get_args(wanted) if kind is not type(None))
+    if get_origin(wanted) is tuple:
+        wanted = get_args(wanted)[0]
+        if not isinstance(value, list) or not all(type(item) is wanted for item in value):
+            raise ConfigError(f"--config {path}: {name} is {value!r}; it must be a list of {wanted.__name__}")
+        return
     allowed = (int, float) if wanted is float else wanted
     if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
         raise ConfigError(f"--config {path}: {name} is {value!r}; it must be {wanted.__name__}")

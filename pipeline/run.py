@@ -1,44 +1,35 @@
 """A whole run, from annotations to release, as one numbered procedure."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from model.loading import load_model
 from pipeline import storage
-from pipeline.candidates import committed_shards, read_record, read_records, read_rows
+from pipeline.candidates import committed_shards, read_records
 from pipeline.coco import Collection, read_samples
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import CollectionError
-from pipeline.fingerprint import fingerprint, settle_device, settled_device
+from pipeline.fingerprint import fingerprint, settle_device
 from pipeline.lease import Lease, held
 from pipeline.progress import Progress
-from pipeline.records import Decision, ShardSpec, Verdict
-from pipeline.release.assemble import ReleaseSource, assemble
+from pipeline.records import ShardSpec
+from pipeline.release.build import BuildReport, build_release, decided
 from pipeline.release.contact_sheet import write_contact_sheet
-from pipeline.run_record import open_run
-from pipeline.select import decide
+from pipeline.run_record import open_run, remember_inputs
 from pipeline.work import ReplicaSetup, ShardWork, process_shard
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
+class RunReport(BuildReport):
     """How a run ended. Everything but `computed` and `images_per_s` follows from the inputs alone."""
 
-    images: int
-    accepted: int
-    rejected: Mapping[str, int]
-    """Reason → images."""
-    failed: Mapping[str, int]
-    """Reason → images."""
     computed: int
     """Images computed in this session; the others were there from an earlier one."""
     images_per_s: float
     """Of this session, loading of the model included; 0 when nothing was computed."""
-    release: str
     contact_sheet: str
 
     @property
@@ -63,30 +54,21 @@ def run(config: RunConfig) -> RunReport:
 
 def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str, str], lease: Lease) -> RunReport:
     # 4. Cut the plan and store it with the fingerprint before any work, or compare them with what is stored.
-    specs, fingerprint_of_run = open_run(config.out, collection.samples, config.shard_size, made_with)
+    specs, whole_fingerprint = open_run(config.out, collection.samples, config.shard_size, made_with)
+    remember_inputs(config.out, config.input)
     # 5. See what is committed already.
     progress = Progress(len(collection.samples), config.policy)
     todo = todo_of(config, specs, progress)
     # 6. Predict, score and commit the rest.
     process(todo, config, progress, lease.check)
     images_per_s = progress.images_per_s() if todo else 0.0
-    settled = {**fingerprint_of_run, "device": settled_device(config.out)}
-    # 7. Decide on every image.
-    rows = [row for spec in specs for row in read_rows(config.out, read_record(config.out, spec.name))]
-    verdicts = {row.key: decide(row, config.policy) for row in rows}
-    # 8. Assemble the release, and a picture to look at.
-    source = ReleaseSource(run=config.out, specs=specs, licenses=collection.licenses, verdicts=verdicts)
-    release = assemble(source, config, settled)
+    # 7. Decide on every image, and assemble the release.
+    source = decided(config, collection, specs)
+    built = build_release(source, config, whole_fingerprint)
+    # 8. Draw a picture to look at.
     contact_sheet = write_contact_sheet(source, config)
     return RunReport(
-        images=len(rows),
-        accepted=sum(verdict.decision == "accepted" for verdict in verdicts.values()),
-        rejected=_reasons(verdicts, "rejected"),
-        failed=_reasons(verdicts, "failed"),
-        computed=progress.computed,
-        images_per_s=images_per_s,
-        release=release,
-        contact_sheet=contact_sheet,
+        **asdict(built), computed=progress.computed, images_per_s=images_per_s, contact_sheet=contact_sheet
     )
 
 
@@ -187,9 +169,3 @@ def _run_inline(
                 log.info("%s", progress.line())
     except KeyboardInterrupt as interrupt:
         raise progress.stopped() from interrupt
-
-
-def _reasons(verdicts: Mapping[str, Verdict], decision: Decision) -> dict[str, int]:
-    """Reason → images, of those that were decided so."""
-    counts = Counter(verdict.reason for verdict in verdicts.values() if verdict.decision == decision)
-    return dict(sorted(counts.items()))

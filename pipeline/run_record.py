@@ -6,15 +6,17 @@ was there is not touched. Nothing else about a run ever changes.
 RUN/plan/000000.parquet   the first plan, from shard 000000 on
 RUN/plan/000042.parquet   what came later, from shard 000042 on
 RUN/run.json              the fingerprint; its digest of the plan says which parts count
+RUN/plan/inputs.json      where the newest session found annotations and images: no part of any digest
 """
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pipeline import storage
-from pipeline.errors import CollectionError, RunMismatchError, StorageError
+from pipeline.config import InputConfig
+from pipeline.errors import CollectionError, RunMismatchError, StorageError, StorageUnavailableError
 from pipeline.fingerprint import refuse_other
 from pipeline.plan import cut, decode_plan, encode_plan, plan_digest
 from pipeline.records import Sample, ShardSpec
@@ -81,11 +83,32 @@ def read_run(run: str) -> tuple[dict[str, str], tuple[ShardSpec, ...]]:
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{url} is no run record ({error!r}): give another --out") from error
     specs: tuple[ShardSpec, ...] = ()
-    for name in storage.list_names(storage.join(run, "plan")):
+    for name in [name for name in storage.list_names(storage.join(run, "plan")) if name.endswith(".parquet")]:
         specs += decode_plan(storage.read(storage.join(run, "plan", name)))
         if plan_digest(specs) == planned:
             return stored, specs  # a part after this one is of a session that ended before it could count
     raise StorageError(f"{run}/plan does not hold the plan that {url} names; begin anew with another --out")
+
+
+def remember_inputs(run: str, inputs: InputConfig) -> None:
+    """Write down where annotations and images were found, for whoever makes a release of the run later."""
+    content, url = encode_json(asdict(inputs)), storage.join(run, "plan", "inputs.json")
+    if not storage.exists(url) or storage.read(url) != content:
+        storage.publish(url, content)
+
+
+def remembered_inputs(run: str) -> InputConfig:
+    """What `remember_inputs` wrote.
+
+    Raises: CollectionError: nothing is there, or nothing that can be read.
+    """
+    url = storage.join(run, "plan", "inputs.json")
+    try:
+        return InputConfig(**json.loads(storage.read(url)))
+    except StorageUnavailableError:
+        raise
+    except (StorageError, ValueError, TypeError) as error:
+        raise CollectionError(f"{url} does not say where the images are ({error}); is {run} a run?") from error
 
 
 def _with_present_samples(run: str, planned: Sequence[ShardSpec], samples: Sequence[Sample]) -> tuple[ShardSpec, ...]:

@@ -1,7 +1,9 @@
 """webdataset tars whose bytes depend on nothing but their members."""
 
+import io
 import json
-from collections.abc import Mapping
+import tarfile
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from pipeline.errors import StorageError
@@ -36,6 +38,30 @@ class SampleTar:
     def close(self) -> None:
         """End the tar; the file stays open."""
         self._writer.close()
+
+
+def samples_of(content: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Key and members (extension → content) of a tar's samples, in its order, one at a time.
+
+    Raises: ValueError: a member is no plain file, comes twice, or is apart from the others of its key.
+            tarfile.TarError: it is no tar.
+    """
+    seen: set[str] = set()
+    key, members = "", dict[str, bytes]()
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        for member in tar:
+            stem, _, extension = member.name.partition(".")
+            file = tar.extractfile(member) if member.isreg() else None
+            if stem != key:
+                if members:
+                    yield key, members
+                key, members = stem, {}
+            if file is None or extension in members or (stem in seen and not members):
+                raise ValueError(f"member {member.name!r} is no plain file, comes twice, or is apart from its sample")
+            seen.add(stem)
+            members[extension] = file.read()
+        if members:
+            yield key, members
 
 
 def encode_json(value: Mapping[str, Any]) -> bytes:

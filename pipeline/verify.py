@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.candidates import committed_shards, decode_rows, read_record, split_tar
+from pipeline.candidates import committed_shards, decode_rows, read_record
 from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.lease import held
 from pipeline.maps import decode_png
 from pipeline.records import CandidateRow, FileRecord, ShardRecord, ShardSpec
 from pipeline.run_record import read_run
-from pipeline.tars import encode_json
+from pipeline.tars import encode_json, samples_of
 
 _MAPS = ("saliency.png", "variance.png")
 _THREADS = 4
@@ -178,7 +178,7 @@ def _tar_against(spec: ShardSpec, content: bytes, rows: Sequence[CandidateRow]) 
     sizes = {sample.key: (sample.width, sample.height) for sample in spec.samples}
     expected = {row.key: row for row in rows if row.status == "done"}
     try:
-        members = split_tar(content)
+        members = dict(samples_of(content))
     except (tarfile.TarError, ValueError) as error:
         yield f"can't be read as a tar of maps: {error}"
         return

@@ -9,26 +9,32 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from pipeline import storage
 from pipeline.candidates import CandidateMaps, read_maps, read_record, read_rows
-from pipeline.coco import License
+from pipeline.coco import License, Origin
 from pipeline.config import RunConfig, as_values
 from pipeline.errors import ReleaseExistsError, SampleError, StorageError
 from pipeline.images import read_bytes
 from pipeline.maps import encode_png, mask_of
+from pipeline.policy import parse_splits
 from pipeline.records import CandidateRow, FileRecord, Sample, ShardSpec, Verdict
 from pipeline.release.card import card
 from pipeline.release.coco_json import CocoAnnotations
+from pipeline.release.licenses import LicenseTable, license_of
 from pipeline.release.manifest import Manifest
-from pipeline.tars import SampleTar, encode_json
+from pipeline.release.tar_series import TarSeries, wids_index
+from pipeline.tars import encode_json
 
 log = logging.getLogger(__name__)
 
-SPLIT = "test"
+RECORD = "release.json"
+SUMS = "SHA256SUMS"
+"""Sums of all files but itself and `release.json`, which has its sum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +44,15 @@ class ReleaseSource:
     run: str
     specs: Sequence[ShardSpec]
     licenses: Mapping[int, License]
+    origins: Mapping[str, Origin]
     verdicts: Mapping[str, Verdict]
+
+    def reasons(self) -> dict[str, dict[str, int]]:
+        """Decision → reason → images."""
+        counts: dict[str, Counter[str]] = {}
+        for verdict in self.verdicts.values():
+            counts.setdefault(verdict.decision, Counter())[verdict.reason] += 1
+        return {decision: dict(sorted(reasons.items())) for decision, reasons in sorted(counts.items())}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +74,14 @@ def assemble(source: ReleaseSource, config: RunConfig, made_with: Mapping[str, s
     name = f"{config.release.name}-{config.release.version}"
     folder = storage.join(config.out, "release", name)
     identity = _identity(source, config, made_with)
-    if storage.exists(storage.join(folder, "release.json")):
+    if storage.exists(storage.join(folder, RECORD)):
         _refuse_other(folder, identity)
         log.info("release %s is complete", name)
         return folder
     storage.remove_tree(folder)  # the remains of an assembly that was cut off: nothing names them
-    contents = _write_contents(source, config, folder)
+    contents = _write_contents(source, config, folder, made_with)
     release = {"format": 1, "name": config.release.name, "version": config.release.version, "made_from": identity}
-    storage.publish(storage.join(folder, "release.json"), encode_json(release | contents))
+    storage.publish(storage.join(folder, RECORD), encode_json(release | contents))
     return folder
 
 
@@ -81,40 +95,85 @@ def candidates(source: ReleaseSource) -> Iterator[Candidate]:
             yield Candidate(sample=samples[key], row=rows[key], maps=maps)
 
 
-def _write_contents(source: ReleaseSource, config: RunConfig, folder: str) -> dict[str, Any]:
+class _Split:
+    """What is collected of one split."""
+
+    def __init__(self, name: str, config: RunConfig, source: ReleaseSource, folder: Path) -> None:
+        self.name = name
+        self.tars = TarSeries(folder, name, config.release.tar_bytes)
+        self.annotations = CocoAnnotations(config.release, source.licenses)
+
+
+def split_of(key: str, shares: Mapping[str, float]) -> str:
+    """The split of an image: its key decides, so that it is the same in every release with the same shares."""
+    place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    for name, share in shares.items():
+        if place < share:
+            return name
+        place -= share
+    return name  # shares add up to 1 but for the last bits
+
+
+def _write_contents(
+    source: ReleaseSource, config: RunConfig, folder: str, made_with: Mapping[str, str]
+) -> dict[str, Any]:
     """All files but `release.json`; returns what that one says about them."""
-    annotations = CocoAnnotations(config.release, source.licenses)
-    manifest = Manifest(source.licenses)
-    with (
-        tempfile.TemporaryDirectory(prefix="release-") as temporary,
-        _TarSeries(Path(temporary), config.release.tar_bytes) as tars,
-    ):
+    manifest, licenses = Manifest(source.licenses), LicenseTable(source.licenses, source.origins)
+    shares = parse_splits(config.release.splits)
+    files: list[FileRecord] = []
+    tar_names: dict[str, list[str]] = {}
+    contents: dict[str, bytes] = {}
+    with ExitStack() as stack:
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="release-")))
+        splits = {name: _Split(name, config, source, temporary) for name in shares}
+        for split in splits.values():
+            stack.enter_context(split.tars)
         for candidate in candidates(source):
             if source.verdicts[candidate.row.key].decision == "accepted":
                 members = _members(candidate, source.licenses, config)
-                tar_index = tars.add(candidate.row.key, members)
-                annotations.add(candidate.sample, mask_of(candidate.maps.saliency))
-                manifest.place(candidate.row.key, tar_index, hashlib.sha256(members["mask.png"]).hexdigest())
-        files = tars.publish(folder)
+                split = splits[split_of(candidate.row.key, shares)]
+                tar_index = split.tars.add(candidate.row.key, members)
+                split.annotations.add(candidate.sample, mask_of(candidate.maps.saliency))
+                licenses.add(candidate.sample)
+                mask_sha256 = hashlib.sha256(members["mask.png"]).hexdigest()
+                manifest.place(candidate.row.key, split.name, tar_index, mask_sha256)
+        for split in splits.values():
+            tars = split.tars.publish(folder)
+            tar_names[split.name] = [tar.record.name for tar in tars]
+            files += [tar.record for tar in tars]
+            contents[f"annotations/{split.name}.json"] = split.annotations.encode()
+            contents[f"data/{split.name}/index.json"] = wids_index(config.release.name, tars)
     for spec in source.specs:
         rows = read_rows(source.run, read_record(source.run, spec.name))
         for sample, row in zip(spec.samples, rows, strict=True):
             manifest.add(sample, row, source.verdicts[row.key])
-    decisions = Counter[str](verdict.decision for verdict in source.verdicts.values())
-    counts = dict(sorted(decisions.items()))
-    for name, content in {
-        f"annotations/{SPLIT}.json": annotations.encode(),
-        "manifest.parquet": manifest.encode([file.name for file in files]),
-        "README.md": card(config, counts),
-    }.items():
-        files.append(_named(storage.publish(storage.join(folder, name), content), name))
+    counts = {decision: sum(reasons.values()) for decision, reasons in source.reasons().items()}
+    contents |= {
+        "manifest.parquet": manifest.encode(tar_names),
+        "licenses.csv": licenses.encode(),
+        "NOTICE": licenses.notice(f"{config.release.name} {config.release.version}"),
+        "README.md": card(config, source.reasons(), made_with, [name for name, tars in tar_names.items() if tars]),
+    }
+    files += [_publish(folder, name, content) for name, content in contents.items()]
+    files.sort(key=lambda file: file.name)
+    files.append(_publish(folder, SUMS, sha256_sums(files)))
     return {"counts": counts, "files": [asdict(file) for file in sorted(files, key=lambda file: file.name)]}
+
+
+def sha256_sums(files: Sequence[FileRecord]) -> bytes:
+    """As `sha256sum --check` reads them."""
+    return "".join(f"{file.sha256}  {file.name}\n" for file in files).encode()
+
+
+def _publish(folder: str, name: str, content: bytes) -> FileRecord:
+    record = storage.publish(storage.join(folder, name), content)
+    return FileRecord(name=name, file_bytes=record.file_bytes, sha256=record.sha256)
 
 
 def _members(candidate: Candidate, licenses: Mapping[int, License], config: RunConfig) -> dict[str, bytes]:
     """The tar members of one accepted image; the same names, JSON keys and JSON types for all."""
     sample, row, maps = candidate.sample, candidate.row, candidate.maps
-    licence = licenses.get(sample.license_id, License(id=sample.license_id, name="", url=""))
+    licence = license_of(sample, licenses)
     facts = {
         "key": sample.key,
         "image_id": sample.image_id,
@@ -128,8 +187,8 @@ def _members(candidate: Candidate, licenses: Mapping[int, License], config: RunC
         "members": row.members,
         "scores": {name: float(value) for name, value in row.scores.items()},
     }
-    return {
-        "jpg": _original_bytes(sample, row, config),
+    image = {"jpg": _original_bytes(sample, row, config)} if config.release.embed_images else {}
+    return image | {
         "mask.png": encode_png(mask_of(maps.saliency).astype("uint8") * 255),
         "saliency.png": encode_png(maps.saliency),
         "variance.png": encode_png(maps.variance),
@@ -152,76 +211,35 @@ def _original_bytes(sample: Sample, row: CandidateRow, config: RunConfig) -> byt
     return content
 
 
-class _TarSeries:
-    """Tars of about `tar_bytes`, written to a local folder; their names need the number of all, so come last."""
-
-    def __init__(self, folder: Path, tar_bytes: int) -> None:
-        self._folder = folder
-        self._tar_bytes = tar_bytes
-        self._paths: list[Path] = []
-        self._tar: SampleTar | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._close()
-
-    def add(self, key: str, members: Mapping[str, bytes]) -> int:
-        """Write a sample; returns the number of the tar that it is in."""
-        if self._tar is None:
-            self._paths.append(self._folder / f"{len(self._paths)}.tar")
-            self._file = self._paths[-1].open("wb")
-            self._tar = SampleTar(self._file)
-        self._tar.add(key, members)
-        index = len(self._paths) - 1
-        if self._file.tell() >= self._tar_bytes:
-            self._close()
-        return index
-
-    def publish(self, folder: str) -> list[FileRecord]:
-        """Move all tars to the release; returns their records, named relative to it, in order."""
-        self._close()
-        files = []
-        for index, path in enumerate(self._paths):
-            name = f"data/{SPLIT}/{SPLIT}-{index:05d}-of-{len(self._paths):05d}.tar"
-            files.append(_named(storage.record_of_file(path), name))
-            storage.publish_file(storage.join(folder, name), path)
-        return files
-
-    def _close(self) -> None:
-        if self._tar is not None:
-            try:
-                self._tar.close()
-            finally:
-                self._file.close()
-                self._tar = None
-
-
-def _named(record: FileRecord, name: str) -> FileRecord:
-    return FileRecord(name=name, file_bytes=record.file_bytes, sha256=record.sha256)
-
-
 def _identity(source: ReleaseSource, config: RunConfig, made_with: Mapping[str, str]) -> dict[str, Any]:
     """What a release is made from; equal identities give equal releases."""
     digest = hashlib.sha256()
     for spec in source.specs:
         record = read_record(source.run, spec.name)
         digest.update(f"{record.shard} {record.tar.sha256} {record.rows.sha256}\n".encode())
-    return {
+    identity = {
         "name": config.release.name,
         "version": config.release.version,
         "fingerprint": dict(made_with),
         "candidates": digest.hexdigest(),
         "policy": as_values(config.policy),
         "tar_bytes": config.release.tar_bytes,
-        "licenses": hashlib.sha256(repr(sorted(source.licenses.items())).encode()).hexdigest(),
+        "embed_images": config.release.embed_images,
+        "splits": list(config.release.splits),
+        "licenses": _digest_of(source.licenses),
+        "origins": _digest_of(source.origins),
     }
+    as_stored: dict[str, Any] = json.loads(encode_json(identity))  # tuples become lists
+    return as_stored
+
+
+def _digest_of(values: Mapping[Any, Any]) -> str:
+    return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
 
 
 def _refuse_other(folder: str, identity: Mapping[str, Any]) -> None:
     try:
-        found = json.loads(storage.read(storage.join(folder, "release.json")))["made_from"]
+        found = json.loads(storage.read(storage.join(folder, RECORD)))["made_from"]
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{folder}/release.json can't be read ({error}); remove the folder to make it anew"

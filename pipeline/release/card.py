@@ -1,58 +1,50 @@
 """The release's README.md: front matter that the Hugging Face loader reads, and what a reader needs first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import jinja2
 
 from pipeline.config import RunConfig
 
-_CARD = """---
-pretty_name: "{name}"
-task_categories:
-- image-segmentation
-tags:
-- salient-object-detection
-- webdataset
-annotations_creators:
-- machine-generated
-configs:
-- config_name: default
-  data_files:
-  - split: test
-    path: data/test/*.tar
----
-# {name} {version}
-
-Masks of salient objects, made by an ensemble of {ensemble_size} SOD-diffusion runs per image and kept where the runs
-agree. **No human has checked them.** Agreement is not correctness: an ensemble can agree on the wrong object.
-
-| images | |
-|---|---|
-| accepted | {accepted} |
-| rejected | {rejected} |
-| failed | {failed} |
-
-Accepted are images whose `ensemble_variance` (variance over the ensemble members, averaged over the pixels) is at
-most {max_variance:g} (divided by the mean saliency: {max_variance_per_area:g}) and whose mask covers {min_area:g} to
-{max_area:g} of the image. `manifest.parquet` has a row for every input image, with all scores and the reason for each
-that is not here.
-
-A sample in `data/test/*.tar`: `jpg` (original bytes), `mask.png` (0 or 255), `saliency.png` (v / 255),
-`variance.png` ((v / 510)²), `json`. `annotations/test.json` has the same masks in COCO format.
-Each image keeps its own licence: see `license_name` and `license_url` in the manifest.
-"""
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("pipeline.release", "."),
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    undefined=jinja2.StrictUndefined,
+    autoescape=False,  # Markdown; whatever gets in is a number, a digest, or a name of ours
+)
 
 
-def card(config: RunConfig, counts: Mapping[str, int]) -> bytes:
-    """The card of a release; `counts` is decision → images."""
-    text = _CARD.format(
+def card(
+    config: RunConfig,
+    reasons: Mapping[str, Mapping[str, int]],
+    made_with: Mapping[str, str],
+    splits_with_tars: Sequence[str],
+) -> bytes:
+    """The card of a release.
+
+    Args: reasons: decision → reason → images.
+          made_with: the fingerprint of the run.
+          splits_with_tars: splits that have images: loaders fail at patterns that match nothing.
+    """
+    counts = {name: sum(reasons.get(name, {}).values()) for name in ("accepted", "rejected", "failed")}
+    not_accepted = [
+        (decision, reason, count)
+        for decision in ("rejected", "failed")
+        for reason, count in reasons.get(decision, {}).items()
+    ]
+    text = _TEMPLATES.get_template("card.md.jinja").render(
         name=config.release.name,
         version=config.release.version,
-        ensemble_size=config.ensemble.ensemble_size,
-        accepted=counts.get("accepted", 0),
-        rejected=counts.get("rejected", 0),
-        failed=counts.get("failed", 0),
-        max_variance=config.policy.max_variance,
-        max_variance_per_area=config.policy.max_variance_per_area,
-        min_area=config.policy.min_area,
-        max_area=config.policy.max_area,
+        ensemble_size=made_with["ensemble_size"],
+        counts=counts,
+        not_accepted=not_accepted,
+        policy=config.policy,
+        embed_images=config.release.embed_images,
+        splits_with_tars=splits_with_tars,
+        made_with=sorted(made_with.items()),
+        size_category=next((name for bound, name in _SIZES if counts["accepted"] < bound), "n>1M"),
     )
     return text.encode()

@@ -28,14 +28,15 @@ SCHEMA = pa.schema(
         ("image_bytes", pa.int64()),
         ("members", pa.int32()),
         ("fewer_at_once", pa.int32()),
+        ("split", pa.string()),
         ("tar", pa.string()),
         ("mask_sha256", pa.string()),
         *((name, pa.float64()) for name in SCORES),
     ]
 )
-"""`verdict` is accepted, rejected or failed, `reason` says why not; scores are null for failed images; `tar` and
-`mask_sha256` are empty unless accepted. `fewer_at_once` is not 0 if memory ran out and only so many members could be
-predicted at once. What an annotation claims may be absurd, so it gets 64 bits."""
+"""`verdict` is accepted, rejected or failed, `reason` says why not; scores are null for failed images; `split`, `tar`
+and `mask_sha256` are empty unless accepted. `fewer_at_once` is not 0 if memory ran out and only so many members could
+be predicted at once. What an annotation claims may be absurd, so it gets 64 bits."""
 
 
 class Manifest:
@@ -43,12 +44,12 @@ class Manifest:
 
     def __init__(self, licenses: Mapping[int, License]) -> None:
         self._licenses = licenses
-        self._places: dict[str, tuple[int, str]] = {}
+        self._places: dict[str, tuple[str, int, str]] = {}
         self._rows: list[dict[str, Any]] = []
 
-    def place(self, key: str, tar_index: int, mask_sha256: str) -> None:
-        """Say in which tar an accepted image is, and the digest of its mask PNG."""
-        self._places[key] = (tar_index, mask_sha256)
+    def place(self, key: str, split: str, tar_index: int, mask_sha256: str) -> None:
+        """Say in which split and which of its tars an accepted image is, and the digest of its mask PNG."""
+        self._places[key] = (split, tar_index, mask_sha256)
 
     def add(self, sample: Sample, row: CandidateRow, verdict: Verdict) -> None:
         """Add an input image."""
@@ -74,12 +75,13 @@ class Manifest:
             }
         )
 
-    def encode(self, tar_names: Sequence[str]) -> bytes:
-        """The parquet file; `tar_names` in the order of the tars' numbers. Equal rows give equal bytes."""
+    def encode(self, tar_names: Mapping[str, Sequence[str]]) -> bytes:
+        """The parquet file; `tar_names` has those of each split, in their order. Equal rows give equal bytes."""
         rows = []
         for row in self._rows:
-            tar_index, mask_sha256 = self._places.get(row["key"], (-1, ""))
-            rows.append(row | {"tar": tar_names[tar_index] if tar_index >= 0 else "", "mask_sha256": mask_sha256})
+            split, tar_index, mask_sha256 = self._places.get(row["key"], ("", -1, ""))
+            tar = tar_names[split][tar_index] if split else ""
+            rows.append(row | {"split": split, "tar": tar, "mask_sha256": mask_sha256})
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd")
         return buffer.getvalue()

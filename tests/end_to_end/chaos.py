@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from jobs.local_ray import LocalRay
 from pipeline import storage
-from pipeline.candidates import committed_shards, read_members, read_record, read_rows, split_tar
+from pipeline.candidates import committed_shards, read_members, read_record, read_rows
+from pipeline.tars import samples_of
 from tests.end_to_end.submitting import ROOT, Job, kill
 from tests.pipeline.make import make_key
 
@@ -150,8 +151,8 @@ def result_of(out):
         assert "manifest" not in contents[entry["key"]], f"{entry['key']} is twice in the manifest"
         contents[entry["key"]]["manifest"] = entry
     tars = storage.join(release, "data", "test")
-    for name in storage.list_names(tars):
-        for key, members in split_tar(storage.read(storage.join(tars, name))).items():
+    for name in [name for name in storage.list_names(tars) if name.endswith(".tar")]:
+        for key, members in samples_of(storage.read(storage.join(tars, name))):
             assert "release.json" not in contents[key], f"{key} is twice in the release"
             contents[key] |= {f"release.{extension}": content for extension, content in members.items()}
     return Result(rows=rows, reasons=reasons, contents=contents, shards=shards)

@@ -148,7 +148,7 @@ def test_every_option_has_a_help_text_that_says_more_than_its_name(name, capsys,
     monkeypatch.setenv("COLUMNS", "80")  # wider ones have two columns
     with pytest.raises(SystemExit):
         parse(["--help"])
-    pattern = rf"^[│ ]+{option(name)}(?: \S+|, --no-\S+)(.*?)\((required|default: )"
+    pattern = rf"^[│ ]+{option(name)}(?: \S+|, --no-\S+)(.*?)\((required|default:\s)"
     shown = re.search(pattern, capsys.readouterr().out, re.DOTALL | re.MULTILINE)
     assert shown, f"{option(name)} is not in the help"
     words = shown[1].replace("│", " ").split()
@@ -201,7 +201,7 @@ def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, valu
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no_such = 1", "there is no option 'no_such'; there are alignment, annotations, batch_images"),
+        ("no_such = 1", "there is no option 'no_such'; there are alignment, allowed_licenses, annotations"),
         ("[policy]\nmax_variance = 0.1", "there is no option 'policy'"),
         ("max-variance = 0.1", "there is no option 'max-variance'"),
         ("shard_size = '4'", "shard_size is '4'; it must be int"),

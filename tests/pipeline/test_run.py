@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pipeline import run as run_module
 from pipeline import storage
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError, RunMismatchError, StorageError
+from pipeline.release import build
 from pipeline.run import resolved, run
 from tests.pipeline.make import (
     LICENSES,
@@ -153,8 +154,9 @@ def test_a_session_that_ends_at_any_write_is_gone_on_with_to_the_same_bytes(inpu
         assert tree(config.out) != undisturbed or after
         run(config)
         assert tree(config.out) == undisturbed
-    # plan, run, device; tar, rows and record of 3 shards; tar, annotations, manifest, card, release.json; picture
-    assert ended == 4 + 3 * 3 + 5 + 1
+    # lease, plan, run, inputs, device; tar, rows and record of 3 shards; tar, index, annotations, manifest, licences,
+    # notice, card, sums, release.json; picture
+    assert ended == 5 + 3 * 3 + 9 + 1
 
 
 def test_a_release_that_lacks_its_last_file_is_made_anew_without_the_remains(own, done):
@@ -237,7 +239,7 @@ def test_a_second_run_computes_nothing_and_changes_nothing(done, monkeypatch):
 def test_a_run_that_was_ended_computes_only_what_was_not_committed(inputs, tmp_path):
     config = make_config(inputs, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        end_at_write(patch, 4 + 3 + 2, after=True)  # the second shard lacks its record
+        end_at_write(patch, 5 + 3 + 2, after=True)  # the second shard lacks its record
         with pytest.raises(SessionEnded):
             run(config)
     assert run(config).computed == COUNT - 3
@@ -331,13 +333,13 @@ def test_an_accepted_image_that_changed_since_it_was_predicted_is_refused_by_nam
 
 def test_an_accepted_image_that_went_away_since_the_run_began_is_refused_by_name(own, monkeypatch):
     inputs, config = own
-    assemble = run_module.assemble
+    assemble = build.assemble
 
     def assemble_later(*args):
         inputs.file(ACCEPTED).unlink()
         return assemble(*args)
 
-    monkeypatch.setattr(run_module, "assemble", assemble_later)
+    monkeypatch.setattr(build, "assemble", assemble_later)
     with pytest.raises(StorageError, match=f"{make_key(ACCEPTED)} was predicted, but its image is gone"):
         run(another(inputs, config, version="1.1.0"))
 

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.coco import License
 from pipeline.config import PolicyConfig
 from pipeline.errors import FAILURE_REASONS
 from pipeline.records import Verdict
-from pipeline.select import REJECTION_REASONS, decide
-from tests.pipeline.make import make_row, make_scores
+from pipeline.select import REJECTION_REASONS, decide, select
+from tests.pipeline.make import make_key, make_row, make_sample, make_scores
 
 SHARES = st.floats(0, 1)
 ROWS = st.builds(
@@ -100,3 +101,88 @@ def test_a_score_on_its_bound_is_accepted_and_the_next_float_beyond_it_rejected(
 def test_the_area_is_looked_at_before_the_variance(area, reason):
     assert decide(make_row(scores=make_scores(area=area, ensemble_variance=0.2)), POLICY) == rejected(reason)
     assert REJECTION_REASONS.index(reason) < REJECTION_REASONS.index("variance_above_max")
+
+
+# Over all images
+
+
+VARIANCES = st.lists(st.floats(0, 0.02), min_size=1, max_size=8)
+
+
+def choose(rows, licenses=None, ids=None, **policy):
+    """Verdicts on rows with the keys 1, 2, …; `ids` are their licences'."""
+    samples = [
+        make_sample(key=row.key, image_id=int(row.key), license_id=number)
+        for row, number in zip(rows, ids or [1] * len(rows), strict=True)
+    ]
+    return select(rows, samples, licenses or {}, PolicyConfig(**policy))
+
+
+def rows_with(score, values):
+    return [make_row(key=make_key(n), scores=make_scores(**{score: value})) for n, value in enumerate(values, start=1)]
+
+
+@given(VARIANCES, st.integers(1, 9))
+def test_of_more_than_the_target_the_best_are_kept(variances, target):
+    verdicts = choose(rows_with("ensemble_variance", variances), target_images=target, rank_by="ensemble_variance")
+    kept = [value for value, verdict in zip(variances, verdicts.values(), strict=True) if verdict == ACCEPTED]
+    assert sorted(kept) == sorted(variances)[:target]
+    assert set(verdicts.values()) <= {ACCEPTED, rejected("beyond_target")}
+
+
+@given(st.permutations(range(6)), st.integers(0, 6))
+def test_the_order_of_the_rows_decides_nothing(order, target):
+    rows = rows_with("pairwise_iou", [0.5, 0.9, 0.9, 0.7, 0.9, 0.1])
+    expected = choose(rows, target_images=target, rank_by="pairwise_iou")
+    assert choose([rows[place] for place in order], target_images=target, rank_by="pairwise_iou") == expected
+
+
+@pytest.mark.parametrize(("rank_by", "best"), [("pairwise_iou", 2), ("stability", 2), ("ensemble_variance", 1)])
+def test_high_is_good_where_members_agree_and_low_where_they_differ(rank_by, best):
+    verdicts = choose(rows_with(rank_by, [0.01, 0.02]), target_images=1, rank_by=rank_by)
+    assert [key for key, verdict in verdicts.items() if verdict == ACCEPTED] == [make_key(best)]
+
+
+def test_rejected_and_failed_images_do_not_count_for_the_target():
+    rows = [make_row(key=make_key(1), scores=make_scores(area=0)), make_row(key=make_key(2), reason="missing")]
+    verdicts = choose([*rows, make_row(key=make_key(3))], target_images=1)
+    assert [verdict.decision for verdict in verdicts.values()] == ["rejected", "failed", "accepted"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("border<=0.4", "border_above_max"), ("pairwise_iou >= 0.6", "pairwise_iou_below_min")]
+)
+def test_a_threshold_on_any_score_rejects_with_its_name(text, reason):
+    assert decide(make_row(), PolicyConfig(thresholds=(text,))) == rejected(reason)
+    assert decide(make_row(), PolicyConfig(thresholds=("border<=0.5", "pairwise_iou>=0.5"))) == ACCEPTED
+
+
+def test_images_of_other_licences_than_the_allowed_ones_are_rejected():
+    verdicts = choose(rows_with("area", [0.2, 0.2, 0]), ids=[4, 2, 2], allowed_licenses=(4, 5))
+    assert list(verdicts.values()) == [ACCEPTED, rejected("license_not_allowed"), rejected("no_salient_object")]
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("http://creativecommons.org/licenses/by-nc-sa/2.0/", False),
+        ("http://creativecommons.org/licenses/by-nc/2.0/", False),
+        ("http://creativecommons.org/licenses/by-nc-nd/2.0/", False),
+        ("http://creativecommons.org/licenses/by/2.0/", True),
+        ("http://creativecommons.org/licenses/by-sa/2.0/", True),
+        ("http://creativecommons.org/licenses/by-nd/2.0/", False),
+        ("http://flickr.com/commons/usage/", True),
+        ("http://www.usa.gov/copyright.shtml", True),
+        ("https://creativecommons.org/publicdomain/zero/1.0/", True),
+        ("https://evil.example/?creativecommons.org/licenses/by/2.0/", False),
+        ("", False),
+    ],
+)
+def test_what_is_commercial_is_told_by_the_address_of_the_licence(url, allowed):
+    """The first eight are COCO's own."""
+    verdicts = choose([make_row(key=make_key(1))], {1: License(id=1, name="x", url=url)}, commercial=True)
+    assert list(verdicts.values()) == [ACCEPTED if allowed else rejected("license_not_allowed")]
+
+
+def test_a_licence_that_nobody_describes_is_not_commercial():
+    assert choose([make_row(key=make_key(1))], {}, commercial=True)[make_key(1)] == rejected("license_not_allowed")

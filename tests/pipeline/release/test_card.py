@@ -8,12 +8,14 @@ from huggingface_hub import DatasetCard
 from pipeline.release.card import card
 from tests.pipeline.make import Inputs, make_config
 
-COUNTS = {"accepted": 5, "rejected": 4, "failed": 1}
+REASONS = {"accepted": {"": 5}, "rejected": {"no_salient_object": 1, "border_above_max": 3}, "failed": {"missing": 1}}
 NOWHERE = Inputs(images="i", annotations="a", entries=[])
 
 
-def card_of(counts=COUNTS, **options):
-    return card(make_config(NOWHERE, "o", **options), counts).decode()
+def card_of(reasons=REASONS, splits=("test",), **options):
+    config = make_config(NOWHERE, "o", **options)
+    made_with = {"ensemble_size": str(config.ensemble.ensemble_size), "weights": "ab12"}
+    return card(config, reasons, made_with, splits).decode()
 
 
 def test_loaders_find_the_tars_of_the_split():
@@ -32,14 +34,46 @@ def test_the_name_stays_text_whatever_it_looks_like(name):
 
 def test_the_numbers_are_those_of_the_release():
     text = card_of(ensemble_size=7, max_variance=0.0125, min_area=0.25, max_area=0.5)
-    for said in ("| accepted | 5 |", "| rejected | 4 |", "| failed | 1 |", "ensemble of 7 ", "0.0125 ", "0.25 to 0.5 "):
+    for said in (
+        "| accepted | 5 |",
+        "| rejected | 4 |",
+        "| failed | 1 |",
+        "ensemble of 7 ",
+        " 0.0125;",
+        "0.25 to 0.5 ",
+    ):
         assert said in re.sub(r"\s+", " ", text)
 
 
 def test_decisions_that_no_image_has_are_counted_as_none():
-    text = card_of(counts={"rejected": 2})
+    text = card_of(reasons={"rejected": {"no_salient_object": 2}})
     assert "| accepted | 0 |" in text
     assert "| failed | 0 |" in text
+
+
+def test_every_split_with_images_is_loaded_and_no_other():
+    front = DatasetCard(card_of(splits=("train", "test"))).data.to_dict()
+    assert [entry["split"] for entry in front["configs"][0]["data_files"]] == ["train", "test"]
+    assert DatasetCard(card_of(splits=())).data.to_dict()["configs"] == [{"config_name": "default"}]
+
+
+def test_it_says_why_images_are_not_there_and_what_they_were_made_with():
+    text = card_of()
+    for line in ("| rejected: `border_above_max` | 3 |", "| failed: `missing` | 1 |", "| weights | `ab12` |"):
+        assert line in text
+
+
+def test_it_says_how_images_were_chosen():
+    options = {"thresholds": ("border<=0.3",), "allowed_licenses": (4, 5), "commercial": True, "target_images": 9}
+    text = re.sub(r"\s+", " ", card_of(**options))
+    for said in (
+        "- `border<=0.3`;",
+        "one of the ids 4, 5;",
+        "allows commercial use",
+        "the 9 best by `ensemble_var",
+    ):
+        assert said in text
+    assert "The images themselves are not here" in card_of(embed_images=False)
 
 
 def test_it_says_that_agreement_is_not_correctness():

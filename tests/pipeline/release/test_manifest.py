@@ -65,7 +65,7 @@ def test_equal_rows_give_equal_bytes(images):
     for manifest in manifests:
         for sample, row in images:
             manifest.add(sample, row, verdict_of(row))
-    assert manifests[0].encode([]) == manifests[1].encode([])
+    assert manifests[0].encode({}) == manifests[1].encode({})
 
 
 # Examples
@@ -76,10 +76,11 @@ def test_an_accepted_image_has_the_name_of_its_tar_and_the_digest_of_its_mask():
     for number in (1, 2, 3):
         sample = make_sample(key=make_key(number), image_id=number)
         manifest.add(sample, make_row(key=sample.key), ACCEPTED)
-    manifest.place(make_key(1), 0, "aa")
-    manifest.place(make_key(3), 1, "bb")
-    found = [(row["tar"], row["mask_sha256"]) for row in rows_of(manifest, ["first.tar", "second.tar"])]
-    assert found == [("first.tar", "aa"), ("", ""), ("second.tar", "bb")]
+    manifest.place(make_key(1), "train", 0, "aa")
+    manifest.place(make_key(3), "test", 1, "bb")
+    rows = rows_of(manifest, {"train": ["a.tar"], "test": ["first.tar", "second.tar"]})
+    found = [(row["split"], row["tar"], row["mask_sha256"]) for row in rows]
+    assert found == [("train", "a.tar", "aa"), ("", "", ""), ("test", "second.tar", "bb")]
 
 
 def test_a_failed_image_has_its_reason_and_no_scores():
@@ -108,7 +109,7 @@ def test_a_licence_that_the_annotations_do_not_name_is_empty():
 
 
 def test_a_manifest_without_images_still_has_its_columns():
-    table = pq.read_table(io.BytesIO(Manifest({}).encode([])))
+    table = pq.read_table(io.BytesIO(Manifest({}).encode({})))
     assert table.num_rows == 0
     assert table.schema.remove_metadata() == SCHEMA
 

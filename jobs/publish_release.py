@@ -1,0 +1,69 @@
+"""Releases: `build` makes one from a complete run; `build --help` says what can be set."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import tyro
+
+from jobs.command_line import DONE, USAGE, options_file, parse_config, report, run_job
+from pipeline.config import PolicyConfig, ReleaseConfig, RunConfig, read_toml
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildConfig:
+    """Make a release from a complete run, in minutes and without a model: another policy, another release.
+
+    Options that are left out are their defaults, not those of the run's own release.
+    """
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Folder of the run; a path or an fsspec URL."""
+    policy: str = ""
+    """TOML file with any of these options (underscores for dashes); the command line wins."""
+    images: str = ""
+    """Folder or zip of the images, if it is not where the run found it."""
+    annotations: str = ""
+    """COCO annotation JSON, if it is not where the run found it."""
+    selection: PolicyConfig = field(default_factory=PolicyConfig)
+    release: ReleaseConfig = field(default_factory=ReleaseConfig)
+
+
+def main() -> int:
+    """Do what the first argument names."""
+    commands = {"build": build}
+    if len(sys.argv) < 2 or sys.argv[1] not in commands:
+        wanted = sys.argv[1:2] == ["--help"]
+        report(f"usage: publish_release.py {'|'.join(commands)} … (each has --help)\n{__doc__}")
+        return DONE if wanted else USAGE
+    return commands[sys.argv[1]](sys.argv[2:])
+
+
+def build(arguments: Sequence[str]) -> int:
+    """Make a release; one JSON line on stdout says what is in it."""
+    path = options_file(arguments, "--policy")
+    config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig) if path else {})
+    from pipeline.release.build import build_release, complete_run, decided
+    from pipeline.run import read_inputs, resolved
+    from pipeline.run_record import remembered_inputs
+
+    inputs = remembered_inputs(config.run)
+    inputs = replace(
+        inputs, images=config.images or inputs.images, annotations=config.annotations or inputs.annotations
+    )
+    of_run = resolved(RunConfig(out=config.run, input=inputs, policy=config.selection, release=config.release))
+    collection = read_inputs(of_run)
+    specs, made_with = complete_run(of_run.out, collection)
+    built = build_release(decided(of_run, collection, specs), of_run, made_with)
+    report(f"{built.accepted} of {built.images} images are in {built.release}")
+    print(json.dumps(asdict(built), sort_keys=True))
+    return DONE
+
+
+if __name__ == "__main__":
+    run_job(main)

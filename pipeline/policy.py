@@ -1,0 +1,71 @@
+"""What a release takes: bounds on scores, licences, how many, in which splits. Values and their checks only."""
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+SPLITS = ("train", "validation", "test")
+"""The names that loaders of the Hugging Face Hub know."""
+RankingScore = Literal["ensemble_variance", "ensemble_variance_per_area", "pairwise_iou", "stability", "max_saliency"]
+"""Scores that say how far a mask can be trusted; `area` and `border` say no such thing."""
+RANKED_HIGH_FIRST = ("pairwise_iou", "stability", "max_saliency")
+_THRESHOLD = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\w]+)\s*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """A bound on one score; what lies exactly on it passes."""
+
+    score: str
+    sense: Literal["<=", ">="]
+    bound: float
+
+    @property
+    def reason(self) -> str:
+        """Why an image that does not pass is rejected."""
+        return f"{self.score}_{'above_max' if self.sense == '<=' else 'below_min'}"
+
+    def passes(self, scores: Mapping[str, float]) -> bool:
+        """Is the score on the right side?"""
+        value = scores[self.score]
+        return value <= self.bound if self.sense == "<=" else value >= self.bound
+
+
+@functools.lru_cache(maxsize=256)
+def parse_threshold(text: str) -> Threshold:
+    """`pairwise_iou >= 0.9` as a threshold.
+
+    Raises: ValueError: it is none, or there is no such score.
+    """
+    from pipeline.scores import SCORES
+
+    found = _THRESHOLD.fullmatch(text)
+    try:
+        score, sense, bound = found.groups() if found else ("", "", "")
+        value = float(bound)
+    except ValueError as error:
+        raise ValueError(f"threshold {text!r} is none; give one like 'pairwise_iou >= 0.9'") from error
+    if value != value or score not in SCORES:
+        raise ValueError(f"threshold {text!r}: there is no such score or bound; scores are {', '.join(SCORES)}")
+    return Threshold(score=score, sense="<=" if sense == "<=" else ">=", bound=value)
+
+
+def parse_splits(texts: Sequence[str]) -> dict[str, float]:
+    """`test`, or `train=0.8` and `test=0.2`: split → its share of the images.
+
+    Raises: ValueError: a name is unknown or comes twice, or the shares do not add up to 1.
+    """
+    shares: dict[str, float] = {}
+    for text in texts:
+        name, _, share = text.partition("=")
+        if name not in SPLITS or name in shares:
+            raise ValueError(f"split {text!r}: each of {', '.join(SPLITS)} may be given once, as in train=0.8")
+        try:
+            shares[name] = float(share or 1)
+        except ValueError as error:
+            raise ValueError(f"split {text!r}: {share!r} is no share, as in train=0.8") from error
+    if not all(0 < share <= 1 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-9:
+        raise ValueError(f"splits {' '.join(texts)}: shares must be above 0 and add up to 1")
+    return shares

@@ -1,0 +1,58 @@
+"""Whose images these are: `licenses.csv`, a row per accepted image, and `NOTICE`, the same for people."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping
+
+from pipeline.coco import License, Origin
+from pipeline.records import Sample
+
+COLUMNS = ("key", "image_id", "file_name", "license_id", "license_name", "license_url", "author", "source")
+_NOBODY = Origin(author="", source="")
+_NOTICE = """NOTICE of {name}
+
+The masks, maps and scores of this release were made by a program; see README.md for how.
+Every image keeps the licence of its owner. What the annotations of the collection say of each image (licence, author,
+source) is in licenses.csv; nothing was added to it, and nobody has checked it. Licences of the images here:
+
+{lines}
+"""
+
+
+class LicenseTable:
+    """Collects accepted images in key order."""
+
+    def __init__(self, licenses: Mapping[int, License], origins: Mapping[str, Origin]) -> None:
+        self._licenses = licenses
+        self._origins = origins
+        self._buffer = io.StringIO(newline="")
+        self._writer = csv.writer(self._buffer, lineterminator="\n")
+        self._writer.writerow(COLUMNS)
+        self._counts: Counter[int] = Counter()
+
+    def add(self, sample: Sample) -> None:
+        """Add an accepted image."""
+        licence = license_of(sample, self._licenses)
+        origin = self._origins.get(sample.key, _NOBODY)
+        facts = (sample.key, sample.image_id, sample.file_name, licence.id, licence.name, licence.url)
+        self._writer.writerow([*facts, origin.author, origin.source])
+        self._counts[licence.id] += 1
+
+    def encode(self) -> bytes:
+        """The CSV."""
+        return self._buffer.getvalue().encode()
+
+    def notice(self, name: str) -> bytes:
+        """The text for people."""
+        lines = []
+        for number, count in sorted(self._counts.items()):
+            licence = self._licenses.get(number, License(id=number, name="", url=""))
+            named = " ".join(" ".join(part.split()) for part in (licence.name, licence.url) if part)
+            lines.append(f"  {count:>9} images   licence {number}: {named or 'not named by the annotations'}")
+        return _NOTICE.format(name=name, lines="\n".join(lines) or "  no images").encode()
+
+
+def license_of(sample: Sample, licenses: Mapping[int, License]) -> License:
+    """The licence of an image; without name and URL if the annotations do not describe it."""
+    return licenses.get(sample.license_id, License(id=sample.license_id, name="", url=""))
