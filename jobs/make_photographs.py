@@ -22,6 +22,7 @@ class Arguments:
     count: int = 6000  # views, cut in turn from all photographs; 200 KB each at 224 px
     seed: int = 0  # another seed gives other views of the same photographs
     px: int = 224  # side of the square views
+    permissive_only: bool = False  # leave out photographs whose licence asks for more than attribution
     threads: int = 2  # CPU threads of the teacher, which takes a second per photograph with two
 
 
@@ -36,7 +37,8 @@ def main() -> int:
     from pipeline.embedded.photographs import label, read_list
     from pipeline.embedded.teacher import Teacher, teacher_weights
 
-    cache, photographs = arguments.out / "cache", read_list()
+    cache = arguments.out / "cache"
+    photographs = [item for item in read_list() if item.is_permissive or not arguments.permissive_only]
     labelled = label(photographs, cache, lambda: Teacher(teacher_weights(cache), arguments.threads), report)
     packages = Counter((item.registry, item.package, item.version, item.licence) for item in photographs)
     names = ("registry", "package", "version", "licence", "used")

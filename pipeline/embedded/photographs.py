@@ -26,6 +26,7 @@ from pipeline.images import decode_rgb
 from pipeline.storage import publish
 
 LIST = Path(__file__).with_name("photographs.csv")
+_PERMISSIVE = re.compile(r"(CC0-|CC-BY-\d|public-domain|MIT|Apache-|BSD-)")
 LONG_SIDE_PX = 448
 """Photographs are kept at twice the side of a view: a view is a crop of half the sides or more."""
 
@@ -37,7 +38,7 @@ class Photograph:
     Args:
         path: inside the archive, or inside the archive in it.
         sha256: of the file; another content is refused, since nobody has looked at it.
-        licence: of the package, or of the file where that is known.
+        licence: of the file as the package's `copyright` has it, else of the package.
     """
 
     registry: Registry
@@ -46,6 +47,11 @@ class Photograph:
     path: str
     sha256: str
     licence: str
+
+    @property
+    def is_permissive(self) -> bool:
+        """Does the licence ask for no more than attribution?"""
+        return _PERMISSIVE.match(self.licence) is not None
 
 
 def read_list(path: Path = LIST) -> tuple[Photograph, ...]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from pipeline import storage
 from pipeline.coco import read_annotations
@@ -32,7 +33,7 @@ from pipeline.verify import Problem
 
 _UNREADABLE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, pa.ArrowException, tarfile.TarError,
-    csv.Error,
+    csv.Error, yaml.YAMLError,
 )  # fmt: skip
 """What readers raise at files that are not what they should be."""
 
@@ -69,7 +70,7 @@ def verify_release(
     content = storage.read(url)
     record: dict[str, Any] = {}
     with check.readable(RECORD):
-        record = json.loads(content)
+        record |= json.loads(content)
         check.files = {file["name"]: FileRecord(**file) for file in record["files"]}
         check.embedded = bool(record["made_from"]["embed_images"])
     check.all(record, annotations, report)

@@ -86,6 +86,19 @@ def test_the_list_names_each_photograph_once_and_packages_together():
     assert all(all(asdict(photograph).values()) for photograph in photographs)
 
 
+@pytest.mark.parametrize(
+    ("licence", "permissive"),
+    [("CC0-1.0", True), ("CC-BY-3.0", True), ("CC-BY-SA-3.0", False), ("public-domain", True), ("GPL-3", False),
+     ("MIT as a package", True), ("GFDL-NIV-1.2", False), ("GPL-3.0+ as a package", False)],
+)  # fmt: skip
+def test_a_licence_that_asks_for_more_than_attribution_is_not_permissive(listed, licence, permissive):
+    assert replace(listed[0], licence=licence).is_permissive == permissive
+
+
+def test_of_the_list_some_photographs_are_permissive():
+    assert 100 < sum(photograph.is_permissive for photograph in read_list()) < len(read_list())
+
+
 def test_no_photograph_of_the_sample_is_in_the_list(request):
     folder = request.config.rootpath / SAMPLE
     sample = {hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}

@@ -1,0 +1,354 @@
+"""A release that was damaged or edited is caught, with the file and what is wrong with it."""
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import CollectionError
+from pipeline.maps import decode_png, encode_png
+from pipeline.records import FileRecord
+from pipeline.release.assemble import sha256_sums
+from pipeline.release.verify import verify_release
+from pipeline.tars import SampleTar, encode_json, samples_of
+from tests.pipeline.make import LICENSES, make_key
+
+TAR = "data/test/test-00000-of-00001.tar"
+ANNOTATIONS = "annotations/test.json"
+
+
+@pytest.fixture
+def copy(released, tmp_path):
+    """A release that the test may spoil."""
+    folder = tmp_path / "copy"
+    shutil.copytree(released.folder, folder)
+    return folder
+
+
+def problems_of(folder, *args):
+    return verify_release(str(folder), *map(str, args)).problems
+
+
+def said_of(folder, where):
+    """What is said of one file; nothing else may be wrong."""
+    found = problems_of(folder)
+    assert {problem.where for problem in found} == {where}, found
+    return " | ".join(problem.what for problem in found)
+
+
+def files_of(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def mend_sums(folder):
+    """What a clever hand does after it has edited a file."""
+    record = json.loads((folder / "release.json").read_text())
+    for file in record["files"]:
+        content = (folder / file["name"]).read_bytes()
+        if file["name"] == "SHA256SUMS":
+            others = [FileRecord(**other) for other in record["files"] if other is not file]
+            content = sha256_sums(others)
+            (folder / file["name"]).write_bytes(content)
+        file |= {"file_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    sums = next(file for file in record["files"] if file["name"] == "SHA256SUMS")
+    content = sha256_sums([FileRecord(**file) for file in record["files"] if file is not sums])
+    (folder / "SHA256SUMS").write_bytes(content)
+    sums |= {"file_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "release.json").write_bytes(encode_json(record))
+
+
+def edit_tar(folder, edit):
+    """Write the tar anew with other samples: `edit` gets and gives a list of (key, members)."""
+    samples = edit(list(samples_of((folder / TAR).read_bytes())))
+    buffer = io.BytesIO()
+    tar = SampleTar(buffer)
+    for key, members in samples:
+        tar.add(key, members)
+    tar.close()
+    (folder / TAR).write_bytes(buffer.getvalue())
+    index = json.loads((folder / "data/test/index.json").read_text())
+    index["shardlist"][0] |= {"filesize": len(buffer.getvalue()), "nsamples": len(samples)}
+    (folder / "data/test/index.json").write_bytes(encode_json(index))
+    mend_sums(folder)
+
+
+def edit_json(folder, name, edit):
+    document = json.loads((folder / name).read_text())
+    edit(document)
+    (folder / name).write_text(json.dumps(document))
+    mend_sums(folder)
+
+
+def edit_manifest(folder, edit):
+    table = pq.read_table(folder / "manifest.parquet")
+    rows = table.to_pylist()
+    edit(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), folder / "manifest.parquet")
+    mend_sums(folder)
+
+
+# Sound releases
+
+
+def test_nothing_is_wrong_with_a_release(released):
+    check = verify_release(str(released.folder), str(released.inputs.annotations))
+    assert check.problems == ()
+    assert (check.name, check.version, check.images, check.accepted) == ("sod-benchmark", "1.0.0", 10, 5)
+    assert check.sha256 == hashlib.sha256((released.folder / "release.json").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"embed_images": False},
+        {"tar_bytes": 1},
+        {"splits": ("train=0.5", "test=0.5")},
+        {"min_area": 0.9},
+        {"thresholds": ("border<=0.4",), "target_images": 2},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_nor_with_one_of_another_kind(released, release_of, tmp_path, options):
+    assert problems_of(release_of(released.inputs, tmp_path, **options).folder) == ()
+
+
+# Damage
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_whatever_byte_is_turned_cut_or_added_its_file_is_named(released, tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("damaged") / "copy"
+    shutil.copytree(released.folder, folder)
+    path = data.draw(st.sampled_from([path for path in files_of(folder) if path.name != "release.json"]))
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    kind = data.draw(st.sampled_from(["turn", "cut", "add"]))
+    if kind == "turn":
+        content[place] ^= data.draw(st.integers(1, 255))
+    elif kind == "cut":
+        del content[place:]
+    else:
+        content.insert(place, 0)
+    path.write_bytes(content)
+    found = problems_of(folder)
+    assert path.relative_to(folder).as_posix() in {problem.where for problem in found}
+    assert all(len(problem.what) < 2000 for problem in found)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_a_record_with_other_counts_or_sums_is_never_sound(released, tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("damaged") / "copy"
+    shutil.copytree(released.folder, folder)
+    content = bytearray((folder / "release.json").read_bytes())
+    place = data.draw(st.integers(0, content.index(b'"format"') - 1))  # counts and files; the rest is nobody's sum
+    content[place] ^= data.draw(st.integers(1, 255))
+    (folder / "release.json").write_bytes(content)
+    assert problems_of(folder)
+
+
+def test_a_file_that_is_gone_and_one_that_nobody_lists_are_named(copy):
+    (copy / TAR).unlink()
+    (copy / "data" / "test" / "more.tar").write_bytes(b"")
+    (copy / ".hidden").write_bytes(b"")
+    said = {problem.where: problem.what for problem in problems_of(copy)}
+    assert "is missing" in said[TAR]
+    assert "is there, but not in release.json" in said["data/test/more.tar"]
+    assert "is there, but not in release.json" in said[".hidden"]
+
+
+def test_no_release_is_no_check(tmp_path):
+    with pytest.raises(CollectionError, match="no complete release: there is no release"):
+        verify_release(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "data/../../x", "a\\b", "./NOTICE", "release.json"])
+def test_a_record_that_names_files_elsewhere_is_not_followed(copy, name):
+    (copy.parent / "outside").write_bytes(b"secret")
+    record = json.loads((copy / "release.json").read_text())
+    record["files"].append({"name": name, "file_bytes": 6, "sha256": "0" * 64})
+    (copy / "release.json").write_text(json.dumps(record))
+    assert f"names a file {name!r}" in " ".join(problem.what for problem in problems_of(copy))
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b'{"files": 3}', b'{"files": [{"name": 3}]}'])
+def test_a_record_that_is_none_is_a_problem(copy, content):
+    (copy / "release.json").write_bytes(content)
+    assert problems_of(copy)[0].where == "release.json"
+
+
+# Edits, with sums that were mended
+
+
+def test_a_release_whose_sums_were_mended_without_an_edit_is_sound(copy):
+    mend_sums(copy)
+    assert problems_of(copy) == ()
+
+
+def with_members(change):
+    """An edit of the first sample."""
+
+    def edit(samples):
+        key, members = samples[0]
+        return [(key, members | change(members)), *samples[1:]]
+
+    return edit
+
+
+def grey(values):
+    return {"mask.png": encode_png(values.astype(np.uint8))}
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (with_members(lambda members: {"jpg": b"another"}), ".jpg is not the image that was predicted"),
+        (with_members(lambda members: grey(decode_png(members["mask.png"]) // 2)), "other values than 0 and 255"),
+        (with_members(lambda members: grey(decode_png(members["mask.png"])[1:])), "mask.png: "),
+        (with_members(lambda members: grey(255 - decode_png(members["mask.png"]))), "is not where"),
+        (with_members(lambda members: {"saliency.png": b"no png"}), "saliency.png: no PNG"),
+        (with_members(lambda members: {"json": b"no json"}), "json: no JSON object"),
+        (with_members(lambda members: {"json": b"[" * 100_000}), "json: no JSON object"),
+        (with_members(lambda members: {"json": members["json"].replace(b'"members":3', b'"members":3.0')}), "members"),
+        (with_members(lambda members: {"json": members["json"].replace(b'"width":', b'"width":1')}), "width is 1"),
+        (lambda samples: samples[1:], "is accepted, but no tar has it"),
+        (lambda samples: [(make_key(1), samples[0][1]), *samples[1:]], "but has a sample"),
+        (lambda samples: [(make_key(99), samples[0][1]), *samples[1:]], "is not in the manifest"),
+        (lambda samples: [(key, samples[1 - n][1] if n < 2 else members) for n, (key, members) in enumerate(samples)],
+         "json: image_id is"),
+    ],
+    ids=range(13),
+)  # fmt: skip
+def test_an_edited_sample_is_found_though_the_sums_are_right(copy, edit, said):
+    edit_tar(copy, edit)
+    assert any(said in problem.what for problem in problems_of(copy)), problems_of(copy)
+
+
+def test_a_member_more_in_one_sample_is_found(copy):
+    with tarfile.open(copy / TAR, "a") as tar:
+        tar.addfile(tarfile.TarInfo(f"{make_key(10)}.depth.png"), io.BytesIO())
+    mend_sums(copy)
+    assert "has the members" in " ".join(problem.what for problem in problems_of(copy) if problem.where == TAR)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.LNKTYPE])
+def test_links_and_folders_in_a_tar_are_found(copy, kind):
+    with tarfile.open(copy / TAR, "a") as tar:
+        link = tarfile.TarInfo("../../evil")
+        link.type, link.linkname = kind, "/etc/passwd"
+        tar.addfile(link)
+    mend_sums(copy)
+    assert "is no plain file" in " ".join(problem.what for problem in problems_of(copy) if problem.where == TAR)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda document: document["annotations"][0].update(area=1), "area 1"),
+        (lambda document: document["annotations"][0].update(bbox=[0, 0, 1, 1]), "bbox [0, 0, 1, 1]"),
+        (lambda document: document["annotations"][0]["segmentation"].update(counts="01"), "run lengths"),
+        (lambda document: document["annotations"][0]["segmentation"].update(size=[1, 1]), "has the size [1, 1]"),
+        (lambda document: document["images"][0].update(file_name="x.jpg"), "its name, size or licence"),
+        (lambda document: document["images"].append(document["images"][0]), "comes twice"),
+        (lambda document: document["annotations"].pop(), "image 10, for example"),
+        (lambda document: document.pop("images"), "can't be read as what it should be"),
+    ],
+    ids=range(8),
+)
+def test_edited_annotations_are_found(copy, edit, said):
+    edit_json(copy, ANNOTATIONS, edit)
+    assert said in said_of(copy, ANNOTATIONS)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda rows: rows.pop(0), "release.json says"),
+        (lambda rows: rows.append(rows[0]), "1 keys come twice"),
+        (lambda rows: rows[1].update(mask_sha256="0" * 64), "the sum of its mask"),
+        (lambda rows: rows[1].update(split="train"), "split 'train'"),
+        (lambda rows: rows[0].update(reason=""), "no reason"),
+        (lambda rows: rows[0].update(verdict="failed"), "release.json says"),
+    ],
+    ids=range(6),
+)
+def test_an_edited_manifest_is_found(copy, edit, said):
+    edit_manifest(copy, edit)
+    found = [problem for problem in problems_of(copy) if problem.where == "manifest.parquet"]
+    assert any(said in problem.what for problem in found), found
+
+
+def test_a_score_that_was_made_better_in_the_manifest_is_not_that_of_the_sample(copy):
+    edit_manifest(copy, lambda rows: rows[1].update(ensemble_variance=0.0))
+    assert "ensemble_variance is" in said_of(copy, TAR)
+
+
+def test_columns_of_another_kind_are_found(copy):
+    table = pq.read_table(copy / "manifest.parquet").drop_columns(["reason"])
+    pq.write_table(table, copy / "manifest.parquet")
+    mend_sums(copy)
+    assert "columns" in next(found.what for found in problems_of(copy) if found.where == "manifest.parquet")
+
+
+def test_licences_of_other_images_or_other_licences_are_found(copy):
+    lines = list(csv.reader(io.StringIO((copy / "licenses.csv").read_text())))
+    lines[1][4] = "public domain"
+    with (copy / "licenses.csv").open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
+    mend_sums(copy)
+    assert make_key(2) in said_of(copy, "licenses.csv")
+
+
+@pytest.mark.parametrize("card", ["# no front matter\n", "---\n: [\n---\n", "---\nconfigs: 3\n---\n"])
+def test_a_card_that_no_loader_understands_is_found(copy, card):
+    (copy / "README.md").write_text(card)
+    mend_sums(copy)
+    said_of(copy, "README.md")
+
+
+def test_a_card_that_loads_other_files_is_found(copy):
+    card = (copy / "README.md").read_text().replace("data/test/*.tar", "data/*.tar")
+    (copy / "README.md").write_text(card)
+    mend_sums(copy)
+    assert "loads ['data/*.tar']" in said_of(copy, "README.md")
+
+
+def test_an_index_that_counts_wrong_is_found(copy):
+    edit_json(copy, "data/test/index.json", lambda index: index["shardlist"][0].update(nsamples=4))
+    assert "numbers of samples" in said_of(copy, "data/test/index.json")
+
+
+# Compared with the collection
+
+
+def test_images_that_the_collection_does_not_have_or_has_otherwise_are_named(released, tmp_path):
+    entries = [dict(entry) for entry in released.inputs.entries[:-1]]
+    entries[0]["width"] += 1
+    entries[1]["license"] = 9
+    annotations = tmp_path / "annotations.json"
+    annotations.write_text(json.dumps({"images": entries, "licenses": LICENSES}))
+    said = " | ".join(problem.what for problem in problems_of(released.folder, annotations))
+    assert f"{make_key(10)} is in the manifest only" in said
+    assert f"{make_key(1)}: width is 27, the annotations have 28" in said
+    assert f"{make_key(2)}: license_id is 1, the annotations have 9" in said
+
+
+def test_a_release_on_an_object_store_is_checked_too(released):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for path in files_of(released.folder):
+        memory.pipe_file(f"/verify/{path.relative_to(released.folder).as_posix()}", path.read_bytes())
+    assert problems_of("memory://verify") == ()
+    memory.pipe_file(f"/verify/{TAR}", b"torn")
+    assert problems_of("memory://verify")[0].where == TAR
