@@ -27,7 +27,7 @@ class LicenseTable:
         self._licenses = licenses
         self._origins = origins
         self._buffer = io.StringIO(newline="")
-        self._writer = csv.writer(self._buffer, lineterminator="\n")
+        self._writer = csv.writer(self._buffer, lineterminator="\r\n")  # RFC 4180; and so fields with either are quoted
         self._writer.writerow(COLUMNS)
         self._counts: Counter[int] = Counter()
 

@@ -304,7 +304,7 @@ def test_licences_of_other_images_or_other_licences_are_found(copy):
     lines = list(csv.reader(io.StringIO((copy / "licenses.csv").read_text())))
     lines[1][4] = "public domain"
     with (copy / "licenses.csv").open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)
+        csv.writer(file).writerows(lines)
     mend_sums(copy)
     assert make_key(2) in said_of(copy, "licenses.csv")
 

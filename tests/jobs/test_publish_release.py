@@ -1,0 +1,98 @@
+"""jobs/publish_release.py and jobs/verify_release.py as their users see them: what they print, and their exit codes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.run import run
+from tests.pipeline.make import make_collection, make_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def call(job, *arguments):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / job), *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def build(*arguments):
+    return call("publish_release.py", "build", *arguments)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """A run of ten images, of which 2, 4, 6, 8 and 10 are accepted."""
+    inputs = make_collection(tmp_path_factory.mktemp("inputs") / "in", 10)
+    config = make_config(inputs, tmp_path_factory.mktemp("run"))
+    run(config)
+    return Path(config.out)
+
+
+def test_a_policy_file_makes_a_release_that_stands_the_check(out, tmp_path):
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        'version = "2.0.0"\ntarget_images = 3\nthresholds = ["border <= 0.9"]\nallowed_licenses = [1]\n'
+        'splits = ["train=0.5", "test=0.5"]\nmax_variance = 0.2\nembed_images = false\n'
+    )
+    made = build(out, "--policy", policy, "--target-images", 2)
+    assert made.returncode == 0, made.stderr
+    report = json.loads(made.stdout)
+    assert report["release"] == f"{out}/release/sod-benchmark-2.0.0"
+    assert (report["images"], report["accepted"]) == (10, 2)
+    record = json.loads(Path(report["release"], "release.json").read_text())
+    assert record["made_from"]["policy"]["target_images"] == 2  # the command line wins
+    assert record["made_from"]["policy"]["allowed_licenses"] == [1]
+    checked = call("verify_release.py", report["release"])
+    assert checked.returncode == 0, checked.stdout
+    assert checked.stdout.splitlines()[-1] == "every file is what it should be"
+    assert json.loads(call("verify_release.py", report["release"], "--json").stdout)["problems"] == []
+
+
+def test_a_damaged_release_is_named_with_exit_code_1(out, tmp_path):
+    shutil.copytree(out / "release" / "sod-benchmark-1.0.0", tmp_path / "copy")
+    (tmp_path / "copy" / "NOTICE").write_text("all of this is mine")
+    checked = call("verify_release.py", tmp_path / "copy")
+    assert checked.returncode == 1
+    assert "NOTICE has 19 bytes" in checked.stdout
+    assert checked.stdout.splitlines()[-1] == "1 problems"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--thresholds", "beauty>=1"], "there is no such score"),
+        (["--splits", "train=0.5"], "shares must be above 0 and add up to 1"),
+        (["--rank-by", "area"], "rank-by"),
+        (["--target-images", "-1"], "target_images is -1"),
+        (["--version", "../2"], "version is '../2'"),
+        (["--max-variance", "0.01"], "is there already, with another policy"),
+        (["--annotations", "/nowhere.json", "--version", "2"], "/nowhere.json"),
+    ],
+)
+def test_nonsense_is_refused_with_what_and_why(out, arguments, said):
+    refused = build(out, *arguments)
+    assert refused.returncode == 2, refused.stderr
+    assert said in " ".join(refused.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    "content", ["thresholds = 3", "allowed_licenses = ['x']", "model = 'nano'", "max_variance = 7"]
+)
+def test_a_policy_file_that_is_none_is_refused_by_name(out, tmp_path, content):
+    (tmp_path / "policy.toml").write_text(content)
+    refused = build(out, "--policy", tmp_path / "policy.toml")
+    assert refused.returncode == 2
+    assert content.partition(" ")[0] in refused.stderr
+
+
+def test_a_folder_without_run_or_release_is_a_wrong_request(tmp_path):
+    for done in (build(tmp_path), call("verify_release.py", tmp_path), call("publish_release.py", "unmake")):
+        assert done.returncode == 2
+        assert done.stderr

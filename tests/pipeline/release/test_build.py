@@ -1,0 +1,160 @@
+"""Releases made from a run that is there: no model, another policy, another release, the same bytes twice."""
+
+import csv
+import io
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import run as run_module
+from pipeline.coco import License, Origin, read_samples
+from pipeline.config import InputConfig
+from pipeline.errors import CollectionError, ReleaseExistsError, RunMismatchError
+from pipeline.policy import SPLITS, parse_splits
+from pipeline.release.assemble import split_of
+from pipeline.release.build import build_release, complete_run, decided
+from pipeline.release.licenses import COLUMNS, LicenseTable
+from pipeline.release.verify import verify_release
+from pipeline.run_record import remember_inputs, remembered_inputs
+from tests.pipeline.make import make_collection, make_config, make_key, make_sample, tree, write_annotations
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+@pytest.fixture
+def build(released, monkeypatch):
+    """Makes a release of the run that there is, with options; no model may be loaded."""
+    monkeypatch.setattr(run_module, "load_model", None)
+
+    def make(**options):
+        config = make_config(released.inputs, released.config.out, **options)
+        collection = read_samples(config.input.annotations, config.input.images)
+        specs, made_with = complete_run(config.out, collection)
+        return build_release(decided(config, collection, specs), config, made_with)
+
+    return make
+
+
+def keys_of(folder, split="test"):
+    rows = pq.read_table(f"{folder}/manifest.parquet").to_pylist()
+    return [row["key"] for row in rows if row["split"] == split]
+
+
+# Properties
+
+
+@given(st.integers(0, 10**12 - 1), st.lists(st.integers(1, 9), min_size=1, max_size=3))
+def test_every_image_is_in_one_split_and_stays_there(number, parts):
+    shares = parse_splits([f"{name}={part / sum(parts)!r}" for name, part in zip(SPLITS, parts, strict=False)])
+    assert split_of(make_key(number), shares) in shares
+    assert split_of(make_key(number), shares) == split_of(make_key(number), dict(shares))
+
+
+def test_splits_have_their_shares():
+    shares = {"train": 0.7, "validation": 0.1, "test": 0.2}
+    found = [split_of(make_key(number), shares) for number in range(20_000)]
+    for name, share in shares.items():
+        assert abs(found.count(name) / len(found) - share) < 0.01
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS), max_size=5))
+def test_licences_are_read_back_as_they_were_whatever_is_in_them(texts):
+    licenses, origins, expected = {}, {}, []
+    for number, (file_name, name, url, author, source) in enumerate(texts):
+        licenses[number] = License(id=number, name=name, url=url)
+        origins[make_key(number)] = Origin(author=author, source=source)
+        expected.append([make_key(number), str(number), file_name, str(number), name, url, author, source])
+    table = LicenseTable(licenses, origins)
+    for number, row in enumerate(expected):
+        table.add(make_sample(key=make_key(number), image_id=number, file_name=row[2], license_id=number))
+    header, *rows = csv.reader(io.StringIO(table.encode().decode(), newline=""))
+    assert (tuple(header), rows) == (COLUMNS, expected)
+    assert table.notice("x 1").decode().count(" images   licence ") == len(texts)
+
+
+# Another release from the same run
+
+
+def test_a_second_policy_is_a_second_release(released, build):
+    built = build(version="2.0.0", target_images=2, embed_images=False)
+    assert (built.images, built.accepted) == (10, 2)
+    assert built.rejected == {"beyond_target": 3, "variance_above_max": 4}
+    assert built.failed == {"undecodable": 1}
+    assert verify_release(built.release).problems == ()
+    assert verify_release(str(released.folder)).problems == ()
+
+
+def test_the_same_policy_with_another_version_has_the_same_tars_and_masks(released, build):
+    again = tree(build(version="1.0.1").release)
+    before = tree(released.folder)
+    same = [name for name in before if name.startswith("data/") or name in ("manifest.parquet", "licenses.csv")]
+    assert [name for name in same if again[name] != before[name]] == []
+
+
+def test_a_version_that_is_there_is_not_made_again_and_never_changed(released, build):
+    before = tree(released.folder)
+    assert build().release == str(released.folder)
+    with pytest.raises(ReleaseExistsError, match="another policy"):
+        build(max_variance=0.01)
+    assert tree(released.folder) == before
+
+
+def test_splits_share_the_images_among_them(build):
+    built = build(version="3.0.0", splits=("train=0.5", "test=0.5"))
+    train, test = keys_of(built.release, "train"), keys_of(built.release, "test")
+    assert sorted(train + test) == [make_key(number) for number in (2, 4, 6, 8, 10)]
+    for split, keys in (("train", train), ("test", test)):
+        with open(f"{built.release}/annotations/{split}.json") as file:
+            assert [image["id"] for image in json.load(file)["images"]] == [int(key) for key in keys]
+
+
+def test_licences_say_whom_an_image_is_from(tmp_path, release_of):
+    inputs = make_collection(tmp_path / "in", 4)
+    inputs.entries[1] |= {"flickr_url": "http://f/2", "coco_url": "http://c/2", "author": 'A "B", <i>C</i>'}
+    inputs.entries[3] |= {"coco_url": "http://c/4", "author": 7}
+    write_annotations(inputs)
+    released = release_of(inputs, tmp_path / "out")
+    rows = list(csv.DictReader(io.StringIO((released.folder / "licenses.csv").read_text())))
+    assert [(row["key"], row["author"], row["source"]) for row in rows] == [
+        (make_key(2), 'A "B", <i>C</i>', "http://f/2"),
+        (make_key(4), "", "http://c/4"),
+    ]
+    assert "2 images   licence 1: CC BY http://x/by" in (released.folder / "NOTICE").read_text()
+
+
+# Faults
+
+
+def test_a_run_that_is_not_complete_is_refused(tmp_path, release_of):
+    inputs = make_collection(tmp_path / "in", 7)
+    released = release_of(inputs, tmp_path / "out")
+    (tmp_path / "out" / "commits" / "000001.json").unlink()
+    collection = read_samples(released.config.input.annotations, released.config.input.images)
+    with pytest.raises(RunMismatchError, match="3 of 7 images are not computed yet"):
+        complete_run(released.config.out, collection)
+
+
+def test_annotations_that_have_grown_are_refused_until_the_run_has(tmp_path, release_of):
+    inputs = make_collection(tmp_path / "in", 4)
+    released = release_of(inputs, tmp_path / "out")
+    more = make_collection(tmp_path / "more", 6)
+    with pytest.raises(RunMismatchError, match="2 of 6 images are not computed yet"):
+        complete_run(released.config.out, read_samples(str(more.annotations), str(more.images)))
+
+
+def test_a_run_remembers_where_its_images_were(tmp_path):
+    inputs = InputConfig(images="/a", annotations="s3://b/c", max_image_bytes=5)
+    remember_inputs(str(tmp_path), inputs)
+    assert remembered_inputs(str(tmp_path)) == inputs
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]", b'{"images": "a"}', b'{"nonsense": 1}'])
+def test_a_run_that_does_not_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "plan").mkdir()
+        (tmp_path / "plan" / "inputs.json").write_bytes(content)
+    with pytest.raises(CollectionError, match=r"inputs\.json does not say where the images are"):
+        remembered_inputs(str(tmp_path))
