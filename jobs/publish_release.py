@@ -37,11 +37,14 @@ class BuildConfig:
 def main() -> int:
     """Do what the first argument names."""
     commands = {"build": build}
-    if len(sys.argv) < 2 or sys.argv[1] not in commands:
-        wanted = sys.argv[1:2] == ["--help"]
-        report(f"usage: publish_release.py {'|'.join(commands)} … (each has --help)\n{__doc__}")
-        return DONE if wanted else USAGE
-    return commands[sys.argv[1]](sys.argv[2:])
+    if len(sys.argv) > 1 and sys.argv[1] in commands:
+        return commands[sys.argv[1]](sys.argv[2:])
+    usage = f"usage: publish_release.py {'|'.join(commands)} … (each has --help)\n{__doc__}"
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        print(usage)
+        return DONE
+    report(usage)
+    return USAGE
 
 
 def build(arguments: Sequence[str]) -> int:

@@ -108,7 +108,6 @@ def read_checked(url: str, record: FileRecord) -> bytes:
 def exists(url: str) -> bool:
     """Is there a file or folder of that name?"""
     fs, path = _locate(url)
-    fs.invalidate_cache()
     with _explained(fs, url):
         return bool(fs.exists(path))
 
@@ -119,7 +118,6 @@ def list_names(url: str, *, hidden: bool = False) -> list[str]:
     Args: hidden: list unfinished files too, whose names begin with a dot.
     """
     fs, path = _locate(url)
-    fs.invalidate_cache()
     try:
         with _explained(fs, url):
             entries = fs.ls(path, detail=False)
@@ -183,6 +181,9 @@ def _locate(url: str) -> tuple[Any, str]:
     if "://" not in url:  # never parsed: "::" and "~" in the name of a local folder mean nothing
         return LocalFileSystem(), os.path.abspath(url)
     fs, path = url_to_fs(url)
+    # Listings are remembered: on S3 an object that another process had created, or whose creation was answered by an
+    # error, was "missing" for a read that came after.
+    fs.invalidate_cache()
     return fs, str(path)
 
 

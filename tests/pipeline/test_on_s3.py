@@ -5,10 +5,12 @@ import itertools
 import random
 
 import pytest
+import s3fs
 
 from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.lease import held
+from pipeline.release.verify import verify_release
 from pipeline.run import run
 from pipeline.verify import repair, verify_run
 from tests.pipeline.make import SessionEnded, end_at_write, make_collection, make_config, tree
@@ -67,6 +69,14 @@ def objects(url):
     return {key.removeprefix(path + "/"): fs.cat_file(key) for key in fs.find(path)}
 
 
+def test_a_release_on_s3_stands_the_check_and_a_torn_one_does_not(s3, quiet, out):
+    release = run(make_config(quiet[0], out)).release
+    s3.coming.extend(["throttled", "reset", None, "failed"])
+    assert verify_release(release).problems == ()
+    storage.publish(storage.join(release, "NOTICE"), b"torn")
+    assert [problem.where for problem in verify_release(release).problems] == ["NOTICE"]
+
+
 def test_a_run_on_s3_has_the_bytes_of_one_on_disk(quiet, out):
     inputs, files = quiet
     run(make_config(inputs, out))
@@ -116,6 +126,13 @@ def test_what_is_torn_on_s3_is_found_and_computed_again(quiet, out):
     repair(out, check)
     run(make_config(inputs, out))
     assert objects(out) == files
+
+
+def test_what_another_process_wrote_after_a_listing_is_there(out):
+    storage.publish(storage.join(out, "mine"), b"1")
+    assert storage.list_names(out) == ["mine"]
+    s3fs.S3FileSystem(skip_instance_cache=True).pipe_file(storage.join(out, "theirs"), b"2")
+    assert storage.read(storage.join(out, "theirs")) == b"2"
 
 
 def test_an_upload_that_ends_early_never_becomes_visible(s3, out):
