@@ -1,4 +1,4 @@
-"""Releases: `build` makes one from a complete run; `build --help` says what can be set."""
+"""Releases: `build` makes one from a complete run, `push` copies one to where others get it."""
 
 import json
 import sys
@@ -34,9 +34,24 @@ class BuildConfig:
     release: ReleaseConfig = field(default_factory=ReleaseConfig)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushConfig:
+    """Check a release, copy it to a folder or bucket, read the copy back, and only then make it visible.
+
+    The same command goes on with an upload that ended early. A version that is there already is never changed.
+    """
+
+    release: Annotated[str, tyro.conf.Positional]
+    """Folder of the release; a path or an fsspec URL."""
+    target: Annotated[str, tyro.conf.Positional]
+    """Folder of all releases, s3://bucket/folder for example; its file LATEST names the newest."""
+    dry_run: bool = False
+    """Send nothing: check the release, then say what would be sent."""
+
+
 def main() -> int:
     """Do what the first argument names."""
-    commands = {"build": build}
+    commands = {"build": build, "push": push}
     if len(sys.argv) > 1 and sys.argv[1] in commands:
         return commands[sys.argv[1]](sys.argv[2:])
     usage = f"usage: publish_release.py {'|'.join(commands)} … (each has --help)\n{__doc__}"
@@ -65,6 +80,20 @@ def build(arguments: Sequence[str]) -> int:
     built = build_release(decided(of_run, collection, specs), of_run, made_with)
     report(f"{built.accepted} of {built.images} images are in {built.release}")
     print(json.dumps(asdict(built), sort_keys=True))
+    return DONE
+
+
+def push(arguments: Sequence[str]) -> int:
+    """Publish a release; one JSON line on stdout says what was sent."""
+    config = parse_config(PushConfig, arguments, {})
+    from pipeline import storage
+    from pipeline.release.publish import push_release
+
+    release, target = storage.absolute(config.release), storage.absolute(config.target)
+    pushed = push_release(release, target, dry_run=config.dry_run, report=report)
+    verb = "would be sent" if config.dry_run else "sent"
+    report(f"{len(pushed.sent)} files, {pushed.sent_bytes} bytes {verb}; {len(pushed.there)} were there")
+    print(json.dumps(asdict(pushed), sort_keys=True))
     return DONE
 
 

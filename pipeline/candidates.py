@@ -23,6 +23,7 @@ from model.prediction import Prediction
 from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.maps import decode_png, encode_png, quantise_saliency, quantise_variance
+from pipeline.parquet import read_parquet
 from pipeline.records import CandidateRow, FileRecord, ShardRecord
 from pipeline.tars import SampleTar, encode_json, samples_of
 
@@ -70,7 +71,7 @@ def encode_rows(rows: Sequence[CandidateRow]) -> bytes:
 
 def decode_rows(content: bytes) -> list[CandidateRow]:
     """The rows of `encode_rows`."""
-    table = pq.read_table(io.BytesIO(content), schema=_ROW_SCHEMA)
+    table = read_parquet(content, _ROW_SCHEMA)
     return [CandidateRow(**row | {"scores": dict(row["scores"])}) for row in table.to_pylist()]
 
 

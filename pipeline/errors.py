@@ -10,6 +10,7 @@ PipelineError
 │   └── ReleaseExistsError  the version to be made is already there, made with something else
 ├── SampleError           one image can't be used: it becomes a `failed` row, the shard goes on
 ├── StorageError          a file of a run or release is missing, torn, or can't be written  → exit 1
+│   ├── UnsoundReleaseError  a release that is to be published is not what it should be
 │   └── StorageUnavailableError  the storage does not answer, or is full: says nothing about the file
 ├── ModelError            the model gave something that is no prediction, or can't be loaded → exit 1
 ├── ReplicaError          replicas kept dying: the run stops, and can be resumed            → exit 1
@@ -92,6 +93,10 @@ class StorageError(PipelineError):
 
 class StorageUnavailableError(StorageError):
     """The storage does not do what it is asked for. The file may be whole, so nothing is concluded from it."""
+
+
+class UnsoundReleaseError(StorageError):
+    """A release has problems, so it is not published."""
 
 
 class ModelError(PipelineError):

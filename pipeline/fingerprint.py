@@ -23,6 +23,7 @@ _PIPELINE_CODE = (
     "candidates.py",
     "images.py",
     "maps.py",
+    "parquet.py",
     "scores.py",
     "suspects.py",
     "tars.py",

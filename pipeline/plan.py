@@ -82,10 +82,11 @@ def decode_plan(plan_bytes: bytes) -> tuple[ShardSpec, ...]:
     Raises: StorageError: the bytes are no plan.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from pipeline.parquet import read_parquet
 
     try:
-        table = pq.ParquetFile(pa.BufferReader(plan_bytes)).read(use_threads=False)
+        table = read_parquet(plan_bytes)
     except (pa.ArrowException, OSError) as error:
         raise StorageError(f"plan of {len(plan_bytes)} bytes is no parquet file: {error}; make it again") from error
     if not table.schema.equals(_schema()):

@@ -127,6 +127,11 @@ def list_names(url: str, *, hidden: bool = False) -> list[str]:
     return sorted(name for name in names if hidden or not name.startswith("."))
 
 
+def is_unfinished(name: str) -> bool:
+    """Is that the name of a file that was being written when its writer was killed?"""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 def remove(url: str) -> bool:
     """Remove a file.
 

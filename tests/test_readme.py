@@ -35,7 +35,14 @@ def test_predicting_works_as_shown():
 
 
 JOBS = (
-    *(["coco_pseudolabel"], ["convert_checkpoint"], ["evaluate"], ["predict"], ["publish_release", "build"]),
+    *(
+        ["coco_pseudolabel"],
+        ["convert_checkpoint"],
+        ["evaluate"],
+        ["predict"],
+        ["publish_release", "build"],
+        ["publish_release", "push"],
+    ),
     *(["train"], ["verify_release"], ["verify_run"]),
 )
 

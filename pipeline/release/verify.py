@@ -10,19 +10,19 @@ import io
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from pipeline import storage
 from pipeline.coco import read_annotations
 from pipeline.errors import CollectionError, StorageError, StorageUnavailableError
+from pipeline.parquet import read_parquet
 from pipeline.records import FileRecord
 from pipeline.release.assemble import RECORD, SUMS, sha256_sums
 from pipeline.release.licenses import COLUMNS
@@ -82,6 +82,16 @@ def verify_release(
         accepted=len(check.samples),
         problems=tuple(check.problems),
     )
+
+
+def stray_files(release: str, known: Collection[str]) -> Iterator[str]:
+    """Files and folders, hidden ones too, in the folders of the known files that are none of them."""
+    folders = {str(parent) for name in known for parent in PurePosixPath(name).parents}
+    for folder in sorted(folders):
+        prefix = "" if folder == "." else f"{folder}/"
+        for name in storage.list_names(storage.join(release, prefix), hidden=True):
+            if prefix + name not in folders and prefix + name not in known:
+                yield prefix + name
 
 
 @dataclass(slots=True)
@@ -147,21 +157,15 @@ class _Check:
             if path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name or name == RECORD:
                 self.tell(RECORD, f"names a file {name!r}, which is no name of a file of a release")
                 del self.files[name]
-        known = {RECORD, *self.files}
-        folders = {str(parent) for name in known for parent in PurePosixPath(name).parents}
-        for folder in sorted(folders):
-            prefix = "" if folder == "." else f"{folder}/"
-            where = self.release if folder == "." else storage.join(self.release, folder)
-            for name in storage.list_names(where, hidden=True):
-                if prefix + name not in known | folders:
-                    self.tell(prefix + name, f"is there, but not in {RECORD}")
+        for name in stray_files(self.release, {RECORD, *self.files}):
+            self.tell(name, f"is there, but not in {RECORD}")
 
     def _manifest(self, record: Mapping[str, Any]) -> None:
         content = self._content("manifest.parquet")
         if content is None:
             return
         with self.readable("manifest.parquet"):
-            table = pq.read_table(io.BytesIO(content))
+            table = read_parquet(content)
             if not table.schema.equals(SCHEMA):
                 self.tell("manifest.parquet", f"its columns, or their types, are others: {table.schema.names}")
                 return

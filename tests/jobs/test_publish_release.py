@@ -55,6 +55,19 @@ def test_a_policy_file_makes_a_release_that_stands_the_check(out, tmp_path):
     assert json.loads(call("verify_release.py", report["release"], "--json").stdout)["problems"] == []
 
 
+def test_a_release_is_pushed_where_others_get_it(out, tmp_path):
+    release = out / "release" / "sod-benchmark-1.0.0"
+    dry = call("publish_release.py", "push", release, tmp_path, "--dry-run")
+    assert (dry.returncode, list(tmp_path.iterdir())) == (0, [])
+    assert "8 files, " in dry.stderr
+    assert "bytes would be sent; 0 were there" in dry.stderr
+    pushed = call("publish_release.py", "push", release, tmp_path)
+    assert pushed.returncode == 0, pushed.stderr
+    assert json.loads(pushed.stdout)["target"] == f"{tmp_path}/sod-benchmark-1.0.0"
+    assert call("verify_release.py", tmp_path / "sod-benchmark-1.0.0").returncode == 0
+    assert (tmp_path / "LATEST").read_text() == "sod-benchmark-1.0.0\n"
+
+
 def test_a_damaged_release_is_named_with_exit_code_1(out, tmp_path):
     shutil.copytree(out / "release" / "sod-benchmark-1.0.0", tmp_path / "copy")
     (tmp_path / "copy" / "NOTICE").write_text("all of this is mine")
@@ -62,6 +75,9 @@ def test_a_damaged_release_is_named_with_exit_code_1(out, tmp_path):
     assert checked.returncode == 1
     assert "NOTICE has 19 bytes" in checked.stdout
     assert checked.stdout.splitlines()[-1] == "1 problems"
+    refused = call("publish_release.py", "push", tmp_path / "copy", tmp_path / "all")
+    assert refused.returncode == 1
+    assert "is not published: 1 problems, NOTICE: " in refused.stderr
 
 
 @pytest.mark.parametrize(

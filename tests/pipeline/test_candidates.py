@@ -38,6 +38,7 @@ ROWS = st.lists(
         image_sha256=st.text("0123456789abcdef", min_size=64, max_size=64) | st.just(""),
         image_bytes=st.integers(0, 2**63 - 1),
         members=st.integers(0, 2**31 - 1),
+        fewer_at_once=st.integers(0, 2**31 - 1),
         scores=st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False)),
     ),
     max_size=5,

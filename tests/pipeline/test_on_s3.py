@@ -8,8 +8,9 @@ import pytest
 import s3fs
 
 from pipeline import storage
-from pipeline.errors import StorageError
+from pipeline.errors import StorageError, UnsoundReleaseError
 from pipeline.lease import held
+from pipeline.release.publish import push_release
 from pipeline.release.verify import verify_release
 from pipeline.run import run
 from pipeline.verify import repair, verify_run
@@ -69,12 +70,17 @@ def objects(url):
     return {key.removeprefix(path + "/"): fs.cat_file(key) for key in fs.find(path)}
 
 
-def test_a_release_on_s3_stands_the_check_and_a_torn_one_does_not(s3, quiet, out):
+def test_a_release_on_s3_stands_the_check_and_is_pushed_and_a_torn_one_is_neither(s3, quiet, out):
     release = run(make_config(quiet[0], out)).release
     s3.coming.extend(["throttled", "reset", None, "failed"])
     assert verify_release(release).problems == ()
+    s3.coming.extend(["answer lost", None, "throttled"] * 9)
+    pushed = push_release(release, storage.join(out, "published")).target
+    assert verify_release(pushed).problems == ()
     storage.publish(storage.join(release, "NOTICE"), b"torn")
     assert [problem.where for problem in verify_release(release).problems] == ["NOTICE"]
+    with pytest.raises(UnsoundReleaseError):
+        push_release(release, storage.join(out, "again"))
 
 
 def test_a_run_on_s3_has_the_bytes_of_one_on_disk(quiet, out):
