@@ -66,6 +66,8 @@ def build(arguments: Sequence[str]) -> int:
     """Make a release; one JSON line on stdout says what is in it."""
     path = options_file(arguments, "--policy")
     config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig) if path else {})
+    from pipeline.coco import read_annotations
+    from pipeline.lease import held
     from pipeline.release.build import build_release, complete_run, decided
     from pipeline.run import read_inputs, resolved
     from pipeline.run_record import remembered_inputs
@@ -75,9 +77,11 @@ def build(arguments: Sequence[str]) -> int:
         inputs, images=config.images or inputs.images, annotations=config.annotations or inputs.annotations
     )
     of_run = resolved(RunConfig(out=config.run, input=inputs, policy=config.selection, release=config.release))
-    collection = read_inputs(of_run)
-    specs, made_with = complete_run(of_run.out, collection)
-    built = build_release(decided(of_run, collection, specs), of_run, made_with)
+    # Masks alone need no images.
+    collection = read_inputs(of_run) if config.release.embed_images else read_annotations(of_run.input.annotations)
+    with held(of_run.out):  # no session changes candidates, and nobody makes the same release, meanwhile
+        specs, made_with = complete_run(of_run.out, collection)
+        built = build_release(decided(of_run, collection, specs), of_run, made_with)
     report(f"{built.accepted} of {built.images} images are in {built.release}")
     print(json.dumps(asdict(built), sort_keys=True))
     return DONE

@@ -22,6 +22,10 @@ class Threshold:
     sense: Literal["<=", ">="]
     bound: float
 
+    def __str__(self) -> str:
+        """The same for the same threshold, however it was written."""
+        return f"{self.score}{self.sense}{self.bound!r}"
+
     @property
     def reason(self) -> str:
         """Why an image that does not pass is rejected."""
@@ -68,4 +72,5 @@ def parse_splits(texts: Sequence[str]) -> dict[str, float]:
             raise ValueError(f"split {text!r}: {share!r} is no share, as in train=0.8") from error
     if not all(0 < share <= 1 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-9:
         raise ValueError(f"splits {' '.join(texts)}: shares must be above 0 and add up to 1")
-    return shares
+    # In one order, however they were written: the order decides which keys are whose.
+    return {name: shares[name] for name in SPLITS if name in shares}

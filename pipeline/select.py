@@ -28,16 +28,21 @@ def decide(row: CandidateRow, policy: PolicyConfig) -> Verdict:
     """Accept an image by its scores alone, or say why not. A score that lies exactly on its bound is accepted."""
     if row.status == "failed":
         return Verdict(decision="failed", reason=row.reason)
-    if row.scores["area"] < policy.min_area:
+    return by_scores(row.scores, policy)
+
+
+def by_scores(scores: Mapping[str, float], policy: PolicyConfig) -> Verdict:
+    """The same for an image that was predicted."""
+    if scores["area"] < policy.min_area:
         return _rejected("no_salient_object")
-    if row.scores["area"] > policy.max_area:
+    if scores["area"] > policy.max_area:
         return _rejected("object_fills_image")
-    if row.scores["ensemble_variance"] > policy.max_variance:
+    if scores["ensemble_variance"] > policy.max_variance:
         return _rejected("variance_above_max")
-    if row.scores["ensemble_variance_per_area"] > policy.max_variance_per_area:
+    if scores["ensemble_variance_per_area"] > policy.max_variance_per_area:
         return _rejected("variance_per_area_above_max")
     for threshold in map(parse_threshold, policy.thresholds):
-        if not threshold.passes(row.scores):
+        if not threshold.passes(scores):
             return _rejected(threshold.reason)
     return Verdict(decision="accepted", reason="")
 

@@ -112,6 +112,13 @@ def exists(url: str) -> bool:
         return bool(fs.exists(path))
 
 
+def is_file(url: str) -> bool:
+    """Is there a file of that name, neither a folder nor a pipe?"""
+    fs, path = _locate(url)
+    with _explained(fs, url):
+        return bool(fs.isfile(path))
+
+
 def list_names(url: str, *, hidden: bool = False) -> list[str]:
     """Names of the files in a folder, sorted; none if there is no such folder.
 
@@ -122,7 +129,7 @@ def list_names(url: str, *, hidden: bool = False) -> list[str]:
         with _explained(fs, url):
             entries = fs.ls(path, detail=False)
         names = [str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(name for name in names if hidden or not name.startswith("."))
 

@@ -43,15 +43,17 @@ class SampleTar:
 def samples_of(content: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Key and members (extension → content) of a tar's samples, in its order, one at a time.
 
+    Compressed tars and sparse members are refused: a few KB of them unpack to whatever they like.
     Raises: ValueError: a member is no plain file, comes twice, or is apart from the others of its key.
             tarfile.TarError: it is no tar.
     """
     seen: set[str] = set()
     key, members = "", dict[str, bytes]()
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
         for member in tar:
             stem, _, extension = member.name.partition(".")
-            file = tar.extractfile(member) if member.isreg() else None
+            is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
+            file = tar.extractfile(member) if is_plain and 0 <= member.size <= len(content) else None
             if stem != key:
                 if members:
                     yield key, members

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import storage
-from pipeline.candidates import CandidateMaps, read_maps, read_record, read_rows
+from pipeline.candidates import CandidateMaps, read_maps, read_rows
 from pipeline.coco import License, Origin
-from pipeline.config import RunConfig, as_values
+from pipeline.config import PolicyConfig, RunConfig, as_values
 from pipeline.errors import ReleaseExistsError, SampleError, StorageError
 from pipeline.images import read_bytes
 from pipeline.maps import encode_png, mask_of
-from pipeline.policy import parse_splits
-from pipeline.records import CandidateRow, FileRecord, Sample, ShardSpec, Verdict
+from pipeline.policy import parse_splits, parse_threshold
+from pipeline.records import CandidateRow, FileRecord, Sample, ShardRecord, ShardSpec, Verdict
 from pipeline.release.card import card
 from pipeline.release.coco_json import CocoAnnotations
 from pipeline.release.licenses import LicenseTable, license_of
@@ -43,6 +43,8 @@ class ReleaseSource:
 
     run: str
     specs: Sequence[ShardSpec]
+    records: Mapping[str, ShardRecord]
+    """Shard → its record, read once: what verdicts were decided on is what the release is made of."""
     licenses: Mapping[int, License]
     origins: Mapping[str, Origin]
     verdicts: Mapping[str, Verdict]
@@ -81,14 +83,15 @@ def assemble(source: ReleaseSource, config: RunConfig, made_with: Mapping[str, s
     storage.remove_tree(folder)  # the remains of an assembly that was cut off: nothing names them
     contents = _write_contents(source, config, folder, made_with)
     release = {"format": 1, "name": config.release.name, "version": config.release.version, "made_from": identity}
-    storage.publish(storage.join(folder, RECORD), encode_json(release | contents))
+    if not storage.create(storage.join(folder, RECORD), encode_json(release | contents)):
+        _refuse_other(folder, identity)
     return folder
 
 
 def candidates(source: ReleaseSource) -> Iterator[Candidate]:
     """Every predicted image in key order, with its stored maps."""
     for spec in source.specs:
-        record = read_record(source.run, spec.name)
+        record = source.records[spec.name]
         samples = {sample.key: sample for sample in spec.samples}
         rows = {row.key: row for row in read_rows(source.run, record)}
         for key, maps in read_maps(source.run, record):
@@ -144,7 +147,7 @@ def _write_contents(
             contents[f"annotations/{split.name}.json"] = split.annotations.encode()
             contents[f"data/{split.name}/index.json"] = wids_index(config.release.name, tars)
     for spec in source.specs:
-        rows = read_rows(source.run, read_record(source.run, spec.name))
+        rows = read_rows(source.run, source.records[spec.name])
         for sample, row in zip(spec.samples, rows, strict=True):
             manifest.add(sample, row, source.verdicts[row.key])
     counts = {decision: sum(reasons.values()) for decision, reasons in source.reasons().items()}
@@ -215,22 +218,28 @@ def _identity(source: ReleaseSource, config: RunConfig, made_with: Mapping[str, 
     """What a release is made from; equal identities give equal releases."""
     digest = hashlib.sha256()
     for spec in source.specs:
-        record = read_record(source.run, spec.name)
+        record = source.records[spec.name]
         digest.update(f"{record.shard} {record.tar.sha256} {record.rows.sha256}\n".encode())
     identity = {
         "name": config.release.name,
         "version": config.release.version,
         "fingerprint": dict(made_with),
         "candidates": digest.hexdigest(),
-        "policy": as_values(config.policy),
+        "policy": _in_one_form(config.policy),
         "tar_bytes": config.release.tar_bytes,
         "embed_images": config.release.embed_images,
-        "splits": list(config.release.splits),
+        "splits": parse_splits(config.release.splits),
         "licenses": _digest_of(source.licenses),
         "origins": _digest_of(source.origins),
     }
     as_stored: dict[str, Any] = json.loads(encode_json(identity))  # tuples become lists
     return as_stored
+
+
+def _in_one_form(policy: PolicyConfig) -> dict[str, Any]:
+    """The policy, the same however it was written."""
+    thresholds = sorted({str(parse_threshold(text)) for text in policy.thresholds})
+    return as_values(policy) | {"thresholds": thresholds, "allowed_licenses": sorted(set(policy.allowed_licenses))}
 
 
 def _digest_of(values: Mapping[Any, Any]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.candidates import committed_shards, read_record, read_rows
+from pipeline.candidates import committed_shards, read_records, read_rows
 from pipeline.coco import Collection
 from pipeline.config import RunConfig
 from pipeline.errors import RunMismatchError
@@ -48,11 +48,17 @@ def complete_run(run: str, collection: Collection) -> tuple[tuple[ShardSpec, ...
 
 def decided(config: RunConfig, collection: Collection, specs: Sequence[ShardSpec]) -> ReleaseSource:
     """A complete run with the verdict of `config.policy` on every image."""
-    rows = [row for spec in specs for row in read_rows(config.out, read_record(config.out, spec.name))]
+    records = read_records(config.out, [spec.name for spec in specs])
+    rows = [row for spec in specs for row in read_rows(config.out, records[spec.name])]
     samples = [sample for spec in specs for sample in spec.samples]
     verdicts = select(rows, samples, collection.licenses, config.policy)
     return ReleaseSource(
-        run=config.out, specs=specs, licenses=collection.licenses, origins=collection.origins, verdicts=verdicts
+        run=config.out,
+        specs=specs,
+        records=records,
+        licenses=collection.licenses,
+        origins=collection.origins,
+        verdicts=verdicts,
     )
 
 

@@ -9,7 +9,7 @@ from pipeline.coco import License, Origin
 from pipeline.records import Sample
 
 COLUMNS = ("key", "image_id", "file_name", "license_id", "license_name", "license_url", "author", "source")
-_NOBODY = Origin(author="", source="")
+NOBODY = Origin(author="", source="")
 _NOTICE = """NOTICE of {name}
 
 The masks, maps and scores of this release were made by a program; see README.md for how.
@@ -34,7 +34,7 @@ class LicenseTable:
     def add(self, sample: Sample) -> None:
         """Add an accepted image."""
         licence = license_of(sample, self._licenses)
-        origin = self._origins.get(sample.key, _NOBODY)
+        origin = self._origins.get(sample.key, NOBODY)
         facts = (sample.key, sample.image_id, sample.file_name, licence.id, licence.name, licence.url)
         self._writer.writerow([*facts, origin.author, origin.source])
         self._counts[licence.id] += 1

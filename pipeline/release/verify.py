@@ -1,7 +1,8 @@
 """What a suspicious stranger checks of a release: every byte against its sums, and every file against the others.
 
 Sums alone show damage; whoever edits a file can mend its sum too. So masks, run lengths, manifest, licences and card
-are compared with each other as well. `release.json` has the sums of all: compare its own with the one you were told.
+are compared with each other as well. Texts that nothing else says can't be: `release.json` has the sums of all files,
+so compare its own with the one that was published.
 """
 
 import csv
@@ -10,7 +11,7 @@ import io
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -20,14 +21,16 @@ import pyarrow as pa
 import yaml
 
 from pipeline import storage
-from pipeline.coco import read_annotations
+from pipeline.coco import Collection, Origin, read_annotations
 from pipeline.errors import CollectionError, StorageError, StorageUnavailableError
 from pipeline.parquet import read_parquet
-from pipeline.records import FileRecord
 from pipeline.release.assemble import RECORD, SUMS, sha256_sums
-from pipeline.release.licenses import COLUMNS
+from pipeline.release.licenses import COLUMNS, NOBODY
 from pipeline.release.manifest import SCHEMA
+from pipeline.release.verify_record import NOTHING, StatedRelease, read_record
+from pipeline.release.verify_rows import misjudged, misplaced, rows_against
 from pipeline.release.verify_samples import FoundSample, check_sample, mask_against
+from pipeline.scores import SCORES
 from pipeline.tars import samples_of
 from pipeline.verify import Problem
 
@@ -59,24 +62,24 @@ def verify_release(
     """Check a release, reading every byte once.
 
     Args:    release: folder or URL.
-             annotations: COCO annotation JSON that the images are said to come from, to compare ids, names and sizes.
+             annotations: COCO annotation JSON that the images are said to come from, to compare with.
              report: called with the name of each tar, before it is read.
     Raises:  CollectionError: there is no release. StorageUnavailableError, OSError: a file can't be read now.
     """
     url = storage.join(release, RECORD)
-    if not storage.exists(url):
+    if not storage.is_file(url):
         raise CollectionError(f"{release} is no complete release: there is no {RECORD}, which is written last")
+    collection = read_annotations(annotations) if annotations else None
     check = _Check(release)
     content = storage.read(url)
-    record: dict[str, Any] = {}
     with check.readable(RECORD):
-        record |= json.loads(content)
-        check.files = {file["name"]: FileRecord(**file) for file in record["files"]}
-        check.embedded = bool(record["made_from"]["embed_images"])
-    check.all(record, annotations, report)
+        check.stated = read_record(content, lambda what: check.tell(RECORD, what))
+    check.all(report)
+    if collection is not None:
+        check.against(collection)
     return ReleaseCheck(
-        name=str(record.get("name", "")),
-        version=str(record.get("version", "")),
+        name=check.stated.name,
+        version=check.stated.version,
         sha256=hashlib.sha256(content).hexdigest(),
         images=len(check.rows),
         accepted=len(check.samples),
@@ -84,7 +87,7 @@ def verify_release(
     )
 
 
-def stray_files(release: str, known: Collection[str]) -> Iterator[str]:
+def stray_files(release: str, known: set[str]) -> Iterator[str]:
     """Files and folders, hidden ones too, in the folders of the known files that are none of them."""
     folders = {str(parent) for name in known for parent in PurePosixPath(name).parents}
     for folder in sorted(folders):
@@ -99,32 +102,40 @@ class _Check:
     """A release as far as it has been read."""
 
     release: str
-    embedded: bool = True
-    files: dict[str, FileRecord] = field(default_factory=dict)
+    stated: StatedRelease = NOTHING
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     samples: dict[str, FoundSample] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)
 
-    def all(self, record: Mapping[str, Any], annotations: str, report: Callable[[str], None]) -> None:
-        self._names()
-        self._manifest(record)
-        for name in [name for name in self.files if name.endswith(".tar")]:
+    def all(self, report: Callable[[str], None]) -> None:
+        """Every file, and everything against everything."""
+        for name in stray_files(self.release, {RECORD, *self.stated.files}):
+            self.tell(name, f"is there, but not in {RECORD}")
+        self._manifest()
+        for name in [name for name in self.stated.files if name.endswith(".tar")]:
             report(name)
             self._tar(name)
-        self._placed()
-        for name in [name for name in self.files if name.startswith("annotations/")]:
-            self._annotations(name)
-        for name in [name for name in self.files if name.endswith("/index.json")]:
-            self._index(name)
+        with self.readable("manifest.parquet"):
+            for what in (*misplaced(self.rows, self.samples), *misjudged(self.rows, self.stated.policy)):
+                self.tell("manifest.parquet", what)
+        for split in sorted({row["split"] for row in self.rows.values()} - {""}) or _splits_of(self.stated.files):
+            self._annotations(split)
+            self._index(split)
         self._licenses()
         self._card()
         self._content("NOTICE")
-        sums = self._content(SUMS)
-        others = [file for name, file in sorted(self.files.items()) if name != SUMS]
-        if sums is not None and sums != sha256_sums(others):
+        others = [file for name, file in sorted(self.stated.files.items()) if name != SUMS]
+        if self._content(SUMS) not in (None, sha256_sums(others)):
             self.tell(SUMS, f"the sums are not those of {RECORD}")
-        if annotations:
-            self._collection(annotations)
+        for split in _splits_of(self.stated.files):  # those without images
+            if f"annotations/{split}.json" not in self.read:
+                self._annotations(split)
+                self._index(split)
+        for name in sorted(self.stated.files.keys() - self.read):
+            self._content(name)
+            self.tell(name, "is no file that a release has")
 
     def tell(self, where: str, what: str) -> None:
         self.problems.append(Problem(where=where, what=what))
@@ -139,28 +150,23 @@ class _Check:
 
     def _content(self, name: str) -> bytes | None:
         """A file, if it is the one that was recorded."""
-        if name not in self.files:
+        self.read.add(name)
+        url = storage.join(self.release, name)
+        if name not in self.stated.files:
             self.tell(name, f"is not in {RECORD}, and belongs to every release")
             return None
+        if not storage.is_file(url):  # a folder, a pipe that nobody writes into
+            self.tell(name, "is missing, or no plain file")
+            return None
         try:
-            return storage.read_checked(storage.join(self.release, name), self.files[name])
+            return storage.read_checked(url, self.stated.files[name])
         except StorageUnavailableError:
             raise
         except StorageError as error:
             self.tell(name, str(error).removesuffix(". Delete the record to have the file made again"))
             return None
 
-    def _names(self) -> None:
-        """Names stay below the release, and nothing is there that has none."""
-        for name in list(self.files):
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name or name == RECORD:
-                self.tell(RECORD, f"names a file {name!r}, which is no name of a file of a release")
-                del self.files[name]
-        for name in stray_files(self.release, {RECORD, *self.files}):
-            self.tell(name, f"is there, but not in {RECORD}")
-
-    def _manifest(self, record: Mapping[str, Any]) -> None:
+    def _manifest(self) -> None:
         content = self._content("manifest.parquet")
         if content is None:
             return
@@ -169,14 +175,18 @@ class _Check:
             if not table.schema.equals(SCHEMA):
                 self.tell("manifest.parquet", f"its columns, or their types, are others: {table.schema.names}")
                 return
+            empty = [name for name in SCHEMA.names if name not in SCORES and table.column(name).null_count]
+            if empty:
+                self.tell("manifest.parquet", f"{', '.join(empty)}: cells without a value")
+                return
             rows = table.to_pylist()
             self.rows = {row["key"]: row for row in rows}
             if len(self.rows) != len(rows):
                 doubled = [key for key, count in Counter(row["key"] for row in rows).items() if count > 1]
                 self.tell("manifest.parquet", f"{len(doubled)} keys come twice, {doubled[0]} for example")
             counts = dict(Counter(row["verdict"] for row in rows))
-            if counts != record.get("counts"):
-                self.tell("manifest.parquet", f"has {counts} images, {RECORD} says {record.get('counts')}")
+            if counts != self.stated.counts:
+                self.tell("manifest.parquet", f"has {counts} images, {RECORD} says {self.stated.counts}")
 
     def _tar(self, name: str) -> None:
         content = self._content(name)
@@ -191,28 +201,14 @@ class _Check:
                 else:
                     row = self.rows[key]
                     self.samples[key] = check_sample(
-                        key, members, row, name, self.embedded, lambda what: self.tell(name, what)
+                        key, members, row, name, self.stated.embedded, lambda what: self.tell(name, what)
                     )
 
-    def _placed(self) -> None:
-        """Accepted images, and no others, are where the manifest says."""
-        for key, row in self.rows.items():
-            found = self.samples.get(key)
-            if row["verdict"] != "accepted":
-                if found or row["tar"] or not row["reason"]:
-                    self.tell("manifest.parquet", f"{key} is {row['verdict']}, but has a sample, or no reason")
-            elif found is None:
-                self.tell("manifest.parquet", f"{key} is accepted, but no tar has it")
-            elif (found.tar, found.mask_sha256) != (row["tar"], row["mask_sha256"]):
-                self.tell("manifest.parquet", f"{key}: its tar or the sum of its mask is not what the tars have")
-            elif PurePosixPath(found.tar).parts[1] != row["split"]:
-                self.tell("manifest.parquet", f"{key}: split {row['split']!r}, but it is in {found.tar}")
-
-    def _annotations(self, name: str) -> None:
+    def _annotations(self, split: str) -> None:
+        name = f"annotations/{split}.json"
         content = self._content(name)
         if content is None:
             return
-        split = PurePosixPath(name).stem
         with self.readable(name):
             document = json.loads(content)
             images = {image["id"]: image for image in document["images"]}
@@ -222,23 +218,29 @@ class _Check:
                 every, common = images.keys() | masks.keys() | rows.keys(), images.keys() & masks.keys() & rows.keys()
                 one = min(every - common)
                 self.tell(name, f"image {one}, for example, is not in images, annotations and manifest alike")
+            licenses = {licence["id"]: (licence["name"], licence["url"]) for licence in document["licenses"]}
+            for row in rows.values():
+                named = (row["license_name"], row["license_url"])
+                if licenses.get(row["license_id"], ("", "")) != named:
+                    self.tell(name, f"licence {row['license_id']} of {row['key']} is not the manifest's")
             if (len(images), len(masks)) != (len(document["images"]), len(document["annotations"])):
                 self.tell(name, "an image or annotation comes twice")
             for number in images.keys() & masks.keys() & rows.keys():
                 for what in mask_against(images[number], masks[number], rows[number], self.samples):
                     self.tell(name, f"image {number}: {what}")
 
-    def _index(self, name: str) -> None:
+    def _index(self, split: str) -> None:
+        name = f"data/{split}/index.json"
         content = self._content(name)
         if content is None:
             return
-        folder = name.rpartition("/")[0]
+        folder = f"data/{split}"
         with self.readable(name):
             samples = Counter(sample.tar for sample in self.samples.values())
             shards = json.loads(content)["shardlist"]
-            listed = {f"{folder}/{shard['url']}": (shard["filesize"], shard["nsamples"]) for shard in shards}
-            tars = [tar for tar in self.files if tar.endswith(".tar") and tar.rpartition("/")[0] == folder]
-            if listed != {tar: (self.files[tar].file_bytes, samples[tar]) for tar in tars}:
+            listed = [(f"{folder}/{shard['url']}", shard["filesize"], shard["nsamples"]) for shard in shards]
+            tars = sorted(tar for tar in self.stated.files if tar.endswith(".tar") and tar.rpartition("/")[0] == folder)
+            if listed != [(tar, self.stated.files[tar].file_bytes, samples[tar]) for tar in tars]:
                 self.tell(name, "does not list the tars beside it with their sizes and numbers of samples")
 
     def _licenses(self) -> None:
@@ -250,14 +252,14 @@ class _Check:
             if tuple(header) != COLUMNS:
                 self.tell("licenses.csv", f"has the columns {header}, not {list(COLUMNS)}")
                 return
+            found = [dict(zip(COLUMNS, line, strict=True)) for line in lines]
+            self.origins = {line["key"]: Origin(author=line["author"], source=line["source"]) for line in found}
             shared = [column for column in COLUMNS if column in SCHEMA.names]
-            expected = [[str(self.rows[key][column]) for column in shared] for key in sorted(self.samples)]
-            found = [[dict(zip(COLUMNS, line, strict=True))[column] for column in shared] for line in lines]
-            if sorted(found) != expected:
-                wrong = [line[0] for line in found if line not in expected] or [
-                    line[0] for line in expected if line not in found
-                ]
-                self.tell("licenses.csv", f"{wrong[:1]} and others: not the images of the tars with their licences")
+            stated = [tuple(line[column] for column in shared) for line in found]
+            expected = [tuple(str(self.rows[key][column]) for column in shared) for key in sorted(self.samples)]
+            if stated != expected:
+                wrong = sorted(set(stated) ^ set(expected))[:1] or "another order"
+                self.tell("licenses.csv", f"{wrong} and others: not the images of the tars with their licences")
 
     def _card(self) -> None:
         content = self._content("README.md")
@@ -268,19 +270,22 @@ class _Check:
         with self.readable("README.md"):
             front = DatasetCard(content.decode(), ignore_metadata_errors=False).data.to_dict()  # type: ignore[no-untyped-call]
             patterns = {entry["path"] for config in front["configs"] for entry in config.get("data_files", [])}
-            folders = {f"{tar.rpartition('/')[0]}/*.tar" for tar in self.files if tar.endswith(".tar")}
+            folders = {f"{tar.rpartition('/')[0]}/*.tar" for tar in self.stated.files if tar.endswith(".tar")}
             if patterns != folders:
                 self.tell("README.md", f"loads {sorted(patterns)}, the tars are {sorted(folders)}")
+            for decision in ("accepted", "rejected", "failed"):
+                if f"\n| {decision} | {self.stated.counts.get(decision, 0)} |\n" not in content.decode():
+                    self.tell("README.md", f"does not say how many images are {decision}")
 
-    def _collection(self, annotations: str) -> None:
-        """Ids, names and sizes are those of the collection; nothing of it is missing."""
-        there = {sample.key: sample for sample in read_annotations(annotations).samples}
-        for key in sorted(there.keys() ^ self.rows.keys())[:3]:
-            where = "the manifest" if key in self.rows else "the annotations"
-            self.tell("manifest.parquet", f"{key} is in {where} only")
-        for key in there.keys() & self.rows.keys():
-            sample, row = there[key], self.rows[key]
-            for name in ("image_id", "file_name", "width", "height", "license_id"):
-                if getattr(sample, name) != row[name]:
-                    what = f"{name} is {row[name]!r}, the annotations have {getattr(sample, name)!r}"
-                    self.tell("manifest.parquet", f"{key}: {what}")
+    def against(self, collection: Collection) -> None:
+        """Ids, names, sizes, licences and origins are those of the collection; nothing of it is missing."""
+        for what in rows_against(self.rows, collection):
+            self.tell("manifest.parquet", what)
+        for key, origin in self.origins.items():
+            if origin != collection.origins.get(key, NOBODY):
+                self.tell("licenses.csv", f"{key}: author or source is not that of the annotations")
+
+
+def _splits_of(files: Iterable[str]) -> list[str]:
+    """Splits that a release names, with or without images."""
+    return sorted(name[len("annotations/") : -len(".json")] for name in files if name.startswith("annotations/"))

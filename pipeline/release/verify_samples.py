@@ -77,9 +77,7 @@ def check_sample(
     return FoundSample(
         tar=tar,
         mask_sha256=hashlib.sha256(members.get("mask.png", b"")).hexdigest(),
-        counts=""
-        if mask is None
-        else coco_mask.encode(np.asfortranarray(mask == 255, dtype=np.uint8))["counts"].decode(),
+        counts="" if mask is None else _counts(mask),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.lease import held
 from pipeline.run import run
 from tests.pipeline.make import make_collection, make_config
 
@@ -53,6 +54,25 @@ def test_a_policy_file_makes_a_release_that_stands_the_check(out, tmp_path):
     assert checked.returncode == 0, checked.stdout
     assert checked.stdout.splitlines()[-1] == "every file is what it should be"
     assert json.loads(call("verify_release.py", report["release"], "--json").stdout)["problems"] == []
+
+
+def test_masks_alone_need_no_images(out, tmp_path):
+    images = json.loads((out / "plan" / "inputs.json").read_text())["images"]
+    shutil.move(images, tmp_path / "away")
+    try:
+        assert build(out, "--version", "5.0.0", "--no-embed-images").returncode == 0
+        with_images = build(out, "--version", "5.1.0")
+        assert with_images.returncode == 2
+        assert images in with_images.stderr
+    finally:
+        shutil.move(tmp_path / "away", images)
+
+
+def test_a_run_at_work_is_left_alone(out):
+    with held(str(out)):
+        refused = build(out, "--version", "6.0.0")
+    assert refused.returncode == 2
+    assert "works on this run" in refused.stderr
 
 
 def test_a_release_is_pushed_where_others_get_it(out, tmp_path):

@@ -53,6 +53,17 @@ def test_every_image_is_in_one_split_and_stays_there(number, parts):
     assert split_of(make_key(number), shares) == split_of(make_key(number), dict(shares))
 
 
+def test_the_order_in_which_splits_are_written_moves_no_image():
+    one, other = parse_splits(["train=0.8", "test=0.2"]), parse_splits(["test=0.2", "train=0.8"])
+    assert [split_of(make_key(n), one) for n in range(500)] == [split_of(make_key(n), other) for n in range(500)]
+
+
+def test_the_same_policy_written_otherwise_is_the_same_release(build):
+    first = build(version="4.0.0", thresholds=("border<=0.4", "area >= 0.010"), allowed_licenses=(2, 1))
+    again = build(version="4.0.0", thresholds=("area>=0.01", "border <= 0.40"), allowed_licenses=(1, 2))
+    assert first == again
+
+
 def test_splits_have_their_shares():
     shares = {"train": 0.7, "validation": 0.1, "test": 0.2}
     found = [split_of(make_key(number), shares) for number in range(20_000)]

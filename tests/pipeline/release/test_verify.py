@@ -1,9 +1,13 @@
 """A release that was damaged or edited is caught, with the file and what is wrong with it."""
 
+import bz2
 import csv
+import gzip
 import hashlib
 import io
 import json
+import lzma
+import os
 import shutil
 import tarfile
 
@@ -52,17 +56,13 @@ def files_of(folder):
 def mend_sums(folder):
     """What a clever hand does after it has edited a file."""
     record = json.loads((folder / "release.json").read_text())
+    record["files"].sort(key=lambda file: (file["name"] == "SHA256SUMS", file["name"]))
     for file in record["files"]:
-        content = (folder / file["name"]).read_bytes()
         if file["name"] == "SHA256SUMS":
             others = [FileRecord(**other) for other in record["files"] if other is not file]
-            content = sha256_sums(others)
-            (folder / file["name"]).write_bytes(content)
+            (folder / file["name"]).write_bytes(sha256_sums(others))
+        content = (folder / file["name"]).read_bytes()
         file |= {"file_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    sums = next(file for file in record["files"] if file["name"] == "SHA256SUMS")
-    content = sha256_sums([FileRecord(**file) for file in record["files"] if file is not sums])
-    (folder / "SHA256SUMS").write_bytes(content)
-    sums |= {"file_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (folder / "release.json").write_bytes(encode_json(record))
 
 
@@ -162,7 +162,7 @@ def test_a_file_that_is_gone_and_one_that_nobody_lists_are_named(copy):
     (copy / "data" / "test" / "more.tar").write_bytes(b"")
     (copy / ".hidden").write_bytes(b"")
     said = {problem.where: problem.what for problem in problems_of(copy)}
-    assert "is missing" in said[TAR]
+    assert "is missing, or no plain file" in said[TAR]
     assert "is there, but not in release.json" in said["data/test/more.tar"]
     assert "is there, but not in release.json" in said[".hidden"]
 
@@ -328,6 +328,135 @@ def test_an_index_that_counts_wrong_is_found(copy):
     assert "numbers of samples" in said_of(copy, "data/test/index.json")
 
 
+# What is hostile
+
+
+def add_entry(folder, **entry):
+    record = json.loads((folder / "release.json").read_text())
+    record["files"].append({"name": "data/test/x", "file_bytes": 1, "sha256": "0" * 64} | entry)
+    (folder / "release.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"name": 3}, {"name": "a\0b"}, {"name": "\ud800.tar"}, {"name": "a" * 300}, {"name": "README.md/a/b.txt"},
+     {"name": ".hidden"}, {"name": "NOTICE"}, {"sha256": "\ud800"}, {"sha256": "0"}, {"file_bytes": "1"},
+     {"file_bytes": None}, {"name": "x.tar"}, {"name": "data/test/load.py"}],
+    ids=range(13),
+)  # fmt: skip
+def test_an_entry_that_no_release_has_is_a_problem(copy, entry):
+    add_entry(copy, **entry)
+    found = problems_of(copy)
+    assert found
+    assert all(problem.what.isprintable() for problem in found)
+
+
+def test_a_file_that_no_release_has_is_a_problem_though_its_sum_is_right(copy):
+    (copy / "data" / "test" / "load.py").write_bytes(b"import os")
+    add_entry(copy, name="data/test/load.py")
+    mend_sums(copy)
+    assert said_of(copy, "data/test/load.py") == "is no file that a release has"
+
+
+@pytest.mark.parametrize(
+    "name", [ANNOTATIONS, "data/test/index.json", "licenses.csv", "NOTICE", "README.md", "SHA256SUMS"]
+)
+def test_a_file_that_every_release_has_is_missed_though_no_record_names_it(copy, name):
+    (copy / name).unlink()
+    record = json.loads((copy / "release.json").read_text())
+    record["files"] = [file for file in record["files"] if file["name"] != name]
+    (copy / "release.json").write_text(json.dumps(record))
+    found = {problem.where: problem.what for problem in problems_of(copy)}
+    assert "belongs to every release" in found[name]
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_plain_file_is_not_read(copy, make):
+    (copy / "NOTICE").unlink()
+    make(copy / "NOTICE")
+    assert "is missing, or no plain file" in said_of(copy, "NOTICE")
+
+
+def sparse_tar():
+    tar = tarfile.TarInfo(f"{make_key(2)}.jpg")
+    tar.type, tar.size = tarfile.GNUTYPE_SPARSE, 0
+    return tar.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+
+
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, bz2.compress, lzma.compress, lambda _: sparse_tar(), lambda tar: tar[:700]]
+)
+def test_tars_that_would_unpack_to_more_or_are_torn_are_problems(copy, pack):
+    (copy / TAR).write_bytes(pack((copy / TAR).read_bytes()))
+    mend_sums(copy)
+    assert TAR in {problem.where for problem in problems_of(copy)}
+
+
+def test_a_parquet_that_is_torn_though_its_sum_is_right_is_a_problem(copy):
+    content = bytearray((copy / "manifest.parquet").read_bytes())
+    for place in range(4, len(content), 97):
+        damaged = content.copy()
+        damaged[place] ^= 0xFF
+        (copy / "manifest.parquet").write_bytes(damaged)
+        mend_sums(copy)
+        problems_of(copy)  # nothing escapes
+    (copy / "manifest.parquet").write_bytes(content[:-8])
+    mend_sums(copy)
+    assert "manifest.parquet" in {problem.where for problem in problems_of(copy)}
+
+
+def test_cells_without_a_value_are_a_problem(copy):
+    edit_manifest(copy, lambda rows: rows[0].update(key=None))
+    assert "key: cells without a value" in " ".join(problem.what for problem in problems_of(copy))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"max_variance": 0.0}, {"min_area": 0.9}, {"thresholds": ["border<=-1"]}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_policy_under_which_other_images_would_be_here_is_a_problem(copy, change):
+    edit_json(copy, "release.json", lambda record: record["made_from"]["policy"].update(change))
+    assert "under the policy its scores make it rejected" in said_of(copy, "manifest.parquet")
+
+
+def test_a_release_that_says_to_be_another_version_is_a_problem(copy):
+    edit_json(copy, "release.json", lambda record: record.update(version="9.9"))
+    assert "its name or version is not" in said_of(copy, "release.json")
+
+
+def test_a_failed_image_with_scores_is_a_problem(copy):
+    edit_manifest(copy, lambda rows: rows[2].update(members=3))
+    assert "does not go with its scores" in said_of(copy, "manifest.parquet")
+
+
+def test_a_card_with_other_numbers_is_a_problem(copy):
+    card = (copy / "README.md").read_text().replace("| accepted | 5 |", "| accepted | 500 |")
+    (copy / "README.md").write_text(card)
+    mend_sums(copy)
+    assert "does not say how many images are accepted" in said_of(copy, "README.md")
+
+
+def test_a_tar_that_is_counted_twice_is_a_problem(copy):
+    edit_json(copy, "data/test/index.json", lambda index: index["shardlist"].append(index["shardlist"][0]))
+    assert "does not list the tars" in said_of(copy, "data/test/index.json")
+
+
+def test_licences_in_the_annotations_are_those_of_the_manifest(copy):
+    edit_json(copy, ANNOTATIONS, lambda document: document["licenses"][0].update(name="CC0"))
+    assert "licence 1 of 000000000002 is not the manifest's" in said_of(copy, ANNOTATIONS)
+
+
+def test_another_author_than_the_collection_names_is_a_problem(copy, released):
+    lines = list(csv.reader(io.StringIO((copy / "licenses.csv").read_text())))
+    lines[1][6] = "somebody else"
+    with (copy / "licenses.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(lines)
+    mend_sums(copy)
+    assert problems_of(copy) == ()
+    assert "author or source" in problems_of(copy, released.inputs.annotations)[0].what
+
+
 # Compared with the collection
 
 
@@ -341,6 +470,7 @@ def test_images_that_the_collection_does_not_have_or_has_otherwise_are_named(rel
     assert f"{make_key(10)} is in the manifest only" in said
     assert f"{make_key(1)}: width is 27, the annotations have 28" in said
     assert f"{make_key(2)}: license_id is 1, the annotations have 9" in said
+    assert f"{make_key(2)}: license_name is 'CC BY', the annotations have ''" in said
 
 
 def test_a_release_on_an_object_store_is_checked_too(released):

@@ -1,0 +1,77 @@
+"""`release.json` as a stranger reads it: nothing in it is believed before it was looked at."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from pipeline.config import PolicyConfig, ReleaseConfig
+from pipeline.records import FileRecord
+from pipeline.release.assemble import RECORD
+
+_PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
+_NAME = re.compile(rf"{_PART}(/{_PART}){{0,9}}")
+"""Names of files: plain ones, relative, without hidden parts. Those of a release are."""
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedRelease:
+    """What a record says, as far as it could be believed."""
+
+    name: str
+    version: str
+    embedded: bool
+    """Are images in the tars?"""
+    policy: PolicyConfig
+    counts: Mapping[str, int]
+    """Decision → images."""
+    files: Mapping[str, FileRecord]
+
+
+NOTHING = StatedRelease(name="", version="", embedded=True, policy=PolicyConfig(), counts={}, files={})
+
+
+def read_record(content: bytes, tell: Callable[[str], None]) -> StatedRelease:
+    """Read `release.json`.
+
+    Args:   tell: called with what is wrong with an entry of a file, which is left out then.
+    Raises: ValueError, KeyError, TypeError, AttributeError, RecursionError: it is none.
+    """
+    record = json.loads(content)
+    made_from = record["made_from"]
+    if (record["name"], record["version"]) != (made_from["name"], made_from["version"]):
+        tell("its name or version is not that which the release was made with")
+    stated = ReleaseConfig(name=record["name"], version=record["version"])  # checks them
+    policy: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in made_from["policy"].items()
+    }
+    return StatedRelease(
+        name=stated.name,
+        version=stated.version,
+        embedded=made_from["embed_images"] is not False,
+        policy=PolicyConfig(**policy),
+        counts=record["counts"],
+        files=_files(record["files"], tell),
+    )
+
+
+def _files(entries: list[Any], tell: Callable[[str], None]) -> dict[str, FileRecord]:
+    files: dict[str, FileRecord] = {}
+    for entry in entries:
+        name, file_bytes, sha256 = (entry[field] for field in ("name", "file_bytes", "sha256"))
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name == RECORD:
+            tell(f"names a file {ascii(name)[:300]}, which is no name of a file of a release")
+        elif name in files:
+            tell(f"names {name} twice")
+        elif type(file_bytes) is not int or not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+            tell(f"has no size or no SHA-256 of {name}")
+        else:
+            files[name] = FileRecord(name=name, file_bytes=file_bytes, sha256=sha256)
+    folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
+    for name in files.keys() & folders:
+        tell(f"names {name} as a file and as a folder")
+        del files[name]
+    return files
