@@ -46,7 +46,9 @@ def report(line: str) -> None:
 def print_problems(problems: Sequence["Problem"]) -> None:
     """Where and what of the first problems."""
     for problem in problems[:SHOWN_PROBLEMS]:
-        print(f"{problem.where}: {problem.what}")
+        line = f"{problem.where}: {problem.what}"
+        # What was found may have been made to confuse a terminal.
+        print("".join(character if character.isprintable() else ascii(character)[1:-1] for character in line))
     if len(problems) > SHOWN_PROBLEMS:
         print(f"and {len(problems) - SHOWN_PROBLEMS} more; --json lists all")
 

@@ -65,7 +65,7 @@ def main() -> int:
 def build(arguments: Sequence[str]) -> int:
     """Make a release; one JSON line on stdout says what is in it."""
     path = options_file(arguments, "--policy")
-    config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig) if path else {})
+    config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig, "--policy") if path else {})
     from pipeline.coco import read_annotations
     from pipeline.lease import held
     from pipeline.release.build import build_release, complete_run, decided

@@ -169,21 +169,22 @@ class RunConfig:
             raise ValueError(f"max_failed_share is {self.max_failed_share}; it must be from 0 to 1")
 
 
-def read_toml(path: str, kind: type = RunConfig) -> dict[str, Any]:
+def read_toml(path: str, kind: type = RunConfig, named_by: str = "--config") -> dict[str, Any]:
     """The options in a TOML file, flat, as on the command line of the job that takes `kind`.
 
     Raises: ConfigError: no such file, no TOML, an unknown option, or a value of another type than the option's or
             out of its bounds.
     """
+    where = f"{named_by} {path}"
     try:
         options = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"--config {path}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
     known = option_types(kind)
     for name, value in options.items():
         if name not in known:
-            raise ConfigError(f"--config {path}: there is no option {name!r}; there are {', '.join(sorted(known))}")
-        _check_type(path, name, value, known[name])
+            raise ConfigError(f"{where}: there is no option {name!r}; there are {', '.join(sorted(known))}")
+        _check_type(where, name, value, known[name])
         if known[name] is float:
             options[name] = float(value)  # 1 and 1.0 mean the same, and are to be stored the same
         if isinstance(value, list):
@@ -191,7 +192,7 @@ def read_toml(path: str, kind: type = RunConfig) -> dict[str, Any]:
     try:
         from_options(kind, options, missing="")
     except ValueError as error:
-        raise ConfigError(f"--config {path}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
     return options
 
 
@@ -230,21 +231,21 @@ def as_values(config: Any) -> dict[str, Any]:
     return asdict(config)
 
 
-def _check_type(path: str, name: str, value: Any, wanted: Any) -> None:
+def _check_type(where: str, name: str, value: Any, wanted: Any) -> None:
     if get_origin(wanted) is Literal:
         if value not in get_args(wanted):
-            raise ConfigError(f"--config {path}: {name} is {value!r}; it must be one of {', '.join(get_args(wanted))}")
+            raise ConfigError(f"{where}: {name} is {value!r}; it must be one of {', '.join(get_args(wanted))}")
         return
     if isinstance(wanted, UnionType):  # `int | None`: TOML has no None, leaving the option out means it
         (wanted,) = (kind for kind in get_args(wanted) if kind is not type(None))
     if get_origin(wanted) is tuple:
         wanted = get_args(wanted)[0]
         if not isinstance(value, list) or not all(type(item) is wanted for item in value):
-            raise ConfigError(f"--config {path}: {name} is {value!r}; it must be a list of {wanted.__name__}")
+            raise ConfigError(f"{where}: {name} is {value!r}; it must be a list of {wanted.__name__}")
         return
     allowed = (int, float) if wanted is float else wanted
     if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
-        raise ConfigError(f"--config {path}: {name} is {value!r}; it must be {wanted.__name__}")
+        raise ConfigError(f"{where}: {name} is {value!r}; it must be {wanted.__name__}")
 
 
 def _positive(config: Any, *names: str) -> None:

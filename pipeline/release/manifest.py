@@ -77,11 +77,10 @@ class Manifest:
 
     def encode(self, tar_names: Mapping[str, Sequence[str]]) -> bytes:
         """The parquet file; `tar_names` has those of each split, in their order. Equal rows give equal bytes."""
-        rows = []
         for row in self._rows:
             split, tar_index, mask_sha256 = self._places.get(row["key"], ("", -1, ""))
             tar = tar_names[split][tar_index] if split else ""
-            rows.append(row | {"split": split, "tar": tar, "mask_sha256": mask_sha256})
+            row |= {"split": split, "tar": tar, "mask_sha256": mask_sha256}
         buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(self._rows, schema=SCHEMA), buffer, compression="zstd")
         return buffer.getvalue()

@@ -125,6 +125,7 @@ def test_a_policy_file_that_is_none_is_refused_by_name(out, tmp_path, content):
     (tmp_path / "policy.toml").write_text(content)
     refused = build(out, "--policy", tmp_path / "policy.toml")
     assert refused.returncode == 2
+    assert f"--policy {tmp_path / 'policy.toml'}: " in refused.stderr
     assert content.partition(" ")[0] in refused.stderr
 
 
