@@ -130,7 +130,7 @@ def test_it_sleeps_for_every_image():
 @pytest.mark.parametrize("option", ["sleep=1", "ensemble=3", "Fail_at=1", "die_at =1"])
 def test_an_unknown_option_is_refused_with_the_known_ones(option):
     with pytest.raises(
-        ValueError, match=r"has no option '.*'; it has sleep_s, fail_at, raise_at, die_at, hang_at, once$"
+        ValueError, match=r"has no option '.*'; it has sleep_s, fail_at, raise_at, die_at, hang_at, once, tally$"
     ):
         make_fake(option)
 
@@ -161,3 +161,10 @@ def test_it_dies_once_where_a_file_is_named(tmp_path):
 def test_as_many_keys_as_images_are_needed():
     with pytest.raises(ValueError, match="zip"):
         make_fake().predict([image_of(2, 2)], ["1", "2"])
+
+
+def test_a_tally_has_the_key_of_every_image_that_was_asked_for(tmp_path):
+    model = make_fake(f"tally={tmp_path / 'tally'}")
+    for keys in (["000000000001", "000000000002"], ["000000000001"]):
+        model.predict([np.zeros((4, 5, 3), np.uint8)] * len(keys), keys)
+    assert (tmp_path / "tally").read_text().split() == ["000000000001", "000000000002", "000000000001"]

@@ -189,5 +189,6 @@ def test_growing_that_ends_at_any_write_is_gone_on_with_to_the_same_bytes(inputs
         ended += 1
         run(config)
         assert tree(config.out) == tree(tmp_path / "quiet")
-    # lease, plan, run, device; tar, rows, record of a shard; tar, annotations, manifest, card, release.json; picture
-    assert ended == 4 + 3 + 5 + 1
+    # lease, plan, run, device; tar, rows and record of a shard; tar, index, annotations, manifest, licences, notice,
+    # card, sums, release.json; picture
+    assert ended == 4 + 3 + 9 + 1
