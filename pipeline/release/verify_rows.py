@@ -1,6 +1,6 @@
 """What a stranger checks about the rows of a manifest: where images are, whether verdicts follow from scores."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from pipeline.coco import Collection
@@ -17,15 +17,16 @@ _AFTER_SCORES = ("license_not_allowed", "beyond_target")
 """Reasons that scores alone can't tell."""
 
 
-def misplaced(rows: Rows, samples: Mapping[str, FoundSample]) -> Iterator[str]:
-    """Accepted images that are not where their rows say, and others that are anywhere."""
+def misplaced(rows: Rows, samples: Mapping[str, FoundSample], unread: Container[str]) -> Iterator[str]:
+    """Accepted images that are not where their rows say, and others that are anywhere; `unread` tars may have any."""
     for key, row in rows.items():
         found = samples.get(key)
         if row["verdict"] != "accepted":
             if found or row["tar"] or row["split"] or not row["reason"]:
                 yield f"{key} is {row['verdict']}, but has a sample, or no reason"
         elif found is None:
-            yield f"{key} is accepted, but no tar has it"
+            if row["tar"] not in unread:
+                yield f"{key} is accepted, but no tar has it"
         elif (found.tar, found.mask_sha256) != (row["tar"], row["mask_sha256"]):
             yield f"{key}: its tar or the sum of its mask is not what the tars have"
         elif found.tar.split("/")[:-1] != ["data", row["split"]]:

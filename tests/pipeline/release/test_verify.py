@@ -157,6 +157,14 @@ def test_a_record_with_other_counts_or_sums_is_never_sound(released, tmp_path_fa
     assert problems_of(folder)
 
 
+def test_one_turned_byte_of_a_tar_is_one_problem(copy):
+    content = bytearray((copy / TAR).read_bytes())
+    content[700] ^= 1
+    (copy / TAR).write_bytes(content)
+    assert len(problems_of(copy)) == 1
+    assert "its record says" in said_of(copy, TAR)
+
+
 def test_a_file_that_is_gone_and_one_that_nobody_lists_are_named(copy):
     (copy / TAR).unlink()
     (copy / "data" / "test" / "more.tar").write_bytes(b"")
