@@ -74,8 +74,10 @@ class PolicyConfig:
                 raise ValueError(f"{name} is {value}; it must be from 0 to {bound}")
         if self.min_area > self.max_area:
             raise ValueError(f"min_area is {self.min_area}; it must be at most max_area, which is {self.max_area}")
-        for text in self.thresholds:
-            parse_threshold(text)
+        # In one form and order, however they were written: the first bound that an image fails is its reason.
+        thresholds = {str(parse_threshold(text)) for text in self.thresholds}
+        object.__setattr__(self, "thresholds", tuple(sorted(thresholds)))
+        object.__setattr__(self, "allowed_licenses", tuple(sorted(set(self.allowed_licenses))))
         if self.target_images < 0:
             raise ValueError(f"target_images is {self.target_images}; it must be 0 (all) or more")
 

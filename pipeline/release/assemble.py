@@ -17,11 +17,11 @@ from typing import Any
 from pipeline import storage
 from pipeline.candidates import CandidateMaps, read_maps, read_rows
 from pipeline.coco import License, Origin
-from pipeline.config import PolicyConfig, RunConfig, as_values
+from pipeline.config import RunConfig, as_values
 from pipeline.errors import ReleaseExistsError, SampleError, StorageError
 from pipeline.images import read_bytes
 from pipeline.maps import encode_png, mask_of
-from pipeline.policy import parse_splits, parse_threshold
+from pipeline.policy import parse_splits
 from pipeline.records import CandidateRow, FileRecord, Sample, ShardRecord, ShardSpec, Verdict
 from pipeline.release.card import card
 from pipeline.release.coco_json import CocoAnnotations
@@ -225,7 +225,7 @@ def _identity(source: ReleaseSource, config: RunConfig, made_with: Mapping[str, 
         "version": config.release.version,
         "fingerprint": dict(made_with),
         "candidates": digest.hexdigest(),
-        "policy": _in_one_form(config.policy),
+        "policy": as_values(config.policy),
         "tar_bytes": config.release.tar_bytes,
         "embed_images": config.release.embed_images,
         "splits": parse_splits(config.release.splits),
@@ -234,12 +234,6 @@ def _identity(source: ReleaseSource, config: RunConfig, made_with: Mapping[str, 
     }
     as_stored: dict[str, Any] = json.loads(encode_json(identity))  # tuples become lists
     return as_stored
-
-
-def _in_one_form(policy: PolicyConfig) -> dict[str, Any]:
-    """The policy, the same however it was written."""
-    thresholds = sorted({str(parse_threshold(text)) for text in policy.thresholds})
-    return as_values(policy) | {"thresholds": thresholds, "allowed_licenses": sorted(set(policy.allowed_licenses))}
 
 
 def _digest_of(values: Mapping[Any, Any]) -> str:

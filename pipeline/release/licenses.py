@@ -29,7 +29,7 @@ class LicenseTable:
         self._buffer = io.StringIO(newline="")
         self._writer = csv.writer(self._buffer, lineterminator="\r\n")  # RFC 4180; and so fields with either are quoted
         self._writer.writerow(COLUMNS)
-        self._counts: Counter[int] = Counter()
+        self._counts: Counter[License] = Counter()
 
     def add(self, sample: Sample) -> None:
         """Add an accepted image."""
@@ -37,7 +37,7 @@ class LicenseTable:
         origin = self._origins.get(sample.key, NOBODY)
         facts = (sample.key, sample.image_id, sample.file_name, licence.id, licence.name, licence.url)
         self._writer.writerow([*facts, origin.author, origin.source])
-        self._counts[licence.id] += 1
+        self._counts[licence] += 1
 
     def encode(self) -> bytes:
         """The CSV."""
@@ -46,10 +46,9 @@ class LicenseTable:
     def notice(self, name: str) -> bytes:
         """The text for people."""
         lines = []
-        for number, count in sorted(self._counts.items()):
-            licence = self._licenses.get(number, License(id=number, name="", url=""))
+        for licence, count in sorted(self._counts.items(), key=lambda item: item[0].id):
             named = " ".join(" ".join(part.split()) for part in (licence.name, licence.url) if part)
-            lines.append(f"  {count:>9} images   licence {number}: {named or 'not named by the annotations'}")
+            lines.append(f"  {count:>9} images   licence {licence.id}: {named or 'not named by the annotations'}")
         return _NOTICE.format(name=name, lines="\n".join(lines) or "  no images").encode()
 
 

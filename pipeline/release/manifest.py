@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline.coco import License
 from pipeline.records import CandidateRow, Sample, Verdict
+from pipeline.release.licenses import license_of
 from pipeline.scores import SCORES
 
 SCHEMA = pa.schema(
@@ -53,7 +54,7 @@ class Manifest:
 
     def add(self, sample: Sample, row: CandidateRow, verdict: Verdict) -> None:
         """Add an input image."""
-        licence = self._licenses.get(sample.license_id)
+        licence = license_of(sample, self._licenses)
         self._rows.append(
             {
                 "key": sample.key,
@@ -62,8 +63,8 @@ class Manifest:
                 "width": sample.width,
                 "height": sample.height,
                 "license_id": sample.license_id,
-                "license_name": licence.name if licence else "",
-                "license_url": licence.url if licence else "",
+                "license_name": licence.name,
+                "license_url": licence.url,
                 "verdict": verdict.decision,
                 "reason": verdict.reason,
                 "detail": row.detail,

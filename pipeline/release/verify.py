@@ -11,7 +11,7 @@ import io
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -122,7 +122,7 @@ class _Check:
         with self.readable("manifest.parquet"):
             for what in (*misplaced(self.rows, self.samples, self.unread), *misjudged(self.rows, self.stated.policy)):
                 self.tell("manifest.parquet", what)
-        for split in sorted({row["split"] for row in self.rows.values()} - {""}) or _splits_of(self.stated.files):
+        for split in sorted({row["split"] for row in self.rows.values()} - {""} | self.stated.splits):
             self._annotations(split)
             self._index(split)
         self._licenses()
@@ -131,10 +131,6 @@ class _Check:
         others = [file for name, file in sorted(self.stated.files.items()) if name != SUMS]
         if self._content(SUMS) not in (None, sha256_sums(others)):
             self.tell(SUMS, f"the sums are not those of {RECORD}")
-        for split in _splits_of(self.stated.files):  # those without images
-            if f"annotations/{split}.json" not in self.read:
-                self._annotations(split)
-                self._index(split)
         for name in sorted(self.stated.files.keys() - self.read):
             self._content(name)
             self.tell(name, "is no file that a release has")
@@ -289,8 +285,3 @@ class _Check:
         for key, origin in self.origins.items():
             if origin != collection.origins.get(key, NOBODY):
                 self.tell("licenses.csv", f"{key}: author or source is not that of the annotations")
-
-
-def _splits_of(files: Iterable[str]) -> list[str]:
-    """Splits that a release names, with or without images."""
-    return sorted(name[len("annotations/") : -len(".json")] for name in files if name.startswith("annotations/"))

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.config import PolicyConfig, ReleaseConfig
+from pipeline.policy import SPLITS
 from pipeline.records import FileRecord
 from pipeline.release.assemble import RECORD
 
@@ -26,12 +27,16 @@ class StatedRelease:
     embedded: bool
     """Are images in the tars?"""
     policy: PolicyConfig
+    splits: frozenset[str]
+    """With or without images."""
     counts: Mapping[str, int]
     """Decision → images."""
     files: Mapping[str, FileRecord]
 
 
-NOTHING = StatedRelease(name="", version="", embedded=True, policy=PolicyConfig(), counts={}, files={})
+NOTHING = StatedRelease(
+    name="", version="", embedded=True, policy=PolicyConfig(), splits=frozenset(), counts={}, files={}
+)
 
 
 def read_record(content: bytes, tell: Callable[[str], None]) -> StatedRelease:
@@ -53,6 +58,7 @@ def read_record(content: bytes, tell: Callable[[str], None]) -> StatedRelease:
         version=stated.version,
         embedded=made_from["embed_images"] is not False,
         policy=PolicyConfig(**policy),
+        splits=frozenset(made_from["splits"]) & set(SPLITS),
         counts=record["counts"],
         files=_files(record["files"], tell),
     )
