@@ -27,6 +27,7 @@ from pipeline.parquet import read_parquet
 from pipeline.release.assemble import RECORD, SUMS, sha256_sums
 from pipeline.release.licenses import COLUMNS, NOBODY
 from pipeline.release.manifest import SCHEMA
+from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.release.verify_record import NOTHING, StatedRelease, read_record
 from pipeline.release.verify_rows import misjudged, misplaced, rows_against
 from pipeline.release.verify_samples import FoundSample, check_sample, mask_against
@@ -108,6 +109,7 @@ class _Check:
     origins: dict[str, Origin] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     read: set[str] = field(default_factory=set)
+    md5s: dict[str, str] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
     """Tars that could not be read to their end: nothing is said of their samples, the tar's own problem says it."""
 
@@ -191,6 +193,7 @@ class _Check:
         content = self._content(name)
         if content is None:
             return
+        self.md5s[name] = hashlib.md5(content).hexdigest()
         with self.readable(name):
             for key, members in samples_of(content):
                 if key in self.samples:
@@ -234,14 +237,13 @@ class _Check:
         content = self._content(name)
         if content is None:
             return
-        folder = f"data/{split}"
-        with self.readable(name):
-            samples = Counter(row["tar"] for row in self.rows.values())
-            shards = json.loads(content)["shardlist"]
-            listed = [(f"{folder}/{shard['url']}", shard["filesize"], shard["nsamples"]) for shard in shards]
-            tars = sorted(tar for tar in self.stated.files if tar.endswith(".tar") and tar.rpartition("/")[0] == folder)
-            if listed != [(tar, self.stated.files[tar].file_bytes, samples[tar]) for tar in tars]:
-                self.tell(name, "does not list the tars beside it with their sizes and numbers of samples")
+        names = sorted(tar for tar in self.stated.files if tar.endswith(".tar") and tar.startswith(f"data/{split}/"))
+        if self.unread.intersection(names):
+            return
+        samples = Counter(row["tar"] for row in self.rows.values())
+        tars = [ReleasedTar(record=self.stated.files[tar], samples=samples[tar], md5=self.md5s[tar]) for tar in names]
+        if content != wids_index(self.stated.name, tars):
+            self.tell(name, "does not list the tars beside it with their sizes, MD5 and numbers of samples")
 
     def _licenses(self) -> None:
         content = self._content("licenses.csv")

@@ -76,7 +76,11 @@ def edit_tar(folder, edit):
     tar.close()
     (folder / TAR).write_bytes(buffer.getvalue())
     index = json.loads((folder / "data/test/index.json").read_text())
-    index["shardlist"][0] |= {"filesize": len(buffer.getvalue()), "nsamples": len(samples)}
+    index["shardlist"][0] |= {
+        "filesize": len(buffer.getvalue()),
+        "nsamples": len(samples),
+        "md5sum": hashlib.md5(buffer.getvalue()).hexdigest(),
+    }
     (folder / "data/test/index.json").write_bytes(encode_json(index))
     mend_sums(folder)
 
@@ -443,6 +447,21 @@ def test_a_card_with_other_numbers_is_a_problem(copy):
     (copy / "README.md").write_text(card)
     mend_sums(copy)
     assert "does not say how many images are accepted" in said_of(copy, "README.md")
+
+
+def test_an_index_with_another_sum_is_a_problem(copy):
+    edit_json(copy, "data/test/index.json", lambda index: index["shardlist"][0].update(md5sum="0" * 32))
+    assert "MD5" in said_of(copy, "data/test/index.json")
+
+
+def test_a_split_without_images_still_has_its_files(released, release_of, tmp_path):
+    made = release_of(released.inputs, tmp_path, splits=("train=0.5", "test=0.5"), min_area=0.9).folder
+    (made / "annotations" / "train.json").unlink()
+    record = json.loads((made / "release.json").read_text())
+    record["files"] = [file for file in record["files"] if file["name"] != "annotations/train.json"]
+    (made / "release.json").write_text(json.dumps(record))
+    mend_sums(made)
+    assert "belongs to every release" in said_of(made, "annotations/train.json")
 
 
 def test_a_tar_that_is_counted_twice_is_a_problem(copy):
