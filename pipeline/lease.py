@@ -87,21 +87,27 @@ def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) ->
     owner = uuid.uuid4().hex
     number = _settle_with_others(run, patience_s) + 1
     holder = _myself(owner)
-    made = storage.create(_url(run, number), encode_json(asdict(holder)))
-    # An object store's client that lost the answer asks again, and is told then that the object is there: ours.
-    if not made and _read(run, number).owner != owner:
-        raise RunBusyError(f"{run}: another session has begun to work on this run at this very moment; let it work")
-    _HELD.add(owner)
     lease, ended = Lease(run, number, holder), threading.Event()
     heart = threading.Thread(target=_beat, args=(lease, ended, beat_s), name="lease", daemon=True)
-    heart.start()
+    # From here on a signal may come at any moment, between any two lines: whatever was created by then is removed.
     try:
+        made = storage.create(_url(run, number), encode_json(asdict(holder)))
+        # An object store's client that lost the answer asks again, and is told then that the object is there: ours.
+        if not made and _read(run, number).owner != owner:
+            raise RunBusyError(f"{run}: another session has begun to work on this run at this very moment; let it work")
+        _HELD.add(owner)
+        heart.start()
         yield lease
+    except KeyboardInterrupt:
+        with suppress(Exception):  # its folder may have been made, and no lease yet
+            storage.remove_if_empty(storage.join(run, _FOLDER))
+        raise
     finally:
         ended.set()
-        heart.join()
+        if heart.is_alive():
+            heart.join()
         _HELD.discard(owner)
-        _remove(run, number)
+        _remove(run, number, owner)
 
 
 def _beat(lease: Lease, ended: threading.Event, beat_s: float) -> None:
@@ -164,9 +170,11 @@ def _read(run: str, number: int) -> Holder:
         return Holder(owner="", machine=_machine(), host="an unknown machine", pid=0, started=0)
 
 
-def _remove(run: str, number: int) -> None:
-    """Ours and those of dead sessions before us."""
+def _remove(run: str, number: int, owner: str) -> None:
+    """Ours and those of dead sessions before us; none if that number is another session's, or nobody's."""
     with suppress(Exception):  # what is left harms nobody: the next session finds that we are gone
+        if _read(run, number).owner != owner:
+            return
         for name in storage.list_names(storage.join(run, _FOLDER)):
             if name.removesuffix(".json").isdigit() and int(name.removesuffix(".json")) <= number:
                 storage.remove(storage.join(run, _FOLDER, name))

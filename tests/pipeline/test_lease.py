@@ -223,3 +223,37 @@ def test_a_run_that_is_taken_over_stops_between_shards_and_loses_nothing(tmp_pat
     run(config)
     run(quiet)
     assert tree(config.out) == tree(quiet.out)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_session_that_is_stopped_while_it_takes_the_run_leaves_nothing(place, monkeypatch, when):
+    create = storage.create
+
+    def stopped(url, content):
+        if when == "after":
+            assert create(url, content)
+        elif "://" not in url:
+            Path(url).parent.mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lease_module.storage, "create", stopped)
+    with pytest.raises(KeyboardInterrupt), held(place):
+        pass
+    assert leases(place) == []
+    assert "://" in place or not Path(place, "lease").exists()
+    monkeypatch.undo()
+    with held(place):
+        assert leases(place) == ["000001.json"]
+
+
+def test_a_session_that_is_refused_at_the_last_moment_leaves_the_other_lease(place, monkeypatch):
+    create = storage.create
+
+    def overtaken(url, content):
+        foreign(place)
+        return create(url, content)
+
+    monkeypatch.setattr(lease_module.storage, "create", overtaken)
+    with pytest.raises(RunBusyError, match="at this very moment"), held(place):
+        pass
+    assert leases(place) == ["000001.json"]
