@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,8 @@ class Collection:
     origins: Mapping[str, Origin]
     """By key; only of images whose entry says anything."""
     annotations_sha256: str
+    has_instances: bool
+    """Are there annotations with outlines, as `pipeline/instances.py` reads them?"""
 
 
 def read_samples(annotations: str, images: str) -> Collection:
@@ -73,29 +75,46 @@ def read_annotations(annotations: str) -> Collection:
 
     Raises: AnnotationError: the JSON can't be read as COCO annotations.
     """
-    try:
-        annotation_bytes = read_file(annotations)
-    except CANNOT_OPEN as error:
-        raise AnnotationError(f"annotations {annotations!r}: {error}; give a COCO annotation JSON") from error
-    document = _parse(annotations, annotation_bytes)
+    dropped = False
+
+    def drop_annotation(entry: dict[str, Any]) -> dict[str, Any] | None:
+        """Forget annotations while parsing: the polygons of train2017 would take gigabytes."""
+        nonlocal dropped
+        if "image_id" in entry and not ("file_name" in entry or "width" in entry):
+            dropped |= "segmentation" in entry
+            return None
+        return entry
+
+    annotation_bytes = read_annotation_bytes(annotations)
+    document = parse_document(annotations, annotation_bytes, drop_annotation)
     return Collection(
         samples=tuple(_images(annotations, document)),
         licenses=_licenses(annotations, document),
         origins={f"{entry['id']:012d}": origin for entry in document["images"] if (origin := _origin(entry))},
         annotations_sha256=hashlib.sha256(annotation_bytes).hexdigest(),
+        has_instances=dropped,
     )
 
 
-def _located(sample: Sample, store: ImageStore) -> Sample:
+def read_annotation_bytes(annotations: str) -> bytes:
+    """The annotation JSON as it is stored. Raises AnnotationError if it can't be read."""
     try:
-        return dataclasses.replace(sample, location=store.locate(sample.file_name))
-    except SampleError as error:
-        return dataclasses.replace(sample, problem=error.reason, problem_detail=error.detail)
+        return read_file(annotations)
+    except CANNOT_OPEN as error:
+        raise AnnotationError(f"annotations {annotations!r}: {error}; give a COCO annotation JSON") from error
 
 
-def _parse(annotations: str, annotation_bytes: bytes) -> dict[str, Any]:
+def parse_document(
+    annotations: str, annotation_bytes: bytes, keep: Callable[[dict[str, Any]], dict[str, Any] | None]
+) -> dict[str, Any]:
+    """The annotation JSON as an object.
+
+    Args:   annotations: where it comes from, for messages.
+            keep: called with every object in it as soon as that is read; what it returns stands in its place.
+    Raises: AnnotationError: it is no JSON, or no object.
+    """
     try:
-        document = json.loads(annotation_bytes, object_hook=_drop_annotation)
+        document = json.loads(annotation_bytes, object_hook=keep)
     except (ValueError, RecursionError) as error:
         start = f"{len(annotation_bytes)} bytes that begin with {annotation_bytes[:16]!r}"
         raise AnnotationError(f"annotations {annotations!r}: not JSON: {error}; found {start}") from error
@@ -106,10 +125,11 @@ def _parse(annotations: str, annotation_bytes: bytes) -> dict[str, Any]:
     return document
 
 
-def _drop_annotation(entry: dict[str, Any]) -> dict[str, Any] | None:
-    """Forget annotations while parsing: the polygons of train2017 would take gigabytes, and nobody asks for them."""
-    is_annotation = "image_id" in entry and not ("file_name" in entry or "width" in entry)
-    return None if is_annotation else entry
+def _located(sample: Sample, store: ImageStore) -> Sample:
+    try:
+        return dataclasses.replace(sample, location=store.locate(sample.file_name))
+    except SampleError as error:
+        return dataclasses.replace(sample, problem=error.reason, problem_detail=error.detail)
 
 
 def _images(annotations: str, document: dict[str, Any]) -> list[Sample]:
@@ -154,7 +174,7 @@ def _origin(entry: Mapping[str, Any]) -> Origin | None:
     said = {name: value for name, value in entry.items() if isinstance(value, str) and len(value) < _LONGEST_ORIGIN}
     source = next((said[name] for name in _SOURCE_FIELDS if said.get(name)), "")
     author = said.get("author", "")
-    return Origin(author=_as_utf8(author), source=_as_utf8(source)) if author or source else None
+    return Origin(author=text_as_utf8(author), source=text_as_utf8(source)) if author or source else None
 
 
 def _licenses(annotations: str, document: dict[str, Any]) -> dict[int, License]:
@@ -195,10 +215,10 @@ def _text(where: str, entry: dict[str, Any], field: str) -> str:
     if not isinstance(value, str):
         found = f"is {_of(value)}" if field in entry else f"is missing; the entry has {sorted(entry)[:10]}"
         raise AnnotationError(f"{where}: `{field}` {found}; a text is needed: correct or remove the entry")
-    return _as_utf8(value)
+    return text_as_utf8(value)
 
 
-def _as_utf8(text: str) -> str:
+def text_as_utf8(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
