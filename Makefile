@@ -4,15 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Large activations are freed and mapped anew at every training step; kept, a step takes a tenth less time.
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: demo test full-size check format nano card fuzz chaos lock clean
+.PHONY: demo test browser full-size check format nano card fuzz chaos lock clean
 
 demo: $(INSTALLED)  ## Run the main job on the embedded sample; pictures and release in out/demo
 	$(BIN)/python jobs/demo.py
 
 test: $(INSTALLED)  ## Run all tests
 	$(BIN)/python -m pytest
+
+browser:  ## Install Debian's Chromium, which the tests of a release's page drive
+	command -v chromium > /dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; }
 
 full-size: $(INSTALLED)  ## Run the full architecture at its real size with random weights: minutes, 15 GB of disk
 	$(BIN)/python -m pytest -m full_size -s tests/model/test_full_size.py

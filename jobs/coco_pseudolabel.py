@@ -88,7 +88,9 @@ def print_table(report: "RunReport") -> None:
     if report.failed:
         console.print("once what failed is mended, --retry-failed and a new --version try it again", highlight=False)
     console.print(
-        f"release        {report.release}\ncontact sheet  {report.contact_sheet}", highlight=False, markup=False
+        f"release        {report.release}\ncontact sheet  {report.contact_sheet}\npage           {report.page}",
+        highlight=False,
+        markup=False,
     )
 
 

@@ -33,7 +33,7 @@ def run_job(job: Callable[[], int]) -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    for chatty in ("httpx", "urllib3", "fsspec", "diffusers"):
+    for chatty in ("httpx", "httpx2", "urllib3", "fsspec", "diffusers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     sys.exit(_exit_code(job))
 

@@ -24,7 +24,8 @@ def main() -> int:
     with local_ray(cpus=os.cpu_count() or 1) as head:
         code = _follow_job(head, out, job_options)
     if code == DONE:
-        print(f"\nlook at   {out / 'contact_sheet.png'}\nload from {out / 'release'}")
+        (page,) = (out / "release").glob("*/index.html")
+        print(f"\nlook at   {out / 'contact_sheet.png'}\nload from {page.parent}\nopen      {page}")
     return code
 
 

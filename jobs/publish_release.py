@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
 from jobs.command_line import DONE, USAGE, options_file, parse_config, report, run_job
-from pipeline.config import PolicyConfig, ReleaseConfig, RunConfig, read_toml
+from pipeline.config import ClusterConfig, PolicyConfig, ReleaseConfig, RunConfig, read_toml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +30,16 @@ class BuildConfig:
     """Folder or zip of the images, if it is not where the run found it."""
     annotations: str = ""
     """COCO annotation JSON, if it is not where the run found it."""
+    engine: Literal["ray", "inline"] = "ray"
+    """`ray`: tasks on a Ray cluster (that of RAY_ADDRESS, else one started here), where the release has more than one
+    task's work. `inline`: this process alone. The bytes are the same."""
     selection: PolicyConfig = field(default_factory=PolicyConfig)
     release: ReleaseConfig = field(default_factory=ReleaseConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushConfig:
-    """Check a release, copy it to a folder or bucket, read the copy back, and only then make it visible.
+    """Check a release, copy it to a folder, a bucket or the Hugging Face Hub, check the copy, and make it visible.
 
     The same command goes on with an upload that ended early. A version that is there already is never changed.
     """
@@ -44,9 +47,10 @@ class PushConfig:
     release: Annotated[str, tyro.conf.Positional]
     """Folder of the release; a path or an fsspec URL."""
     target: Annotated[str, tyro.conf.Positional]
-    """Folder of all releases, s3://bucket/folder for example; its file LATEST names the newest."""
+    """Folder of all releases, s3://bucket/folder for example, whose file LATEST names the newest; or
+    hf://datasets/ORG/NAME, whose main branch is the newest, with a tag for each version."""
     dry_run: bool = False
-    """Send nothing: check the release, then say what would be sent."""
+    """Change nothing: check the release, then list every operation with its bytes."""
 
 
 def main() -> int:
@@ -68,7 +72,7 @@ def build(arguments: Sequence[str]) -> int:
     config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig, "--policy") if path else {})
     from pipeline.coco import read_annotations
     from pipeline.lease import held
-    from pipeline.release.build import build_release, complete_run, decided
+    from pipeline.release.build import build_release, complete_run, source_of
     from pipeline.run import read_inputs, resolved
     from pipeline.run_record import remembered_inputs
 
@@ -76,12 +80,15 @@ def build(arguments: Sequence[str]) -> int:
     inputs = replace(
         inputs, images=config.images or inputs.images, annotations=config.annotations or inputs.annotations
     )
-    of_run = resolved(RunConfig(out=config.run, input=inputs, policy=config.selection, release=config.release))
+    cluster = ClusterConfig(engine=config.engine)
+    of_run = resolved(
+        RunConfig(out=config.run, input=inputs, policy=config.selection, release=config.release, cluster=cluster)
+    )
     # Masks alone need no images.
     collection = read_inputs(of_run) if config.release.embed_images else read_annotations(of_run.input.annotations)
     with held(of_run.out):  # no session changes candidates, and nobody makes the same release, meanwhile
         specs, made_with = complete_run(of_run.out, collection)
-        built = build_release(decided(of_run, collection, specs), of_run, made_with)
+        built = build_release(source_of(of_run, collection, specs), of_run, made_with)
     report(f"{built.accepted} of {built.images} images are in {built.release}")
     print(json.dumps(asdict(built), sort_keys=True))
     return DONE
@@ -95,6 +102,8 @@ def push(arguments: Sequence[str]) -> int:
 
     release, target = storage.absolute(config.release), storage.absolute(config.target)
     pushed = push_release(release, target, dry_run=config.dry_run, report=report)
+    for operation in pushed.operations if config.dry_run else ():
+        report(operation)
     verb = "would be sent" if config.dry_run else "sent"
     report(f"{len(pushed.sent)} files, {pushed.sent_bytes} bytes {verb}; {len(pushed.there)} were there")
     print(json.dumps(asdict(pushed), sort_keys=True))

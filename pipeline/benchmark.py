@@ -1,4 +1,4 @@
-"""What `jobs/benchmark.py` measures, one measurement per process."""
+"""What `jobs/benchmark.py resume` measures, one measurement per process."""
 
 import json
 import resource
@@ -26,13 +26,13 @@ def resume(folder: str, shards: int, images_per_shard: int) -> None:
     samples = _samples(shards * images_per_shard)
     open_run(folder, samples, images_per_shard, MADE_WITH)
     _write_records(Path(folder), samples, images_per_shard)
-    before = _peak_bytes()
+    before = peak_bytes()
     started = time.perf_counter()
     specs, _ = open_run(folder, samples, images_per_shard, MADE_WITH)
     left = _left(folder, specs)
     seconds = time.perf_counter() - started
     assert left == []
-    print(json.dumps({"shards": shards, "seconds": seconds, "bytes": _peak_bytes() - before}))
+    print(json.dumps({"shards": shards, "seconds": seconds, "bytes": peak_bytes() - before}))
 
 
 def _left(folder: str, specs: Sequence[ShardSpec]) -> list[ShardSpec]:
@@ -61,5 +61,6 @@ def _write_records(run: Path, samples: list[Sample], images_per_shard: int) -> N
         (run / "commits" / f"{spec.name}.json").write_bytes(encode_json(asdict(record)))
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """The most memory that this process has held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB

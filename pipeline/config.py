@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from model.config import REFERENCE_PRESET, EnsembleConfig, ModelConfig
 from pipeline.errors import ConfigError
-from pipeline.policy import RankingScore, parse_splits, parse_threshold
+from pipeline.policy import RankingScore, Strata, parse_splits, parse_threshold
 
 MAX_IMAGE_BYTES = 64 << 20
 """Default limit on an image file, and on the part of an archive that it takes: 64 MiB."""
@@ -60,7 +60,11 @@ class PolicyConfig:
     target_images: int = 0
     """Accept so many images at most, the best by `rank_by`; 0 is all that pass."""
     rank_by: RankingScore = "ensemble_variance_per_area"
-    """Score by which the best are chosen; ties are broken by key."""
+    """Score by which the best are chosen; ties are broken by key, and what has no such score comes last."""
+    strata: Strata = "none"
+    """Share the target out among COCO's supercategories (of the annotated things that the mask covers) and sizes of
+    object (up to 32 x 32 px, up to 96 x 96 px, larger): `even`, as many of each kind as there are, or `proportional`;
+    `none` looks at the score alone."""
 
     def __post_init__(self) -> None:
         for name, bound in (
@@ -80,6 +84,8 @@ class PolicyConfig:
         object.__setattr__(self, "allowed_licenses", tuple(sorted(set(self.allowed_licenses))))
         if self.target_images < 0:
             raise ValueError(f"target_images is {self.target_images}; it must be 0 (all) or more")
+        if self.strata != "none" and not self.target_images:
+            raise ValueError(f"strata is {self.strata!r}, but target_images is 0: give the number that is shared out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +122,9 @@ class ReleaseConfig:
     """Size in bytes at which a tar is closed and the next begun."""
     embed_images: bool = True
     """Put the original images into the tars; without them a release is masks, found by image id and SHA-256."""
+    previous: str = ""
+    """Folder or URL of an earlier release: CHANGELOG.md and changes.csv then say what was added, removed and changed
+    since."""
     splits: tuple[str, ...] = ("test",)
     """Splits and their shares, as in `train=0.8 test=0.2`; the key decides where an image goes."""
 

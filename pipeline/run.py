@@ -14,7 +14,7 @@ from pipeline.fingerprint import fingerprint, settle_device
 from pipeline.lease import Lease, held
 from pipeline.progress import Progress
 from pipeline.records import ShardSpec
-from pipeline.release.build import BuildReport, build_release, decided
+from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
 from pipeline.release.contact_sheet import write_contact_sheet
 from pipeline.run_record import open_run, remember_inputs
 from pipeline.work import ReplicaSetup, ShardWork, process_shard
@@ -63,10 +63,10 @@ def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str
     process(todo, config, progress, lease.check)
     images_per_s = progress.images_per_s() if todo else 0.0
     # 7. Decide on every image, and assemble the release.
-    source = decided(config, collection, specs)
+    source = source_of(config, collection, specs)
     built = build_release(source, config, whole_fingerprint)
     # 8. Draw a picture to look at.
-    contact_sheet = write_contact_sheet(source, config)
+    contact_sheet = write_contact_sheet(source, verdicts_of(built.release), config)
     return RunReport(
         **asdict(built), computed=progress.computed, images_per_s=images_per_s, contact_sheet=contact_sheet
     )
@@ -82,7 +82,10 @@ def resolved(config: RunConfig) -> RunConfig:
     model = config.model
     if model.is_folder:
         model = replace(model, model=storage.absolute(model.model))
-    return replace(config, out=storage.absolute(config.out), input=inputs, model=model)
+    release = config.release
+    if release.previous:
+        release = replace(release, previous=storage.absolute(release.previous))
+    return replace(config, out=storage.absolute(config.out), input=inputs, model=model, release=release)
 
 
 def read_inputs(config: RunConfig) -> Collection:

@@ -14,7 +14,10 @@ SCORES = (
     "border",
     "max_saliency",
 )
-"""Names of all scores, in the order of the manifest's columns."""
+"""Names of all scores of a prediction, in the order of the manifest's columns."""
+
+CROSS_CHECKS = ("instance_iou",)
+"""Scores of a mask against the annotations; unknown where these have no instances of the image."""
 
 STABILITY_OFFSET = 0.1
 """How far the mask's threshold is moved to both sides to see whether the mask stands."""

@@ -9,8 +9,9 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.records import FileRecord
+
+_PIECE_BYTES = 8 << 20  # of a file that is copied or checked; tars of a release may be larger than memory
 
 
 def join(url: str, *names: str) -> str:
@@ -96,13 +99,28 @@ def read_checked(url: str, record: FileRecord) -> bytes:
     Raises: StorageError: it is missing, or is not what the record says.
     """
     content = read(url)
-    found = record_of(record.name, content)
-    if found != record:
-        raise StorageError(
-            f"{url} has {found.file_bytes} bytes and SHA-256 {found.sha256}; its record says {record.file_bytes} and "
-            f"{record.sha256}. Delete the record to have the file made again"
-        )
+    _compare(url, record_of(record.name, content), record)
     return content
+
+
+def check(url: str, record: FileRecord) -> None:
+    """Compare a file's size and SHA-256 with its record, without ever holding all of it.
+
+    Raises: StorageError: it is missing, or is not what the record says.
+    """
+    _check_pieces(url, record, lambda piece: None)
+
+
+def copy_checked(url: str, source: str, record: FileRecord) -> None:
+    """Copy the file at `source`, without ever holding all of it, and publish the copy if it is what the record says.
+
+    Raises: StorageError: the source is missing, or is not what the record says; nothing is at `url` then.
+    """
+    fs, path = _locate(url)
+    with _beside(Path(path) if _is_local(fs) else Path(tempfile.gettempdir(), Path(path).name)) as temporary:
+        with _explained(LocalFileSystem(), str(temporary), record.file_bytes), temporary.open("wb") as file:
+            _check_pieces(source, record, file.write)
+        publish_file(url, temporary)
 
 
 def exists(url: str) -> bool:
@@ -187,6 +205,33 @@ def record_of_file(path: Path) -> FileRecord:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return FileRecord(name=path.name, file_bytes=path.stat().st_size, sha256=digest)
+
+
+def _check_pieces(url: str, record: FileRecord, keep: Callable[[bytes], object]) -> None:
+    digest, file_bytes = hashlib.sha256(), 0
+    for piece in _pieces(url):
+        digest.update(piece)
+        file_bytes += len(piece)
+        keep(piece)
+    _compare(url, FileRecord(name=record.name, file_bytes=file_bytes, sha256=digest.hexdigest()), record)
+
+
+def _pieces(url: str) -> Iterator[bytes]:
+    fs, path = _locate(url)
+    try:
+        with _explained(fs, url), fs.open(path, "rb", block_size=_PIECE_BYTES) as file:
+            while piece := file.read(_PIECE_BYTES):
+                yield piece
+    except FileNotFoundError as error:
+        raise StorageError(f"{url} is missing") from error
+
+
+def _compare(url: str, found: FileRecord, record: FileRecord) -> None:
+    if found != record:
+        raise StorageError(
+            f"{url} has {found.file_bytes} bytes and SHA-256 {found.sha256}; its record says {record.file_bytes} and "
+            f"{record.sha256}. Delete the record to have the file made again"
+        )
 
 
 def _locate(url: str) -> tuple[Any, str]:

@@ -1,5 +1,6 @@
 """What the README shows is true: its Python runs, its options and make targets exist, its links lead somewhere."""
 
+import os
 import re
 import subprocess
 import sys
@@ -16,15 +17,44 @@ README = (ROOT / "README.md").read_text()
 PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def test_reading_a_sample_works_as_shown(tmp_path):
-    done = run_inline(tmp_path / "out/demo", "--model", "fake")
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A folder in which the demo has left its release."""
+    folder = tmp_path_factory.mktemp("readme")
+    done = run_inline(folder / "out/demo", "--model", "fake")
     assert done.returncode == 0, done.stderr
-    (block,) = [block for block in PYTHON_BLOCKS if "webdataset" in block]
-    # In a process of its own: webdataset leaves the tar open, which warns here when it is collected.
-    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=True)
-    lines = done.stdout.splitlines()
-    assert len(lines) == 18
-    assert all(re.fullmatch(r"\d{12} \(\d+, \d+\) \d\.\d+(e-\d+)?", line) for line in lines)
+    return folder
+
+
+def lines_of(block, folder):
+    """In a process of its own: the libraries leave files open, which warns here when they are collected."""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", block], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("library", "line"),
+    [
+        ("webdataset", r"\d{12} \(\d+, \d+\) \d\.\d+(e-\d+)?"),
+        ("datasets", r"\d{12} \(\d+, \d+\) \(\d+, \d+\) \d\.\d+"),
+        ("pycocotools", r"\d+ \(\d+, \d+\) \[[\d., ]+\]"),
+        ("tarfile", r"\d{12}\.mask\.png \(\d+, \d+\)"),
+    ],
+)
+def test_a_release_is_read_as_shown(demo, library, line):
+    (block,) = [block for block in PYTHON_BLOCKS if re.search(rf"^(from|import) .*\b{library}\b", block, re.MULTILINE)]
+    found = [text for text in lines_of(block, demo) if re.fullmatch(line, text)]
+    assert len(found) == 18
+
+
+def test_samples_can_be_had_by_number_with_wids(demo):
+    index = "out/demo/release/sod-benchmark-1.0.0/data/test/index.json"
+    code = f"import wids; found = wids.ShardListDataset({index!r}); print(len(found), found[3]['__key__'])"
+    assert lines_of(code, demo)[-1] == "18 000000000008"
 
 
 def test_predicting_works_as_shown():
@@ -69,4 +99,6 @@ def test_make_targets_and_links_in_the_documents_exist(document):
         ("", t) for t in targets
     }
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-    assert [link for link in links if not (document.parent / link).exists()] == []
+    assert [link for link in links if not (document.parent / link.partition("#")[0]).exists()] == []
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+    assert [link for link in links if link.startswith("#") and link[1:] not in headings] == []

@@ -18,6 +18,7 @@ from pipeline.evaluation.outcomes import Failed, How, Measured, Outcome, measure
 from pipeline.evaluation.pairs import Pair, pair_files
 from pipeline.evaluation.risk_coverage import RiskCoverage, by_score
 from pipeline.evaluation.summary import Summary, summarise
+from pipeline.spread import spread
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def evaluate_folders(
 def evaluate_pairs(pairs: Sequence[Pair], how: How, cluster: ClusterConfig) -> Evaluation:
     """The same for files that are paired already."""
     chunks = [Chunk(pairs=pairs[i : i + CHUNK_IMAGES], how=how) for i in range(0, len(pairs), CHUNK_IMAGES)]
-    return gather(spread(measure_chunk, chunks, cluster, len(pairs)))
+    return gather(measure_all(measure_chunk, chunks, cluster, len(pairs)))
 
 
 def measure_chunk(chunk: Chunk) -> list[Outcome]:
@@ -81,7 +82,7 @@ def measure_chunk(chunk: Chunk) -> list[Outcome]:
     return [measure_files(pair, chunk.how) for pair in chunk.pairs]
 
 
-def spread(
+def measure_all(
     function: Callable[[Item], list[Outcome]], items: Sequence[Item], cluster: ClusterConfig, images: int
 ) -> list[Outcome]:
     """The outcomes of all items, in the order of the items; lines in the log say how far it is."""
@@ -94,16 +95,7 @@ def spread(
             log.info("%d/%d images measured", done, images)
             shown_s = time.monotonic()
 
-    if cluster.engine == "ray":
-        from pipeline.cluster import run_tasks
-
-        answers = run_tasks(function, items, attempts=cluster.shard_attempts, on_answer=count)
-    else:
-        answers = []
-        for item in items:
-            answers.append(function(item))
-            count(answers[-1])
-    return [outcome for answer in answers for outcome in answer]
+    return [outcome for answer in spread(function, items, cluster, count) for outcome in answer]
 
 
 def gather(outcomes: Iterable[Outcome]) -> Evaluation:

@@ -12,7 +12,7 @@ from pipeline.candidates import committed_shards, read_maps, read_record, read_r
 from pipeline.config import InputConfig, RunConfig
 from pipeline.errors import SampleError
 from pipeline.evaluation.config import EvaluationConfig
-from pipeline.evaluation.evaluate import Evaluation, gather, spread
+from pipeline.evaluation.evaluate import Evaluation, gather, measure_all
 from pipeline.evaluation.grey import decode_file
 from pipeline.evaluation.outcomes import Failed, How, Outcome, measure_map
 from pipeline.evaluation.pairs import Pair
@@ -46,7 +46,7 @@ def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: Evaluation
     storage.publish(annotations, encode_json(annotations_of(pairs)))
     run(resolved(_run_config(pairs, annotations, url, config)))
     shards = [_shard_maps(url, shard, keyed, how) for shard in sorted(committed_shards(url))]
-    return gather(spread(measure_shard, shards, config.cluster, len(pairs)))
+    return gather(measure_all(measure_shard, shards, config.cluster, len(pairs)))
 
 
 def run_url(out: str) -> str:

@@ -1,17 +1,21 @@
 """A release from a complete run: no model, no prediction, another policy each time if you like."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline import storage
 from pipeline.candidates import committed_shards, read_records, read_rows
 from pipeline.coco import Collection
 from pipeline.config import RunConfig
 from pipeline.errors import RunMismatchError
 from pipeline.fingerprint import settled_device
-from pipeline.records import ShardSpec
-from pipeline.release.assemble import ReleaseSource, assemble
+from pipeline.instances import read_instances
+from pipeline.parquet import read_parquet
+from pipeline.records import FileRecord, ShardSpec, Verdict
+from pipeline.release.assemble import RECORD, assemble, count_reasons
+from pipeline.release.source import ReleaseSource
 from pipeline.run_record import plan_of, read_run
-from pipeline.select import select
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,8 @@ class BuildReport:
     """Reason → images."""
     release: str
     """Its folder."""
+    page: str
+    """A page to look at it, for a browser."""
 
 
 def complete_run(run: str, collection: Collection) -> tuple[tuple[ShardSpec, ...], dict[str, str]]:
@@ -46,34 +52,48 @@ def complete_run(run: str, collection: Collection) -> tuple[tuple[ShardSpec, ...
     return specs, stored
 
 
-def decided(config: RunConfig, collection: Collection, specs: Sequence[ShardSpec]) -> ReleaseSource:
-    """A complete run with the verdict of `config.policy` on every image."""
+def source_of(config: RunConfig, collection: Collection, specs: Sequence[ShardSpec]) -> ReleaseSource:
+    """All that is known of the images of a complete run."""
     records = read_records(config.out, [spec.name for spec in specs])
-    rows = [row for spec in specs for row in read_rows(config.out, records[spec.name])]
-    samples = [sample for spec in specs for sample in spec.samples]
-    verdicts = select(rows, samples, collection.licenses, config.policy)
+    rows = {row.key: row for spec in specs for row in read_rows(config.out, records[spec.name])}
+    instances = read_instances(config.input.annotations, collection.samples) if collection.has_instances else {}
     return ReleaseSource(
         run=config.out,
         specs=specs,
         records=records,
+        rows=rows,
         licenses=collection.licenses,
         origins=collection.origins,
-        verdicts=verdicts,
+        instances=instances,
     )
 
 
 def build_release(source: ReleaseSource, config: RunConfig, made_with: Mapping[str, str]) -> BuildReport:
-    """Assemble the release that `config.release` names.
+    """Assemble the release that `config.release` names, and say what is in it.
 
     Args:    made_with: the fingerprint of the run.
     Raises:  as `assemble`.
     """
     release = assemble(source, config, {**made_with, "device": settled_device(config.out)})
-    reasons = source.reasons()
+    verdicts = verdicts_of(release)
+    reasons = count_reasons(verdicts.values())
     return BuildReport(
-        images=len(source.verdicts),
+        images=len(verdicts),
         accepted=sum(reasons.get("accepted", {}).values()),
         rejected=reasons.get("rejected", {}),
         failed=reasons.get("failed", {}),
         release=release,
+        page=storage.join(release, "index.html"),
     )
+
+
+def verdicts_of(release: str) -> dict[str, Verdict]:
+    """Key → verdict of every image, as the release's manifest has them.
+
+    Raises: StorageError: the manifest is not the one that `release.json` names.
+    """
+    files = json.loads(storage.read(storage.join(release, RECORD)))["files"]
+    (record,) = (FileRecord(**file) for file in files if file["name"] == "manifest.parquet")
+    table = read_parquet(storage.read_checked(storage.join(release, record.name), record))
+    columns = (table.column(name).to_pylist() for name in ("key", "verdict", "reason"))
+    return {key: Verdict(decision=decision, reason=reason) for key, decision, reason in zip(*columns, strict=True)}

@@ -1,6 +1,9 @@
 """The release's README.md: front matter that the Hugging Face loader reads, and what a reader needs first."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import jinja2
 
@@ -13,8 +16,37 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
     undefined=jinja2.StrictUndefined,
-    autoescape=False,  # Markdown; whatever gets in is a number, a digest, or a name of ours
+    autoescape=False,  # Markdown; whatever gets in is a number, a digest, a name of ours, or made harmless before
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardAgreement:
+    """How far accepted masks agree with the instances of the annotations."""
+
+    images: int
+    """Accepted images that have any."""
+    median: float
+    """Of `instance_iou`."""
+    tenth: float
+    """What nine in ten reach."""
+    supercategories: Sequence[tuple[str, int]]
+    """Name → images, most first."""
+
+
+def agreement_of(rows: Sequence[Mapping[str, Any]]) -> CardAgreement | None:
+    """Of the manifest's rows; None without any instances."""
+    checked = [row for row in rows if row["verdict"] == "accepted" and row["instance_iou"] is not None]
+    if not checked:
+        return None
+    found = sorted(row["instance_iou"] for row in checked)
+    counts = Counter(_as_cell(row["supercategory"]) or "none" for row in checked)
+    return CardAgreement(
+        images=len(checked),
+        median=found[len(found) // 2],
+        tenth=found[len(found) // 10],
+        supercategories=sorted(counts.items(), key=lambda item: (-item[1], item[0])),
+    )
 
 
 def card(
@@ -22,6 +54,7 @@ def card(
     reasons: Mapping[str, Mapping[str, int]],
     made_with: Mapping[str, str],
     splits_with_tars: Sequence[str],
+    agreement: CardAgreement | None = None,
 ) -> bytes:
     """The card of a release.
 
@@ -43,8 +76,16 @@ def card(
         not_accepted=not_accepted,
         policy=config.policy,
         embed_images=config.release.embed_images,
+        compared=bool(config.release.previous),
+        agreement=agreement,
         splits_with_tars=splits_with_tars,
         made_with=sorted(made_with.items()),
         size_category=next((name for bound, name in _SIZES if counts["accepted"] < bound), "n>1M"),
     )
     return text.encode()
+
+
+def _as_cell(text: str) -> str:
+    """A name from the annotations as text of a table: nothing of it is Markdown, HTML, or another line."""
+    words = " ".join(text.split())[:80]
+    return "".join(letter if letter.isalnum() or letter in " -" else f"&#{ord(letter)};" for letter in words)

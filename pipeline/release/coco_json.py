@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,26 @@ from pipeline.records import Sample
 CATEGORY = {"id": 1, "name": "salient object", "supercategory": "salient object"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedMask:
+    """A mask as COCO has it."""
+
+    counts: str
+    """Compressed run lengths."""
+    area_px: int
+    bbox: tuple[float, float, float, float]
+    """Left, top, width and height in pixels; zeros for an empty mask."""
+
+
+def encode_mask(mask: Bool[np.ndarray, "h w"]) -> EncodedMask:
+    """Run lengths, area and bounding box of a mask."""
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))  # it refuses C order
+    left, top, width, height = (float(value) for value in coco_mask.toBbox(rle))
+    return EncodedMask(
+        counts=rle["counts"].decode("ascii"), area_px=int(coco_mask.area(rle)), bbox=(left, top, width, height)
+    )
+
+
 class CocoAnnotations:
     """Collects images and masks in key order; ids are those of the input."""
 
@@ -25,9 +45,8 @@ class CocoAnnotations:
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
-    def add(self, sample: Sample, mask: Bool[np.ndarray, "h w"]) -> None:
+    def add(self, sample: Sample, mask: EncodedMask) -> None:
         """Add an accepted image and its mask; the annotation has the image's id, there is one per image."""
-        rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))  # it refuses C order
         self._images.append(
             {
                 "id": sample.image_id,
@@ -42,9 +61,9 @@ class CocoAnnotations:
                 "id": sample.image_id,
                 "image_id": sample.image_id,
                 "category_id": CATEGORY["id"],
-                "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
-                "area": int(coco_mask.area(rle)),
-                "bbox": [float(value) for value in coco_mask.toBbox(rle)],
+                "segmentation": {"size": [sample.height, sample.width], "counts": mask.counts},
+                "area": mask.area_px,
+                "bbox": list(mask.bbox),
                 "iscrowd": 0,
             }
         )

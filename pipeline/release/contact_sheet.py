@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from PIL import Image, ImageDraw
 
@@ -10,9 +10,9 @@ from pipeline import storage
 from pipeline.config import RunConfig
 from pipeline.errors import SampleError
 from pipeline.images import decode, read_bytes
-from pipeline.maps import variance_picture
+from pipeline.maps import decode_png, variance_picture
 from pipeline.records import Verdict
-from pipeline.release.assemble import Candidate, ReleaseSource, candidates
+from pipeline.release.source import Picked, ReleaseSource, portions, read_portions
 
 MAX_IMAGES = 60
 THUMBNAIL_PX = 150
@@ -23,11 +23,11 @@ _COLOURS = {"accepted": (20, 130, 50), "rejected": (180, 40, 30), "failed": (110
 _PAPER = (250, 250, 248)
 
 
-def write_contact_sheet(source: ReleaseSource, config: RunConfig) -> str:
-    """Draw the first `MAX_IMAGES` predicted images; returns where the picture lies."""
+def write_contact_sheet(source: ReleaseSource, verdicts: Mapping[str, Verdict], config: RunConfig) -> str:
+    """Draw the first `MAX_IMAGES` predicted images whose photo can still be read; returns where the picture lies."""
     cells = [
-        _cell(candidate, source.verdicts[candidate.row.key], photo)
-        for candidate, photo in itertools.islice(_photographed(source, config), MAX_IMAGES)
+        _cell(image, members, verdicts[image.row.key], photo)
+        for image, members, photo in itertools.islice(_photographed(source, config), MAX_IMAGES)
     ]
     buffer = io.BytesIO()
     _sheet(cells).save(buffer, format="PNG")
@@ -36,29 +36,32 @@ def write_contact_sheet(source: ReleaseSource, config: RunConfig) -> str:
     return url
 
 
-def _photographed(source: ReleaseSource, config: RunConfig) -> Iterator[tuple[Candidate, Image.Image]]:
-    """Candidates whose photo can still be read: the sheet is for looking, a missing photo is no reason to fail."""
-    for candidate in candidates(source):
+def _photographed(
+    source: ReleaseSource, config: RunConfig
+) -> Iterator[tuple[Picked, Mapping[str, bytes], Image.Image]]:
+    """Predicted images with what is stored of them: the sheet is for looking, a missing photo is no reason to fail."""
+    (predicted,) = portions(source, [[row.key for _, row in source.images() if row.members]])
+    for image, members in read_portions(predicted):
         try:
-            content = read_bytes(candidate.sample, max_bytes=config.input.max_image_bytes)
-            pixels = decode(candidate.sample, content, max_pixels=config.input.max_image_pixels)
+            content = read_bytes(image.sample, max_bytes=config.input.max_image_bytes)
+            pixels = decode(image.sample, content, max_pixels=config.input.max_image_pixels)
         except SampleError:
             continue
-        yield candidate, Image.fromarray(pixels)
+        yield image, members, Image.fromarray(pixels)
 
 
-def _cell(candidate: Candidate, verdict: Verdict, photo: Image.Image) -> Image.Image:
+def _cell(image: Picked, members: Mapping[str, bytes], verdict: Verdict, photo: Image.Image) -> Image.Image:
     """Photo, saliency and variance side by side over a caption."""
-    variance = variance_picture(candidate.maps.variance)
-    pictures = (photo, Image.fromarray(candidate.maps.saliency), Image.fromarray(variance))
+    saliency, variance = (decode_png(members[f"{name}.png"]) for name in ("saliency", "variance"))
+    pictures = (photo, Image.fromarray(saliency), Image.fromarray(variance_picture(variance)))
     cell = Image.new("RGB", (3 * THUMBNAIL_PX, THUMBNAIL_PX + CAPTION_PX), _PAPER)
     for place, picture in enumerate(pictures):
         small = picture.convert("RGB")
         small.thumbnail((THUMBNAIL_PX - 2, THUMBNAIL_PX - 2))
         left = place * THUMBNAIL_PX + (THUMBNAIL_PX - small.width) // 2
         cell.paste(small, (left, (THUMBNAIL_PX - small.height) // 2))
-    variance_text = f"variance {candidate.row.scores['ensemble_variance']:.4f}"
-    caption = f"{candidate.row.key.lstrip('0')}  {verdict.decision} {verdict.reason}  {variance_text}"
+    variance_text = f"variance {image.row.scores['ensemble_variance']:.4f}"
+    caption = f"{image.row.key.lstrip('0')}  {verdict.decision} {verdict.reason}  {variance_text}"
     ImageDraw.Draw(cell).text((2, THUMBNAIL_PX + 2), caption, fill=_COLOURS[verdict.decision])
     return cell
 

@@ -1,4 +1,4 @@
-"""Whose images these are: `licenses.csv`, a row per accepted image, and `NOTICE`, the same for people."""
+"""Whose images these are: `licenses.csv`, a row per image of which anything is here, and `NOTICE`, for people."""
 
 import csv
 import io
@@ -14,26 +14,25 @@ _NOTICE = """NOTICE of {name}
 
 The masks, maps and scores of this release were made by a program; see README.md for how.
 Every image keeps the licence of its owner. What the annotations of the collection say of each image (licence, author,
-source) is in licenses.csv; nothing was added to it, and nobody has checked it. Licences of the images here:
+source) is in licenses.csv; nothing was added to it, and nobody has checked it. Images that were not accepted are listed
+too where the page shows a thumbnail of them. Licences of the images here:
 
 {lines}
 """
 
 
 class LicenseTable:
-    """Collects accepted images in key order."""
+    """Collects images in key order."""
 
-    def __init__(self, licenses: Mapping[int, License], origins: Mapping[str, Origin]) -> None:
-        self._licenses = licenses
+    def __init__(self, origins: Mapping[str, Origin]) -> None:
         self._origins = origins
         self._buffer = io.StringIO(newline="")
         self._writer = csv.writer(self._buffer, lineterminator="\r\n")  # RFC 4180; and so fields with either are quoted
         self._writer.writerow(COLUMNS)
         self._counts: Counter[License] = Counter()
 
-    def add(self, sample: Sample) -> None:
-        """Add an accepted image."""
-        licence = license_of(sample, self._licenses)
+    def add(self, sample: Sample, licence: License) -> None:
+        """Add an image."""
         origin = self._origins.get(sample.key, NOBODY)
         facts = (sample.key, sample.image_id, sample.file_name, licence.id, licence.name, licence.url)
         self._writer.writerow([*facts, origin.author, origin.source])
@@ -50,8 +49,3 @@ class LicenseTable:
             named = " ".join(" ".join(part.split()) for part in (licence.name, licence.url) if part)
             lines.append(f"  {count:>9} images   licence {licence.id}: {named or 'not named by the annotations'}")
         return _NOTICE.format(name=name, lines="\n".join(lines) or "  no images").encode()
-
-
-def license_of(sample: Sample, licenses: Mapping[int, License]) -> License:
-    """The licence of an image; without name and URL if the annotations do not describe it."""
-    return licenses.get(sample.license_id, License(id=sample.license_id, name="", url=""))

@@ -2,15 +2,17 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.coco import License
+from pipeline.instances import UNCHECKED, CrossCheck
 from pipeline.records import CandidateRow, Sample, Verdict
-from pipeline.release.licenses import license_of
-from pipeline.scores import SCORES
+from pipeline.scores import CROSS_CHECKS, SCORES
+from pipeline.select import Considered
 
 SCHEMA = pa.schema(
     [
@@ -33,55 +35,82 @@ SCHEMA = pa.schema(
         ("tar", pa.string()),
         ("mask_sha256", pa.string()),
         *((name, pa.float64()) for name in SCORES),
+        ("instance_iou", pa.float64()),
+        ("categories", pa.list_(pa.string())),
+        ("supercategory", pa.string()),
     ]
 )
 """`verdict` is accepted, rejected or failed, `reason` says why not; scores are null for failed images; `split`, `tar`
 and `mask_sha256` are empty unless accepted. `fewer_at_once` is not 0 if memory ran out and only so many members could
-be predicted at once. What an annotation claims may be absurd, so it gets 64 bits."""
+be predicted at once. `instance_iou` is null where the annotations have no instances of the image, `categories` and
+`supercategory` are empty where none fits the mask. What an annotation claims may be absurd, so it gets 64 bits."""
 
 
-class Manifest:
-    """Collects rows in key order, and where accepted images were put."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an accepted image is."""
 
-    def __init__(self, licenses: Mapping[int, License]) -> None:
-        self._licenses = licenses
-        self._places: dict[str, tuple[str, int, str]] = {}
-        self._rows: list[dict[str, Any]] = []
+    split: str
+    tar: str
+    """Relative to the release."""
+    mask_sha256: str
+    """Of the PNG."""
 
-    def place(self, key: str, split: str, tar_index: int, mask_sha256: str) -> None:
-        """Say in which split and which of its tars an accepted image is, and the digest of its mask PNG."""
-        self._places[key] = (split, tar_index, mask_sha256)
 
-    def add(self, sample: Sample, row: CandidateRow, verdict: Verdict) -> None:
-        """Add an input image."""
-        licence = license_of(sample, self._licenses)
-        self._rows.append(
-            {
-                "key": sample.key,
-                "image_id": sample.image_id,
-                "file_name": sample.file_name,
-                "width": sample.width,
-                "height": sample.height,
-                "license_id": sample.license_id,
-                "license_name": licence.name,
-                "license_url": licence.url,
-                "verdict": verdict.decision,
-                "reason": verdict.reason,
-                "detail": row.detail,
-                "image_sha256": row.image_sha256,
-                "image_bytes": row.image_bytes,
-                "members": row.members,
-                "fewer_at_once": row.fewer_at_once,
-                **{name: row.scores.get(name) for name in SCORES},
-            }
-        )
+NOWHERE = Place(split="", tar="", mask_sha256="")
 
-    def encode(self, tar_names: Mapping[str, Sequence[str]]) -> bytes:
-        """The parquet file; `tar_names` has those of each split, in their order. Equal rows give equal bytes."""
-        for row in self._rows:
-            split, tar_index, mask_sha256 = self._places.get(row["key"], ("", -1, ""))
-            tar = tar_names[split][tar_index] if split else ""
-            row |= {"split": split, "tar": tar, "mask_sha256": mask_sha256}
-        buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(self._rows, schema=SCHEMA), buffer, compression="zstd")
-        return buffer.getvalue()
+
+def manifest_row(
+    sample: Sample,
+    row: CandidateRow,
+    licence: License,
+    verdict: Verdict,
+    place: Place = NOWHERE,
+    checked: CrossCheck = UNCHECKED,
+) -> dict[str, Any]:
+    """What the manifest says of an input image, column by column."""
+    return {
+        "key": sample.key,
+        "image_id": sample.image_id,
+        "file_name": sample.file_name,
+        "width": sample.width,
+        "height": sample.height,
+        "license_id": sample.license_id,
+        "license_name": licence.name,
+        "license_url": licence.url,
+        "verdict": verdict.decision,
+        "reason": verdict.reason,
+        "detail": row.detail,
+        "image_sha256": row.image_sha256,
+        "image_bytes": row.image_bytes,
+        "members": row.members,
+        "fewer_at_once": row.fewer_at_once,
+        "split": place.split,
+        "tar": place.tar,
+        "mask_sha256": place.mask_sha256,
+        **{name: row.scores.get(name) for name in SCORES},
+        "instance_iou": checked.instance_iou,
+        "categories": list(checked.categories),
+        "supercategory": checked.supercategory,
+    }
+
+
+def encode_manifest(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """The parquet file; equal rows give equal bytes."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def considered_of(row: Mapping[str, Any]) -> Considered:
+    """What verdicts depend on, as the manifest has it."""
+    failed = row["verdict"] == "failed"
+    return Considered(
+        key=row["key"],
+        failure=row["reason"] if failed else "",
+        scores={} if failed else {name: row[name] for name in (*SCORES, *CROSS_CHECKS)},
+        license_id=row["license_id"],
+        license_url=row["license_url"],
+        supercategory=row["supercategory"],
+        image_px=row["width"] * row["height"],
+    )

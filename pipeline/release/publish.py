@@ -5,11 +5,11 @@ TARGET/NAME-VERSION/release.json    written last, by exclusive create
 TARGET/LATEST                       name of the release that was pushed last; the only file here that ever changes
 
 Readers trust `release.json` alone, so half an upload is never seen. An upload that ended early is gone on with: files
-that are there with the recorded sums are not sent again.
+that are there with the recorded sums are not sent again. That is for folders and buckets; for the Hugging Face Hub
+see `hub.py`.
 """
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,14 +19,13 @@ from pipeline.records import FileRecord
 from pipeline.release.assemble import RECORD
 from pipeline.release.verify import ReleaseCheck, stray_files, verify_release
 
-log = logging.getLogger(__name__)
-
 LATEST = "LATEST"
+HUB = "hf://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushReport:
-    """What was, or would be, sent."""
+    """What was, or would be, done."""
 
     target: str
     """Where the release lies then."""
@@ -36,48 +35,67 @@ class PushReport:
     """Files, below the release."""
     sent_bytes: int
     there: tuple[str, ...]
-    """Files that were there from an upload that ended early."""
+    """Files that were there already, most often from an upload that ended early."""
+    operations: tuple[str, ...]
+    """Everything that changes the target, in order."""
 
 
 def push_release(
     release: str, target: str, *, dry_run: bool = False, report: Callable[[str], None] = lambda line: None
 ) -> PushReport:
-    """Copy a release to a folder or bucket, check the copy, and make it visible.
+    """Copy a release to a folder, a bucket or the Hugging Face Hub, check the copy, and make it visible.
 
-    Args:    release: its folder or URL. target: folder or URL of all releases.
-             dry_run: send nothing, only say what would be.
+    Args:    release: its folder or URL. target: folder or URL of all releases, or hf://datasets/ORG/NAME.
+             dry_run: change nothing, only say what would be.
              report: called with what is done next.
     Raises:  UnsoundReleaseError: the release has problems.
              StorageError: what arrived is not what was sent, or files are at the target that nobody knows.
              ReleaseExistsError: the version is at the target, and is another one. CollectionError: there is no release.
+             UsageError: the target can't be one, or nobody is logged in there.
     """
+    if target.startswith(HUB):
+        from pipeline.release.hub import push_to_hub
+
+        return push_to_hub(release, target, dry_run=dry_run, report=report)
     report(f"checking {release}")
-    check = _sound(release)
+    check = sound_release(release)
+    name = f"{check.name}-{check.version}"
     record = storage.read(storage.join(release, RECORD))
-    folder = storage.join(target, f"{check.name}-{check.version}")
+    folder = storage.join(target, name)
     _refuse_other(folder, record)
     files = [FileRecord(**file) for file in json.loads(record)["files"]]
-    _refuse_strays(folder, files, dry_run)
+    remains = _remains(folder, files)
+    visible = storage.exists(storage.join(folder, RECORD))
     there = [file for file in files if _is_there(folder, file)]
     left = [file for file in files if file not in there]
     if not dry_run:
+        for remain in remains:
+            storage.remove(storage.join(folder, remain))
         for file in left:
             report(f"sending {file.name}, {file.file_bytes} bytes")
-            storage.publish(
-                storage.join(folder, file.name), storage.read_checked(storage.join(release, file.name), file)
-            )
-        _make_visible(folder, record, report)
-        storage.publish(storage.join(target, LATEST), f"{check.name}-{check.version}\n".encode())
+            storage.copy_checked(storage.join(folder, file.name), storage.join(release, file.name), file)
+        _make_visible(folder, record, left, report)
+        storage.publish(storage.join(target, LATEST), f"{name}\n".encode())
     return PushReport(
         target=folder,
         sha256=check.sha256,
         sent=tuple(file.name for file in left),
         sent_bytes=sum(file.file_bytes for file in left),
         there=tuple(file.name for file in there),
+        operations=(
+            *(f"remove {name}/{remain}" for remain in remains),
+            *(f"write {name}/{file.name}, {file.file_bytes} bytes" for file in left),
+            *([] if visible else [f"write {name}/{RECORD}, {len(record)} bytes"]),
+            f"write {LATEST}, which says {name} then",
+        ),
     )
 
 
-def _sound(release: str) -> ReleaseCheck:
+def sound_release(release: str) -> ReleaseCheck:
+    """What the check of a release says of it.
+
+    Raises: UnsoundReleaseError: it has problems. CollectionError: there is no release.
+    """
     check = verify_release(release)
     if check.problems:
         first = check.problems[0]
@@ -97,16 +115,16 @@ def _refuse_other(folder: str, record: bytes) -> None:
         )
 
 
-def _refuse_strays(folder: str, files: Sequence[FileRecord], dry_run: bool) -> None:
-    """What is left of a killed upload is removed; anything else is not ours to remove."""
-    for name in list(stray_files(folder, {RECORD, *(file.name for file in files)})):
+def _remains(folder: str, files: Sequence[FileRecord]) -> list[str]:
+    """What is left of a killed upload, to be removed; anything else is not ours to remove."""
+    strays = list(stray_files(folder, {RECORD, *(file.name for file in files)}))
+    for name in strays:
         if not storage.is_unfinished(name.rpartition("/")[2]):
             raise StorageError(
                 f"{storage.join(folder, name)} is no file of this release: look what it is, remove it, then the same "
                 "command goes on"
             )
-        if not dry_run:
-            storage.remove(storage.join(folder, name))
+    return strays
 
 
 def _is_there(folder: str, file: FileRecord) -> bool:
@@ -114,7 +132,7 @@ def _is_there(folder: str, file: FileRecord) -> bool:
     if not storage.exists(url):
         return False
     try:
-        storage.read_checked(url, file)
+        storage.check(url, file)
     except StorageUnavailableError:
         raise
     except StorageError:
@@ -122,10 +140,10 @@ def _is_there(folder: str, file: FileRecord) -> bool:
     return True
 
 
-def _make_visible(folder: str, record: bytes, report: Callable[[str], None]) -> None:
-    """Check what arrived, byte by byte; then write `release.json`."""
-    for file in json.loads(record)["files"]:
-        report(f"reading {file['name']} back")
-        storage.read_checked(storage.join(folder, file["name"]), FileRecord(**file))
+def _make_visible(folder: str, record: bytes, sent: Sequence[FileRecord], report: Callable[[str], None]) -> None:
+    """Check what arrived just now, byte by byte (the rest was checked before); then write `release.json`."""
+    for file in sent:
+        report(f"reading {file.name} back")
+        storage.check(storage.join(folder, file.name), file)
     if not storage.create(storage.join(folder, RECORD), record):
         _refuse_other(folder, record)  # somebody else was faster

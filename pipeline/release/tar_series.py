@@ -1,14 +1,48 @@
-"""The tars of one split."""
+"""The tars of a release: which image goes into which, planned before any is written, and the task that writes one.
+
+The plan knows the size of every member, so the names, which say how many tars there are, need no renaming, and tars can
+be written side by side.
+"""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from pipeline import storage
-from pipeline.records import FileRecord
+from pipeline.coco import License
+from pipeline.maps import decode_png, encode_png, mask_of
+from pipeline.records import CandidateRow, FileRecord, Sample
+from pipeline.release.source import Picked, Portion, original_bytes, read_portions
 from pipeline.tars import SampleTar, encode_json
+
+_BLOCK_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTar:
+    """A tar before it is written."""
+
+    name: str
+    """Relative to the release."""
+    split: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TarTask:
+    """All that is needed to write one tar."""
+
+    folder: str
+    """Of the release."""
+    name: str
+    portions: tuple[Portion, ...]
+    licenses: Mapping[str, License]
+    """By key."""
+    embed_images: bool
+    max_image_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +53,82 @@ class ReleasedTar:
     """Named relative to the release."""
     samples: int
     md5: str
+
+
+def tar_member_bytes(content_bytes: int) -> int:
+    """What a member of that size takes in a tar: a header, and the content in whole blocks."""
+    return _BLOCK_BYTES * (1 + -(-content_bytes // _BLOCK_BYTES))
+
+
+def plan_tars(split: str, sample_bytes: Iterable[tuple[str, int]], tar_bytes: int) -> list[PlannedTar]:
+    """Cut a split's samples, in their order, into tars: one is closed by the sample with which it reaches `tar_bytes`.
+
+    Args: sample_bytes: key, and what the sample takes in a tar.
+    """
+    groups: list[list[str]] = []
+    filled = tar_bytes
+    for key, size in sample_bytes:
+        if filled >= tar_bytes:
+            groups.append([])
+            filled = 0
+        groups[-1].append(key)
+        filled += size
+    return [
+        PlannedTar(name=f"data/{split}/{split}-{index:05d}-of-{len(groups):05d}.tar", split=split, keys=tuple(keys))
+        for index, keys in enumerate(groups)
+    ]
+
+
+def write_tar(task: TarTask) -> ReleasedTar:
+    """Write a tar, and move it to the release.
+
+    Raises: StorageError: candidates are not what their record says, or an image is not what was predicted.
+    """
+    with tempfile.TemporaryDirectory(prefix="release-") as temporary:
+        path = Path(temporary, "part.tar")
+        with path.open("wb") as file, closing(SampleTar(file)) as tar:
+            for image, stored in read_portions(task.portions):
+                tar.add(image.sample.key, _members(image, stored, task))
+        record = storage.record_of_file(path)
+        with path.open("rb") as written:
+            md5 = hashlib.file_digest(written, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        storage.publish_file(storage.join(task.folder, task.name), path)
+    return ReleasedTar(
+        record=FileRecord(name=task.name, file_bytes=record.file_bytes, sha256=record.sha256),
+        samples=sum(len(portion.images) for portion in task.portions),
+        md5=md5,
+    )
+
+
+def _members(image: Picked, stored: Mapping[str, bytes], task: TarTask) -> dict[str, bytes]:
+    """Those of one sample; the same names for all of a release."""
+    mask = mask_of(decode_png(stored["saliency.png"]))
+    original = {"jpg": original_bytes(image, task.max_image_bytes)} if task.embed_images else {}
+    return original | {
+        "mask.png": encode_png(mask.astype("uint8") * 255),
+        "saliency.png": stored["saliency.png"],
+        "variance.png": stored["variance.png"],
+        "json": facts_json(image.sample, image.row, task.licenses[image.sample.key]),
+    }
+
+
+def facts_json(sample: Sample, row: CandidateRow, licence: License) -> bytes:
+    """`KEY.json`: the same keys and JSON types for every sample."""
+    return encode_json(
+        {
+            "key": sample.key,
+            "image_id": sample.image_id,
+            "file_name": sample.file_name,
+            "width": sample.width,
+            "height": sample.height,
+            "license_id": sample.license_id,
+            "license_name": licence.name,
+            "license_url": licence.url,
+            "image_sha256": row.image_sha256,
+            "members": row.members,
+            "scores": {name: float(value) for name, value in row.scores.items()},
+        }
+    )
 
 
 def wids_index(name: str, tars: Sequence[ReleasedTar]) -> bytes:
@@ -33,57 +143,3 @@ def wids_index(name: str, tars: Sequence[ReleasedTar]) -> bytes:
         for tar in tars
     ]
     return encode_json({"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": name, "shardlist": shards})
-
-
-class TarSeries:
-    """Tars of about `tar_bytes`, written to a local folder; their names need the number of all, so come last."""
-
-    def __init__(self, folder: Path, split: str, tar_bytes: int) -> None:
-        self._folder = folder
-        self._split = split
-        self._tar_bytes = tar_bytes
-        self._paths: list[Path] = []
-        self._samples: list[int] = []
-        self._tar: SampleTar | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._close()
-
-    def add(self, key: str, members: Mapping[str, bytes]) -> int:
-        """Write a sample; returns the number of the tar that it is in."""
-        if self._tar is None:
-            self._paths.append(self._folder / f"{self._split}-{len(self._paths)}.tar")
-            self._samples.append(0)
-            self._file = self._paths[-1].open("wb")
-            self._tar = SampleTar(self._file)
-        self._tar.add(key, members)
-        self._samples[-1] += 1
-        index = len(self._paths) - 1
-        if self._file.tell() >= self._tar_bytes:
-            self._close()
-        return index
-
-    def publish(self, folder: str) -> list[ReleasedTar]:
-        """Move all tars to the release; returns them in order."""
-        self._close()
-        tars = []
-        for index, (path, samples) in enumerate(zip(self._paths, self._samples, strict=True)):
-            name = f"data/{self._split}/{self._split}-{index:05d}-of-{len(self._paths):05d}.tar"
-            record = storage.record_of_file(path)
-            with path.open("rb") as file:
-                md5 = hashlib.file_digest(file, "md5").hexdigest()
-            storage.publish_file(storage.join(folder, name), path)
-            record = FileRecord(name=name, file_bytes=record.file_bytes, sha256=record.sha256)
-            tars.append(ReleasedTar(record=record, samples=samples, md5=md5))
-        return tars
-
-    def _close(self) -> None:
-        if self._tar is not None:
-            try:
-                self._tar.close()
-            finally:
-                self._file.close()
-                self._tar = None

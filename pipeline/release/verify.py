@@ -7,13 +7,12 @@ so compare its own with the one that was published.
 
 import csv
 import hashlib
-import io
-import json
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,17 +20,28 @@ import pyarrow as pa
 import yaml
 
 from pipeline import storage
-from pipeline.coco import Collection, Origin, read_annotations
+from pipeline.coco import Collection, read_annotations
 from pipeline.errors import CollectionError, StorageError, StorageUnavailableError
+from pipeline.instances import Instance, read_instances
 from pipeline.parquet import read_parquet
 from pipeline.release.assemble import RECORD, SUMS, sha256_sums
-from pipeline.release.licenses import COLUMNS, NOBODY
+from pipeline.release.changes import change_problems
 from pipeline.release.manifest import SCHEMA
 from pipeline.release.tar_series import ReleasedTar, wids_index
+from pipeline.release.verify_loaders import loader_problems
 from pipeline.release.verify_record import NOTHING, StatedRelease, read_record
-from pipeline.release.verify_rows import misjudged, misplaced, rows_against
-from pipeline.release.verify_samples import FoundSample, check_sample, mask_against
-from pipeline.scores import SCORES
+from pipeline.release.verify_rows import cross_checks_against, misjudged, misplaced, rows_against
+from pipeline.release.verify_samples import FoundSample, check_sample
+from pipeline.release.verify_texts import (
+    annotation_problems,
+    card_problems,
+    derived_files,
+    license_problems,
+    origin_problems,
+    sheet_problems,
+    sheets_of,
+)
+from pipeline.scores import CROSS_CHECKS, SCORES
 from pipeline.tars import samples_of
 from pipeline.verify import Problem
 
@@ -55,16 +65,23 @@ class ReleaseCheck:
     accepted: int
     """Samples in the tars."""
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+    """What was not tried."""
 
 
 def verify_release(
-    release: str, annotations: str = "", report: Callable[[str], None] = lambda tar: None
+    release: str,
+    annotations: str = "",
+    *,
+    loaders: bool = False,
+    report: Callable[[str], None] = lambda line: None,
 ) -> ReleaseCheck:
     """Check a release, reading every byte once.
 
     Args:    release: folder or URL.
              annotations: COCO annotation JSON that the images are said to come from, to compare with.
-             report: called with the name of each tar, before it is read.
+             loaders: load it with the libraries of its users too, if nothing else is wrong.
+             report: called with what is read next.
     Raises:  CollectionError: there is no release. StorageUnavailableError, OSError: a file can't be read now.
     """
     url = storage.join(release, RECORD)
@@ -77,7 +94,14 @@ def verify_release(
         check.stated = read_record(content, lambda what: check.tell(RECORD, what))
     check.all(report)
     if collection is not None:
-        check.against(collection)
+        with check.readable("manifest.parquet"):
+            check.against(collection, read_instances(annotations, collection.samples))
+    notes: tuple[str, ...] = ()
+    if loaders and not check.problems:
+        report("loading it with the libraries of its users")
+        loaded = loader_problems(release, check.stated, check.keys_of_tars(), len(check.rows))
+        check.problems += loaded.problems
+        notes = loaded.notes
     return ReleaseCheck(
         name=check.stated.name,
         version=check.stated.version,
@@ -85,6 +109,7 @@ def verify_release(
         images=len(check.rows),
         accepted=len(check.samples),
         problems=tuple(check.problems),
+        notes=notes,
     )
 
 
@@ -106,7 +131,6 @@ class _Check:
     stated: StatedRelease = NOTHING
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     samples: dict[str, FoundSample] = field(default_factory=dict)
-    origins: dict[str, Origin] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     read: set[str] = field(default_factory=set)
     md5s: dict[str, str] = field(default_factory=dict)
@@ -119,16 +143,21 @@ class _Check:
             self.tell(name, f"is there, but not in {RECORD}")
         self._manifest()
         for name in [name for name in self.stated.files if name.endswith(".tar")]:
-            report(name)
+            report(f"reading {name}")
             self._tar(name)
         with self.readable("manifest.parquet"):
             for what in (*misplaced(self.rows, self.samples, self.unread), *misjudged(self.rows, self.stated.policy)):
                 self.tell("manifest.parquet", what)
         for split in sorted({row["split"] for row in self.rows.values()} - {""} | self.stated.splits):
-            self._annotations(split)
+            annotations = f"annotations/{split}.json"
+            self._text(annotations, partial(annotation_problems, split=split, rows=self.rows, samples=self.samples))
             self._index(split)
-        self._licenses()
-        self._card()
+        self._text("licenses.csv", partial(license_problems, rows=self.rows, stated=self.stated))
+        self._text("README.md", partial(card_problems, stated=self.stated))
+        if self.stated.is_compared:
+            self._content("CHANGELOG.md")
+            self._text("changes.csv", partial(change_problems, rows=self.rows))
+        self._derived()
         self._content("NOTICE")
         others = [file for name, file in sorted(self.stated.files.items()) if name != SUMS]
         if self._content(SUMS) not in (None, sha256_sums(others)):
@@ -136,6 +165,13 @@ class _Check:
         for name in sorted(self.stated.files.keys() - self.read):
             self._content(name)
             self.tell(name, "is no file that a release has")
+
+    def keys_of_tars(self) -> dict[str, list[str]]:
+        """Tar → keys, in its order."""
+        keys: dict[str, list[str]] = {}
+        for key, sample in self.samples.items():
+            keys.setdefault(sample.tar, []).append(key)
+        return keys
 
     def tell(self, where: str, what: str) -> None:
         self.problems.append(Problem(where=where, what=what))
@@ -175,7 +211,8 @@ class _Check:
             if not table.schema.equals(SCHEMA):
                 self.tell("manifest.parquet", f"its columns, or their types, are others: {table.schema.names}")
                 return
-            empty = [name for name in SCHEMA.names if name not in SCORES and table.column(name).null_count]
+            may_be_empty = (*SCORES, *CROSS_CHECKS)
+            empty = [name for name in SCHEMA.names if name not in may_be_empty and table.column(name).null_count]
             if empty:
                 self.tell("manifest.parquet", f"{', '.join(empty)}: cells without a value")
                 return
@@ -193,7 +230,7 @@ class _Check:
         content = self._content(name)
         if content is None:
             return
-        self.md5s[name] = hashlib.md5(content).hexdigest()
+        self.md5s[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
         with self.readable(name):
             for key, members in samples_of(content):
                 if key in self.samples:
@@ -207,30 +244,25 @@ class _Check:
                     )
             self.unread.discard(name)
 
-    def _annotations(self, split: str) -> None:
-        name = f"annotations/{split}.json"
+    def _text(self, name: str, problems: Callable[[bytes], Iterator[str]]) -> None:
         content = self._content(name)
-        if content is None:
-            return
-        with self.readable(name):
-            document = json.loads(content)
-            images = {image["id"]: image for image in document["images"]}
-            masks = {annotation["image_id"]: annotation for annotation in document["annotations"]}
-            rows = {row["image_id"]: row for row in self.rows.values() if row["split"] == split}
-            if not images.keys() == masks.keys() == rows.keys():
-                every, common = images.keys() | masks.keys() | rows.keys(), images.keys() & masks.keys() & rows.keys()
-                one = min(every - common)
-                self.tell(name, f"image {one}, for example, is not in images, annotations and manifest alike")
-            licenses = {licence["id"]: (licence["name"], licence["url"]) for licence in document["licenses"]}
-            for row in rows.values():
-                named = (row["license_name"], row["license_url"])
-                if licenses.get(row["license_id"], ("", "")) != named:
-                    self.tell(name, f"licence {row['license_id']} of {row['key']} is not the manifest's")
-            if (len(images), len(masks)) != (len(document["images"]), len(document["annotations"])):
-                self.tell(name, "an image or annotation comes twice")
-            for number in images.keys() & masks.keys() & rows.keys():
-                for what in mask_against(images[number], masks[number], rows[number], self.samples):
-                    self.tell(name, f"image {number}: {what}")
+        if content is not None:
+            with self.readable(name):
+                for what in problems(content):
+                    self.tell(name, what)
+
+    def _derived(self) -> None:
+        """Page and Croissant say what manifest and record have; where those are wrong, that is what there is to say."""
+        is_sound = not self.problems
+        with self.readable(RECORD):
+            for name, wanted in derived_files(list(self.rows.values()), self.stated).items():
+                found = self._content(name)
+                if is_sound and found not in (None, wanted):
+                    self.tell(
+                        name, "does not say what manifest, policy and record do, as this version of the tool would"
+                    )
+        for name, tiles in sheets_of(self.rows).items():
+            self._text(name, partial(sheet_problems, tiles=tiles))
 
     def _index(self, split: str) -> None:
         name = f"data/{split}/index.json"
@@ -245,45 +277,9 @@ class _Check:
         if content != wids_index(self.stated.name, tars):
             self.tell(name, "does not list the tars beside it with their sizes, MD5 and numbers of samples")
 
-    def _licenses(self) -> None:
-        content = self._content("licenses.csv")
-        if content is None:
-            return
-        with self.readable("licenses.csv"):
-            header, *lines = list(csv.reader(io.StringIO(content.decode(), newline="")))
-            if tuple(header) != COLUMNS:
-                self.tell("licenses.csv", f"has the columns {header}, not {list(COLUMNS)}")
-                return
-            found = [dict(zip(COLUMNS, line, strict=True)) for line in lines]
-            self.origins = {line["key"]: Origin(author=line["author"], source=line["source"]) for line in found}
-            shared = [column for column in COLUMNS if column in SCHEMA.names]
-            stated = [tuple(line[column] for column in shared) for line in found]
-            accepted = sorted(key for key, row in self.rows.items() if row["verdict"] == "accepted")
-            expected = [tuple(str(self.rows[key][column]) for column in shared) for key in accepted]
-            if stated != expected:
-                wrong = sorted(set(stated) ^ set(expected))[:1] or "another order"
-                self.tell("licenses.csv", f"{wrong} and others: not the images of the tars with their licences")
-
-    def _card(self) -> None:
-        content = self._content("README.md")
-        if content is None:
-            return
-        from huggingface_hub import DatasetCard
-
-        with self.readable("README.md"):
-            front = DatasetCard(content.decode(), ignore_metadata_errors=False).data.to_dict()  # type: ignore[no-untyped-call]
-            patterns = {entry["path"] for config in front["configs"] for entry in config.get("data_files", [])}
-            folders = {f"{tar.rpartition('/')[0]}/*.tar" for tar in self.stated.files if tar.endswith(".tar")}
-            if patterns != folders:
-                self.tell("README.md", f"loads {sorted(patterns)}, the tars are {sorted(folders)}")
-            for decision in ("accepted", "rejected", "failed"):
-                if f"\n| {decision} | {self.stated.counts.get(decision, 0)} |\n" not in content.decode():
-                    self.tell("README.md", f"does not say how many images are {decision}")
-
-    def against(self, collection: Collection) -> None:
-        """Ids, names, sizes, licences and origins are those of the collection; nothing of it is missing."""
-        for what in rows_against(self.rows, collection):
+    def against(self, collection: Collection, instances: Mapping[str, Sequence[Instance]]) -> None:
+        """Ids, names, sizes, licences, origins and instances are those of the collection; nothing of it is missing."""
+        checked = cross_checks_against(self.rows, self.samples, instances)
+        for what in (*rows_against(self.rows, collection), *checked):
             self.tell("manifest.parquet", what)
-        for key, origin in self.origins.items():
-            if origin != collection.origins.get(key, NOBODY):
-                self.tell("licenses.csv", f"{key}: author or source is not that of the annotations")
+        self._text("licenses.csv", partial(origin_problems, collection=collection))

@@ -26,16 +26,28 @@ class StatedRelease:
     version: str
     embedded: bool
     """Are images in the tars?"""
+    made_with: Mapping[str, str]
+    """The fingerprint of the run."""
     policy: PolicyConfig
     splits: frozenset[str]
     """With or without images."""
+    is_compared: bool
+    """Does it say what changed since an earlier release?"""
     counts: Mapping[str, int]
     """Decision → images."""
     files: Mapping[str, FileRecord]
 
 
 NOTHING = StatedRelease(
-    name="", version="", embedded=True, policy=PolicyConfig(), splits=frozenset(), counts={}, files={}
+    name="",
+    version="",
+    embedded=True,
+    made_with={},
+    policy=PolicyConfig(),
+    splits=frozenset(),
+    is_compared=False,
+    counts={},
+    files={},
 )
 
 
@@ -57,8 +69,10 @@ def read_record(content: bytes, tell: Callable[[str], None]) -> StatedRelease:
         name=stated.name,
         version=stated.version,
         embedded=made_from["embed_images"] is not False,
+        made_with={str(name): str(value) for name, value in made_from["fingerprint"].items()},
         policy=PolicyConfig(**policy),
         splits=frozenset(made_from["splits"]) & set(SPLITS),
+        is_compared=bool(made_from["previous"]),
         counts=record["counts"],
         files=_files(record["files"], tell),
     )

@@ -1,20 +1,19 @@
 """What a stranger checks about the rows of a manifest: where images are, whether verdicts follow from scores."""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.coco import Collection
+from pipeline.coco import Collection, License
 from pipeline.config import PolicyConfig
+from pipeline.instances import UNCHECKED, Instance, cross_check, decode_counts
 from pipeline.records import Verdict
-from pipeline.release.licenses import license_of
+from pipeline.release.manifest import considered_of
 from pipeline.release.verify_samples import FoundSample
 from pipeline.scores import SCORES
-from pipeline.select import by_scores
+from pipeline.select import select
 
 Rows = Mapping[str, Mapping[str, Any]]
 """Key → row."""
-_AFTER_SCORES = ("license_not_allowed", "beyond_target")
-"""Reasons that scores alone can't tell."""
 
 
 def misplaced(rows: Rows, samples: Mapping[str, FoundSample], unread: Container[str]) -> Iterator[str]:
@@ -34,15 +33,18 @@ def misplaced(rows: Rows, samples: Mapping[str, FoundSample], unread: Container[
 
 
 def misjudged(rows: Rows, policy: PolicyConfig) -> Iterator[str]:
-    """Verdicts that do not follow from the scores under the policy which the release names."""
+    """Verdicts that do not follow from what the manifest has, under the policy which the release names."""
+    whole = {}
     for key, row in rows.items():
-        scores = {name: row[name] for name in SCORES}
-        if row["verdict"] == "failed" or None in scores.values():
-            if row["verdict"] != "failed" or row["members"] or any(score is not None for score in scores.values()):
-                yield f"{key} is {row['verdict']}, which does not go with its scores"
-            continue
-        expected, found = by_scores(scores, policy), Verdict(decision=row["verdict"], reason=row["reason"])
-        if found != expected and not (expected.decision == "accepted" and found.reason in _AFTER_SCORES):
+        failed, scores = row["verdict"] == "failed", [row[name] for name in SCORES]
+        checked = row["instance_iou"] is not None or row["categories"] or row["supercategory"]
+        if failed != (None in scores) or (failed and (row["members"] or checked or set(scores) != {None})):
+            yield f"{key} is {row['verdict']}, which does not go with its scores"
+        else:
+            whole[key] = considered_of(row)
+    for key, expected in select(list(whole.values()), policy).items():
+        found = Verdict(decision=rows[key]["verdict"], reason=rows[key]["reason"])
+        if found != expected:
             wanted = f"{expected.decision} {expected.reason}".rstrip()
             yield f"{key} is {found.decision} {found.reason}; under the policy its scores make it {wanted}"
 
@@ -53,8 +55,27 @@ def rows_against(rows: Rows, collection: Collection) -> Iterator[str]:
     for key in sorted(there.keys() ^ rows.keys())[:3]:
         yield f"{key} is in {'the manifest' if key in rows else 'the annotations'} only"
     for key in sorted(there.keys() & rows.keys()):
-        sample, licence = there[key], license_of(there[key], collection.licenses)
+        sample = there[key]
+        licence = collection.licenses.get(sample.license_id, License(id=sample.license_id, name="", url=""))
         facts = {name: getattr(sample, name) for name in ("image_id", "file_name", "width", "height", "license_id")}
         for name, value in (facts | {"license_name": licence.name, "license_url": licence.url}).items():
             if value != rows[key][name]:
                 yield f"{key}: {name} is {rows[key][name]!r}, the annotations have {value!r}"
+
+
+def cross_checks_against(
+    rows: Rows, samples: Mapping[str, FoundSample], instances: Mapping[str, Sequence[Instance]]
+) -> Iterator[str]:
+    """Agreement with the annotations' instances that is not what the masks say; of images whose mask is here."""
+    for key, row in rows.items():
+        said = (row["instance_iou"], tuple(row["categories"]), row["supercategory"])
+        checked = UNCHECKED
+        if key in instances and row["verdict"] != "failed":
+            if key not in samples or not samples[key].counts:
+                continue
+            checked = cross_check(decode_counts(samples[key].counts, row["height"], row["width"]), instances[key])
+        if said != (checked.instance_iou, checked.categories, checked.supercategory):
+            yield (
+                f"{key}: agreement with the annotations' instances is {said[0]} ({', '.join(said[1]) or 'none'}), it "
+                f"should be {checked.instance_iou} ({', '.join(checked.categories) or 'none'})"
+            )

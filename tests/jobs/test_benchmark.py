@@ -34,3 +34,17 @@ def test_nonsense_is_a_wrong_request():
     done = benchmark("--shards", "0")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: --shards and --images-per-shard are at least 1\n"
+
+
+def test_a_release_is_assembled_and_checked_for_each_number_of_images():
+    done = benchmark("release", "--images", "40", "70")
+    assert done.returncode == 0, done.stderr
+    head, _, *rows = done.stdout.splitlines()
+    assert head.startswith("| candidates | accepted |")
+    assert [[cell.strip() for cell in row.split("|")[1:3]] for row in rows] == [["40", "40"], ["70", "70"]]
+
+
+def test_no_images_are_a_wrong_request():
+    done = benchmark("release", "--images", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --images are at least 1\n"

@@ -1,10 +1,12 @@
 """jobs/publish_release.py and jobs/verify_release.py as their users see them: what they print, and their exit codes."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -15,10 +17,10 @@ from tests.pipeline.make import make_collection, make_config
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def call(job, *arguments):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "jobs" / job), *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+def call(job, *arguments, variables=MappingProxyType({})):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")} | variables
+    command = [sys.executable, str(ROOT / "jobs" / job), *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     return done
 
@@ -79,13 +81,33 @@ def test_a_release_is_pushed_where_others_get_it(out, tmp_path):
     release = out / "release" / "sod-benchmark-1.0.0"
     dry = call("publish_release.py", "push", release, tmp_path, "--dry-run")
     assert (dry.returncode, list(tmp_path.iterdir())) == (0, [])
-    assert "8 files, " in dry.stderr
+    files = [path for path in release.rglob("*") if path.is_file() and path.name != "release.json"]
+    assert f"{len(files)} files, {sum(path.stat().st_size for path in files)} bytes would be sent" in dry.stderr
     assert "bytes would be sent; 0 were there" in dry.stderr
+    operations = [line for line in dry.stderr.splitlines() if line.startswith("write ")]
+    assert operations == json.loads(dry.stdout)["operations"]
+    assert f"write sod-benchmark-1.0.0/NOTICE, {(release / 'NOTICE').stat().st_size} bytes" in operations
+    assert operations[-1] == "write LATEST, which says sod-benchmark-1.0.0 then"
     pushed = call("publish_release.py", "push", release, tmp_path)
     assert pushed.returncode == 0, pushed.stderr
     assert json.loads(pushed.stdout)["target"] == f"{tmp_path}/sod-benchmark-1.0.0"
     assert call("verify_release.py", tmp_path / "sod-benchmark-1.0.0").returncode == 0
     assert (tmp_path / "LATEST").read_text() == "sod-benchmark-1.0.0\n"
+
+
+def test_a_push_to_the_hub_that_can_not_be_made_says_why_and_shows_no_token(out, tmp_path):
+    release, token = out / "release" / "sod-benchmark-1.0.0", "hf_" + "SeCrEt09" * 4
+    # Nobody listens at port 1; the real client is asked, without credentials of whoever runs this.
+    alone = {"HF_ENDPOINT": "http://127.0.0.1:1", "HF_HOME": str(tmp_path), "no_proxy": "127.0.0.1"}
+    for target, variables, code, said in (
+        ("hf://models/org/name", alone, 2, "a release goes to hf://datasets/ORG/NAME"),
+        ("hf://datasets/org/name", alone, 2, "Log in with hf auth login"),
+        ("hf://datasets/org/name", alone | {"HF_TOKEN": token}, 1, "the Hub does not do what it is asked for"),
+    ):
+        refused = call("publish_release.py", "push", release, target, "--dry-run", variables=variables)
+        assert (refused.returncode, refused.stdout) == (code, ""), refused.stderr
+        assert said in refused.stderr
+        assert token not in refused.stderr
 
 
 def test_a_damaged_release_is_named_with_exit_code_1(out, tmp_path):

@@ -23,6 +23,12 @@ def test_a_score_passes_on_one_side_and_on_the_bound(value, bound):
     assert lower.passes({"area": bound})
 
 
+def test_a_score_that_is_unknown_passes_no_bound():
+    assert not any(
+        Threshold(score="instance_iou", sense=s, bound=0).passes({"instance_iou": None}) for s in ("<=", ">=")
+    )
+
+
 @pytest.mark.parametrize(
     "text", ["", "area", "area<0.5", "area<=", "area<=x", "area<=nan", "beauty>=1", "<=1", "area=1"]
 )

@@ -1,5 +1,6 @@
 """Properties and examples of verdicts."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from pipeline.coco import License
 from pipeline.config import PolicyConfig
 from pipeline.errors import FAILURE_REASONS
+from pipeline.instances import UNCHECKED, CrossCheck
 from pipeline.records import Verdict
-from pipeline.select import REJECTION_REASONS, decide, select
+from pipeline.select import REJECTION_REASONS, considered, decide, select
 from tests.pipeline.make import make_key, make_row, make_sample, make_scores
 
 SHARES = st.floats(0, 1)
@@ -109,13 +111,15 @@ def test_the_area_is_looked_at_before_the_variance(area, reason):
 VARIANCES = st.lists(st.floats(0, 0.02), min_size=1, max_size=8)
 
 
-def choose(rows, licenses=None, ids=None, **policy):
-    """Verdicts on rows with the keys 1, 2, …; `ids` are their licences'."""
-    samples = [
-        make_sample(key=row.key, image_id=int(row.key), license_id=number)
-        for row, number in zip(rows, ids or [1] * len(rows), strict=True)
-    ]
-    return select(rows, samples, licenses or {}, PolicyConfig(**policy))
+def choose(rows, licenses=None, ids=None, checks=None, **policy):
+    """Verdicts on rows with the keys 1, 2, …; `ids` are their licences', `checks` their agreement with instances."""
+    licenses, images = licenses or {}, []
+    for place, row in enumerate(rows):
+        number = ids[place] if ids else 1
+        url = licenses[number].url if number in licenses else ""
+        sample = make_sample(key=row.key, image_id=int(row.key), license_id=number, width=200, height=100)
+        images.append(considered(row, sample, url, checks[place] if checks else UNCHECKED))
+    return select(images, PolicyConfig(**policy))
 
 
 def rows_with(score, values):
@@ -186,3 +190,81 @@ def test_what_is_commercial_is_told_by_the_address_of_the_licence(url, allowed):
 
 def test_a_licence_that_nobody_describes_is_not_commercial():
     assert choose([make_row(key=make_key(1))], {}, commercial=True)[make_key(1)] == rejected("license_not_allowed")
+
+
+# Against the annotations' instances
+
+
+def check_of(iou, supercategory="animal"):
+    return CrossCheck(instance_iou=iou, categories=(), supercategory=supercategory)
+
+
+def test_a_bound_on_the_agreement_with_instances_rejects_what_does_not_agree_and_what_is_not_known():
+    rows = rows_with("area", [0.2, 0.2, 0.2])
+    verdicts = choose(rows, checks=[check_of(0.5), check_of(0.4), UNCHECKED], thresholds=("instance_iou>=0.5",))
+    expected = [ACCEPTED, rejected("instance_iou_below_min"), rejected("instance_iou_unknown")]
+    assert list(verdicts.values()) == expected
+
+
+def test_while_a_run_goes_on_that_bound_is_left_out():
+    assert decide(make_row(), PolicyConfig(thresholds=("instance_iou>=0.5",))) == ACCEPTED
+
+
+def test_images_of_unknown_agreement_come_last():
+    rows = rows_with("area", [0.2, 0.2, 0.2])
+    verdicts = choose(rows, checks=[UNCHECKED, check_of(0.1), check_of(0.9)], target_images=2, rank_by="instance_iou")
+    assert [verdict.decision for verdict in verdicts.values()] == ["rejected", "accepted", "accepted"]
+
+
+# Strata
+
+KINDS = st.lists(
+    st.tuples(st.sampled_from(["animal", "vehicle", ""]), st.sampled_from([0.01, 0.2, 0.8])), min_size=1, max_size=12
+)
+
+
+def stratified(kinds, **policy):
+    """Stratum → accepted images. An area of .01 of 20,000 px is small, .2 medium, .8 large."""
+    rows = rows_with("area", [area for _, area in kinds])
+    verdicts = choose(rows, checks=[check_of(0.5, name) for name, _ in kinds], **policy)
+    return Counter(kind for kind, verdict in zip(kinds, verdicts.values(), strict=True) if verdict == ACCEPTED)
+
+
+@given(KINDS, st.integers(1, 14), st.sampled_from(["even", "proportional"]))
+def test_strata_fill_the_target_and_none_gives_more_than_it_has(kinds, target, strata):
+    found = stratified(kinds, target_images=target, strata=strata)
+    assert found.total() == min(target, len(kinds))
+    assert found <= Counter(kinds)
+
+
+@given(KINDS, st.integers(1, 14))
+def test_even_strata_differ_by_one_at_most_unless_one_has_no_more(kinds, target):
+    found, there = stratified(kinds, target_images=target, strata="even"), Counter(kinds)
+    for kind in there:
+        if found[kind] < there[kind]:
+            assert found[kind] >= max(found.values()) - 1
+
+
+@given(KINDS, st.integers(1, 14))
+def test_proportional_strata_have_their_share_but_for_one(kinds, target):
+    found, there = stratified(kinds, target_images=target, strata="proportional"), Counter(kinds)
+    for kind in there:
+        assert abs(found[kind] - min(target, len(kinds)) * there[kind] / len(kinds)) < 1
+
+
+def test_within_a_stratum_the_best_are_kept():
+    rows = [
+        make_row(key=make_key(number), scores=make_scores(stability=stability))
+        for number, stability in enumerate([0.1, 0.9, 0.5, 0.3], start=1)
+    ]
+    checks = [check_of(0.5, name) for name in ("animal", "animal", "animal", "vehicle")]
+    verdicts = choose(rows, checks=checks, target_images=2, rank_by="stability", strata="even")
+    assert [int(key) for key, verdict in verdicts.items() if verdict == ACCEPTED] == [2, 4]
+
+
+def test_sizes_of_objects_are_those_of_cocos_measures():
+    sizes = {}
+    for mask_px in (32 * 32, 32 * 32 + 1, 96 * 96, 96 * 96 + 1):
+        row = make_row(scores=make_scores(area=mask_px / 20_000))
+        sizes[mask_px] = considered(row, make_sample(width=200, height=100)).stratum[1]
+    assert list(sizes.values()) == ["small", "medium", "medium", "large"]

@@ -3,18 +3,22 @@
 import errno
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
+import tracemalloc
 import uuid
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from s3fs.core import S3File
 
 from pipeline import storage
-from pipeline.errors import StorageError
+from pipeline.errors import StorageError, StorageUnavailableError
 from tests.pipeline.s3_server import s3_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,6 +158,103 @@ def test_joining_does_not_mind_a_slash_at_the_end():
     assert storage.join("s3://bucket/run/", "commits", "1.json") == "s3://bucket/run/commits/1.json"
 
 
+# Copies in pieces
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Pieces that are no divisor of anything."""
+    monkeypatch.setattr(storage, "_PIECE_BYTES", 7001)
+    return 7001
+
+
+@pytest.mark.parametrize("content", [b"", b"x", NEW], ids=len)
+def test_a_copy_is_the_same_whichever_way_it_goes(folder, tmp_path, small_pieces, content):
+    here, there = str(tmp_path / "deep" / "here"), storage.join(folder, "there")
+    record = storage.publish(here, content)
+    for url, source in ((there, here), (f"{here}-again", there)):
+        storage.copy_checked(url, source, record)
+        storage.check(url, record)
+        assert storage.read(url) == storage.read(source) == content
+    assert storage.list_names(str(tmp_path / "deep"), hidden=True) == ["here", "here-again"]
+    assert storage.list_names(folder, hidden=True) == ["there"]
+
+
+@pytest.mark.parametrize("source", [NEW[:-1], b"N" + NEW[1:], NEW + b"r"], ids=["cut", "changed", "longer"])
+def test_a_copy_of_something_else_is_not_published_and_leaves_nothing(
+    folder, tmp_path, small_pieces, monkeypatch, source
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
+    url, other = storage.join(folder, "file"), str(tmp_path / "other")
+    storage.publish(url, OLD)
+    storage.publish(other, source)
+    record = storage.record_of("file", NEW)
+    with pytest.raises(StorageError, match=f"{other} has {len(source)} bytes and SHA-256 .* its record says 250000 "):
+        storage.copy_checked(url, other, record)
+    assert storage.read(url) == OLD
+    assert storage.list_names(folder, hidden=True) == ["file"]
+    assert storage.list_names(str(tmp_path / "temp"), hidden=True) == []
+    with pytest.raises(StorageError, match=record.sha256):
+        storage.check(other, record)
+
+
+def test_a_missing_file_is_named_when_it_is_to_be_copied_or_checked(folder, tmp_path):
+    url, record = storage.join(folder, "file"), storage.record_of("file", NEW)
+    with pytest.raises(StorageError, match=f"{url} is missing"):
+        storage.check(url, record)
+    with pytest.raises(StorageError, match=f"{url} is missing"):
+        storage.copy_checked(str(tmp_path / "copy"), url, record)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_does_not_grow_with_the_file_that_is_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "_PIECE_BYTES", 1 << 20)
+    source = tmp_path / "source"
+    with source.open("wb") as file:
+        file.truncate(64 << 20)
+    record = storage.record_of_file(source)
+    tracemalloc.start()
+    try:
+        storage.copy_checked(str(tmp_path / "copy"), str(source), record)
+        storage.check(str(tmp_path / "copy"), record)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_store_is_asked_for_pieces(tmp_path, small_pieces, monkeypatch):
+    asked, fetch = [], S3File._fetch_range
+    monkeypatch.setattr(S3File, "_fetch_range", lambda *given: (asked.append(given[2] - given[1]), fetch(*given))[1])
+    with pytest.MonkeyPatch.context() as patch, s3_server(patch) as s3:
+        url = f"s3://{s3.bucket}/file"
+        record = storage.publish(url, NEW)
+        storage.copy_checked(str(tmp_path / "copy"), url, record)
+    assert sum(asked) >= len(NEW)
+    assert max(asked) <= 2 * small_pieces  # what is read ahead is one more
+
+
+def test_a_disk_that_is_full_is_named_when_a_copy_does_not_fit(folder, tmp_path, monkeypatch):
+    source, url = str(tmp_path / "source"), storage.join(folder, "copy")
+    record = storage.publish(source, NEW)
+    monkeypatch.setattr(storage, "_check_pieces", lambda url, record, keep: (keep(b"half"), fail(code=errno.ENOSPC)))
+    with pytest.raises(StorageUnavailableError, match="the disk is full, 250000 bytes were to be written"):
+        storage.copy_checked(url, source, record)
+    assert storage.list_names(folder, hidden=True) == []
+
+
+@pytest.mark.parametrize(("owner", "function"), [(os, "fsync"), (os, "replace"), (shutil, "move")])
+def test_a_copy_that_fails_leaves_the_old_content_and_no_other_file(tmp_path, monkeypatch, owner, function):
+    source, url = str(tmp_path / "source"), str(tmp_path / "folder" / "file")
+    record = storage.publish(source, NEW)
+    storage.publish(url, OLD)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, function, fail)
+        with pytest.raises(OSError, match=r"\[Errno"):
+            storage.copy_checked(url, source, record)
+    assert storage.list_names(str(tmp_path / "folder"), hidden=True) == ["file"]
+    assert (storage.read(url), storage.read(source)) == (OLD, NEW)
+
+
 # Faults
 
 
@@ -162,8 +263,8 @@ def write_half(path, content):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def fail(*_args, **_named):
-    raise OSError(errno.EIO, os.strerror(errno.EIO))
+def fail(*_args, code=errno.EIO, **_named):
+    raise OSError(code, os.strerror(code))
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,8 @@ from pipeline import run as run_module
 from pipeline.coco import License, Origin, read_samples
 from pipeline.config import InputConfig
 from pipeline.errors import CollectionError, ReleaseExistsError, RunMismatchError
-from pipeline.policy import SPLITS, parse_splits
-from pipeline.release.assemble import split_of
-from pipeline.release.build import build_release, complete_run, decided
+from pipeline.policy import SPLITS, parse_splits, split_of
+from pipeline.release.build import build_release, complete_run, source_of
 from pipeline.release.licenses import COLUMNS, LicenseTable
 from pipeline.release.verify import verify_release
 from pipeline.run_record import remember_inputs, remembered_inputs
@@ -33,7 +32,7 @@ def build(released, monkeypatch):
         config = make_config(released.inputs, released.config.out, **options)
         collection = read_samples(config.input.annotations, config.input.images)
         specs, made_with = complete_run(config.out, collection)
-        return build_release(decided(config, collection, specs), config, made_with)
+        return build_release(source_of(config, collection, specs), config, made_with)
 
     return make
 
@@ -78,9 +77,10 @@ def test_licences_are_read_back_as_they_were_whatever_is_in_them(texts):
         licenses[number] = License(id=number, name=name, url=url)
         origins[make_key(number)] = Origin(author=author, source=source)
         expected.append([make_key(number), str(number), file_name, str(number), name, url, author, source])
-    table = LicenseTable(licenses, origins)
+    table = LicenseTable(origins)
     for number, row in enumerate(expected):
-        table.add(make_sample(key=make_key(number), image_id=number, file_name=row[2], license_id=number))
+        sample = make_sample(key=make_key(number), image_id=number, file_name=row[2], license_id=number)
+        table.add(sample, licenses[number])
     header, *rows = csv.reader(io.StringIO(table.encode().decode(), newline=""))
     assert (tuple(header), rows) == (COLUMNS, expected)
     assert table.notice("x 1").decode().count(" images   licence ") == len(texts)
@@ -130,10 +130,28 @@ def test_licences_say_whom_an_image_is_from(tmp_path, release_of):
     released = release_of(inputs, tmp_path / "out")
     rows = list(csv.DictReader(io.StringIO((released.folder / "licenses.csv").read_text())))
     assert [(row["key"], row["author"], row["source"]) for row in rows] == [
+        (make_key(1), "", ""),
         (make_key(2), 'A "B", <i>C</i>', "http://f/2"),
+        (make_key(3), "", ""),
         (make_key(4), "", "http://c/4"),
     ]
     assert "2 images   licence 1: CC BY http://x/by" in (released.folder / "NOTICE").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "listed"),
+    [
+        ({}, [1, 2, 4, 5, 6, 7, 8, 9, 10]),  # 3 has failed: nothing of it is here
+        ({"allowed_licenses": (2,)}, [1, 5, 7, 9]),
+        ({"embed_images": False}, [2, 4, 6, 8, 10]),
+    ],
+    ids=["all", "one licence", "masks only"],
+)
+def test_licences_are_listed_of_every_image_of_which_something_is_here(build, options, listed):
+    built = build(version=f"8.{len(listed)}.0", **options)
+    with open(f"{built.release}/licenses.csv", newline="") as file:
+        assert [int(row["image_id"]) for row in csv.DictReader(file)] == listed
+    assert verify_release(built.release).problems == ()
 
 
 # Faults

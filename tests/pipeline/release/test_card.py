@@ -1,11 +1,12 @@
 """Examples of the release's README.md: what loaders read of it, and what people do."""
 
+import html
 import re
 
 import pytest
 from huggingface_hub import DatasetCard
 
-from pipeline.release.card import card
+from pipeline.release.card import agreement_of, card
 from tests.pipeline.make import Inputs, make_config
 
 REASONS = {"accepted": {"": 5}, "rejected": {"no_salient_object": 1, "border_above_max": 3}, "failed": {"missing": 1}}
@@ -84,3 +85,25 @@ def test_the_card_of_a_release_has_the_counts_of_its_record(released):
     text = (released.folder / "README.md").read_text()
     for decision, count in released.record()["counts"].items():
         assert f"| {decision} | {count} |" in text
+
+
+def test_the_agreement_with_instances_is_said_of_accepted_images_that_have_any():
+    rows = [
+        {"verdict": "accepted", "instance_iou": iou, "supercategory": name}
+        for iou, name in [(0.9, "animal"), (0.5, "animal"), (0.1, ""), (None, "")]
+    ]
+    rows.append({"verdict": "rejected", "instance_iou": 0.0, "supercategory": "food"})
+    found = agreement_of(rows)
+    assert (found.images, found.median, found.tenth) == (3, 0.5, 0.1)
+    assert found.supercategories == [("animal", 2), ("none", 1)]
+    assert agreement_of(rows[3:]) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["a|b", "<script>alert(1)</script>", "[x](http://evil)", "# x\n| accepted | 9 |", "`x`"]
+)
+def test_a_category_is_text_in_the_card_whatever_is_in_it(name):
+    agreement = agreement_of([{"verdict": "accepted", "instance_iou": 0.5, "supercategory": name}])
+    ((shown, _),) = agreement.supercategories
+    assert not set(shown) & set("|<>[]()`\n")
+    assert html.unescape(shown) == " ".join(name.split())

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pipeline.coco import License
 from pipeline.config import ReleaseConfig
 from pipeline.maps import decode_png
-from pipeline.release.coco_json import CATEGORY, CocoAnnotations
+from pipeline.release.coco_json import CATEGORY, CocoAnnotations, encode_mask
 from tests.pipeline.make import make_sample
 
 # pycocotools hands numpy arrays of its own that numpy 2 warns about.
@@ -25,7 +25,7 @@ MASKS = arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_
 def document_of(masks, licenses=None):
     annotations = CocoAnnotations(ReleaseConfig(), licenses or {})
     for number, mask in enumerate(masks, start=1):
-        annotations.add(make_sample(image_id=number, height=mask.shape[0], width=mask.shape[1]), mask)
+        annotations.add(make_sample(image_id=number, height=mask.shape[0], width=mask.shape[1]), encode_mask(mask))
     return json.loads(annotations.encode())
 
 

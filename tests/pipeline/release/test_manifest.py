@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from pipeline.coco import License
 from pipeline.errors import FAILURE_REASONS
+from pipeline.instances import UNCHECKED, CrossCheck
 from pipeline.records import Verdict
-from pipeline.release.manifest import SCHEMA, Manifest
+from pipeline.release.manifest import NOWHERE, SCHEMA, Place, considered_of, encode_manifest, manifest_row
 from pipeline.scores import SCORES
-from tests.pipeline.make import make_key, make_row, make_sample, make_scores
+from pipeline.select import considered
+from tests.pipeline.make import make_row, make_sample, make_scores
 
 LICENSES = {1: License(id=1, name="CC BY", url="http://x/by")}
 ACCEPTED = Verdict(decision="accepted", reason="")
@@ -31,8 +33,13 @@ ROWS = st.builds(make_row, detail=st.text(), scores=st.fixed_dictionaries(dict.f
 )
 
 
-def rows_of(manifest, tar_names=()):
-    return pq.read_table(io.BytesIO(manifest.encode(tar_names))).to_pylist()
+def row_of(sample, row, verdict, *facts):
+    licence = LICENSES.get(sample.license_id, License(id=sample.license_id, name="", url=""))
+    return manifest_row(sample, row, licence, verdict, *facts)
+
+
+def read_back(*rows):
+    return pq.read_table(io.BytesIO(encode_manifest(rows))).to_pylist()
 
 
 def verdict_of(row):
@@ -45,10 +52,7 @@ def verdict_of(row):
 @settings(max_examples=40)
 @given(st.lists(st.tuples(SAMPLES, ROWS), max_size=5))
 def test_whatever_annotations_claim_every_image_keeps_its_row_with_all_columns(images):
-    manifest = Manifest(LICENSES)
-    for sample, row in images:
-        manifest.add(sample, row, verdict_of(row))
-    found = rows_of(manifest)
+    found = read_back(*(row_of(sample, row, verdict_of(row)) for sample, row in images))
     assert len(found) == len(images)
     for (sample, row), columns in zip(images, found, strict=True):
         assert list(columns) == SCHEMA.names
@@ -61,57 +65,66 @@ def test_whatever_annotations_claim_every_image_keeps_its_row_with_all_columns(i
 @settings(max_examples=20)
 @given(st.lists(st.tuples(SAMPLES, ROWS), max_size=3))
 def test_equal_rows_give_equal_bytes(images):
-    manifests = [Manifest(LICENSES), Manifest(dict(LICENSES))]
-    for manifest in manifests:
-        for sample, row in images:
-            manifest.add(sample, row, verdict_of(row))
-    assert manifests[0].encode({}) == manifests[1].encode({})
+    one, other = ([row_of(sample, row, verdict_of(row)) for sample, row in images] for _ in range(2))
+    assert encode_manifest(one) == encode_manifest(other)
 
 
 # Examples
 
 
 def test_an_accepted_image_has_the_name_of_its_tar_and_the_digest_of_its_mask():
-    manifest = Manifest(LICENSES)
-    for number in (1, 2, 3):
-        sample = make_sample(key=make_key(number), image_id=number)
-        manifest.add(sample, make_row(key=sample.key), ACCEPTED)
-    manifest.place(make_key(1), "train", 0, "aa")
-    manifest.place(make_key(3), "test", 1, "bb")
-    rows = rows_of(manifest, {"train": ["a.tar"], "test": ["first.tar", "second.tar"]})
+    place = Place(split="test", tar="second.tar", mask_sha256="bb")
+    rows = read_back(row_of(make_sample(), make_row(), ACCEPTED, place), row_of(make_sample(), make_row(), ACCEPTED))
     found = [(row["split"], row["tar"], row["mask_sha256"]) for row in rows]
-    assert found == [("train", "a.tar", "aa"), ("", "", ""), ("test", "second.tar", "bb")]
+    assert found == [("test", "second.tar", "bb"), ("", "", "")]
+
+
+def test_a_cross_check_has_its_columns_and_an_image_without_one_no_agreement():
+    checked = CrossCheck(instance_iou=0.75, categories=("dog", "cat"), supercategory="animal")
+    place = Place(split="test", tar="a.tar", mask_sha256="aa")
+    rows = read_back(
+        row_of(make_sample(), make_row(), ACCEPTED, place, checked), row_of(make_sample(), make_row(), ACCEPTED)
+    )
+    found = [(row["instance_iou"], row["categories"], row["supercategory"]) for row in rows]
+    assert found == [(0.75, ["dog", "cat"], "animal"), (None, [], "")]
 
 
 def test_a_failed_image_has_its_reason_and_no_scores():
-    manifest = Manifest(LICENSES)
-    manifest.add(make_sample(), make_row(reason="undecodable"), Verdict(decision="failed", reason="undecodable"))
-    (row,) = rows_of(manifest)
+    verdict = Verdict(decision="failed", reason="undecodable")
+    (row,) = read_back(row_of(make_sample(), make_row(reason="undecodable"), verdict))
     assert (row["verdict"], row["reason"], row["detail"], row["members"]) == ("failed", "undecodable", "found so", 0)
     assert [row[name] for name in SCORES] == [None] * len(SCORES)
 
 
 def test_a_rejected_image_keeps_its_scores():
-    manifest = Manifest(LICENSES)
     scores = make_scores(ensemble_variance=0.2)
-    manifest.add(make_sample(), make_row(scores=scores), Verdict(decision="rejected", reason="variance_above_max"))
-    (row,) = rows_of(manifest)
+    verdict = Verdict(decision="rejected", reason="variance_above_max")
+    (row,) = read_back(row_of(make_sample(), make_row(scores=scores), verdict))
     assert (row["verdict"], row["reason"]) == ("rejected", "variance_above_max")
     assert {name: row[name] for name in SCORES} == scores
 
 
 def test_a_licence_that_the_annotations_do_not_name_is_empty():
-    manifest = Manifest(LICENSES)
-    for license_id in (1, 9):
-        manifest.add(make_sample(license_id=license_id), make_row(), ACCEPTED)
-    found = [(row["license_id"], row["license_name"], row["license_url"]) for row in rows_of(manifest)]
+    rows = read_back(*(row_of(make_sample(license_id=number), make_row(), ACCEPTED) for number in (1, 9)))
+    found = [(row["license_id"], row["license_name"], row["license_url"]) for row in rows]
     assert found == [(1, "CC BY", "http://x/by"), (9, "", "")]
 
 
 def test_a_manifest_without_images_still_has_its_columns():
-    table = pq.read_table(io.BytesIO(Manifest({}).encode({})))
+    table = pq.read_table(io.BytesIO(encode_manifest([])))
     assert table.num_rows == 0
     assert table.schema.remove_metadata() == SCHEMA
+
+
+@settings(max_examples=40)
+@given(SAMPLES, ROWS)
+def test_what_verdicts_depend_on_comes_back_from_the_manifest(sample, row):
+    licence = License(id=sample.license_id, name="", url="http://x/by")
+    checked = CrossCheck(instance_iou=0.5, categories=("dog",), supercategory="animal")
+    if row.status == "failed":
+        checked = UNCHECKED
+    (stored,) = read_back(manifest_row(sample, row, licence, verdict_of(row), NOWHERE, checked))
+    assert considered_of(stored | {"key": row.key}) == considered(row, sample, licence.url, checked)
 
 
 def test_every_score_is_a_column_of_64_bits():

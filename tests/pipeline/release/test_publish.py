@@ -1,11 +1,13 @@
 """Publishing: what is visible is whole, an upload goes on where it ended, a version is never changed."""
 
 import shutil
+from collections import Counter
 
 import pytest
 
 from pipeline import storage
 from pipeline.errors import CollectionError, ReleaseExistsError, StorageError, UnsoundReleaseError
+from pipeline.release import hub, publish
 from pipeline.release.publish import LATEST, push_release
 from pipeline.release.verify import verify_release
 from tests.pipeline.make import SessionEnded, end_at_write, tree
@@ -46,6 +48,49 @@ def test_a_second_push_sends_nothing_and_a_dry_run_never_does(released, target):
     again = push(released, target)
     assert (again.sent, again.sent_bytes) == ((), 0)
     assert again.there == wanted.sent
+    assert again.operations == (f"write LATEST, which says {NAME} then",)
+
+
+def test_a_dry_run_lists_every_operation_of_the_push_with_its_bytes(released, target):
+    remains = ".NOTICE.ab12.tmp"
+    storage.publish(storage.join(target, NAME, remains), b"half")
+    planned = push(released, target, dry_run=True)
+    files = {name: len(content) for name, content in tree(released.folder).items()}
+    assert planned.operations == (
+        f"remove {NAME}/{remains}",
+        *(f"write {NAME}/{name}, {files[name]} bytes" for name in sorted(files.keys() - {"release.json"})),
+        f"write {NAME}/release.json, {files['release.json']} bytes",
+        f"write LATEST, which says {NAME} then",
+    )
+    assert storage.list_names(storage.join(target, NAME), hidden=True) == [remains]
+    assert push(released, target) == planned
+
+
+def test_no_file_of_a_release_is_held_in_memory_as_a_whole(released, target, monkeypatch):
+    sound = publish.sound_release(str(released.folder))
+    monkeypatch.setattr(publish, "sound_release", lambda release: sound)
+    whole = []
+    read = storage.read
+    monkeypatch.setattr(storage, "read", lambda url: (whole.append(url), read(url))[1])
+    push(released, target)
+    assert {url.rpartition("/")[2] for url in whole} == {"release.json"}
+
+
+def test_what_was_there_is_read_once_and_what_was_sent_is_read_back(released, target, monkeypatch):
+    push(released, target)
+    storage.remove(storage.join(target, NAME, "release.json"))
+    storage.remove(storage.join(target, NAME, "NOTICE"))
+    read, check = Counter(), storage.check
+    monkeypatch.setattr(storage, "check", lambda url, record: (read.update([record.name]), check(url, record)))
+    assert push(released, target).sent == ("NOTICE",)
+    assert read == dict.fromkeys(tree(released.folder).keys() - {"release.json"}, 1)
+
+
+def test_a_target_on_the_hub_is_pushed_to_there(monkeypatch):
+    asked = []
+    monkeypatch.setattr(hub, "push_to_hub", lambda *given, **named: asked.append((given, named["dry_run"])))
+    push_release("/release", "hf://datasets/org/name", dry_run=True)
+    assert asked == [(("/release", "hf://datasets/org/name"), True)]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -68,8 +113,13 @@ def test_a_push_that_ends_at_any_write_is_invisible_and_goes_on(released, tmp_pa
 
 
 def test_files_that_arrive_torn_are_noticed_before_anything_is_visible(released, target, monkeypatch):
-    publish = storage.publish
-    monkeypatch.setattr(storage, "publish", lambda url, content: publish(url, content[:-1]))
+    publish_file = storage.publish_file
+
+    def publish_torn(url, source):
+        source.write_bytes(source.read_bytes()[:-1])
+        publish_file(url, source)
+
+    monkeypatch.setattr(storage, "publish_file", publish_torn)
     with pytest.raises(StorageError, match="its record says"):
         push(released, target)
     assert not storage.exists(storage.join(target, NAME, "release.json"))

@@ -12,19 +12,18 @@ import shutil
 import tarfile
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pipeline.errors import CollectionError
 from pipeline.maps import decode_png, encode_png
-from pipeline.records import FileRecord
-from pipeline.release.assemble import sha256_sums
 from pipeline.release.verify import verify_release
 from pipeline.tars import SampleTar, encode_json, samples_of
 from tests.pipeline.make import LICENSES, make_key
+from tests.pipeline.release.editing import edit_manifest, mend_sums
 
 TAR = "data/test/test-00000-of-00001.tar"
 ANNOTATIONS = "annotations/test.json"
@@ -53,19 +52,6 @@ def files_of(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def mend_sums(folder):
-    """What a clever hand does after it has edited a file."""
-    record = json.loads((folder / "release.json").read_text())
-    record["files"].sort(key=lambda file: (file["name"] == "SHA256SUMS", file["name"]))
-    for file in record["files"]:
-        if file["name"] == "SHA256SUMS":
-            others = [FileRecord(**other) for other in record["files"] if other is not file]
-            (folder / file["name"]).write_bytes(sha256_sums(others))
-        content = (folder / file["name"]).read_bytes()
-        file |= {"file_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (folder / "release.json").write_bytes(encode_json(record))
-
-
 def edit_tar(folder, edit):
     """Write the tar anew with other samples: `edit` gets and gives a list of (key, members)."""
     samples = edit(list(samples_of((folder / TAR).read_bytes())))
@@ -89,14 +75,6 @@ def edit_json(folder, name, edit):
     document = json.loads((folder / name).read_text())
     edit(document)
     (folder / name).write_text(json.dumps(document))
-    mend_sums(folder)
-
-
-def edit_manifest(folder, edit):
-    table = pq.read_table(folder / "manifest.parquet")
-    rows = table.to_pylist()
-    edit(rows)
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), folder / "manifest.parquet")
     mend_sums(folder)
 
 
@@ -314,7 +292,7 @@ def test_columns_of_another_kind_are_found(copy):
 
 def test_licences_of_other_images_or_other_licences_are_found(copy):
     lines = list(csv.reader(io.StringIO((copy / "licenses.csv").read_text())))
-    lines[1][4] = "public domain"
+    lines[2][4] = "public domain"
     with (copy / "licenses.csv").open("w", newline="") as file:
         csv.writer(file).writerows(lines)
     mend_sums(copy)
@@ -480,8 +458,36 @@ def test_another_author_than_the_collection_names_is_a_problem(copy, released):
     with (copy / "licenses.csv").open("w", newline="") as file:
         csv.writer(file).writerows(lines)
     mend_sums(copy)
-    assert problems_of(copy) == ()
-    assert "author or source" in problems_of(copy, released.inputs.annotations)[0].what
+    assert [problem.where for problem in problems_of(copy)] == ["croissant.json"]  # which has the sum of the table
+    found = {problem.where: problem.what for problem in problems_of(copy, released.inputs.annotations)}
+    assert "author or source" in found["licenses.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("index.html", "</main>", "<script>alert(1)</script></main>"),
+        ("page/app.js", '"use strict";', '"use strict"; alert(1);'),
+        ("page/data-000.js", '"verdict":[0,1,', '"verdict":[1,1,'),
+        ("croissant.json", "No human has checked them", "Everything was checked"),
+    ],
+)
+def test_a_page_or_croissant_that_says_something_else_than_the_manifest_is_found(copy, name, old, new):
+    content = (copy / name).read_text()
+    assert old in content
+    (copy / name).write_text(content.replace(old, new, 1))
+    mend_sums(copy)
+    assert "does not say what manifest, policy and record do" in said_of(copy, name)
+
+
+def test_a_sheet_that_can_not_hold_its_tiles_is_found(copy):
+    sheet = copy / "page/tiles/00000.webp"
+    Image.new("RGB", (64, 64)).save(sheet, format="WEBP")
+    mend_sums(copy)
+    assert "64 x 64 px large" in said_of(copy, "page/tiles/00000.webp")
+    sheet.write_bytes(b"RIFF")
+    mend_sums(copy)
+    assert "can't be read" in said_of(copy, "page/tiles/00000.webp")
 
 
 # Compared with the collection

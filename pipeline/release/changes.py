@@ -1,0 +1,191 @@
+"""What is different from an earlier release: `CHANGELOG.md` for people, `changes.csv` with every image of it."""
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jinja2
+
+from pipeline import storage
+from pipeline.errors import CollectionError, StorageError
+from pipeline.instances import decode_counts
+from pipeline.records import FileRecord
+from pipeline.release.coco_json import EncodedMask
+
+COLUMNS = ("key", "change", "iou", "reason")
+FILES = ("CHANGELOG.md", "changes.csv")
+GONE = "not_in_the_collection"
+_CHANGELOG = """# Changes
+
+## {{ name }} {{ version }} since {{ earlier.name }} {{ earlier.version }}
+
+The earlier release is the one whose `release.json` has the SHA-256 `{{ earlier.sha256 }}`.
+
+| images | |
+|---|---|
+| added | {{ counts.added }} |
+| removed | {{ counts.removed }} |
+| with another mask | {{ counts.changed }} |
+| as before | {{ unchanged }} |
+
+{% if mean_iou is not none %}
+Masks that changed share {{ "%.3f" | format(mean_iou) }} of their pixels with the earlier ones (intersection over union,
+on average; the lowest is {{ "%.3f" | format(lowest_iou) }}).
+
+{% endif %}
+{% if reasons %}
+| removed because of | images |
+|---|---|
+{% for reason, count in reasons %}
+| `{{ reason }}` | {{ count }} |
+{% endfor %}
+
+{% endif %}
+`changes.csv` has every image that was added, removed or changed.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """An earlier release, as far as it is compared with."""
+
+    name: str
+    version: str
+    sha256: str
+    """Of its `release.json`."""
+    masks: Mapping[str, tuple[tuple[int, int], str]]
+    """Key → height and width, run lengths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One image that is not as it was."""
+
+    key: str
+    change: Literal["added", "removed", "changed"]
+    iou: float | None = None
+    """Of the two masks, of an image that changed."""
+    reason: str = ""
+    """Why it was removed, as the manifest has it."""
+
+
+def read_earlier(release: str) -> Earlier:
+    """The masks of a release, every file of them checked against its record.
+
+    Raises: CollectionError: there is no release. StorageError: it is not what it should be.
+    """
+    url = storage.join(release, "release.json")
+    if not storage.is_file(url):
+        raise CollectionError(f"--previous {release} is no complete release: there is no {url}")
+    content = storage.read(url)
+    masks: dict[str, tuple[tuple[int, int], str]] = {}
+    try:
+        record = json.loads(content)
+        named = {key: _plain(record[key]) for key in ("name", "version")}
+        files = [FileRecord(**file) for file in record["files"] if file["name"].startswith("annotations/")]
+        for file in files:
+            for annotation in json.loads(storage.read_checked(storage.join(release, file.name), file))["annotations"]:
+                height, width = annotation["segmentation"]["size"]
+                masks[f"{annotation['image_id']:012d}"] = (height, width), annotation["segmentation"]["counts"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StorageError(
+            f"--previous {release} is not what a release is ({type(error).__name__}: {str(error)[:200]}); "
+            "jobs/verify_release.py says what is wrong"
+        ) from error
+    return Earlier(**named, sha256=hashlib.sha256(content).hexdigest(), masks=masks)
+
+
+def changes_since(
+    earlier: Earlier, rows: Sequence[Mapping[str, Any]], masks: Mapping[str, EncodedMask]
+) -> list[Change]:
+    """Every image that is not as it was, in the order of the keys.
+
+    Args: rows: of the manifest. masks: by key, of accepted images at least.
+    """
+    found = [*_now(earlier, rows, masks)]
+    accepted = {row["key"] for row in rows if row["verdict"] == "accepted"}
+    reasons = {row["key"]: row["reason"] for row in rows}
+    found += [
+        Change(key=key, change="removed", reason=reasons.get(key, GONE)) for key in earlier.masks.keys() - accepted
+    ]
+    return sorted(found, key=lambda change: change.key)
+
+
+def change_files(
+    name: str, version: str, earlier: Earlier, changes: Sequence[Change], accepted: int
+) -> dict[str, bytes]:
+    """The two files."""
+    counts = {"added": 0, "removed": 0, "changed": 0} | Counter(change.change for change in changes)
+    ious = [change.iou for change in changes if change.iou is not None]
+    text = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, autoescape=False).from_string(_CHANGELOG)
+    changelog = text.render(
+        name=name,
+        version=version,
+        earlier=earlier,
+        counts=counts,
+        unchanged=accepted - counts["added"] - counts["changed"],
+        mean_iou=sum(ious) / len(ious) if ious else None,
+        lowest_iou=min(ious, default=None),
+        reasons=sorted(Counter(change.reason for change in changes if change.change == "removed").items()),
+    )
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for change in changes:
+        iou = "" if change.iou is None else f"{change.iou:.6f}"
+        writer.writerow((change.key, change.change, iou, change.reason))
+    return dict(zip(FILES, (changelog.encode(), buffer.getvalue().encode()), strict=True))
+
+
+def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What in a `changes.csv` does not go with the manifest beside it; the earlier release is not looked at."""
+    header, *lines = list(csv.reader(io.StringIO(content.decode(), newline="")))
+    if tuple(header) != COLUMNS:
+        yield f"has the columns {header}, not {list(COLUMNS)}"
+        return
+    keys = [line[0] for line in lines]
+    if keys != sorted(set(keys)):
+        yield "its keys are not in order, or come twice"
+    for key, change, iou, reason in lines:
+        row = rows.get(key, {"verdict": "", "reason": GONE})
+        is_here = row["verdict"] == "accepted"
+        expected = ("", "changed" if iou else "added") if is_here else (row["reason"], "removed")
+        if (reason, change) != expected or (iou and not (is_here and 0 <= float(iou) <= 1)):
+            yield f"{key} is said to be {change} {iou} {reason}, which does not go with the manifest"
+
+
+def _now(earlier: Earlier, rows: Sequence[Mapping[str, Any]], masks: Mapping[str, EncodedMask]) -> Iterator[Change]:
+    for row in rows:
+        key = row["key"]
+        if row["verdict"] != "accepted":
+            continue
+        if key not in earlier.masks:
+            yield Change(key=key, change="added")
+            continue
+        size, counts = earlier.masks[key]
+        if (size, counts) != ((row["height"], row["width"]), masks[key].counts):
+            yield Change(key=key, change="changed", iou=_iou(key, size, counts, row, masks[key]))
+
+
+def _iou(key: str, size: tuple[int, int], counts: str, row: Mapping[str, Any], mask: EncodedMask) -> float:
+    """0 where the image has another size now."""
+    if size != (row["height"], row["width"]):
+        return 0.0
+    try:
+        before, now = decode_counts(counts, *size), decode_counts(mask.counts, *size)
+    except (ValueError, TypeError) as error:
+        raise StorageError(f"--previous: the mask of {key} can't be read ({error})") from error
+    union = int((before | now).sum())
+    return int((before & now).sum()) / union if union else 1.0
+
+
+def _plain(text: str) -> str:
+    """A name or version as releases have them."""
+    if not text.isascii() or not text or not all(letter.isalnum() or letter in "-_.+" for letter in text):
+        raise ValueError(f"{text!r} is no name or version of a release")
+    return text

@@ -1,0 +1,240 @@
+"""`croissant.json`: which files a release has and which records come out of them, for programs (Croissant 1.0).
+
+Written as a plain document; mlcroissant is what checks it (`verify_loaders`), not what makes it. Two things follow from
+what its version 1.1.1 can read:
+
+- There is a record set `images-SPLIT` for each split, not one with a field for the split: filters work only where the
+  split is in the name of a file inside the tar, and whoever asks for one split is to read no tar of another.
+- It joins two sources at a time, with one file per record: so the pictures of a sample are brought together in steps,
+  record sets named `images-SPLIT-step-1` and so on. Nobody needs those.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.policy import SPLITS
+from pipeline.records import FileRecord
+from pipeline.release.croissant_texts import COLUMNS, MEMBERS, CroissantAbout, description, responsible_ai
+from pipeline.release.manifest import SCHEMA
+
+CROISSANT = "croissant.json"
+MANIFEST = "manifest.parquet"
+CONFORMS_TO = ("http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0")
+"""1.0, not 1.1: of a 1.1 document mlcroissant 1.1.1 drops which tar a file is in, and gives no records."""
+FORMATS = {
+    "tar": "application/x-tar",
+    "parquet": "application/x-parquet",  # mlcroissant does not know the registered application/vnd.apache.parquet
+    "json": "application/json",
+    "csv": "text/csv",
+}
+"""Suffix of a file → its media type."""
+_TERMS = (
+    "citeAs", "column", "equivalentProperty", "extract", "field", "fileObject", "fileProperty", "fileSet", "format",
+    "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex",
+    "repeated", "replace", "samplingRate", "separator", "source", "subField", "transform",
+)  # fmt: skip
+CONTEXT: Mapping[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    **{term: f"cr:{term}" for term in _TERMS},
+}
+"""The context of every Croissant 1.0 document, whole: mlcroissant warns where a term is missing."""
+_SAID_OF_ALL = ("key", "verdict", "reason", "detail")
+"""Columns that are the same for all accepted images, and the key, which every record has anyway."""
+
+
+def croissant(about: CroissantAbout, files: Sequence[FileRecord]) -> bytes:
+    """The document.
+
+    Args:   files: what it describes, named relative to the release: manifest, tars, annotations, licences.
+    Raises: ValueError: a file is none of FORMATS, or there is no manifest.
+    """
+    tars = tars_by_split(files)
+    if MANIFEST not in {file.name for file in files}:
+        raise ValueError(f"{MANIFEST} is not among the files, which are {[file.name for file in files]}")
+    pictures = [extension for extension in MEMBERS if extension != "jpg" or about.release.embed_images]
+    document = {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "name": about.release.name,
+        "version": about.release.version,
+        "description": description(about),
+        "conformsTo": CONFORMS_TO,
+        "license": {
+            "@type": "sc:CreativeWork",
+            "name": "per image",
+            "description": "Every image keeps the licence of its owner: licenses.csv says which, NOTICE sums it up.",
+        },
+        "citeAs": f"{about.release.name}, version {about.release.version}; the collection that its images come from; "
+        f"the model whose weights have the digest {about.made_with.get('weights', 'unknown')}",
+        "keywords": ["salient object detection", "image segmentation", "pseudo-labels"],
+        **_known_to_the_publisher(about),
+        **responsible_ai(about),
+        "distribution": [
+            *map(_file_object, files),
+            *(_file_set(split, extension, tars[split]) for split in tars for extension in pictures),
+        ],
+        "recordSet": [_manifest(), *(step for split in tars for step in _images(split, pictures))],
+    }
+    return json.dumps(document, indent=1).encode("ascii")  # mlcroissant reads it in the encoding of the machine
+
+
+def is_described(name: str) -> bool:
+    """Is that a file of a release which its Croissant describes? Those with data are; those for people are not."""
+    return name in (MANIFEST, "licenses.csv") or name.endswith(".tar") or name.startswith("annotations/")
+
+
+def images_of(split: str) -> str:
+    """Name of the record set with the accepted images of a split."""
+    return f"images-{split}"
+
+
+def tars_by_split(files: Sequence[FileRecord]) -> dict[str, list[str]]:
+    """Split → its tars, in order; a split without any is left out."""
+    tars: dict[str, list[str]] = {}
+    for split in SPLITS:
+        names = [file.name for file in files if file.name.startswith(f"data/{split}/") and file.name.endswith(".tar")]
+        if names:
+            tars[split] = sorted(names)
+    return tars
+
+
+def _known_to_the_publisher(about: CroissantAbout) -> dict[str, Any]:
+    known = {
+        "creator": {"@type": "sc:Organization", "name": about.creator} if about.creator else None,
+        "datePublished": about.published_on,
+        "url": about.url,
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def _file_object(file: FileRecord) -> dict[str, Any]:
+    suffix = file.name.rpartition(".")[2]
+    if suffix not in FORMATS:
+        raise ValueError(f"{file.name} is none of {', '.join(FORMATS)}: Croissant has no records of it")
+    return {
+        "@type": "cr:FileObject",
+        "@id": file.name,
+        "name": file.name.rpartition("/")[2],
+        "contentUrl": file.name,
+        "contentSize": f"{file.file_bytes} B",
+        "encodingFormat": FORMATS[suffix],
+        "sha256": file.sha256,
+    }
+
+
+def _file_set(split: str, extension: str, tars: Sequence[str]) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"{split}-{extension}",
+        "description": MEMBERS[extension][1],
+        "containedIn": [{"@id": tar} for tar in tars],
+        "encodingFormat": "image/jpeg" if extension == "jpg" else "image/png",
+        "includes": f"*.{extension}",
+    }
+
+
+def _manifest() -> dict[str, Any]:
+    return _record_set(
+        "manifest",
+        "Every input image, accepted or not.",
+        [_column("manifest", name) for name in SCHEMA.names],
+    )
+
+
+def _images(split: str, pictures: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The record set of a split's accepted images, after the steps that bring their pictures together."""
+    name = images_of(split)
+    before, gathered = "", list[str]()
+    for number, extension in enumerate(reversed(pictures), start=1):
+        step = f"{name}-step-{number}"
+        key = _file_name(f"{split}-{extension}", before)
+        fields = [_field(step, "key", COLUMNS["key"], "sc:Text", **key), _picture(step, split, extension)]
+        yield _record_set(
+            step,
+            f"A step on the way to {name}, which has all of it.",
+            [*fields, *(_carried(step, before, extension) for extension in gathered)],
+        )
+        before, gathered = step, [extension, *gathered]
+    key = {"source": {"field": {"@id": f"{before}/key"}}, "references": _in_manifest("key")}
+    yield _record_set(
+        name,
+        f"The accepted images of the split {split}: their pictures from the tars, their facts from the manifest.",
+        [
+            _field(name, "key", COLUMNS["key"], "sc:Text", **key),
+            *(_carried(name, before, extension) for extension in gathered),
+            *(_column(name, column) for column in SCHEMA.names if column not in _SAID_OF_ALL),
+        ],
+    )
+
+
+def _file_name(file_set: str, joined_with: str) -> dict[str, Any]:
+    """The key of a sample from the name of one of its files; `joined_with` is a record set that has the same keys."""
+    source = {
+        "fileSet": {"@id": file_set},
+        "extract": {"fileProperty": "filename"},
+        "transform": {"regex": "^([^.]+)"},  # mlcroissant applies it to what it gave, too
+    }
+    references = {"references": {"field": {"@id": f"{joined_with}/key"}}} if joined_with else {}
+    return {"source": source, **references}
+
+
+def _picture(record_set: str, split: str, extension: str) -> dict[str, Any]:
+    source = {"fileSet": {"@id": f"{split}-{extension}"}, "extract": {"fileProperty": "content"}}
+    return _image_field(record_set, extension, source)
+
+
+def _carried(record_set: str, before: str, extension: str) -> dict[str, Any]:
+    return _image_field(record_set, extension, {"field": {"@id": f"{before}/{MEMBERS[extension][0]}"}})
+
+
+def _image_field(record_set: str, extension: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    name, meaning = MEMBERS[extension]
+    kind = ["sc:ImageObject", "cr:SegmentationMask"] if name == "mask" else "sc:ImageObject"
+    return _field(record_set, name, meaning, kind, source=source)
+
+
+def _column(record_set: str, name: str) -> dict[str, Any]:
+    kind, is_list = SCHEMA.field(name).type, False
+    if pa.types.is_list(kind):
+        kind, is_list = kind.value_type, True
+    data_type = "sc:Float" if pa.types.is_floating(kind) else "sc:Integer" if pa.types.is_integer(kind) else "sc:Text"
+    repeated = {"repeated": True} if is_list else {}
+    return _field(record_set, name, COLUMNS[name], data_type, source=_in_manifest(name), **repeated)
+
+
+def _in_manifest(column: str) -> dict[str, Any]:
+    return {"fileObject": {"@id": MANIFEST}, "extract": {"column": column}}
+
+
+def _record_set(name: str, meaning: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "description": meaning,
+        "key": {"@id": f"{name}/key"},
+        "field": list(fields),
+    }
+
+
+def _field(record_set: str, name: str, meaning: str, data_type: str | list[str], **origin: Any) -> dict[str, Any]:
+    return {
+        "@type": "cr:Field",
+        "@id": f"{record_set}/{name}",
+        "name": name,
+        "description": meaning,
+        "dataType": data_type,
+        **origin,
+    }

@@ -1,0 +1,253 @@
+"""The calls to the Hugging Face Hub that publishing needs, on one dataset repository, and what their errors mean.
+
+The token is the client's own matter (`hf auth login`, or HF_TOKEN): it is never read, printed or logged here. Texts
+that come from outside are scrubbed before anybody sees them: messages of the client have URLs in them, and those of
+uploads are signed, which is as good as a token for a while.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pipeline.errors import StorageError, StorageUnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from huggingface_hub import Discussion, GitRefs
+    from huggingface_hub.hf_api import RepoFile, RepoFolder
+
+_KIND: Literal["dataset"] = "dataset"
+_SECRETS = (
+    (re.compile(r"(?:hf|api_org)_(?:[a-z]+_)?[A-Za-z0-9]{16}[\w.-]*"), "(token)"),
+    (re.compile(r"\b(Bearer|Basic) +[^\s'\"]+", re.IGNORECASE), r"\1 (token)"),
+    (re.compile(r"\b(\w+://)[^/\s'\"]*@"), r"\1"),
+    (re.compile(r"\b(\w+://[^\s?'\"]*)\?[^\s'\"]*"), r"\1?(query)"),
+)
+
+
+class HubApi(Protocol):
+    """What of `huggingface_hub.HfApi` is in use; its documentation is theirs."""
+
+    def whoami(self) -> dict[str, Any]: ...
+
+    def list_repo_refs(self, repo_id: str, *, repo_type: str | None = None) -> "GitRefs": ...
+
+    def list_repo_tree(
+        self, repo_id: str, *, recursive: bool = False, revision: str | None = None, repo_type: str | None = None
+    ) -> Iterable["RepoFile | RepoFolder"]: ...
+
+    def get_repo_discussions(
+        self,
+        repo_id: str,
+        *,
+        author: str | None = None,
+        discussion_type: Literal["all", "discussion", "pull_request"] | None = None,
+        repo_type: str | None = None,
+    ) -> Iterator["Discussion"]: ...
+
+    def create_pull_request(
+        self, repo_id: str, title: str, *, description: str | None = None, repo_type: str | None = None
+    ) -> "Discussion": ...
+
+    def upload_folder(
+        self,
+        *,
+        repo_id: str,
+        folder_path: str | Path,
+        commit_message: str | None = None,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        allow_patterns: list[str] | str | None = None,
+        delete_patterns: list[str] | str | None = None,
+    ) -> object: ...
+
+    def change_discussion_status(
+        self,
+        repo_id: str,
+        discussion_num: int,
+        new_status: Literal["open", "closed"],
+        *,
+        repo_type: str | None = None,
+    ) -> object: ...
+
+    def merge_pull_request(self, repo_id: str, discussion_num: int, *, repo_type: str | None = None) -> object: ...
+
+    def create_tag(
+        self,
+        repo_id: str,
+        *,
+        tag: str,
+        tag_message: str | None = None,
+        revision: str | None = None,
+        repo_type: str | None = None,
+        exist_ok: bool = False,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refs:
+    """Commits that have a name."""
+
+    main: str
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubRepository:
+    """One dataset repository.
+
+    Raises: UsageError: nobody is logged in, or there is no such repository.
+            StorageUnavailableError: the Hub does not answer, refuses, or says that somebody else was faster.
+    """
+
+    api: HubApi
+    name: str
+    """ORG/NAME"""
+
+    def user(self) -> str:
+        """Who is logged in; the answer has more in it that is nobody's business."""
+        with self._explained("asking who is logged in"):
+            return str(self.api.whoami()["name"])
+
+    def refs(self) -> Refs:
+        """`main` and the tags, as they are now."""
+        with self._explained("asking for branches and tags"):
+            refs = self.api.list_repo_refs(self.name, repo_type=_KIND)
+        main = [branch.target_commit for branch in refs.branches if branch.name == "main"]
+        if not main:
+            raise StorageError(f"hf://datasets/{self.name} has no branch main: make a first commit on its page")
+        return Refs(main=main[0], tags={tag.name: tag.target_commit for tag in refs.tags})
+
+    def files(self, revision: str) -> dict[str, "RepoFile"]:
+        """Path → what the Hub knows of the file, for all files of a revision."""
+        from huggingface_hub.hf_api import RepoFile
+
+        with self._explained(f"listing {revision}"):
+            entries = self.api.list_repo_tree(self.name, recursive=True, revision=revision, repo_type=_KIND)
+            return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+
+    def pull_request(self, title: str, author: str) -> "Discussion | None":
+        """The pull request of that title that is not merged or closed yet.
+
+        One by somebody else is not it, whatever its title: its author can still push to it after it was checked.
+        """
+        with self._explained("looking for the pull request of an upload that ended early"):
+            # The Hub's own filter for "open" says nothing of drafts, so states are looked at here.
+            found = self.api.get_repo_discussions(
+                self.name, author=author, discussion_type="pull_request", repo_type=_KIND
+            )
+            for request in found:
+                if (request.title, request.author) == (title, author) and request.status in ("draft", "open"):
+                    return request
+        return None
+
+    def open_pull_request(self, title: str, description: str) -> "Discussion":
+        """A new one, as a draft."""
+        with self._explained("opening a pull request"):
+            return self.api.create_pull_request(self.name, title, description=description, repo_type=_KIND)
+
+    def upload(self, folder: str, request: "Discussion", names: Sequence[str], gone: Sequence[str]) -> None:
+        """Commit files of a local folder to a pull request, and remove others from it; goes on where it ended."""
+        with self._explained("uploading"):
+            self.api.upload_folder(
+                repo_id=self.name,
+                folder_path=folder,
+                commit_message=request.title,
+                repo_type=_KIND,
+                revision=request.git_reference,
+                allow_patterns=[_pattern_of(name) for name in names],
+                delete_patterns=[_pattern_of(name) for name in gone],
+            )
+
+    def merge(self, request: "Discussion") -> None:
+        """Make `main` what the pull request is; drafts can't be merged."""
+        with self._explained(f"merging pull request {request.num}"):
+            if request.status == "draft":
+                self.api.change_discussion_status(self.name, request.num, "open", repo_type=_KIND)
+            self.api.merge_pull_request(self.name, request.num, repo_type=_KIND)
+
+    def tag(self, tag: str, commit: str, message: str) -> None:
+        """Name a commit; a tag that is there is an error."""
+        with self._explained(f"making the tag {tag}"):
+            self.api.create_tag(
+                self.name, tag=tag, tag_message=message, revision=commit, repo_type=_KIND, exist_ok=False
+            )
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 (raised on, but not chained: a traceback would print it)
+            raise _translated(error, self.name, doing) from None
+
+
+def default_api() -> HubApi:
+    """The real Hub, as whoever is logged in."""
+    from huggingface_hub import HfApi
+
+    return HfApi()
+
+
+def scrubbed(text: str) -> str:
+    """A foreign text on one line, without tokens and without queries of URLs."""
+    for secret, instead in _SECRETS:
+        text = secret.sub(instead, text)
+    return " ".join(text.split())
+
+
+@contextmanager
+def scrubbed_logs() -> Iterator[None]:
+    """Scrub what is logged meanwhile: the client logs URLs when it tries again, its transport logs every one."""
+    handlers = [*logging.getLogger().handlers, *logging.getLogger("huggingface_hub").handlers]
+    with ExitStack() as stack:
+        for handler in handlers:
+            handler.addFilter(_scrub)
+            stack.callback(handler.removeFilter, _scrub)
+        yield
+
+
+def _scrub(record: logging.LogRecord) -> bool:
+    record.msg, record.args = scrubbed(record.getMessage()), ()
+    if record.exc_info:
+        record.exc_text = scrubbed(logging.Formatter().formatException(record.exc_info))
+    return True
+
+
+def _pattern_of(name: str) -> str:
+    """A pattern that nothing but this name matches; an upload takes patterns only."""
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _translated(error: Exception, name: str, doing: str) -> Exception:
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
+
+    repository = f"hf://datasets/{name}"
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
+    if isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError):
+        return UsageError(
+            f"{repository} is not there, or the token may not see it. To make it: hf repos create {name} --type "
+            "dataset; then the same command goes on"
+        )
+    if isinstance(error, LocalTokenNotFoundError) or status == 401:
+        return UsageError(
+            f"{repository}: nobody is logged in to the Hub, or the token is not valid any more. Log in with hf auth "
+            "login, or set HF_TOKEN, with a token that may write; then the same command goes on"
+        )
+    said = f"{doing}: {type(error).__name__}: {scrubbed(str(error))[:300]}"
+    if status == 403:
+        return StorageUnavailableError(
+            f"{repository}: the token may not do that ({said}). Give it write access to the repository and its pull "
+            "requests (https://huggingface.co/settings/tokens); then the same command goes on"
+        )
+    if status in (409, 412):
+        return StorageUnavailableError(
+            f"{repository}: somebody else was changing the same at this moment ({said}). The same command looks at "
+            "what is there now, and goes on"
+        )
+    return StorageUnavailableError(
+        f"{repository}: the Hub does not do what it is asked for ({said}); what is visible stays whole. When it "
+        "answers again, the same command goes on"
+    )

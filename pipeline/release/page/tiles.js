@@ -1,0 +1,63 @@
+"use strict";
+/* Tiles out of their sheets. A sheet is read when the first of its tiles comes into view; the last few are kept. */
+
+const KEPT_SHEETS = 24;
+const PANEL_GAP_PX = 6;
+const sheets = new Map();  // number of a sheet → promise of its image
+
+function sheetImage(number) {
+  const found = sheets.get(number);
+  sheets.delete(number);  // and to the end: the first is the one that was not asked for the longest
+  const image = found ?? new Promise((resolve, reject) => {
+    const element = new Image();
+    element.onload = () => resolve(element);
+    element.onerror = () => { sheets.delete(number); reject(new Error(`${sheetName(number)} can't be read`)); };
+    element.src = sheetName(number);
+  });
+  sheets.set(number, image);
+  if (sheets.size > KEPT_SHEETS) sheets.delete(sheets.keys().next().value);
+  return image;
+}
+
+function sheetName(number) {
+  return `page/tiles/${String(number).padStart(5, "0")}.webp`;
+}
+
+/* Width and height of an image's picture in its panel: the integers of `fitted_px` in tiles.py. */
+function fittedPx(row) {
+  const { px } = table.release.tiles, { width, height } = table.columns;
+  const longer = Math.max(width[row], height[row]);
+  return [width[row], height[row]].map((side) => Math.max(1, Math.floor((2 * side * px + longer) / (2 * longer))));
+}
+
+/* A canvas for the panels of a tile in so many columns, each of a panel's size or of another. */
+function tileCanvas(columns = 4, [cellWidth, cellHeight] = [table.release.tiles.px, table.release.tiles.px]) {
+  const { panels } = table.release.tiles;
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas.dataset, { columns, cellWidth, cellHeight });
+  canvas.width = columns * (cellWidth + PANEL_GAP_PX) - PANEL_GAP_PX;
+  canvas.height = (panels.length / columns) * (cellHeight + PANEL_GAP_PX) - PANEL_GAP_PX;
+  canvas.className = "tile";
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", panels.join(", "));
+  return canvas;
+}
+
+/* Draw the tile of a row, without the grey around its pictures; rejects if its sheet can't be read. */
+async function drawTile(canvas, row) {
+  const { px, panels, columns, per_sheet: perSheet } = table.release.tiles;
+  const tile = table.tileOf[row], place = tile % perSheet;
+  const image = await sheetImage(Math.floor(tile / perSheet));
+  const left = (place % columns) * panels.length * px, top = Math.floor(place / columns) * px;
+  const [width, height] = fittedPx(row);
+  const inset = [Math.floor((px - width) / 2), Math.floor((px - height) / 2)];
+  const [across, cellWidth, cellHeight] = ["columns", "cellWidth", "cellHeight"].map((name) => Number(canvas.dataset[name]));
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  panels.forEach((_, i) => {
+    const x = (i % across) * (cellWidth + PANEL_GAP_PX) + Math.floor((cellWidth - width) / 2);
+    const y = Math.floor(i / across) * (cellHeight + PANEL_GAP_PX) + Math.floor((cellHeight - height) / 2);
+    context.drawImage(image, left + i * px + inset[0], top + inset[1], width, height, x, y, width, height);
+  });
+  canvas.classList.add("drawn");
+}

@@ -1,0 +1,140 @@
+"""The first pass over the candidates: what verdicts, plans and annotations need of every mask, and tiles to look at.
+
+A task takes the images of whole sheets, so that the sheets are the same however the work is spread.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from pipeline import storage
+from pipeline.config import RunConfig
+from pipeline.errors import StorageError, StorageUnavailableError
+from pipeline.instances import CrossCheck, Instance, cross_check
+from pipeline.maps import decode_png, encode_png, mask_of
+from pipeline.records import FileRecord
+from pipeline.release.coco_json import EncodedMask, encode_mask
+from pipeline.release.source import Picked, Portion, ReleaseSource, original_bytes, portions, read_portions
+from pipeline.release.tar_series import tar_member_bytes
+from pipeline.release.tiles import TILES_PER_SHEET, decode_small, draw_tile, encode_sheet, sheet_name
+from pipeline.select import is_allowed
+
+log = logging.getLogger(__name__)
+
+SHEETS_PER_TASK = 8
+"""About 200 images: some seconds of work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyTask:
+    """The images of some sheets."""
+
+    folder: str
+    """Of the release; sheets are published into it."""
+    first_sheet: int
+    portions: tuple[Portion, ...]
+    instances: Mapping[str, tuple[Instance, ...]]
+    shown: frozenset[str]
+    """Keys of images whose photo may be shown."""
+    max_image_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed:
+    """What is known of a predicted image's maps."""
+
+    key: str
+    mask: EncodedMask
+    mask_sha256: str
+    """Of its PNG."""
+    map_bytes: int
+    """Of the tar members of its three maps."""
+    checked: CrossCheck
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """The answer of one task."""
+
+    images: tuple[Surveyed, ...]
+    sheets: tuple[FileRecord, ...]
+    """Named relative to the release."""
+
+
+def plan_survey(source: ReleaseSource, folder: str, shown: frozenset[str], max_image_bytes: int) -> list[SurveyTask]:
+    """Every predicted image in exactly one task."""
+    keys = [row.key for _, row in source.images() if row.members]
+    per_task = TILES_PER_SHEET * SHEETS_PER_TASK
+    groups = [keys[start : start + per_task] for start in range(0, len(keys), per_task)]
+    return [
+        SurveyTask(
+            folder=folder,
+            first_sheet=number * SHEETS_PER_TASK,
+            portions=found,
+            instances={key: source.instances[key] for key in group if key in source.instances},
+            shown=shown.intersection(group),
+            max_image_bytes=max_image_bytes,
+        )
+        for number, (group, found) in enumerate(zip(groups, portions(source, groups), strict=True))
+    ]
+
+
+def survey(task: SurveyTask) -> Survey:
+    """Look at every image of a task, and publish its sheets.
+
+    Raises: StorageError: candidates are not what their record says.
+    """
+    images, tiles, sheets = [], [], list[FileRecord]()
+    last = task.portions[-1].images[-1]
+    for image, members in read_portions(task.portions):
+        saliency, variance = (decode_png(members[f"{name}.png"]) for name in ("saliency", "variance"))
+        mask = mask_of(saliency)
+        mask_png = encode_png(mask.astype("uint8") * 255)
+        key = image.sample.key
+        images.append(
+            Surveyed(
+                key=key,
+                mask=encode_mask(mask),
+                mask_sha256=hashlib.sha256(mask_png).hexdigest(),
+                map_bytes=sum(
+                    tar_member_bytes(len(content))
+                    for content in (mask_png, members["saliency.png"], members["variance.png"])
+                ),
+                checked=cross_check(mask, task.instances.get(key, ())),
+            )
+        )
+        tiles.append(draw_tile(_photo(image, task), saliency, variance))
+        if len(tiles) == TILES_PER_SHEET or image is last:
+            name = sheet_name(task.first_sheet + len(sheets))
+            record = storage.publish(storage.join(task.folder, name), encode_sheet(tiles))
+            sheets.append(FileRecord(name=name, file_bytes=record.file_bytes, sha256=record.sha256))
+            tiles.clear()
+    return Survey(images=tuple(images), sheets=tuple(sheets))
+
+
+def _photo(image: Picked, task: SurveyTask) -> UInt8[np.ndarray, "h w 3"] | None:
+    """None too if it is gone, or another one now: a thumbnail is no reason to fail."""
+    if image.sample.key not in task.shown:
+        return None
+    try:
+        return decode_small(image.sample.key, original_bytes(image, task.max_image_bytes))
+    except StorageUnavailableError:
+        raise
+    except StorageError as error:
+        log.warning("no thumbnail: %s", error)
+        return None
+
+
+def shown_photos(source: ReleaseSource, config: RunConfig) -> frozenset[str]:
+    """Keys of the predicted images of which pixels may be in the release: none of a release of masks alone."""
+    if not config.release.embed_images:
+        return frozenset()
+    return frozenset(
+        sample.key
+        for sample, row in source.images()
+        if row.members and is_allowed(sample.license_id, source.license_of(sample).url, config.policy)
+    )

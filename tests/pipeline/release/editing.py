@@ -1,0 +1,32 @@
+"""Editing a release as a clever hand does: what was edited gets its sums mended."""
+
+import hashlib
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.records import FileRecord
+from pipeline.release.assemble import sha256_sums
+from pipeline.tars import encode_json
+
+
+def mend_sums(folder):
+    """What a clever hand does after it has edited a file."""
+    record = json.loads((folder / "release.json").read_text())
+    record["files"].sort(key=lambda file: (file["name"] == "SHA256SUMS", file["name"]))
+    for file in record["files"]:
+        if file["name"] == "SHA256SUMS":
+            others = [FileRecord(**other) for other in record["files"] if other is not file]
+            (folder / file["name"]).write_bytes(sha256_sums(others))
+        content = (folder / file["name"]).read_bytes()
+        file |= {"file_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "release.json").write_bytes(encode_json(record))
+
+
+def edit_manifest(folder, edit):
+    table = pq.read_table(folder / "manifest.parquet")
+    rows = table.to_pylist()
+    edit(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), folder / "manifest.parquet")
+    mend_sums(folder)

@@ -1,0 +1,190 @@
+"""What is said to have changed since an earlier release, and that it is so."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import storage
+from pipeline.errors import CollectionError, StorageError
+from pipeline.release.changes import GONE, Change, Earlier, change_files, change_problems, changes_since, read_earlier
+from pipeline.release.coco_json import encode_mask
+from pipeline.release.verify import verify_release
+from pipeline.tars import encode_json
+from tests.pipeline.make import make_collection, make_key
+
+SHAPE = (4, 5)
+MASKS = st.integers(0, 2**20 - 1).map(lambda bits: np.array([bits >> n & 1 for n in range(20)], bool).reshape(SHAPE))
+IMAGES = st.dictionaries(st.integers(1, 9), MASKS, max_size=6)
+
+
+def make_earlier(masks):
+    encoded = {make_key(number): (SHAPE, encode_mask(mask).counts) for number, mask in masks.items()}
+    return Earlier(name="n", version="1", sha256="ab", masks=encoded)
+
+
+def rows_of(masks, rejected=()):
+    rows = [
+        {"key": make_key(number), "verdict": "accepted", "reason": "", "height": SHAPE[0], "width": SHAPE[1]}
+        for number in masks
+    ]
+    return rows + [{"key": make_key(number), "verdict": "rejected", "reason": "why"} for number in rejected]
+
+
+def compared(before, now, rejected=()):
+    masks = {make_key(number): encode_mask(mask) for number, mask in now.items()}
+    return changes_since(make_earlier(before), rows_of(now, rejected), masks)
+
+
+# Properties
+
+
+@given(IMAGES, IMAGES)
+def test_images_are_added_removed_changed_or_as_before(before, now):
+    found = {change.key: change for change in compared(before, now)}
+    assert list(found) == sorted(found)
+    for number in before.keys() | now.keys():
+        change = found.get(make_key(number))
+        if number not in before:
+            assert change == Change(key=make_key(number), change="added")
+        elif number not in now:
+            assert change == Change(key=make_key(number), change="removed", reason=GONE)
+        elif np.array_equal(before[number], now[number]):
+            assert change is None
+        else:
+            one, other = before[number], now[number]
+            assert change.change == "changed"
+            assert change.iou == pytest.approx((one & other).sum() / (one | other).sum())
+
+
+@given(IMAGES, IMAGES)
+def test_the_table_goes_with_the_manifest_and_the_counts_add_up(before, now):
+    rejected = before.keys() - now.keys()
+    changes = compared(before, now, rejected)
+    files = change_files("n", "2", make_earlier(before), changes, len(now))
+    rows = {row["key"]: row for row in rows_of(now, rejected)}
+    assert list(change_problems(files["changes.csv"], rows)) == []
+    numbers = [int(line.split("|")[2]) for line in files["CHANGELOG.md"].decode().splitlines() if line[:3] in
+               ("| a", "| w")]  # fmt: skip
+    added, changed, unchanged = numbers
+    assert added + changed + unchanged == len(now)
+
+
+# Examples
+
+
+def test_an_image_that_is_rejected_now_has_the_reason_of_the_manifest():
+    (change,) = compared({1: np.ones(SHAPE, bool)}, {}, rejected=[1])
+    assert change == Change(key=make_key(1), change="removed", reason="why")
+
+
+def test_an_image_of_another_size_shares_nothing_with_what_it_was():
+    (change,) = changes_since(
+        Earlier(name="n", version="1", sha256="ab", masks={make_key(1): ((5, 4), "d0")}),
+        rows_of([1]),
+        {make_key(1): encode_mask(np.ones(SHAPE, bool))},
+    )
+    assert (change.change, change.iou) == ("changed", 0.0)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, release_of):
+    """A release, and a stricter one of the same run that is compared with it."""
+    folder = tmp_path_factory.mktemp("pair")
+    inputs = make_collection(folder / "in", 6)
+    first = release_of(inputs, folder / "out")
+    return first, release_of(
+        inputs, folder / "out", version="2.0.0", allowed_licenses=(1,), target_images=2, previous=str(first.folder)
+    )
+
+
+def test_a_release_says_what_changed_since_the_one_that_it_is_compared_with(pair):
+    first, second = pair
+    with (second.folder / "changes.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    (left_out,) = [row["key"] for row in second.manifest() if row["reason"] == "beyond_target"]
+    assert [(line["key"], line["change"], line["reason"]) for line in lines] == [(left_out, "removed", "beyond_target")]
+    changelog = (second.folder / "CHANGELOG.md").read_text()
+    assert "| as before | 2 |" in changelog
+    assert read_earlier(str(first.folder)).sha256 in changelog
+    assert verify_release(str(second.folder)).problems == ()
+
+
+def test_a_release_that_is_compared_with_none_has_neither_file(pair):
+    assert not {"CHANGELOG.md", "changes.csv"} & {file["name"] for file in pair[0].record()["files"]}
+
+
+# Faults
+
+
+def test_comparing_with_what_is_no_release_is_refused(tmp_path, pair, release_of):
+    with pytest.raises(CollectionError, match="no complete release"):
+        release_of(pair[0].inputs, pair[0].config.out, version="3.0.0", previous=str(tmp_path))
+
+
+def earlier_with(tmp_path, content, name="n"):
+    folder = str(tmp_path / "earlier")
+    record = storage.publish(f"{folder}/annotations/test.json", content)
+    file = {"name": "annotations/test.json", "file_bytes": record.file_bytes, "sha256": record.sha256}
+    storage.publish(f"{folder}/release.json", encode_json({"name": name, "version": "1", "files": [file]}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"annotations": [1]}',
+        b'{"annotations": [{"image_id": "x", "segmentation": {"size": [1, 1]}}]}',
+    ],
+)
+def test_an_earlier_release_that_is_none_is_named(tmp_path, content):
+    with pytest.raises(StorageError, match="earlier is not what a release is"):
+        read_earlier(earlier_with(tmp_path, content))
+
+
+def test_a_name_that_would_be_read_as_markdown_is_refused(tmp_path):
+    with pytest.raises(StorageError, match="no name or version"):
+        read_earlier(earlier_with(tmp_path, b'{"annotations": []}', name="x](http://evil)"))
+
+
+def test_a_mask_that_can_not_be_read_is_named(tmp_path):
+    annotation = {"image_id": 1, "segmentation": {"size": list(SHAPE), "counts": "oooo"}}
+    earlier = read_earlier(earlier_with(tmp_path, json.dumps({"annotations": [annotation]}).encode()))
+    earlier = Earlier(name="n", version="1", sha256="a", masks={make_key(1): (SHAPE, earlier.masks[make_key(1)][1])})
+    with pytest.raises(StorageError, match=make_key(1)):
+        changes_since(earlier, rows_of([1]), {make_key(1): encode_mask(np.ones(SHAPE, bool))})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{a},removed,,why",
+        "{a},changed,1.5,",
+        "{a},added,,why",
+        "{r},added,,",
+        "{r},removed,,other",
+        "{r},removed,0.5,why",
+        "{g},removed,,why",
+        "{g},added,,",
+    ],
+)
+def test_a_line_that_does_not_go_with_the_manifest_is_found(line):
+    rows = {row["key"]: row for row in rows_of([1], rejected=[2])}
+    line = line.format(a=make_key(1), r=make_key(2), g=make_key(3))
+    content = f"key,change,iou,reason\r\n{line}\r\n".encode()
+    assert len(list(change_problems(content, rows))) == 1
+
+
+def test_lines_out_of_order_and_other_columns_are_found():
+    rows = {row["key"]: row for row in rows_of([1, 2])}
+    twice = io.StringIO()
+    csv.writer(twice).writerows([("key", "change", "iou", "reason"), *[(make_key(1), "added", "", "")] * 2])
+    assert list(change_problems(twice.getvalue().encode(), rows)) == ["its keys are not in order, or come twice"]
+    assert len(list(change_problems(b"key\n", rows))) == 1

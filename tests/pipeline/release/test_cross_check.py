@@ -1,0 +1,89 @@
+"""A release whose annotations have instances: the manifest says how far masks agree with them, and policies may ask."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from pipeline.maps import decode_png
+from pipeline.release.verify import verify_release
+from tests.pipeline.make import make_collection, make_instances, make_key, write_annotations
+from tests.pipeline.release.editing import edit_manifest
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory, release_of):
+    """Ten images; those with even ids are accepted, 5 and 10 have no instances."""
+    folder = tmp_path_factory.mktemp("checked")
+    inputs = make_collection(folder / "in", 10)
+    write_annotations(inputs, **make_instances(inputs.entries))
+    return release_of(inputs, folder / "out")
+
+
+def rows_of(release):
+    return {row["image_id"]: row for row in release.manifest()}
+
+
+def halves(mask):
+    left = np.zeros_like(mask)
+    left[:, : mask.shape[1] // 2] = True
+    return {"dog": left, "car": ~left}
+
+
+def test_the_manifest_has_the_agreement_with_the_best_union(checked):
+    for number, row in rows_of(checked).items():
+        if number % 5 == 0:
+            assert (row["instance_iou"], row["categories"], row["supercategory"]) == (None, [], "")
+        elif row["verdict"] == "accepted":
+            mask = decode_png(checked.samples()[row["key"]]["mask.png"]) == 255
+            parts = halves(mask)
+            unions = [*parts.values(), parts["dog"] | parts["car"]]
+            best = max((mask & union).sum() / (mask | union).sum() for union in unions)
+            assert row["instance_iou"] == pytest.approx(best)
+            assert row["supercategory"] == {"dog": "animal", "car": "vehicle"}[row["categories"][0]]
+
+
+def test_rejected_images_are_compared_too(checked):
+    rejected = [row for row in checked.manifest() if row["verdict"] == "rejected" and row["image_id"] % 5]
+    assert len(rejected) == 4
+    assert all(0 <= row["instance_iou"] <= 1 for row in rejected)
+
+
+def test_the_check_compares_again_where_it_is_given_the_annotations(checked):
+    assert verify_release(str(checked.folder), str(checked.inputs.annotations)).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("instance_iou", 0.999), ("categories", ["horse"]), ("supercategory", "food")]
+)
+def test_an_agreement_that_was_made_up_is_found(checked, tmp_path, column, value):
+    folder = tmp_path / "copy"
+    shutil.copytree(checked.folder, folder)
+    edit_manifest(folder, lambda rows: rows[1].update({column: value}))
+    found = verify_release(str(folder), str(checked.inputs.annotations)).problems
+    assert any(f"{make_key(2)}: agreement with the annotations' instances is" in problem.what for problem in found)
+
+
+def test_a_policy_can_ask_for_the_agreement_and_share_out_by_supercategory(checked, release_of):
+    out = checked.config.out
+    strict = release_of(checked.inputs, out, version="2.0.0", thresholds=("instance_iou >= 0.2",))
+    reasons = {number: row["reason"] for number, row in rows_of(strict).items() if number % 2 == 0}
+    assert reasons[10] == "instance_iou_unknown"
+    assert verify_release(str(strict.folder), str(checked.inputs.annotations)).problems == ()
+    even = release_of(checked.inputs, out, version="3.0.0", target_images=2, strata="even")
+    kinds = [row["supercategory"] for row in even.manifest() if row["verdict"] == "accepted"]
+    assert len(set(kinds)) == 2
+    assert verify_release(str(even.folder)).problems == ()
+
+
+def test_other_instances_are_another_release(checked, release_of, tmp_path):
+    inputs = make_collection(tmp_path / "in", 4)
+    write_annotations(inputs, **make_instances(inputs.entries))
+    first = release_of(inputs, tmp_path / "out")
+    instances = make_instances(inputs.entries)
+    instances["annotations"].pop()
+    write_annotations(inputs, **instances)
+    second = release_of(inputs, tmp_path / "out", version="2.0.0")
+    digests = [release.record()["made_from"]["instances"] for release in (first, second)]
+    assert digests[0] != digests[1]
+    assert {row["key"] for row in first.manifest()} == {make_key(number) for number in range(1, 5)}
