@@ -19,6 +19,18 @@ SCORES = (
 CROSS_CHECKS = ("instance_iou",)
 """Scores of a mask against the annotations; unknown where these have no instances of the image."""
 
+MEANINGS = {
+    "ensemble_variance": "variance over the ensemble members, averaged over the pixels, 0 to 0.25",
+    "ensemble_variance_per_area": "the ensemble variance divided by the mean saliency",
+    "pairwise_iou": "mean intersection over union of the masks of all pairs of members, 0 to 1",
+    "stability": "intersection over union of the masks at thresholds 0.6 and 0.4, 0 to 1",
+    "area": "share of the image's pixels that the mask covers, 0 to 1",
+    "border": "share of the pixels on the image's border that the mask covers, 0 to 1",
+    "max_saliency": "the highest value of the saliency map, 0 to 1",
+    "instance_iou": "intersection over union of the mask with the best union of the annotations' own instances, 0 to 1",
+}
+"""Score → what it is, in the words of card, page and Croissant."""
+
 STABILITY_OFFSET = 0.1
 """How far the mask's threshold is moved to both sides to see whether the mask stands."""
 

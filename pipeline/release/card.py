@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from pipeline.config import RunConfig
+from pipeline.scores import MEANINGS
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _TEMPLATES = jinja2.Environment(
@@ -80,6 +81,7 @@ def card(
         agreement=agreement,
         splits_with_tars=splits_with_tars,
         made_with=sorted(made_with.items()),
+        meanings=MEANINGS,
         size_category=next((name for bound, name in _SIZES if counts["accepted"] < bound), "n>1M"),
     )
     return text.encode()

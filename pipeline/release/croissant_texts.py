@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import PolicyConfig, ReleaseConfig, as_values
+from pipeline.scores import MEANINGS, SCORES
 
 COLUMNS = {
     "key": "Name of the image in this release: its id in the collection, with 12 digits.",
@@ -30,15 +31,8 @@ COLUMNS = {
     "split": "Split that an accepted image is in; empty for others.",
     "tar": "Tar that an accepted image is in, below the release; empty for others.",
     "mask_sha256": "SHA-256 of an accepted image's mask PNG, in hexadecimal; empty for others.",
-    "ensemble_variance": "Variance over the ensemble members, averaged over the pixels, 0 to 0.25; null if it failed.",
-    "ensemble_variance_per_area": "The ensemble variance divided by the mean saliency; null if the image failed.",
-    "pairwise_iou": "Mean intersection over union of the masks of all pairs of members, 0 to 1; null if it failed.",
-    "stability": "Intersection over union of the masks at thresholds 0.6 and 0.4, 0 to 1; null if the image failed.",
-    "area": "Share of the image's pixels that the mask covers, 0 to 1; null if the image failed.",
-    "border": "Share of the pixels at the image's border that the mask covers, 0 to 1; null if the image failed.",
-    "max_saliency": "Highest value of the saliency map, 0 to 1; null if the image failed.",
-    "instance_iou": "Intersection over union of the mask with the best union of the annotations' instances, 0 to 1; "
-    "null if the image failed or the annotations have no instances of it.",
+    **{name: f"{MEANINGS[name].capitalize()}; null if the image failed." for name in SCORES},
+    "instance_iou": f"{MEANINGS['instance_iou'].capitalize()}; null if the image failed or has no such instances.",
     "categories": "Categories of the instances in that union, the one with most pixels in the mask first.",
     "supercategory": "Supercategory of the first of those categories; empty if unknown.",
 }

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.coco import License
 from pipeline.instances import UNCHECKED, CrossCheck
 from pipeline.records import CandidateRow, Sample, Verdict
+from pipeline.release.source import facts_of
 from pipeline.scores import CROSS_CHECKS, SCORES
 from pipeline.select import Considered
 
@@ -68,22 +69,13 @@ def manifest_row(
     place: Place = NOWHERE,
     checked: CrossCheck = UNCHECKED,
 ) -> dict[str, Any]:
-    """What the manifest says of an input image, column by column."""
-    return {
-        "key": sample.key,
-        "image_id": sample.image_id,
-        "file_name": sample.file_name,
-        "width": sample.width,
-        "height": sample.height,
-        "license_id": sample.license_id,
-        "license_name": licence.name,
-        "license_url": licence.url,
+    """What the manifest says of an input image, column by column, in the order of SCHEMA."""
+    values = {
+        **facts_of(sample, row, licence),
         "verdict": verdict.decision,
         "reason": verdict.reason,
         "detail": row.detail,
-        "image_sha256": row.image_sha256,
         "image_bytes": row.image_bytes,
-        "members": row.members,
         "fewer_at_once": row.fewer_at_once,
         "split": place.split,
         "tar": place.tar,
@@ -93,6 +85,7 @@ def manifest_row(
         "categories": list(checked.categories),
         "supercategory": checked.supercategory,
     }
+    return {name: values[name] for name in SCHEMA.names}
 
 
 def encode_manifest(rows: Sequence[Mapping[str, Any]]) -> bytes:

@@ -6,20 +6,9 @@ from typing import Any
 
 from pipeline.config import PolicyConfig
 from pipeline.policy import RANKED_HIGH_FIRST, Threshold, parse_threshold
-from pipeline.scores import CROSS_CHECKS, SCORES
+from pipeline.scores import CROSS_CHECKS, MEANINGS, SCORES
 
 AGREEMENT = "Agreement is not correctness: an ensemble can agree on the wrong object."
-MEANINGS = {
-    "ensemble_variance": "variance over the ensemble members, averaged over the pixels, 0 to 0.25",
-    "ensemble_variance_per_area": "the ensemble variance divided by the mean saliency",
-    "pairwise_iou": "mean intersection over union of the masks of all pairs of members, 0 to 1",
-    "stability": "intersection over union of the masks at thresholds 0.6 and 0.4, 0 to 1",
-    "area": "share of the image's pixels that the mask covers",
-    "border": "share of the pixels on the image's border that the mask covers",
-    "max_saliency": "the highest value of the saliency map",
-    "instance_iou": "intersection over union of the mask and the best union of COCO's own instances, 0 to 1",
-}
-"""Score → a sentence without its beginning; the words of the card."""
 SHOWN = (*SCORES, *CROSS_CHECKS)
 """Columns that the page treats as scores, in its order."""
 _UP_TO_ONE = ("pairwise_iou", "stability", "area", "border", "max_saliency", "instance_iou")

@@ -38,6 +38,22 @@ class ReleaseSource:
         return self.licenses.get(sample.license_id, License(id=sample.license_id, name="", url=""))
 
 
+def facts_of(sample: Sample, row: CandidateRow, licence: License) -> dict[str, str | int]:
+    """What manifest and `KEY.json` both say of an image, beside its scores."""
+    return {
+        "key": sample.key,
+        "image_id": sample.image_id,
+        "file_name": sample.file_name,
+        "width": sample.width,
+        "height": sample.height,
+        "license_id": sample.license_id,
+        "license_name": licence.name,
+        "license_url": licence.url,
+        "image_sha256": row.image_sha256,
+        "members": row.members,
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked:
     """One predicted image."""

@@ -15,7 +15,7 @@ from pipeline import storage
 from pipeline.coco import License
 from pipeline.maps import decode_png, encode_png, mask_of
 from pipeline.records import CandidateRow, FileRecord, Sample
-from pipeline.release.source import Picked, Portion, original_bytes, read_portions
+from pipeline.release.source import Picked, Portion, facts_of, original_bytes, read_portions
 from pipeline.tars import SampleTar, encode_json
 
 _BLOCK_BYTES = 512
@@ -114,21 +114,8 @@ def _members(image: Picked, stored: Mapping[str, bytes], task: TarTask) -> dict[
 
 def facts_json(sample: Sample, row: CandidateRow, licence: License) -> bytes:
     """`KEY.json`: the same keys and JSON types for every sample."""
-    return encode_json(
-        {
-            "key": sample.key,
-            "image_id": sample.image_id,
-            "file_name": sample.file_name,
-            "width": sample.width,
-            "height": sample.height,
-            "license_id": sample.license_id,
-            "license_name": licence.name,
-            "license_url": licence.url,
-            "image_sha256": row.image_sha256,
-            "members": row.members,
-            "scores": {name: float(value) for name, value in row.scores.items()},
-        }
-    )
+    scores = {name: float(value) for name, value in row.scores.items()}
+    return encode_json(facts_of(sample, row, licence) | {"scores": scores})
 
 
 def wids_index(name: str, tars: Sequence[ReleasedTar]) -> bytes:
