@@ -3,6 +3,7 @@
 Defaults are written here and in `model/config.py` only. Field names are the options' names, all in one namespace.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
@@ -14,6 +15,7 @@ from model.config import REFERENCE_PRESET, EnsembleConfig, ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.policy import RankingScore, Strata, parse_splits, parse_threshold
 
+_LONGEST_CREATOR = 200
 MAX_IMAGE_BYTES = 64 << 20
 """Default limit on an image file, and on the part of an archive that it takes: 64 MiB."""
 MAX_IMAGE_PIXELS = 89_000_000
@@ -122,6 +124,12 @@ class ReleaseConfig:
     """Size in bytes at which a tar is closed and the next begun."""
     embed_images: bool = True
     """Put the original images into the tars; without them a release is masks, found by image id and SHA-256."""
+    creator: str = ""
+    """Who publishes the release, for card and Croissant."""
+    published_on: str = ""
+    """Day of publication, as in 2026-11-24: what you say, never this machine's clock."""
+    homepage: str = ""
+    """Address of a page that describes the release."""
     previous: str = ""
     """Folder or URL of an earlier release: CHANGELOG.md and changes.csv then say what was added, removed and changed
     since."""
@@ -131,6 +139,15 @@ class ReleaseConfig:
     def __post_init__(self) -> None:
         _positive(self, "tar_bytes")
         parse_splits(self.splits)
+        if len(self.creator) > _LONGEST_CREATOR or not self.creator.isprintable():
+            raise ValueError(f"creator is {self.creator!r}; it must be one line of at most {_LONGEST_CREATOR} letters")
+        for name, form, example in (
+            ("published_on", r"\d{4}-\d\d-\d\d", "2026-11-24"),
+            ("homepage", r"https?://[\w.-]+(:\d+)?(/[\w./~%-]*)?", "https://example.org/sod"),
+        ):
+            value = getattr(self, name)
+            if value and not re.fullmatch(form, value, re.ASCII):
+                raise ValueError(f"{name} is {value!r}; it must be like {example}")
         for name, extra in (("name", "-_"), ("version", ".-+")):
             value = getattr(self, name)
             if not value or not all(c.isascii() and (c.isalnum() or c in extra) for c in value):

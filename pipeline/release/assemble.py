@@ -263,6 +263,7 @@ def _identity(
         "policy": as_values(config.policy),
         "tar_bytes": config.release.tar_bytes,
         "embed_images": config.release.embed_images,
+        "publication": {name: getattr(config.release, name) for name in ("creator", "published_on", "homepage")},
         "splits": parse_splits(config.release.splits),
         "licenses": _digest_of(source.licenses),
         "origins": _digest_of(source.origins),

@@ -7,8 +7,8 @@ from typing import Any
 
 import jinja2
 
-from pipeline.config import RunConfig
-from pipeline.scores import MEANINGS
+from pipeline.config import ReleaseConfig, RunConfig
+from pipeline.release.manifest import COLUMNS
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _TEMPLATES = jinja2.Environment(
@@ -81,13 +81,25 @@ def card(
         agreement=agreement,
         splits_with_tars=splits_with_tars,
         made_with=sorted(made_with.items()),
-        meanings=MEANINGS,
+        columns=COLUMNS,
+        citation=_citation(config.release),
         size_category=next((name for bound, name in _SIZES if counts["accepted"] < bound), "n>1M"),
     )
     return text.encode()
 
 
+def _citation(release: ReleaseConfig) -> str:
+    """Empty if nobody says who publishes it."""
+    if not release.creator:
+        return ""
+    said = f"{_as_cell(release.creator)}. {release.name}, version {release.version}."
+    more = ", ".join(
+        part for part in (release.published_on, f"<{release.homepage}>" if release.homepage else "") if part
+    )
+    return f"{said} {more}".strip()
+
+
 def _as_cell(text: str) -> str:
     """A name from the annotations as text of a table: nothing of it is Markdown, HTML, or another line."""
-    words = " ".join(text.split())[:80]
+    words = " ".join(text.split())[:200]
     return "".join(letter if letter.isalnum() or letter in " -" else f"&#{ord(letter)};" for letter in words)

@@ -15,10 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.config import ReleaseConfig
 from pipeline.policy import SPLITS
 from pipeline.records import FileRecord
-from pipeline.release.croissant_texts import COLUMNS, MEMBERS, CroissantAbout, description, responsible_ai
-from pipeline.release.manifest import SCHEMA
+from pipeline.release.croissant_texts import MEMBERS, CroissantAbout, description, responsible_ai
+from pipeline.release.manifest import COLUMNS, SCHEMA
 
 CROISSANT = "croissant.json"
 MANIFEST = "manifest.parquet"
@@ -79,7 +80,7 @@ def croissant(about: CroissantAbout, files: Sequence[FileRecord]) -> bytes:
         "citeAs": f"{about.release.name}, version {about.release.version}; the collection that its images come from; "
         f"the model whose weights have the digest {about.made_with.get('weights', 'unknown')}",
         "keywords": ["salient object detection", "image segmentation", "pseudo-labels"],
-        **_known_to_the_publisher(about),
+        **_known_to_the_publisher(about.release),
         **responsible_ai(about),
         "distribution": [
             *map(_file_object, files),
@@ -110,11 +111,12 @@ def tars_by_split(files: Sequence[FileRecord]) -> dict[str, list[str]]:
     return tars
 
 
-def _known_to_the_publisher(about: CroissantAbout) -> dict[str, Any]:
+def _known_to_the_publisher(release: ReleaseConfig) -> dict[str, Any]:
+    """What no run knows; left out where it was not given, of which mlcroissant warns."""
     known = {
-        "creator": {"@type": "sc:Organization", "name": about.creator} if about.creator else None,
-        "datePublished": about.published_on,
-        "url": about.url,
+        "creator": {"@type": "sc:Organization", "name": release.creator} if release.creator else None,
+        "datePublished": release.published_on,
+        "url": release.homepage,
     }
     return {name: value for name, value in known.items() if value}
 

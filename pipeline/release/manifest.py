@@ -12,7 +12,7 @@ from pipeline.coco import License
 from pipeline.instances import UNCHECKED, CrossCheck
 from pipeline.records import CandidateRow, Sample, Verdict
 from pipeline.release.source import facts_of
-from pipeline.scores import CROSS_CHECKS, SCORES
+from pipeline.scores import CROSS_CHECKS, MEANINGS, SCORES
 from pipeline.select import Considered
 
 SCHEMA = pa.schema(
@@ -41,10 +41,32 @@ SCHEMA = pa.schema(
         ("supercategory", pa.string()),
     ]
 )
-"""`verdict` is accepted, rejected or failed, `reason` says why not; scores are null for failed images; `split`, `tar`
-and `mask_sha256` are empty unless accepted. `fewer_at_once` is not 0 if memory ran out and only so many members could
-be predicted at once. `instance_iou` is null where the annotations have no instances of the image, `categories` and
-`supercategory` are empty where none fits the mask. What an annotation claims may be absurd, so it gets 64 bits."""
+"""What an annotation claims may be absurd, so it gets 64 bits."""
+COLUMNS = {
+    "key": "Name of the image in this release: its id in the collection, with 12 digits.",
+    "image_id": "Id of the image in the collection.",
+    "file_name": "Name of the image's file in the collection.",
+    "width": "Width of the image in pixels, as the collection's annotations say.",
+    "height": "Height of the image in pixels, as the collection's annotations say.",
+    "license_id": "Number of the image's licence in the collection's annotations; 0 if they give none.",
+    "license_name": "Name of that licence; empty if the annotations do not name it.",
+    "license_url": "Address of that licence; empty if the annotations do not give one.",
+    "verdict": "What became of the image: accepted, rejected or failed.",
+    "reason": "Why an image was not accepted; empty if it was.",
+    "detail": "What was found wrong with a failed image; empty for others.",
+    "image_sha256": "SHA-256 of the image's bytes, in hexadecimal; empty if they could not be read.",
+    "image_bytes": "Size of the image's file in bytes.",
+    "members": "Members of the ensemble that predicted the image; 0 if it failed.",
+    "fewer_at_once": "Not 0 if memory ran out and only so many members could be predicted at once: last bits move.",
+    "split": "Split that an accepted image is in; empty for others.",
+    "tar": "Tar that an accepted image is in, below the release; empty for others.",
+    "mask_sha256": "SHA-256 of an accepted image's mask PNG, in hexadecimal; empty for others.",
+    **{name: f"{MEANINGS[name].capitalize()}; null if the image failed." for name in SCORES},
+    "instance_iou": f"{MEANINGS['instance_iou'].capitalize()}; null if the image failed or has no such instances.",
+    "categories": "Categories of the instances in that union, the one with most pixels in the mask first.",
+    "supercategory": "Supercategory of the first of those categories; empty if unknown.",
+}
+"""Column of the manifest → what it says, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,8 +103,8 @@ def verify_release(
         check.problems += loaded.problems
         notes = loaded.notes
     return ReleaseCheck(
-        name=check.stated.name,
-        version=check.stated.version,
+        name=check.stated.release.name,
+        version=check.stated.release.version,
         sha256=hashlib.sha256(content).hexdigest(),
         images=len(check.rows),
         accepted=len(check.samples),
@@ -240,7 +240,7 @@ class _Check:
                 else:
                     row = self.rows[key]
                     self.samples[key] = check_sample(
-                        key, members, row, name, self.stated.embedded, lambda what: self.tell(name, what)
+                        key, members, row, name, self.stated.release.embed_images, lambda what: self.tell(name, what)
                     )
             self.unread.discard(name)
 
@@ -274,7 +274,7 @@ class _Check:
             return
         samples = Counter(row["tar"] for row in self.rows.values())
         tars = [ReleasedTar(record=self.stated.files[tar], samples=samples[tar], md5=self.md5s[tar]) for tar in names]
-        if content != wids_index(self.stated.name, tars):
+        if content != wids_index(self.stated.release.name, tars):
             self.tell(name, "does not list the tars beside it with their sizes, MD5 and numbers of samples")
 
     def against(self, collection: Collection, instances: Mapping[str, Sequence[Instance]]) -> None:

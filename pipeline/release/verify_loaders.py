@@ -94,7 +94,7 @@ def _task(release: str, stated: StatedRelease, keys: Mapping[str, Sequence[str]]
         tars=tars,
         keys=keys,
         annotated={f"annotations/{split}.json": count for split, count in images.items()},
-        embedded=stated.embedded,
+        embedded=stated.release.embed_images,
         rows=rows,
         sums={name: file.sha256 for name, file in stated.files.items()},
     )

@@ -22,10 +22,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 class StatedRelease:
     """What a record says, as far as it could be believed."""
 
-    name: str
-    version: str
-    embedded: bool
-    """Are images in the tars?"""
+    release: ReleaseConfig
+    """What of it files are derived from: name, version, what was published by whom, and whether images are in tars."""
     made_with: Mapping[str, str]
     """The fingerprint of the run."""
     policy: PolicyConfig
@@ -39,9 +37,7 @@ class StatedRelease:
 
 
 NOTHING = StatedRelease(
-    name="",
-    version="",
-    embedded=True,
+    release=ReleaseConfig(),
     made_with={},
     policy=PolicyConfig(),
     splits=frozenset(),
@@ -61,14 +57,20 @@ def read_record(content: bytes, tell: Callable[[str], None]) -> StatedRelease:
     made_from = record["made_from"]
     if (record["name"], record["version"]) != (made_from["name"], made_from["version"]):
         tell("its name or version is not that which the release was made with")
-    stated = ReleaseConfig(name=record["name"], version=record["version"])  # checks them
+    published = made_from["publication"]
+    release = ReleaseConfig(  # checks them
+        name=record["name"],
+        version=record["version"],
+        embed_images=made_from["embed_images"] is not False,
+        creator=str(published["creator"]),
+        published_on=str(published["published_on"]),
+        homepage=str(published["homepage"]),
+    )
     policy: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in made_from["policy"].items()
     }
     return StatedRelease(
-        name=stated.name,
-        version=stated.version,
-        embedded=made_from["embed_images"] is not False,
+        release=release,
         made_with={str(name): str(value) for name, value in made_from["fingerprint"].items()},
         policy=PolicyConfig(**policy),
         splits=frozenset(made_from["splits"]) & set(SPLITS),

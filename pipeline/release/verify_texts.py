@@ -9,7 +9,6 @@ from typing import Any
 from PIL import Image
 
 from pipeline.coco import Collection
-from pipeline.config import ReleaseConfig
 from pipeline.release.croissant import CROISSANT, croissant, is_described
 from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.licenses import COLUMNS, NOBODY
@@ -68,7 +67,7 @@ def license_problems(content: bytes, rows: Rows, stated: StatedRelease) -> Itera
 def is_shown(row: Mapping[str, Any], stated: StatedRelease) -> bool:
     """Has the page a thumbnail of that photo?"""
     allowed = is_allowed(row["license_id"], row["license_url"], stated.policy)
-    return bool(stated.embedded and row["verdict"] != "failed" and allowed)
+    return bool(stated.release.embed_images and row["verdict"] != "failed" and allowed)
 
 
 def card_problems(content: bytes, stated: StatedRelease) -> Iterator[str]:
@@ -87,7 +86,7 @@ def card_problems(content: bytes, stated: StatedRelease) -> Iterator[str]:
 
 def derived_files(rows: Sequence[Mapping[str, Any]], stated: StatedRelease) -> dict[str, bytes]:
     """What this version of the tool makes of these rows and this record: the page without its pictures, Croissant."""
-    release = ReleaseConfig(name=stated.name, version=stated.version, embed_images=stated.embedded)
+    release = stated.release
     about = CroissantAbout(release=release, policy=stated.policy, counts=stated.counts, made_with=stated.made_with)
     described = [file for name, file in sorted(stated.files.items()) if is_described(name)]
     return page_files(rows, page_about(release, stated.policy, stated.made_with)) | {

@@ -266,3 +266,24 @@ def test_a_wrong_file_ends_with_exit_code_2_and_is_named(toml, text, capsys, mon
 def test_bounds_that_leave_no_area_are_refused_with_both():
     with pytest.raises(ValueError, match=r"min_area is 0\.9; .* max_area, which is 0\.1"):
         PolicyConfig(min_area=0.9, max_area=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("creator", "a\nb"),
+        ("creator", "x" * 201),
+        ("published_on", "today"),
+        ("published_on", "2026-11-24T00:00"),
+        ("homepage", "javascript:alert(1)"),
+        ("homepage", "https://x/>\n# heading"),
+        ("homepage", "https://user:secret@x/"),
+    ],
+)
+def test_what_is_said_of_a_publication_is_one_line_that_can_be_printed_anywhere(name, value):
+    with pytest.raises(ValueError, match=f"{name} is "):
+        ReleaseConfig(**{name: value})
+
+
+def test_a_publication_may_be_said_by_whom_when_and_where():
+    ReleaseConfig(creator="Ünï Lab, e.V.", published_on="2026-11-24", homepage="https://example.org:8080/~a/sod-1.0")

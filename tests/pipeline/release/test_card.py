@@ -7,6 +7,7 @@ import pytest
 from huggingface_hub import DatasetCard
 
 from pipeline.release.card import agreement_of, card
+from pipeline.release.manifest import SCHEMA
 from tests.pipeline.make import Inputs, make_config
 
 REASONS = {"accepted": {"": 5}, "rejected": {"no_salient_object": 1, "border_above_max": 3}, "failed": {"missing": 1}}
@@ -107,3 +108,15 @@ def test_a_category_is_text_in_the_card_whatever_is_in_it(name):
     ((shown, _),) = agreement.supercategories
     assert not set(shown) & set("|<>[]()`\n")
     assert html.unescape(shown) == " ".join(name.split())
+
+
+def test_the_citation_names_who_publishes_the_release_if_anybody_says():
+    cited = card_of(creator="A <b>| Lab", published_on="2026-11-24", homepage="https://example.org/sod")
+    assert "> A &#60;b&#62;&#124; Lab. sod-benchmark, version 1.0.0. 2026-11-24, <https://example.org/sod>" in cited
+    assert "\n> " not in card_of()
+
+
+def test_every_column_of_the_manifest_is_in_the_card():
+    text = card_of()
+    for name in SCHEMA.names:
+        assert f"| `{name}` | " in text

@@ -15,8 +15,8 @@ from PIL import Image
 
 from pipeline.records import FileRecord
 from pipeline.release.croissant import CROISSANT, croissant, tars_by_split
-from pipeline.release.croissant_texts import COLUMNS, MEMBERS, CroissantAbout
-from pipeline.release.manifest import SCHEMA
+from pipeline.release.croissant_texts import MEMBERS, CroissantAbout
+from pipeline.release.manifest import COLUMNS, SCHEMA
 from tests.pipeline.make import make_collection, make_key
 
 READ = """
@@ -59,13 +59,12 @@ SAME_FOR_ALL = ("verdict", "reason", "detail")
 
 
 def about(released, **changes):
-    known = {"creator": "Somebody", "published_on": "2026-11-24", "url": "https://example.org/sod"} | changes
+    known = {"creator": "Somebody", "published_on": "2026-11-24", "homepage": "https://example.org/sod"} | changes
     return CroissantAbout(
-        release=released.config.release,
+        release=replace(released.config.release, **known),
         policy=released.config.policy,
         counts=released.record()["counts"],
         made_with={"ensemble_size": "3", "weights": "ab12"},
-        **known,
     )
 
 
@@ -244,7 +243,7 @@ def test_columns_of_numbers_texts_and_lists_are_said_to_be_such(released):
 
 
 def test_what_no_run_knows_is_left_out_unless_it_is_given(released):
-    unknown = document_of(released, creator="", published_on="", url="")
+    unknown = document_of(released, creator="", published_on="", homepage="")
     assert unknown.keys().isdisjoint({"creator", "datePublished", "url"})
     known = document_of(released)
     assert known["datePublished"] == "2026-11-24"
