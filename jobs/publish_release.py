@@ -49,6 +49,9 @@ class PushConfig:
     target: Annotated[str, tyro.conf.Positional]
     """Folder of all releases, s3://bucket/folder for example, whose file LATEST names the newest; or
     hf://datasets/ORG/NAME, whose main branch is the newest, with a tag for each version."""
+    loaders: bool = True
+    """Check that webdataset, datasets, pycocotools and mlcroissant load the release; takes seconds, minutes for large
+    ones."""
     dry_run: bool = False
     """Change nothing: check the release, then list every operation with its bytes."""
 
@@ -86,9 +89,9 @@ def build(arguments: Sequence[str]) -> int:
     )
     # Masks alone need no images.
     collection = read_inputs(of_run) if config.release.embed_images else read_annotations(of_run.input.annotations)
-    with held(of_run.out):  # no session changes candidates, and nobody makes the same release, meanwhile
+    with held(of_run.out) as lease:  # no session changes candidates, and nobody makes the same release, meanwhile
         specs, made_with = complete_run(of_run.out, collection)
-        built = build_release(source_of(of_run, collection, specs), of_run, made_with)
+        built = build_release(source_of(of_run, collection, specs), of_run, made_with, lease.confirm)
     report(f"{built.accepted} of {built.images} images are in {built.release}")
     print(json.dumps(asdict(built), sort_keys=True))
     return DONE
@@ -101,7 +104,7 @@ def push(arguments: Sequence[str]) -> int:
     from pipeline.release.publish import push_release
 
     release, target = storage.absolute(config.release), storage.absolute(config.target)
-    pushed = push_release(release, target, dry_run=config.dry_run, report=report)
+    pushed = push_release(release, target, dry_run=config.dry_run, loaders=config.loaders, report=report)
     for operation in pushed.operations if config.dry_run else ():
         report(operation)
     verb = "would be sent" if config.dry_run else "sent"

@@ -56,6 +56,11 @@ class Collection:
     """Are there annotations with outlines, as `pipeline/instances.py` reads them?"""
 
 
+def license_of(sample: Sample, licenses: Mapping[int, License]) -> License:
+    """The licence of an image; without name and URL if it is not among those described."""
+    return licenses.get(sample.license_id, License(id=sample.license_id, name="", url=""))
+
+
 def read_samples(annotations: str, images: str) -> Collection:
     """Read the annotations and find where the bytes of every image are.
 
@@ -80,10 +85,8 @@ def read_annotations(annotations: str) -> Collection:
     def drop_annotation(entry: dict[str, Any]) -> dict[str, Any] | None:
         """Forget annotations while parsing: the polygons of train2017 would take gigabytes."""
         nonlocal dropped
-        if "image_id" in entry and not ("file_name" in entry or "width" in entry):
-            dropped |= "segmentation" in entry
-            return None
-        return entry
+        dropped |= "image_id" in entry and "segmentation" in entry
+        return None if "image_id" in entry and not ("file_name" in entry or "width" in entry) else entry
 
     annotation_bytes = read_annotation_bytes(annotations)
     document = parse_document(annotations, annotation_bytes, drop_annotation)

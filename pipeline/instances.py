@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from pycocotools import mask as coco_mask
 
 from pipeline.coco import parse_document, read_annotation_bytes, text_as_utf8
 from pipeline.records import Sample
 
-_LONGEST_OUTLINE_PX = 1_000_000
-"""COCO's tools store five points per pixel of an outline; an honest one is a few thousand pixels long."""
+_LONGEST_OUTLINE_PX = 200_000
+"""Of all outlines of one instance: COCO's tools store five points per pixel. An honest one has a few thousand."""
+_MOST_PX = 1 << 30
+"""Of an image: COCO's tools count them in 32 bits, and do not look whether they got the memory."""
+_MOST_PER_IMAGE = 2_000
+"""Instances of one image; those of COCO have up to a hundred. What is beyond is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,7 @@ UNCHECKED = CrossCheck(instance_iou=None, categories=(), supercategory="")
 def read_instances(annotations: str, samples: Sequence[Sample]) -> dict[str, tuple[Instance, ...]]:
     """Key → the instances of that image, of images that have any. An annotation that is none is left out.
 
+    Args:   samples: whose instances are wanted; with images that could be read, no size is made up.
     860,000 instances, as train2017 has, take about 0.3 GB.
     Raises: AnnotationError: the file can't be read as JSON.
     """
@@ -61,8 +66,10 @@ def read_instances(annotations: str, samples: Sequence[Sample]) -> dict[str, tup
             return entry
         number, category = entry["image_id"], entry.get("category_id")
         sample = sizes.get(number) if type(number) is int else None
-        counts = _counts(entry["segmentation"], sample.height, sample.width) if sample else None
-        if sample and counts and type(category) is int:
+        if sample is None or type(category) is not int or len(found.get(sample.key, ())) == _MOST_PER_IMAGE:
+            return None
+        counts = _counts(entry["segmentation"], sample.height, sample.width)
+        if counts:
             order = entry.get("id")
             found.setdefault(sample.key, []).append((order if type(order) is int else 0, category, counts))
         return None
@@ -98,14 +105,19 @@ def cross_check(mask: Bool[np.ndarray, "h w"], instances: Sequence[Instance]) ->
     """
     if not instances:
         return UNCHECKED
-    decoded = [decode_counts(instance.counts, *mask.shape) for instance in instances]
-    shared = [int((drawn & mask).sum()) for drawn in decoded]
-    share = [inside / max(1, int(drawn.sum())) for inside, drawn in zip(shared, decoded, strict=True)]
+    # One at a time, and drawn twice rather than held: a dense photograph has hundreds.
+    shared, share = [], []
+    for instance in instances:
+        drawn = decode_counts(instance.counts, *mask.shape)
+        shared.append(int((drawn & mask).sum()))
+        share.append(shared[-1] / max(1, int(drawn.sum())))
     order = sorted(range(len(instances)), key=lambda place: (-share[place], -shared[place], place))
     best, chosen, mask_px = 0.0, 0, int(mask.sum())
     union = np.zeros_like(mask)
     for taken, place in enumerate(order, start=1):
-        union |= decoded[place]
+        if not shared[place]:
+            break  # it and all that follow lie outside
+        union |= decode_counts(instances[place].counts, *mask.shape)
         inside = int((union & mask).sum())
         iou = inside / max(1, int(union.sum()) + mask_px - inside)
         if iou > best:
@@ -140,12 +152,17 @@ def _categories(entries: object) -> Iterator[tuple[int, tuple[str, str]]]:
 
 def _counts(segmentation: object, height: int, width: int) -> str | None:
     """The compressed run lengths of polygons or run lengths; None if they are no mask of that size."""
+    if height * width > _MOST_PX:
+        return None
     if isinstance(segmentation, list):
         polygons = [_clipped(polygon, height, width) for polygon in segmentation]
-        drawable = [polygon for polygon in polygons if polygon]
+        drawable = [polygon for polygon in polygons if polygon is not None]
         if not drawable or len(drawable) != len(segmentation):
             return None
-        return _compressed(coco_mask.merge(coco_mask.frPyObjects(drawable, height, width)))
+        if sum(map(_outline_px, drawable)) > _LONGEST_OUTLINE_PX:
+            return None
+        outlines = [polygon.ravel().tolist() for polygon in drawable]
+        return _compressed(coco_mask.merge(coco_mask.frPyObjects(outlines, height, width)))
     if not isinstance(segmentation, dict) or segmentation.get("size") != [height, width]:
         return None
     runs = segmentation.get("counts")
@@ -162,15 +179,18 @@ def _compressed(rle: Mapping[str, Any]) -> str:
     return str(rle["counts"].decode("ascii"))
 
 
-def _clipped(polygon: object, height: int, width: int) -> list[float] | None:
-    """x, y, x, y, … within the image: COCO's tools walk along every edge, however far out it leads."""
+def _clipped(polygon: object, height: int, width: int) -> Float[np.ndarray, "n 2"] | None:
+    """Corners within the image: COCO's tools walk along every edge, however far out it leads."""
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         return None
     if not all(type(value) in (int, float) and abs(value) < 2**53 for value in polygon):  # NaN is not below it either
         return None
-    points = np.clip(np.array(polygon, dtype=np.float64).reshape(-1, 2), 0, (width, height))
-    edges = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1)
-    return list(points.ravel().tolist()) if edges.sum() <= _LONGEST_OUTLINE_PX else None
+    corners: Float[np.ndarray, "n 2"] = np.array(polygon, dtype=np.float64).reshape(-1, 2).clip(0, (width, height))
+    return corners
+
+
+def _outline_px(corners: Float[np.ndarray, "n 2"]) -> float:
+    return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
 
 
 def _run_lengths(text: str) -> list[int] | None:

@@ -59,6 +59,7 @@ class Lease:
         self._url = _url(run, number)
         self._run, self._number, self._holder = run, number, holder
         self._lost_to: Holder | None = None
+        self._looked = time.monotonic()
 
     def check(self) -> None:
         """Raises LeaseLostError if another session has taken the run over."""
@@ -68,8 +69,15 @@ class Lease:
                 "since this one did not answer; it goes on there, what was committed counts"
             )
 
+    def confirm(self) -> None:
+        """The same, but look at once where the last look is older than a second: for what can't be taken back."""
+        if time.monotonic() - self._looked > 1:
+            self.beat()
+        self.check()
+
     def beat(self) -> None:
         """Show that this session lives, unless it is found to have lost the run."""
+        self._looked = time.monotonic()
         newest = _newest(self._run)
         if newest is not None and newest[0] > self._number:
             self._lost_to = newest[1]

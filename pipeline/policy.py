@@ -105,10 +105,12 @@ def quotas(sizes: Mapping[Stratum, int], target: int, strata: Strata) -> dict[St
     target = min(target, total)
     if strata == "even":
         taken: dict[Stratum, int] = {}
+        left = target
         for place, name in enumerate(sorted(sizes, key=lambda name: (sizes[name], name))):
-            taken[name] = min(sizes[name], (target - sum(taken.values())) // (len(sizes) - place))
+            taken[name] = min(sizes[name], left // (len(sizes) - place))
+            left -= taken[name]
         return taken
     floors = {name: target * size // total for name, size in sizes.items()} if total else {}
-    rest = target - sum(floors.values())
     by_remainder = sorted(floors, key=lambda name: (-(target * sizes[name] % total), name))
-    return {name: floors[name] + (name in by_remainder[:rest]) for name in floors}
+    one_more = set(by_remainder[: target - sum(floors.values())])
+    return {name: floors[name] + (name in one_more) for name in floors}

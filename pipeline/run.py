@@ -64,7 +64,7 @@ def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str
     images_per_s = progress.images_per_s() if todo else 0.0
     # 7. Decide on every image, and assemble the release.
     source = source_of(config, collection, specs)
-    built = build_release(source, config, whole_fingerprint)
+    built = build_release(source, config, whole_fingerprint, lease.confirm)
     # 8. Draw a picture to look at.
     contact_sheet = write_contact_sheet(source, verdicts_of(built.release), config)
     return RunReport(

@@ -6,7 +6,7 @@ one can decide again.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.config import PolicyConfig
@@ -107,6 +107,14 @@ def select(images: Sequence[Considered], policy: PolicyConfig) -> dict[str, Verd
         kept = _best(accepted, policy)
         verdicts |= {image.key: _rejected("beyond_target") for image in accepted if image.key not in kept}
     return verdicts
+
+
+def count_reasons(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]:
+    """Decision → reason → images, in the order of the alphabet."""
+    counts: dict[str, dict[str, int]] = {}
+    for (decision, reason), images in sorted(Counter((v.decision, v.reason) for v in verdicts).items()):
+        counts.setdefault(decision, {})[reason] = images
+    return counts
 
 
 def _by_itself(image: Considered, policy: PolicyConfig) -> Verdict:

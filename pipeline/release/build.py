@@ -1,7 +1,7 @@
 """A release from a complete run: no model, no prediction, another policy each time if you like."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline import storage
@@ -13,9 +13,11 @@ from pipeline.fingerprint import settled_device
 from pipeline.instances import read_instances
 from pipeline.parquet import read_parquet
 from pipeline.records import FileRecord, ShardSpec, Verdict
-from pipeline.release.assemble import RECORD, assemble, count_reasons
+from pipeline.release.assemble import assemble
+from pipeline.release.identity import RECORD
 from pipeline.release.source import ReleaseSource
 from pipeline.run_record import plan_of, read_run
+from pipeline.select import count_reasons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,8 @@ def source_of(config: RunConfig, collection: Collection, specs: Sequence[ShardSp
     """All that is known of the images of a complete run."""
     records = read_records(config.out, [spec.name for spec in specs])
     rows = {row.key: row for spec in specs for row in read_rows(config.out, records[spec.name])}
-    instances = read_instances(config.input.annotations, collection.samples) if collection.has_instances else {}
+    predicted = [sample for spec in specs for sample in spec.samples if rows[sample.key].members]
+    instances = read_instances(config.input.annotations, predicted) if collection.has_instances else {}
     return ReleaseSource(
         run=config.out,
         specs=specs,
@@ -68,13 +71,15 @@ def source_of(config: RunConfig, collection: Collection, specs: Sequence[ShardSp
     )
 
 
-def build_release(source: ReleaseSource, config: RunConfig, made_with: Mapping[str, str]) -> BuildReport:
+def build_release(
+    source: ReleaseSource, config: RunConfig, made_with: Mapping[str, str], confirm: Callable[[], None] = lambda: None
+) -> BuildReport:
     """Assemble the release that `config.release` names, and say what is in it.
 
-    Args:    made_with: the fingerprint of the run.
+    Args:    made_with: the fingerprint of the run. confirm: see `assemble`.
     Raises:  as `assemble`.
     """
-    release = assemble(source, config, {**made_with, "device": settled_device(config.out)})
+    release = assemble(source, config, {**made_with, "device": settled_device(config.out)}, confirm)
     verdicts = verdicts_of(release)
     reasons = count_reasons(verdicts.values())
     return BuildReport(

@@ -7,8 +7,10 @@ from typing import Any
 
 import jinja2
 
-from pipeline.config import ReleaseConfig, RunConfig
+from pipeline.config import PolicyConfig, ReleaseConfig
+from pipeline.records import Verdict
 from pipeline.release.manifest import COLUMNS
+from pipeline.select import count_reasons
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _TEMPLATES = jinja2.Environment(
@@ -51,38 +53,39 @@ def agreement_of(rows: Sequence[Mapping[str, Any]]) -> CardAgreement | None:
 
 
 def card(
-    config: RunConfig,
-    reasons: Mapping[str, Mapping[str, int]],
+    release: ReleaseConfig,
+    policy: PolicyConfig,
+    rows: Sequence[Mapping[str, Any]],
     made_with: Mapping[str, str],
     splits_with_tars: Sequence[str],
-    agreement: CardAgreement | None = None,
 ) -> bytes:
     """The card of a release.
 
-    Args: reasons: decision → reason → images.
+    Args: rows: of the manifest.
           made_with: the fingerprint of the run.
           splits_with_tars: splits that have images: loaders fail at patterns that match nothing.
     """
+    reasons = count_reasons(Verdict(decision=row["verdict"], reason=row["reason"]) for row in rows)
     counts = {name: sum(reasons.get(name, {}).values()) for name in ("accepted", "rejected", "failed")}
     not_accepted = [
-        (decision, reason, count)
+        (decision, _as_cell(reason), count)
         for decision in ("rejected", "failed")
         for reason, count in reasons.get(decision, {}).items()
     ]
     text = _TEMPLATES.get_template("card.md.jinja").render(
-        name=config.release.name,
-        version=config.release.version,
+        name=release.name,
+        version=release.version,
         ensemble_size=made_with["ensemble_size"],
         counts=counts,
         not_accepted=not_accepted,
-        policy=config.policy,
-        embed_images=config.release.embed_images,
-        compared=bool(config.release.previous),
-        agreement=agreement,
+        policy=policy,
+        embed_images=release.embed_images,
+        compared=bool(release.previous),
+        agreement=agreement_of(rows),
         splits_with_tars=splits_with_tars,
         made_with=sorted(made_with.items()),
         columns=COLUMNS,
-        citation=_citation(config.release),
+        citation=_citation(release),
         size_category=next((name for bound, name in _SIZES if counts["accepted"] < bound), "n>1M"),
     )
     return text.encode()
@@ -102,4 +105,4 @@ def _citation(release: ReleaseConfig) -> str:
 def _as_cell(text: str) -> str:
     """A name from the annotations as text of a table: nothing of it is Markdown, HTML, or another line."""
     words = " ".join(text.split())[:200]
-    return "".join(letter if letter.isalnum() or letter in " -" else f"&#{ord(letter)};" for letter in words)
+    return "".join(letter if letter.isalnum() or letter in " -_" else f"&#{ord(letter)};" for letter in words)

@@ -16,6 +16,8 @@ from pipeline.errors import CollectionError, StorageError
 from pipeline.instances import decode_counts
 from pipeline.records import FileRecord
 from pipeline.release.coco_json import EncodedMask
+from pipeline.release.identity import RECORD
+from pipeline.release.verify_record import read_record
 
 COLUMNS = ("key", "change", "iou", "reason")
 FILES = ("CHANGELOG.md", "changes.csv")
@@ -79,25 +81,42 @@ def read_earlier(release: str) -> Earlier:
 
     Raises: CollectionError: there is no release. StorageError: it is not what it should be.
     """
-    url = storage.join(release, "release.json")
+    url = storage.join(release, RECORD)
     if not storage.is_file(url):
         raise CollectionError(f"--previous {release} is no complete release: there is no {url}")
     content = storage.read(url)
     masks: dict[str, tuple[tuple[int, int], str]] = {}
     try:
-        record = json.loads(content)
-        named = {key: _plain(record[key]) for key in ("name", "version")}
-        files = [FileRecord(**file) for file in record["files"] if file["name"].startswith("annotations/")]
-        for file in files:
-            for annotation in json.loads(storage.read_checked(storage.join(release, file.name), file))["annotations"]:
-                height, width = annotation["segmentation"]["size"]
-                masks[f"{annotation['image_id']:012d}"] = (height, width), annotation["segmentation"]["counts"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        stated = read_record(content, lambda what: _refuse(f"its {RECORD} {what}"))
+        for file in stated.files.values():
+            if file.name.startswith("annotations/"):
+                masks |= _masks_of(release, file)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(
             f"--previous {release} is not what a release is ({type(error).__name__}: {str(error)[:200]}); "
             "jobs/verify_release.py says what is wrong"
         ) from error
-    return Earlier(**named, sha256=hashlib.sha256(content).hexdigest(), masks=masks)
+    return Earlier(
+        name=stated.release.name,
+        version=stated.release.version,
+        sha256=hashlib.sha256(content).hexdigest(),
+        masks=masks,
+    )
+
+
+def _refuse(what: str) -> None:
+    raise ValueError(what)
+
+
+def _masks_of(release: str, file: FileRecord) -> dict[str, tuple[tuple[int, int], str]]:
+    url = storage.join(release, file.name)
+    if not storage.is_file(url):  # a pipe that nobody writes into
+        raise ValueError(f"{file.name} is missing, or no plain file")
+    masks = {}
+    for annotation in json.loads(storage.read_checked(url, file))["annotations"]:
+        height, width = annotation["segmentation"]["size"]
+        masks[f"{annotation['image_id']:012d}"] = (height, width), annotation["segmentation"]["counts"]
+    return masks
 
 
 def changes_since(
@@ -159,6 +178,21 @@ def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]]) -> It
             yield f"{key} is said to be {change} {iou} {reason}, which does not go with the manifest"
 
 
+def changelog_problems(content: bytes, changes: bytes | None, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Numbers of a `CHANGELOG.md` that are not those of the `changes.csv` beside it."""
+    lines = list(csv.DictReader(io.StringIO((changes or b"").decode(), newline="")))
+    counts = Counter(line["change"] for line in lines)
+    accepted = sum(row["verdict"] == "accepted" for row in rows.values())
+    for words, count in (
+        ("added", counts["added"]),
+        ("removed", counts["removed"]),
+        ("with another mask", counts["changed"]),
+        ("as before", accepted - counts["added"] - counts["changed"]),
+    ):
+        if f"\n| {words} | {count} |\n" not in content.decode():
+            yield f"does not say that {count} images are {words}, as changes.csv does"
+
+
 def _now(earlier: Earlier, rows: Sequence[Mapping[str, Any]], masks: Mapping[str, EncodedMask]) -> Iterator[Change]:
     for row in rows:
         key = row["key"]
@@ -182,10 +216,3 @@ def _iou(key: str, size: tuple[int, int], counts: str, row: Mapping[str, Any], m
         raise StorageError(f"--previous: the mask of {key} can't be read ({error})") from error
     union = int((before | now).sum())
     return int((before & now).sum()) / union if union else 1.0
-
-
-def _plain(text: str) -> str:
-    """A name or version as releases have them."""
-    if not text.isascii() or not text or not all(letter.isalnum() or letter in "-_.+" for letter in text):
-        raise ValueError(f"{text!r} is no name or version of a release")
-    return text

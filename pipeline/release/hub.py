@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from pipeline import storage
 from pipeline.errors import ReleaseExistsError, StorageError, UsageError
 from pipeline.records import FileRecord
-from pipeline.release.assemble import RECORD
 from pipeline.release.hub_api import HubApi, HubRepository, default_api, scrubbed, scrubbed_logs
+from pipeline.release.identity import RECORD
 from pipeline.release.publish import PushReport, sound_release
 
 if TYPE_CHECKING:
@@ -68,13 +68,15 @@ def push_to_hub(
     target: str,
     *,
     dry_run: bool = False,
+    loaders: bool = False,
     report: Callable[[str], None] = lambda line: None,
     api: HubApi | None = None,
 ) -> PushReport:
     """Make a release the newest one of a dataset repository, and tag it.
 
     Args:    release: its local folder. target: hf://datasets/ORG/NAME, which has to be there.
-             dry_run: change nothing, only say what would be. report: called with what is done next.
+             dry_run: change nothing, only say what would be. loaders: see `verify_release`.
+             report: called with what is done next.
              api: stands for the real Hub.
     Raises:  UsageError: the target is no dataset repository, is not there or holds other things; nobody is logged in.
              UnsoundReleaseError: the release has problems. CollectionError: there is none.
@@ -89,7 +91,7 @@ def push_to_hub(
             "then that copy to the Hub"
         )
     report(f"checking {release}")
-    ours = _read(release)
+    ours = _read(release, loaders)
     with scrubbed_logs():
         return _push(ours, HubRepository(api=api or default_api(), name=name), dry_run, report)
 
@@ -123,8 +125,8 @@ def _push(ours: _Release, hub: HubRepository, dry_run: bool, report: Callable[[s
     return _report(ours, hub, difference, (*operations, f"tag {ours.tag}"))
 
 
-def _read(release: str) -> _Release:
-    check = sound_release(release)
+def _read(release: str, loaders: bool) -> _Release:
+    check = sound_release(release, loaders)
     record = storage.read(storage.join(release, RECORD))
     files = [FileRecord(**file) for file in json.loads(record)["files"]] + [storage.record_of(RECORD, record)]
     return _Release(
@@ -155,7 +157,7 @@ def _difference(ours: _Release, found: Mapping[str, "RepoFile"]) -> _Difference:
     left = [file for name, file in ours.files.items() if name not in found or not _is_same(ours, file, found[name])]
     return _Difference(
         left=tuple(left),
-        there=tuple(name for name, file in ours.files.items() if file not in left),
+        there=tuple(sorted(ours.files.keys() - {file.name for file in left})),
         gone=tuple(sorted(found.keys() - ours.files.keys() - {_KEPT})),
     )
 

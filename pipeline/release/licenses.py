@@ -4,9 +4,12 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 from pipeline.coco import License, Origin
+from pipeline.config import PolicyConfig
 from pipeline.records import Sample
+from pipeline.select import is_allowed
 
 COLUMNS = ("key", "image_id", "file_name", "license_id", "license_name", "license_url", "author", "source")
 NOBODY = Origin(author="", source="")
@@ -29,23 +32,34 @@ class LicenseTable:
         self._buffer = io.StringIO(newline="")
         self._writer = csv.writer(self._buffer, lineterminator="\r\n")  # RFC 4180; and so fields with either are quoted
         self._writer.writerow(COLUMNS)
-        self._counts: Counter[License] = Counter()
+        self.counts: Counter[License] = Counter()
 
     def add(self, sample: Sample, licence: License) -> None:
         """Add an image."""
         origin = self._origins.get(sample.key, NOBODY)
         facts = (sample.key, sample.image_id, sample.file_name, licence.id, licence.name, licence.url)
         self._writer.writerow([*facts, origin.author, origin.source])
-        self._counts[licence] += 1
+        self.counts[licence] += 1
 
     def encode(self) -> bytes:
         """The CSV."""
         return self._buffer.getvalue().encode()
 
-    def notice(self, name: str) -> bytes:
-        """The text for people."""
-        lines = []
-        for licence, count in sorted(self._counts.items(), key=lambda item: item[0].id):
-            named = " ".join(" ".join(part.split()) for part in (licence.name, licence.url) if part)
-            lines.append(f"  {count:>9} images   licence {licence.id}: {named or 'not named by the annotations'}")
-        return _NOTICE.format(name=name, lines="\n".join(lines) or "  no images").encode()
+
+def notice(name: str, counts: Mapping[License, int]) -> bytes:
+    """The text for people: how many images there are of each licence."""
+    lines = []
+    for licence, count in sorted(counts.items(), key=lambda item: item[0].id):
+        words = " ".join(f"{licence.name} {licence.url}".split()) or "not named by the annotations"
+        # A terminal would obey what some characters ask for.
+        shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
+        lines.append(f"  {count:>9} images   licence {licence.id}: {shown}")
+    return _NOTICE.format(name=name, lines="\n".join(lines) or "  no images").encode()
+
+
+def is_listed(row: Mapping[str, Any], policy: PolicyConfig, embed_images: bool) -> bool:
+    """Is anything of that image of the manifest in the release, in a tar or as a thumbnail of its page?"""
+    if row["verdict"] == "accepted":
+        return True
+    shown = embed_images and row["verdict"] != "failed"
+    return shown and is_allowed(row["license_id"], row["license_url"], policy)

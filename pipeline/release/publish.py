@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pipeline import storage
 from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UnsoundReleaseError
 from pipeline.records import FileRecord
-from pipeline.release.assemble import RECORD
+from pipeline.release.identity import RECORD
 from pipeline.release.verify import ReleaseCheck, stray_files, verify_release
 
 LATEST = "LATEST"
@@ -41,12 +41,18 @@ class PushReport:
 
 
 def push_release(
-    release: str, target: str, *, dry_run: bool = False, report: Callable[[str], None] = lambda line: None
+    release: str,
+    target: str,
+    *,
+    dry_run: bool = False,
+    loaders: bool = False,
+    report: Callable[[str], None] = lambda line: None,
 ) -> PushReport:
     """Copy a release to a folder, a bucket or the Hugging Face Hub, check the copy, and make it visible.
 
     Args:    release: its folder or URL. target: folder or URL of all releases, or hf://datasets/ORG/NAME.
              dry_run: change nothing, only say what would be.
+             loaders: see `verify_release`.
              report: called with what is done next.
     Raises:  UnsoundReleaseError: the release has problems.
              StorageError: what arrived is not what was sent, or files are at the target that nobody knows.
@@ -56,9 +62,9 @@ def push_release(
     if target.startswith(HUB):
         from pipeline.release.hub import push_to_hub
 
-        return push_to_hub(release, target, dry_run=dry_run, report=report)
+        return push_to_hub(release, target, dry_run=dry_run, loaders=loaders, report=report)
     report(f"checking {release}")
-    check = sound_release(release)
+    check = sound_release(release, loaders)
     name = f"{check.name}-{check.version}"
     record = storage.read(storage.join(release, RECORD))
     folder = storage.join(target, name)
@@ -66,8 +72,9 @@ def push_release(
     files = [FileRecord(**file) for file in json.loads(record)["files"]]
     remains = _remains(folder, files)
     visible = storage.exists(storage.join(folder, RECORD))
-    there = [file for file in files if _is_there(folder, file)]
-    left = [file for file in files if file not in there]
+    there, left = list[FileRecord](), list[FileRecord]()
+    for file in files:
+        (there if _is_there(folder, file) else left).append(file)
     if not dry_run:
         for remain in remains:
             storage.remove(storage.join(folder, remain))
@@ -91,12 +98,12 @@ def push_release(
     )
 
 
-def sound_release(release: str) -> ReleaseCheck:
-    """What the check of a release says of it.
+def sound_release(release: str, loaders: bool) -> ReleaseCheck:
+    """What the check of a release says of it, with or without the libraries of its users.
 
     Raises: UnsoundReleaseError: it has problems. CollectionError: there is no release.
     """
-    check = verify_release(release)
+    check = verify_release(release, loaders=loaders)
     if check.problems:
         first = check.problems[0]
         raise UnsoundReleaseError(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.candidates import read_members
-from pipeline.coco import License, Origin
+from pipeline.coco import License, Origin, license_of
 from pipeline.errors import SampleError, StorageError
 from pipeline.images import read_bytes
 from pipeline.instances import Instance
@@ -35,7 +35,7 @@ class ReleaseSource:
 
     def license_of(self, sample: Sample) -> License:
         """The licence of an image; without name and URL if the annotations do not describe it."""
-        return self.licenses.get(sample.license_id, License(id=sample.license_id, name="", url=""))
+        return license_of(sample, self.licenses)
 
 
 def facts_of(sample: Sample, row: CandidateRow, licence: License) -> dict[str, str | int]:

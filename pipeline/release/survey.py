@@ -4,7 +4,6 @@ A task takes the images of whole sheets, so that the sheets are the same however
 """
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,8 +21,6 @@ from pipeline.release.source import Picked, Portion, ReleaseSource, original_byt
 from pipeline.release.tar_series import tar_member_bytes
 from pipeline.release.tiles import TILES_PER_SHEET, decode_small, draw_tile, encode_sheet, sheet_name
 from pipeline.select import is_allowed
-
-log = logging.getLogger(__name__)
 
 SHEETS_PER_TASK = 8
 """About 200 images: some seconds of work."""
@@ -63,6 +60,8 @@ class Survey:
     images: tuple[Surveyed, ...]
     sheets: tuple[FileRecord, ...]
     """Named relative to the release."""
+    without_photo: tuple[str, ...]
+    """Keys of images whose photo was to be shown, and is gone or another one now."""
 
 
 def plan_survey(source: ReleaseSource, folder: str, shown: frozenset[str], max_image_bytes: int) -> list[SurveyTask]:
@@ -88,7 +87,7 @@ def survey(task: SurveyTask) -> Survey:
 
     Raises: StorageError: candidates are not what their record says.
     """
-    images, tiles, sheets = [], [], list[FileRecord]()
+    images, tiles, sheets, without_photo = [], [], list[FileRecord](), list[str]()
     last = task.portions[-1].images[-1]
     for image, members in read_portions(task.portions):
         saliency, variance = (decode_png(members[f"{name}.png"]) for name in ("saliency", "variance"))
@@ -107,13 +106,16 @@ def survey(task: SurveyTask) -> Survey:
                 checked=cross_check(mask, task.instances.get(key, ())),
             )
         )
-        tiles.append(draw_tile(_photo(image, task), saliency, variance))
+        photo = _photo(image, task)
+        if photo is None and key in task.shown:
+            without_photo.append(key)
+        tiles.append(draw_tile(photo, saliency, variance))
         if len(tiles) == TILES_PER_SHEET or image is last:
             name = sheet_name(task.first_sheet + len(sheets))
             record = storage.publish(storage.join(task.folder, name), encode_sheet(tiles))
             sheets.append(FileRecord(name=name, file_bytes=record.file_bytes, sha256=record.sha256))
             tiles.clear()
-    return Survey(images=tuple(images), sheets=tuple(sheets))
+    return Survey(images=tuple(images), sheets=tuple(sheets), without_photo=tuple(without_photo))
 
 
 def _photo(image: Picked, task: SurveyTask) -> UInt8[np.ndarray, "h w 3"] | None:
@@ -124,8 +126,7 @@ def _photo(image: Picked, task: SurveyTask) -> UInt8[np.ndarray, "h w 3"] | None
         return decode_small(image.sample.key, original_bytes(image, task.max_image_bytes))
     except StorageUnavailableError:
         raise
-    except StorageError as error:
-        log.warning("no thumbnail: %s", error)
+    except StorageError:
         return None
 
 

@@ -111,8 +111,8 @@ def encode_sheet(tiles: Sequence[UInt8[np.ndarray, "tile_h tile_w 3"]]) -> bytes
 
 
 def sheet_name(index: int) -> str:
-    """Name of a sheet, relative to the release; sheets count from 0."""
-    return f"page/tiles/{index:05d}.webp"
+    """Name of a sheet, relative to the release; sheets count from 0. A folder has a thousand: the Hub takes 10,000."""
+    return f"page/tiles/{index // 1000:03d}/{index:05d}.webp"
 
 
 def _resized(pixels: UInt8[np.ndarray, "..."], size_px: tuple[int, int]) -> UInt8[np.ndarray, "..."]:

@@ -24,8 +24,9 @@ from pipeline.coco import Collection, read_annotations
 from pipeline.errors import CollectionError, StorageError, StorageUnavailableError
 from pipeline.instances import Instance, read_instances
 from pipeline.parquet import read_parquet
-from pipeline.release.assemble import RECORD, SUMS, sha256_sums
-from pipeline.release.changes import change_problems
+from pipeline.release.assemble import SUMS, sha256_sums
+from pipeline.release.changes import change_problems, changelog_problems
+from pipeline.release.identity import RECORD, texts_digest
 from pipeline.release.manifest import SCHEMA
 from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.release.verify_loaders import loader_problems
@@ -92,16 +93,17 @@ def verify_release(
     content = storage.read(url)
     with check.readable(RECORD):
         check.stated = read_record(content, lambda what: check.tell(RECORD, what))
-    check.all(report)
-    if collection is not None:
+    if check.stated is not NOTHING:
+        check.all(report)
+    if collection is not None and check.stated is not NOTHING:
         with check.readable("manifest.parquet"):
-            check.against(collection, read_instances(annotations, collection.samples))
-    notes: tuple[str, ...] = ()
+            here = [sample for sample in collection.samples if sample.key in check.samples]
+            check.against(collection, read_instances(annotations, here))
     if loaders and not check.problems:
         report("loading it with the libraries of its users")
         loaded = loader_problems(release, check.stated, check.keys_of_tars(), len(check.rows))
         check.problems += loaded.problems
-        notes = loaded.notes
+        check.notes += loaded.notes
     return ReleaseCheck(
         name=check.stated.release.name,
         version=check.stated.release.version,
@@ -109,7 +111,7 @@ def verify_release(
         images=len(check.rows),
         accepted=len(check.samples),
         problems=tuple(check.problems),
-        notes=notes,
+        notes=tuple(check.notes),
     )
 
 
@@ -132,6 +134,7 @@ class _Check:
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     samples: dict[str, FoundSample] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     read: set[str] = field(default_factory=set)
     md5s: dict[str, str] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
@@ -150,15 +153,19 @@ class _Check:
                 self.tell("manifest.parquet", what)
         for split in sorted({row["split"] for row in self.rows.values()} - {""} | self.stated.splits):
             annotations = f"annotations/{split}.json"
-            self._text(annotations, partial(annotation_problems, split=split, rows=self.rows, samples=self.samples))
+            self._text(
+                annotations,
+                partial(
+                    annotation_problems, about=self.stated.release, split=split, rows=self.rows, samples=self.samples
+                ),
+            )
             self._index(split)
         self._text("licenses.csv", partial(license_problems, rows=self.rows, stated=self.stated))
         self._text("README.md", partial(card_problems, stated=self.stated))
-        if self.stated.is_compared:
-            self._content("CHANGELOG.md")
-            self._text("changes.csv", partial(change_problems, rows=self.rows))
+        if self.stated.release.previous:
+            changes = self._text("changes.csv", partial(change_problems, rows=self.rows))
+            self._text("CHANGELOG.md", partial(changelog_problems, changes=changes, rows=self.rows))
         self._derived()
-        self._content("NOTICE")
         others = [file for name, file in sorted(self.stated.files.items()) if name != SUMS]
         if self._content(SUMS) not in (None, sha256_sums(others)):
             self.tell(SUMS, f"the sums are not those of {RECORD}")
@@ -244,20 +251,26 @@ class _Check:
                     )
             self.unread.discard(name)
 
-    def _text(self, name: str, problems: Callable[[bytes], Iterator[str]]) -> None:
+    def _text(self, name: str, problems: Callable[[bytes], Iterator[str]]) -> bytes | None:
         content = self._content(name)
         if content is not None:
             with self.readable(name):
                 for what in problems(content):
                     self.tell(name, what)
+        return content
 
     def _derived(self) -> None:
-        """Page and Croissant say what manifest and record have; where those are wrong, that is what there is to say."""
-        is_sound = not self.problems
+        """Page, card, NOTICE and Croissant say what manifest and record have.
+
+        Where something else is wrong, that is what there is to say; and other versions of this tool have other words.
+        """
+        is_sound, same_tool = not self.problems, self.stated.texts == texts_digest()
+        if not same_tool:
+            self.notes.append("another version of this tool made it: page, card, NOTICE and Croissant are not compared")
         with self.readable(RECORD):
             for name, wanted in derived_files(list(self.rows.values()), self.stated).items():
                 found = self._content(name)
-                if is_sound and found not in (None, wanted):
+                if is_sound and same_tool and found not in (None, wanted):
                     self.tell(
                         name, "does not say what manifest, policy and record do, as this version of the tool would"
                     )

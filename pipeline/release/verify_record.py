@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.config import PolicyConfig, ReleaseConfig
 from pipeline.policy import SPLITS
 from pipeline.records import FileRecord
-from pipeline.release.assemble import RECORD
+from pipeline.release.identity import FORMAT, RECORD
 
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
 _NAME = re.compile(rf"{_PART}(/{_PART}){{0,9}}")
@@ -23,17 +23,18 @@ class StatedRelease:
     """What a record says, as far as it could be believed."""
 
     release: ReleaseConfig
-    """What of it files are derived from: name, version, what was published by whom, and whether images are in tars."""
+    """What of it files are derived from: name, version, what was published by whom, whether images are in tars, and, as
+    `previous`, whether it was compared with an earlier release."""
     made_with: Mapping[str, str]
     """The fingerprint of the run."""
     policy: PolicyConfig
     splits: frozenset[str]
     """With or without images."""
-    is_compared: bool
-    """Does it say what changed since an earlier release?"""
     counts: Mapping[str, int]
     """Decision → images."""
     files: Mapping[str, FileRecord]
+    texts: str
+    """Digest of what wrote its texts."""
 
 
 NOTHING = StatedRelease(
@@ -41,9 +42,9 @@ NOTHING = StatedRelease(
     made_with={},
     policy=PolicyConfig(),
     splits=frozenset(),
-    is_compared=False,
     counts={},
     files={},
+    texts="",
 )
 
 
@@ -54,6 +55,10 @@ def read_record(content: bytes, tell: Callable[[str], None]) -> StatedRelease:
     Raises: ValueError, KeyError, TypeError, AttributeError, RecursionError: it is none.
     """
     record = json.loads(content)
+    if record["format"] != FORMAT:
+        raise ValueError(
+            f"it is of format {record['format']!r}, this version of the tool knows {FORMAT}: use the one that made it"
+        )
     made_from = record["made_from"]
     if (record["name"], record["version"]) != (made_from["name"], made_from["version"]):
         tell("its name or version is not that which the release was made with")
@@ -65,6 +70,7 @@ def read_record(content: bytes, tell: Callable[[str], None]) -> StatedRelease:
         creator=str(published["creator"]),
         published_on=str(published["published_on"]),
         homepage=str(published["homepage"]),
+        previous="an earlier release" if made_from["previous"] else "",
     )
     policy: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in made_from["policy"].items()
@@ -74,9 +80,9 @@ def read_record(content: bytes, tell: Callable[[str], None]) -> StatedRelease:
         made_with={str(name): str(value) for name, value in made_from["fingerprint"].items()},
         policy=PolicyConfig(**policy),
         splits=frozenset(made_from["splits"]) & set(SPLITS),
-        is_compared=bool(made_from["previous"]),
         counts=record["counts"],
         files=_files(record["files"], tell),
+        texts=str(record["texts"]),
     )
 
 

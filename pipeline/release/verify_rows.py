@@ -3,9 +3,9 @@
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.coco import Collection, License
+from pipeline.coco import Collection, license_of
 from pipeline.config import PolicyConfig
-from pipeline.instances import UNCHECKED, Instance, cross_check, decode_counts
+from pipeline.instances import Instance, cross_check, decode_counts
 from pipeline.records import Verdict
 from pipeline.release.manifest import considered_of
 from pipeline.release.verify_samples import FoundSample
@@ -56,7 +56,7 @@ def rows_against(rows: Rows, collection: Collection) -> Iterator[str]:
         yield f"{key} is in {'the manifest' if key in rows else 'the annotations'} only"
     for key in sorted(there.keys() & rows.keys()):
         sample = there[key]
-        licence = collection.licenses.get(sample.license_id, License(id=sample.license_id, name="", url=""))
+        licence = license_of(sample, collection.licenses)
         facts = {name: getattr(sample, name) for name in ("image_id", "file_name", "width", "height", "license_id")}
         for name, value in (facts | {"license_name": licence.name, "license_url": licence.url}).items():
             if value != rows[key][name]:
@@ -66,14 +66,17 @@ def rows_against(rows: Rows, collection: Collection) -> Iterator[str]:
 def cross_checks_against(
     rows: Rows, samples: Mapping[str, FoundSample], instances: Mapping[str, Sequence[Instance]]
 ) -> Iterator[str]:
-    """Agreement with the annotations' instances that is not what the masks say; of images whose mask is here."""
-    for key, row in rows.items():
+    """Agreement with the annotations' instances that is not what the masks say.
+
+    Args: samples: only of these there is a mask to compare. instances: of the same.
+    """
+    for key, sample in samples.items():
+        row = rows[key]
+        if not sample.counts:
+            continue
+        mask = decode_counts(sample.counts, row["height"], row["width"])
+        checked = cross_check(mask, instances.get(key, ()))
         said = (row["instance_iou"], tuple(row["categories"]), row["supercategory"])
-        checked = UNCHECKED
-        if key in instances and row["verdict"] != "failed":
-            if key not in samples or not samples[key].counts:
-                continue
-            checked = cross_check(decode_counts(samples[key].counts, row["height"], row["width"]), instances[key])
         if said != (checked.instance_iou, checked.categories, checked.supercategory):
             yield (
                 f"{key}: agreement with the annotations' instances is {said[0]} ({', '.join(said[1]) or 'none'}), it "

@@ -3,25 +3,30 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
 
-from pipeline.coco import Collection
-from pipeline.release.croissant import CROISSANT, croissant, is_described
+from pipeline.coco import Collection, License
+from pipeline.config import ReleaseConfig
+from pipeline.release.card import card
+from pipeline.release.coco_json import CATEGORY
+from pipeline.release.croissant import CROISSANT, croissant, is_described, tars_by_split
 from pipeline.release.croissant_texts import CroissantAbout
-from pipeline.release.licenses import COLUMNS, NOBODY
+from pipeline.release.licenses import COLUMNS, NOBODY, is_listed, notice
 from pipeline.release.manifest import SCHEMA
 from pipeline.release.page import page_about, page_files
 from pipeline.release.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET, sheet_name
 from pipeline.release.verify_record import StatedRelease
 from pipeline.release.verify_rows import Rows
 from pipeline.release.verify_samples import FoundSample, mask_against
-from pipeline.select import is_allowed
 
 
-def annotation_problems(content: bytes, split: str, rows: Rows, samples: Mapping[str, FoundSample]) -> Iterator[str]:
+def annotation_problems(
+    content: bytes, about: ReleaseConfig, split: str, rows: Rows, samples: Mapping[str, FoundSample]
+) -> Iterator[str]:
     """COCO annotations of a split that do not have the images, licences and masks of the manifest and the tars."""
     document = json.loads(content)
     images = {image["id"]: image for image in document["images"]}
@@ -30,6 +35,11 @@ def annotation_problems(content: bytes, split: str, rows: Rows, samples: Mapping
     if not images.keys() == masks.keys() == there.keys():
         every, common = images.keys() | masks.keys() | there.keys(), images.keys() & masks.keys() & there.keys()
         yield f"image {min(every - common)}, for example, is not in images, annotations and manifest alike"
+    if document["categories"] != [CATEGORY] or document["info"] != {
+        "description": about.name,
+        "version": about.version,
+    }:
+        yield "its info or categories are not those of this release"
     licenses = {licence["id"]: (licence["name"], licence["url"]) for licence in document["licenses"]}
     for row in there.values():
         if licenses.get(row["license_id"], ("", "")) != (row["license_name"], row["license_url"]):
@@ -57,17 +67,11 @@ def license_problems(content: bytes, rows: Rows, stated: StatedRelease) -> Itera
     expected = [
         tuple(str(rows[key][column]) for column in shared)
         for key in sorted(rows)
-        if rows[key]["verdict"] == "accepted" or is_shown(rows[key], stated)
+        if is_listed(rows[key], stated.policy, stated.release.embed_images)
     ]
     if sorted(found) != sorted(expected):  # a run that grew lists images by shard
         wrong = sorted(set(found) ^ set(expected))[:1] or "some of them twice"
         yield f"{wrong} and others: not the images of tars and page with their licences"
-
-
-def is_shown(row: Mapping[str, Any], stated: StatedRelease) -> bool:
-    """Has the page a thumbnail of that photo?"""
-    allowed = is_allowed(row["license_id"], row["license_url"], stated.policy)
-    return bool(stated.release.embed_images and row["verdict"] != "failed" and allowed)
 
 
 def card_problems(content: bytes, stated: StatedRelease) -> Iterator[str]:
@@ -85,12 +89,19 @@ def card_problems(content: bytes, stated: StatedRelease) -> Iterator[str]:
 
 
 def derived_files(rows: Sequence[Mapping[str, Any]], stated: StatedRelease) -> dict[str, bytes]:
-    """What this version of the tool makes of these rows and this record: the page without its pictures, Croissant."""
-    release = stated.release
-    about = CroissantAbout(release=release, policy=stated.policy, counts=stated.counts, made_with=stated.made_with)
+    """What this version of the tool writes for these rows and this record: all texts that nothing else goes into."""
+    release, policy = stated.release, stated.policy
+    about = CroissantAbout(release=release, policy=policy, counts=stated.counts, made_with=stated.made_with)
     described = [file for name, file in sorted(stated.files.items()) if is_described(name)]
-    return page_files(rows, page_about(release, stated.policy, stated.made_with)) | {
-        CROISSANT: croissant(about, described)
+    counts = Counter(
+        License(id=row["license_id"], name=row["license_name"], url=row["license_url"])
+        for row in rows
+        if is_listed(row, policy, release.embed_images)
+    )
+    return page_files(rows, page_about(release, policy, stated.made_with)) | {
+        CROISSANT: croissant(about, described),
+        "README.md": card(release, policy, rows, stated.made_with, list(tars_by_split(described))),
+        "NOTICE": notice(f"{release.name} {release.version}", counts),
     }
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.coco import License, read_samples
+from pipeline.coco import License, read_annotations, read_samples
 from pipeline.errors import AnnotationError, CollectionError, PipelineError, SampleError, UsageError
 from pipeline.images import decode, read_bytes
 
@@ -317,3 +317,18 @@ def test_an_error_of_the_machine_is_no_error_of_usage(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="Input/output error") as caught:
         read(tmp_path, make_document(make_entry(1)))
     assert not isinstance(caught.value, PipelineError)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "has_any"),
+    [
+        ({"image_id": 1, "segmentation": []}, True),
+        ({"image_id": 1, "segmentation": [], "width": 3, "height": 3}, True),  # as some tools write them
+        ({"image_id": 1, "caption": "x"}, False),
+    ],
+)
+def test_whether_there_are_instances_is_known(tmp_path, annotation, has_any):
+    path = tmp_path / "annotations.json"
+    images = [{"id": 1, "file_name": "1.jpg", "width": 3, "height": 3}]
+    path.write_text(json.dumps({"images": images, "annotations": [annotation]}))
+    assert read_annotations(str(path)).has_instances == has_any

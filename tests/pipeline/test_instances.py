@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
+from pipeline import instances
 from pipeline.errors import AnnotationError
 from pipeline.instances import UNCHECKED, Instance, _run_lengths, cross_check, decode_counts, digest_of, read_instances
 from tests.pipeline.make import make_key, make_sample
@@ -103,13 +105,13 @@ def test_without_instances_nothing_is_said():
 
 def test_categories_come_with_the_one_that_shares_most_first_and_once():
     mask = square(0, 0, 4) | square(6, 0, 8) | square(0, 10, 5)
-    instances = [
+    things = [
         make_instance(square(0, 0, 4), "cat"),
         make_instance(square(6, 0, 8), "dog"),
         make_instance(square(0, 10, 5), "cat"),
         make_instance(square(15, 10, 4), "chair"),
     ]
-    found = cross_check(mask, instances)
+    found = cross_check(mask, things)
     assert (found.instance_iou, found.categories) == (1.0, ("dog", "cat"))
 
 
@@ -200,10 +202,33 @@ def test_an_outline_that_leaves_its_image_is_cut_off_there(tmp_path):
     assert np.array_equal(drawn(instance), np.arange(16)[:, None].repeat(20, 1) < 8)
 
 
-def test_images_of_absurd_sizes_are_not_drawn(tmp_path):
-    sample = make_sample(width=10**12, height=10**12)
-    outline = [0, 0, 1e12, 0, 1e12, 1e12]
-    assert read(tmp_path, annotation(segmentation=[outline]), samples=[sample]) == {}
+@pytest.mark.parametrize("side", [2**16, 100_000, 2**32, 10**12])
+@pytest.mark.parametrize("outlines", [1, 2])
+def test_images_of_absurd_sizes_are_not_drawn(tmp_path, side, outlines):
+    """Of two outlines COCO's tools make a whole mask, and did not survive that."""
+    sample = make_sample(width=side, height=side)
+    assert read(tmp_path, annotation(segmentation=[[0, 0, 9, 0, 9, 9]] * outlines), samples=[sample]) == {}
+
+
+def test_outlines_that_are_long_together_are_left_out(tmp_path):
+    outline = [0, 0, 20, 16] * 2_000
+    assert len(read(tmp_path, annotation(segmentation=[outline]))) == 1
+    assert read(tmp_path, annotation(segmentation=[outline] * 3)) == {}
+
+
+def test_of_absurdly_many_instances_the_first_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(instances, "_MOST_PER_IMAGE", 3)
+    assert len(read(tmp_path, *(annotation(id=number) for number in range(5)))[make_key(7)]) == 3
+
+
+def test_however_many_instances_there_are_few_are_held_at_once():
+    mask = np.ones((300, 300), bool)
+    many = [make_instance(mask)] * 100
+    tracemalloc.start()
+    cross_check(mask, many)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 20 * mask.nbytes
 
 
 @pytest.mark.parametrize("categories", [None, {}, [1, {}, {"id": 1}, {"id": 18, "name": 7}]])

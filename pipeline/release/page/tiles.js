@@ -20,7 +20,8 @@ function sheetImage(number) {
 }
 
 function sheetName(number) {
-  return `page/tiles/${String(number).padStart(5, "0")}.webp`;
+  const folder = String(Math.floor(number / 1000)).padStart(3, "0");
+  return `page/tiles/${folder}/${String(number).padStart(5, "0")}.webp`;
 }
 
 /* Width and height of an image's picture in its panel: the integers of `fitted_px` in tiles.py. */

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,10 +14,10 @@ from hypothesis import strategies as st
 from pipeline import run as run_module
 from pipeline.coco import License, Origin, read_samples
 from pipeline.config import InputConfig
-from pipeline.errors import CollectionError, ReleaseExistsError, RunMismatchError
+from pipeline.errors import CollectionError, LeaseLostError, ReleaseExistsError, RunMismatchError
 from pipeline.policy import SPLITS, parse_splits, split_of
 from pipeline.release.build import build_release, complete_run, source_of
-from pipeline.release.licenses import COLUMNS, LicenseTable
+from pipeline.release.licenses import COLUMNS, LicenseTable, notice
 from pipeline.release.verify import verify_release
 from pipeline.run_record import remember_inputs, remembered_inputs
 from tests.pipeline.make import make_collection, make_config, make_key, make_sample, tree, write_annotations
@@ -83,7 +85,9 @@ def test_licences_are_read_back_as_they_were_whatever_is_in_them(texts):
         table.add(sample, licenses[number])
     header, *rows = csv.reader(io.StringIO(table.encode().decode(), newline=""))
     assert (tuple(header), rows) == (COLUMNS, expected)
-    assert table.notice("x 1").decode().count(" images   licence ") == len(texts)
+    said = notice("x 1", table.counts).decode()
+    assert said.count(" images   licence ") == len(texts)
+    assert all(letter.isprintable() or letter == "\n" for letter in said)
 
 
 # Another release from the same run
@@ -195,3 +199,46 @@ def test_the_reason_of_an_image_that_fails_two_bounds_is_the_same_however_they_a
     assert built.rejected == {"area_above_max": 9}
     assert verify_release(built.release).problems == ()
     assert build(version="7.0.0", thresholds=bounds[::-1], max_variance=0.25, max_variance_per_area=250.0) == built
+
+
+@pytest.mark.parametrize("write", ["the first", "one in the middle", "the last"])
+def test_a_build_that_has_lost_the_run_stops_before_its_next_write(released, monkeypatch, build, write):
+    """It would write over the files of the session that has the run now."""
+    version, confirmed = f"9.{write.count('t')}.{len(write)}", 0
+    config = make_config(released.inputs, released.config.out, version=version)
+    collection = read_samples(config.input.annotations, config.input.images)
+    specs, made_with = complete_run(config.out, collection)
+    source = source_of(config, collection, specs)
+
+    def count():
+        nonlocal confirmed
+        confirmed += 1
+
+    complete = build_release(source, config, made_with, count)
+    last = {"the first": 1, "one in the middle": confirmed // 2, "the last": confirmed}[write]
+    left, folder = last, Path(complete.release)
+    shutil.rmtree(folder)
+
+    def lost():
+        nonlocal left
+        left -= 1
+        if not left:
+            raise LeaseLostError("lost")
+
+    with pytest.raises(LeaseLostError):
+        build_release(source, config, made_with, lost)
+    assert not (folder / "release.json").exists()
+    written = len(tree(folder)) if folder.exists() else 0
+    left = 1
+    with pytest.raises(LeaseLostError):
+        build_release(source, config, made_with, lost)
+    assert (len(tree(folder)) if folder.exists() else 0) == written
+
+
+def test_a_photo_that_is_gone_is_named_in_the_record_of_a_release_that_shows_none_of_it(tmp_path, release_of):
+    inputs = make_collection(tmp_path / "in", 4)
+    release_of(inputs, tmp_path / "out")
+    inputs.file(3).write_bytes(b"another")  # was rejected
+    later = release_of(inputs, tmp_path / "out", version="2.0.0")
+    assert later.record()["without_thumbnail"] == [make_key(3)]
+    assert verify_release(str(later.folder)).problems == ()

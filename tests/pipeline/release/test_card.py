@@ -14,10 +14,15 @@ REASONS = {"accepted": {"": 5}, "rejected": {"no_salient_object": 1, "border_abo
 NOWHERE = Inputs(images="i", annotations="a", entries=[])
 
 
+def row_of(verdict, reason):
+    return {"verdict": verdict, "reason": reason, "instance_iou": None, "supercategory": ""}
+
+
 def card_of(reasons=REASONS, splits=("test",), **options):
     config = make_config(NOWHERE, "o", **options)
     made_with = {"ensemble_size": str(config.ensemble.ensemble_size), "weights": "ab12"}
-    return card(config, reasons, made_with, splits).decode()
+    rows = [row_of(verdict, reason) for verdict in reasons for reason, n in reasons[verdict].items() for _ in range(n)]
+    return card(config.release, config.policy, rows, made_with, splits).decode()
 
 
 def test_loaders_find_the_tars_of_the_split():

@@ -3,19 +3,22 @@
 import csv
 import io
 import json
+import os
+import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import storage
 from pipeline.errors import CollectionError, StorageError
 from pipeline.release.changes import GONE, Change, Earlier, change_files, change_problems, changes_since, read_earlier
 from pipeline.release.coco_json import encode_mask
 from pipeline.release.verify import verify_release
-from pipeline.tars import encode_json
 from tests.pipeline.make import make_collection, make_key
+from tests.pipeline.release.editing import mend_sums
 
 SHAPE = (4, 5)
 MASKS = st.integers(0, 2**20 - 1).map(lambda bits: np.array([bits >> n & 1 for n in range(20)], bool).reshape(SHAPE))
@@ -114,6 +117,17 @@ def test_a_release_says_what_changed_since_the_one_that_it_is_compared_with(pair
     assert verify_release(str(second.folder)).problems == ()
 
 
+@pytest.mark.parametrize("words", ["added", "removed", "with another mask", "as before"])
+def test_numbers_of_a_changelog_that_are_not_those_of_the_table_are_found(pair, tmp_path, words):
+    folder = tmp_path / "copy"
+    shutil.copytree(pair[1].folder, folder)
+    changelog = (folder / "CHANGELOG.md").read_text()
+    (folder / "CHANGELOG.md").write_text(re.sub(rf"\| {words} \| \d+ \|", f"| {words} | 5000 |", changelog))
+    mend_sums(folder)
+    (problem,) = verify_release(str(folder)).problems
+    assert (problem.where, words in problem.what) == ("CHANGELOG.md", True)
+
+
 def test_a_release_that_is_compared_with_none_has_neither_file(pair):
     assert not {"CHANGELOG.md", "changes.csv"} & {file["name"] for file in pair[0].record()["files"]}
 
@@ -126,12 +140,21 @@ def test_comparing_with_what_is_no_release_is_refused(tmp_path, pair, release_of
         release_of(pair[0].inputs, pair[0].config.out, version="3.0.0", previous=str(tmp_path))
 
 
-def earlier_with(tmp_path, content, name="n"):
-    folder = str(tmp_path / "earlier")
-    record = storage.publish(f"{folder}/annotations/test.json", content)
-    file = {"name": "annotations/test.json", "file_bytes": record.file_bytes, "sha256": record.sha256}
-    storage.publish(f"{folder}/release.json", encode_json({"name": name, "version": "1", "files": [file]}))
-    return folder
+@pytest.fixture
+def earlier_with(pair, tmp_path):
+    """Makes an earlier release with other content in its annotations, or with another record."""
+
+    def make(content, edit=lambda record: None):
+        folder = tmp_path / "earlier"
+        shutil.copytree(pair[0].folder, folder)
+        (folder / "annotations/test.json").write_bytes(content)
+        mend_sums(folder)
+        record = json.loads((folder / "release.json").read_text())
+        edit(record)
+        (folder / "release.json").write_text(json.dumps(record))
+        return str(folder)
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -144,19 +167,38 @@ def earlier_with(tmp_path, content, name="n"):
         b'{"annotations": [{"image_id": "x", "segmentation": {"size": [1, 1]}}]}',
     ],
 )
-def test_an_earlier_release_that_is_none_is_named(tmp_path, content):
+def test_an_earlier_release_that_is_none_is_named(earlier_with, content):
     with pytest.raises(StorageError, match="earlier is not what a release is"):
-        read_earlier(earlier_with(tmp_path, content))
+        read_earlier(earlier_with(content))
 
 
-def test_a_name_that_would_be_read_as_markdown_is_refused(tmp_path):
-    with pytest.raises(StorageError, match="no name or version"):
-        read_earlier(earlier_with(tmp_path, b'{"annotations": []}', name="x](http://evil)"))
+@pytest.mark.parametrize("name", ["annotations/../../outside.json", "/etc/passwd", "annotations/.hidden"])
+def test_no_name_in_an_earlier_release_leaves_its_folder(earlier_with, tmp_path, name):
+    (tmp_path / "outside.json").write_bytes(b'{"annotations": []}')
+
+    def leave(record):
+        record["files"][0]["name"] = name
+
+    with pytest.raises(StorageError, match="names a file"):
+        read_earlier(earlier_with(b'{"annotations": []}', leave))
 
 
-def test_a_mask_that_can_not_be_read_is_named(tmp_path):
+def test_a_pipe_in_the_place_of_annotations_is_not_waited_for(earlier_with):
+    folder = Path(earlier_with(b'{"annotations": []}'))
+    (folder / "annotations/test.json").unlink()
+    os.mkfifo(folder / "annotations/test.json")
+    with pytest.raises(StorageError, match="no plain file"):
+        read_earlier(str(folder))
+
+
+def test_a_name_that_would_be_read_as_markdown_is_refused(earlier_with):
+    with pytest.raises(StorageError, match="its name or version is not"):
+        read_earlier(earlier_with(b'{"annotations": []}', lambda record: record.update(name="x](http://evil)")))
+
+
+def test_a_mask_that_can_not_be_read_is_named(earlier_with):
     annotation = {"image_id": 1, "segmentation": {"size": list(SHAPE), "counts": "oooo"}}
-    earlier = read_earlier(earlier_with(tmp_path, json.dumps({"annotations": [annotation]}).encode()))
+    earlier = read_earlier(earlier_with(json.dumps({"annotations": [annotation]}).encode()))
     earlier = Earlier(name="n", version="1", sha256="a", masks={make_key(1): (SHAPE, earlier.masks[make_key(1)][1])})
     with pytest.raises(StorageError, match=make_key(1)):
         changes_since(earlier, rows_of([1]), {make_key(1): encode_mask(np.ones(SHAPE, bool))})

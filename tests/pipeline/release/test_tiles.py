@@ -139,7 +139,7 @@ def test_every_tile_of_a_sheet_is_at_its_place_and_the_bytes_are_the_same_every_
 @given(st.integers(0, 10**7))
 def test_the_name_of_a_sheet_has_its_number(index):
     folder, _, name = sheet_name(index).rpartition("/")
-    assert (folder, int(name.removesuffix(".webp"))) == ("page/tiles", index)
+    assert (folder, int(name.removesuffix(".webp"))) == (f"page/tiles/{index // 1000:03d}", index)
 
 
 # Examples

@@ -412,7 +412,9 @@ def test_a_policy_under_which_other_images_would_be_here_is_a_problem(copy, chan
 
 def test_a_release_that_says_to_be_another_version_is_a_problem(copy):
     edit_json(copy, "release.json", lambda record: record.update(version="9.9"))
-    assert "its name or version is not" in said_of(copy, "release.json")
+    found = {problem.where: problem.what for problem in problems_of(copy)}
+    assert found.keys() == {"release.json", ANNOTATIONS}  # which name it too
+    assert "its name or version is not" in found["release.json"]
 
 
 def test_a_failed_image_with_scores_is_a_problem(copy):
@@ -470,6 +472,9 @@ def test_another_author_than_the_collection_names_is_a_problem(copy, released):
         ("page/app.js", '"use strict";', '"use strict"; alert(1);'),
         ("page/data-000.js", '"verdict":[0,1,', '"verdict":[1,1,'),
         ("croissant.json", "No human has checked them", "Everything was checked"),
+        ("README.md", "**No human has checked them.**", "**Two people have checked them.**"),
+        ("README.md", "license: other", "license: cc0-1.0"),
+        ("NOTICE", "Every image keeps the licence of its owner.", "All images are public domain."),
     ],
 )
 def test_a_page_or_croissant_that_says_something_else_than_the_manifest_is_found(copy, name, old, new):
@@ -480,14 +485,37 @@ def test_a_page_or_croissant_that_says_something_else_than_the_manifest_is_found
     assert "does not say what manifest, policy and record do" in said_of(copy, name)
 
 
+def test_texts_of_another_version_of_the_tool_are_no_problem_and_it_says_so(copy):
+    (copy / "page/style.css").write_text("/* of another time */")
+    mend_sums(copy)
+    record = json.loads((copy / "release.json").read_text())
+    (copy / "release.json").write_bytes(encode_json(record | {"texts": "0" * 64}))
+    check = verify_release(str(copy))
+    assert check.problems == ()
+    assert "another version of this tool made it" in check.notes[0]
+
+
+def test_a_release_of_another_format_is_one_problem_that_says_so(copy):
+    record = json.loads((copy / "release.json").read_text())
+    (copy / "release.json").write_bytes(encode_json(record | {"format": 1}))
+    assert "it is of format 1, this version of the tool knows 2" in said_of(copy, "release.json")
+    assert len(problems_of(copy)) == 1
+
+
+@pytest.mark.parametrize("part", ["info", "categories"])
+def test_annotations_of_another_name_or_category_are_found(copy, part):
+    edit_json(copy, ANNOTATIONS, lambda document: document.update({part: {"version": "1"}}))
+    assert "its info or categories" in said_of(copy, ANNOTATIONS)
+
+
 def test_a_sheet_that_can_not_hold_its_tiles_is_found(copy):
-    sheet = copy / "page/tiles/00000.webp"
+    sheet = copy / "page/tiles/000/00000.webp"
     Image.new("RGB", (64, 64)).save(sheet, format="WEBP")
     mend_sums(copy)
-    assert "64 x 64 px large" in said_of(copy, "page/tiles/00000.webp")
+    assert "64 x 64 px large" in said_of(copy, "page/tiles/000/00000.webp")
     sheet.write_bytes(b"RIFF")
     mend_sums(copy)
-    assert "can't be read" in said_of(copy, "page/tiles/00000.webp")
+    assert "can't be read" in said_of(copy, "page/tiles/000/00000.webp")
 
 
 # Compared with the collection

@@ -1,0 +1,87 @@
+"""What a release is made from, and `release.json`, which says so: equal identities give equal releases."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from pipeline import storage
+from pipeline.config import RunConfig, as_values
+from pipeline.errors import ReleaseExistsError, StorageError
+from pipeline.instances import digest_of
+from pipeline.policy import parse_splits
+from pipeline.release.source import ReleaseSource
+from pipeline.tars import encode_json
+
+RECORD = "release.json"
+FORMAT = 2
+"""Goes up when a release has other files, or other things in them, than before."""
+_TEXTS = (".py", ".jinja", ".js", ".css", ".svg")
+
+
+def identity_of(
+    source: ReleaseSource, config: RunConfig, made_with: Mapping[str, str], previous_sha256: str
+) -> dict[str, Any]:
+    """Everything that a byte of the release follows from, as `release.json` has it.
+
+    Args: made_with: the fingerprint of the run. previous_sha256: of the earlier release's record; "" without one.
+    """
+    digest = hashlib.sha256()
+    for spec in source.specs:
+        record = source.records[spec.name]
+        digest.update(f"{record.shard} {record.tar.sha256} {record.rows.sha256}\n".encode())
+    release = config.release
+    identity = {
+        "name": release.name,
+        "version": release.version,
+        "fingerprint": dict(made_with),
+        "candidates": digest.hexdigest(),
+        "policy": as_values(config.policy),
+        "tar_bytes": release.tar_bytes,
+        "embed_images": release.embed_images,
+        "publication": {name: getattr(release, name) for name in ("creator", "published_on", "homepage")},
+        "splits": parse_splits(release.splits),
+        "licenses": _digest_of(source.licenses),
+        "origins": _digest_of(source.origins),
+        "instances": digest_of(source.instances),
+        "previous": previous_sha256,
+    }
+    as_stored: dict[str, Any] = json.loads(encode_json(identity))  # tuples become lists
+    return as_stored
+
+
+def refuse_other(folder: str, identity: Mapping[str, Any]) -> None:
+    """Raises ReleaseExistsError if the release in that folder was made from something else."""
+    try:
+        found = json.loads(storage.read(storage.join(folder, RECORD)))["made_from"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{folder}/{RECORD} can't be read ({error}); remove the folder to make it anew") from error
+    differing = sorted(name for name in identity.keys() | found.keys() if identity.get(name) != found.get(name))
+    if differing:
+        raise ReleaseExistsError(
+            f"{folder} is there already, with another {', '.join(differing)}"
+            f" (policy there: {found.get('policy')}, asked for: {identity['policy']}). Give another --version"
+        )
+
+
+@functools.cache
+def texts_digest() -> str:
+    """SHA-256 of the code and templates that write the texts of a release: tells versions of this tool apart."""
+    digest = hashlib.sha256()
+    _add(digest, files("pipeline.release"))
+    return digest.hexdigest()
+
+
+def _add(digest: Any, folder: Traversable) -> None:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir() and entry.name != "__pycache__":
+            _add(digest, entry)
+        elif entry.name.endswith(_TEXTS):
+            digest.update(f"{entry.name}\n".encode() + hashlib.sha256(entry.read_bytes()).digest())
+
+
+def _digest_of(values: Mapping[Any, Any]) -> str:
+    return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
