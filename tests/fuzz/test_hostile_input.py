@@ -22,9 +22,10 @@ from model.fake import FakeModel
 from pipeline.coco import read_samples
 from pipeline.errors import FAILURE_REASONS, SampleError, UsageError
 from pipeline.images import decode_rgb, is_turned, read_bytes
+from pipeline.instances import cross_check, read_instances
 from pipeline.records import ShardSpec
 from pipeline.work import ShardWork, process_shard
-from tests.pipeline.make import LICENSES, make_entry, make_jpeg
+from tests.pipeline.make import LICENSES, make_entry, make_instances, make_jpeg, make_key, make_sample
 
 DAMAGES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 MAX_PIXELS = 1 << 16
@@ -206,3 +207,30 @@ def test_annotations_that_are_damaged_as_bytes_are_refused_or_read(data, tmp_pat
             read_samples(str(annotations), folder)
         except UsageError as error:
             assert_names(error, annotations, folder)
+
+
+RUN_LENGTHS = st.text(alphabet=[chr(code) for code in range(48, 112)], max_size=30)
+OUTLINES = st.lists(st.lists(st.floats(-1e6, 1e6) | SCALARS, min_size=0, max_size=14), max_size=3)
+
+
+@given(data=st.data())
+@budget
+def test_damaged_instances_are_left_out_or_compared_with_masks(data, tmp_path_factory):
+    samples = [
+        make_sample(key=make_key(entry["id"]), image_id=entry["id"], width=entry["width"], height=entry["height"])
+        for entry in entries(4)
+    ]
+    document = make_instances(entries(4))
+    for _ in range(data.draw(st.integers(1, 4))):
+        entry = data.draw(st.sampled_from([*document["annotations"], *document["categories"]]))
+        sizes = st.just([samples[0].height, samples[0].width]) | VALUES
+        runs = st.fixed_dictionaries({"size": sizes, "counts": RUN_LENGTHS | st.lists(st.integers(-9, 999)) | VALUES})
+        field = data.draw(st.sampled_from(sorted(entry)))
+        entry[field] = data.draw(OUTLINES | runs | VALUES if field == "segmentation" else VALUES)
+    with tempfile.TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder:
+        annotations = Path(folder, "annotations.json")
+        annotations.write_text(json.dumps({"images": [], **document}))
+        found = read_instances(str(annotations), samples)
+    for sample in samples:
+        checked = cross_check(np.ones((sample.height, sample.width), bool), found.get(sample.key, ()))
+        assert checked.instance_iou is None or 0 <= checked.instance_iou <= 1
