@@ -24,6 +24,7 @@ from pipeline.release.licenses import LicenseTable, is_listed, notice
 from pipeline.release.manifest import NOWHERE, Place, encode_manifest, manifest_row
 from pipeline.release.page import page_about, page_files
 from pipeline.release.source import ReleaseSource, portions
+from pipeline.release.strays import remove_others, remove_unfinished
 from pipeline.release.survey import Surveyed, plan_survey, shown_photos, survey
 from pipeline.release.tar_series import (
     PlannedTar,
@@ -89,12 +90,15 @@ def assemble(
         log.info("release %s is complete", name)
         return folder
     confirm()
-    storage.remove_tree(folder)  # the remains of an assembly that was cut off: nothing names them
+    # What an assembly that was cut off has left is written over, and what is not of this release removed at the end: a
+    # session that only believes to have the run then does no harm to one that makes the same release.
+    remove_unfinished(folder)
     made = _Making(source=source, config=config, folder=folder, made_with=made_with, earlier=earlier, confirm=confirm)
     contents = _write_contents(made)
     named = {"name": config.release.name, "version": config.release.version, "made_from": identity}
     release = {"format": FORMAT, "texts": texts_digest(), **named, **contents}
     confirm()
+    remove_others(folder, {RECORD, *(file["name"] for file in contents["files"])})
     if not storage.create(storage.join(folder, RECORD), encode_json(release)):
         refuse_other(folder, identity)
     return folder

@@ -91,7 +91,7 @@ def push_to_hub(
             "then that copy to the Hub"
         )
     report(f"checking {release}")
-    ours = _read(release, loaders)
+    ours = _read(release, loaders, report)
     with scrubbed_logs():
         return _push(ours, HubRepository(api=api or default_api(), name=name), dry_run, report)
 
@@ -125,8 +125,8 @@ def _push(ours: _Release, hub: HubRepository, dry_run: bool, report: Callable[[s
     return _report(ours, hub, difference, (*operations, f"tag {ours.tag}"))
 
 
-def _read(release: str, loaders: bool) -> _Release:
-    check = sound_release(release, loaders)
+def _read(release: str, loaders: bool, report: Callable[[str], None]) -> _Release:
+    check = sound_release(release, loaders, report)
     record = storage.read(storage.join(release, RECORD))
     files = [FileRecord(**file) for file in json.loads(record)["files"]] + [storage.record_of(RECORD, record)]
     return _Release(

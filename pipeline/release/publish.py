@@ -17,7 +17,8 @@ from pipeline import storage
 from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UnsoundReleaseError
 from pipeline.records import FileRecord
 from pipeline.release.identity import RECORD
-from pipeline.release.verify import ReleaseCheck, stray_files, verify_release
+from pipeline.release.strays import stray_files
+from pipeline.release.verify import ReleaseCheck, verify_release
 
 LATEST = "LATEST"
 HUB = "hf://"
@@ -64,7 +65,7 @@ def push_release(
 
         return push_to_hub(release, target, dry_run=dry_run, loaders=loaders, report=report)
     report(f"checking {release}")
-    check = sound_release(release, loaders)
+    check = sound_release(release, loaders, report)
     name = f"{check.name}-{check.version}"
     record = storage.read(storage.join(release, RECORD))
     folder = storage.join(target, name)
@@ -98,12 +99,12 @@ def push_release(
     )
 
 
-def sound_release(release: str, loaders: bool) -> ReleaseCheck:
+def sound_release(release: str, loaders: bool, report: Callable[[str], None]) -> ReleaseCheck:
     """What the check of a release says of it, with or without the libraries of its users.
 
     Raises: UnsoundReleaseError: it has problems. CollectionError: there is no release.
     """
-    check = verify_release(release, loaders=loaders)
+    check = verify_release(release, loaders=loaders, report=report)
     if check.problems:
         first = check.problems[0]
         raise UnsoundReleaseError(

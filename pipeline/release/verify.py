@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +27,7 @@ from pipeline.release.assemble import SUMS, sha256_sums
 from pipeline.release.changes import change_problems, changelog_problems
 from pipeline.release.identity import RECORD, texts_digest
 from pipeline.release.manifest import SCHEMA
+from pipeline.release.strays import stray_files
 from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.release.verify_loaders import loader_problems
 from pipeline.release.verify_record import NOTHING, StatedRelease, read_record
@@ -113,16 +113,6 @@ def verify_release(
         problems=tuple(check.problems),
         notes=tuple(check.notes),
     )
-
-
-def stray_files(release: str, known: set[str]) -> Iterator[str]:
-    """Files and folders, hidden ones too, in the folders of the known files that are none of them."""
-    folders = {str(parent) for name in known for parent in PurePosixPath(name).parents}
-    for folder in sorted(folders):
-        prefix = "" if folder == "." else f"{folder}/"
-        for name in storage.list_names(storage.join(release, prefix), hidden=True):
-            if prefix + name not in folders and prefix + name not in known:
-                yield prefix + name
 
 
 @dataclass(slots=True)

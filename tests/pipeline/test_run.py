@@ -248,7 +248,9 @@ def test_a_run_that_was_ended_computes_only_what_was_not_committed(inputs, tmp_p
 
 def test_two_sessions_that_both_believe_to_have_the_run_do_each_other_no_harm(inputs, done, tmp_path, monkeypatch):
     """As when the first one slept longer than the second was patient: then both work for a while."""
-    monkeypatch.setattr(run_module, "held", lambda _: contextlib.nullcontext(types.SimpleNamespace(check=bool)))
+    monkeypatch.setattr(
+        run_module, "held", lambda _: contextlib.nullcontext(types.SimpleNamespace(check=bool, confirm=bool))
+    )
     both_loaded, reports = threading.Barrier(2, timeout=60), []
     load_model = run_module.load_model
 

@@ -67,8 +67,8 @@ def test_a_dry_run_lists_every_operation_of_the_push_with_its_bytes(released, ta
 
 
 def test_no_file_of_a_release_is_held_in_memory_as_a_whole(released, target, monkeypatch):
-    sound = publish.sound_release(str(released.folder), loaders=False)
-    monkeypatch.setattr(publish, "sound_release", lambda release, loaders: sound)
+    sound = publish.sound_release(str(released.folder), loaders=False, report=lambda line: None)
+    monkeypatch.setattr(publish, "sound_release", lambda *_: sound)
     whole = []
     read = storage.read
     monkeypatch.setattr(storage, "read", lambda url: (whole.append(url), read(url))[1])
