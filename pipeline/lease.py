@@ -72,18 +72,21 @@ class Lease:
     def confirm(self) -> None:
         """The same, but look at once where the last look is older than a second: for what can't be taken back."""
         if time.monotonic() - self._looked > 1:
-            self.beat()
+            self._look()
         self.check()
 
     def beat(self) -> None:
         """Show that this session lives, unless it is found to have lost the run."""
+        self._look()
+        if self._lost_to is None:
+            self._holder = Holder(**{**asdict(self._holder), "beats": self._holder.beats + 1})
+            storage.publish(self._url, encode_json(asdict(self._holder)))
+
+    def _look(self) -> None:
         self._looked = time.monotonic()
         newest = _newest(self._run)
         if newest is not None and newest[0] > self._number:
             self._lost_to = newest[1]
-            return
-        self._holder = Holder(**{**asdict(self._holder), "beats": self._holder.beats + 1})
-        storage.publish(self._url, encode_json(asdict(self._holder)))
 
 
 @contextmanager

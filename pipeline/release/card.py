@@ -5,22 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
-
 from pipeline.config import PolicyConfig, ReleaseConfig
 from pipeline.records import Verdict
 from pipeline.release.manifest import COLUMNS
+from pipeline.release.templates import render
 from pipeline.select import count_reasons
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("pipeline.release", "."),
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-    undefined=jinja2.StrictUndefined,
-    autoescape=False,  # Markdown; whatever gets in is a number, a digest, a name of ours, or made harmless before
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +63,8 @@ def card(
         for decision in ("rejected", "failed")
         for reason, count in reasons.get(decision, {}).items()
     ]
-    text = _TEMPLATES.get_template("card.md.jinja").render(
+    return render(
+        "card.md.jinja",
         name=release.name,
         version=release.version,
         ensemble_size=made_with["ensemble_size"],
@@ -88,7 +80,6 @@ def card(
         citation=_citation(release),
         size_category=next((name for bound, name in _SIZES if counts["accepted"] < bound), "n>1M"),
     )
-    return text.encode()
 
 
 def _citation(release: ReleaseConfig) -> str:

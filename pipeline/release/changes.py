@@ -9,47 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import jinja2
-
 from pipeline import storage
 from pipeline.errors import CollectionError, StorageError
 from pipeline.instances import decode_counts
 from pipeline.records import FileRecord
 from pipeline.release.coco_json import EncodedMask
 from pipeline.release.identity import RECORD
+from pipeline.release.templates import render
 from pipeline.release.verify_record import read_record
 
 COLUMNS = ("key", "change", "iou", "reason")
 FILES = ("CHANGELOG.md", "changes.csv")
 GONE = "not_in_the_collection"
-_CHANGELOG = """# Changes
-
-## {{ name }} {{ version }} since {{ earlier.name }} {{ earlier.version }}
-
-The earlier release is the one whose `release.json` has the SHA-256 `{{ earlier.sha256 }}`.
-
-| images | |
-|---|---|
-| added | {{ counts.added }} |
-| removed | {{ counts.removed }} |
-| with another mask | {{ counts.changed }} |
-| as before | {{ unchanged }} |
-
-{% if mean_iou is not none %}
-Masks that changed share {{ "%.3f" | format(mean_iou) }} of their pixels with the earlier ones (intersection over union,
-on average; the lowest is {{ "%.3f" | format(lowest_iou) }}).
-
-{% endif %}
-{% if reasons %}
-| removed because of | images |
-|---|---|
-{% for reason, count in reasons %}
-| `{{ reason }}` | {{ count }} |
-{% endfor %}
-
-{% endif %}
-`changes.csv` has every image that was added, removed or changed.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +112,8 @@ def change_files(
     """The two files."""
     counts = {"added": 0, "removed": 0, "changed": 0} | Counter(change.change for change in changes)
     ious = [change.iou for change in changes if change.iou is not None]
-    text = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, autoescape=False).from_string(_CHANGELOG)
-    changelog = text.render(
+    changelog = render(
+        "changelog.md.jinja",
         name=name,
         version=version,
         earlier=earlier,
@@ -158,7 +129,7 @@ def change_files(
     for change in changes:
         iou = "" if change.iou is None else f"{change.iou:.6f}"
         writer.writerow((change.key, change.change, iou, change.reason))
-    return dict(zip(FILES, (changelog.encode(), buffer.getvalue().encode()), strict=True))
+    return dict(zip(FILES, (changelog, buffer.getvalue().encode()), strict=True))
 
 
 def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -37,7 +37,7 @@ def encode_mask(mask: Bool[np.ndarray, "h w"]) -> EncodedMask:
 
 
 class CocoAnnotations:
-    """Collects images and masks in key order; ids are those of the input."""
+    """Collects images and masks, in the order of the run; ids are those of the input."""
 
     def __init__(self, release: ReleaseConfig, licenses: Mapping[int, License]) -> None:
         self._info = {"description": release.name, "version": release.version}

@@ -25,7 +25,7 @@ too where the page shows a thumbnail of them. Licences of the images here:
 
 
 class LicenseTable:
-    """Collects images in key order."""
+    """Collects images, in the order of the run."""
 
     def __init__(self, origins: Mapping[str, Origin]) -> None:
         self._origins = origins

@@ -9,25 +9,16 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-import jinja2
-
 from pipeline.config import PolicyConfig, ReleaseConfig
 from pipeline.release.page_data import CHUNK_ROWS, call, data_files
 from pipeline.release.page_scores import AGREEMENT, bounds_of, describe_bounds, describe_scores
+from pipeline.release.templates import render
 from pipeline.release.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET
 
 SCRIPTS = ("rows.js", "view.js", "charts.js", "tiles.js", "gallery.js", "record.js", "filters.js")
 """In the order in which they build on each other; `app.js` comes last, after the data."""
 _ASSETS = (*SCRIPTS, "app.js", "style.css", "icon.svg")
 _VENDOR = ("uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE.txt")
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("pipeline.release", "page"),
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-    undefined=jinja2.StrictUndefined,
-    autoescape=True,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +63,15 @@ def page_files(rows: Sequence[Mapping[str, Any]], about: PageAbout) -> dict[str,
         "dictionaries": dictionaries,
         "tiles": {"px": TILE_PX, "panels": PANELS, "columns": SHEET_COLUMNS, "per_sheet": TILES_PER_SHEET},
     }
-    index = _TEMPLATES.get_template("index.html.jinja").render(
+    index = render(
+        "page/index.html.jinja",
         about=about,
         agreement=AGREEMENT,
         scripts=[*SCRIPTS, "release.js", *(name.removeprefix("page/") for name in data if "/data-" in name), "app.js"],
     )
     assets = files("pipeline.release") / "page"
     return {
-        "index.html": index.encode(),
+        "index.html": index,
         "page/release.js": call("release", release),
         **data,
         **{f"page/{name}": (assets / name).read_bytes() for name in _ASSETS},

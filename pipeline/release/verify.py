@@ -98,7 +98,7 @@ def verify_release(
     if collection is not None and check.stated is not NOTHING:
         with check.readable("manifest.parquet"):
             here = [sample for sample in collection.samples if sample.key in check.samples]
-            check.against(collection, read_instances(annotations, here))
+            check.against(collection, read_instances(annotations, here) if collection.has_instances else {})
     if loaders and not check.problems:
         report("loading it with the libraries of its users")
         loaded = loader_problems(release, check.stated, check.keys_of_tars(), len(check.rows))

@@ -257,3 +257,15 @@ def test_a_session_that_is_refused_at_the_last_moment_leaves_the_other_lease(pla
     with pytest.raises(RunBusyError, match="at this very moment"), held(place):
         pass
     assert leases(place) == ["000001.json"]
+
+
+def test_a_session_confirms_that_it_has_the_run_without_writing_and_not_at_every_call(place, monkeypatch):
+    with held(place, beat_s=3600) as lease:
+        foreign(place, number=2)
+        lease.confirm()  # has looked a moment ago
+        monkeypatch.setattr(storage, "publish", None)
+        now = time.monotonic()
+        monkeypatch.setattr(lease_module.time, "monotonic", lambda: now + 2)
+        with pytest.raises(LeaseLostError, match="node7"):
+            lease.confirm()
+        monkeypatch.undo()
