@@ -216,6 +216,13 @@ def test_images_of_unknown_agreement_come_last():
     assert [verdict.decision for verdict in verdicts.values()] == ["rejected", "accepted", "accepted"]
 
 
+def test_an_image_that_agrees_with_nothing_comes_before_one_of_which_nothing_is_known():
+    verdicts = choose(
+        rows_with("area", [0.2, 0.2]), checks=[UNCHECKED, check_of(0.0)], target_images=1, rank_by="instance_iou"
+    )
+    assert [verdict.decision for verdict in verdicts.values()] == ["rejected", "accepted"]
+
+
 # Strata
 
 KINDS = st.lists(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import run as run_module
+from pipeline import storage
 from pipeline.coco import License, Origin, read_samples
 from pipeline.config import InputConfig
 from pipeline.errors import CollectionError, LeaseLostError, ReleaseExistsError, RunMismatchError
@@ -235,6 +236,37 @@ def test_a_build_that_has_lost_the_run_stops_before_its_next_write(released, wri
     with pytest.raises(LeaseLostError):
         build_release(source, config, made_with, lost)
     assert (len(tree(folder)) if folder.exists() else 0) == written
+
+
+def test_a_build_confirms_that_the_run_is_its_own_before_everything_that_the_driver_writes(released, monkeypatch):
+    config = make_config(released.inputs, released.config.out, version="9.3.0")
+    collection = read_samples(config.input.annotations, config.input.images)
+    specs, made_with = complete_run(config.out, collection)
+    source, events = source_of(config, collection, specs), []
+
+    def noted(name):
+        call = getattr(storage, name)
+
+        def note(url, *rest, **options):
+            events.append(name if name == "list_names" else url.partition("sod-benchmark-9.3.0/")[2])
+            return call(url, *rest, **options)
+
+        return note
+
+    for name in ("publish", "publish_file", "create", "list_names"):
+        monkeypatch.setattr(storage, name, noted(name))
+    build_release(source, config, made_with, lambda: events.append("confirmed"))
+    assert events.index("confirmed") < events.index("list_names")  # what was left unfinished is looked for, and removed
+    by_tasks = [event for event in events if event.endswith((".webp", ".tar"))]
+    others = {*by_tasks, "confirmed", "list_names"}
+    by_driver = [place for place, event in enumerate(events) if event not in others]
+    assert len(by_tasks) == 2
+    assert len(by_driver) > 20
+    written = [place for place in by_driver if events[place] != "release.json"]
+    assert {events[place - 1] for place in written} == {"confirmed"}
+    # Folders are listed for files of others, which are removed, just before the record is made.
+    before_record = [event for event in events[written[-1] + 1 : events.index("release.json")] if event == "confirmed"]
+    assert before_record == ["confirmed"]
 
 
 def test_a_photo_that_is_gone_is_named_in_the_record_of_a_release_that_shows_none_of_it(tmp_path, release_of):

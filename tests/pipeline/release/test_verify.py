@@ -21,6 +21,7 @@ from PIL import Image
 from pipeline.errors import CollectionError
 from pipeline.maps import decode_png, encode_png
 from pipeline.release.verify import verify_release
+from pipeline.release.verify_rows import misjudged
 from pipeline.tars import SampleTar, encode_json, samples_of
 from tests.pipeline.make import LICENSES, make_key
 from tests.pipeline.release.editing import edit_manifest, mend_sums
@@ -516,6 +517,19 @@ def test_a_sheet_that_can_not_hold_its_tiles_is_found(copy):
     sheet.write_bytes(b"RIFF")
     mend_sums(copy)
     assert "can't be read" in said_of(copy, "page/tiles/000/00000.webp")
+
+
+def test_of_two_images_that_have_swapped_their_places_in_the_target_both_are_named(released, release_of, tmp_path):
+    release = release_of(released.inputs, tmp_path, target_images=2)
+    rows = {row["key"]: row for row in release.manifest()}
+    assert list(misjudged(rows, release.config.policy)) == []
+    chosen = next(row for row in rows.values() if row["verdict"] == "accepted")
+    left_out = next(row for row in rows.values() if row["reason"] == "beyond_target")
+    for name in ("verdict", "reason"):
+        chosen[name], left_out[name] = left_out[name], chosen[name]
+    found = " | ".join(misjudged(rows, release.config.policy))
+    assert f"{chosen['key']} is rejected beyond_target" in found
+    assert f"{left_out['key']} is accepted" in found
 
 
 # Compared with the collection
