@@ -30,8 +30,15 @@ class Conditioning:
     """The map at 1/8 of the images' height and width."""
     side_logits: Float[Tensor, "b 1 h w"]
     """The decoder's own guess of the saliency map, before a sigmoid; used by training only."""
-    context: Float[Tensor, "b t d"]
-    """The map's positions in row order, as tokens for cross-attention."""
+    tokens: Float[Tensor, "b t f"]
+    """The map's positions in row order."""
+    repeats: int
+    """How often a token repeats its channels in the context."""
+
+    @property
+    def context(self) -> Float[Tensor, "b t d"]:
+        """The tokens as the UNet's cross-attention was trained on them."""
+        return self.tokens.repeat(1, 1, self.repeats)
 
 
 class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -76,7 +83,12 @@ class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
             for feature, norm, encoder in zip(self._backbone_features(images), self.norms, self.encoders, strict=True)
         ]
         features, side_logits = self.decoder(encoded[::-1])  # coarse first
-        return Conditioning(features=features, side_logits=side_logits, context=self._tokens(features))
+        return Conditioning(
+            features=features,
+            side_logits=side_logits,
+            tokens=self._tokens(features),
+            repeats=self.config.context_repeats,
+        )
 
     def _backbone_features(self, images: Float[Tensor, "b 3 ph pw"]) -> list[Tensor]:
         """Strides 8, 16, 32; channels last where a LayerNorm follows, else channels first."""
@@ -87,12 +99,11 @@ class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
             return features
         return [x.permute(0, 3, 1, 2) if channels_last else x.permute(0, 2, 3, 1) for x in features]
 
-    def _tokens(self, features: Float[Tensor, "b f h w"]) -> Float[Tensor, "b t d"]:
+    def _tokens(self, features: Float[Tensor, "b f h w"]) -> Float[Tensor, "b t f"]:
         if self.config.position_code:
             _, channels, height, width = features.shape
             features = features + position_code(channels, height, width).to(features)
-        tokens = features.flatten(2).transpose(1, 2)  # [B, h*w, f]
-        return tokens.repeat(1, 1, self.config.context_repeats)
+        return features.flatten(2).transpose(1, 2)
 
 
 def position_code(channels: int, height: int, width: int) -> Float[Tensor, "1 c h w"]:

@@ -5,6 +5,7 @@ files, keys' meaning and scores to `pipeline/`.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from model.conditioner import SaliencyConditioner
 from model.config import EnsembleConfig
 from model.ensemble import reduce_members
 from model.geometry import preprocess, processed_size, resize_map, without_padding
+from model.inference_form import InferenceForm
 from model.prediction import Prediction
 from model.seeds import member_seed
 
@@ -52,6 +54,14 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler, conditioner=conditioner)
         self.register_to_config(default_processing_res=default_processing_res)
         self.default_processing_res = default_processing_res
+        self._form: InferenceForm | None = None
+
+    @property
+    def inference_form(self) -> InferenceForm:
+        """UNet and VAE with cheaper layers, for as long as it is active."""
+        if self._form is None or not self._form.is_of(self.unet, self.vae):
+            self._form = InferenceForm(self.unet, self.vae)
+        return self._form
 
     @torch.inference_mode()
     def __call__(
@@ -71,11 +81,12 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         side_px = self.default_processing_res if ensemble.processing_res is None else ensemble.processing_res
         sizes = [processed_size(image.shape[:2], side_px) for image in images]
         predictions: dict[int, Prediction] = {}
-        for size in dict.fromkeys(sizes):  # one, unless images are processed at their own sizes
-            places = [place for place, own in enumerate(sizes) if own == size]
-            members = self._members([images[i] for i in places], [keys[i] for i in places], side_px, ensemble)
-            for place, own_members in zip(places, members, strict=True):
-                predictions[place] = _prediction(own_members, images[place].shape[:2], side_px, ensemble)
+        with self.inference_form.active():
+            for size in dict.fromkeys(sizes):  # one, unless images are processed at their own sizes
+                places = [place for place, own in enumerate(sizes) if own == size]
+                members = self._members([images[i] for i in places], [keys[i] for i in places], side_px, ensemble)
+                for place, own_members in zip(places, members, strict=True):
+                    predictions[place] = _prediction(own_members, images[place].shape[:2], side_px, ensemble)
         return [predictions[place] for place in range(len(images))]
 
     def _members(
@@ -93,15 +104,16 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         # 2. Encode each image once, condition on it once.
         image_latents = torch.cat([self.encode(part) for part in parts])  # [N, 4, h, w]
         with image_statistics(self.conditioner, ensemble.batch_stats):
-            context = torch.cat([self.conditioner(part).context for part in parts])  # [N, T, D]
+            tokens = torch.cat([self.conditioner(part).tokens for part in parts])  # [N, T, f]
         # 3. Each (image, member) has noise of its own.
         latents = self._member_latents(keys, ensemble, image_latents)  # [N*E, 4, h, w]
         # 4. Denoise the members of all images together, as far as they may be at once.
-        owner = torch.arange(len(images), device=self.device).repeat_interleave(ensemble.ensemble_size)  # [N*E]
         latents = torch.cat(
             [
-                self.denoise(part, image_latents[own], context[own], ensemble.denoise_steps)
-                for part, own in zip(torch.split(latents, at_once), torch.split(owner, at_once), strict=True)
+                self.denoise(
+                    latents[part.members], image_latents[part.images], tokens[part.images], ensemble.denoise_steps
+                )
+                for part in cut(len(images), ensemble.ensemble_size, at_once)
             ]
         )
         # 5. Decode the members of one image at a time. For four of the nano model together, allocations were so large
@@ -119,25 +131,25 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self,
         latents: Float[Tensor, "be 4 h w"],
         image_latents: Float[Tensor, "b 4 h w"],
-        context: Float[Tensor, "b t d"],
+        tokens: Float[Tensor, "b t f"],
         steps: int,
     ) -> Float[Tensor, "be 4 h w"]:
         """Run the DDIM loop (eta 0) for E members of each of B images; members of an image stand together."""
-        members = latents.shape[0] // image_latents.shape[0]
-        image_latents = image_latents.repeat_interleave(members, 0)
-        context = context.repeat_interleave(members, 0)
-        self.scheduler.set_timesteps(steps, device=latents.device)
+        self.scheduler.set_timesteps(steps)
         # With trailing spacing, rounding adds a timestep of -1 for 62 numbers of steps, 61 the smallest.
-        for timestep in self.scheduler.timesteps[:steps]:
-            model_input = torch.cat([image_latents, latents], dim=1)  # [N*E, 8, h, w]
-            output = self.unet(model_input, timestep, encoder_hidden_states=context).sample
-            latents = self.scheduler.step(output, timestep, latents).prev_sample
+        timesteps = self.scheduler.timesteps[:steps]
+        # The scheduler looks numbers up in its tables: by timesteps on a GPU it would wait for that at every step.
+        with self.inference_form.of_images(image_latents, tokens):
+            for timestep, on_device in zip(timesteps, timesteps.to(latents.device), strict=True):
+                output = self.unet(latents, on_device, encoder_hidden_states=tokens).sample
+                latents = self.scheduler.step(output, timestep, latents).prev_sample
         return latents
 
     def decode(self, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b ph pw"]:
         """Saliency in [0, 1]: the mean of the decoded channels, clipped to the masks' range of [-1, 1]."""
-        decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample  # [B, 3, PH, PW]
-        saliency: Tensor = (decoded.mean(dim=1).clamp(-1, 1) + 1) / 2
+        with self.inference_form.active():
+            decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample  # [B, 1, PH, PW]
+        saliency: Tensor = (decoded[:, 0].clamp(-1, 1) + 1) / 2
         return saliency
 
     def _member_latents(
@@ -151,6 +163,30 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         ]
         latents: Tensor = torch.stack(draws).to(like) * self.scheduler.init_noise_sigma
         return latents
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Members that pass through the UNet together: all of some images, or some of one image."""
+
+    images: slice
+    members: slice
+    """In the order of images, the members of an image side by side."""
+
+
+def cut(images: int, members_each: int, at_once: int) -> Iterator[Part]:
+    """All members of all images, in parts of at most `at_once` members."""
+    if members_each <= at_once:
+        step = at_once // members_each
+        for first in range(0, images, step):
+            last = min(first + step, images)
+            yield Part(slice(first, last), slice(first * members_each, last * members_each))
+        return
+    step = -(-members_each // -(-members_each // at_once))  # as few parts as can be, and these alike
+    for image in range(images):
+        end = (image + 1) * members_each
+        for first in range(image * members_each, end, step):
+            yield Part(slice(image, image + 1), slice(first, min(first + step, end)))
 
 
 def initial_latents(seed: int, shape: tuple[int, int, int]) -> Float[Tensor, "c h w"]:

@@ -85,7 +85,8 @@ class DiffusionModel:
         """What a member takes while it passes through the networks, per pixel; found with a small image."""
         side_px = 128
         small = replace(self.ensemble, ensemble_size=1, denoise_steps=1, processing_res=side_px, batch_size=1)
-        with LiveTensors() as tensors:
+        # The cheaper layers' own weights are there once, however many members there are: they are not to be counted.
+        with self.pipeline.inference_form.active(), LiveTensors() as tensors:
             self.pipeline([np.zeros((side_px, side_px, 3), np.uint8)], ["probe"], small)
         return float(tensors.peak_bytes) / side_px**2
 

@@ -1,6 +1,6 @@
 """The pipeline in the real classes at tiny width: properties, examples and faults; see also test_golden_inference."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -152,14 +152,19 @@ def timesteps_of(pipeline, steps):
     """The timesteps at which `denoise` asks the UNet, which is put out of the way."""
     asked = []
 
-    def unet(model_input, timestep, encoder_hidden_states):
+    def unet(latents, timestep, encoder_hidden_states):
         asked.append(int(timestep))
-        return SimpleNamespace(sample=model_input[:, 4:])
+        return SimpleNamespace(sample=latents)
 
     zeros = torch.zeros(1, 4, 1, 1)
-    stub = SimpleNamespace(scheduler=pipeline.scheduler, unet=unet)
-    SODDiffusionPipeline.denoise(stub, zeros, zeros, torch.zeros(1, 1, 2), steps)
+    SODDiffusionPipeline.denoise(with_unet(pipeline, unet), zeros, zeros, torch.zeros(1, 1, 2), steps)
     return asked
+
+
+def with_unet(pipeline, unet):
+    """What `denoise` needs of a pipeline, with a function for the UNet."""
+    form = SimpleNamespace(of_images=lambda *_: nullcontext())
+    return SimpleNamespace(scheduler=pipeline.scheduler, unet=unet, inference_form=form)
 
 
 def leading_stub():
@@ -189,22 +194,29 @@ def assert_timesteps(asked, steps):
 def test_a_unet_that_knows_the_answer_leads_every_member_to_it(tiny, steps, members, seed):
     generator = torch.Generator().manual_seed(seed)
     target = torch.randn(2, 4, 3, 3, generator=generator)
-    image_latents = torch.randn(2, 4, 3, 3, generator=generator)
-    context = torch.randn(2, 5, 6, generator=generator)
 
-    def unet(model_input, timestep, encoder_hidden_states):
-        # Members of an image stand together and see their own image and its context.
-        assert torch.equal(model_input[:, :4], image_latents.repeat_interleave(members, 0))
-        assert torch.equal(encoder_hidden_states, context.repeat_interleave(members, 0))
+    def unet(latents, timestep, encoder_hidden_states):
         alpha = tiny.scheduler.alphas_cumprod[timestep]
         answer = target.repeat_interleave(members, 0)
-        noise = (model_input[:, 4:] - alpha.sqrt() * answer) / (1 - alpha).sqrt()
+        noise = (latents - alpha.sqrt() * answer) / (1 - alpha).sqrt()
         return SimpleNamespace(sample=alpha.sqrt() * noise - (1 - alpha).sqrt() * answer)
 
-    stub = SimpleNamespace(scheduler=tiny.scheduler, unet=unet)
     start = torch.randn(2 * members, 4, 3, 3, generator=generator)
-    latents = SODDiffusionPipeline.denoise(stub, start, image_latents, context, steps)
+    latents = SODDiffusionPipeline.denoise(with_unet(tiny, unet), start, target, torch.zeros(2, 5, 6), steps)
     torch.testing.assert_close(latents, target.repeat_interleave(members, 0), rtol=0, atol=1e-3)
+
+
+@given(st.integers(1, 6), st.integers(1, 12), st.integers(1, 80))
+def test_parts_hold_every_member_once_in_order_and_never_one_without_its_image(images, members, at_once):
+    parts = list(diffusion.cut(images, members, at_once))
+    places = range(images * members)
+    assert [place for part in parts for place in places[part.members]] == list(places)
+    for part in parts:
+        own = places[part.members]
+        assert 0 < len(own) <= at_once
+        assert {place // members for place in own} == set(range(images)[part.images])
+        whole = len(range(images)[part.images]) * members
+        assert len(own) == whole or part.images.stop - part.images.start == 1
 
 
 # Examples

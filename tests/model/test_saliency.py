@@ -229,7 +229,7 @@ def test_a_small_batch_that_fitted_sets_no_limit_to_a_larger_one(tiny, photos):
     assert parts == [4, 4, 8, 8]
 
 
-@pytest.mark.parametrize(("batch_size", "parts"), [(None, {8}), (3, {3, 2}), (100, {8})])
+@pytest.mark.parametrize(("batch_size", "parts"), [(None, {8}), (3, {2}), (100, {8})])
 def test_so_many_members_as_asked_for_are_at_once_in_the_networks_whatever_is_free(
     tiny, photos, monkeypatch, batch_size, parts
 ):
@@ -239,13 +239,15 @@ def test_so_many_members_as_asked_for_are_at_once_in_the_networks_whatever_is_fr
     assert set(seen) == parts
 
 
-@pytest.mark.parametrize("fitting", [1, 3, 8, 50])
-def test_with_batch_size_0_as_many_members_as_fit_the_free_memory(tiny, photos, monkeypatch, fitting):
+@pytest.mark.parametrize(("fitting", "most"), [(1, 1), (2, 2), (3, 2), (8, 8), (50, 8)])
+def test_with_batch_size_0_as_many_members_as_fit_the_free_memory_in_equal_parts(
+    tiny, photos, monkeypatch, fitting, most
+):
     model = DiffusionModel(tiny, make_ensemble(ensemble_size=4, batch_size=0), threads=1)
     leave_free(monkeypatch, room_for(model, fitting))
     with unet_parts(tiny) as parts:
         predictions = model.predict(*photos)
-    assert max(parts) == min(fitting, 8)
+    assert max(parts) == most
     expected = tiny(*photos, make_ensemble(ensemble_size=4, batch_size=min(fitting, 8)))
     for prediction, in_parts in zip(predictions, expected, strict=True):
         assert_equal(prediction, in_parts)
@@ -257,7 +259,7 @@ def test_with_batch_size_0_there_are_never_more_than_are_any_use(tiny, image_of,
     leave_free(monkeypatch, 1 << 60)
     with unet_parts(tiny) as parts:
         model.predict([image_of(9, 9)], ["7"])
-    assert parts == [1, most, 1]  # a trial first, to see what one takes
+    assert parts == [1, most // 2 + 1, most // 2]  # a trial first, to see what one takes
 
 
 @pytest.mark.parametrize(("batch_size", "parts"), [(None, {2, 1}), (0, {2, 1}), (3, {3})])

@@ -1,0 +1,76 @@
+"""Cross-attention to the conditioner's tokens, shared by all members of an image.
+
+A token does not depend on the member or the timestep, so its keys and values are computed once per image, and the
+members' queries attend to them in one call. Where the UNet was trained on tokens that repeat their channels, a
+projection of the repeated vector equals that of the plain one with the blocks of its weight added up.
+Source: the interaction that SOD-diffusion calls AFIM, Computer Graphics Forum 43(7), e15251, 2024.
+"""
+
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+
+class SharedContextAttention:
+    """The processor of one cross-attention layer while the members of some images are denoised."""
+
+    def __init__(self, layer: Attention) -> None:
+        self.layer = layer
+        self._keys = self._values = torch.empty(0)
+
+    def attend_to(self, tokens: Float[Tensor, "n t f"]) -> None:
+        """Project the tokens of N images, once for all their members and steps."""
+        self._keys, self._values = (
+            _heads(functional.linear(tokens, folded(projection.weight, tokens.shape[-1]), projection.bias), self.layer)
+            for projection in (self.layer.to_k, self.layer.to_v)
+        )
+
+    def forget(self) -> None:
+        """Free the keys and values."""
+        self._keys = self._values = torch.empty(0)
+
+    def __call__(
+        self, layer: Attention, hidden_states: Float[Tensor, "m l c"], *_: Any, **__: Any
+    ) -> Float[Tensor, "m l c"]:
+        """Attend from L places of M members, those of an image side by side; diffusers' protocol of a processor."""
+        images = len(self._keys)
+        queries = layer.to_q(hidden_states)
+        queries = _heads(queries.reshape(images, -1, queries.shape[-1]), layer)  # [N, heads, E*L, d]
+        attended = functional.scaled_dot_product_attention(queries, self._keys, self._values)
+        attended = attended.transpose(1, 2).reshape(*hidden_states.shape[:2], -1)  # [N*E, L, C]
+        result: Tensor = layer.to_out[0](attended)  # what follows is dropout
+        return result
+
+
+def cross_attention_layers(unet: UNet2DConditionModel) -> list[Attention]:
+    """The layers that attend to the context.
+
+    Raises: ValueError: one of them does more than project, attend and project, as no UNet of Stable Diffusion's does.
+    """
+    layers = {
+        name: layer for name, layer in unet.named_modules() if isinstance(layer, Attention) and layer.is_cross_attention
+    }
+    for name, layer in layers.items():
+        extras = ("spatial_norm", "group_norm", "norm_cross", "norm_q", "norm_k", "added_kv_proj_dim")
+        found = [extra for extra in extras if getattr(layer, extra, None) is not None]
+        if found or layer.residual_connection or layer.rescale_output_factor != 1:
+            raise ValueError(f"unet layer {name} has {found or 'a residual'}; its context can't be shared by members")
+    return list(layers.values())
+
+
+def folded(weight: Float[Tensor, "c rf"], channels: int) -> Float[Tensor, "c f"]:
+    """The weight that does to a vector of `channels` values what `weight` does to its repetitions side by side."""
+    if weight.shape[1] == channels:
+        return weight
+    blocks = weight.float().view(len(weight), -1, channels)  # in float32: half precision would round at every sum
+    return blocks.sum(1).to(weight.dtype)
+
+
+def _heads(features: Float[Tensor, "n t c"], layer: Attention) -> Float[Tensor, "n heads t d"]:
+    heads: int = layer.heads
+    return features.view(*features.shape[:2], heads, -1).transpose(1, 2)

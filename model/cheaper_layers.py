@@ -1,0 +1,127 @@
+"""Layers that give what others give, up to rounding, with less arithmetic; for inference."""
+
+from typing import Any
+
+import torch
+from diffusers.models.upsampling import Upsample2D
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+# Rows (and columns) of a 3 x 3 kernel that meet the same source row when the image was doubled by repetition: the even
+# rows of the result see (i-1, i, i), the odd ones (i, i, i+1).
+_MERGED = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+
+
+class MergedUpsample(nn.Module):
+    """Doubling by repetition, then a 3 x 3 convolution, as 2 x 2 convolutions of the small map: 4/9 of the products.
+
+    Each of the four places that a source pixel becomes sees only 2 x 2 different source pixels.
+    Source: the sub-pixel convolution of Shi et al. 2016, arXiv:1609.05158, with weights that are equal to a repetition.
+    """
+
+    def __init__(self, plain: Upsample2D) -> None:
+        super().__init__()
+        self.plain = plain
+        self.let_go()
+
+    @staticmethod
+    def stands_for(module: nn.Module) -> bool:
+        """Is that module one that this class can replace?"""
+        return (
+            isinstance(module, Upsample2D)
+            and module.use_conv
+            and module.interpolate
+            and module.norm is None
+            and module.name == "conv"
+            and (module.conv.kernel_size, module.conv.stride, module.conv.padding) == ((3, 3), (1, 1), (1, 1))
+        )
+
+    def let_go(self) -> None:
+        """Free what was merged."""
+        self.weight = torch.empty(0)
+        self.bias: Tensor | None = None
+
+    def take_over(self) -> None:
+        """Merge the weights as they are now."""
+        weight: Tensor = self.plain.conv.weight.detach()
+        rows = torch.tensor(_MERGED, device=weight.device)  # [2 places, 2 source rows, 3 rows of the kernel]
+        merged = torch.einsum("pak,qbl,oikl->pqoiab", rows, rows, weight.float())
+        self.weight = merged.flatten(0, 2).to(weight.dtype).contiguous(memory_format=_format_of(weight))  # [4*O,I,2,2]
+        bias: Tensor | None = self.plain.conv.bias
+        self.bias = None if bias is None else bias.detach().repeat(4)
+
+    def forward(self, x: Float[Tensor, "b i h w"], output_size: Any = None, *_: Any) -> Float[Tensor, "b o h2 w2"]:
+        """As `Upsample2D`; a size of the result that is not the double is left to it."""
+        batch, height, width = len(x), x.shape[2], x.shape[3]
+        if output_size is not None and tuple(output_size) != (2 * height, 2 * width):
+            return self.plain(x, output_size)  # type: ignore[no-any-return]
+        windows = functional.conv2d(x, self.weight, self.bias, padding=1)  # [B, 4*O, h+1, w+1]
+        channels = windows.shape[1] // 4
+        result = torch.empty(
+            (batch, channels, 2 * height, 2 * width), dtype=x.dtype, device=x.device, memory_format=_format_of(x)
+        )
+        for place, own in enumerate(torch.split(windows, channels, dim=1)):
+            row, column = divmod(place, 2)
+            result[:, :, row::2, column::2] = own[:, :, row : row + height, column : column + width]
+        return result
+
+
+class MeanConv(nn.Module):
+    """A convolution whose output channels are averaged, as one with the mean of its weights: one output channel."""
+
+    def __init__(self, plain: nn.Conv2d) -> None:
+        super().__init__()
+        self.plain = plain
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Free what was merged."""
+        self.weight = torch.empty(0)
+        self.bias: Tensor | None = None
+
+    def take_over(self) -> None:
+        """Merge the weights as they are now."""
+        weight = self.plain.weight.detach()
+        self.weight = weight.float().mean(0, keepdim=True).to(weight.dtype)
+        bias = self.plain.bias
+        self.bias = None if bias is None else bias.detach().float().mean(0, keepdim=True).to(bias.dtype)
+
+    def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b 1 h w"]:
+        """The mean over the output channels."""
+        return functional.conv2d(x, self.weight, self.bias, padding=self.plain.padding)
+
+
+class SplitConv(nn.Module):
+    """A convolution of two maps side by side of which the first stays: its share is computed once."""
+
+    def __init__(self, plain: nn.Conv2d) -> None:
+        super().__init__()
+        self.plain = plain
+        self.let_go()
+
+    def take_over(self) -> None:
+        """Nothing yet: the weights are read when the first maps are known."""
+
+    def forget(self) -> None:
+        """Free the share of the first maps."""
+        self._share = self._weight = torch.empty(0)
+
+    let_go = forget
+
+    def set_first(self, first: Float[Tensor, "n c h w"]) -> None:
+        """The maps that stay, one of each of N images."""
+        own = first.shape[1]
+        self._weight = self.plain.weight[:, own:].contiguous()
+        self._share = functional.conv2d(first, self.plain.weight[:, :own], self.plain.bias, padding=self.plain.padding)
+
+    def forward(self, second: Float[Tensor, "m c h w"]) -> Float[Tensor, "m o h w"]:
+        """The convolution of both, for M second maps, those of an image side by side."""
+        result = functional.conv2d(second, self._weight, padding=self.plain.padding)
+        members = len(second) // len(self._share)
+        return result + self._share.repeat_interleave(members, 0)
+
+
+def _format_of(x: Tensor) -> torch.memory_format:
+    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if channels_last else torch.contiguous_format
