@@ -55,6 +55,10 @@ class EnsembleConfig:
     ensemble_size: int = 10
     """Members per image, at least 1: denoising runs from different noise. Time grows with it, the variance steadies;
     one member has none."""
+    adaptive: Literal["off", "on"] = "off"
+    """`on`: members come in rounds (3, then 2 at a time), and an image stops once its verdict stands clear of the
+    policy's bounds: sure images cost 3 members, doubtful ones all. The candidates are then made for that policy; under
+    another one, their scores are as good as so many members make them. `off`: every image has the whole ensemble."""
     denoise_steps: int = 10
     """DDIM steps of a member, 1 to 999: leading spacing has no 1000. Time grows with it."""
     processing_res: int | None = None

@@ -4,8 +4,7 @@ Owns latents and the denoising loop. Pixels and sizes belong to `geometry.py`, m
 files, keys' meaning and scores to `pipeline/`.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,7 +18,9 @@ from model.config import EnsembleConfig
 from model.ensemble import reduce_members
 from model.geometry import preprocess, processed_size, resize_map, without_padding
 from model.inference_form import InferenceForm
-from model.prediction import Prediction
+from model.parts import cut
+from model.prediction import Enough, Prediction
+from model.rounds import rounds, variance_scale
 from model.seeds import member_seed
 
 
@@ -65,14 +66,19 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @torch.inference_mode()
     def __call__(
-        self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], keys: Sequence[str], ensemble: EnsembleConfig
+        self,
+        images: Sequence[UInt8[np.ndarray, "_h _w 3"]],
+        keys: Sequence[str],
+        ensemble: EnsembleConfig,
+        enough: Enough | None = None,
     ) -> list[Prediction]:
-        """Predict N images with E members each.
+        """Predict N images with E members each, or with fewer where these are enough.
 
         Args:
             images: RGB, 0 to 255, each of its own height and width.
             keys: name of each image; with `ensemble.seed` it decides the noise of its members.
             ensemble: members, steps, resolution, seed, and how members become one map.
+            enough: asked about the members of an image after each round but the last; without it, all are one round.
         Returns: one prediction per image, in order.
         Raises:  ModelOutputError: the members of an image hold NaN.
         """
@@ -83,10 +89,11 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         predictions: dict[int, Prediction] = {}
         with self.inference_form.active():
             for size in dict.fromkeys(sizes):  # one, unless images are processed at their own sizes
-                places = [place for place, own in enumerate(sizes) if own == size]
-                members = self._members([images[i] for i in places], [keys[i] for i in places], side_px, ensemble)
+                places = [place for place, processed in enumerate(sizes) if processed == size]
+                own = [images[i] for i in places], [keys[i] for i in places]
+                members = self._members(*own, side_px, ensemble, enough)
                 for place, own_members in zip(places, members, strict=True):
-                    predictions[place] = _prediction(own_members, images[place].shape[:2], side_px, ensemble)
+                    predictions[place] = _prediction(own_members, images[place].shape[:2], ensemble)
         return [predictions[place] for place in range(len(images))]
 
     def _members(
@@ -95,8 +102,9 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         keys: Sequence[str],
         side_px: int,
         ensemble: EnsembleConfig,
-    ) -> Iterator[Float[Tensor, "e ph pw"]]:
-        """The members of N images of one processed size, image by image."""
+        enough: Enough | None,
+    ) -> list[Float[Tensor, "_e ph pw"]]:
+        """The members of N images of one processed size."""
         # 1. Bring all images to PH x PW pixels; they pass through the networks in parts of so many at once.
         at_once = ensemble.batch_size or len(images) * ensemble.ensemble_size
         pixels = preprocess(images, side_px).to(self.device, self.unet.dtype)  # [N, 3, PH, PW]
@@ -105,22 +113,44 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         image_latents = torch.cat([self.encode(part) for part in parts])  # [N, 4, h, w]
         with image_statistics(self.conditioner, ensemble.batch_stats):
             tokens = torch.cat([self.conditioner(part).tokens for part in parts])  # [N, T, f]
-        # 3. Each (image, member) has noise of its own.
-        latents = self._member_latents(keys, ensemble, image_latents)  # [N*E, 4, h, w]
-        # 4. Denoise the members of all images together, as far as they may be at once.
-        latents = torch.cat(
+        members: list[list[Tensor]] = [[] for _ in images]
+        going = list(range(len(images)))
+        for numbers in rounds(ensemble.ensemble_size) if enough else [range(ensemble.ensemble_size)]:
+            # 3. Each (image, member) has noise of its own.
+            latents = self._member_latents([keys[i] for i in going], numbers, ensemble.seed, image_latents)
+            # 4. Denoise the members of all images together, as far as they may be at once.
+            latents = self._denoise_in_parts(latents, image_latents[going], tokens[going], ensemble, at_once)
+            # 5. Decode the members of one image at a time. For four of the nano model together, allocations were so
+            # large that every layer mapped its memory anew (800,000 page faults instead of 4,000), which took a fifth
+            # more time and 1.8 GB instead of 1.1.
+            for image, own_latents in zip(going, torch.split(latents, len(numbers)), strict=True):  # [e, 4, h, w]
+                decoded = [self.decode(part) for part in torch.split(own_latents, at_once)]
+                members[image].append(without_padding(torch.cat(decoded), images[image].shape[:2], side_px))
+            # 6. An image goes on until its own members say that there are enough of them.
+            if enough is None or numbers.stop == ensemble.ensemble_size:
+                break
+            going = [i for i in going if not enough(torch.cat(members[i]).float().cpu().numpy())]
+            if not going:
+                break
+        return [torch.cat(own) for own in members]
+
+    def _denoise_in_parts(
+        self,
+        latents: Float[Tensor, "ne 4 h w"],
+        image_latents: Float[Tensor, "n 4 h w"],
+        tokens: Float[Tensor, "n t f"],
+        ensemble: EnsembleConfig,
+        at_once: int,
+    ) -> Float[Tensor, "ne 4 h w"]:
+        images = len(image_latents)
+        return torch.cat(
             [
                 self.denoise(
                     latents[part.members], image_latents[part.images], tokens[part.images], ensemble.denoise_steps
                 )
-                for part in cut(len(images), ensemble.ensemble_size, at_once)
+                for part in cut(images, len(latents) // images, at_once)
             ]
         )
-        # 5. Decode the members of one image at a time. For four of the nano model together, allocations were so large
-        # that every layer mapped its memory anew (800,000 page faults instead of 4,000), which took a fifth more time
-        # and 1.8 GB instead of 1.1.
-        for own_latents in torch.split(latents, ensemble.ensemble_size):  # [E, 4, h, w]
-            yield torch.cat([self.decode(part) for part in torch.split(own_latents, at_once)])  # [E, PH, PW]
 
     def encode(self, pixels: Float[Tensor, "b 3 ph pw"]) -> Float[Tensor, "b 4 h w"]:
         """Mean latents, scaled. Images come in [0, 1], masks (three equal channels) in [-1, 1], as trained."""
@@ -153,40 +183,16 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         return saliency
 
     def _member_latents(
-        self, keys: Sequence[str], ensemble: EnsembleConfig, like: Float[Tensor, "n 4 h w"]
+        self, keys: Sequence[str], numbers: range, seed: int, like: Float[Tensor, "_n 4 h w"]
     ) -> Float[Tensor, "ne 4 h w"]:
         _, channels, height, width = like.shape
         draws = [
-            initial_latents(member_seed(ensemble.seed, key, member), (channels, height, width))
+            initial_latents(member_seed(seed, key, number), (channels, height, width))
             for key in keys
-            for member in range(ensemble.ensemble_size)
+            for number in numbers
         ]
         latents: Tensor = torch.stack(draws).to(like) * self.scheduler.init_noise_sigma
         return latents
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Members that pass through the UNet together: all of some images, or some of one image."""
-
-    images: slice
-    members: slice
-    """In the order of images, the members of an image side by side."""
-
-
-def cut(images: int, members_each: int, at_once: int) -> Iterator[Part]:
-    """All members of all images, in parts of at most `at_once` members."""
-    if members_each <= at_once:
-        step = at_once // members_each
-        for first in range(0, images, step):
-            last = min(first + step, images)
-            yield Part(slice(first, last), slice(first * members_each, last * members_each))
-        return
-    step = -(-members_each // -(-members_each // at_once))  # as few parts as can be, and these alike
-    for image in range(images):
-        end = (image + 1) * members_each
-        for first in range(image * members_each, end, step):
-            yield Part(slice(image, image + 1), slice(first, min(first + step, end)))
 
 
 def initial_latents(seed: int, shape: tuple[int, int, int]) -> Float[Tensor, "c h w"]:
@@ -195,18 +201,19 @@ def initial_latents(seed: int, shape: tuple[int, int, int]) -> Float[Tensor, "c 
 
 
 def _prediction(
-    members: Float[Tensor, "e ph pw"], height_width: tuple[int, int], side_px: int, ensemble: EnsembleConfig
+    members: Float[Tensor, "e ph pw"], height_width: tuple[int, int], ensemble: EnsembleConfig
 ) -> Prediction:
-    """6. Reduce the members of one image; maps go back to the image's own size."""
-    members = without_padding(members, height_width, side_px)
+    """7. Reduce the members of one image; maps go back to the image's own size."""
     reduced = reduce_members(
         members, reduction=ensemble.reduction, alignment=ensemble.alignment, stretch=ensemble.stretch
     )
+    scale = variance_scale(len(members), ensemble.ensemble_size)
     saliency = resize_map(reduced.saliency, height_width, ensemble.resize_filter)
-    variance = resize_map(reduced.variance, height_width, ensemble.resize_filter)
+    variance = resize_map(reduced.variance, height_width, ensemble.resize_filter) * scale
     return Prediction(
         saliency=saliency.clamp(0, 1).cpu().numpy(),
         variance=variance.clamp(0, 0.25).cpu().numpy(),
         uncertainty=reduced.uncertainty.cpu().numpy(),
         members=members.float().cpu().numpy(),
+        variance_scale=scale,
     )

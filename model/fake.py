@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from model.config import EnsembleConfig
-from model.prediction import ModelOutputError, Prediction
+from model.prediction import Enough, ModelOutputError, Prediction
+from model.rounds import rounds, variance_scale
 from model.seeds import member_seed
 
 SIDE_PX = 32
@@ -42,6 +43,8 @@ class FakeModel:
     """A file that is made before dying or hanging; while it exists, that is over."""
     tally: str = ""
     """A file to which the key of each image is added that it is asked for: shows what is computed twice."""
+    enough: Enough | None = None
+    """As in the real model; no option of its name."""
 
     @property
     def device_kind(self) -> str:
@@ -49,17 +52,17 @@ class FakeModel:
         return "cpu"
 
     @classmethod
-    def from_name(cls, name: str, ensemble: EnsembleConfig) -> "FakeModel":
+    def from_name(cls, name: str, ensemble: EnsembleConfig, enough: Enough | None = None) -> "FakeModel":
         """Parse `fake:option=value,…`.
 
         Raises: ValueError: an option is unknown.
         """
-        kinds = {f.name: f.type for f in fields(cls) if f.name != "ensemble"}
+        kinds = {f.name: f.type for f in fields(cls) if f.name not in ("ensemble", "enough")}
         given = dict(item.partition("=")[::2] for item in name.partition(":")[2].split(",") if item)
         if unknown := sorted(given.keys() - kinds):
             raise ValueError(f"the fake model has no option {unknown[0]!r}; it has {', '.join(kinds)}")
         sleep_s = float(given.pop("sleep_s", 0))
-        return cls(ensemble=ensemble, sleep_s=sleep_s, **given)
+        return cls(ensemble=ensemble, enough=enough, sleep_s=sleep_s, **given)
 
     def predict(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], keys: Sequence[str]) -> list[Prediction]:
         """See `SaliencyModel.predict`."""
@@ -80,13 +83,24 @@ class FakeModel:
             time.sleep(86400)
         if key == self.fail_at:
             raise ModelOutputError(f"told to fail at {key}")
-        members = np.stack([self._disc(key, member) for member in range(self.ensemble.ensemble_size)])
+        members = self._members(key)
+        scale = variance_scale(len(members), self.ensemble.ensemble_size)
         return Prediction(
             saliency=_stretched(members.mean(0), image.shape[:2]),
-            variance=_stretched(members.var(0), image.shape[:2]),
+            variance=np.minimum(_stretched(members.var(0), image.shape[:2]) * np.float32(scale), np.float32(0.25)),
             uncertainty=members.std(0),
             members=members,
+            variance_scale=scale,
         )
+
+    def _members(self, key: str) -> Float[np.ndarray, "e p p"]:
+        everyone = range(self.ensemble.ensemble_size)
+        members: list[Float[np.ndarray, "p p"]] = []
+        for numbers in rounds(len(everyone)) if self.enough else [everyone]:
+            members += [self._disc(key, number) for number in numbers]
+            if self.enough and numbers.stop < len(everyone) and self.enough(np.stack(members)):
+                break
+        return np.stack(members)
 
     def _disc(self, key: str, member: int) -> Float[np.ndarray, "p p"]:
         draw = np.random.default_rng(member_seed(self.ensemble.seed, key, member))

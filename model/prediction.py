@@ -3,7 +3,7 @@
 `model/saliency.py` loads the real one, `model/fake.py` stands in for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -26,15 +26,22 @@ class Prediction:
     saliency: Float[np.ndarray, "h w"]
     """What the members say together at the image's own size, in [0, 1]."""
     variance: Float[np.ndarray, "h w"]
-    """Population variance over the members at the image's own size, in [0, 0.25]."""
+    """Population variance over the members at the image's own size, in [0, 0.25], times `variance_scale`."""
     uncertainty: Float[np.ndarray, "ph pw"]
     """How far the members lie from the map at processing resolution, in units of saliency: their standard deviation
     from the mean, or median absolute deviation from the median."""
     members: Float[np.ndarray, "e ph pw"]
     """The members at processing resolution, in [0, 1], neither aligned nor stretched."""
+    variance_scale: float = 1.0
+    """Where an image stopped before it had all members, what makes the variance over those it has comparable with the
+    variance over all: see `model.rounds.variance_scale`."""
     fewer_at_once: int = 0
     """So many members at once, fewer than were asked for, passed through the networks, since memory had run out: that
     moves the last bits. 0 if it had not."""
+
+
+Enough = Callable[[Float[np.ndarray, "_e _ph _pw"]], bool]
+"""Are these members of an image, as in `Prediction`, enough? It may look at nothing else."""
 
 
 @runtime_checkable

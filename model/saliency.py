@@ -17,7 +17,7 @@ from model.config import EnsembleConfig, ModelConfig
 from model.diffusion import SODDiffusionPipeline
 from model.geometry import processed_size
 from model.memory import LiveTensors, free_bytes, members_that_fit, with_fewer_when_out_of_memory
-from model.prediction import ModelMemoryError, Prediction
+from model.prediction import Enough, ModelMemoryError, Prediction
 
 NETWORKS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "conditioner": SaliencyConditioner}
 """The parts of a saved pipeline that have weights."""
@@ -26,8 +26,11 @@ NETWORKS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "conditioner": S
 class DiffusionModel:
     """SOD-diffusion with its ensemble settings, ready to predict; fulfils `SaliencyModel`."""
 
-    def __init__(self, pipeline: SODDiffusionPipeline, ensemble: EnsembleConfig, threads: int) -> None:
+    def __init__(
+        self, pipeline: SODDiffusionPipeline, ensemble: EnsembleConfig, threads: int, enough: Enough | None = None
+    ) -> None:
         self.pipeline = pipeline
+        self.enough = enough
         self.ensemble = ensemble
         self.threads = threads
         self._fewer_since: int | None = None
@@ -51,7 +54,7 @@ class DiffusionModel:
         torch.set_num_threads(self.threads)
 
         def predict(at_once: int) -> list[Prediction]:
-            return self.pipeline(images, keys, replace(self.ensemble, batch_size=at_once))
+            return self.pipeline(images, keys, replace(self.ensemble, batch_size=at_once), self.enough)
 
         most = len(images) * self.ensemble.ensemble_size
         asked = min((limit for limit in (self._members_at_once(images), most) if limit), default=1)
@@ -91,13 +94,13 @@ class DiffusionModel:
         return float(tensors.peak_bytes) / side_px**2
 
 
-def load_diffusion_model(config: ModelConfig, ensemble: EnsembleConfig) -> DiffusionModel:
+def load_diffusion_model(config: ModelConfig, ensemble: EnsembleConfig, enough: Enough | None = None) -> DiffusionModel:
     """The weights that `config` names, on its device and in its precision.
 
     Raises: CheckpointError: the folder holds no pipeline of ours. ValueError: the device can't be used.
     """
     pipeline = on_device(load_pipeline(config.folder, torch_dtype(config.dtype)), config.device)
-    return DiffusionModel(pipeline, ensemble, config.threads)
+    return DiffusionModel(pipeline, ensemble, config.threads, enough)
 
 
 def on_device(pipeline: SODDiffusionPipeline, device: str) -> SODDiffusionPipeline:

@@ -12,6 +12,7 @@ from model.config import EnsembleConfig, ModelConfig
 from model.fake import FakeModel
 from model.weights import weights_sha256
 from pipeline import storage
+from pipeline.adaptive import bounds_of
 from pipeline.config import RunConfig, as_values
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.tars import encode_json
@@ -19,6 +20,7 @@ from pipeline.tars import encode_json
 _LIBRARIES = ("diffusers", "numpy", "pillow", "timm", "torch")
 _DEVICE_FILE = "device.json"
 _PIPELINE_CODE = (
+    "adaptive.py",
     "batches.py",
     "candidates.py",
     "images.py",
@@ -50,6 +52,8 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
         "code": _code_sha256(),
     }
     values |= {name: str(value) for name, value in as_values(config.ensemble).items()}
+    if config.ensemble.adaptive == "on":
+        values["stops_by"] = " ".join(str(bound) for bound in bounds_of(config.policy))
     values |= {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return values
 

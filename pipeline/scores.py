@@ -1,5 +1,7 @@
 """A prediction to the numbers that verdicts and users judge it by; pure."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -36,7 +38,17 @@ STABILITY_OFFSET = 0.1
 
 
 def score(prediction: Prediction) -> dict[str, float]:
-    """All scores of one image; the same names in every sample, all finite.
+    """All scores of one image; the same names in every sample, all finite."""
+    return score_members(prediction.members, prediction.saliency, prediction.variance_scale)
+
+
+def score_members(
+    members: Float[np.ndarray, "e ph pw"],
+    saliency: Float[np.ndarray, "h w"],
+    variance_scale: float,
+    names: Sequence[str] = SCORES,
+) -> dict[str, float]:
+    """Some scores of an image, of its members and its saliency map.
 
     - `ensemble_variance`: mean of the variance map over all pixels, in [0, 0.25]. Grows with the length of outlines.
     - `ensemble_variance_per_area`: the same divided by the mean saliency; comparable between small and large objects.
@@ -45,22 +57,29 @@ def score(prediction: Prediction) -> dict[str, float]:
       arXiv:2304.02643.
     - `area`: share of the image's pixels in the mask. `border`: share of the border's pixels in the mask.
     - `max_saliency`: the highest value of the saliency map.
+
+    Args: variance_scale: see `Prediction`.
     """
-    saliency = prediction.members.mean(0, dtype=np.float64)
-    mask = prediction.saliency >= 0.5
-    on_border = np.ones_like(mask)
-    on_border[1:-1, 1:-1] = False
-    variance = ensemble_variance(prediction.members)
-    upper, lower = saliency >= 0.5 + STABILITY_OFFSET, saliency >= 0.5 - STABILITY_OFFSET
-    return {
+    mean = members.mean(0, dtype=np.float64)
+    mask = saliency >= 0.5
+
+    def variance() -> float:
+        return min(0.25, ensemble_variance(members) * variance_scale)
+
+    def stability() -> float:
+        upper, lower = mean >= 0.5 + STABILITY_OFFSET, mean >= 0.5 - STABILITY_OFFSET
+        return _iou(int((upper & lower).sum()), int((upper | lower).sum()))
+
+    measures: dict[str, Callable[[], float]] = {
         "ensemble_variance": variance,
-        "ensemble_variance_per_area": variance / max(float(saliency.mean()), 1e-3),
-        "pairwise_iou": pairwise_iou(prediction.members >= 0.5),
-        "stability": _iou(int((upper & lower).sum()), int((upper | lower).sum())),
-        "area": float(mask.mean()),
-        "border": float(mask[on_border].mean()),
-        "max_saliency": float(prediction.saliency.max()),
+        "ensemble_variance_per_area": lambda: variance() / max(float(mean.mean()), 1e-3),
+        "pairwise_iou": lambda: pairwise_iou(members >= 0.5),
+        "stability": stability,
+        "area": lambda: float(mask.mean()),
+        "border": lambda: _border(mask),
+        "max_saliency": lambda: float(saliency.max()),
     }
+    return {name: measures[name]() for name in names}
 
 
 def ensemble_variance(members: Float[np.ndarray, "e h w"]) -> float:
@@ -80,3 +99,9 @@ def pairwise_iou(masks: Bool[np.ndarray, "e h w"]) -> float:
 
 def _iou(shared: float, union: float) -> float:
     return float(shared / union) if union else 1.0
+
+
+def _border(mask: Bool[np.ndarray, "h w"]) -> float:
+    on_border = np.ones_like(mask)
+    on_border[1:-1, 1:-1] = False
+    return float(mask[on_border].mean())

@@ -15,6 +15,7 @@ from model import diffusion
 from model.axial import ConvNorm
 from model.diffusion import SODDiffusionPipeline, initial_latents
 from model.prediction import ModelOutputError
+from model.rounds import variance_scale
 from model.saliency import load_pipeline
 from model.seeds import member_seed
 from tests.model.make import BATCH_ATOL, MAPS, assert_close, assert_equal, make_ensemble
@@ -206,17 +207,59 @@ def test_a_unet_that_knows_the_answer_leads_every_member_to_it(tiny, steps, memb
     torch.testing.assert_close(latents, target.repeat_interleave(members, 0), rtol=0, atol=1e-3)
 
 
-@given(st.integers(1, 6), st.integers(1, 12), st.integers(1, 80))
-def test_parts_hold_every_member_once_in_order_and_never_one_without_its_image(images, members, at_once):
-    parts = list(diffusion.cut(images, members, at_once))
-    places = range(images * members)
-    assert [place for part in parts for place in places[part.members]] == list(places)
-    for part in parts:
-        own = places[part.members]
-        assert 0 < len(own) <= at_once
-        assert {place // members for place in own} == set(range(images)[part.images])
-        whole = len(range(images)[part.images]) * members
-        assert len(own) == whole or part.images.stop - part.images.start == 1
+# Properties of images that stop early
+
+
+@few
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.data())
+def test_an_image_stops_after_the_round_whose_members_are_enough_and_has_those_of_the_whole_ensemble(
+    tiny, image_of, stops, data
+):
+    """Whatever the others in its batch do; `stops` are the rounds of (3, 2, 3) after which each image stops."""
+    sizes = [3, 5, 8]
+    images = [image_of(10 + number, 40 - 3 * number, number) for number in range(len(stops))]
+    keys = [str(number) for number in range(len(stops))]
+    batch_size = data.draw(st.integers(1, 32), label="batch_size")
+    asked = make_ensemble(ensemble_size=8, denoise_steps=1, batch_size=batch_size)
+    whole = tiny(images, keys, asked)
+
+    def enough(members):
+        image = next(
+            place for place, own in enumerate(whole) if np.abs(own.members[0] - members[0]).max() <= BATCH_ATOL
+        )
+        return len(members) >= sizes[stops[image] - 1]
+
+    for stop, early, late in zip(stops, tiny(images, keys, asked, enough), whole, strict=True):
+        size = sizes[stop - 1]
+        np.testing.assert_allclose(early.members, late.members[:size], rtol=0, atol=BATCH_ATOL)
+        scale = variance_scale(size, 8)
+        assert early.variance_scale == scale
+        assert early.variance.mean() == pytest.approx(
+            np.asarray(diffusion.resize_map(torch.tensor(early.members.var(0)), early.variance.shape)).mean() * scale,
+            abs=1e-5,
+        )
+
+
+def test_it_is_asked_after_every_round_but_the_last_and_shown_an_images_own_members_without_padding(tiny, image_of):
+    shown = []
+    asked = make_ensemble(ensemble_size=8, denoise_steps=1, processing_res=0)
+    tiny([image_of(70, 40)], ["7"], asked, lambda members: shown.append(members) or False)
+    (whole,) = tiny([image_of(70, 40)], ["7"], asked)
+    assert [members.shape for members in shown] == [(3, 70, 40), (5, 70, 40)]
+    for members in shown:
+        assert members.dtype == np.float32
+        np.testing.assert_allclose(members, whole.members[: len(members)], rtol=0, atol=BATCH_ATOL)
+
+
+def test_members_that_are_enough_cost_no_further_work(tiny, image_of):
+    with counting(tiny) as seen:
+        tiny(
+            [image_of(9, 9), image_of(8, 8)],
+            ["a", "b"],
+            make_ensemble(ensemble_size=8, denoise_steps=2),
+            lambda _: True,
+        )
+    assert seen == {"encoder": [2], "conditioner": [2], "unet": [6, 6], "decoder": [3, 3]}
 
 
 # Examples

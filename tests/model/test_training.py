@@ -115,7 +115,9 @@ def test_an_exponent_below_1_leans_towards_noise(exponent):
 
 def conditioning_of(logits):
     count = len(logits)
-    return Conditioning(features=torch.zeros(count, 2, 8, 8), side_logits=logits, context=torch.zeros(count, 64, 2))
+    return Conditioning(
+        features=torch.zeros(count, 2, 8, 8), side_logits=logits, tokens=torch.zeros(count, 64, 2), repeats=1
+    )
 
 
 @torch.no_grad()
