@@ -13,11 +13,12 @@ from jaxtyping import UInt8
 
 from model.checkpoint_files import SAFETENSORS, CheckpointError, load_network, load_scheduler
 from model.conditioner import SaliencyConditioner
-from model.config import EnsembleConfig, ModelConfig
+from model.config import AttentionKernels, EnsembleConfig, ModelConfig
 from model.diffusion import SODDiffusionPipeline
 from model.geometry import processed_size
 from model.memory import LiveTensors, free_bytes, members_that_fit, with_fewer_when_out_of_memory
 from model.prediction import Enough, ModelMemoryError, Prediction
+from model.runtime import kernels, or_uncompiled, prepare
 
 NETWORKS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "conditioner": SaliencyConditioner}
 """The parts of a saved pipeline that have weights."""
@@ -27,12 +28,19 @@ class DiffusionModel:
     """SOD-diffusion with its ensemble settings, ready to predict; fulfils `SaliencyModel`."""
 
     def __init__(
-        self, pipeline: SODDiffusionPipeline, ensemble: EnsembleConfig, threads: int, enough: Enough | None = None
+        self,
+        pipeline: SODDiffusionPipeline,
+        ensemble: EnsembleConfig,
+        threads: int,
+        *,
+        attention: AttentionKernels = "auto",
+        enough: Enough | None = None,
     ) -> None:
         self.pipeline = pipeline
-        self.enough = enough
         self.ensemble = ensemble
         self.threads = threads
+        self.attention = attention
+        self.enough = enough
         self._fewer_since: int | None = None
         """Members at once with which work went on after memory had run out."""
 
@@ -54,7 +62,9 @@ class DiffusionModel:
         torch.set_num_threads(self.threads)
 
         def predict(at_once: int) -> list[Prediction]:
-            return self.pipeline(images, keys, replace(self.ensemble, batch_size=at_once), self.enough)
+            ensemble = replace(self.ensemble, batch_size=at_once)
+            with kernels(self.attention):
+                return or_uncompiled(self.pipeline, lambda: self.pipeline(images, keys, ensemble, self.enough))
 
         most = len(images) * self.ensemble.ensemble_size
         asked = min((limit for limit in (self._members_at_once(images), most) if limit), default=1)
@@ -89,7 +99,8 @@ class DiffusionModel:
         side_px = 128
         small = replace(self.ensemble, ensemble_size=1, denoise_steps=1, processing_res=side_px, batch_size=1)
         # The cheaper layers' own weights are there once, however many members there are: they are not to be counted.
-        with self.pipeline.inference_form.active(), LiveTensors() as tensors:
+        eager = torch.compiler.set_stance("force_eager")  # the count sees operations, not what they are compiled to
+        with self.pipeline.inference_form.active(), eager, LiveTensors() as tensors:
             self.pipeline([np.zeros((side_px, side_px, 3), np.uint8)], ["probe"], small)
         return float(tensors.peak_bytes) / side_px**2
 
@@ -99,8 +110,18 @@ def load_diffusion_model(config: ModelConfig, ensemble: EnsembleConfig, enough: 
 
     Raises: CheckpointError: the folder holds no pipeline of ours. ValueError: the device can't be used.
     """
-    pipeline = on_device(load_pipeline(config.folder, torch_dtype(config.dtype)), config.device)
-    return DiffusionModel(pipeline, ensemble, config.threads, enough)
+    return ready(load_pipeline(config.folder, torch_dtype(config.dtype)), config, ensemble, enough)
+
+
+def ready(
+    pipeline: SODDiffusionPipeline, config: ModelConfig, ensemble: EnsembleConfig, enough: Enough | None = None
+) -> DiffusionModel:
+    """A loaded pipeline, whatever folder `config` names, on the device and in the form that it asks for.
+
+    Raises: ValueError: the device can't be used, or not so.
+    """
+    pipeline = prepare(on_device(pipeline, config.device), config)
+    return DiffusionModel(pipeline, ensemble, config.threads, attention=config.attention, enough=enough)
 
 
 def on_device(pipeline: SODDiffusionPipeline, device: str) -> SODDiffusionPipeline:

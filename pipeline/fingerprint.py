@@ -46,14 +46,16 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
         "weights": _weights(config.model),
         "dtype": config.model.dtype,
         "threads": str(config.model.threads),
+        "memory_format": config.model.memory_format,
+        "attention": config.model.attention,
+        "compile": str(config.model.compile),
+        "stops_by": _stops_by(config),
         "shard_size": str(config.shard_size),
         "max_image_bytes": str(config.input.max_image_bytes),
         "max_image_pixels": str(config.input.max_image_pixels),
         "code": _code_sha256(),
     }
     values |= {name: str(value) for name, value in as_values(config.ensemble).items()}
-    if config.ensemble.adaptive == "on":
-        values["stops_by"] = " ".join(str(bound) for bound in bounds_of(config.policy))
     values |= {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return values
 
@@ -91,6 +93,13 @@ def settle_device(run: str, kind: str) -> None:
 def settled_device(run: str) -> str:
     """The kind of device that a run was begun on."""
     return str(json.loads(storage.read(storage.join(run, _DEVICE_FILE)))["device"])
+
+
+def _stops_by(config: RunConfig) -> str:
+    """The policy is no part of a run, but for the bounds by which images stop early."""
+    if config.ensemble.adaptive == "off":
+        return ""
+    return " ".join(str(bound) for bound in bounds_of(config.policy))
 
 
 def _weights(config: ModelConfig) -> str:

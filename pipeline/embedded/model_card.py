@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from model.config import EnsembleConfig, ModelConfig
-from model.saliency import DiffusionModel, load_pipeline
+from model.saliency import load_diffusion_model
 from pipeline.candidates import committed_shards, read_maps, read_record
 from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError
@@ -120,7 +120,7 @@ def _evaluate(model: str, steps: int, sample: Path, out: Path) -> Figures:
 
 
 def _seconds(config: EvaluationConfig, pairs: Sequence[Pair]) -> float:
-    model = DiffusionModel(load_pipeline(config.model.folder), config.ensemble, config.model.threads)
+    model = load_diffusion_model(config.model, config.ensemble)
     photos = [decode_rgb(pair.name, pair.source.read_bytes()) for pair in pairs[:6]]
     times = []
     for photo, pair in zip(photos, pairs, strict=False):

@@ -14,7 +14,8 @@ from model.config import ModelConfig
 from model.geometry import squared
 from model.memory import most_at_once
 from model.prediction import Prediction
-from model.saliency import DiffusionModel, load_diffusion_model, on_device, resolve_device, torch_dtype
+from model.saliency import DiffusionModel, load_diffusion_model, ready, resolve_device, torch_dtype
+from pipeline.adaptive import stopping_rule
 from pipeline.batches import predict_batch, read_ahead
 from pipeline.config import MAX_IMAGE_BYTES
 from pipeline.errors import ConfigError, SampleError
@@ -105,7 +106,7 @@ def load(config: PhotosConfig) -> DiffusionModel:
     try:
         if config.is_official:
             return _load_official(config, settings)
-        return load_diffusion_model(settings, config.ensemble)
+        return load_diffusion_model(settings, config.ensemble, stopping_rule(config.ensemble))
     except (CheckpointError, OSError, ValueError) as error:
         raise ConfigError(str(error)) from error
 
@@ -130,8 +131,8 @@ def _load_official(config: PhotosConfig, settings: ModelConfig) -> DiffusionMode
         stable_diffusion=config.stable_diffusion_repo_path,
         branch=config.swinb_model_path,
     )
-    pipeline = on_device(load_official(files, torch_dtype(settings.dtype)), settings.device)
-    return DiffusionModel(pipeline, config.ensemble, settings.threads)
+    pipeline = load_official(files, torch_dtype(settings.dtype))
+    return ready(pipeline, settings, config.ensemble, stopping_rule(config.ensemble))
 
 
 def _with_precision(config: PhotosConfig) -> ModelConfig:

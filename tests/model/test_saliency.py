@@ -44,7 +44,8 @@ def own_folder(tiny_folder, tmp_path):
 
 
 def make_model(folder, **overrides):
-    return load_diffusion_model(ModelConfig(**{"model": str(folder), "device": "cpu", **overrides}), ENSEMBLE)
+    as_saved = {"model": str(folder), "device": "cpu", "memory_format": "contiguous"}  # bit for bit what `tiny` gives
+    return load_diffusion_model(ModelConfig(**{**as_saved, **overrides}), ENSEMBLE)
 
 
 def change_weights(file, change):
@@ -59,7 +60,7 @@ def change_weights(file, change):
 def test_a_folder_is_loaded_by_name_as_a_saliency_model_that_predicts_as_the_saved_pipeline(
     tiny, tiny_folder, image_of
 ):
-    model = load_model(ModelConfig(model=str(tiny_folder), device="cpu"), ENSEMBLE)
+    model = load_model(ModelConfig(model=str(tiny_folder), device="cpu", memory_format="contiguous"), ENSEMBLE)
     assert isinstance(model, SaliencyModel)
     assert model.device_kind == "cpu"
     images, keys = [image_of(20, 30), image_of(5, 70, 1)], ["7", "8"]

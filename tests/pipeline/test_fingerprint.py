@@ -58,6 +58,9 @@ def weights(tmp_path):
         ("resize_filter", "bicubic"),
         ("seed", 1),
         ("dtype", "bfloat16"),
+        ("memory_format", "contiguous"),
+        ("attention", "math"),
+        ("compile", True),
         ("threads", 2),
         ("max_image_bytes", 1000),
         ("max_image_pixels", 1000),
@@ -66,6 +69,14 @@ def weights(tmp_path):
 def test_an_option_that_changes_a_candidate_changes_the_field_of_its_name(name, value):
     assert differing(make_fingerprint(), make_fingerprint(**{name: value})) == {name}
     assert make_fingerprint(**{name: value})[name] == str(value)
+
+
+def test_where_images_stop_early_the_bounds_by_which_they_do_are_a_field():
+    early = make_fingerprint(adaptive="on")
+    assert differing(make_fingerprint(), early) == {"adaptive", "stops_by"}
+    assert differing(early, make_fingerprint(adaptive="on", max_variance=0.1)) == {"stops_by"}
+    assert differing(early, make_fingerprint(adaptive="on", thresholds=("border<=0.3",))) == {"stops_by"}
+    assert early == make_fingerprint(adaptive="on", target_images=3, version="2.0.0")
 
 
 def test_every_option_of_the_ensemble_is_a_field():
@@ -97,7 +108,13 @@ def test_a_changed_byte_of_the_weights_changes_the_weights(weights, file):
     [
         *("model/ensemble.py", "model/diffusion.py", "model/fake.py", "model/seeds.py", "model/saliency.py"),
         *("model/alignment.py", "model/geometry.py", "model/memory.py", "model/swin.py"),
-        *("pipeline/batches.py", "pipeline/candidates.py", "pipeline/images.py", "pipeline/maps.py"),
+        *(
+            "pipeline/adaptive.py",
+            "pipeline/batches.py",
+            "pipeline/candidates.py",
+            "pipeline/images.py",
+            "pipeline/maps.py",
+        ),
         *("pipeline/scores.py", "pipeline/tars.py", "pipeline/work.py"),
     ],
 )
