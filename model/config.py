@@ -13,6 +13,7 @@ SIDE_MULTIPLE = 32
 Reduction = Literal["mean", "median"]
 Alignment = Literal["none", "affine", "reference"]
 ResizeFilter = Literal["bilinear", "bicubic"]
+TimestepSpacing = Literal["trained", "leading", "trailing"]
 AttentionKernels = Literal["auto", "flash", "efficient", "math"]
 
 
@@ -73,6 +74,9 @@ class EnsembleConfig:
     another one, their scores are as good as so many members make them. `off`: every image has the whole ensemble."""
     denoise_steps: int = 10
     """DDIM steps of a member, 1 to 999: leading spacing has no 1000. Time grows with it."""
+    timestep_spacing: TimestepSpacing = "trained"
+    """Which timesteps the steps are at: `trained` is what the weights' own scheduler says (leading for Stable Diffusion
+    2, trailing for the embedded model). `trailing` begins at the noisiest one, which 1 to 4 steps need."""
     processing_res: int | None = None
     """Height and width in pixels that images are resized to, a multiple of 32. `None` is what the weights were trained
     for; 0 is each image's own size (its edges repeated up to a multiple of 64), where time and memory grow with it."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from model.axial import image_statistics
 from model.conditioner import SaliencyConditioner
-from model.config import EnsembleConfig
+from model.config import EnsembleConfig, TimestepSpacing
 from model.ensemble import reduce_members
 from model.geometry import preprocess, processed_size, resize_map, without_padding
 from model.inference_form import InferenceForm
@@ -146,7 +146,11 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         return torch.cat(
             [
                 self.denoise(
-                    latents[part.members], image_latents[part.images], tokens[part.images], ensemble.denoise_steps
+                    latents[part.members],
+                    image_latents[part.images],
+                    tokens[part.images],
+                    ensemble.denoise_steps,
+                    ensemble.timestep_spacing,
                 )
                 for part in cut(images, len(latents) // images, at_once)
             ]
@@ -163,16 +167,20 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         image_latents: Float[Tensor, "b 4 h w"],
         tokens: Float[Tensor, "b t f"],
         steps: int,
+        spacing: TimestepSpacing = "trained",
     ) -> Float[Tensor, "be 4 h w"]:
         """Run the DDIM loop (eta 0) for E members of each of B images; members of an image stand together."""
-        self.scheduler.set_timesteps(steps)
+        scheduler = self.scheduler
+        if spacing != "trained":
+            scheduler = DDIMScheduler.from_config(scheduler.config, timestep_spacing=spacing)
+        scheduler.set_timesteps(steps)
         # With trailing spacing, rounding adds a timestep of -1 for 62 numbers of steps, 61 the smallest.
-        timesteps = self.scheduler.timesteps[:steps]
+        timesteps = scheduler.timesteps[:steps]
         # The scheduler looks numbers up in its tables: by timesteps on a GPU it would wait for that at every step.
         with self.inference_form.of_images(image_latents, tokens):
             for timestep, on_device in zip(timesteps, timesteps.to(latents.device), strict=True):
                 output = self.unet(latents, on_device, encoder_hidden_states=tokens).sample
-                latents = self.scheduler.step(output, timestep, latents).prev_sample
+                latents = scheduler.step(output, timestep, latents).prev_sample
         return latents
 
     def decode(self, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b ph pw"]:

@@ -149,7 +149,24 @@ def test_the_unet_is_asked_at_as_many_timesteps_as_steps_with_leading_spacing(st
     assert_timesteps(timesteps_of(leading_stub(), steps), steps)
 
 
-def timesteps_of(pipeline, steps):
+@pytest.mark.parametrize(("steps", "expected"), [(1, [999]), (2, [999, 499]), (4, [999, 749, 499, 249])])
+def test_few_steps_begin_at_the_noisiest_timestep_if_trailing_spacing_is_asked_for(steps, expected):
+    assert timesteps_of(leading_stub(), steps, "trailing") == expected
+    assert timesteps_of(leading_stub(), steps)[0] < 999
+    assert timesteps_of(leading_stub(), steps, "leading") == timesteps_of(leading_stub(), steps)
+
+
+def test_the_spacing_is_taken_from_the_ensemble(tiny, image_of):
+    arguments = [image_of(20, 30)], ["7"]
+    (trained,), (trailing,), (leading,) = (
+        tiny(*arguments, make_ensemble(timestep_spacing=spacing)) for spacing in ("trained", "trailing", "leading")
+    )
+    assert_equal(trained, trailing)  # as the tiny pipeline's scheduler has it
+    assert np.abs(trained.members - leading.members).max() > 100 * BATCH_ATOL
+    assert tiny.scheduler.config.timestep_spacing == "trailing"
+
+
+def timesteps_of(pipeline, steps, *spacing):
     """The timesteps at which `denoise` asks the UNet, which is put out of the way."""
     asked = []
 
@@ -158,7 +175,7 @@ def timesteps_of(pipeline, steps):
         return SimpleNamespace(sample=latents)
 
     zeros = torch.zeros(1, 4, 1, 1)
-    SODDiffusionPipeline.denoise(with_unet(pipeline, unet), zeros, zeros, torch.zeros(1, 1, 2), steps)
+    SODDiffusionPipeline.denoise(with_unet(pipeline, unet), zeros, zeros, torch.zeros(1, 1, 2), steps, *spacing)
     return asked
 
 

@@ -48,6 +48,7 @@ def weights(tmp_path):
     [
         ("ensemble_size", 4),
         ("denoise_steps", 11),
+        ("timestep_spacing", "trailing"),
         ("processing_res", 32),
         ("batch_images", 3),
         ("batch_size", 0),
