@@ -3,7 +3,7 @@
 The rule looks at an image's own members only, so what becomes of an image never depends on the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -43,6 +43,11 @@ def stopping_rule(ensemble: EnsembleConfig, policy: PolicyConfig | None = None) 
         return is_clear(seen, ensemble.ensemble_size, bounds)
 
     return enough
+
+
+def members_in_words(made_with: Mapping[str, str]) -> str:
+    """How many members an image has, by the fingerprint of its run: `10`, or `up to 10` if it could stop early."""
+    return f"{'up to ' if made_with.get('adaptive') == 'on' else ''}{made_with['ensemble_size']}"
 
 
 def bounds_of(policy: PolicyConfig) -> list[Threshold]:

@@ -25,8 +25,8 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 
 from model.config import ModelConfig
 from model.loading import load_model
-from model.prediction import SaliencyModel
 from pipeline.config import ClusterConfig
+from pipeline.dispatch import SHARDS_IN_HAND, Hand, names, next_handout
 from pipeline.errors import ReplicaError, Stopped
 from pipeline.fingerprint import settle_device
 from pipeline.progress import Progress
@@ -34,13 +34,16 @@ from pipeline.records import ShardSpec
 from pipeline.stalls import StallWatch
 from pipeline.stopping import signals_kept, stop_flag
 from pipeline.suspects import Caution, Suspects
-from pipeline.work import ReplicaSetup, ShardResult, process_shard
+from pipeline.usage import ReplicaUsage, TimedModel
+from pipeline.work import Beside, ReplicaSetup, ShardResult, process_shard
 
 log = logging.getLogger(__name__)
 
 OBJECT_STORE_BYTES = 100 << 20  # 100 MiB; specs and rows are all that goes through it
 WAIT_S = 0.5
 """Longest wait before the stop flag is looked at again; `ray job stop` gives three seconds by default."""
+DEATH_S = 10.0
+"""Longest wait for Ray to say of a dead replica's other call whether it had ended before."""
 DEATHS_IN_A_ROW = 3
 """Replicas that die without having committed a shard between them, after which the run stops."""
 
@@ -49,34 +52,37 @@ Answer = TypeVar("Answer")
 
 
 class _Replica:
-    """One model on one device; works on one shard at a time."""
+    """One model on one device; reads one shard while it works on another."""
 
     def __init__(self, setup: ReplicaSetup) -> None:
         self._setup = setup
-        self._model: SaliencyModel | None = None
+        self._model: TimedModel | None = None
+        self._loading = threading.Lock()
+        self._beside = Beside(on_image=self._count)
+        self._counting = threading.Lock()
         self._finished = 0
 
     def process(self, spec: ShardSpec, caution: Caution) -> ShardResult:
         """Predict and commit one shard."""
-        self._finished = 0
         # Not in __init__: what is raised there reaches the driver as a death, and would be tried again.
-        if self._model is None:
-            self._model = load_model(self._setup.model, self._setup.ensemble)
-            settle_device(self._setup.work.run, self._model.device_kind)
-        return process_shard(spec, self._model, self._setup.work, self._count, caution)
+        with self._loading:
+            if self._model is None:
+                model = load_model(self._setup.model, self._setup.ensemble, self._setup.enough)
+                settle_device(self._setup.work.run, model.device_kind)
+                self._model = TimedModel(model)
+        return process_shard(spec, self._model, self._setup.work, caution, self._beside)
 
     def finished(self) -> int:
-        """Images of the present shard that are settled; answers while `process` runs."""
+        """Images that have been settled here; answers while `process` runs."""
         return self._finished
 
-    def peak_rss_bytes(self) -> int:
-        """The most memory that this process has held."""
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    def usage(self) -> ReplicaUsage | None:
+        """None if it never had anything to do."""
+        return self._model.usage() if self._model else None
 
     def _count(self, _key: str) -> None:
-        self._finished += 1
+        with self._counting:
+            self._finished += 1
 
 
 def run_on_ray(
@@ -85,16 +91,17 @@ def run_on_ray(
     cluster: ClusterConfig,
     progress: Progress,
     check: Callable[[], None] = lambda: None,
-) -> None:
+) -> list[ReplicaUsage]:
     """Have all `specs` processed by replicas on a Ray cluster.
 
-    Args:   check: called several times a second; what it raises ends the run.
-    Raises: ReplicaError: a shard, or replicas in a row, died too often.
-            Stopped: SIGTERM or SIGINT came; shards that were not committed are not lost, only not begun.
-            Whatever `process_shard` raised, if it is no death: it would be raised again on every try.
+    Args:    check: called several times a second; what it raises ends the run.
+    Returns: what the replicas used that were there at the end.
+    Raises:  ReplicaError: a shard, or replicas in a row, died too often.
+             Stopped: SIGTERM or SIGINT came; shards that were not committed are not lost, only not begun.
+             Whatever `process_shard` raised, if it is no death: it would be raised again on every try.
     """
     with connected(), stop_flag() as stop:
-        _Dispatcher(specs, setup, cluster, progress).run(stop, check)
+        return _Dispatcher(specs, setup, cluster, progress).run(stop, check)
 
 
 def run_tasks(
@@ -151,91 +158,106 @@ class _Dispatcher:
         self._cluster = cluster
         self._progress = progress
         self._resources = _resources(setup.model)
-        self._busy: dict[Any, tuple[Any, ShardSpec]] = {}  # call → (replica, spec)
-        self._idle: list[Any] = []
+        self._hands: list[Hand] = []
         self._suspects = Suspects(setup.work.run, cluster.shard_attempts)
-        self._stalls = StallWatch[Any](cluster.stall_after_s)
+        self._stalls = StallWatch[Hand](cluster.stall_after_s)
         self._deaths_in_a_row = 0
 
-    def run(self, stop: threading.Event, check: Callable[[], None]) -> None:
+    def run(self, stop: threading.Event, check: Callable[[], None]) -> list[ReplicaUsage]:
         replicas = min(len(self._waiting), self._cluster.replicas or _automatic_replicas(self._resources))
         log.info("replicas: %d, shards to do: %d", replicas, len(self._waiting))
-        self._idle = [self._start_replica() for _ in range(replicas)]
-        while self._waiting or self._busy:
+        self._hands = [Hand(replica=self._start_replica()) for _ in range(replicas)]
+        self._hand_out()
+        while calls := {call: hand for hand in self._hands for call in hand.calls}:
             check()
             if stop.is_set():
                 raise self._progress.stopped()
-            while self._waiting and self._idle:
-                self._hand_out(self._idle.pop())
-            done, _ = ray.wait(list(self._busy), timeout=WAIT_S)
+            done, _ = ray.wait(list(calls), timeout=WAIT_S)
             for call in done:
-                self._collect(call)
+                self._collect(calls[call], call)
+            self._hand_out()
             if self._progress.is_due(self._cluster.progress_every_s):
-                finished = self._finished()
-                log.info("%s", self._progress.line(sum(count or 0 for count in finished.values())))
-                self._end_stalled(finished)
-        self._report_memory()
+                self._look()
+        return self._usage()
 
     def _start_replica(self) -> Any:
         # One memory arena for all threads: with glibc's default, one per thread, a replica of the nano model came to
         # 1.50 to 1.57 GB instead of 1.32 to 1.40.
         environment = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
-        actor = ray.remote(max_restarts=0, max_concurrency=2, runtime_env=environment, **self._resources)(_Replica)
+        concurrency = SHARDS_IN_HAND + 1  # and one that answers how far they are
+        actor = ray.remote(max_restarts=0, max_concurrency=concurrency, runtime_env=environment, **self._resources)(
+            _Replica
+        )
         return actor.remote(self._setup)
 
-    def _hand_out(self, replica: Any) -> None:
-        spec = self._waiting.popleft()
-        call = replica.process.remote(spec, self._suspects.caution(spec.name))
-        self._busy[call] = (replica, spec)
+    def _hand_out(self) -> None:
+        while handout := next_handout(self._hands, self._waiting, self._needs_care):
+            hand, spec = handout
+            self._waiting.remove(spec)
+            hand.calls[hand.replica.process.remote(spec, self._suspects.caution(spec.name))] = spec
 
-    def _collect(self, call: Any) -> None:
-        replica, spec = self._busy.pop(call)
+    def _needs_care(self, spec: ShardSpec) -> bool:
+        return self._suspects.caution(spec.name).noted
+
+    def _collect(self, hand: Hand, call: Any) -> None:
+        if call not in hand.calls:  # its replica died, and this call was looked at then
+            return
+        if error := self._take(hand, call):
+            self._replace(hand, error)
+
+    def _take(self, hand: Hand, call: Any, wait_s: float | None = None) -> RayError | None:
+        """Count what a call has done; if its process, its node or its memory is gone, that is returned."""
         try:
-            result: ShardResult = ray.get(call)
+            result: ShardResult = ray.get(call, timeout=wait_s)
         except RayTaskError as error:
             raise error.as_instanceof_cause() from error
-        except RayError as error:  # the process, the node or its memory is gone
-            self._replace(spec, error)
-            return
+        except RayError as error:
+            return error
+        del hand.calls[call]
+        hand.collected += result.computed
         self._deaths_in_a_row = 0
         self._progress.add_computed(result.rows, result.computed, result.seconds)
-        self._idle.append(replica)
+        return None
 
-    def _replace(self, spec: ShardSpec, error: RayError) -> None:
-        self._deaths_in_a_row += 1
+    def _replace(self, hand: Hand, error: RayError) -> None:
         said = str(error).strip().splitlines()[0]
-        log.warning("the replica at shard %s died (%s); its work goes to a new one", spec.name, said)
-        if guilty := self._suspects.after_death(spec, said):
+        ray.kill(hand.replica)  # it may only be out of reach: then the new one would have its work twice
+        lost = [spec for call, spec in list(hand.calls.items()) if self._take(hand, call, DEATH_S)]
+        log.warning("the replica at shard %s died (%s); its work goes to a new one", names(lost), said)
+        self._deaths_in_a_row += 1
+        if guilty := self._suspects.after_death(lost, said):
             self._deaths_in_a_row = 0
             log.warning("key %s killed its replica again and is skipped: it will be recorded as failed", *guilty)
-        if self._deaths_in_a_row >= DEATHS_IN_A_ROW * max(1, len(self._busy) + len(self._idle) + 1):
+        if self._deaths_in_a_row >= DEATHS_IN_A_ROW * len(self._hands):
             raise ReplicaError(f"{self._deaths_in_a_row} replicas died in a row, none did a shard. Last: {said}")
-        self._waiting.appendleft(spec)
-        self._idle.append(self._start_replica())
+        self._waiting.extendleft(reversed(lost))
+        self._hands[self._hands.index(hand)] = Hand(replica=self._start_replica())
 
-    def _report_memory(self) -> None:
-        calls = [replica.peak_rss_bytes.remote() for replica in self._idle]
-        ready, _ = ray.wait(calls, num_returns=len(calls), timeout=1) if calls else ([], [])
-        if ready:
-            log.info("peak memory of a replica: %.2f GB", max(ray.get(ready)) / 1e9)
+    def _usage(self) -> list[ReplicaUsage]:
+        """Of the replicas that are there at the end, as far as they answer."""
+        answers = self._ask(self._hands, lambda replica: replica.usage.remote())
+        return [usage for usage in answers.values() if usage]
 
-    def _finished(self) -> dict[Any, int | None]:
-        """Call → images that are settled in its shard; None where a replica does not answer."""
-        asked = {replica.finished.remote(): call for call, (replica, _) in self._busy.items()}
+    def _look(self) -> None:
+        """Say how far the run is, and end replicas that stand still: their calls end as those of any that died."""
+        working = [hand for hand in self._hands if hand.calls]
+        finished = self._ask(working, lambda replica: replica.finished.remote())
+        in_flight = sum(count - hand.collected for hand, count in finished.items() if count is not None)
+        log.info("%s", self._progress.line(in_flight))
+        for hand in self._stalls.stalled(finished):
+            shards, stall_s = names(hand.calls.values()), self._cluster.stall_after_s
+            log.warning("no image of shard %s was finished for %.0f s; its replica is ended", shards, stall_s)
+            ray.kill(hand.replica)
+
+    def _ask(self, hands: Sequence[Hand], question: Callable[[Any], Any]) -> dict[Hand, Any]:
+        """What replicas answer; None of those that do not within a second."""
+        asked = {question(hand.replica): hand for hand in hands}
         ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=1) if asked else ([], [])
-        counts: dict[Any, int | None] = dict.fromkeys(self._busy)
+        answers = dict.fromkeys(hands)
         for answer in ready:
             with suppress(RayActorError, GetTimeoutError):
-                counts[asked[answer]] = ray.get(answer, timeout=1)
-        return counts
-
-    def _end_stalled(self, finished: dict[Any, int | None]) -> None:
-        """Kill replicas that stand still: their calls end as those of any other that died."""
-        for call in self._stalls.stalled(finished):
-            replica, spec = self._busy[call]
-            stall_s = self._cluster.stall_after_s
-            log.warning("no image of shard %s was finished for %.0f s; its replica is ended", spec.name, stall_s)
-            ray.kill(replica)
+                answers[asked[answer]] = ray.get(answer, timeout=1)
+        return answers
 
 
 def _resources(model: ModelConfig) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pipeline.records import Sample, ShardRecord, ShardSpec
 from pipeline.run import process, read_inputs
 from pipeline.run_record import plan_of
 
-Work = Callable[[Sequence[ShardSpec], RunConfig, Progress], None]
+Work = Callable[[Sequence[ShardSpec], RunConfig, Progress], object]
 """Processes shards into the run of a configuration."""
 
 

@@ -17,6 +17,7 @@ from pipeline.records import ShardSpec
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
 from pipeline.release.contact_sheet import write_contact_sheet
 from pipeline.run_record import open_run, remember_inputs
+from pipeline.usage import ReplicaUsage, TimedModel, in_words
 from pipeline.work import ReplicaSetup, ShardWork, process_shard
 
 log = logging.getLogger(__name__)
@@ -125,15 +126,16 @@ def _failed_images(run: str, specs: Sequence[ShardSpec]) -> dict[str, int]:
 
 def process(
     todo: Sequence[ShardSpec], config: RunConfig, progress: Progress, check: Callable[[], None] = lambda: None
-) -> None:
+) -> list[ReplicaUsage]:
     """Predict, score and commit shards where the configuration says.
 
-    Args:   check: called between shards and more often; what it raises ends the work.
-    Raises: as `process_shard` and, on Ray, `run_on_ray`.
+    Args:    check: called between shards and more often; what it raises ends the work.
+    Returns: what each replica used.
+    Raises:  as `process_shard` and, on Ray, `run_on_ray`.
     """
     if not todo:
         log.info("nothing to compute: every image has been predicted")
-        return
+        return []
     work = ShardWork(
         run=config.out,
         batch_images=config.ensemble.batch_images,
@@ -141,13 +143,16 @@ def process(
         max_image_pixels=config.input.max_image_pixels,
         retry_failed=config.retry_failed,
     )
-    setup = ReplicaSetup(model=config.model, ensemble=config.ensemble, work=work)
+    setup = ReplicaSetup(model=config.model, ensemble=config.ensemble, policy=config.policy, work=work)
     if config.cluster.engine == "inline":
-        _run_inline(todo, setup, config.cluster, progress, check)
+        usage = [_run_inline(todo, setup, config.cluster, progress, check)]
     else:
         from pipeline.cluster import run_on_ray
 
-        run_on_ray(todo, setup, config.cluster, progress, check)
+        usage = run_on_ray(todo, setup, config.cluster, progress, check)
+    if usage:
+        log.info("%s", in_words(usage))
+    return usage
 
 
 def _run_inline(
@@ -156,13 +161,13 @@ def _run_inline(
     cluster: ClusterConfig,
     progress: Progress,
     check: Callable[[], None],
-) -> None:
+) -> ReplicaUsage:
     """One shard after the other in this process: for tests, a debugger, a machine without Ray.
 
     Raises: Stopped: Ctrl-C. At any moment, even within a shard: nothing of it is there before its record is.
     """
     try:
-        model = load_model(setup.model, setup.ensemble)
+        model = TimedModel(load_model(setup.model, setup.ensemble, setup.enough))
         settle_device(setup.work.run, model.device_kind)
         for spec in todo:
             check()
@@ -170,5 +175,6 @@ def _run_inline(
             progress.add_computed(result.rows, result.computed, result.seconds)
             if progress.is_due(cluster.progress_every_s):
                 log.info("%s", progress.line())
+        return model.usage()
     except KeyboardInterrupt as interrupt:
         raise progress.stopped() from interrupt

@@ -4,6 +4,9 @@ The first time a shard loses its replica nothing is known. From then on its batc
 so the next death leaves the names of a batch; its images are then worked on alone first, and the death after that
 leaves one name. That image is skipped, and recorded as failed with the reason `kills_replica`.
 
+A replica that dies may have had two shards in hand. Both count the death, both are handled with care after it, and with
+care a shard is alone in its process: so a death that names images is never one of another shard's.
+
 RUN/journal/000042.json   the keys in work, while shard 000042 is handled with care; removed when it is committed
 """
 
@@ -22,7 +25,8 @@ class Caution:
     """How carefully a shard is worked on."""
 
     noted: bool = False
-    """Batches are noted before they are worked on, and nothing is read ahead."""
+    """Batches are noted before they are worked on. Nothing is read ahead of them or left to be finished behind them,
+    and no other shard is in work in the process."""
     alone: frozenset[str] = frozenset()
     """Images that are worked on alone before their batch is."""
     skipped: frozenset[str] = frozenset()
@@ -71,25 +75,36 @@ class Suspects:
         """How the shard is to be worked on."""
         return self._known.get(shard, Suspicion()).caution
 
-    def after_death(self, spec: ShardSpec, said: str) -> frozenset[str]:
-        """One more death at a shard.
+    def after_death(self, specs: Sequence[ShardSpec], said: str) -> frozenset[str]:
+        """A replica died that had these shards in hand.
+
+        Whose image killed it is not known if there are several, so all of them are handled with care from then on: each
+        has a replica for itself, and only what dies there is ever blamed on an image.
 
         Args:    said: how the process ended.
         Returns: the image that is found to be guilty, if one is.
-        Raises:  ReplicaError: the attempts are used up.
+        Raises:  ReplicaError: the attempts of a shard are used up.
         """
+        found = frozenset[str]()
+        for spec in specs:
+            found |= self._one_more_death(spec)
+        spent = [spec for spec in specs if self._known[spec.name].deaths >= self._attempts]
+        if spent:
+            suspicion = self._known[spent[0].name]
+            keys = suspicion.in_work or (spent[0].samples[0].key, "…", spent[-1].samples[-1].key)
+            raise ReplicaError(
+                f"shard {' or '.join(spec.name for spec in spent)} lost its replica {suspicion.deaths} times, the last "
+                f"time at the keys {', '.join(keys)}: one of these images may crash the process; take it out, or raise "
+                f"--shard-attempts (3 find a single guilty image, which is then skipped). Last: {said}"
+            )
+        return found
+
+    def _one_more_death(self, spec: ShardSpec) -> frozenset[str]:
         before = self._known.get(spec.name, Suspicion())
         suspicion = before.after_death(noted(self._run, spec.name) if before.caution.noted else ())
         # Or the next replica, if it dies before it has begun, would die at what this one was at.
         forget(self._run, spec.name)
         self._known[spec.name] = suspicion
-        if suspicion.deaths >= self._attempts:
-            keys = suspicion.in_work or (spec.samples[0].key, "…", spec.samples[-1].key)
-            raise ReplicaError(
-                f"shard {spec.name} lost its replica {suspicion.deaths} times, the last time at the keys "
-                f"{', '.join(keys)}: one of these images may crash the process; take it out, or raise --shard-attempts "
-                f"(3 find a single guilty image, which is then skipped). Last: {said}"
-            )
         return suspicion.caution.skipped - before.caution.skipped
 
 

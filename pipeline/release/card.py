@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.adaptive import members_in_words
 from pipeline.config import PolicyConfig, ReleaseConfig
 from pipeline.records import Verdict
 from pipeline.release.manifest import COLUMNS
@@ -67,7 +68,7 @@ def card(
         "card.md.jinja",
         name=release.name,
         version=release.version,
-        ensemble_size=made_with["ensemble_size"],
+        members=members_in_words(made_with),
         counts=counts,
         not_accepted=not_accepted,
         policy=policy,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.adaptive import members_in_words
 from pipeline.config import PolicyConfig, ReleaseConfig, as_values
 
 MEMBERS = {
@@ -44,7 +45,7 @@ def description(about: CroissantAbout) -> str:
     )
     return (
         f"Masks of the salient object of {about.counts.get('accepted', 0)} images, made by an ensemble of "
-        f"{about.made_with['ensemble_size']} SOD-diffusion runs per image and kept where the runs agree. "
+        f"{members_in_words(about.made_with)} SOD-diffusion runs per image and kept where the runs agree. "
         "No human has checked them. Agreement is not correctness: an ensemble can agree on the wrong object. " + where
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from pipeline.adaptive import members_in_words
 from pipeline.config import PolicyConfig, ReleaseConfig
 from pipeline.release.page_data import CHUNK_ROWS, call, data_files
 from pipeline.release.page_scores import AGREEMENT, bounds_of, describe_bounds, describe_scores
@@ -28,7 +29,8 @@ class PageAbout:
     name: str
     """Of the release."""
     version: str
-    ensemble_size: int
+    members: str
+    """How many an image has, in words."""
     embed_images: bool
     """Are the photos in the tars?"""
     policy: PolicyConfig
@@ -39,7 +41,7 @@ def page_about(release: ReleaseConfig, policy: PolicyConfig, made_with: Mapping[
     return PageAbout(
         name=release.name,
         version=release.version,
-        ensemble_size=int(made_with["ensemble_size"]),
+        members=members_in_words(made_with),
         embed_images=release.embed_images,
         policy=policy,
     )

@@ -1,9 +1,11 @@
-"""jobs/benchmark.py in a small form: what it prints. No figure is asserted, they are the machine's."""
+"""jobs/benchmark.py in small forms: what it prints. No figure is asserted, they are the machine's."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -13,38 +15,79 @@ def benchmark(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_the_table_has_a_row_for_each_number_of_shards():
-    done = benchmark("--shards", "3", "20", "--images-per-shard", "2")
+def table(*arguments):
+    """Heads and rows of the table, as stripped cells."""
+    done = benchmark(*arguments)
     assert done.returncode == 0, done.stderr
-    head, line, *rows = done.stdout.splitlines()
-    assert head.startswith("| committed shards | seconds until work begins |")
-    assert [row.split("|")[1].strip() for row in rows] == ["3", "20"]
-    assert set(line) == {"|", "-"}
+    head, line, *rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in done.stdout.splitlines()]
+    assert line == ["---"] * len(head)
+    assert all(len(row) == len(head) for row in rows)
+    return head, rows
+
+
+def test_the_table_of_resuming_has_a_row_for_each_number_of_shards():
+    head, rows = table("resume", "--shards", "3", "20", "--images-per-shard", "2")
+    assert head[:2] == ["committed shards", "seconds until work begins"]
+    assert [row[0] for row in rows] == ["3", "20"]
 
 
 def test_json_has_the_same_numbers_for_programs():
-    done = benchmark("--shards", "5", "--json")
+    done = benchmark("resume", "--shards", "5", "--json")
     (found,) = json.loads(done.stdout)["resume"]
     assert found["shards"] == 5
     assert found["seconds"] > 0
     assert found["bytes"] >= 0
 
 
-def test_nonsense_is_a_wrong_request():
-    done = benchmark("--shards", "0")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: --shards and --images-per-shard are at least 1\n"
-
-
 def test_a_release_is_assembled_and_checked_for_each_number_of_images():
-    done = benchmark("release", "--images", "40", "70")
+    head, rows = table("release", "--images", "40", "70")
+    assert head[:2] == ["candidates", "accepted"]
+    assert [row[:2] for row in rows] == [["40", "40"], ["70", "70"]]
+
+
+@pytest.mark.ray
+def test_how_busy_a_model_is_is_measured_on_ray_and_in_one_process():
+    done = benchmark("busy", "--images", "6", "--shard-size", "2", "--model", "fake:sleep_s=0.05", "--json")
     assert done.returncode == 0, done.stderr
-    head, _, *rows = done.stdout.splitlines()
-    assert head.startswith("| candidates | accepted |")
-    assert [[cell.strip() for cell in row.split("|")[1:3]] for row in rows] == [["40", "40"], ["70", "70"]]
+    on_ray, inline = json.loads(done.stdout)["busy"]
+    assert [found["engine"] for found in (on_ray, inline)] == ["ray", "inline"]
+    for found in (on_ray, inline):
+        assert (found["images"], found["shards"]) == (6, 3)
+        assert 0 < found["busy_with_start"] < found["busy"] < 1
 
 
-def test_no_images_are_a_wrong_request():
-    done = benchmark("release", "--images", "0")
+@pytest.mark.ray
+def test_the_pipeline_and_ray_data_are_measured_with_the_same_images():
+    head, rows = table("orchestration", "--images", "130", "--widths-px", "32", "--rounds", "1")
+    assert head[1:3] == ["way", "images/s of a replica"]
+    assert [row[:2] for row in rows] == [["32 x 24 px", way] for way in ("ray", "inline", "ray data", "loop")]
+    assert rows[2][4] == "1.00"
+
+
+@pytest.mark.ray
+def test_growth_has_a_row_for_each_number_of_shards():
+    _, rows = table("growth", "--shards", "3", "8")
+    assert [row[0] for row in rows] == ["3", "8"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("resume", "--shards", "0"), "shards is (0,); it must be at least 1"),
+        (("release", "--images", "0"), "images is (0,); it must be at least 1"),
+        (("busy", "--images", "0"), "images is 0; it must be at least 1"),
+        (("orchestration", "--images", "100"), "images is 100; it must be at least 128"),
+        (("growth", "--shards"), "shards is (); it must be at least 1"),
+        ((), "Missing subcommand"),
+    ],
+)
+def test_nonsense_is_a_wrong_request(arguments, said):
+    done = benchmark(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: --images are at least 1\n"
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_measurement_that_fails_ends_the_job():
+    done = benchmark("busy", "--images", "1", "--model", "fake:no_such=1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no option 'no_such'" in done.stderr

@@ -1,4 +1,4 @@
-"""Batches read ahead of the model, and predicted so that one bad image costs only itself: properties and faults."""
+"""Batches read ahead of the model, predicted so that one bad image costs only itself, finished behind it."""
 
 import errno
 import threading
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from model.prediction import ModelMemoryError, ModelOutputError
 from pipeline import batches
-from pipeline.batches import BATCHES_AHEAD, DECODE_THREADS, predict_batch, read_ahead
+from pipeline.batches import BATCHES_AHEAD, DECODE_THREADS, finish_behind, predict_batch, read_ahead
 
 KEYS = ["a", "b", "c", "d"]
 REASONS = {ModelOutputError: "model_output", ModelMemoryError: "model_memory"}
@@ -43,7 +43,11 @@ def doubled(number):
 
 
 def decoding_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+    return threads_of("decode")
+
+
+def threads_of(name):
+    return [thread for thread in threading.enumerate() if thread.name.startswith(name)]
 
 
 # Properties
@@ -64,6 +68,21 @@ def test_never_more_is_read_than_the_batches_ahead_of_the_caller(count, batch_im
     begun = []
     for number, _batch in enumerate(read_ahead(range(count), begun.append, batch_images), start=1):
         assert len(begun) <= (number + BATCHES_AHEAD) * batch_images
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 30), st.integers(0, 8))
+def test_everything_is_finished_once_and_comes_in_order_never_further_behind_than_allowed(count, most_behind):
+    finished = []
+
+    def items():
+        for number in range(count):
+            assert len(finished) >= number - most_behind
+            yield number
+
+    found = list(finish_behind(items(), lambda number: finished.append(number) or 2 * number, most_behind))
+    assert found == [2 * number for number in range(count)]
+    assert sorted(finished) == list(range(count))
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), st.sampled_from(list(REASONS))), st.sets(st.sampled_from(KEYS)))
@@ -100,6 +119,36 @@ def test_files_are_read_in_threads_of_their_own_which_end_with_the_reading():
     assert all(name.startswith("decode") for name in names)
     assert len(set(names)) <= DECODE_THREADS
     assert not decoding_threads()
+
+
+def test_finishing_goes_on_while_the_next_item_comes_into_being():
+    first_is_finished = threading.Event()
+
+    def items():
+        yield 1
+        assert first_is_finished.wait(timeout=60)  # while the second one is being made
+        yield 2
+
+    def finish(number):
+        first_is_finished.set()
+        return number, threading.current_thread().name
+
+    found = list(finish_behind(items(), finish, 1))
+    assert [number for number, _ in found] == [1, 2]
+    assert all(name.startswith("encode") for _, name in found)
+    assert not threads_of("encode")
+
+
+def test_with_nothing_left_behind_each_item_is_finished_before_the_next_is_made():
+    events = []
+
+    def items():
+        for number in range(4):
+            events.append(("made", number))
+            yield number
+
+    list(finish_behind(items(), lambda number: events.append(("finished", number)), 0))
+    assert events == [(kind, number) for number in range(4) for kind in ("made", "finished")]
 
 
 def test_a_batch_without_images_never_troubles_the_model():
@@ -160,6 +209,36 @@ def test_a_caller_that_goes_away_leaves_no_threads_behind():
     next(reading)
     reading.close()
     assert not decoding_threads()
+
+
+def test_an_error_of_finishing_is_raised_in_the_place_of_its_item_and_the_threads_end():
+    def fail_third(number):
+        if number == 2:
+            raise OSError(errno.ENOSPC, "disk full")
+        return number
+
+    got = []
+    with pytest.raises(OSError, match="disk full"):
+        got.extend(finish_behind(range(9), fail_third, 3))
+    assert got == [0, 1]
+    assert not threads_of("encode")
+
+
+def test_an_error_of_making_items_is_raised_and_the_threads_end():
+    def items():
+        yield 1
+        raise RuntimeError("told so")
+
+    with pytest.raises(RuntimeError, match="told so"):
+        list(finish_behind(items(), doubled, 3))
+    assert not threads_of("encode")
+
+
+def test_a_caller_that_goes_away_leaves_nothing_to_be_finished():
+    finishing = finish_behind(range(100), doubled, 2)
+    next(finishing)
+    finishing.close()
+    assert not threads_of("encode")
 
 
 @pytest.mark.parametrize("error", [RuntimeError, OSError, MemoryError, KeyError])

@@ -1,5 +1,8 @@
 """Images that kill their process: found within three deaths each, skipped, recorded, and nothing else is lost."""
 
+import time
+from collections import deque
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +13,9 @@ from pipeline import storage
 from pipeline import work as work_module
 from pipeline.candidates import read_members, read_record
 from pipeline.coco import read_samples
+from pipeline.dispatch import Hand, next_handout
+from pipeline.errors import ReplicaError
+from pipeline.plan import cut
 from pipeline.records import ShardSpec
 from pipeline.suspects import Caution, Suspects, Suspicion, forget, note, noted
 from pipeline.work import ShardWork, process_shard
@@ -125,6 +131,100 @@ def test_a_death_that_comes_once_leaves_no_trace(spec, tmp_path):
     assert process_shard(spec, model, make_work(tmp_path / "run"), caution=caution).record == quiet
 
 
+# Two shards in hand
+
+
+def work_on(specs, cautions, work, poison, decoding):
+    """What a replica does with the shards in its hand until it is done with the first one, or dies.
+
+    Args: decoding: poison kills while it is decoded, that of the next shard while the first one is in work.
+    """
+    touched = [sample.key for spec in specs for sample in spec.samples]
+    if decoding and not cautions[0].noted and poison & set(touched):
+        raise Died
+    return process_shard(specs[0], DeadlyModel(poison), work, cautions[0])
+
+
+@given(st.sets(st.integers(1, COUNT), max_size=3), st.booleans(), st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_of_shards_in_hand_together_only_those_with_a_guilty_image_have_one_found(
+    spec, tmp_path_factory, poison, decoding, shard_size
+):
+    """As the dispatcher has it, with one replica that is replaced when it dies."""
+    run = str(tmp_path_factory.mktemp("run"))
+    specs = cut(spec.samples, shard_size)
+    suspects, waiting, hand, results = Suspects(run, ATTEMPTS), deque(specs), Hand(replica=None), {}
+    deadly, deaths = set(map(make_key, poison)), 0
+    while waiting or hand.calls:
+        while handout := next_handout([hand], waiting, lambda shard: suspects.caution(shard.name).noted):
+            waiting.remove(handout[1])
+            hand.calls[handout[1].name] = handout[1]
+        in_hand = list(hand.calls.values())
+        cautions = [suspects.caution(shard.name) for shard in in_hand]
+        try:
+            result = work_on(in_hand, cautions, make_work(run), deadly, decoding)
+        except Died:
+            deaths += 1
+            suspects.after_death(in_hand, "killed")  # raises if an innocent one has used up its attempts
+            waiting.extendleft(reversed(in_hand))
+            hand.calls.clear()
+        else:
+            results[in_hand[0].name] = result
+            del hand.calls[in_hand[0].name]
+    skipped = {int(row.key) for result in results.values() for row in result.rows if row.reason == "kills_replica"}
+    assert skipped == poison
+    assert sorted(results) == [shard.name for shard in specs]
+    assert deaths <= ATTEMPTS * len(poison)
+    assert storage.list_names(f"{run}/journal") == []
+
+
+def test_a_death_with_two_shards_in_hand_has_both_handled_with_care_and_blames_no_image(spec, tmp_path):
+    first, second = cut(spec.samples[:4], 2)
+    suspects = Suspects(str(tmp_path), attempts=ATTEMPTS)
+    assert suspects.after_death([first, second], "killed") == frozenset()
+    assert suspects.caution(first.name) == suspects.caution(second.name) == Caution(noted=True)
+    # What the second one dies of, alone and twice, is never the first one's.
+    for _ in range(2):
+        note(str(tmp_path), second.name, [second.samples[0].key])
+        guilty = suspects.after_death([second], "killed")
+    assert guilty == {second.samples[0].key}
+    assert suspects.caution(first.name) == Caution(noted=True)
+
+
+def test_if_one_death_is_too_many_all_shards_in_hand_are_named(spec, tmp_path):
+    first, second = cut(spec.samples[:4], 2)
+    with pytest.raises(
+        ReplicaError, match="shard 000000 or 000001 lost its replica 1 times, the last time at the keys"
+    ):
+        Suspects(str(tmp_path), attempts=1).after_death([first, second], "killed")
+
+
+def test_with_care_nothing_is_in_work_but_what_is_noted(spec, tmp_path, monkeypatch):
+    """Whatever is read, predicted or encoded: it is in the journal at that moment."""
+    touched = []
+
+    def watched(function, key_of):
+        def call(*args):
+            if function is encode:
+                time.sleep(0.05)  # whoever does not wait for it has noted the next batch by then
+            in_work = noted(str(tmp_path), spec.name)
+            touched.append((function, set(key_of(*args)) <= set(in_work), len(in_work)))
+            return function(*args)
+
+        return call
+
+    model, encode = DeadlyModel([]), work_module._encoded
+    predict = model.predict
+    monkeypatch.setattr(model, "predict", watched(predict, lambda _images, keys: keys))
+    monkeypatch.setattr(work_module, "_read", watched(work_module._read, lambda sample, _work: [sample.key]))
+    monkeypatch.setattr(work_module, "_encoded", watched(encode, lambda batch: [read.sample.key for read, _ in batch]))
+    alone = spec.samples[4].key
+    process_shard(spec, model, make_work(tmp_path), Caution(noted=True, alone=frozenset({alone})))
+    assert [function for function, *_ in touched].count(encode) == 3
+    assert all(is_noted for _, is_noted, _ in touched)
+    assert (predict, True, 1) in touched
+
+
 # The journal
 
 
@@ -166,10 +266,10 @@ def test_the_guilty_one_starts_the_count_anew():
 
 def test_a_replica_that_dies_before_it_has_begun_accuses_nobody(spec, tmp_path):
     suspects = Suspects(str(tmp_path), attempts=10)
-    suspects.after_death(spec, "killed")
+    suspects.after_death([spec], "killed")
     note(str(tmp_path), spec.name, [make_key(4)])
-    suspects.after_death(spec, "killed")
-    assert suspects.after_death(spec, "killed while it started") == frozenset()
+    suspects.after_death([spec], "killed")
+    assert suspects.after_death([spec], "killed while it started") == frozenset()
     assert suspects.caution(spec.name) == Caution(noted=True, alone=frozenset({make_key(4)}))
     note(str(tmp_path), spec.name, [make_key(4)])
-    assert suspects.after_death(spec, "killed") == {make_key(4)}
+    assert suspects.after_death([spec], "killed") == {make_key(4)}

@@ -3,7 +3,10 @@
 import errno
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from pipeline import batches, candidates, storage, work
 from pipeline.coco import read_samples
 from pipeline.errors import FAILURE_REASONS
 from pipeline.records import ShardSpec
-from pipeline.work import ShardWork, process_shard
+from pipeline.work import Beside, ShardWork, process_shard
 from tests.pipeline.make import make_collection, make_entry, make_jpeg, make_key, tree, write_annotations
 
 COUNT = 9
@@ -193,7 +196,7 @@ def test_a_failed_image_moves_no_other_image_to_another_batch(healthy, tmp_path_
 def test_every_image_has_one_row_in_key_order_and_is_reported_once(healthy, tmp_path):
     reported = []
     model = RecordingModel(broken=[KEYS[4]])
-    result = process_shard(spec_of(healthy), model, make_work(tmp_path), reported.append)
+    result = process_shard(spec_of(healthy), model, make_work(tmp_path), beside=Beside(on_image=reported.append))
     assert [row.key for row in result.rows] == reported == KEYS
     assert (result.record.done, result.record.failed) == (COUNT - 1, 1)
 
@@ -233,6 +236,7 @@ def test_the_number_of_threads_and_the_order_in_which_images_are_read_change_no_
         return content
 
     monkeypatch.setattr(batches, "DECODE_THREADS", threads)
+    monkeypatch.setattr(batches, "ENCODE_THREADS", threads)
     monkeypatch.setattr(work, "read_bytes", read_first_image_late)
     process(healthy, tmp_path)
     assert (finished[0] == KEYS[0]) is (threads == 1)
@@ -256,6 +260,153 @@ def test_nothing_is_there_before_the_whole_shard_is_done_and_the_record_comes_la
     monkeypatch.setattr(storage, "create", create)
     process(healthy, tmp_path, WatchingModel())
     assert seen == [[], [], [], ["candidates/000000.parquet", "candidates/000000.tar"]]
+
+
+# Side by side
+
+
+def test_a_batch_is_encoded_while_the_model_predicts_the_next(healthy, tmp_path, monkeypatch, undisturbed):
+    next_is_asked_for, encode_members = threading.Event(), work.encode_members
+
+    def encode(row, prediction):
+        assert row.key != KEYS[0] or next_is_asked_for.wait(timeout=60)
+        return encode_members(row, prediction)
+
+    class TellingModel(RecordingModel):
+        def predict(self, images, keys):
+            if keys[0] == KEYS[3]:
+                next_is_asked_for.set()
+            return super().predict(images, keys)
+
+    monkeypatch.setattr(work, "encode_members", encode)
+    process(healthy, tmp_path, TellingModel())
+    assert tree(tmp_path) == tree(undisturbed[0])
+
+
+def halves(inputs):
+    """The same images as two shards."""
+    samples = spec_of(inputs).samples
+    return [ShardSpec(index=0, samples=samples[:5]), ShardSpec(index=1, samples=samples[5:])]
+
+
+@pytest.fixture(scope="module")
+def one_by_one(healthy, tmp_path_factory):
+    """The files of both shards, made one after the other."""
+    run = tmp_path_factory.mktemp("one-by-one")
+    for spec in halves(healthy):
+        process_shard(spec, RecordingModel(), make_work(run))
+    return tree(run)
+
+
+def side_by_side(inputs, run, model, beside):
+    """Both shards in two threads, the first one ahead; what each of them gave or raised."""
+    specs = halves(inputs)
+    first_reads = threading.Event()
+    real = beside.reading
+
+    class Watched:
+        def __enter__(self):
+            real.acquire()
+            first_reads.set()
+
+        def __exit__(self, *_error):
+            real.release()
+
+    shared = replace(beside, reading=Watched())
+    with ThreadPoolExecutor(2) as pool:
+        calls = []
+        for spec in specs:
+            calls.append(pool.submit(process_shard, spec, model, make_work(run), beside=shared))
+            assert first_reads.wait(timeout=60)
+    return calls
+
+
+def test_the_next_shard_is_read_before_the_present_one_ends_and_predicted_after_it(
+    healthy, tmp_path, monkeypatch, one_by_one
+):
+    read_bytes, next_is_read, early, at_once = work.read_bytes, threading.Event(), [], threading.Semaphore(1)
+
+    class WaitingModel(RecordingModel):
+        def predict(self, images, keys):
+            assert at_once.acquire(blocking=False)
+            if keys[0] == KEYS[0]:
+                early.append(next_is_read.is_set())
+            if keys[0] == KEYS[3]:  # the last batch of the first shard
+                assert next_is_read.wait(timeout=60)
+                time.sleep(0.2)  # the second shard has time to come in between
+            at_once.release()
+            return super().predict(images, keys)
+
+    def read(sample, **limits):
+        if sample.key == KEYS[5]:
+            next_is_read.set()
+        return read_bytes(sample, **limits)
+
+    monkeypatch.setattr(work, "read_bytes", read)
+    model = WaitingModel()
+    for call in side_by_side(healthy, tmp_path, model, Beside()):
+        call.result()
+    assert model.batches == [KEYS[:3], KEYS[3:5], KEYS[5:8], KEYS[8:]]
+    assert early == [False]
+    assert tree(tmp_path) == one_by_one
+
+
+def test_a_shard_is_committed_while_the_model_predicts_the_next(healthy, tmp_path, monkeypatch, one_by_one):
+    next_is_predicted, commit_shard = threading.Event(), work.commit_shard
+
+    def commit(run, shard, *content):
+        assert shard != "000000" or next_is_predicted.wait(timeout=60)
+        return commit_shard(run, shard, *content)
+
+    class TellingModel(RecordingModel):
+        def predict(self, images, keys):
+            if keys[-1] == KEYS[8]:
+                next_is_predicted.set()
+            return super().predict(images, keys)
+
+    monkeypatch.setattr(work, "commit_shard", commit)
+    for call in side_by_side(healthy, tmp_path, TellingModel(), Beside()):
+        call.result()
+    assert tree(tmp_path) == one_by_one
+
+
+@pytest.mark.parametrize("where", ["read_bytes", "encode_members", "commit_shard", "predict"])
+def test_a_shard_that_fails_leaves_its_turn_to_the_next(healthy, tmp_path, monkeypatch, one_by_one, where):
+    class FailingModel(RecordingModel):
+        def predict(self, images, keys):
+            if where == "predict" and KEYS[3] in keys:
+                raise OSError(errno.EIO, "I/O error")
+            return super().predict(images, keys)
+
+    def failing(function):
+        def call(*args, **kwargs):
+            if "000000" in args or getattr(args[0], "key", "") == KEYS[3]:
+                raise OSError(errno.EIO, "I/O error")
+            return function(*args, **kwargs)
+
+        return call
+
+    if where != "predict":
+        monkeypatch.setattr(work, where, failing(getattr(work, where)))
+    first, second = side_by_side(healthy, tmp_path, FailingModel(), Beside())
+    with pytest.raises(OSError, match="I/O error"):
+        first.result()
+    second.result()
+    assert tree(tmp_path) == {name: content for name, content in one_by_one.items() if "000001" in name}
+
+
+def test_seconds_are_those_of_the_shard_and_not_of_its_neighbour(healthy, tmp_path, monkeypatch):
+    now = [0.0]
+
+    class SlowModel(RecordingModel):
+        def predict(self, images, keys):
+            now[0] += 100 if keys[0] in KEYS[:5] else 1
+            return super().predict(images, keys)
+
+    monkeypatch.setattr(work, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    first, second = side_by_side(healthy, tmp_path, SlowModel(), Beside())
+    assert 200 <= first.result().seconds <= 202
+    assert second.result().seconds == 2
 
 
 # Faults
@@ -344,7 +495,7 @@ def test_what_may_pass_is_raised_and_the_shard_is_not_committed(healthy, tmp_pat
         with pytest.raises(type(error)):
             process(healthy, tmp_path)
     assert_nothing_is_committed(tmp_path)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("decode", "encode"))]
     process(healthy, tmp_path)
     assert tree(tmp_path) == tree(undisturbed[0])
 

@@ -48,7 +48,7 @@ def make_page_row(number=7, **overrides):
 
 
 def make_about(**overrides):
-    fields = {"name": "masks", "version": "1.2.0", "ensemble_size": 3, "embed_images": True, "policy": PolicyConfig()}
+    fields = {"name": "masks", "version": "1.2.0", "members": "3", "embed_images": True, "policy": PolicyConfig()}
     return PageAbout(**fields | overrides)
 
 

@@ -1,12 +1,12 @@
-"""What `jobs/benchmark.py resume` measures, one measurement per process."""
+"""Finding out what is left of a run: time and memory until work begins."""
 
-import json
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from pipeline.benchmarks.inputs import MADE_WITH
 from pipeline.config import InputConfig, PolicyConfig, RunConfig
 from pipeline.plan import cut
 from pipeline.progress import Progress
@@ -14,25 +14,24 @@ from pipeline.records import FileRecord, Location, Sample, ShardRecord, ShardSpe
 from pipeline.run import todo_of
 from pipeline.run_record import open_run
 from pipeline.tars import encode_json
+from pipeline.usage import peak_rss_bytes
 
-MADE_WITH = {"weights": "benchmark"}
 
-
-def resume(folder: str, shards: int, images_per_shard: int) -> None:
-    """Make a run of so many committed shards, then find out what is left of it; prints seconds and bytes as JSON.
+def measure(folder: Path, shards: int, images_per_shard: int) -> dict[str, Any]:
+    """Make a run of so many committed shards, then find out what is left of it.
 
     The annotations are not read and no weights are hashed: both are the same however far the run is.
     """
     samples = _samples(shards * images_per_shard)
-    open_run(folder, samples, images_per_shard, MADE_WITH)
-    _write_records(Path(folder), samples, images_per_shard)
-    before = peak_bytes()
+    open_run(str(folder), samples, images_per_shard, MADE_WITH)
+    _write_records(folder, samples, images_per_shard)
+    before = peak_rss_bytes()
     started = time.perf_counter()
-    specs, _ = open_run(folder, samples, images_per_shard, MADE_WITH)
-    left = _left(folder, specs)
+    specs, _ = open_run(str(folder), samples, images_per_shard, MADE_WITH)
+    left = _left(str(folder), specs)
     seconds = time.perf_counter() - started
     assert left == []
-    print(json.dumps({"shards": shards, "seconds": seconds, "bytes": peak_bytes() - before}))
+    return {"shards": shards, "seconds": seconds, "bytes": peak_rss_bytes() - before}
 
 
 def _left(folder: str, specs: Sequence[ShardSpec]) -> list[ShardSpec]:
@@ -59,8 +58,3 @@ def _write_records(run: Path, samples: list[Sample], images_per_shard: int) -> N
         )
         record = ShardRecord(shard=spec.name, tar=tar, rows=rows, done=len(spec.samples), failed=0)
         (run / "commits" / f"{spec.name}.json").write_bytes(encode_json(asdict(record)))
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB

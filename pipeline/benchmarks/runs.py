@@ -1,0 +1,52 @@
+"""Runs to measure: planned, predicted and committed as ever; no release is made of them."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline.benchmarks.inputs import MADE_WITH
+from pipeline.coco import read_samples
+from pipeline.config import RunConfig
+from pipeline.progress import Progress
+from pipeline.run import process
+from pipeline.run_record import open_run
+from pipeline.usage import ReplicaUsage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a run took."""
+
+    shards: int
+    plan_s: float
+    """Finding the images, and planning."""
+    work_s: float
+    """From starting replicas to the last commit."""
+    usage: list[ReplicaUsage]
+
+
+def carry_out(config: RunConfig) -> Measured:
+    """A run up to its last commit; every image has to be predicted."""
+    started = time.perf_counter()
+    samples = read_samples(config.input.annotations, config.input.images).samples
+    specs, _ = open_run(config.out, samples, config.shard_size, MADE_WITH)
+    planned = time.perf_counter()
+    progress = Progress(len(samples), config.policy)
+    usage = process(specs, config, progress)
+    ended = time.perf_counter()
+    assert progress.settled == len(samples), progress.line()
+    assert progress.decisions["failed"] == 0, progress.line()
+    return Measured(shards=len(specs), plan_s=planned - started, work_s=ended - planned, usage=usage)
+
+
+@contextmanager
+def cluster(*, wanted: bool) -> Iterator[None]:
+    """Ray for as long as the block takes, connected once, if it is wanted."""
+    if not wanted:
+        yield
+        return
+    from pipeline.cluster import connected
+
+    with connected():
+        yield

@@ -1,0 +1,64 @@
+"""How a replica uses what it has: its memory, and its model's time."""
+
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from model.prediction import Prediction, SaliencyModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaUsage:
+    """Of one replica since its model was loaded."""
+
+    peak_rss_bytes: int
+    """The most memory that its process has held, the loading of the model included."""
+    predicting_s: float
+    loaded_s: float
+    """Seconds since the model was loaded, of which `predicting_s` it worked."""
+
+
+def in_words(usage: Sequence[ReplicaUsage]) -> str:
+    """Of one replica or more, for the log."""
+    busy = sum(found.predicting_s for found in usage) / sum(found.loaded_s for found in usage)
+    peak_gb = max(found.peak_rss_bytes for found in usage) / 1e9
+    return f"peak memory of a replica: {peak_gb:.2f} GB; models worked {busy:.0%} of the time since they were loaded"
+
+
+class TimedModel:
+    """A model that remembers how long it has worked; fulfils `SaliencyModel`."""
+
+    def __init__(self, model: SaliencyModel) -> None:
+        self._model = model
+        self._loaded = time.perf_counter()
+        self._predicting_s = 0.0
+
+    @property
+    def device_kind(self) -> str:
+        """As the model's."""
+        return self._model.device_kind
+
+    def predict(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], keys: Sequence[str]) -> list[Prediction]:
+        """As the model's."""
+        began = time.perf_counter()
+        try:
+            return self._model.predict(images, keys)
+        finally:
+            self._predicting_s += time.perf_counter() - began
+
+    def usage(self) -> ReplicaUsage:
+        """So far."""
+        return ReplicaUsage(
+            peak_rss_bytes=peak_rss_bytes(),
+            predicting_s=self._predicting_s,
+            loaded_s=time.perf_counter() - self._loaded,
+        )
+
+
+def peak_rss_bytes() -> int:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB

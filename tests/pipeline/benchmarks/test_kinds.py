@@ -1,0 +1,48 @@
+"""What is measured of each kind, and what its table makes of it."""
+
+from pipeline.benchmarks.kinds import Busy, Growth, Orchestration, Release, Resume
+
+WAYS = ["ray", "inline", "ray data", "loop"]
+
+
+def cells(line):
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+def test_ways_are_measured_in_turn_so_that_a_slow_hour_of_the_machine_slows_all_of_them():
+    cases = Orchestration(widths_px=(64, 128), rounds=2).cases()
+    assert [case["way"] for case in cases] == WAYS * 4
+    assert [case["width"] for case in cases] == [64] * 8 + [128] * 8
+    assert {(case["width"], case["height"]) for case in cases} == {(64, 48), (128, 96)}
+
+
+def test_rates_are_medians_and_compared_with_ray_data_at_the_same_size():
+    rates = {"ray": (90, 300, 400), "inline": (50, 60, 70), "ray data": (100, 200, 150), "loop": (10, 10, 10)}
+    found = [
+        {"way": way, "width": width, "height": 48, "images_per_s": rates[way][place] * factor, "first_s": place}
+        for width, factor in ((64, 1), (128, 2))
+        for place in range(3)
+        for way in WAYS
+    ]
+    _, _, *rows = map(cells, Orchestration().table(found))
+    assert rows[0] == ["64 x 48 px", "ray", "300", "90 to 400", "2.00", "1.0 s"]
+    assert [row[4] for row in rows] == ["2.00", "0.40", "1.00", "0.07"] * 2
+    assert [row[2] for row in rows[4:]] == ["600", "120", "300", "20"]
+
+
+def test_every_option_of_how_busy_a_model_is_reaches_both_measurements():
+    on_ray, inline = Busy(images=5, denoise_steps=2).cases()
+    assert (on_ray["images"], on_ray["denoise_steps"], on_ray["engine"]) == (5, 2, "ray")
+    assert inline == on_ray | {"engine": "inline"}
+
+
+def test_growth_is_shown_per_shard():
+    found = {"shards": 2000, "plan_s": 1.5, "work_s": 40.0, "bytes": 8_000_000}
+    _, _, row = map(cells, Growth().table([found]))
+    assert row == ["2,000", "1.50 s", "40.0 s", "20.0 ms", "8 MB", "4.0 KB"]
+
+
+def test_one_measurement_per_size():
+    assert [case["shards"] for case in Resume(shards=(3, 4)).cases()] == [3, 4]
+    assert [case["images"] for case in Release(images=(3, 4)).cases()] == [3, 4]
+    assert [case["shards"] for case in Growth(shards=(3, 4)).cases()] == [3, 4]

@@ -1,0 +1,107 @@
+"""What is measured of the model: the reference's way gives ours, small forms of each, tables. No figure is asserted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model import diffusion
+from model.architectures import build
+from pipeline.benchmarks import breakdown, limit, speed
+from pipeline.benchmarks.model_kinds import Breakdown, Limit, Speed
+from pipeline.benchmarks.networks import sample_photos
+from pipeline.benchmarks.reference import members_one_by_one
+from tests.model.conftest import build_tiny
+from tests.model.make import make_ensemble
+
+SMALL = {"size": "nano", "dtype": "float32", "threads": 1, "device": "cpu"}
+
+
+def test_the_references_way_gives_our_members():
+    """So that equal work is compared; the pipeline's golden tests compare ours with the reference itself."""
+    tiny = build_tiny()
+    ((key, photo),) = sample_photos(1)
+    theirs = members_one_by_one(tiny, photo, key, 3, 2).numpy()
+    (ours,) = tiny([photo], [key], make_ensemble(ensemble_size=3))
+    np.testing.assert_allclose(theirs, ours.members, rtol=0, atol=1e-4)
+
+
+def test_photographs_begin_again_when_they_run_out():
+    keys = [key for key, _ in sample_photos(39)]
+    assert len(set(keys)) == 37
+    assert keys[37:] == keys[:2]
+
+
+@pytest.mark.parametrize("way", ["reference", "exact", "adaptive"])
+def test_a_way_of_working_is_timed_with_the_members_that_it_took(way):
+    found = speed.measure(Path(), way=way, images=2, ensemble_size=4, denoise_steps=1, **SMALL)
+    assert found["seconds_per_image"] > 0
+    assert found["members"] == 4  # four are one round
+
+
+def test_a_pass_is_timed_against_matrix_products_and_its_operations_are_counted(monkeypatch):
+    monkeypatch.setattr(limit, "MATRIX_SIDE", 64)
+    found = limit.measure(Path(), batch=2, compiled=False, **SMALL)
+    assert found["share"] == pytest.approx(found["pass_rate"] / found["matrix_rate"])
+    assert found["operations"] == pytest.approx(found["pass_rate"] * found["pass_s"])
+
+
+def test_operations_are_those_that_torch_counts():
+    with torch.device("meta"):
+        unet = build("nano").unet
+        latents, context = torch.empty(2, 8, 24, 24), torch.empty(2, 576, 64)
+        with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+            unet(latents, torch.tensor(5), encoder_hidden_states=context)
+    assert 0.7 * counter.get_total_flops() < limit.operations("nano", 2) < counter.get_total_flops()
+
+
+def test_the_parts_of_an_images_time_add_up_and_nothing_stays_replaced():
+    before = diffusion.preprocess
+    found = breakdown.measure(Path(), images=2, ensemble_size=2, denoise_steps=1, **SMALL)
+    assert set(found["parts"]) == set(breakdown.PARTS)
+    assert all(seconds > 0 for seconds in found["parts"].values())
+    assert sum(found["parts"].values()) < found["whole"]
+    assert diffusion.preprocess is before
+
+
+def test_every_way_is_measured_in_turn_round_by_round():
+    cases = Speed(rounds=2, sizes=("nano", "full"), dtypes=("float32", "bfloat16")).cases()
+    ways = [(case["size"], case["way"], case["dtype"]) for case in cases]
+    one_round = [
+        ("nano", "reference", "float32"),
+        *(("nano", way, dtype) for way in ("exact", "adaptive") for dtype in ("float32", "bfloat16")),
+    ]
+    assert ways[:10] == 2 * one_round
+    assert ways[10:] == [("full", "reference", "float32"), ("full", "exact", "float32"), ("full", "exact", "bfloat16")]
+
+
+def test_the_speed_is_the_median_against_that_of_the_reference():
+    found = [
+        {"size": "nano", "way": way, "dtype": "float32", "members": 10.0, "seconds_per_image": seconds}
+        for way, seconds in [("reference", 4.0), ("exact", 1.0), ("reference", 6.0), ("exact", 2.0)] * 2
+    ]
+    _, _, theirs, ours = Speed().table(found)
+    assert theirs == "| nano | reference | float32 | 10.0 | 5.00 s | 0.200 | 1.00 × |"
+    assert ours == "| nano | exact | float32 | 10.0 | 1.50 s | 0.667 | 3.33 × |"
+
+
+def test_tables_of_limit_and_breakdown():
+    row = {"size": "nano", "dtype": "float32", "compiled": False, "first_s": 1.0, "pass_s": 0.5, "operations": 5e9,
+           "pass_rate": 1e10, "matrix_rate": 2e10, "share": 0.5}  # fmt: skip
+    assert list(Limit().table([row]))[2:] == [
+        "| nano | float32 | no | 1.00 s | 0.500 s | 5.0 G | 10 G/s | 20 G/s | 50% |"
+    ]
+    parts = {"parts": {"encode": 0.25, "decode": 0.5}, "whole": 1.0}
+    assert list(Breakdown().table([parts]))[2:] == [
+        "| encode | 250.0 | 25.0% |",
+        "| decode | 500.0 | 50.0% |",
+        "| everything else | 250.0 | 25.0% |",
+        "| all | 1000.0 | 100.0% |",
+    ]
+
+
+@pytest.mark.parametrize("kind", [Speed, Limit, Breakdown])
+def test_nonsense_is_refused(kind):
+    with pytest.raises(ValueError, match=r"^threads is 0; it must be at least 1$"):
+        kind(threads=0)
