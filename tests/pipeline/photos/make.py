@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from model.config import EMBEDDED_MODEL
-from model.saliency import DiffusionModel, load_pipeline
+from model.saliency import load_pipeline, ready
 from pipeline.config import from_options
 from pipeline.photos.config import PhotosConfig
 
@@ -46,10 +46,10 @@ def write_photos(folder, *names):
     return folder
 
 
-def load_quickly(settings, ensemble):
+def load_quickly(settings, ensemble, enough=None):
     """In the place of `load_diffusion_model` for the embedded weights: they are read once for all tests."""
     assert settings.folder == EMBEDDED_MODEL
-    return DiffusionModel(_embedded(), ensemble, settings.threads)
+    return ready(_embedded(), settings, ensemble, enough)
 
 
 @cache

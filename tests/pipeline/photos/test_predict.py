@@ -236,7 +236,7 @@ def test_half_precision_is_the_dtype_that_the_device_is_good_at_unless_one_is_gi
 ):
     seen = []
     monkeypatch.setattr(saliency.torch.cuda, "is_available", lambda: has_gpu)
-    monkeypatch.setattr(photos_predict, "load_diffusion_model", lambda settings, _ensemble: seen.append(settings))
+    monkeypatch.setattr(photos_predict, "load_diffusion_model", lambda settings, *_: seen.append(settings))
     load(make_config("photos", Path("out"), **{"device": "auto", **options}))
     assert [settings.dtype for settings in seen] == [dtype]
 
@@ -501,7 +501,7 @@ def test_a_file_that_goes_away_while_others_are_predicted_fails_and_is_named(tmp
 def test_a_photo_of_which_the_networks_make_nan_fails_by_itself(tmp_path, monkeypatch, caplog):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png")
 
-    def load_spoilt(settings, ensemble):
+    def load_spoilt(settings, ensemble, enough):
         model = load_quickly(settings, ensemble)
         predict_well = model.predict
 
@@ -601,7 +601,7 @@ def test_a_disk_that_is_full_is_raised_and_what_is_written_stays(tmp_path, monke
     ],
 )
 def test_weights_that_can_not_be_loaded_are_a_wrong_request(monkeypatch, error, said):
-    def fail(_settings, _ensemble):
+    def fail(*_):
         raise error
 
     monkeypatch.setattr(photos_predict, "load_diffusion_model", fail)
