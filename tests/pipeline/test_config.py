@@ -201,7 +201,7 @@ def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, valu
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no_such = 1", "there is no option 'no_such'; there are alignment, allowed_licenses, annotations"),
+        ("no_such = 1", "there is no option 'no_such'; there are adaptive, alignment, allowed_licenses"),
         ("[policy]\nmax_variance = 0.1", "there is no option 'policy'"),
         ("max-variance = 0.1", "there is no option 'max-variance'"),
         ("shard_size = '4'", "shard_size is '4'; it must be int"),

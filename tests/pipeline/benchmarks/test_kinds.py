@@ -19,7 +19,7 @@ def test_ways_are_measured_in_turn_so_that_a_slow_hour_of_the_machine_slows_all_
 def test_rates_are_medians_and_compared_with_ray_data_at_the_same_size():
     rates = {"ray": (90, 300, 400), "inline": (50, 60, 70), "ray data": (100, 200, 150), "loop": (10, 10, 10)}
     found = [
-        {"way": way, "width": width, "height": 48, "images_per_s": rates[way][place] * factor, "first_s": place}
+        {"way": way, "width": width, "height": 48, "images_per_s": rates[way][place] * factor, "start_s": place}
         for width, factor in ((64, 1), (128, 2))
         for place in range(3)
         for way in WAYS
