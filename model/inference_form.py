@@ -78,10 +78,10 @@ class InferenceForm:
     def of_images(self, image_latents: Float[Tensor, "n 4 h w"], tokens: Float[Tensor, "n t f"]) -> Iterator[None]:
         """The same, for N images: the UNet then takes the saliency latents of their members, side by side."""
         with self.active():
-            self._first.set_first(image_latents)
-            for attention in self._attentions:
-                attention.attend_to(tokens)
             try:
+                self._first.set_first(image_latents)
+                for attention in self._attentions:
+                    attention.attend_to(tokens)
                 yield
             finally:
                 self._first.forget()

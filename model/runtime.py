@@ -54,8 +54,8 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees, where its C library is glibc.
 
     glibc gives large blocks back to the system when they are freed; the next layer's activations are then mapped and
-    zeroed anew, page by page. Without that, the nano model took 0.87 of the time with one thread and 0.8 with two, with
-    a twelfth of the page faults and 8 % more memory; a pass of the full UNet 0.9.
+    zeroed anew, page by page. Without that, the nano model took 0.91 of the time with one thread and 0.84 with two,
+    with a twelfth of the page faults and 8 % more memory; a pass of the full UNet 0.9.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -1,11 +1,10 @@
-"""Where the time of an image goes, from its bytes to the candidate's."""
+"""Where the time of an image goes, from its pixels to the bytes of its candidate."""
 
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -14,7 +13,9 @@ from model import diffusion
 from model.config import EnsembleConfig, ModelConfig
 from model.prediction import Prediction
 from model.saliency import ready
-from pipeline.benchmarks.networks import Size, load, sample_photos
+from pipeline.benchmarks.clock import now
+from pipeline.benchmarks.model_kinds import Dtype, Size
+from pipeline.benchmarks.networks import load, sample_photos
 from pipeline.candidates import encode_members
 from pipeline.records import CandidateRow
 from pipeline.scores import score
@@ -26,7 +27,7 @@ def measure(
     folder: Path,
     *,
     size: Size,
-    dtype: Literal["float32", "bfloat16", "float16"],
+    dtype: Dtype,
     images: int,
     ensemble_size: int,
     denoise_steps: int,
@@ -48,17 +49,18 @@ def measure(
         (pipeline, "decode", "decode"),
         (diffusion, "_prediction", "reduce"),
     ]
-    began = time.perf_counter()
+    photos = sample_photos(images)
+    began = now()
     with ExitStack() as patches:
         for owner, name, part in watched:
             patches.enter_context(patch.object(owner, name, _timed(getattr(owner, name), part, spent)))
         for first in range(0, images, ensemble.batch_images):
-            photos = sample_photos(images)[first : first + ensemble.batch_images]
-            predictions = model.predict([pixels for _, pixels in photos], [key for key, _ in photos])
-            for (key, _), prediction in zip(photos, predictions, strict=True):
+            batch = photos[first : first + ensemble.batch_images]
+            predictions = model.predict([pixels for _, pixels in batch], [key for key, _ in batch])
+            for (key, _), prediction in zip(batch, predictions, strict=True):
                 row = _row(key, prediction, _timed(score, "score", spent)(prediction))
                 _timed(encode_members, "store", spent)(row, prediction)
-    whole = time.perf_counter() - began
+    whole = now() - began
     parts = {part: spent[part] / images for part in PARTS}
     return {"size": size, "dtype": dtype, "images": images, "parts": parts, "whole": whole / images}
 
@@ -79,11 +81,9 @@ def _row(key: str, prediction: Prediction, scores: dict[str, float]) -> Candidat
 
 def _timed(function: Callable[..., Any], part: str, spent: dict[str, float]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
-        began = time.perf_counter()
+        began = now()
         result = function(*arguments, **options)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        spent[part] += time.perf_counter() - began
+        spent[part] += now() - began
         return result
 
     return call

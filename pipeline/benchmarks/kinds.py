@@ -98,7 +98,7 @@ class Busy:
 
     def cases(self) -> list[Case]:
         """On Ray, where shards overlap, and in one process, where they do not."""
-        return [{**_options(self), "engine": engine} for engine in ("ray", "inline")]
+        return [{**options(self), "engine": engine} for engine in ("ray", "inline")]
 
     def table(self, found: Sequence[Found]) -> Iterator[str]:
         """One row per case."""
@@ -180,22 +180,18 @@ class Growth:
             )
 
 
-def _options(kind: Any) -> Case:
+def options(kind: Any) -> Case:
+    """All that was set of a kind, as the arguments of one measurement."""
     return {name: getattr(kind, name) for name in kind.__slots__}
 
 
 def head(*columns: str) -> Iterator[str]:
-    """The first two lines of a table."""
     """The first two lines of a table."""
     yield f"| {' | '.join(columns)} |"
     yield "|" + "---|" * len(columns)
 
 
 def at_least_one(kind: Any, *names: str) -> None:
-    """Refuse options below 1.
-
-    Raises: ValueError: one is, or one of its values.
-    """
     """Refuse options that are no positive numbers, or none at all.
 
     Raises: ValueError: one is below 1, or empty.

@@ -1,9 +1,8 @@
 """A pass of the UNet against the rate at which this machine multiplies matrices."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,7 +12,9 @@ from model.config import ModelConfig
 from model.diffusion import SODDiffusionPipeline
 from model.runtime import kernels, prepare
 from model.saliency import on_device
-from pipeline.benchmarks.networks import Size, load
+from pipeline.benchmarks.clock import now
+from pipeline.benchmarks.model_kinds import Dtype, Size
+from pipeline.benchmarks.networks import load
 
 MATRIX_SIDE = 4096
 TRIALS = 3
@@ -24,7 +25,7 @@ def measure(
     folder: Path,
     *,
     size: Size,
-    dtype: Literal["float32", "bfloat16", "float16"],
+    dtype: Dtype,
     batch: int,
     threads: int,
     device: str,
@@ -37,12 +38,11 @@ def measure(
     matrix = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=pipeline.device, dtype=pipeline.unet.dtype)
     step = _Step(pipeline, batch)
     with kernels(config.attention), step.form:
-        began = time.perf_counter()
-        step.run()
-        first_s = time.perf_counter() - began
+        first_s = _seconds(step.run)
         trials = [(_seconds(lambda: matrix @ matrix), _seconds(step.run)) for _ in range(TRIALS)]
     matrix_s, pass_s = map(min, zip(*trials, strict=True))
-    matrix_rate, pass_rate = 2 * MATRIX_SIDE**3 / matrix_s, operations(size, batch) / pass_s
+    counted = operations(size, batch)
+    matrix_rate, pass_rate = 2 * MATRIX_SIDE**3 / matrix_s, counted / pass_s
     return {
         "size": size,
         "dtype": dtype,
@@ -50,7 +50,7 @@ def measure(
         "compiled": compiled,
         "first_s": first_s,
         "pass_s": pass_s,
-        "operations": operations(size, batch),
+        "operations": counted,
         "pass_rate": pass_rate,
         "matrix_rate": matrix_rate,
         "share": pass_rate / matrix_rate,
@@ -69,11 +69,9 @@ class _Step:
 
 
 def _seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+    began = now()
     work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return now() - began
 
 
 def operations(size: Size, batch: int) -> int:

@@ -3,13 +3,15 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean, median
 from typing import Literal
 
-from pipeline.benchmarks.kinds import Case, Found, at_least_one, head
+from pipeline.benchmarks.kinds import Case, Found, at_least_one, head, options
 
 Size = Literal["nano", "full"]
+"""Of the model: `full` is the architecture of the official weights, with random ones."""
 Dtype = Literal["float32", "bfloat16", "float16"]
+"""Precision of weights and activations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +153,7 @@ class Breakdown:
 
     def cases(self) -> list[Case]:
         """One."""
-        return [{name: getattr(self, name) for name in self.__slots__}]
+        return [options(self)]
 
     def table(self, found: Sequence[Found]) -> Iterator[str]:
         """One row per part."""
@@ -161,3 +163,54 @@ class Breakdown:
             for part, seconds in [*row["parts"].items(), ("everything else", rest)]:
                 yield f"| {part} | {1e3 * seconds:.1f} | {seconds / row['whole']:.1%} |"
             yield f"| all | {1e3 * row['whole']:.1f} | 100.0% |"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adaptive:
+    """What an adaptive ensemble of the embedded model saves, and what it changes: members, time, verdicts by the
+    default policy, and errors against the sample's hand-drawn masks."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Each is another draw of all members."""
+    images: int = 37
+    """Photographs of the sample."""
+    ensemble_size: int = 10
+    """Members per image; at most, with the adaptive one."""
+    denoise_steps: int = 10
+    """Steps of each member."""
+    threads: int = 2
+    """CPU threads."""
+    device: str = "cpu"
+    """As the main job's --device."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "images", "ensemble_size", "denoise_steps", "threads")
+
+    def cases(self) -> list[Case]:
+        """One per seed."""
+        common = options(self)
+        return [{"seed": seed, **common} for seed in common.pop("seeds")]
+
+    def table(self, found: Sequence[Found]) -> Iterator[str]:
+        """One row per seed, and their means."""
+        yield from head("seed", "members", "time", "equal verdicts", "S ↑", "MAE ↓")
+        for row in found:
+            yield _compared(str(row["seed"]), [row])
+        yield _compared("all", found)
+
+
+def _compared(label: str, rows: Sequence[Found]) -> str:
+    def both(name: str) -> tuple[float, float]:
+        whole, adaptive = (mean(row[way][name] for row in rows) for way in ("off", "on"))
+        return whole, adaptive
+
+    (most, members), (seconds, shorter) = both("members"), both("seconds")
+    same, images = sum(row["same_verdicts"] for row in rows), sum(row["images"] for row in rows)
+    cells = [
+        label,
+        f"{members:.1f} of {most:.0f}",
+        f"{shorter / seconds:.2f} of {seconds:.2f} s",
+        f"{same} of {images}",
+        *(f"{adaptive:.4f}, whole {whole:.4f}" for whole, adaptive in (both("s_measure"), both("mae"))),
+    ]
+    return f"| {' | '.join(cells)} |"

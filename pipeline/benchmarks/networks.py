@@ -1,7 +1,6 @@
 """The model that is measured: the embedded weights, or the full architecture with random ones; and photographs."""
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,9 +13,11 @@ from model.architectures import build
 from model.config import EMBEDDED_MODEL, ModelConfig
 from model.diffusion import SODDiffusionPipeline
 from model.saliency import load_pipeline, torch_dtype
+from pipeline.benchmarks.model_kinds import Size
 from pipeline.images import decode_rgb
 
-Size = Literal["nano", "full"]
+SAMPLE = Path(pipeline.__file__).parent / "sample"
+"""Photographs, and hand-drawn masks of them."""
 
 
 def load(size: Size, config: ModelConfig) -> SODDiffusionPipeline:
@@ -30,29 +31,31 @@ def _random_full(dtype: torch.dtype) -> SODDiffusionPipeline:
     with torch.device("meta"):
         made = build("full")
     for network in (made.unet, made.vae, made.conditioner):
-        buffers = {name: value.to("meta") for name, value in network.named_buffers()}
         nn.Module.to(network, dtype).to_empty(device="cpu")
-        for name, weight in network.named_parameters():
-            _draw(weight.data, is_scale=name.endswith("weight"))
+        for weight in network.parameters():
+            _draw(weight.data)
         for name, buffer in network.named_buffers():
-            _draw(buffer, is_scale="var" in name or "std" in name, like=buffers[name])
+            _fill(name, buffer)
         network.eval().requires_grad_(False)
     made.scheduler = DDIMScheduler.from_config(made.scheduler.config)  # whose tables are on that device too
     made.set_progress_bar_config(disable=True)
     return made
 
 
-def _draw(values: torch.Tensor, *, is_scale: bool, like: torch.Tensor | None = None) -> None:
-    if values.dtype.is_floating_point is False:
-        values.zero_()  # counters and tables of window positions: any valid index will do
-    elif values.ndim > 1 and like is None:
-        values.normal_(std=values[0].numel() ** -0.5)
+def _draw(weight: torch.Tensor) -> None:
+    if weight.ndim > 1:
+        weight.normal_(std=weight[0].numel() ** -0.5)
     else:
-        values.fill_(1.0 if is_scale else 0.0)
+        weight.fill_(0.5)  # scales and offsets
+
+
+def _fill(name: str, buffer: torch.Tensor) -> None:
+    """Variances and the scale of the pixels are ones; means, counters and tables of window positions zeros."""
+    buffer.fill_(1 if "var" in name or "std" in name else 0)
 
 
 def sample_photos(count: int) -> list[tuple[str, UInt8[np.ndarray, "_h _w 3"]]]:
     """Key and pixels of so many photographs of the embedded sample, from the beginning again when they run out."""
-    files = sorted((Path(pipeline.__file__).parent / "sample" / "images").glob("*.jpg"))
+    files = sorted((SAMPLE / "images").glob("*.jpg"))
     chosen = [files[number % len(files)] for number in range(count)]
     return [(file.stem, decode_rgb(file.name, file.read_bytes())) for file in chosen]

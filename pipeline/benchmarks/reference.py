@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from model.diffusion import SODDiffusionPipeline
+from model.diffusion import SODDiffusionPipeline, initial_latents
 from model.geometry import preprocess
 from model.seeds import member_seed
 
@@ -28,7 +28,7 @@ def _member(
     pixels = preprocess([image], pipeline.default_processing_res).to(pipeline.device, unet.dtype)
     image_latents = vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
     context = pipeline.conditioner(pixels).context
-    latents = torch.randn(image_latents.shape, generator=torch.Generator().manual_seed(seed)).to(image_latents)
+    latents = initial_latents(seed, image_latents.shape[1:])[None].to(image_latents)
     scheduler.set_timesteps(steps, device=latents.device)
     for timestep in scheduler.timesteps[:steps]:
         both = torch.cat([image_latents, latents], dim=1)

@@ -10,7 +10,8 @@ import torch
 from model.config import EnsembleConfig, ModelConfig
 from model.saliency import on_device, ready
 from pipeline.adaptive import stopping_rule
-from pipeline.benchmarks.networks import Size, load, sample_photos
+from pipeline.benchmarks.model_kinds import Dtype, Size
+from pipeline.benchmarks.networks import load, sample_photos
 from pipeline.benchmarks.reference import members_one_by_one
 from pipeline.config import PolicyConfig
 
@@ -22,14 +23,14 @@ def measure(
     *,
     size: Size,
     way: Way,
-    dtype: Literal["float32", "bfloat16", "float16"],
+    dtype: Dtype,
     images: int,
     ensemble_size: int,
     denoise_steps: int,
     threads: int,
     device: str,
 ) -> dict[str, Any]:
-    """Predict so many photographs, after one that warms up."""
+    """Predict so many photographs, after one that warms up; of the full size on a CPU that would take minutes."""
     config = ModelConfig(device=device, dtype=dtype, threads=threads)
     ensemble = EnsembleConfig(
         ensemble_size=ensemble_size, denoise_steps=denoise_steps, adaptive="on" if way == "adaptive" else "off"

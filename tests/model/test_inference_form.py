@@ -123,15 +123,14 @@ def test_another_unet_gets_a_form_of_its_own(own_tiny):
 
 def test_the_loop_waits_for_no_device(own_tiny):
     """On torch's device without values, whatever asks for a value raises; on a GPU it would wait for one."""
-    unet, vae = own_tiny.unet.to("meta"), own_tiny.vae.to("meta")
-    assert next(unet.parameters()).is_meta
+    own_tiny.unet.to("meta")
+    own_tiny.vae.to("meta")
     with torch.inference_mode():
         latents, image_latents, tokens = (
             torch.empty(shape, device="meta") for shape in ((6, 4, 8, 8), (2, 4, 8, 8), (2, 64, 32))
         )
         denoised = own_tiny.denoise(latents, image_latents, tokens, 3)
         decoded = own_tiny.decode(denoised)
-    assert vae is own_tiny.vae
     assert (denoised.shape, decoded.shape) == ((6, 4, 8, 8), (6, 64, 64))
     with pytest.raises(RuntimeError, match="meta"):
         denoised.sum().item()

@@ -50,7 +50,7 @@ def test_all_networks_lie_in_memory_as_asked_for(own_tiny, name, layout):
         assert all(weight.is_contiguous(memory_format=layout) for weight in images)
 
 
-def test_only_kernels_of_the_kind_asked_for_are_in_use(tiny, image_of, monkeypatch):
+def test_only_kernels_of_the_kind_asked_for_are_in_use(monkeypatch):
     asked = []
     monkeypatch.setattr(runtime, "sdpa_kernel", lambda kind: asked.append(kind) or torch.inference_mode())
     with kernels("auto"):

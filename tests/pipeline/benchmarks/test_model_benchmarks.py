@@ -8,8 +8,8 @@ import torch
 
 from model import diffusion
 from model.architectures import build
-from pipeline.benchmarks import breakdown, limit, speed
-from pipeline.benchmarks.model_kinds import Breakdown, Limit, Speed
+from pipeline.benchmarks import adaptive, breakdown, limit, speed
+from pipeline.benchmarks.model_kinds import Adaptive, Breakdown, Limit, Speed
 from pipeline.benchmarks.networks import sample_photos
 from pipeline.benchmarks.reference import members_one_by_one
 from tests.model.conftest import build_tiny
@@ -105,3 +105,32 @@ def test_tables_of_limit_and_breakdown():
 def test_nonsense_is_refused(kind):
     with pytest.raises(ValueError, match=r"^threads is 0; it must be at least 1$"):
         kind(threads=0)
+
+
+def test_both_ensembles_see_the_same_photographs_and_are_judged_by_their_masks():
+    found = adaptive.measure(Path(), seed=3, images=2, ensemble_size=5, denoise_steps=1, threads=1, device="cpu")
+    assert found["off"]["members"] == 5
+    assert 3 <= found["on"]["members"] <= 5
+    assert 0 <= found["same_verdicts"] <= 2
+    for way in ("off", "on"):
+        assert found[way]["s_measure"] > 0.5
+        assert found[way]["mae"] < 0.5
+
+
+def test_adaptive_ensembles_are_compared_per_seed_and_over_all():
+    def row(seed, members, same):
+        whole = {"members": 10, "seconds": 1.0, "s_measure": 0.875, "mae": 0.0625}
+        return {
+            "seed": seed,
+            "images": 37,
+            "same_verdicts": same,
+            "off": whole,
+            "on": whole | {"members": members, "seconds": members / 10, "s_measure": 0.5},
+        }
+
+    assert list(Adaptive().table([row(0, 4, 37), row(1, 6, 36)]))[2:] == [
+        "| 0 | 4.0 of 10 | 0.40 of 1.00 s | 37 of 37 | 0.5000, whole 0.8750 | 0.0625, whole 0.0625 |",
+        "| 1 | 6.0 of 10 | 0.60 of 1.00 s | 36 of 37 | 0.5000, whole 0.8750 | 0.0625, whole 0.0625 |",
+        "| all | 5.0 of 10 | 0.50 of 1.00 s | 73 of 74 | 0.5000, whole 0.8750 | 0.0625, whole 0.0625 |",
+    ]
+    assert [case["seed"] for case in Adaptive(seeds=(4, 5)).cases()] == [4, 5]
