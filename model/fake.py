@@ -72,7 +72,8 @@ class FakeModel:
         if self.tally:
             with open(self.tally, "a", encoding="ascii") as file:
                 file.write(f"{key}\n")
-        time.sleep(self.sleep_s)
+        if self.sleep_s:
+            time.sleep(self.sleep_s)
         if key == self.raise_at:
             raise RuntimeError(f"told to raise at {key}")
         if key in (*self.die_at.split("+"), self.hang_at) and not (self.once and Path(self.once).exists()):
@@ -84,11 +85,11 @@ class FakeModel:
         if key == self.fail_at:
             raise ModelOutputError(f"told to fail at {key}")
         members = self._members(key)
-        scale = variance_scale(len(members), self.ensemble.ensemble_size)
+        scale, variance = variance_scale(len(members), self.ensemble.ensemble_size), members.var(0)
         return Prediction(
             saliency=_stretched(members.mean(0), image.shape[:2]),
-            variance=np.minimum(_stretched(members.var(0), image.shape[:2]) * np.float32(scale), np.float32(0.25)),
-            uncertainty=members.std(0),
+            variance=np.minimum(_stretched(variance, image.shape[:2]) * np.float32(scale), np.float32(0.25)),
+            uncertainty=np.sqrt(variance),
             members=members,
             variance_scale=scale,
         )

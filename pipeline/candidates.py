@@ -57,13 +57,13 @@ def encode_members(row: CandidateRow, prediction: Prediction) -> dict[str, bytes
     return {
         "saliency.png": encode_png(quantise_saliency(prediction.saliency)),
         "variance.png": encode_png(quantise_variance(prediction.variance)),
-        "json": encode_json(asdict(row)),
+        "json": encode_json(row.stored()),
     }
 
 
 def encode_rows(rows: Sequence[CandidateRow]) -> bytes:
     """Rows as parquet; equal rows give equal bytes."""
-    values = [asdict(row) | {"scores": sorted(row.scores.items())} for row in rows]
+    values = [row.stored() | {"scores": sorted(row.scores.items())} for row in rows]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(values, schema=_ROW_SCHEMA), buffer, compression="zstd")
     return buffer.getvalue()

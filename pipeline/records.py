@@ -5,7 +5,7 @@ A `Sample` is planned, a `CandidateRow` is measured, a `Verdict` is decided, a `
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Status = Literal["done", "failed"]
 Decision = Literal["accepted", "rejected", "failed"]
@@ -79,6 +79,10 @@ class CandidateRow:
     fewer_at_once: int
     """See `Prediction`: not 0 if memory had run out, so that the last bits may be others on a larger device."""
     scores: Mapping[str, float]
+
+    def stored(self) -> dict[str, Any]:
+        """Name → value of every field, as files have them. `asdict` copies deeply: 26 µs instead of 1.3."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"scores": dict(self.scores)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

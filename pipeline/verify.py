@@ -7,7 +7,7 @@ traces. What is wrong is named; `repair` throws it away, so that the next sessio
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -195,7 +195,7 @@ def _sample_against(
     if members.keys() != {*_MAPS, "json"}:
         yield f"{key} has the members {sorted(members)}, not {sorted({*_MAPS, 'json'})}"
         return
-    if members["json"] != encode_json(asdict(row)):
+    if members["json"] != encode_json(row.stored()):
         yield f"{key}.json is not the row of the parquet file"
     for name in _MAPS:
         try:

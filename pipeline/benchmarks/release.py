@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,4 +92,4 @@ def _variant(number: int) -> Variant:
 
 def _candidate(sample: Sample, variant: Variant) -> tuple[CandidateRow, dict[str, bytes]]:
     row = replace(variant.row, key=sample.key)
-    return row, variant.members | {"json": encode_json(asdict(row))}
+    return row, variant.members | {"json": encode_json(row.stored())}
