@@ -21,6 +21,7 @@ def measure(
     ensemble_size: int,
     denoise_steps: int,
     replicas: int,
+    threads: int,
     engine: Literal["ray", "inline"],
 ) -> dict[str, Any]:
     """Predict, score and commit so many images."""
@@ -28,7 +29,7 @@ def measure(
     config = RunConfig(
         out=str(folder / "run"),
         input=write_collection(folder, photos, images, WIDTH, HEIGHT),
-        model=ModelConfig(model=model),
+        model=ModelConfig(model=model, threads=threads),
         ensemble=EnsembleConfig(ensemble_size=ensemble_size, denoise_steps=denoise_steps),
         cluster=ClusterConfig(engine=engine, replicas=replicas),
         shard_size=shard_size,

@@ -92,9 +92,11 @@ class Busy:
     """Steps of each member."""
     replicas: int = 1
     """On Ray."""
+    threads: int = 1
+    """CPU threads of each."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "images", "shard_size", "ensemble_size", "denoise_steps", "replicas")
+        at_least_one(self, "images", "shard_size", "ensemble_size", "denoise_steps", "replicas", "threads")
 
     def cases(self) -> list[Case]:
         """On Ray, where shards overlap, and in one process, where they do not."""
