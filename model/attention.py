@@ -6,6 +6,8 @@ projection of the repeated vector equals that of the plain one with the blocks o
 Source: the interaction that SOD-diffusion calls AFIM, Computer Graphics Forum 43(7), e15251, 2024.
 """
 
+import contextlib
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -14,6 +16,15 @@ from diffusers.models.attention_processor import Attention
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from model.config import AttentionKernels
+
+_KERNELS = {
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "math": SDPBackend.MATH,
+}
 
 
 class SharedContextAttention:
@@ -61,6 +72,32 @@ def cross_attention_layers(unet: UNet2DConditionModel) -> list[Attention]:
         if found or layer.residual_connection or layer.rescale_output_factor != 1:
             raise ValueError(f"unet layer {name} has {found or 'a residual'}; its context can't be shared by members")
     return list(layers.values())
+
+
+def kernels(attention: AttentionKernels) -> AbstractContextManager[None]:
+    """Attention by one kind of kernels only; `auto` leaves the choice to torch."""
+    if attention == "auto":
+        return contextlib.nullcontext()
+    only: AbstractContextManager[None] = sdpa_kernel(_KERNELS[attention])
+    return only
+
+
+def require_kernels(attention: AttentionKernels, unet: UNet2DConditionModel) -> None:
+    """Refuse kernels that a UNet's device does not have for heads of its widths in its precision.
+
+    Raises: ValueError: it has none of that kind.
+    """
+    layers = [layer for layer in unet.modules() if isinstance(layer, Attention)]
+    for width in sorted({layer.to_q.out_features // layer.heads for layer in layers}):
+        trial = torch.zeros(1, 1, 8, width, device=unet.device, dtype=unet.dtype)
+        try:
+            with kernels(attention):
+                functional.scaled_dot_product_attention(trial, trial, trial)
+        except RuntimeError as error:
+            raise ValueError(
+                f"attention is {attention!r}: there are no such kernels for {unet.device.type}, {str(unet.dtype)[6:]} "
+                f"and heads of {width} channels; give one of {', '.join(('auto', *_KERNELS))}"
+            ) from error
 
 
 def folded(weight: Float[Tensor, "c rf"], channels: int) -> Float[Tensor, "c f"]:

@@ -110,6 +110,11 @@ class EnsembleConfig:
         if self.processing_res is not None and (self.processing_res < 0 or self.processing_res % SIDE_MULTIPLE):
             raise ValueError(f"processing_res is {self.processing_res}; it must be 0 or a multiple of {SIDE_MULTIPLE}")
         check_seed(self.seed)
+        if self.adaptive == "on" and (self.alignment, self.reduction, self.stretch) != ("none", "mean", False):
+            raise ValueError(
+                f"adaptive is 'on', which judges the mean of the members as they are: alignment is {self.alignment!r}, "
+                f"reduction {self.reduction!r}, stretch {self.stretch}; have them none, mean and False, or adaptive off"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,10 @@ from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, UNet2DCon
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from model.attention import kernels
 from model.axial import image_statistics
 from model.conditioner import SaliencyConditioner
-from model.config import EnsembleConfig, TimestepSpacing
+from model.config import AttentionKernels, EnsembleConfig, TimestepSpacing
 from model.ensemble import reduce_members
 from model.geometry import preprocess, processed_size, resize_map, without_padding
 from model.inference_form import InferenceForm
@@ -55,6 +56,8 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler, conditioner=conditioner)
         self.register_to_config(default_processing_res=default_processing_res)
         self.default_processing_res = default_processing_res
+        self.attention: AttentionKernels = "auto"
+        """Kernels of the UNet. The autoencoder's one head of 512 channels is more than flash attention takes."""
         self._form: InferenceForm | None = None
 
     @property
@@ -119,7 +122,8 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             # 3. Each (image, member) has noise of its own.
             latents = self._member_latents([keys[i] for i in going], numbers, ensemble.seed, image_latents)
             # 4. Denoise the members of all images together, as far as they may be at once.
-            latents = self._denoise_in_parts(latents, image_latents[going], tokens[going], ensemble, at_once)
+            chosen = going if len(going) < len(images) else slice(None)  # a GPU would be waited for to pick images
+            latents = self._denoise_in_parts(latents, image_latents[chosen], tokens[chosen], ensemble, at_once)
             # 5. Decode the members of one image at a time. For four of the nano model together, allocations were so
             # large that every layer mapped its memory anew (800,000 page faults instead of 4,000), which took a fifth
             # more time and 1.8 GB instead of 1.1.
@@ -177,8 +181,8 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         # With trailing spacing, rounding adds a timestep of -1 for 62 numbers of steps, 61 the smallest.
         timesteps = scheduler.timesteps[:steps]
         # The scheduler looks numbers up in its tables: by timesteps on a GPU it would wait for that at every step.
-        with self.inference_form.of_images(image_latents, tokens):
-            for timestep, on_device in zip(timesteps, timesteps.to(latents.device), strict=True):
+        with kernels(self.attention), self.inference_form.of_images(image_latents, tokens):
+            for timestep, on_device in zip(timesteps, timesteps.to(latents.device, non_blocking=True), strict=True):
                 output = self.unet(latents, on_device, encoder_hidden_states=tokens).sample
                 latents = scheduler.step(output, timestep, latents).prev_sample
         return latents

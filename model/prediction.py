@@ -50,7 +50,7 @@ class SaliencyModel(Protocol):
 
     @property
     def device_kind(self) -> str:
-        """`cpu` or `cuda`."""
+        """`cpu` or `cuda`, and what else moves the last bits of its maps."""
 
     def predict(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], keys: Sequence[str]) -> list[Prediction]:
         """One prediction per RGB image (0 to 255), in order; a key decides the noise of its image's members.

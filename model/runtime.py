@@ -3,27 +3,21 @@
 None of it changes what is computed; all but the allocator can move the last bits.
 """
 
-import contextlib
 import ctypes
 import logging
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
 from torch._dynamo.exc import TorchDynamoException
-from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from model.config import AttentionKernels, ModelConfig
+from model.attention import require_kernels
+from model.config import ModelConfig
 from model.diffusion import SODDiffusionPipeline
 
-_KERNELS = {
-    "flash": SDPBackend.FLASH_ATTENTION,
-    "efficient": SDPBackend.EFFICIENT_ATTENTION,
-    "math": SDPBackend.MATH,
-}
+_COMPILED_FORMS = 64
+"""Sizes of batches that the UNet is compiled for; torch's own limit of 8 lets further ones run uncompiled."""
 # Names and numbers of malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _NEVER_BYTES = 2**31 - 1
@@ -38,15 +32,18 @@ def prepare(pipeline: SODDiffusionPipeline, config: ModelConfig) -> SODDiffusion
 
     Raises: ValueError: the device has no attention kernels of that kind.
     """
-    require_kernels(config.attention, pipeline.device, pipeline.unet.dtype)
+    require_kernels(config.attention, pipeline.unet)
+    pipeline.attention = config.attention
     if config.keep_memory and pipeline.device.type == "cpu":
         keep_freed_memory()
     layout = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[config.memory_format]
     for network in (pipeline.unet, pipeline.vae, pipeline.conditioner):
         network.to(memory_format=layout)
-    if config.compile:
-        # The UNet only: the nano model's ran in 0.87 of the time on a CPU, its decoder in 1.4 times as much.
-        pipeline.unet.compile()
+    if config.compile and can_compile(pipeline.device):
+        # The UNet only: the nano model's ran in 0.87 of the time on a CPU, its decoder in 1.4 times as much. Each size
+        # of batch by itself: left to torch, whether a size gets its own form would follow from those that came before.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILED_FORMS)
+        pipeline.unet.compile(dynamic=False)
     return pipeline
 
 
@@ -66,28 +63,14 @@ def keep_freed_memory() -> None:
         mallopt(option, value)
 
 
-def kernels(attention: AttentionKernels) -> AbstractContextManager[None]:
-    """Attention by one kind of kernels only; `auto` leaves the choice to torch."""
-    if attention == "auto":
-        return contextlib.nullcontext()
-    only: AbstractContextManager[None] = sdpa_kernel(_KERNELS[attention])
-    return only
-
-
-def require_kernels(attention: AttentionKernels, device: torch.device, dtype: torch.dtype) -> None:
-    """Refuse kernels that a device does not have.
-
-    Raises: ValueError: it has none of that kind.
-    """
-    trial = torch.zeros(1, 1, 8, 64, device=device, dtype=dtype)
+def can_compile(device: torch.device) -> bool:
+    """Is there all that compiling takes, a C++ compiler or Triton among it? Tried with one line, in seconds."""
     try:
-        with kernels(attention):
-            functional.scaled_dot_product_attention(trial, trial, trial)
-    except RuntimeError as error:
-        raise ValueError(
-            f"attention is {attention!r}: there are no such kernels for {device.type} and {str(dtype)[6:]}; "
-            f"give one of {', '.join(('auto', *_KERNELS))}"
-        ) from error
+        torch.compile(lambda x: x.sin() + 1, dynamic=False)(torch.ones(8, device=device))
+    except TorchDynamoException as error:
+        _log.warning("there is no compiler for the UNet (%s); going on without", _reason(error))
+        return False
+    return True
 
 
 def or_uncompiled(pipeline: SODDiffusionPipeline, call: Callable[[], T]) -> T:
@@ -95,8 +78,12 @@ def or_uncompiled(pipeline: SODDiffusionPipeline, call: Callable[[], T]) -> T:
     try:
         return call()
     except TorchDynamoException as error:
-        cause = getattr(error, "inner_exception", error)
-        reason = f"{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}"
+        reason = _reason(error)
     _log.warning("the UNet can't be compiled (%s); going on without", reason)
     pipeline.unet._compiled_call_impl = None
     return call()
+
+
+def _reason(error: TorchDynamoException) -> str:
+    cause = getattr(error, "inner_exception", error)
+    return f"{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}"

@@ -13,12 +13,12 @@ from jaxtyping import UInt8
 
 from model.checkpoint_files import SAFETENSORS, CheckpointError, load_network, load_scheduler
 from model.conditioner import SaliencyConditioner
-from model.config import AttentionKernels, EnsembleConfig, ModelConfig
+from model.config import EnsembleConfig, ModelConfig
 from model.diffusion import SODDiffusionPipeline
 from model.geometry import processed_size
 from model.memory import LiveTensors, free_bytes, members_that_fit, with_fewer_when_out_of_memory
 from model.prediction import Enough, ModelMemoryError, Prediction
-from model.runtime import kernels, or_uncompiled, prepare
+from model.runtime import or_uncompiled, prepare
 
 NETWORKS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "conditioner": SaliencyConditioner}
 """The parts of a saved pipeline that have weights."""
@@ -33,21 +33,21 @@ class DiffusionModel:
         ensemble: EnsembleConfig,
         threads: int,
         *,
-        attention: AttentionKernels = "auto",
+        wants_compiler: bool = False,
         enough: Enough | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.ensemble = ensemble
         self.threads = threads
-        self.attention = attention
         self.enough = enough
+        self._lacks_compiler = wants_compiler and pipeline.unet._compiled_call_impl is None
         self._fewer_since: int | None = None
         """Members at once with which work went on after memory had run out."""
 
     @property
     def device_kind(self) -> str:
-        """`cpu` or `cuda`."""
-        return str(self.pipeline.device.type)
+        """`cpu` or `cuda`; and it says if there is no compiler that was asked for, which moves the last bits too."""
+        return f"{self.pipeline.device.type}{' without a compiler' if self._lacks_compiler else ''}"
 
     @property
     def processing_side_px(self) -> int:
@@ -63,8 +63,7 @@ class DiffusionModel:
 
         def predict(at_once: int) -> list[Prediction]:
             ensemble = replace(self.ensemble, batch_size=at_once)
-            with kernels(self.attention):
-                return or_uncompiled(self.pipeline, lambda: self.pipeline(images, keys, ensemble, self.enough))
+            return or_uncompiled(self.pipeline, lambda: self.pipeline(images, keys, ensemble, self.enough))
 
         most = len(images) * self.ensemble.ensemble_size
         asked = min((limit for limit in (self._members_at_once(images), most) if limit), default=1)
@@ -120,8 +119,13 @@ def ready(
 
     Raises: ValueError: the device can't be used, or not so.
     """
+    if config.attention == "math" and 0 in (ensemble.batch_size, ensemble.processing_res):
+        raise ValueError(
+            "attention is 'math', whose memory grows with the square of the pixels and is not foreseen: give the "
+            "members at once (batch_size) and one size for all images (processing_res), neither of them 0"
+        )
     pipeline = prepare(on_device(pipeline, config.device), config)
-    return DiffusionModel(pipeline, ensemble, config.threads, attention=config.attention, enough=enough)
+    return DiffusionModel(pipeline, ensemble, config.threads, wants_compiler=config.compile, enough=enough)
 
 
 def on_device(pipeline: SODDiffusionPipeline, device: str) -> SODDiffusionPipeline:

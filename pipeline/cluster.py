@@ -24,11 +24,9 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from model.config import ModelConfig
-from model.loading import load_model
 from pipeline.config import ClusterConfig
 from pipeline.dispatch import SHARDS_IN_HAND, Hand, names, next_handout
 from pipeline.errors import ReplicaError, Stopped
-from pipeline.fingerprint import settle_device
 from pipeline.progress import Progress
 from pipeline.records import ShardSpec
 from pipeline.stalls import StallWatch
@@ -67,9 +65,7 @@ class _Replica:
         # Not in __init__: what is raised there reaches the driver as a death, and would be tried again.
         with self._loading:
             if self._model is None:
-                model = load_model(self._setup.model, self._setup.ensemble, self._setup.enough)
-                settle_device(self._setup.work.run, model.device_kind)
-                self._model = TimedModel(model)
+                self._model = self._setup.load()
         return process_shard(spec, self._model, self._setup.work, caution, self._beside)
 
     def finished(self) -> int:
@@ -224,6 +220,7 @@ class _Dispatcher:
         ray.kill(hand.replica)  # it may only be out of reach: then the new one would have its work twice
         lost = [spec for call, spec in list(hand.calls.items()) if self._take(hand, call, DEATH_S)]
         log.warning("the replica at shard %s died (%s); its work goes to a new one", names(lost), said)
+        hand.calls.clear()
         self._deaths_in_a_row += 1
         if guilty := self._suspects.after_death(lost, said):
             self._deaths_in_a_row = 0

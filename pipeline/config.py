@@ -41,7 +41,8 @@ class InputConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
-    """Which images are accepted. Scores are stored, so another policy costs no prediction."""
+    """Which images are accepted. Scores are stored, so another policy costs no prediction; with `--adaptive on` its
+    bounds decide how many members an image gets, and belong to the run."""
 
     max_variance: float = 0.02
     """Largest accepted `ensemble_variance`, 0 to 0.25. Lower: fewer images, on which the members agree more."""
@@ -176,7 +177,7 @@ class RunConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     release: ReleaseConfig = field(default_factory=ReleaseConfig)
     shard_size: int = 64
-    """Images per shard: what is lost when a replica dies, and the unit of progress."""
+    """Images per shard: the unit of progress. A replica that dies loses the two that it has in hand."""
     dry_run: bool = False
     """Write nothing: say what is done, what is left, and what it will take, after a pilot."""
     pilot_images: int = 8

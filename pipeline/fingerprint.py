@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import model
@@ -13,6 +13,7 @@ from model.fake import FakeModel
 from model.weights import weights_sha256
 from pipeline import storage
 from pipeline.adaptive import bounds_of
+from pipeline.candidates import committed_shards
 from pipeline.config import RunConfig, as_values
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.tars import encode_json
@@ -26,6 +27,7 @@ _PIPELINE_CODE = (
     "images.py",
     "maps.py",
     "parquet.py",
+    "records.py",
     "scores.py",
     "suspects.py",
     "tars.py",
@@ -70,24 +72,38 @@ def refuse_other(run: str, stored: Mapping[str, str], present: Mapping[str, str]
     if differing:
         lines = [f"  {name}: the run has {stored.get(name)}, asked for is {present.get(name)}" for name in differing]
         raise RunMismatchError(
-            f"{run} holds a run that was made with something else:\n" + "\n".join(lines) + "\n"
-            "Ask for what the run has, or give another --out"
+            f"{run} holds a run that was made with something else:\n"
+            + "\n".join(lines)
+            + f"\n{_advice(run, differing)}"
         )
+
+
+def _advice(run: str, differing: Sequence[str]) -> str:
+    if not committed_shards(run):
+        return f"Nothing is committed there: remove {run}, or give another --out"
+    if differing == ["stops_by"]:
+        return (
+            "Its images stopped when they stood clear of the bounds of its policy. For another policy make a release "
+            f"of the run as it is (jobs/publish_release.py build {run}), or give another --out"
+        )
+    return "Ask for what the run has, or give another --out"
 
 
 def settle_device(run: str, kind: str) -> None:
     """Fix the kind of device of a run: the first replica's stands, since `auto` is known only where replicas run.
 
-    Args:   kind: `cpu` or `cuda`.
+    Args:   kind: as `SaliencyModel.device_kind`.
     Raises: RunMismatchError: the run was begun on another kind, whose last bits differ.
     """
     if storage.create(storage.join(run, _DEVICE_FILE), encode_json({"device": kind})):
         return
     begun_on = settled_device(run)
     if begun_on != kind:
-        raise RunMismatchError(
-            f"{run} was begun on {begun_on}, this replica is on {kind}: give --device {begun_on}, or another --out"
+        device, _, without = begun_on.partition(" ")
+        remedy = (
+            f"give --device {device}" if kind.split()[0] != device else f"have replicas {without or 'with one'} only"
         )
+        raise RunMismatchError(f"{run} was begun on {begun_on}, this replica is on {kind}: {remedy}, or another --out")
 
 
 def settled_device(run: str) -> str:

@@ -4,20 +4,19 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from model.loading import load_model
 from pipeline import storage
 from pipeline.candidates import committed_shards, read_records
 from pipeline.coco import Collection, read_samples
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import CollectionError
-from pipeline.fingerprint import fingerprint, settle_device
+from pipeline.fingerprint import fingerprint
 from pipeline.lease import Lease, held
 from pipeline.progress import Progress
 from pipeline.records import ShardSpec
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
 from pipeline.release.contact_sheet import write_contact_sheet
 from pipeline.run_record import open_run, remember_inputs
-from pipeline.usage import ReplicaUsage, TimedModel, in_words
+from pipeline.usage import ReplicaUsage, in_words
 from pipeline.work import ReplicaSetup, ShardWork, process_shard
 
 log = logging.getLogger(__name__)
@@ -167,8 +166,7 @@ def _run_inline(
     Raises: Stopped: Ctrl-C. At any moment, even within a shard: nothing of it is there before its record is.
     """
     try:
-        model = TimedModel(load_model(setup.model, setup.ensemble, setup.enough))
-        settle_device(setup.work.run, model.device_kind)
+        model = setup.load()
         for spec in todo:
             check()
             result = process_shard(spec, model, setup.work)

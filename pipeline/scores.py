@@ -22,7 +22,8 @@ CROSS_CHECKS = ("instance_iou",)
 """Scores of a mask against the annotations; unknown where these have no instances of the image."""
 
 MEANINGS = {
-    "ensemble_variance": "variance over the ensemble members, averaged over the pixels, 0 to 0.25",
+    "ensemble_variance": "variance over the ensemble members (of fewer than others have, scaled to as many), averaged "
+    "over the pixels, 0 to 0.25",
     "ensemble_variance_per_area": "the ensemble variance divided by the mean saliency",
     "pairwise_iou": "mean intersection over union of the masks of all pairs of members, 0 to 1",
     "stability": "intersection over union of the masks at thresholds 0.6 and 0.4, 0 to 1",

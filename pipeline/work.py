@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from model.config import EnsembleConfig, ModelConfig
+from model.loading import load_model
 from model.prediction import Enough, Prediction, SaliencyModel
 from pipeline.adaptive import stopping_rule
 from pipeline.batches import BATCHES_BEHIND, finish_behind, predict_batch, read_ahead
@@ -32,11 +33,13 @@ from pipeline.candidates import (
     replace_shard,
 )
 from pipeline.config import PolicyConfig
-from pipeline.errors import SampleError
+from pipeline.errors import ConfigError, SampleError
+from pipeline.fingerprint import settle_device
 from pipeline.images import decode, read_bytes
 from pipeline.records import CandidateRow, Sample, ShardRecord, ShardSpec
 from pipeline.scores import score
 from pipeline.suspects import Caution, forget, kills_replica, note
+from pipeline.usage import TimedModel
 
 Computed = tuple[CandidateRow, dict[str, bytes]]
 """What is stored of an image: its row, and the members of its tar; none of a failed one."""
@@ -69,6 +72,18 @@ class ReplicaSetup:
     def enough(self) -> Enough | None:
         """The rule by which images stop early, if they do."""
         return stopping_rule(self.ensemble, self.policy)
+
+    def load(self) -> TimedModel:
+        """The model, on the kind of device that the run was begun on.
+
+        Raises: ConfigError: there is none, or not as asked for. RunMismatchError: the device is of another kind.
+        """
+        try:
+            model = load_model(self.model, self.ensemble, self.enough)
+        except ValueError as error:
+            raise ConfigError(f"--model {self.model.model}: {error}") from error
+        settle_device(self.work.run, model.device_kind)
+        return TimedModel(model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from model.architectures import build
 from model.config import ModelConfig
 from model.diffusion import SODDiffusionPipeline
-from model.runtime import kernels, prepare
+from model.runtime import prepare
 from model.saliency import on_device
 from pipeline.benchmarks.clock import now
 from pipeline.benchmarks.model_kinds import Dtype, Size
@@ -37,7 +37,7 @@ def measure(
     pipeline = prepare(on_device(load(size, config), device), config)
     matrix = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=pipeline.device, dtype=pipeline.unet.dtype)
     step = _Step(pipeline, batch)
-    with kernels(config.attention), step.form:
+    with step.form:
         first_s = _seconds(step.run)
         trials = [(_seconds(lambda: matrix @ matrix), _seconds(step.run)) for _ in range(TRIALS)]
     matrix_s, pass_s = map(min, zip(*trials, strict=True))

@@ -145,7 +145,7 @@ def _with_precision(config: PhotosConfig) -> ModelConfig:
 
 def _images_together(model: DiffusionModel) -> int:
     """Images whose members make up a batch of the size asked for, or of the largest that is any use."""
-    at_once = model.ensemble.batch_size or most_at_once(model.device_kind)
+    at_once = model.ensemble.batch_size or most_at_once(model.pipeline.device.type)
     return max(1, at_once // model.ensemble.ensemble_size)
 
 

@@ -150,6 +150,18 @@ def test_wrong_options_are_refused_by_name_with_2(tmp_path, options, said):
     assert "Traceback" not in done.stderr
 
 
+def test_kernels_that_the_device_lacks_are_a_wrong_request_and_say_what_to_do_then(tmp_path):
+    write_collection(tmp_path, [photo()])
+    done = run_job(tmp_path, "--model", "nano", "--attention", "efficient")
+    assert done.returncode == USAGE, done.stderr
+    assert "--model nano: attention is 'efficient': there are no such kernels for cpu" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = run_job(tmp_path, "--model", "nano")
+    assert done.returncode == USAGE, done.stderr
+    assert "attention: the run has efficient, asked for is auto" in done.stderr
+    assert f"Nothing is committed there: remove {tmp_path / 'out'}, or give another --out" in done.stderr
+
+
 def test_a_folder_with_none_of_the_images_is_refused_before_any_work(tmp_path):
     write_collection(tmp_path, [None, None])
     done = run_job(tmp_path)

@@ -67,6 +67,14 @@ def test_a_model_needs_a_thread(threads):
         ModelConfig(threads=threads)
 
 
+@pytest.mark.parametrize("fields", [{"alignment": "affine"}, {"reduction": "median"}, {"stretch": True}], ids=str)
+def test_members_that_are_not_taken_as_they_are_can_not_stop_early(fields):
+    (value,) = fields.values()
+    with pytest.raises(ValueError, match=rf"^adaptive is 'on', which judges the mean .* {value!r}"):
+        EnsembleConfig(adaptive="on", **fields)
+    EnsembleConfig(adaptive="off", **fields)
+
+
 # Examples
 
 

@@ -182,7 +182,7 @@ def timesteps_of(pipeline, steps, *spacing):
 def with_unet(pipeline, unet):
     """What `denoise` needs of a pipeline, with a function for the UNet."""
     form = SimpleNamespace(of_images=lambda *_: nullcontext())
-    return SimpleNamespace(scheduler=pipeline.scheduler, unet=unet, inference_form=form)
+    return SimpleNamespace(scheduler=pipeline.scheduler, unet=unet, inference_form=form, attention="auto")
 
 
 def leading_stub():

@@ -1,5 +1,6 @@
 """Layout, kernels, allocator and compilation: the same maps, and a way out where a device or compiler has none."""
 
+import contextlib
 import ctypes
 import logging
 import subprocess
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from torch._dynamo.exc import BackendCompilerFailed
+from torch.nn.attention import SDPBackend
 
-from model import runtime
+from model import attention, runtime
+from model.attention import kernels, require_kernels
 from model.config import ModelConfig
 from model.prediction import ModelOutputError
-from model.runtime import keep_freed_memory, kernels, or_uncompiled, prepare, require_kernels
+from model.runtime import can_compile, keep_freed_memory, or_uncompiled, prepare
 from model.saliency import ready
 from tests.model.make import assert_close, make_ensemble
 
@@ -50,22 +53,61 @@ def test_all_networks_lie_in_memory_as_asked_for(own_tiny, name, layout):
         assert all(weight.is_contiguous(memory_format=layout) for weight in images)
 
 
-def test_only_kernels_of_the_kind_asked_for_are_in_use(monkeypatch):
-    asked = []
-    monkeypatch.setattr(runtime, "sdpa_kernel", lambda kind: asked.append(kind) or torch.inference_mode())
+def test_the_unet_alone_attends_with_the_kernels_asked_for(own_tiny, image_of, monkeypatch):
+    """The full autoencoder has a head of 512 channels, which flash attention does not take."""
+    asked, active = [], []
+
+    @contextlib.contextmanager
+    def only(kind):
+        asked.append(kind)
+        active.append(kind)
+        yield
+        active.pop()
+
+    model = ready(own_tiny, ModelConfig(attention="flash"), make_ensemble(ensemble_size=2, denoise_steps=1))
+    monkeypatch.setattr(attention, "sdpa_kernel", only)
+    seen = {}
+    for name, network in (("unet", own_tiny.unet), ("vae", own_tiny.vae.encoder), ("decoder", own_tiny.vae.decoder)):
+        network.register_forward_pre_hook(lambda *_, name=name: seen.update({name: list(active)}))
+    model.predict([image_of(20, 30)], ["7"])
+    assert asked == [SDPBackend.FLASH_ATTENTION]
+    assert seen == {"unet": [SDPBackend.FLASH_ATTENTION], "vae": [], "decoder": []}
+
+
+def test_auto_leaves_the_choice_of_kernels_to_torch(monkeypatch):
+    monkeypatch.setattr(attention, "sdpa_kernel", lambda _: pytest.fail("a choice was made"))
     with kernels("auto"):
         pass
-    with kernels("flash"):
-        pass
-    assert asked == [torch.nn.attention.SDPBackend.FLASH_ATTENTION]
 
 
 def test_kernels_that_a_device_lacks_are_refused_with_those_to_choose_from(own_tiny):
     with pytest.raises(
-        ValueError, match=r"^attention is 'efficient': there are no such kernels for cpu and float32; give "
+        ValueError, match=r"^attention is 'efficient': there are no such kernels for cpu, float32 and heads of \d+ chan"
     ):
         ready(own_tiny, ModelConfig(attention="efficient"), make_ensemble())
-    require_kernels("math", CPU, torch.float32)
+    require_kernels("math", own_tiny.unet)
+
+
+def test_kernels_are_tried_with_every_width_of_head_of_the_unet(own_tiny, monkeypatch):
+    tried = []
+    monkeypatch.setattr(attention.functional, "scaled_dot_product_attention", lambda q, *_: tried.append(q.shape[-1]))
+    require_kernels("flash", own_tiny.unet)
+    widths = {layer.to_q.out_features // layer.heads for layer in attention.cross_attention_layers(own_tiny.unet)}
+    assert set(tried) >= widths
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"processing_res": 0}])
+def test_kernels_whose_memory_is_not_foreseen_are_refused_where_memory_decides(own_tiny, settings):
+    with pytest.raises(ValueError, match="attention is 'math', whose memory grows with the square"):
+        ready(own_tiny, ModelConfig(attention="math"), make_ensemble(**settings))
+
+
+@pytest.mark.parametrize("keep_memory", [True, False])
+def test_memory_is_kept_if_asked_for(own_tiny, monkeypatch, keep_memory):
+    kept = []
+    monkeypatch.setattr(runtime, "keep_freed_memory", lambda: kept.append(True))
+    prepare(own_tiny, ModelConfig(keep_memory=keep_memory))
+    assert kept == [True] * keep_memory
 
 
 def test_kept_memory_costs_fewer_page_faults():
@@ -93,13 +135,36 @@ def test_without_glibc_memory_is_left_as_it_is(monkeypatch, platform):
 # Compilation
 
 
-def test_a_compiled_unet_gives_the_same_maps(tiny, own_tiny, image_of):
+def test_a_compiled_unet_gives_the_same_maps(tiny, own_tiny, image_of, caplog, monkeypatch):
+    monkeypatch.setattr(runtime, "can_compile", lambda _: True)
     model = ready(own_tiny, ModelConfig(compile=True), make_ensemble())
     own_tiny.unet.compile(backend="eager")  # traced by dynamo as ever; the C++ compiler would take a minute
-    (found,) = model.predict([image_of(20, 30)], ["7"])
-    (again,) = model.predict([image_of(20, 30)], ["7"])
+    with caplog.at_level(logging.WARNING, logger="model.runtime"):
+        (found,) = model.predict([image_of(20, 30)], ["7"])
+        (again,) = model.predict([image_of(20, 30)], ["7"])
     assert_close(found, tiny([image_of(20, 30)], ["7"], make_ensemble())[0])
     assert np.array_equal(found.members, again.members)
+    assert own_tiny.unet._compiled_call_impl is not None
+    assert (model.device_kind, "compiled" in caplog.text) == ("cpu", False)
+
+
+def test_a_device_without_a_compiler_is_another_kind_and_says_why(own_tiny, caplog, monkeypatch):
+    def fails(*_, **__):
+        def call(_):
+            raise BackendCompilerFailed(lambda: None, RuntimeError("no C++ compiler\nmore"), None)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", fails)
+    model = ready(own_tiny, ModelConfig(compile=True), make_ensemble())
+    assert model.device_kind == "cpu without a compiler"
+    assert own_tiny.unet._compiled_call_impl is None
+    assert "there is no compiler for the UNet (RuntimeError: no C++ compiler); going on without" in caplog.text
+
+
+@pytest.mark.slow
+def test_this_machine_can_compile_a_line():
+    assert can_compile(torch.device("cpu"))
 
 
 def test_where_the_unet_cant_be_compiled_it_works_without(tiny, own_tiny, image_of, caplog):

@@ -11,7 +11,8 @@ import pytest
 import model
 import pipeline
 import pipeline.fingerprint
-from model.config import EnsembleConfig
+from model.config import EnsembleConfig, ModelConfig
+from pipeline import storage
 from pipeline.config import as_values
 from pipeline.errors import ConfigError, RunMismatchError, StorageError
 from pipeline.fingerprint import fingerprint, refuse_other, settle_device, settled_device
@@ -84,6 +85,12 @@ def test_every_option_of_the_ensemble_is_a_field():
     assert as_values(EnsembleConfig()).keys() <= make_fingerprint().keys()
 
 
+def test_every_option_of_the_model_is_a_field_or_changes_no_byte():
+    settled_elsewhere = {"model", "device"}  # as the digest of the weights, and by settle_device
+    changes_nothing = {"keep_memory"}
+    assert as_values(ModelConfig()).keys() - make_fingerprint().keys() == settled_elsewhere | changes_nothing
+
+
 def test_other_shards_are_another_run():
     assert differing(make_fingerprint(), make_fingerprint(shard_size=7)) == {"shard_size"}
 
@@ -116,7 +123,7 @@ def test_a_changed_byte_of_the_weights_changes_the_weights(weights, file):
             "pipeline/images.py",
             "pipeline/maps.py",
         ),
-        *("pipeline/scores.py", "pipeline/tars.py", "pipeline/work.py"),
+        *("pipeline/records.py", "pipeline/scores.py", "pipeline/tars.py", "pipeline/work.py"),
     ],
 )
 def test_a_change_of_the_code_that_makes_candidates_changes_the_code(name, tmp_path, monkeypatch):
@@ -184,6 +191,20 @@ def test_a_refusal_names_the_run_and_every_field_that_differs_with_both_values()
     ]
 
 
+def test_what_to_do_about_it_follows_from_what_is_there(tmp_path):
+    def advice(stored, present):
+        with pytest.raises(RunMismatchError) as refused:
+            refuse_other(str(tmp_path), stored, present)
+        return str(refused.value).splitlines()[-1]
+
+    adaptive = {"adaptive": "on", "max_variance": 0.01}
+    another_policy = make_fingerprint(**adaptive), make_fingerprint(**adaptive | {"max_variance": 0.02})
+    assert advice(*another_policy) == f"Nothing is committed there: remove {tmp_path}, or give another --out"
+    storage.publish(storage.join(str(tmp_path), "commits", "000000.json"), b"{}")
+    assert f"(jobs/publish_release.py build {tmp_path}), or give another --out" in advice(*another_policy)
+    assert advice(make_fingerprint(), make_fingerprint(seed=6)) == "Ask for what the run has, or give another --out"
+
+
 @pytest.mark.parametrize(("stored", "present"), [({"new": "1"}, {}), ({}, {"new": "1"})])
 def test_a_field_that_only_one_side_has_is_a_difference(stored, present):
     with pytest.raises(RunMismatchError, match="new: the run has"):
@@ -204,6 +225,17 @@ def test_another_kind_of_device_is_refused_with_both(tmp_path):
     with pytest.raises(RunMismatchError, match=r"begun on cuda, this replica is on cpu: give --device cuda"):
         settle_device(str(tmp_path), "cpu")
     assert settled_device(str(tmp_path)) == "cuda"
+
+
+def test_replicas_without_a_compiler_are_another_kind(tmp_path):
+    settle_device(str(tmp_path / "a"), "cpu")
+    with pytest.raises(
+        RunMismatchError, match="this replica is on cpu without a compiler: have replicas with one only"
+    ):
+        settle_device(str(tmp_path / "a"), "cpu without a compiler")
+    settle_device(str(tmp_path / "b"), "cpu without a compiler")
+    with pytest.raises(RunMismatchError, match="is on cpu: have replicas without a compiler only, or another --out"):
+        settle_device(str(tmp_path / "b"), "cpu")
 
 
 def test_to_follow_that_advice_is_no_other_fingerprint():

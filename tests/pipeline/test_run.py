@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pipeline import run as run_module
 from pipeline import storage
+from pipeline import work as work_module
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError, RunMismatchError, StorageError
 from pipeline.release import build
 from pipeline.run import resolved, run
@@ -89,7 +90,7 @@ def forbid_computing(patch):
     def load_model(*_args):
         raise AssertionError("a model was loaded")
 
-    patch.setattr(run_module, "load_model", load_model)
+    patch.setattr(work_module, "load_model", load_model)
 
 
 # Nothing lost, nothing twice
@@ -252,13 +253,13 @@ def test_two_sessions_that_both_believe_to_have_the_run_do_each_other_no_harm(in
         run_module, "held", lambda _: contextlib.nullcontext(types.SimpleNamespace(check=bool, confirm=bool))
     )
     both_loaded, reports = threading.Barrier(2, timeout=60), []
-    load_model = run_module.load_model
+    load_model = work_module.load_model
 
     def load_together(*setup):
         both_loaded.wait()
         return load_model(*setup)
 
-    monkeypatch.setattr(run_module, "load_model", load_together)
+    monkeypatch.setattr(work_module, "load_model", load_together)
     config = make_config(inputs, tmp_path, model="fake:sleep_s=0.01")
     sessions = [threading.Thread(target=lambda: reports.append(run(config))) for _ in range(2)]
     for session in sessions:

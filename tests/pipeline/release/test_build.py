@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import run as run_module
 from pipeline import storage
+from pipeline import work as work_module
 from pipeline.coco import License, Origin, read_samples
 from pipeline.config import InputConfig
 from pipeline.errors import CollectionError, LeaseLostError, ReleaseExistsError, RunMismatchError
@@ -29,7 +29,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 @pytest.fixture
 def build(released, monkeypatch):
     """Makes a release of the run that there is, with options; no model may be loaded."""
-    monkeypatch.setattr(run_module, "load_model", None)
+    monkeypatch.setattr(work_module, "load_model", None)
 
     def make(**options):
         config = make_config(released.inputs, released.config.out, **options)
