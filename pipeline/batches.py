@@ -16,10 +16,9 @@ DECODE_THREADS = 2
 BATCHES_AHEAD = 2
 """Batches that are decoded while one is predicted: enough to hide a disk, little enough to stay small in memory."""
 ENCODE_THREADS = 2
-"""The maps of an image of 640 x 480 px take 13 ms to score and encode: two threads keep up with 150 images/s."""
+"""Two keep up with 90 images/s of 640 x 480 px on two CPU cores (`jobs/benchmark.py orchestration`)."""
 BATCHES_BEHIND = 1
-"""Batches that are encoded while one is predicted. By the batch and not by the image: handing images to threads one by
-one, small ones of 160 x 120 px came to 410 per second instead of 460."""
+"""Batches that are encoded while one is predicted. By the batch and not by the image, as reading is."""
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
