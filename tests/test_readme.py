@@ -74,6 +74,7 @@ JOBS = (
         ["publish_release", "push"],
     ),
     *(["train"], ["verify_release"], ["verify_run"]),
+    *(("benchmark", kind) for kind in ("speed", "busy", "orchestration", "growth")),
 )
 
 
