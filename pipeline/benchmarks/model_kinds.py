@@ -185,6 +185,8 @@ class Adaptive:
 
     def __post_init__(self) -> None:
         at_least_one(self, "images", "ensemble_size", "denoise_steps", "threads")
+        if not self.seeds:
+            raise ValueError("seeds is (); give at least one")
 
     def cases(self) -> list[Case]:
         """One per seed."""

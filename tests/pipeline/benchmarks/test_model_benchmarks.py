@@ -134,3 +134,5 @@ def test_adaptive_ensembles_are_compared_per_seed_and_over_all():
         "| all | 5.0 of 10 | 0.50 of 1.00 s | 73 of 74 | 0.5000, whole 0.8750 | 0.0625, whole 0.0625 |",
     ]
     assert [case["seed"] for case in Adaptive(seeds=(4, 5)).cases()] == [4, 5]
+    with pytest.raises(ValueError, match=r"^seeds is \(\); give at least one$"):
+        Adaptive(seeds=())
