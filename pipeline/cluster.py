@@ -272,8 +272,12 @@ def _automatic_replicas(resources: dict[str, Any]) -> int:
 
 
 @contextmanager
-def connected(*, log_to_driver: bool = False) -> Iterator[None]:
-    """The cluster of RAY_ADDRESS (a submitted job has it), else one in this process for as long as it is needed."""
+def connected(*, for_training: bool = False) -> Iterator[None]:
+    """The cluster of RAY_ADDRESS (a submitted job has it), else one in this process for as long as it is needed.
+
+    Args: for_training: by Ray Train, whose workers tell themselves how far they are, and which asks the dashboard about
+            its controller: without one it warned of that every second.
+    """
     if ray.is_initialized():
         yield
         return
@@ -282,9 +286,9 @@ def connected(*, log_to_driver: bool = False) -> Iterator[None]:
     if address == "local":
         # Workers import us by name, from whatever folder the job was started in.
         checkout = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}}
-        local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False, "runtime_env": checkout}
+        local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": for_training, "runtime_env": checkout}
     with signals_kept():  # Ray's own handler of SIGTERM would end the process without a word
-        ray.init(address=address, log_to_driver=log_to_driver, logging_level=logging.WARNING, **local)
+        ray.init(address=address, log_to_driver=for_training, logging_level=logging.WARNING, **local)
     try:
         yield
     finally:

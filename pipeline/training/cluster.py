@@ -43,7 +43,7 @@ def train_on_ray(config: TrainingConfig) -> Path:
     config = resolved(config)
     pairs = find_pairs(config.data)
     check_sizes(pairs)
-    with connected(log_to_driver=True):
+    with connected(for_training=True):
         gpus = int(ray.cluster_resources().get("GPU", 0))
         workers = config.cluster.workers or max(1, gpus)
         check_claim(config, claim_of(config, pairs, workers))

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -28,28 +27,23 @@ class Job:
     submission: str
 
     def status(self):
-        """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED, as `ray job list` says."""
-        listing = self.head.run("job", "list", capture=True).stdout
-        about_this_one = listing.partition(f"submission_id='{self.submission}'")[2]
-        return re.search(r"status=<JobStatus\.\w+: '(\w+)'>", about_this_one)[1]
+        """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED."""
+        return self.head.job(self.submission)["status"]
 
     def exit_code(self):
         """Of the script; None if it was killed."""
-        listing = self.head.run("job", "list", capture=True).stdout
-        about_this_one = listing.partition(f"submission_id='{self.submission}'")[2]
-        code = re.search(r"driver_exit_code=(\w+)", about_this_one)[1]
-        return None if code == "None" else int(code)
+        return self.head.job(self.submission)["driver_exit_code"]
 
     def wait(self):
         """Until it has ended; returns its status."""
         deadline = time.monotonic() + TIMEOUT_S
         while (status := self.status()) in ("PENDING", "RUNNING"):
             assert time.monotonic() < deadline, self.logs()
-            time.sleep(0.3)
+            time.sleep(0.1)
         return status
 
     def logs(self):
-        return self.head.run("job", "logs", self.submission, capture=True).stdout
+        return self.head.logs(self.submission)
 
     def report(self):
         """The JSON line that the script prints last."""

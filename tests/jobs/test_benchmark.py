@@ -47,7 +47,6 @@ def test_a_release_is_assembled_and_checked_for_each_number_of_images():
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_how_busy_a_model_is_is_measured_on_ray_and_in_one_process():
     done = benchmark("busy", "--images", "6", "--shard-size", "2", "--model", "fake:sleep_s=0.05", "--json")
     assert done.returncode == 0, done.stderr
@@ -60,7 +59,6 @@ def test_how_busy_a_model_is_is_measured_on_ray_and_in_one_process():
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_the_pipeline_and_ray_data_are_measured_with_the_same_images():
     head, rows = table("orchestration", "--images", "40", "--widths-px", "32", "--rounds", "1")
     assert head[1:3] == ["way", "images/s of a replica"]
@@ -70,10 +68,9 @@ def test_the_pipeline_and_ray_data_are_measured_with_the_same_images():
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_growth_has_a_row_for_each_number_of_shards():
-    _, rows = table("growth", "--shards", "3", "8")
-    assert [row[0] for row in rows] == ["3", "8"]
+def test_growth_is_measured_in_a_process_and_on_a_cluster_of_its_own():
+    _, rows = table("growth", "--shards", "5")
+    assert [row[0] for row in rows] == ["5"]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,6 @@ def row_of(page, steps):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_the_cards_figures_are_those_that_are_measured(request, tmp_path, monkeypatch):
     """One row of the table, by the function that wrote all of them: the time aside, which is the machine's."""
     monkeypatch.setattr(model_card, "STEPS", (1,))
