@@ -13,12 +13,12 @@ class SampleTar:
     """Writes samples into one tar, in the order they come; no time, user or permission of this machine gets in.
 
     The tar ends with `close` only: after an exception half a tar is left, for the caller to throw away.
+    Its bytes are those of webdataset's TarWriter, whose import takes PyTorch with it: three seconds and 0.4 GB in
+    processes that have no other use for it.
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        from webdataset import TarWriter
-
-        self._writer = TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False)
+        self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 (see `close`)
         self._keys: set[str] = set()
         self._extensions: frozenset[str] = frozenset()
 
@@ -33,11 +33,14 @@ class SampleTar:
         if members.keys() != self._extensions:
             raise StorageError(f"sample {key} has members {sorted(members)}, others have {sorted(self._extensions)}")
         self._keys.add(key)
-        self._writer.write({"__key__": key, **members})
+        for extension in sorted(members):
+            member = tarfile.TarInfo(f"{key}.{extension}")
+            member.size = len(members[extension])
+            self._tar.addfile(member, io.BytesIO(members[extension]))
 
     def close(self) -> None:
         """End the tar; the file stays open."""
-        self._writer.close()
+        self._tar.close()
 
 
 def samples_of(content: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:

@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from webdataset import TarWriter
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from pipeline.errors import StorageError
@@ -46,6 +47,16 @@ def test_webdataset_reads_back_what_was_written_in_the_order_of_writing(samples)
     stream = io.BytesIO(tar_of(samples.items()))
     found = list(group_by_keys(tar_file_expander([{"url": "test.tar", "stream": stream}])))
     assert [(sample["__key__"], {name: sample[name] for name in EXTENSIONS}) for sample in found] == [*samples.items()]
+
+
+@settings(max_examples=30)
+@given(SAMPLES)
+def test_the_bytes_are_those_of_webdatasets_own_writer(samples):
+    file = io.BytesIO()
+    with TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as writer:
+        for key, members in samples.items():
+            writer.write({"__key__": key, **members})
+    assert tar_of(samples.items()) == file.getvalue()
 
 
 @settings(max_examples=30)
