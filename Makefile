@@ -12,8 +12,8 @@ TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_
 demo: $(INSTALLED)  ## Run the main job on the embedded sample; pictures and release in out/demo
 	$(BIN)/python jobs/demo.py
 
-test: $(INSTALLED)  ## Run all tests
-	$(BIN)/python -m pytest
+test: $(INSTALLED)  ## Run all tests, the files shared out among two processes (make test N=1 for one)
+	$(BIN)/python -m pytest -n $(or $(N),2) --dist loadfile --no-loadscope-reorder
 
 browser:  ## Install Debian's Chromium, which the tests of a release's page drive
 	command -v chromium > /dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; }

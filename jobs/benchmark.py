@@ -14,14 +14,14 @@ import tyro
 
 from jobs.command_line import DONE, FAILED, report, run_job
 from pipeline.benchmarks.kinds import Busy, Case, Growth, Orchestration, Release, Resume
-from pipeline.benchmarks.model_kinds import Adaptive, Breakdown, Limit, Speed
+from pipeline.benchmarks.model_kinds import Adaptive, Breakdown, Choices, Limit, Speed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
     """Measure one kind of thing in several cases, each in a process of its own, and print a table of them."""
 
-    kind: Speed | Adaptive | Limit | Breakdown | Busy | Orchestration | Growth | Resume | Release
+    kind: Speed | Adaptive | Choices | Limit | Breakdown | Busy | Orchestration | Growth | Resume | Release
     json: bool = False
     """One line of JSON instead of the table."""
 

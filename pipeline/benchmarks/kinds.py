@@ -6,7 +6,7 @@ process of its own for each case, in order.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from itertools import product
 from statistics import median
 from typing import Any, Literal, Protocol
@@ -183,8 +183,12 @@ class Growth:
 
 
 def options(kind: Any) -> Case:
-    """All that was set of a kind, as the arguments of one measurement."""
-    return {name: getattr(kind, name) for name in kind.__slots__}
+    """All that was set of a kind, and of the groups of options in it, as the arguments of one measurement."""
+    found: Case = {}
+    for name in kind.__slots__:
+        value = getattr(kind, name)
+        found |= options(value) if is_dataclass(value) else {name: value}
+    return found
 
 
 def head(*columns: str) -> Iterator[str]:
@@ -203,3 +207,12 @@ def at_least_one(kind: Any, *names: str) -> None:
         values = value if isinstance(value, tuple) else (value,)
         if not values or min(values) < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
+
+
+def not_empty(kind: Any, name: str) -> None:
+    """Refuse an option of several values that has none.
+
+    Raises: ValueError: it is so.
+    """
+    if not getattr(kind, name):
+        raise ValueError(f"{name} is (); give at least one")

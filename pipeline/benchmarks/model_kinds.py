@@ -4,14 +4,31 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
-from typing import Literal
+from typing import Any, Literal
 
-from pipeline.benchmarks.kinds import Case, Found, at_least_one, head, options
+from pipeline.benchmarks.kinds import Case, Found, at_least_one, head, not_empty, options
 
 Size = Literal["nano", "full"]
 """Of the model: `full` is the architecture of the official weights, with random ones."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 """Precision of weights and activations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is done to each image, and with what."""
+
+    ensemble_size: int = 10
+    """Members per image; at most, where the ensemble is adaptive."""
+    denoise_steps: int = 10
+    """Steps of each member."""
+    threads: int = 2
+    """CPU threads."""
+    device: str = "cpu"
+    """As the main job's --device."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "ensemble_size", "denoise_steps", "threads")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,17 +45,10 @@ class Speed:
     """Photographs of the sample; of the full size, one."""
     rounds: int = 3
     """How often each way is measured, in turn; the full size once."""
-    ensemble_size: int = 10
-    """Members per image."""
-    denoise_steps: int = 10
-    """Steps of each member."""
-    threads: int = 2
-    """CPU threads."""
-    device: str = "cpu"
-    """As the main job's --device."""
+    work: Work = Work()
 
     def __post_init__(self) -> None:
-        at_least_one(self, "images", "rounds", "ensemble_size", "denoise_steps", "threads")
+        at_least_one(self, "images", "rounds")
 
     def cases(self) -> list[Case]:
         """Every way, one after the other, round by round. Random weights have no verdicts to be adaptive about."""
@@ -53,10 +63,7 @@ class Speed:
                         "way": way,
                         "dtype": dtype,
                         "images": self.images if size == "nano" else 1,
-                        "ensemble_size": self.ensemble_size,
-                        "denoise_steps": self.denoise_steps,
-                        "threads": self.threads,
-                        "device": self.device,
+                        **options(self.work),
                     }
                     for way, dtype in ways
                 ]
@@ -77,6 +84,59 @@ class Speed:
             yield (
                 f"| {size} | {way} | {dtype} | {members:.1f} | {seconds:.2f} s | {1 / seconds:.3f} "
                 f"| {theirs / seconds:.2f} × |"
+            )
+
+
+Choice = Literal["bfloat16", "float16", "contiguous", "math", "compiled", "no-keep-memory"]
+CHOICES: dict[Choice, dict[str, Any]] = {
+    "bfloat16": {"dtype": "bfloat16"},
+    "float16": {"dtype": "float16"},
+    "contiguous": {"memory_format": "contiguous"},
+    "math": {"attention": "math"},
+    "compiled": {"compile": True},
+    "no-keep-memory": {"keep_memory": False},
+}
+"""Name → the fields of the model's configuration that differ from the defaults."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What numeric choices gain, and what they move: each against the defaults on the same photographs."""
+
+    choices: tuple[Choice, ...] = ("bfloat16", "contiguous", "math", "compiled", "no-keep-memory")
+    """Of the main job's options, what is not as by default."""
+    size: Size = "nano"
+    """`full` has random weights and takes a quarter of an hour per choice on two cores."""
+    images: int = 12
+    """Photographs of the sample; of the full size, one."""
+    work: Work = Work()
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "images")
+        not_empty(self, "choices")
+
+    def cases(self) -> list[Case]:
+        """One per choice."""
+        common = options(self) | {"images": self.images if self.size == "nano" else 1}
+        return [{"choice": choice, **common} for choice in common.pop("choices")]
+
+    def table(self, found: Sequence[Found]) -> Iterator[str]:
+        """One row per choice."""
+        yield from head(
+            "choice",
+            "seconds per image",
+            "default",
+            "of its time",
+            "IoU of masks",
+            "largest difference",
+            "equal verdicts",
+        )
+        for row in found:
+            seconds, default = row["seconds"], row["default_seconds"]
+            yield (
+                f"| {row['choice']} | {seconds:.2f} s | {default:.2f} s | {seconds / default:.2f} "
+                f"| {mean(row['iou']):.4f}, least {min(row['iou']):.4f} | {row['difference']:.1e} "
+                f"| {row['same_verdicts']} of {row['images']} |"
             )
 
 
@@ -139,17 +199,10 @@ class Breakdown:
     """Precision of weights and activations."""
     images: int = 12
     """Photographs of the sample."""
-    ensemble_size: int = 10
-    """Members per image."""
-    denoise_steps: int = 10
-    """Steps of each member."""
-    threads: int = 2
-    """CPU threads."""
-    device: str = "cpu"
-    """As the main job's --device."""
+    work: Work = Work()
 
     def __post_init__(self) -> None:
-        at_least_one(self, "images", "ensemble_size", "denoise_steps", "threads")
+        at_least_one(self, "images")
 
     def cases(self) -> list[Case]:
         """One."""
@@ -174,19 +227,11 @@ class Adaptive:
     """Each is another draw of all members."""
     images: int = 37
     """Photographs of the sample."""
-    ensemble_size: int = 10
-    """Members per image; at most, with the adaptive one."""
-    denoise_steps: int = 10
-    """Steps of each member."""
-    threads: int = 2
-    """CPU threads."""
-    device: str = "cpu"
-    """As the main job's --device."""
+    work: Work = Work()
 
     def __post_init__(self) -> None:
-        at_least_one(self, "images", "ensemble_size", "denoise_steps", "threads")
-        if not self.seeds:
-            raise ValueError("seeds is (); give at least one")
+        at_least_one(self, "images")
+        not_empty(self, "seeds")
 
     def cases(self) -> list[Case]:
         """One per seed."""

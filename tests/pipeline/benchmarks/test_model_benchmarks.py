@@ -1,5 +1,6 @@
 """What is measured of the model: the reference's way gives ours, small forms of each, tables. No figure is asserted."""
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import torch
 
 from model import diffusion
 from model.architectures import build
-from pipeline.benchmarks import adaptive, breakdown, limit, speed
-from pipeline.benchmarks.model_kinds import Adaptive, Breakdown, Limit, Speed
+from pipeline.benchmarks import adaptive, breakdown, choices, limit, speed
+from pipeline.benchmarks.model_kinds import Adaptive, Breakdown, Choices, Limit, Speed, Work
 from pipeline.benchmarks.networks import sample_photos
 from pipeline.benchmarks.reference import members_one_by_one
 from tests.model.conftest import build_tiny
@@ -101,10 +102,40 @@ def test_tables_of_limit_and_breakdown():
     ]
 
 
-@pytest.mark.parametrize("kind", [Speed, Limit, Breakdown])
+@pytest.mark.parametrize("kind", [Work, Limit])
 def test_nonsense_is_refused(kind):
     with pytest.raises(ValueError, match=r"^threads is 0; it must be at least 1$"):
         kind(threads=0)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Adaptive, "seeds"), (Choices, "choices")])
+def test_no_case_at_all_is_refused(kind, name):
+    with pytest.raises(ValueError, match=rf"^{name} is \(\); give at least one$"):
+        kind(**{name: ()})
+
+
+@pytest.mark.parametrize("kind", [Breakdown, Adaptive, Choices])
+def test_every_case_has_the_arguments_of_its_measurement(kind):
+    measure = {Breakdown: breakdown, Adaptive: adaptive, Choices: choices}[kind].measure
+    for case in kind().cases():
+        inspect.signature(measure).bind(Path(), **case)
+
+
+def test_a_choice_is_compared_with_the_defaults_on_the_same_photographs():
+    work = {"ensemble_size": 3, "denoise_steps": 1, "threads": 1, "device": "cpu"}
+    same = choices.measure(Path(), size="nano", choice="no-keep-memory", images=2, **work)
+    assert (same["iou"], same["difference"], same["same_verdicts"]) == ([1.0, 1.0], 0.0, 2)
+    half = choices.measure(Path(), size="nano", choice="bfloat16", images=1, **work)
+    assert 0.9 < half["iou"][0] <= 1
+    assert 0 < half["difference"] < 0.5
+
+
+def test_a_row_of_a_choice_has_its_time_and_its_masks_against_the_defaults():
+    row = {"choice": "math", "seconds": 3.0, "default_seconds": 2.0, "iou": [1.0, 0.5], "difference": 0.25,
+           "same_verdicts": 1, "images": 2}  # fmt: skip
+    assert list(Choices().table([row]))[2:] == [
+        "| math | 3.00 s | 2.00 s | 1.50 | 0.7500, least 0.5000 | 2.5e-01 | 1 of 2 |"
+    ]
 
 
 def test_both_ensembles_see_the_same_photographs_and_are_judged_by_their_masks():
@@ -134,5 +165,3 @@ def test_adaptive_ensembles_are_compared_per_seed_and_over_all():
         "| all | 5.0 of 10 | 0.50 of 1.00 s | 73 of 74 | 0.5000, whole 0.8750 | 0.0625, whole 0.0625 |",
     ]
     assert [case["seed"] for case in Adaptive(seeds=(4, 5)).cases()] == [4, 5]
-    with pytest.raises(ValueError, match=r"^seeds is \(\); give at least one$"):
-        Adaptive(seeds=())
