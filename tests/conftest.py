@@ -1,10 +1,16 @@
 """What holds for every test: shapes in the signatures of `model` are checked, and the clock judges no property.
 
-Here and not in a test module: the hook has to be in place before anything imports `model`.
+Here and not in a test module: all of it has to be in place before anything imports `model`, or torch.
 """
+
+import os
 
 import jaxtyping
 from hypothesis import HealthCheck, settings
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two processes with as many threads as there are cores wait for each other's: some tests took twice as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 jaxtyping.install_import_hook("model", "beartype.beartype")
 
