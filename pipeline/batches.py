@@ -16,7 +16,7 @@ DECODE_THREADS = 2
 BATCHES_AHEAD = 2
 """Batches that are decoded while one is predicted: enough to hide a disk, little enough to stay small in memory."""
 ENCODE_THREADS = 2
-"""Two keep up with 90 images/s of 640 x 480 px on two CPU cores (`jobs/benchmark.py orchestration`)."""
+"""Two keep up with 120 images/s of 640 x 480 px on two CPU cores (`jobs/benchmark.py orchestration`)."""
 BATCHES_BEHIND = 1
 """Batches that are encoded while one is predicted. By the batch and not by the image, as reading is."""
 
