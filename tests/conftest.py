@@ -17,3 +17,9 @@ jaxtyping.install_import_hook("model", "beartype.beartype")
 # The suite also runs beside trainings that take nearly all of the machine.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+def pytest_collection_modifyitems(items):
+    """Files that start clusters come first: at the end, short ones keep both processes of `make test` busy."""
+    on_ray = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: item.path not in on_ray)
