@@ -41,6 +41,21 @@ def test_the_order_of_the_members_does_not_matter(count, spread, seed, random):
     assert remaining_move(members, 10) == pytest.approx(remaining_move(members[order], 10))
 
 
+@given(
+    st.lists(st.floats(0.125, 0.875, width=32), min_size=3, max_size=9),
+    st.sampled_from([-1, 1]),
+    st.sampled_from([0.5, 1.5, 1.9, 2.1, 2.5, 10]),
+)
+def test_a_mean_is_clear_of_a_bound_from_two_standard_errors_on(values, side, errors):
+    """Of even members the highest saliency is a mean, whose standard error textbooks know: s² / e, of a finite number
+    of members times 1 - e / E."""
+    assume(np.std(values) > 0.01)
+    members = np.stack([np.full((8, 8), value, np.float32) for value in values])
+    error = np.sqrt(np.var(values, ddof=1) / len(values) * (1 - len(values) / 10))
+    bound = parse_threshold(f"max_saliency>={np.mean(values) + side * errors * error:.12f}")
+    assert is_clear(members, 10, [bound]) == (errors > 2)
+
+
 @settings(deadline=None)
 @given(st.integers(3, 9), st.floats(0, 0.5), st.integers(0, 99))
 def test_a_policy_with_more_bounds_never_stops_sooner(count, spread, seed):
