@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.benchmarks.kinds import Growth
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -71,6 +73,7 @@ def test_the_pipeline_and_ray_data_are_measured_with_the_same_images():
 def test_growth_is_measured_in_a_process_and_on_a_cluster_of_its_own():
     _, rows = table("growth", "--shards", "5")
     assert [row[0] for row in rows] == ["5"]
+    assert [case["shards"] for case in Growth(shards=(3, 8)).cases()] == [3, 8]
 
 
 @pytest.mark.parametrize(
