@@ -73,11 +73,11 @@ def build(arguments: Sequence[str]) -> int:
     """Make a release; one JSON line on stdout says what is in it."""
     path = options_file(arguments, "--policy")
     config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig, "--policy") if path else {})
-    from pipeline.coco import read_annotations
-    from pipeline.lease import held
+    from pipeline.collection.coco import read_annotations
     from pipeline.release.build import build_release, complete_run, source_of
     from pipeline.run import read_inputs, resolved
-    from pipeline.run_record import remembered_inputs
+    from pipeline.runs.lease import held
+    from pipeline.runs.run_record import remembered_inputs
 
     inputs = remembered_inputs(config.run)
     inputs = replace(
@@ -100,8 +100,8 @@ def build(arguments: Sequence[str]) -> int:
 def push(arguments: Sequence[str]) -> int:
     """Publish a release; one JSON line on stdout says what was sent."""
     config = parse_config(PushConfig, arguments, {})
-    from pipeline import storage
-    from pipeline.release.publish import push_release
+    from pipeline.files import storage
+    from pipeline.release.publish.folder import push_release
 
     release, target = storage.absolute(config.release), storage.absolute(config.target)
     pushed = push_release(release, target, dry_run=config.dry_run, loaders=config.loaders, report=report)

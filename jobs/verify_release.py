@@ -30,8 +30,8 @@ class Arguments:
 def main() -> int:
     """Check, and say in plain words what is wrong."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
-    from pipeline import storage
-    from pipeline.release.verify import verify_release
+    from pipeline.files import storage
+    from pipeline.release.check.verify import verify_release
 
     release = storage.absolute(arguments.release)
     check = verify_release(release, arguments.annotations, loaders=arguments.loaders, report=report)

@@ -35,8 +35,8 @@ def report_thousands(shards: int, of: int) -> None:
 def main() -> int:
     """Check, and repair if that was asked for."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
-    from pipeline import storage
-    from pipeline.verify import repair_run, verify_run
+    from pipeline.files import storage
+    from pipeline.runs.check import repair_run, verify_run
 
     run = storage.absolute(arguments.run)
     check, removed = repair_run(run, report_thousands) if arguments.repair else (verify_run(run, report_thousands), ())

@@ -1,6 +1,6 @@
 """Members in rounds, so that an image can stop when it has enough of them; no torch.
 
-Whether they are enough is decided elsewhere (`pipeline/adaptive.py`), by the members of the image alone.
+Whether they are enough is decided elsewhere (`pipeline/selection/stopping_rule.py`), by the members of the image alone.
 """
 
 FIRST_ROUND = 3

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from model.config import REFERENCE_PRESET, EnsembleConfig, ModelConfig
 from pipeline.errors import ConfigError
-from pipeline.policy import RankingScore, Strata, parse_splits, parse_threshold
+from pipeline.selection.policy import RankingScore, Strata, parse_splits, parse_threshold
 
 _LONGEST_CREATOR = 200
 MAX_IMAGE_BYTES = 64 << 20

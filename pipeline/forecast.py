@@ -7,14 +7,14 @@ removed again. Storage comes from the shards that are committed, else from the p
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline import storage
-from pipeline.candidates import committed_shards, read_record, read_records
 from pipeline.config import RunConfig
-from pipeline.fingerprint import fingerprint
-from pipeline.progress import Progress
+from pipeline.files import storage
 from pipeline.records import Sample, ShardRecord, ShardSpec
+from pipeline.replicas.progress import Progress
 from pipeline.run import process, read_inputs
-from pipeline.run_record import plan_of
+from pipeline.runs.candidates import committed_shards, read_record, read_records
+from pipeline.runs.fingerprint import fingerprint
+from pipeline.runs.run_record import plan_of
 
 Work = Callable[[Sequence[ShardSpec], RunConfig, Progress], object]
 """Processes shards into the run of a configuration."""

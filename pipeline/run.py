@@ -4,20 +4,20 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from pipeline import storage
-from pipeline.candidates import committed_shards, read_records
-from pipeline.coco import Collection, read_samples
+from pipeline.collection.coco import Collection, read_samples
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import CollectionError
-from pipeline.fingerprint import fingerprint
-from pipeline.lease import Lease, held
-from pipeline.progress import Progress
+from pipeline.files import storage
 from pipeline.records import ShardSpec
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
 from pipeline.release.contact_sheet import write_contact_sheet
-from pipeline.run_record import open_run, remember_inputs
-from pipeline.usage import ReplicaUsage, in_words
-from pipeline.work import ReplicaSetup, ShardWork, process_shard
+from pipeline.replicas.progress import Progress
+from pipeline.replicas.usage import ReplicaUsage, in_words
+from pipeline.replicas.work import ReplicaSetup, ShardWork, process_shard
+from pipeline.runs.candidates import committed_shards, read_records
+from pipeline.runs.fingerprint import fingerprint
+from pipeline.runs.lease import Lease, held
+from pipeline.runs.run_record import open_run, remember_inputs
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def process(
     if config.cluster.engine == "inline":
         usage = [_run_inline(todo, setup, config.cluster, progress, check)]
     else:
-        from pipeline.cluster import run_on_ray
+        from pipeline.replicas.cluster import run_on_ray
 
         usage = run_on_ray(todo, setup, config.cluster, progress, check)
     if usage:

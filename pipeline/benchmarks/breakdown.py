@@ -16,9 +16,9 @@ from model.saliency import ready
 from pipeline.benchmarks.clock import now
 from pipeline.benchmarks.model_kinds import Dtype, Size
 from pipeline.benchmarks.networks import load, sample_photos
-from pipeline.candidates import encode_members
 from pipeline.records import CandidateRow
-from pipeline.scores import score
+from pipeline.runs.candidates import encode_members
+from pipeline.selection.scores import score
 
 PARTS = ("preprocess", "encode", "condition", "denoise", "decode", "reduce", "score", "store")
 

@@ -16,9 +16,9 @@ from model.saliency import ready
 from pipeline.benchmarks.model_kinds import CHOICES, Choice, Size
 from pipeline.benchmarks.networks import load, sample_photos
 from pipeline.config import PolicyConfig
-from pipeline.maps import mask_of, quantise_saliency
-from pipeline.scores import pairwise_iou, score
-from pipeline.select import by_scores
+from pipeline.files.maps import mask_of, quantise_saliency
+from pipeline.selection.scores import pairwise_iou, score
+from pipeline.selection.verdicts import by_scores
 
 Photos = Sequence[tuple[str, UInt8[np.ndarray, "_h _w 3"]]]
 

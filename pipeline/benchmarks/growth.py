@@ -7,7 +7,7 @@ from model.config import EnsembleConfig, ModelConfig
 from pipeline.benchmarks.inputs import VARIANTS, make_photo, write_collection
 from pipeline.benchmarks.runs import Measured, carry_out, cluster
 from pipeline.config import ClusterConfig, RunConfig
-from pipeline.usage import peak_rss_bytes
+from pipeline.replicas.usage import peak_rss_bytes
 
 WIDTH, HEIGHT = 32, 24
 MEMBERS = 2

@@ -14,7 +14,7 @@ from model.config import EMBEDDED_MODEL, ModelConfig
 from model.diffusion import SODDiffusionPipeline
 from model.saliency import load_pipeline, torch_dtype
 from pipeline.benchmarks.model_kinds import Size
-from pipeline.images import decode_rgb
+from pipeline.collection.images import decode_rgb
 
 SAMPLE = Path(pipeline.__file__).parent / "sample"
 """Photographs, and hand-drawn masks of them."""

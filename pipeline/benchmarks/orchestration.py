@@ -10,7 +10,7 @@ from pipeline.benchmarks.inputs import VARIANTS, make_photo, write_collection
 from pipeline.benchmarks.runs import carry_out, cluster
 from pipeline.benchmarks.segment import Segment
 from pipeline.config import ClusterConfig, InputConfig, RunConfig
-from pipeline.tars import SampleTar
+from pipeline.files.tars import SampleTar
 
 SHARD_IMAGES = 64
 """A run's default, and what Ray Data is asked to put into a tar."""

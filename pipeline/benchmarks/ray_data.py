@@ -1,7 +1,7 @@
 """The work of a run as a user of Ray Data would write it, to compare rates with; nothing else uses it.
 
-Nothing is planned, committed or resumed. Ray is imported here and not in `pipeline/cluster.py`, since this is no part
-of the pipeline.
+Nothing is planned, committed or resumed. Ray is imported here and not in `pipeline/replicas/cluster.py`, since this is
+no part of the pipeline.
 """
 
 import logging

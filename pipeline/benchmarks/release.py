@@ -10,17 +10,17 @@ import numpy as np
 
 from model.prediction import Prediction
 from pipeline.benchmarks.inputs import MADE_WITH, VARIANTS, make_photo, write_collection
-from pipeline.candidates import commit_shard, encode_members
-from pipeline.coco import read_samples
+from pipeline.collection.coco import read_samples
 from pipeline.config import ClusterConfig, RunConfig
-from pipeline.fingerprint import settle_device
+from pipeline.files.tars import encode_json
 from pipeline.records import CandidateRow, Sample
 from pipeline.release.build import build_release, source_of
-from pipeline.release.verify import verify_release
-from pipeline.run_record import open_run
-from pipeline.scores import score
-from pipeline.tars import encode_json
-from pipeline.usage import peak_rss_bytes
+from pipeline.release.check.verify import verify_release
+from pipeline.replicas.usage import peak_rss_bytes
+from pipeline.runs.candidates import commit_shard, encode_members
+from pipeline.runs.fingerprint import settle_device
+from pipeline.runs.run_record import open_run
+from pipeline.selection.scores import score
 
 WIDTH, HEIGHT = 640, 480
 """As most of COCO's images."""

@@ -8,13 +8,13 @@ from typing import Any
 
 from pipeline.benchmarks.inputs import MADE_WITH
 from pipeline.config import InputConfig, PolicyConfig, RunConfig
-from pipeline.plan import cut
-from pipeline.progress import Progress
+from pipeline.files.tars import encode_json
 from pipeline.records import FileRecord, Location, Sample, ShardRecord, ShardSpec
+from pipeline.replicas.progress import Progress
+from pipeline.replicas.usage import peak_rss_bytes
 from pipeline.run import todo_of
-from pipeline.run_record import open_run
-from pipeline.tars import encode_json
-from pipeline.usage import peak_rss_bytes
+from pipeline.runs.plan import cut
+from pipeline.runs.run_record import open_run
 
 
 def measure(folder: Path, shards: int, images_per_shard: int) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipeline.benchmarks.inputs import MADE_WITH
-from pipeline.coco import read_samples
+from pipeline.collection.coco import read_samples
 from pipeline.config import RunConfig
-from pipeline.progress import Progress
+from pipeline.replicas.progress import Progress
+from pipeline.replicas.usage import ReplicaUsage
 from pipeline.run import process
-from pipeline.run_record import open_run
-from pipeline.usage import ReplicaUsage
+from pipeline.runs.run_record import open_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def cluster(*, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    from pipeline.cluster import connected
+    from pipeline.replicas.cluster import connected
 
     with connected():
         yield

@@ -7,10 +7,10 @@ from typing import Any
 
 from model.config import EnsembleConfig
 from model.fake import FakeModel
-from pipeline.candidates import encode_members
-from pipeline.images import decode_rgb
+from pipeline.collection.images import decode_rgb
 from pipeline.records import CandidateRow
-from pipeline.scores import score
+from pipeline.runs.candidates import encode_members
+from pipeline.selection.scores import score
 
 
 class Segment:

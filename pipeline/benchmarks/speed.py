@@ -9,11 +9,11 @@ import torch
 
 from model.config import EnsembleConfig, ModelConfig
 from model.saliency import on_device, ready
-from pipeline.adaptive import stopping_rule
 from pipeline.benchmarks.model_kinds import Dtype, Size
 from pipeline.benchmarks.networks import load, sample_photos
 from pipeline.benchmarks.reference import members_one_by_one
 from pipeline.config import PolicyConfig
+from pipeline.selection.stopping_rule import stopping_rule
 
 Way = Literal["reference", "exact", "adaptive"]
 

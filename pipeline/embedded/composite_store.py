@@ -24,7 +24,7 @@ from PIL import Image
 from pipeline.embedded.composites import RECIPE_VERSION, make_composite
 from pipeline.embedded.material import Group, Material, Pixels
 from pipeline.errors import PipelineError, RunMismatchError
-from pipeline.storage import publish
+from pipeline.files.storage import publish
 
 PART_SAMPLES = 500
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from model.config import EnsembleConfig, ModelConfig
 from model.saliency import load_diffusion_model
-from pipeline.candidates import committed_shards, read_maps, read_record
+from pipeline.collection.images import decode_rgb
 from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.config import EvaluationConfig
@@ -30,9 +30,9 @@ from pipeline.evaluation.model_run import run_url
 from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.tasks import find_tasks
 from pipeline.evaluation.truth import read_truth
-from pipeline.images import decode_rgb
-from pipeline.maps import variance_picture
-from pipeline.storage import publish
+from pipeline.files.maps import variance_picture
+from pipeline.files.storage import publish
+from pipeline.runs.candidates import committed_shards, read_maps, read_record
 
 MEMBERS = 10
 STEPS = (10, 4, 2, 1)

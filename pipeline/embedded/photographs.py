@@ -19,11 +19,11 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
+from pipeline.collection.images import decode_rgb
 from pipeline.embedded.archives import fetch_archive, unpack
 from pipeline.embedded.material import Pixels, Registry, Source, SourceError
 from pipeline.embedded.teacher import Teacher
-from pipeline.images import decode_rgb
-from pipeline.storage import publish
+from pipeline.files.storage import publish
 
 LIST = Path(__file__).with_name("photographs.csv")
 _PERMISSIVE = re.compile(r"(CC0-|CC-BY-\d|public-domain|MIT|Apache-|BSD-)")

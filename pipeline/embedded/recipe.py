@@ -15,7 +15,7 @@ from pipeline.embedded.loop import Schedule
 from pipeline.embedded.sources import backbone_weights
 from pipeline.embedded.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
 from pipeline.errors import ModelError, RunMismatchError
-from pipeline.storage import publish, record_of_file
+from pipeline.files.storage import publish, record_of_file
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.embedded.archives import fetch_archive, unpack
 from pipeline.embedded.material import Group, Material, Source, SourceError
 from pipeline.embedded.pictures import read_pictures
-from pipeline.storage import record_of_file
+from pipeline.files.storage import record_of_file
 
 _LOMIRI = "aitzgorri_|life_|picosdeeuropa_|sunset_"
 _GCOMPRIS = r"clickgame\.rcc/gcompris/src/activities/clickgame/resource/"

@@ -19,7 +19,7 @@ from model.diffusion import SODDiffusionPipeline
 from model.training import diffusion_loss, side_loss, standardise_latents, vae_loss
 from pipeline.embedded.data import Pairs, crop_and_flip
 from pipeline.embedded.loop import Schedule, TrainedGroup, run_stage, step_generator
-from pipeline.storage import publish
+from pipeline.files.storage import publish
 
 log = logging.getLogger(__name__)
 

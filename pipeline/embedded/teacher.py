@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.embedded.archives import fetch_archive, unpack
 from pipeline.embedded.material import Source, SourceError
-from pipeline.storage import publish
+from pipeline.files.storage import publish
 
 TEACHER = Source(
     name="is-net", registry="npm", package="@imgly/background-removal-data", version="1.4.5", kind="texture",

@@ -18,7 +18,7 @@ from pipeline.evaluation.outcomes import Failed, How, Measured, Outcome, measure
 from pipeline.evaluation.pairs import Pair, pair_files
 from pipeline.evaluation.risk_coverage import RiskCoverage, by_score
 from pipeline.evaluation.summary import Summary, summarise
-from pipeline.spread import spread
+from pipeline.replicas.tasks import spread
 
 log = logging.getLogger(__name__)
 

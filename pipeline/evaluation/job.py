@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline import storage
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import evaluate_pairs
 from pipeline.evaluation.model_run import evaluate_model, made_with
@@ -12,6 +11,7 @@ from pipeline.evaluation.outcomes import How
 from pipeline.evaluation.report import Subject, document, publish
 from pipeline.evaluation.tables import metrics_table
 from pipeline.evaluation.tasks import Task
+from pipeline.files import storage
 
 log = logging.getLogger(__name__)
 

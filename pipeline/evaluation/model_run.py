@@ -7,8 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline import storage
-from pipeline.candidates import committed_shards, read_maps, read_record, read_rows
 from pipeline.config import InputConfig, RunConfig
 from pipeline.errors import SampleError
 from pipeline.evaluation.config import EvaluationConfig
@@ -16,10 +14,12 @@ from pipeline.evaluation.evaluate import Evaluation, gather, measure_all
 from pipeline.evaluation.grey import decode_file
 from pipeline.evaluation.outcomes import Failed, How, Outcome, measure_map
 from pipeline.evaluation.pairs import Pair
-from pipeline.fingerprint import settled_device
+from pipeline.files import storage
+from pipeline.files.tars import encode_json
 from pipeline.records import CandidateRow
 from pipeline.run import resolved, run
-from pipeline.tars import encode_json
+from pipeline.runs.candidates import committed_shards, read_maps, read_record, read_rows
+from pipeline.runs.fingerprint import settled_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,13 +14,13 @@ import cv2
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import storage
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.plots import draw_curves, draw_risk_coverage
 from pipeline.evaluation.risk_coverage import WORSE_WHEN, RiskCoverage
 from pipeline.evaluation.summary import CURVES, SCALARS
 from pipeline.evaluation.tables import markdown
-from pipeline.tars import encode_json
+from pipeline.files import storage
+from pipeline.files.tars import encode_json
 
 FORMAT = 1
 _LIBRARIES = ("pysodmetrics", "numpy", "scipy", "pillow")

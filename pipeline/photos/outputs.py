@@ -10,9 +10,9 @@ from jaxtyping import UInt8
 
 from model.geometry import resize_map
 from model.prediction import Prediction
-from pipeline import storage
 from pipeline.errors import ConfigError
-from pipeline.maps import encode_png, quantise_deviation, quantise_saliency
+from pipeline.files import storage
+from pipeline.files.maps import encode_png, quantise_deviation, quantise_saliency
 from pipeline.photos.config import PhotosConfig
 from pipeline.photos.find import Photo
 from pipeline.photos.overlay import draw_overlay

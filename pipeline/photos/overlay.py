@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from scipy.ndimage import minimum_filter
 
-from pipeline.maps import mask_of, quantise_saliency
+from pipeline.files.maps import mask_of, quantise_saliency
 
 _OUTLINE_RGB = (255, 60, 120)
 _SHADE = 0.3

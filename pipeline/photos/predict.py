@@ -15,14 +15,14 @@ from model.geometry import squared
 from model.memory import most_at_once
 from model.prediction import Prediction
 from model.saliency import DiffusionModel, load_diffusion_model, ready, resolve_device, torch_dtype
-from pipeline.adaptive import stopping_rule
-from pipeline.batches import predict_batch, read_ahead
+from pipeline.collection.images import decode_rgb, is_turned
 from pipeline.config import MAX_IMAGE_BYTES
 from pipeline.errors import ConfigError, SampleError
-from pipeline.images import decode_rgb, is_turned
 from pipeline.photos.config import PhotosConfig
 from pipeline.photos.find import Photo, find_photos
 from pipeline.photos.outputs import clashes, is_finished, require_writable, without, write_outputs
+from pipeline.replicas.batches import predict_batch, read_ahead
+from pipeline.selection.stopping_rule import stopping_rule
 
 _log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline import storage
+from pipeline.collection.instances import UNCHECKED
 from pipeline.config import ReleaseConfig, RunConfig
-from pipeline.instances import UNCHECKED
-from pipeline.policy import parse_splits, split_of
+from pipeline.files import storage
+from pipeline.files.tars import encode_json
 from pipeline.records import FileRecord, Verdict
 from pipeline.release.card import card
 from pipeline.release.changes import Earlier, change_files, changes_since, read_earlier
@@ -22,7 +22,7 @@ from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.identity import FORMAT, RECORD, identity_of, refuse_other, texts_digest
 from pipeline.release.licenses import LicenseTable, is_listed, notice
 from pipeline.release.manifest import NOWHERE, Place, encode_manifest, manifest_row
-from pipeline.release.page import page_about, page_files
+from pipeline.release.page.files import page_about, page_files
 from pipeline.release.source import ReleaseSource, portions
 from pipeline.release.strays import remove_others, remove_unfinished
 from pipeline.release.survey import Surveyed, plan_survey, shown_photos, survey
@@ -36,9 +36,9 @@ from pipeline.release.tar_series import (
     wids_index,
     write_tar,
 )
-from pipeline.select import considered, count_reasons, select
-from pipeline.spread import spread, workers
-from pipeline.tars import encode_json
+from pipeline.replicas.tasks import spread, workers
+from pipeline.selection.policy import parse_splits, split_of
+from pipeline.selection.verdicts import considered, count_reasons, select
 
 log = logging.getLogger(__name__)
 

@@ -4,20 +4,20 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline import storage
-from pipeline.candidates import committed_shards, read_records, read_rows
-from pipeline.coco import Collection
+from pipeline.collection.coco import Collection
+from pipeline.collection.instances import read_instances
 from pipeline.config import RunConfig
 from pipeline.errors import RunMismatchError
-from pipeline.fingerprint import settled_device
-from pipeline.instances import read_instances
-from pipeline.parquet import read_parquet
+from pipeline.files import storage
+from pipeline.files.parquet import read_parquet
 from pipeline.records import FileRecord, ShardSpec, Verdict
 from pipeline.release.assemble import assemble
 from pipeline.release.identity import RECORD
 from pipeline.release.source import ReleaseSource
-from pipeline.run_record import plan_of, read_run
-from pipeline.select import count_reasons
+from pipeline.runs.candidates import committed_shards, read_records, read_rows
+from pipeline.runs.fingerprint import settled_device
+from pipeline.runs.run_record import plan_of, read_run
+from pipeline.selection.verdicts import count_reasons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.adaptive import members_in_words
 from pipeline.config import PolicyConfig, ReleaseConfig
 from pipeline.records import Verdict
 from pipeline.release.manifest import COLUMNS
 from pipeline.release.templates import render
-from pipeline.select import count_reasons
+from pipeline.selection.stopping_rule import members_in_words
+from pipeline.selection.verdicts import count_reasons
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 

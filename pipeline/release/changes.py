@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline import storage
+from pipeline.collection.instances import decode_counts
 from pipeline.errors import CollectionError, StorageError
-from pipeline.instances import decode_counts
+from pipeline.files import storage
 from pipeline.records import FileRecord
+from pipeline.release.check.record import read_record
 from pipeline.release.coco_json import EncodedMask
 from pipeline.release.identity import RECORD
 from pipeline.release.templates import render
-from pipeline.release.verify_record import read_record
 
 COLUMNS = ("key", "change", "iou", "reason")
 FILES = ("CHANGELOG.md", "changes.csv")

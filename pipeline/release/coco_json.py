@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 from pycocotools import mask as coco_mask
 
-from pipeline.coco import License
+from pipeline.collection.coco import License
 from pipeline.config import ReleaseConfig
 from pipeline.records import Sample
 

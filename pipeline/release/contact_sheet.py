@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from PIL import Image, ImageDraw
 
-from pipeline import storage
+from pipeline.collection.images import decode, read_bytes
 from pipeline.config import RunConfig
 from pipeline.errors import SampleError
-from pipeline.images import decode, read_bytes
-from pipeline.maps import decode_png, variance_picture
+from pipeline.files import storage
+from pipeline.files.maps import decode_png, variance_picture
 from pipeline.records import Verdict
 from pipeline.release.source import Picked, ReleaseSource, portions, read_portions
 

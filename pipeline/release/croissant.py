@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import ReleaseConfig
-from pipeline.policy import SPLITS
 from pipeline.records import FileRecord
 from pipeline.release.croissant_texts import MEMBERS, CroissantAbout, description, responsible_ai
 from pipeline.release.manifest import COLUMNS, SCHEMA
+from pipeline.selection.policy import SPLITS
 
 CROISSANT = "croissant.json"
 MANIFEST = "manifest.parquet"

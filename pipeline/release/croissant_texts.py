@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.adaptive import members_in_words
 from pipeline.config import PolicyConfig, ReleaseConfig, as_values
+from pipeline.selection.stopping_rule import members_in_words
 
 MEMBERS = {
     "jpg": ("image", "The image: the bytes of the collection, whatever their format."),

@@ -8,13 +8,13 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from pipeline import storage
+from pipeline.collection.instances import digest_of
 from pipeline.config import RunConfig, as_values
 from pipeline.errors import ReleaseExistsError, StorageError
-from pipeline.instances import digest_of
-from pipeline.policy import parse_splits
+from pipeline.files import storage
+from pipeline.files.tars import encode_json
 from pipeline.release.source import ReleaseSource
-from pipeline.tars import encode_json
+from pipeline.selection.policy import parse_splits
 
 RECORD = "release.json"
 FORMAT = 2

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.coco import License, Origin
+from pipeline.collection.coco import License, Origin
 from pipeline.config import PolicyConfig
 from pipeline.records import Sample
-from pipeline.select import is_allowed
+from pipeline.selection.verdicts import is_allowed
 
 COLUMNS = ("key", "image_id", "file_name", "license_id", "license_name", "license_url", "author", "source")
 NOBODY = Origin(author="", source="")

@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.coco import License
-from pipeline.instances import UNCHECKED, CrossCheck
+from pipeline.collection.coco import License
+from pipeline.collection.instances import UNCHECKED, CrossCheck
 from pipeline.records import CandidateRow, Sample, Verdict
 from pipeline.release.source import facts_of
-from pipeline.scores import CROSS_CHECKS, MEANINGS, SCORES
-from pipeline.select import Considered
+from pipeline.selection.scores import CROSS_CHECKS, MEANINGS, SCORES
+from pipeline.selection.verdicts import Considered
 
 SCHEMA = pa.schema(
     [

@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.candidates import read_members
-from pipeline.coco import License, Origin, license_of
+from pipeline.collection.coco import License, Origin, license_of
+from pipeline.collection.images import read_bytes
+from pipeline.collection.instances import Instance
 from pipeline.errors import SampleError, StorageError
-from pipeline.images import read_bytes
-from pipeline.instances import Instance
 from pipeline.records import CandidateRow, Sample, ShardRecord, ShardSpec
+from pipeline.runs.candidates import read_members
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

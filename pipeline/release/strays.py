@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from pipeline import storage
+from pipeline.files import storage
 
 
 def stray_files(release: str, known: set[str]) -> Iterator[str]:

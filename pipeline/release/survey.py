@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from pipeline import storage
+from pipeline.collection.instances import CrossCheck, Instance, cross_check
 from pipeline.config import RunConfig
 from pipeline.errors import StorageError, StorageUnavailableError
-from pipeline.instances import CrossCheck, Instance, cross_check
-from pipeline.maps import decode_png, encode_png, mask_of
+from pipeline.files import storage
+from pipeline.files.maps import decode_png, encode_png, mask_of
 from pipeline.records import FileRecord
 from pipeline.release.coco_json import EncodedMask, encode_mask
+from pipeline.release.page.tiles import TILES_PER_SHEET, decode_small, draw_tile, encode_sheet, sheet_name
 from pipeline.release.source import Picked, Portion, ReleaseSource, original_bytes, portions, read_portions
 from pipeline.release.tar_series import tar_member_bytes
-from pipeline.release.tiles import TILES_PER_SHEET, decode_small, draw_tile, encode_sheet, sheet_name
-from pipeline.select import is_allowed
+from pipeline.selection.verdicts import is_allowed
 
 SHEETS_PER_TASK = 8
 """About 200 images: some seconds of work."""

@@ -11,12 +11,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import storage
-from pipeline.coco import License
-from pipeline.maps import decode_png, encode_png, mask_of
+from pipeline.collection.coco import License
+from pipeline.files import storage
+from pipeline.files.maps import decode_png, encode_png, mask_of
+from pipeline.files.tars import SampleTar, encode_json
 from pipeline.records import CandidateRow, FileRecord, Sample
 from pipeline.release.source import Picked, Portion, facts_of, original_bytes, read_portions
-from pipeline.tars import SampleTar, encode_json
 
 _BLOCK_BYTES = 512
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 # Before ray: it sets the authentication mode, which ray reads when it is imported.
-from pipeline.cluster import connected
+from pipeline.replicas.cluster import connected
 
 # isort: split
 import ray
@@ -23,8 +23,8 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from torch import nn
 
-from pipeline import storage
 from pipeline.errors import ModelError, PipelineError, UsageError
+from pipeline.files import storage
 from pipeline.training.config import TrainingConfig, resolved
 from pipeline.training.pairs import check_sizes, find_pairs
 from pipeline.training.start import check_claim, claim_of

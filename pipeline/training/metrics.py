@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import storage
+from pipeline.files import storage
 
 COLUMNS = ("step", "epoch", "loss", "loss_diffusion", "loss_auxiliary", "learning_rate", "mae", "s_measure", "max_f")
 """Losses are means since the row before; the last three are of a validation, empty elsewhere."""

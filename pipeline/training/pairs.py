@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from pipeline.collection.images import decode_rgb
 from pipeline.errors import CollectionError, SampleError
 from pipeline.evaluation.grey import decode_image
 from pipeline.evaluation.pairs import pair_files
 from pipeline.evaluation.truth import truth_of
-from pipeline.images import decode_rgb
 from pipeline.training.config import DataConfig
 
 _HEAD_BYTES = 1 << 16  # 64 KiB: formats have their size in front

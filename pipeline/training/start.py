@@ -12,9 +12,9 @@ from model.config import ModelConfig
 from model.diffusion import SODDiffusionPipeline
 from model.training_start import is_stable_diffusion, load_branch_or_backbone, load_start
 from model.weights import weights_sha256
-from pipeline import storage
 from pipeline.errors import ConfigError, RunMismatchError
-from pipeline.tars import encode_json
+from pipeline.files import storage
+from pipeline.files.tars import encode_json
 from pipeline.training.config import TrainingConfig
 from pipeline.training.pairs import TrainingPair
 from pipeline.training.state import TrainingState, checkpoints

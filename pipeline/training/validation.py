@@ -10,11 +10,11 @@ from PIL import Image
 
 from model.config import EnsembleConfig
 from model.diffusion import SODDiffusionPipeline
-from pipeline import storage
 from pipeline.evaluation.measures import QUICK_METRICS, ImageMeasures, measure
 from pipeline.evaluation.pairs import pair_files
 from pipeline.evaluation.summary import summarise
-from pipeline.maps import quantise_saliency
+from pipeline.files import storage
+from pipeline.files.maps import quantise_saliency
 from pipeline.training.pairs import Place, TrainingPair
 
 GRID_PHOTOS = 12

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import pyarrow.parquet as pq
 
 from jobs.local_ray import LocalRay
-from pipeline import storage
-from pipeline.candidates import committed_shards, read_members, read_record, read_rows
-from pipeline.tars import samples_of
+from pipeline.files import storage
+from pipeline.files.tars import samples_of
+from pipeline.runs.candidates import committed_shards, read_members, read_record, read_rows
 from tests.end_to_end.submitting import ROOT, Job, kill
 from tests.pipeline.make import make_key
 

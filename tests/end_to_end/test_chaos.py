@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipeline.verify import verify_run
+from pipeline.runs.check import verify_run
 from tests.end_to_end.chaos import DEADLY, IMAGES, OPTIONS, SHARD_SIZE, UNDECODABLE, Chaos, result_of
 from tests.end_to_end.submitting import run_inline
 from tests.pipeline.make import make_collection, make_key

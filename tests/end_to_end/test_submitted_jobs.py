@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline.candidates import read_record, read_rows
-from pipeline.verify import verify_run
+from pipeline.runs.candidates import read_record, read_rows
+from pipeline.runs.check import verify_run
 from tests.end_to_end.submitting import digests, run_inline, run_script, wait_for_commits
 
 pytestmark = pytest.mark.ray

@@ -19,12 +19,12 @@ from PIL import Image
 
 from model.config import EnsembleConfig
 from model.fake import FakeModel
-from pipeline.coco import read_samples
+from pipeline.collection.coco import read_samples
+from pipeline.collection.images import decode_rgb, is_turned, read_bytes
+from pipeline.collection.instances import cross_check, read_instances
 from pipeline.errors import FAILURE_REASONS, SampleError, UsageError
-from pipeline.images import decode_rgb, is_turned, read_bytes
-from pipeline.instances import cross_check, read_instances
 from pipeline.records import ShardSpec
-from pipeline.work import ShardWork, process_shard
+from pipeline.replicas.work import ShardWork, process_shard
 from tests.pipeline.make import LICENSES, make_entry, make_instances, make_jpeg, make_key, make_sample
 
 DAMAGES = int(os.environ.get("FUZZ_EXAMPLES", "60"))

@@ -17,7 +17,7 @@ from jobs.command_line import run_job
 from jobs.predict import main, with_progress_bar
 from model.config import EMBEDDED_MODEL
 from model.saliency import load_diffusion_model
-from pipeline import storage
+from pipeline.files import storage
 from pipeline.photos import predict as photos_predict
 from tests.pipeline.photos.make import encoded, files_below, load_quickly, make_pixels, names_below, write_photos
 

@@ -10,8 +10,8 @@ from types import MappingProxyType
 
 import pytest
 
-from pipeline.lease import held
 from pipeline.run import run
+from pipeline.runs.lease import held
 from tests.pipeline.make import make_collection, make_config
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from model.prediction import Prediction
-from pipeline import storage
 from pipeline.config import RunConfig, from_options
+from pipeline.files import storage
 from pipeline.records import CandidateRow, Location, Sample
 from pipeline.run import run
-from pipeline.scores import SCORES
+from pipeline.selection.scores import SCORES
 
 LICENSES = [{"id": 1, "name": "CC BY", "url": "http://x/by"}, {"id": 2, "name": "CC0", "url": "http://x/zero"}]
 

@@ -6,8 +6,8 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import storage
 from pipeline.errors import RunMismatchError
+from pipeline.files import storage
 from pipeline.run import run
 from tests.pipeline.make import SessionEnded, end_at_write, make_collection, make_config, tree
 

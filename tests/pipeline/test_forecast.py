@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import storage
 from pipeline.errors import CollectionError, ConfigError, RunMismatchError
+from pipeline.files import storage
 from pipeline.forecast import forecast
 from pipeline.run import process, run
 from tests.pipeline.make import make_collection, make_config, tree, write_annotations

@@ -7,13 +7,13 @@ import random
 import pytest
 import s3fs
 
-from pipeline import storage
 from pipeline.errors import StorageError, UnsoundReleaseError
-from pipeline.lease import held
-from pipeline.release.publish import push_release
-from pipeline.release.verify import verify_release
+from pipeline.files import storage
+from pipeline.release.check.verify import verify_release
+from pipeline.release.publish.folder import push_release
 from pipeline.run import run
-from pipeline.verify import repair, verify_run
+from pipeline.runs.check import repair, verify_run
+from pipeline.runs.lease import held
 from tests.pipeline.make import SessionEnded, end_at_write, make_collection, make_config, tree
 from tests.pipeline.s3_server import s3_server
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import storage
-from pipeline import work as work_module
-from pipeline.candidates import read_record
+from pipeline.files import storage
+from pipeline.replicas import work as work_module
 from pipeline.run import run
-from pipeline.verify import verify_run
+from pipeline.runs.candidates import read_record
+from pipeline.runs.check import verify_run
 from tests.pipeline.make import ended_sessions, make_collection, make_config, make_key, tree
 
 pytestmark = pytest.mark.usefixtures("fast_disk")

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import run as run_module
-from pipeline import storage
-from pipeline import work as work_module
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError, RunMismatchError, StorageError
+from pipeline.files import storage
 from pipeline.release import build
+from pipeline.replicas import work as work_module
 from pipeline.run import resolved, run
 from tests.pipeline.make import (
     LICENSES,

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import storage
 from pipeline.embedded import composite_store
 from pipeline.embedded.composite_store import Request, describe, draw_preview, plan_parts, write_composites
 from pipeline.embedded.composites import make_composite
 from pipeline.errors import RunMismatchError
+from pipeline.files import storage
 
 PX = 32
 ROOT = Path(__file__).resolve().parents[3]

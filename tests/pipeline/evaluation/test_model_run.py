@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.candidates import committed_shards, read_maps, read_record, read_rows
 from pipeline.config import from_options
 from pipeline.errors import RunMismatchError, StorageError
 from pipeline.evaluation.config import EvaluationConfig
@@ -15,8 +14,9 @@ from pipeline.evaluation.measures import measure
 from pipeline.evaluation.model_run import annotations_of, evaluate_model, made_with, run_url
 from pipeline.evaluation.outcomes import How
 from pipeline.evaluation.pairs import pair_files
-from pipeline.scores import SCORES
-from pipeline.work import process_shard
+from pipeline.replicas.work import process_shard
+from pipeline.runs.candidates import committed_shards, read_maps, read_record, read_rows
+from pipeline.selection.scores import SCORES
 from tests.pipeline.evaluation.make import make_folders, photo, save, truth
 
 COUNT = 7

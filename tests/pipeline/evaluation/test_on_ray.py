@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from pipeline.cluster import ray, run_tasks
 from pipeline.config import ClusterConfig
 from pipeline.errors import ReplicaError, Stopped, StorageError
 from pipeline.evaluation.evaluate import evaluate_folders
+from pipeline.replicas.cluster import ray, run_tasks
 from tests.pipeline.evaluation.make import make_folders
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::FutureWarning")]

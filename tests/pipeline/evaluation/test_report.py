@@ -12,8 +12,8 @@ from pipeline.evaluation.evaluate import gather
 from pipeline.evaluation.outcomes import Failed
 from pipeline.evaluation.report import Subject, document, encode_images, publish
 from pipeline.evaluation.tables import markdown, metrics_table
-from pipeline.scores import SCORES
-from pipeline.tars import encode_json
+from pipeline.files.tars import encode_json
+from pipeline.selection.scores import SCORES
 from tests.pipeline.evaluation.make import make_measured
 from tests.pipeline.make import tree
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.evaluation.measures import measure
 from pipeline.evaluation.risk_coverage import ERRORS, WORSE_WHEN, by_score, risk_coverage
-from pipeline.scores import SCORES
+from pipeline.selection.scores import SCORES
 from tests.pipeline.evaluation.make import saliency, truth
 
 WORSE = st.sampled_from(["high", "low"])

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import storage
 from pipeline.errors import ConfigError, StorageError
+from pipeline.files import storage
 from pipeline.photos.find import Photo
 from pipeline.photos.outputs import clashes, is_finished, output_paths, require_writable, without, write_outputs
 from tests.pipeline.make import make_prediction

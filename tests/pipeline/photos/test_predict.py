@@ -17,15 +17,15 @@ from model import memory, saliency
 from model.checkpoints import CheckpointError
 from model.config import EnsembleConfig, ModelConfig
 from model.prediction import ModelOutputError
-from pipeline import storage
-from pipeline.candidates import read_maps, read_record
 from pipeline.config import RunConfig, from_options
 from pipeline.errors import ConfigError, StorageError
-from pipeline.maps import quantise_deviation, quantise_saliency
+from pipeline.files import storage
+from pipeline.files.maps import quantise_deviation, quantise_saliency
 from pipeline.photos import predict as photos_predict
 from pipeline.photos.config import OFFICIAL_OPTIONS
 from pipeline.photos.predict import load, predict
 from pipeline.run import run
+from pipeline.runs.candidates import read_maps, read_record
 from tests.pipeline.photos.make import (
     QUICK,
     encoded,

@@ -6,9 +6,9 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.files.tars import encode_json
 from pipeline.records import FileRecord
 from pipeline.release.assemble import sha256_sums
-from pipeline.tars import encode_json
 
 
 def mend_sums(folder):

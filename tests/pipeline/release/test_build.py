@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import storage
-from pipeline import work as work_module
-from pipeline.coco import License, Origin, read_samples
+from pipeline.collection.coco import License, Origin, read_samples
 from pipeline.config import InputConfig
 from pipeline.errors import CollectionError, LeaseLostError, ReleaseExistsError, RunMismatchError
-from pipeline.policy import SPLITS, parse_splits, split_of
+from pipeline.files import storage
 from pipeline.release.build import build_release, complete_run, source_of
+from pipeline.release.check.verify import verify_release
 from pipeline.release.licenses import COLUMNS, LicenseTable, notice
-from pipeline.release.verify import verify_release
-from pipeline.run_record import remember_inputs, remembered_inputs
+from pipeline.replicas import work as work_module
+from pipeline.runs.run_record import remember_inputs, remembered_inputs
+from pipeline.selection.policy import SPLITS, parse_splits, split_of
 from tests.pipeline.make import make_collection, make_config, make_key, make_sample, tree, write_annotations
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import CollectionError, StorageError
 from pipeline.release.changes import GONE, Change, Earlier, change_files, change_problems, changes_since, read_earlier
+from pipeline.release.check.verify import verify_release
 from pipeline.release.coco_json import encode_mask
-from pipeline.release.verify import verify_release
 from tests.pipeline.make import make_collection, make_key
 from tests.pipeline.release.editing import mend_sums
 

@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from pipeline.coco import License
+from pipeline.collection.coco import License
 from pipeline.config import ReleaseConfig
-from pipeline.maps import decode_png
+from pipeline.files.maps import decode_png
 from pipeline.release.coco_json import CATEGORY, CocoAnnotations, encode_mask
 from tests.pipeline.make import make_sample
 

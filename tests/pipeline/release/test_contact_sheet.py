@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import storage
+from pipeline.files import storage
 from pipeline.release import contact_sheet
 from pipeline.release.contact_sheet import CAPTION_PX, COLUMNS, GAP_PX, THUMBNAIL_PX
 from tests.pipeline.make import make_collection, make_jpeg, write_annotations

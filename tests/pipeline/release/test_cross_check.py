@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline.maps import decode_png
-from pipeline.release.verify import verify_release
+from pipeline.files.maps import decode_png
+from pipeline.release.check.verify import verify_release
 from tests.pipeline.make import make_collection, make_instances, make_key, write_annotations
 from tests.pipeline.release.editing import edit_manifest
 

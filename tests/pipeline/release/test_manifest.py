@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.coco import License
+from pipeline.collection.coco import License
+from pipeline.collection.instances import UNCHECKED, CrossCheck
 from pipeline.errors import FAILURE_REASONS
-from pipeline.instances import UNCHECKED, CrossCheck
 from pipeline.records import Verdict
 from pipeline.release.manifest import NOWHERE, SCHEMA, Place, considered_of, encode_manifest, manifest_row
-from pipeline.scores import SCORES
-from pipeline.select import considered
+from pipeline.selection.scores import SCORES
+from pipeline.selection.verdicts import considered
 from tests.pipeline.make import make_row, make_sample, make_scores
 
 LICENSES = {1: License(id=1, name="CC BY", url="http://x/by")}

@@ -2,11 +2,11 @@
 
 import pytest
 
-from pipeline.cluster import ray
 from pipeline.config import ClusterConfig
 from pipeline.errors import StorageError
 from pipeline.release import survey
-from pipeline.spread import spread, workers
+from pipeline.replicas.cluster import ray
+from pipeline.replicas.tasks import spread, workers
 from tests.pipeline.make import make_collection, make_instances, make_key, tree, write_annotations
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::FutureWarning")]

@@ -1,6 +1,6 @@
 """What lies in a release's folder and is none of it: found, and removed by whoever makes the release."""
 
-from pipeline import storage
+from pipeline.files import storage
 from pipeline.release.strays import remove_others, remove_unfinished, stray_files
 from tests.pipeline.make import make_collection, tree
 

@@ -10,7 +10,7 @@ from PIL import Image
 from model.config import EnsembleConfig
 from model.saliency import load_pipeline
 from pipeline.errors import CollectionError
-from pipeline.maps import quantise_saliency
+from pipeline.files.maps import quantise_saliency
 from pipeline.training import validation
 from pipeline.training.validation import Validation
 from tests.pipeline.training.make import (

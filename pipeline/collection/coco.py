@@ -1,0 +1,230 @@
+"""A COCO annotation JSON and the folder or zip it speaks of → samples in image id order.
+
+The annotations are wrong as a whole (`AnnotationError`) or right; an image that can't be found or trusted is one
+sample with a `problem`. Where the bytes are is `image_store`'s business; no image is opened here.
+"""
+
+import dataclasses
+import hashlib
+import json
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.collection.image_store import CANNOT_OPEN, ImageStore, open_store, read_file
+from pipeline.errors import AnnotationError, SampleError
+from pipeline.records import Sample
+
+MAX_NUMBER = 10**12 - 1
+"""The largest id, width or height: keys have 12 digits."""
+_SOURCE_FIELDS = ("flickr_url", "source", "url", "coco_url")
+_LONGEST_ORIGIN = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class License:
+    """An entry of the annotations' `licenses`; `name` and `url` are "" where the annotations give none."""
+
+    id: int
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Whom an image is to be attributed to, as its entry says; "" where it says nothing."""
+
+    author: str
+    source: str
+    """The first there is of `flickr_url`, `source`, `url` and `coco_url`: a page, or words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """All images of an annotation file, in ascending id order, and the licences it names.
+
+    A sample's `license_id` is 0 when its entry has none, and may be missing in `licenses`.
+    """
+
+    samples: tuple[Sample, ...]
+    licenses: Mapping[int, License]
+    origins: Mapping[str, Origin]
+    """By key; only of images whose entry says anything."""
+    annotations_sha256: str
+    has_instances: bool
+    """Are there annotations with outlines, as `pipeline/collection/instances.py` reads them?"""
+
+
+def license_of(sample: Sample, licenses: Mapping[int, License]) -> License:
+    """The licence of an image; without name and URL if it is not among those described."""
+    return licenses.get(sample.license_id, License(id=sample.license_id, name="", url=""))
+
+
+def read_samples(annotations: str, images: str) -> Collection:
+    """Read the annotations and find where the bytes of every image are.
+
+    Args:   annotations: local path or fsspec URL of a COCO annotation JSON; it may lack `annotations`.
+            images: local path or fsspec URL of the folder with the images, or of a zip of it.
+    Raises: AnnotationError: the JSON can't be read as COCO annotations.
+            CollectionError: there is no folder or whole zip at `images`.
+    """
+    collection = read_annotations(annotations)
+    store = open_store(images, [sample.file_name for sample in collection.samples])
+    samples = tuple(_located(sample, store) for sample in collection.samples)
+    return dataclasses.replace(collection, samples=samples)
+
+
+def read_annotations(annotations: str) -> Collection:
+    """The same, without looking for the images: no sample has a location.
+
+    Raises: AnnotationError: the JSON can't be read as COCO annotations.
+    """
+    dropped = False
+
+    def drop_annotation(entry: dict[str, Any]) -> dict[str, Any] | None:
+        """Forget annotations while parsing: the polygons of train2017 would take gigabytes."""
+        nonlocal dropped
+        dropped |= "image_id" in entry and "segmentation" in entry
+        return None if "image_id" in entry and not ("file_name" in entry or "width" in entry) else entry
+
+    annotation_bytes = read_annotation_bytes(annotations)
+    document = parse_document(annotations, annotation_bytes, drop_annotation)
+    return Collection(
+        samples=tuple(_images(annotations, document)),
+        licenses=_licenses(annotations, document),
+        origins={f"{entry['id']:012d}": origin for entry in document["images"] if (origin := _origin(entry))},
+        annotations_sha256=hashlib.sha256(annotation_bytes).hexdigest(),
+        has_instances=dropped,
+    )
+
+
+def read_annotation_bytes(annotations: str) -> bytes:
+    """The annotation JSON as it is stored. Raises AnnotationError if it can't be read."""
+    try:
+        return read_file(annotations)
+    except CANNOT_OPEN as error:
+        raise AnnotationError(f"annotations {annotations!r}: {error}; give a COCO annotation JSON") from error
+
+
+def parse_document(
+    annotations: str, annotation_bytes: bytes, keep: Callable[[dict[str, Any]], dict[str, Any] | None]
+) -> dict[str, Any]:
+    """The annotation JSON as an object.
+
+    Args:   annotations: where it comes from, for messages.
+            keep: called with every object in it as soon as that is read; what it returns stands in its place.
+    Raises: AnnotationError: it is no JSON, or no object.
+    """
+    try:
+        document = json.loads(annotation_bytes, object_hook=keep)
+    except (ValueError, RecursionError) as error:
+        start = f"{len(annotation_bytes)} bytes that begin with {annotation_bytes[:16]!r}"
+        raise AnnotationError(f"annotations {annotations!r}: not JSON: {error}; found {start}") from error
+    if not isinstance(document, dict):
+        raise AnnotationError(
+            f"annotations {annotations!r}: a JSON object with `images` is needed, found {_of(document)}"
+        )
+    return document
+
+
+def _located(sample: Sample, store: ImageStore) -> Sample:
+    try:
+        return dataclasses.replace(sample, location=store.locate(sample.file_name))
+    except SampleError as error:
+        return dataclasses.replace(sample, problem=error.reason, problem_detail=error.detail)
+
+
+def _images(annotations: str, document: dict[str, Any]) -> list[Sample]:
+    entries = document.get("images")
+    if not isinstance(entries, list) or not entries:
+        found = _of(entries) if "images" in document else f"only {sorted(document)[:10]}"
+        raise AnnotationError(
+            f"annotations {annotations!r}: `images` must be a list of at least one image, found {found}"
+        )
+    by_id: dict[int, tuple[int, Sample]] = {}
+    for index, entry in enumerate(entries):
+        sample = _sample(f"annotations {annotations!r}: images[{index}]", entry)
+        if sample.image_id in by_id:
+            first = by_id[sample.image_id][0]
+            raise AnnotationError(
+                f"annotations {annotations!r}: images[{first}] and images[{index}] both have id {sample.image_id}; "
+                "ids must be unique: remove or renumber one"
+            )
+        by_id[sample.image_id] = index, sample
+    return [by_id[image_id][1] for image_id in sorted(by_id)]
+
+
+def _sample(where: str, entry: object) -> Sample:
+    if not isinstance(entry, dict):
+        raise AnnotationError(f"{where}: an object is needed, found {_of(entry)}; correct or remove the entry")
+    image_id = _number(where, entry, "id", 0)
+    where = f"{where} (id {image_id})"
+    width, height = _number(where, entry, "width", 1), _number(where, entry, "height", 1)
+    return Sample(
+        key=f"{image_id:012d}",
+        image_id=image_id,
+        file_name=_text(where, entry, "file_name"),
+        width=width,
+        height=height,
+        license_id=0 if entry.get("license") is None else _number(where, entry, "license", 0),
+        location=None,
+    )
+
+
+def _origin(entry: Mapping[str, Any]) -> Origin | None:
+    """What is no text, or longer than any name or address, counts as not said."""
+    said = {name: value for name, value in entry.items() if isinstance(value, str) and len(value) < _LONGEST_ORIGIN}
+    source = next((said[name] for name in _SOURCE_FIELDS if said.get(name)), "")
+    author = said.get("author", "")
+    return Origin(author=text_as_utf8(author), source=text_as_utf8(source)) if author or source else None
+
+
+def _licenses(annotations: str, document: dict[str, Any]) -> dict[int, License]:
+    entries = document.get("licenses")
+    if entries is None:
+        return {}
+    if not isinstance(entries, list):
+        raise AnnotationError(f"annotations {annotations!r}: `licenses` must be a list, found {_of(entries)}")
+    licenses: dict[int, License] = {}
+    for index, entry in enumerate(entries):
+        where = f"annotations {annotations!r}: licenses[{index}]"
+        if not isinstance(entry, dict):
+            raise AnnotationError(f"{where}: an object is needed, found {_of(entry)}; correct or remove the entry")
+        filled = {"name": "", "url": ""} | {name: value for name, value in entry.items() if value is not None}
+        number = _number(where, filled, "id", 0)
+        found = License(id=number, name=_text(where, filled, "name"), url=_text(where, filled, "url"))
+        if licenses.setdefault(number, found) != found:
+            raise AnnotationError(f"{where}: id {number} is also that of {licenses[number].name!r}; ids must be unique")
+    return licenses
+
+
+def _number(where: str, entry: dict[str, Any], field: str, least: int) -> int:
+    value = entry.get(field)
+    # type(): a bool is an int to isinstance.
+    if type(value) is not int or not least <= value <= MAX_NUMBER:
+        found = f"is {_of(value)}" if field in entry else f"is missing; the entry has {sorted(entry)[:10]}"
+        wanted = f"a whole number from {least} to {MAX_NUMBER} is needed"
+        raise AnnotationError(f"{where}: `{field}` {found}; {wanted}: correct or remove the entry")
+    return value
+
+
+def _text(where: str, entry: dict[str, Any], field: str) -> str:
+    """The text, with half surrogate pairs, which JSON may hold and UTF-8 can't, written as "\\ud800".
+
+    No file can have such a name, and as it has a backslash now, it is an unsafe one.
+    """
+    value = entry.get(field)
+    if not isinstance(value, str):
+        found = f"is {_of(value)}" if field in entry else f"is missing; the entry has {sorted(entry)[:10]}"
+        raise AnnotationError(f"{where}: `{field}` {found}; a text is needed: correct or remove the entry")
+    return text_as_utf8(value)
+
+
+def text_as_utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _of(value: object) -> str:
+    """The type and the first characters of an offending value."""
+    return f"{type(value).__name__} {reprlib.repr(value)}"

@@ -1,0 +1,1 @@
+"""Bytes and where they lie: storage, tars, parquet, maps."""

@@ -1,0 +1,1 @@
+"""A release is checked as a stranger would."""

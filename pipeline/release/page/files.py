@@ -1,0 +1,81 @@
+"""The page of a release: `index.html` and what it loads, as bytes. No storage, no pictures (see `tiles.py`).
+
+The page is static and asks for nothing outside of its folder. Texts of the data set stand in its scripts' data only,
+and its scripts bring them into the document as text; the HTML has the names of the release, which are ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from pipeline.config import PolicyConfig, ReleaseConfig
+from pipeline.release.page.data import CHUNK_ROWS, call, data_files
+from pipeline.release.page.scores import AGREEMENT, bounds_of, describe_bounds, describe_scores
+from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET
+from pipeline.release.templates import render
+from pipeline.selection.stopping_rule import members_in_words
+
+SCRIPTS = ("rows.js", "view.js", "charts.js", "tiles.js", "gallery.js", "record.js", "filters.js")
+"""In the order in which they build on each other; `app.js` comes last, after the data."""
+_ASSETS = (*SCRIPTS, "app.js", "style.css", "icon.svg")
+_VENDOR = ("uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE.txt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageAbout:
+    """What a page says beside its rows."""
+
+    name: str
+    """Of the release."""
+    version: str
+    members: str
+    """How many an image has, in words."""
+    embed_images: bool
+    """Are the photos in the tars?"""
+    policy: PolicyConfig
+
+
+def page_about(release: ReleaseConfig, policy: PolicyConfig, made_with: Mapping[str, str]) -> PageAbout:
+    """What follows from the release's configuration, and from the fingerprint of its run."""
+    return PageAbout(
+        name=release.name,
+        version=release.version,
+        members=members_in_words(made_with),
+        embed_images=release.embed_images,
+        policy=policy,
+    )
+
+
+def page_files(rows: Sequence[Mapping[str, Any]], about: PageAbout) -> dict[str, bytes]:
+    """All files of the page but the sheets of tiles.
+
+    Args:    rows: of the manifest, in its order; those with `members` have tiles, in the same order.
+    Returns: name relative to the release → content; equal rows give equal bytes.
+    """
+    data, dictionaries = data_files(rows, tuple(bounds_of(about.policy)))
+    release = {
+        "name": about.name,
+        "version": about.version,
+        "images": len(rows),
+        "chunk_rows": CHUNK_ROWS,
+        "embed_images": about.embed_images,
+        "scores": describe_scores(),
+        "bounds": describe_bounds(about.policy),
+        "dictionaries": dictionaries,
+        "tiles": {"px": TILE_PX, "panels": PANELS, "columns": SHEET_COLUMNS, "per_sheet": TILES_PER_SHEET},
+    }
+    index = render(
+        "page/index.html.jinja",
+        about=about,
+        agreement=AGREEMENT,
+        scripts=[*SCRIPTS, "release.js", *(name.removeprefix("page/") for name in data if "/data-" in name), "app.js"],
+    )
+    assets = files("pipeline.release") / "page"
+    return {
+        "index.html": index,
+        "page/release.js": call("release", release),
+        **data,
+        **{f"page/{name}": (assets / name).read_bytes() for name in _ASSETS},
+        **{f"page/vendor/{name}": (assets / "vendor" / name).read_bytes() for name in _VENDOR},
+    }

@@ -1,0 +1,1 @@
+"""A release is copied to where others get it."""

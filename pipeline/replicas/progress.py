@@ -1,0 +1,88 @@
+"""Counts of a run while it goes, and the line that shows them."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from pipeline.config import PolicyConfig
+from pipeline.errors import Stopped
+from pipeline.records import CandidateRow
+from pipeline.selection.verdicts import decide
+
+
+class Progress:
+    """What has been done of `images`; rates are of this session, shares of the whole run.
+
+    Args:
+        images: input images of the run.
+        policy: decides what is shown as accepted.
+        clock: seconds; replaced in tests.
+    """
+
+    def __init__(self, images: int, policy: PolicyConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self.images = images
+        self.policy = policy
+        self.decisions: Counter[str] = Counter()
+        """Of this session."""
+        self._earlier = 0
+        self.computed = self.fewer_at_once = 0
+        self.last_s = 0.0
+        """Seconds that a replica took for the shard that was added last."""
+        self._clock = clock
+        self._started = self._last_line = clock()
+
+    def add_earlier(self, images: int) -> None:
+        """Images in shards that earlier sessions committed."""
+        self._earlier += images
+
+    @property
+    def settled(self) -> int:
+        """Images in committed shards."""
+        return self.decisions.total() + self._earlier
+
+    def add_computed(self, rows: tuple[CandidateRow, ...], computed: int | None = None, seconds: float = 0.0) -> None:
+        """Rows of a shard that was committed now, of which `computed` were not there before; all if it is not given."""
+        self.computed += len(rows) if computed is None else computed
+        self.last_s = seconds
+        self.fewer_at_once += sum(row.fewer_at_once > 0 for row in rows)
+        self.decisions.update(decide(row, self.policy).decision for row in rows)
+
+    def images_per_s(self, in_flight: int = 0) -> float:
+        """Images computed in this session per second, those of unfinished shards among them."""
+        elapsed_s = self._clock() - self._started
+        return (self.computed + in_flight) / elapsed_s if elapsed_s > 0 else 0.0
+
+    def is_due(self, every_s: float) -> bool:
+        """Is it time for the next line? True once per `every_s` seconds."""
+        due = self._clock() - self._last_line >= every_s
+        if due:
+            self._last_line = self._clock()
+        return due
+
+    def stopped(self) -> Stopped:
+        """What is raised when somebody asked the run to stop."""
+        return Stopped(
+            f"asked to stop with {self.settled} of {self.images} images committed; the same command goes on from there"
+        )
+
+    def line(self, in_flight: int = 0) -> str:
+        """For example: `24/37 images, 2.9 images/s, 71% accepted, 0 failed, 0:04 left`; accepted and failed are
+        this session's.
+
+        Args: in_flight: images that replicas have finished in shards that are not committed yet.
+        """
+        done = self.settled + in_flight
+        rate = self.images_per_s(in_flight)
+        left = _minutes((self.images - done) / rate) if rate else "?"
+        judged = self.decisions["accepted"] + self.decisions["rejected"]
+        accepted = f"{self.decisions['accepted'] / judged:.0%}" if judged else "?"
+        failed = self.decisions["failed"]
+        short = f", memory ran short at {self.fewer_at_once}" if self.fewer_at_once else ""
+        counts = f"{done}/{self.images} images, {rate:.1f} images/s, {accepted} accepted, {failed} failed"
+        return f"{counts}, {left} left{short}"
+
+
+def _minutes(seconds: float) -> str:
+    hours, rest = divmod(round(max(0.0, seconds)), 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,216 @@
+"""Is a run what its records say? Every shard is read and compared: plan, record, tar, rows, maps.
+
+Nothing is trusted because it is ours: a disk that lies, a copy that ended early and a hand that helped leave the same
+traces. What is wrong is named; `repair` throws it away, so that the next session computes it again.
+"""
+
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.errors import StorageError, StorageUnavailableError
+from pipeline.files import storage
+from pipeline.files.maps import decode_png
+from pipeline.files.tars import encode_json, samples_of
+from pipeline.records import CandidateRow, FileRecord, ShardRecord, ShardSpec
+from pipeline.runs.candidates import committed_shards, decode_rows, read_record
+from pipeline.runs.lease import held
+from pipeline.runs.run_record import read_run
+
+_MAPS = ("saliency.png", "variance.png")
+_THREADS = 4
+"""Reading and hashing leave Python's lock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that is not as it should be."""
+
+    where: str
+    """The file, below the run."""
+    what: str
+    """What was found, and what should be there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCheck:
+    """What a check of a run found."""
+
+    shards: int
+    """Shards of the plan."""
+    checked: int
+    """Shards that have a record, and were read."""
+    images: int
+    """Images of the plan."""
+    done: int
+    """Images that are predicted, in shards without a problem."""
+    failed: int
+    """Images that could not be used, in shards without a problem."""
+    problems: tuple[Problem, ...]
+    broken: tuple[str, ...]
+    """Shards that have a problem."""
+    stray: tuple[str, ...] = ()
+    """Files that belong to nothing: they harm nobody."""
+
+    @property
+    def left(self) -> int:
+        """Images that are still to be computed, those of broken shards among them."""
+        return self.images - self.done - self.failed
+
+
+def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: None) -> RunCheck:
+    """Check a run: its plan against its fingerprint, then every committed shard against plan and record.
+
+    Args:    run: folder or URL.
+             report: called with the number of shards that were read, and of those to read.
+    Raises:  CollectionError: there is no run. StorageError: its plan or fingerprint can't be read, so that nothing
+             could be compared with it; there is nothing to repair then. StorageUnavailableError, OSError: a file can't
+             be read now.
+    """
+    specs = {spec.name: spec for spec in read_run(run)[1]}
+    committed = committed_shards(run)
+    problems = [
+        Problem(where=f"commits/{name}.json", what="no shard of the plan has this name")
+        for name in sorted(committed - specs.keys())
+    ]
+    broken, done, failed = sorted(committed - specs.keys()), 0, 0
+    names = sorted(committed & specs.keys())
+    used: set[str] = set()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = pool.map(lambda name: check_shard(run, specs[name]), names)
+        for number, (name, (record, of_shard)) in enumerate(zip(names, found, strict=True), start=1):
+            problems += of_shard
+            used |= {record.tar.name, record.rows.name} if record else set()
+            if of_shard or record is None:
+                broken.append(name)
+            else:
+                done, failed = done + record.done, failed + record.failed
+            report(number, len(names))
+    return RunCheck(
+        shards=len(specs),
+        checked=len(names),
+        images=sum(len(spec.samples) for spec in specs.values()),
+        done=done,
+        failed=failed,
+        problems=tuple(problems),
+        broken=tuple(broken),
+        stray=tuple(_stray(run, used, set(broken))),
+    )
+
+
+def repair_run(
+    run: str, report: Callable[[int, int], None] = lambda done, of: None
+) -> tuple[RunCheck, tuple[str, ...]]:
+    """Check a run and throw away what is broken or stray, while no session works on it.
+
+    What a session is about to commit looks stray, so the run's lease is held.
+    Returns: what the check found, and the files that were removed, below the run.
+    Raises:  RunBusyError: a session works on the run. Else as `verify_run`.
+    """
+    read_run(run)  # a lease would make the folder of a run that is none
+    with held(run):
+        check = verify_run(run, report)
+        return check, repair(run, check)
+
+
+def repair(run: str, check: RunCheck) -> tuple[str, ...]:
+    """Throw away what a check found to be broken or stray, records first: a run that is killed here is still right.
+
+    Returns: the files, below the run.
+    """
+    candidates = storage.list_names(storage.join(run, "candidates"))
+    files = [
+        *(f"commits/{name}.json" for name in check.broken),
+        *(f"candidates/{name}" for name in candidates if name.partition(".")[0] in check.broken),
+        *check.stray,
+    ]
+    return tuple(name for name in files if storage.remove(storage.join(run, name)))
+
+
+def check_shard(run: str, spec: ShardSpec) -> tuple[ShardRecord | None, list[Problem]]:
+    """One committed shard; its record, if that can be read, and everything that is wrong."""
+    try:
+        record = read_record(run, spec.name)
+    except StorageUnavailableError:
+        raise
+    except StorageError as error:
+        return None, [Problem(where=f"commits/{spec.name}.json", what=str(error))]
+    tar, tar_problems = _content(run, record.tar)
+    rows_file, rows_problems = _content(run, record.rows)
+    problems = tar_problems + rows_problems
+    if tar is None or rows_file is None:
+        return record, problems
+    rows_name = f"candidates/{record.rows.name}"
+    try:
+        rows = decode_rows(rows_file)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        return record, [*problems, Problem(where=rows_name, what=f"can't be read as rows: {error}")]
+    problems += [Problem(where=rows_name, what=what) for what in _rows_against(spec, record, rows)]
+    problems += [Problem(where=f"candidates/{record.tar.name}", what=what) for what in _tar_against(spec, tar, rows)]
+    return record, problems
+
+
+def _content(run: str, record: FileRecord) -> tuple[bytes | None, list[Problem]]:
+    """A file, and what is wrong with it as a whole; no content if it is not the one that was recorded."""
+    where = f"candidates/{record.name}"
+    try:
+        return storage.read_checked(storage.join(run, where), record), []
+    except StorageUnavailableError:
+        raise  # a file that can't be read now is not torn: it must not be thrown away
+    except StorageError as error:
+        return None, [Problem(where=where, what=str(error))]
+
+
+def _rows_against(spec: ShardSpec, record: ShardRecord, rows: Sequence[CandidateRow]) -> Iterator[str]:
+    planned, found = [sample.key for sample in spec.samples], [row.key for row in rows]
+    if planned != found:
+        missing, more = sorted(set(planned) - set(found)), sorted(set(found) - set(planned))
+        yield f"{len(found)} rows for {len(planned)} planned images; missing {missing[:3]}, not planned {more[:3]}"
+    failed = sum(row.status == "failed" for row in rows)
+    if (len(rows) - failed, failed) != (record.done, record.failed):
+        yield f"{len(rows) - failed} done and {failed} failed; the record says {record.done} and {record.failed}"
+
+
+def _tar_against(spec: ShardSpec, content: bytes, rows: Sequence[CandidateRow]) -> Iterator[str]:
+    sizes = {sample.key: (sample.width, sample.height) for sample in spec.samples}
+    expected = {row.key: row for row in rows if row.status == "done"}
+    try:
+        members = dict(samples_of(content))
+    except (tarfile.TarError, ValueError) as error:
+        yield f"can't be read as a tar of maps: {error}"
+        return
+    if list(members) != list(expected):
+        missing, more = sorted(expected.keys() - members.keys()), sorted(members.keys() - expected.keys())
+        yield f"images {len(members)}, predicted rows {len(expected)}; missing {missing[:3]}, without a row {more[:3]}"
+    for key in members.keys() & expected.keys() & sizes.keys():
+        yield from _sample_against(key, members[key], expected[key], sizes[key])
+
+
+def _sample_against(
+    key: str, members: Mapping[str, bytes], row: CandidateRow, size_px: tuple[int, int]
+) -> Iterator[str]:
+    if members.keys() != {*_MAPS, "json"}:
+        yield f"{key} has the members {sorted(members)}, not {sorted({*_MAPS, 'json'})}"
+        return
+    if members["json"] != encode_json(row.stored()):
+        yield f"{key}.json is not the row of the parquet file"
+    for name in _MAPS:
+        try:
+            height, width = decode_png(members[name]).shape
+        except ValueError as error:
+            yield f"{key}.{name} is no map: {error}"
+            continue
+        if (width, height) != size_px:
+            yield f"{key}.{name} has {width} x {height} px, its image {size_px[0]} x {size_px[1]}"
+
+
+def _stray(run: str, used: set[str], broken: set[str]) -> Iterator[str]:
+    """Files that no record names, and unfinished ones: left by sessions that were killed."""
+    for folder in ("candidates", "commits", "journal"):
+        for name in storage.list_names(storage.join(run, folder), hidden=True):
+            is_used = folder == "commits" or name in used or name.partition(".")[0] in broken
+            if name.startswith(".") or not is_used:
+                yield f"{folder}/{name}"

@@ -1,0 +1,223 @@
+"""One session at a time on a run: a lease in the run's folder, kept alive by a heartbeat.
+
+RUN/lease/000001.json is created exclusively, beaten by its owner, and removed when the session ends. A session that was
+killed leaves its lease; whoever comes next creates the following number, which of two comers only one can. The highest
+number owns the run, so an owner that slept finds a higher one at its next beat and stops. Clocks of different machines
+are never compared: a foreign lease is stale if it does not change while it is watched.
+
+This saves work and confusion, not data: shards are committed exclusively, with or without a lease.
+"""
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from pipeline.errors import LeaseLostError, RunBusyError, StorageError, StorageUnavailableError
+from pipeline.files import storage
+from pipeline.files.tars import encode_json
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 5.0
+"""Seconds between beats."""
+PATIENCE_S = 30.0
+"""How long a foreign lease is watched for a beat, before its session counts as dead."""
+_FOLDER = "lease"
+_HELD: set[str] = set()
+"""Owners in this process: a lease of ours that none of them holds is one of a session that failed to remove it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds a lease: enough to see on the same machine whether it still runs."""
+
+    owner: str
+    """Random, of one session."""
+    machine: str
+    """The same for two processes that see each other's process numbers."""
+    host: str
+    pid: int
+    started: float
+    """When the process was, by its machine's clock: process numbers come again."""
+    beats: int = 0
+
+
+class Lease:
+    """A run that is ours, until `check` says otherwise."""
+
+    def __init__(self, run: str, number: int, holder: Holder) -> None:
+        self._url = _url(run, number)
+        self._run, self._number, self._holder = run, number, holder
+        self._lost_to: Holder | None = None
+        self._looked = time.monotonic()
+
+    def check(self) -> None:
+        """Raises LeaseLostError if another session has taken the run over."""
+        if self._lost_to is not None:
+            raise LeaseLostError(
+                f"{self._run}: the session on {self._lost_to.host} (process {self._lost_to.pid}) took this run over, "
+                "since this one did not answer; it goes on there, what was committed counts"
+            )
+
+    def confirm(self) -> None:
+        """The same, but look at once where the last look is older than a second: for what can't be taken back."""
+        if time.monotonic() - self._looked > 1:
+            self._look()
+        self.check()
+
+    def beat(self) -> None:
+        """Show that this session lives, unless it is found to have lost the run."""
+        self._look()
+        if self._lost_to is None:
+            self._holder = Holder(**{**asdict(self._holder), "beats": self._holder.beats + 1})
+            storage.publish(self._url, encode_json(asdict(self._holder)))
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        newest = _newest(self._run)
+        if newest is not None and newest[0] > self._number:
+            self._lost_to = newest[1]
+
+
+@contextmanager
+def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) -> Iterator[Lease]:
+    """The run's lease for as long as the block takes.
+
+    Raises: RunBusyError: another session works on the run.
+    """
+    owner = uuid.uuid4().hex
+    number = _settle_with_others(run, patience_s) + 1
+    holder = _myself(owner)
+    lease, ended = Lease(run, number, holder), threading.Event()
+    heart = threading.Thread(target=_beat, args=(lease, ended, beat_s), name="lease", daemon=True)
+    # From here on a signal may come at any moment, between any two lines: whatever was created by then is removed.
+    try:
+        made = storage.create(_url(run, number), encode_json(asdict(holder)))
+        # An object store's client that lost the answer asks again, and is told then that the object is there: ours.
+        if not made and _read(run, number).owner != owner:
+            raise RunBusyError(f"{run}: another session has begun to work on this run at this very moment; let it work")
+        _HELD.add(owner)
+        heart.start()
+        yield lease
+    except KeyboardInterrupt:
+        with suppress(Exception):  # its folder may have been made, and no lease yet
+            storage.remove_if_empty(storage.join(run, _FOLDER))
+        raise
+    finally:
+        ended.set()
+        if heart.is_alive():
+            heart.join()
+        _HELD.discard(owner)
+        _remove(run, number, owner)
+
+
+def _beat(lease: Lease, ended: threading.Event, beat_s: float) -> None:
+    while not ended.wait(beat_s):
+        try:
+            lease.beat()
+        except Exception as error:  # noqa: BLE001 (storage has a hundred ways to be away for a while)
+            log.warning("the lease could not be renewed (%s); trying again", error)
+
+
+def _settle_with_others(run: str, patience_s: float) -> int:
+    """The highest number that is taken, after its holder was found to be gone; 0 if there is none."""
+    newest = _newest(run)
+    if newest is None:
+        return 0
+    number, holder = newest
+    if holder.machine == _machine():
+        if _runs(holder):
+            raise RunBusyError(_busy(run, holder))
+    elif _changes(run, newest, patience_s):
+        raise RunBusyError(_busy(run, holder))
+    log.info("the session on %s (process %d) ended without a word; going on in its place", holder.host, holder.pid)
+    return number
+
+
+def _changes(run: str, seen: tuple[int, Holder], patience_s: float) -> bool:
+    log.info("a session on %s holds %s; watching for %.0f s whether it lives", seen[1].host, run, patience_s)
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        time.sleep(min(1.0, patience_s / 4))
+        now = _newest(run)
+        if now != seen:
+            return now is not None  # else its session has ended meanwhile
+    return False
+
+
+def _busy(run: str, holder: Holder) -> str:
+    return (
+        f"{run}: a session on {holder.host} (process {holder.pid}) works on this run. Let it work, or stop it first; "
+        "then the same command goes on"
+    )
+
+
+def _newest(run: str) -> tuple[int, Holder] | None:
+    """Number and holder of the lease that counts; one that can't be read belongs to nobody who could be asked."""
+    names = [name for name in storage.list_names(storage.join(run, _FOLDER)) if name.endswith(".json")]
+    for name in sorted(names, reverse=True):
+        with suppress(ValueError):
+            number = int(name.removesuffix(".json"))
+            return number, _read(run, number)
+    return None
+
+
+def _read(run: str, number: int) -> Holder:
+    try:
+        return Holder(**json.loads(storage.read(_url(run, number))))
+    except StorageUnavailableError:
+        raise  # its session may well live
+    except (StorageError, ValueError, TypeError):  # removed meanwhile, torn, or another version's
+        return Holder(owner="", machine=_machine(), host="an unknown machine", pid=0, started=0)
+
+
+def _remove(run: str, number: int, owner: str) -> None:
+    """Ours and those of dead sessions before us; none if that number is another session's, or nobody's."""
+    with suppress(Exception):  # what is left harms nobody: the next session finds that we are gone
+        if _read(run, number).owner != owner:
+            return
+        for name in storage.list_names(storage.join(run, _FOLDER)):
+            if name.removesuffix(".json").isdigit() and int(name.removesuffix(".json")) <= number:
+                storage.remove(storage.join(run, _FOLDER, name))
+        storage.remove_if_empty(storage.join(run, _FOLDER))
+
+
+def _url(run: str, number: int) -> str:
+    return storage.join(run, _FOLDER, f"{number:06d}.json")
+
+
+def _myself(owner: str) -> Holder:
+    process = psutil.Process()
+    return Holder(
+        owner=owner, machine=_machine(), host=socket.gethostname(), pid=process.pid, started=process.create_time()
+    )
+
+
+def _machine() -> str:
+    """Boot and process namespace: containers of one host number their processes apart."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return "/".join(parts)
+
+
+def _runs(holder: Holder) -> bool:
+    if holder.pid == os.getpid():
+        return holder.owner in _HELD
+    try:
+        process = psutil.Process(holder.pid)
+        same = abs(float(process.create_time()) - holder.started) < 1
+        return same and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

@@ -1,0 +1,122 @@
+"""Properties, examples and faults of saliency and variance maps as 8-bit PNG."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from pipeline.files.maps import (
+    decode_png,
+    encode_png,
+    mask_of,
+    quantise_deviation,
+    quantise_saliency,
+    quantise_variance,
+    variance_of,
+)
+
+SHAPES = arrays.array_shapes(min_dims=2, max_dims=2, max_side=12)
+STORED = arrays.arrays(np.uint8, SHAPES)
+ALL_STORED = np.arange(256, dtype=np.uint8)[None, :]
+ROUNDING = 1e-12
+
+
+def maps(highest):
+    return arrays.arrays(np.float32, SHAPES, elements=st.floats(0, highest, width=32))
+
+
+# Properties
+
+
+@given(maps(1))
+def test_a_stored_saliency_is_off_by_at_most_half_a_step(saliency):
+    assert np.abs(quantise_saliency(saliency) / 255 - saliency.astype(np.float64)).max() <= 1 / 510 + ROUNDING
+
+
+@given(maps(0.25))
+def test_the_standard_deviation_of_a_stored_variance_is_off_by_at_most_half_a_step(variance):
+    stored = variance_of(quantise_variance(variance))
+    assert np.abs(np.sqrt(stored) - np.sqrt(variance.astype(np.float64))).max() <= 1 / 1020 + ROUNDING
+    assert stored.min() >= 0
+    assert stored.max() <= 0.25
+
+
+@given(maps(1))
+def test_a_stored_deviation_is_off_by_at_most_half_a_step_and_beyond_one_half_it_is_the_largest(deviation):
+    stored = quantise_deviation(deviation)
+    assert np.abs(stored / 510 - deviation.astype(np.float64).clip(max=0.5)).max() <= 1 / 1020 + ROUNDING
+    assert (stored[deviation >= 0.5] == 255).all()
+
+
+@given(maps(0.25))
+def test_a_variance_is_stored_as_its_deviation(variance):
+    assert np.array_equal(quantise_variance(variance), quantise_deviation(np.sqrt(variance.astype(np.float64))))
+
+
+@given(maps(0.25))
+def test_a_larger_value_is_never_stored_as_a_smaller_one(values):
+    ordered = np.sort(values, axis=None)[None, :]
+    for quantise in (quantise_saliency, quantise_variance, quantise_deviation):
+        assert (np.diff(quantise(ordered).astype(int)) >= 0).all()
+
+
+@given(maps(1))
+def test_the_mask_of_a_stored_map_is_where_the_saliency_was_at_least_one_half(saliency):
+    assert np.array_equal(mask_of(quantise_saliency(saliency)), saliency >= 0.5)
+
+
+@given(STORED)
+def test_a_png_gives_back_the_values_that_it_was_made_of_and_the_same_bytes_each_time(stored):
+    content = encode_png(stored)
+    assert np.array_equal(decode_png(content), stored)
+    assert encode_png(decode_png(content)) == content
+
+
+# Examples
+
+
+def test_every_stored_value_survives_being_read_and_stored_again():
+    assert np.array_equal(quantise_saliency(ALL_STORED / np.float32(255)), ALL_STORED)
+    assert np.array_equal(quantise_variance(variance_of(ALL_STORED)), ALL_STORED)
+
+
+@pytest.mark.parametrize(
+    ("saliency", "stored"), [(0, 0), (0.5, 128), (1, 255), (np.nextafter(np.float32(0.5), 0), 127)]
+)
+def test_saliency_is_rounded_and_not_truncated(saliency, stored):
+    assert quantise_saliency(np.full((1, 1), saliency, np.float32)) == stored
+
+
+@pytest.mark.parametrize(("variance", "stored"), [(0, 0), (0.25, 255), (0.0625, 128), (1e-5, 2)])
+def test_variance_is_stored_by_its_square_root(variance, stored):
+    assert quantise_variance(np.full((1, 1), variance, np.float32)) == stored
+
+
+def test_other_programs_see_a_grey_image_of_the_same_size():
+    with Image.open(io.BytesIO(encode_png(np.zeros((3, 5), np.uint8)))) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "L", (5, 3))
+
+
+# Faults
+
+
+@pytest.mark.parametrize("mode", ["1", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_a_png_of_another_mode_is_refused_by_name(mode):
+    file = io.BytesIO()
+    Image.new(mode, (4, 4)).save(file, "PNG")
+    with pytest.raises(ValueError, match=mode):
+        decode_png(file.getvalue())
+
+
+def test_what_is_no_whole_png_is_refused():
+    file = io.BytesIO()
+    Image.new("L", (4, 4)).save(file, "BMP")
+    whole = encode_png(np.arange(900, dtype=np.uint8).reshape(30, 30))
+    pixels_end = len(whole) - 24  # then come checksums and the end mark, without which every pixel is there
+    for content in (b"", b"no image", file.getvalue(), *(whole[:length] for length in range(0, pixels_end, 8))):
+        with pytest.raises(ValueError, match="PNG"):
+            decode_png(content)

@@ -1,0 +1,231 @@
+"""Properties, examples and faults of tiles and sheets."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from pipeline.collection.images import decode_rgb
+from pipeline.errors import SampleError
+from pipeline.files.maps import variance_picture
+from pipeline.release.page.tiles import (
+    PANELS,
+    PAPER_GREY,
+    SHEET_COLUMNS,
+    TILE_PX,
+    TILES_PER_SHEET,
+    decode_small,
+    draw_tile,
+    encode_sheet,
+    fitted_px,
+    sheet_name,
+)
+from tests.pipeline.make import make_jpeg
+
+SIDES = st.integers(1, 400)
+BYTES = st.integers(0, 255)
+TILE_SHAPE = (TILE_PX, len(PANELS) * TILE_PX, 3)
+
+
+@st.composite
+def images(draw):
+    """Photo or none, saliency and variance of one size."""
+    shape = draw(st.tuples(SIDES, SIDES))
+    photo = draw(st.none() | arrays.arrays(np.uint8, (*shape, 3), elements=BYTES, fill=BYTES))
+    maps = [draw(arrays.arrays(np.uint8, shape, elements=BYTES, fill=BYTES)) for _ in range(2)]
+    return photo, *maps
+
+
+def make_maps(height=96, width=128, rows=slice(30, 60), columns=slice(40, 80)):
+    """A rectangle that all members agree on."""
+    saliency = np.zeros((height, width), dtype=np.uint8)
+    saliency[rows, columns] = 255
+    return saliency, np.zeros_like(saliency)
+
+
+def make_photo(height=96, width=128, colour=(90, 120, 150)):
+    return np.full((height, width, 3), colour, dtype=np.uint8)
+
+
+def panel(tile, name):
+    start = PANELS.index(name) * TILE_PX
+    return tile[:, start : start + TILE_PX]
+
+
+def picture(tile, name, width, height):
+    """The panel without what is around its picture."""
+    width_px, height_px = fitted_px(width, height)
+    top, left = (TILE_PX - height_px) // 2, (TILE_PX - width_px) // 2
+    return panel(tile, name)[top : top + height_px, left : left + width_px]
+
+
+def luma(pixels):
+    return pixels.astype(float) @ (0.299, 0.587, 0.114)
+
+
+def make_tile(number):
+    """A tile whose panels have colours that no other tile of a sheet has."""
+    tile = np.empty(TILE_SHAPE, dtype=np.uint8)
+    for place in range(len(PANELS)):
+        tile[:, place * TILE_PX : (place + 1) * TILE_PX] = (number * 10, 60 * place, 128)
+    return tile
+
+
+def decoded(content):
+    with Image.open(io.BytesIO(content), formats=("WEBP",)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+# Properties
+
+
+@settings(max_examples=60)
+@given(images())
+def test_pictures_of_any_size_stand_in_the_middle_of_panels_of_one_size(image):
+    tile = draw_tile(*image)
+    assert tile.shape == TILE_SHAPE
+    height, width = image[1].shape
+    width_px, height_px = fitted_px(width, height)
+    around = np.ones((TILE_PX, TILE_PX), dtype=bool)
+    top, left = (TILE_PX - height_px) // 2, (TILE_PX - width_px) // 2
+    around[top : top + height_px, left : left + width_px] = False
+    for name in PANELS:
+        assert (panel(tile, name)[around] == PAPER_GREY).all()
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6))
+def test_the_longer_side_of_a_picture_fills_its_panel_and_the_shape_is_kept(width, height):
+    fitted = fitted_px(width, height)
+    assert max(fitted) == TILE_PX
+    assert min(fitted) >= 1
+    assert abs(fitted[0] * max(width, height) - width * TILE_PX) <= max(width, height)
+    assert abs(fitted[1] * max(width, height) - height * TILE_PX) <= max(width, height)
+
+
+@given(st.tuples(BYTES, BYTES, BYTES))
+def test_the_outline_stands_out_from_a_photo_of_any_colour(colour):
+    tile = draw_tile(make_photo(colour=colour), *make_maps())
+    row = luma(picture(tile, "mask", 128, 96))[45]
+    for edge in (40, 79):  # the first and the last column of the mask
+        around = row[edge - 3 : edge + 4]
+        assert np.abs(np.diff(around)).max() > 100
+    assert row[[0, 60]] == pytest.approx(luma(np.array(colour)))
+
+
+@settings(max_examples=20)
+@given(images())
+def test_an_image_is_drawn_the_same_way_every_time(image):
+    assert np.array_equal(draw_tile(*image), draw_tile(*image))
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, TILES_PER_SHEET))
+def test_every_tile_of_a_sheet_is_at_its_place_and_the_bytes_are_the_same_every_time(count):
+    tiles = [make_tile(number) for number in range(count)]
+    content = encode_sheet(tiles)
+    assert content == encode_sheet([tile.copy() for tile in tiles])
+    sheet = decoded(content)
+    for number in range(count):
+        row, column = divmod(number, SHEET_COLUMNS)
+        found = sheet[row * TILE_PX : (row + 1) * TILE_PX, column * TILE_SHAPE[1] : (column + 1) * TILE_SHAPE[1]]
+        middles = found[TILE_PX // 2, TILE_PX // 2 :: TILE_PX].astype(int)
+        assert np.abs(middles - make_tile(number)[TILE_PX // 2, TILE_PX // 2 :: TILE_PX]).max() < 8
+
+
+@given(st.integers(0, 10**7))
+def test_the_name_of_a_sheet_has_its_number(index):
+    folder, _, name = sheet_name(index).rpartition("/")
+    assert (folder, int(name.removesuffix(".webp"))) == (f"page/tiles/{index // 1000:03d}", index)
+
+
+# Examples
+
+
+def test_panels_are_the_photo_its_outline_and_both_maps():
+    saliency, variance = make_maps()
+    variance[10, 20] = 200
+    tile = draw_tile(make_photo(), saliency, variance)
+    assert np.array_equal(picture(tile, "photo", 128, 96), make_photo())
+    assert np.array_equal(picture(tile, "saliency", 128, 96)[..., 0], saliency)
+    assert np.array_equal(picture(tile, "variance", 128, 96)[..., 1], variance_picture(variance))
+    changed = (picture(tile, "mask", 128, 96) != make_photo()).any(axis=2)
+    expected = np.zeros((96, 128), dtype=bool)
+    expected[29:61, 39:81] = True
+    expected[32:58, 42:78] = False
+    assert np.array_equal(changed, expected)
+
+
+def test_large_images_are_averaged():
+    checks = (np.indices((768, 1024)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    tile = draw_tile(np.repeat(checks[..., None], 3, axis=2), checks, np.zeros_like(checks))
+    assert np.abs(picture(tile, "photo", 1024, 768).astype(int) - 127).max() <= 1
+    assert np.abs(picture(tile, "saliency", 1024, 768).astype(int) - 127).max() <= 1
+
+
+def test_without_a_salient_object_there_is_no_outline():
+    tile = draw_tile(make_photo(), np.full((96, 128), 127, np.uint8), np.zeros((96, 128), np.uint8))
+    assert np.array_equal(panel(tile, "mask"), panel(tile, "photo"))
+
+
+def test_an_object_that_fills_the_image_has_an_outline_along_its_edges():
+    tile = draw_tile(make_photo(), np.full((96, 128), 128, np.uint8), np.zeros((96, 128), np.uint8))
+    changed = (picture(tile, "mask", 128, 96) != make_photo()).any(axis=2)
+    assert changed[[0, 0, -1, -1, 48, 48, 0], [0, -1, 0, -1, 0, -1, 64]].all()
+    assert not changed[3:-3, 3:-3].any()
+
+
+@pytest.mark.parametrize("thin", [{"rows": slice(500, 502)}, {"columns": slice(333, 334)}])
+def test_an_object_that_is_thinner_than_a_pixel_of_the_tile_is_still_outlined(thin):
+    saliency, variance = make_maps(768, 1024, **{"rows": slice(100, 700), "columns": slice(100, 900), **thin})
+    tile = draw_tile(make_photo(768, 1024), saliency, variance)
+    assert (panel(tile, "mask") != panel(tile, "photo")).any()
+
+
+def test_a_photo_that_may_not_be_shown_is_nowhere_and_a_sign_says_so():
+    saliency, variance = make_maps()
+    hidden, shown = draw_tile(None, saliency, variance), draw_tile(make_photo(), saliency, variance)
+    for name in ("saliency", "variance"):
+        assert np.array_equal(panel(hidden, name), panel(shown, name))
+    background = picture(hidden, "mask", 128, 96)
+    assert (background[:20] == PAPER_GREY).all()
+    assert np.ptp(luma(background)) > 150
+    sign = picture(hidden, "photo", 128, 96)
+    assert sign[40:56, 30:98].max() > 220  # letters
+    assert not np.array_equal(sign, background)
+
+
+def test_a_photo_that_was_decoded_smaller_gives_nearly_the_same_tile():
+    content = make_jpeg(3, 640, 480)
+    saliency, variance = make_maps(480, 640, slice(100, 300), slice(200, 400))
+    small = decode_small("7", content)
+    assert small.shape == (240, 320, 3)
+    full = draw_tile(decode_rgb("7", content), saliency, variance)
+    difference = np.abs(draw_tile(small, saliency, variance).astype(int) - full)
+    assert np.median(difference) <= 2
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("L", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"), ("P", "GIF")])
+def test_images_of_other_kinds_are_decoded_as_everywhere(mode, kind):
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(make_jpeg(1, 300, 200))) as image:
+        image.convert(mode).save(file, kind)
+    assert np.array_equal(decode_small("7", file.getvalue()), decode_rgb("7", file.getvalue()))
+
+
+# Faults
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", make_jpeg(1, 640, 480)[:2000]])
+def test_what_can_not_be_decoded_is_named_by_its_label(content):
+    with pytest.raises(SampleError, match="the label"):
+        decode_small("the label", content)
+
+
+@pytest.mark.parametrize("count", [0, TILES_PER_SHEET + 1])
+def test_a_sheet_of_no_tiles_or_of_too_many_is_refused(count):
+    with pytest.raises(ValueError, match=f"{count} tiles"):
+        encode_sheet([make_tile(0)] * count)

@@ -1,0 +1,632 @@
+"""Publishing on the Hugging Face Hub, tried on a small Hub in memory that can end the session at any step."""
+
+import functools
+import hashlib
+import inspect
+import itertools
+import json
+import logging
+import traceback
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+
+import httpx2
+import pytest
+from huggingface_hub import Discussion, GitRefInfo, GitRefs, HfApi
+from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.hf_api import RepoFile, RepoFolder
+from huggingface_hub.utils import filter_repo_objects, hf_raise_for_status
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import (
+    ReleaseExistsError,
+    StorageError,
+    StorageUnavailableError,
+    UnsoundReleaseError,
+    UsageError,
+)
+from pipeline.files import storage
+from pipeline.release.check.verify import ReleaseCheck
+from pipeline.release.publish import folder as publish
+from pipeline.release.publish.hub import push_to_hub
+from pipeline.release.publish.hub_api import HubApi, scrubbed
+from pipeline.runs.check import Problem
+
+TARGET, NAME, USER = "hf://datasets/org/sod", "org/sod", "me"
+TOKEN = "hf_" + "AbCdEfGh" * 4 + "xY"
+SIGNED = "https://cas.example/blob?X-Amz-Credential=AKIAXYZ&X-Amz-Signature=5ec3e7"
+ATTRIBUTES = {".gitattributes": b"*.tar filter=lfs"}
+FILES = MappingProxyType(
+    {"README.md": b"# one", "data/test/0.tar": b"tar" * 9, "data/test/1.tar": b"rat" * 9, "manifest.parquet": b"PAR1"}
+)
+READING = {"whoami", "list_repo_refs", "list_repo_tree", "get_repo_discussions"}
+
+
+class Killed(BaseException):
+    """The session was ended here on purpose; no error, so nothing can take it for the Hub's."""
+
+
+class FakeHub:
+    """One repository: commits, a branch main, pull requests, tags. Calls have the signatures of `HfApi`."""
+
+    def __init__(self, files=ATTRIBUTES):
+        self.commits = {}
+        self.main = self.commit(files)
+        self.tags = {}
+        self.requests = []
+        self.calls = []
+        self.steps = 0
+        self.stop_at = None
+        self.seen = []
+        """What was visible at each step: the files of main, and those of each tag."""
+        self.meanwhile = {}
+        """Name of a call → what happens just before it, once."""
+        self.on_arrival = lambda name, content: content
+        """What becomes of a file that is uploaded; None: it is lost."""
+
+    def commit(self, files):
+        oid = hashlib.sha1(repr((len(self.commits), sorted(files.items()))).encode()).hexdigest()
+        self.commits[oid] = dict(files)
+        return oid
+
+    def visible(self):
+        return self.commits[self.main], {tag: self.commits[oid] for tag, oid in self.tags.items()}
+
+    def step(self):
+        self.seen.append(self.visible())
+        self.steps += 1
+        if self.steps == self.stop_at:
+            raise Killed
+
+    def at(self, revision):
+        if revision.startswith("refs/pr/"):
+            return self.commits[self.requests[int(revision.removeprefix("refs/pr/")) - 1].head]
+        return self.commits[self.tags.get(revision, revision)]
+
+    def changing(self):
+        return [name for name in self.calls if name not in READING]
+
+    def add_request(self, title, author, status="draft"):
+        request = Discussion(
+            title=title, status=status, num=len(self.requests) + 1, repo_id=NAME, repo_type="dataset", author=author,
+            is_pull_request=True, created_at=datetime(2026, 1, 1, tzinfo=UTC), endpoint="https://hub.example",
+        )  # fmt: skip
+        request.head = self.base = self.main
+        self.requests.append(request)
+        return request
+
+
+def call(method):
+    """Recorded, possible for the real client too, and a step before and after it."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    def recorded(self, *args, **named):
+        inspect.signature(getattr(HfApi, name)).bind(self, *args, **named)
+        assert name == "whoami" or named["repo_type"] == "dataset"
+        self.calls.append(name)
+        self.step()
+        self.meanwhile.pop(name, lambda: None)()
+        result = method(self, *args, **named)
+        self.step()
+        return result
+
+    return recorded
+
+
+class Hub(FakeHub):
+    @call
+    def whoami(self):
+        return {"name": USER, "email": "me@example.org", "auth": {"accessToken": {"displayName": TOKEN}}}
+
+    @call
+    def list_repo_refs(self, repo_id, *, repo_type):
+        branch = GitRefInfo(name="main", ref="refs/heads/main", target_commit=self.main)
+        tags = [GitRefInfo(name=tag, ref=f"refs/tags/{tag}", target_commit=oid) for tag, oid in self.tags.items()]
+        return GitRefs(branches=[branch], converts=[], tags=tags)
+
+    @call
+    def list_repo_tree(self, repo_id, *, recursive, revision, repo_type):
+        files = self.at(revision)
+        folders = {str(parent) for name in files for parent in Path(name).parents} - {"."}
+        yield from (RepoFolder(path=folder, oid="0" * 40) for folder in folders)
+        yield from (described(name, content) for name, content in files.items())
+
+    @call
+    def get_repo_discussions(self, repo_id, *, author, discussion_type, repo_type):
+        assert (author, discussion_type) == (USER, "pull_request")
+        yield from self.requests  # those of others too: the filter saves time, nothing depends on it
+
+    @call
+    def create_pull_request(self, repo_id, title, *, description, repo_type):
+        assert 3 <= len(title) <= 200
+        return self.add_request(title, USER)
+
+    @call
+    def upload_folder(self, *, repo_id, folder_path, commit_message, repo_type, revision, allow_patterns,
+                      delete_patterns):  # fmt: skip
+        request = self.requests[int(revision.removeprefix("refs/pr/")) - 1]
+        files = self.commits[request.head]
+        gone = {*filter_repo_objects(files, allow_patterns=delete_patterns)} - {".gitattributes"}
+        files = {name: content for name, content in files.items() if name not in gone}
+        paths = [path for path in sorted(Path(folder_path).rglob("*")) if path.is_file()]
+        local = {path.relative_to(folder_path).as_posix(): path for path in paths}
+        request.head = self.commit(files)
+        for name in filter_repo_objects(local, allow_patterns=allow_patterns):  # commits of one file each
+            self.step()
+            content = self.on_arrival(name, local[name].read_bytes())
+            request.head = self.commit(self.commits[request.head] | ({name: content} if content is not None else {}))
+
+    @call
+    def change_discussion_status(self, repo_id, discussion_num, new_status, *, repo_type):
+        self.requests[discussion_num - 1].status = new_status
+
+    @call
+    def merge_pull_request(self, repo_id, discussion_num, *, repo_type):
+        request = self.requests[discussion_num - 1]
+        assert request.status == "open"  # drafts are refused
+        added_meanwhile = {name: content for name, content in self.commits[self.main].items()
+                           if name not in self.commits[self.base]}  # fmt: skip
+        self.main = self.commit(self.commits[request.head] | added_meanwhile)
+        request.status = "merged"
+
+    @call
+    def create_tag(self, repo_id, *, tag, tag_message, revision, repo_type, exist_ok):
+        if tag in self.tags:
+            assert not exist_ok
+            raise http_error(409)
+        self.tags[tag] = revision
+
+
+def described(name, content):
+    """As the Hub describes a file: large ones by SHA-256, others by what git calls them."""
+    entry = {"path": name, "size": len(content), "oid": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()}
+    if name.endswith((".tar", ".parquet")):
+        entry["lfs"] = {"size": len(content), "oid": hashlib.sha256(content).hexdigest(), "pointerSize": 130}
+    return RepoFile(**entry)
+
+
+def http_error(status, headers=None, path="/api/datasets/org/sod/refs"):
+    """What the client really raises at such an answer."""
+    request = httpx2.Request("GET", f"https://huggingface.co{path}?token={TOKEN}", headers={"X-Token": TOKEN})
+    message = f"no {TOKEN}: {SIGNED}"
+    response = httpx2.Response(status, request=request, headers=headers or {}, json={"error": message})
+    try:
+        hf_raise_for_status(response)
+    except httpx2.HTTPError as error:
+        return error
+    raise AssertionError
+
+
+def make_release(folder, files=FILES, version="1.0.0"):
+    """A folder with what `release.json` says, and `release.json`."""
+    records = [storage.publish(f"{folder}/{name}", content) for name, content in files.items()]
+    entries = [asdict(record) | {"name": name} for name, record in zip(files, records, strict=True)]
+    storage.publish(
+        f"{folder}/release.json", json.dumps({"name": "sod", "version": version, "files": entries}).encode()
+    )
+    return str(folder)
+
+
+def tree(release):
+    """What a repository of that release holds."""
+    names = [file["name"] for file in json.loads(Path(release, "release.json").read_text())["files"]]
+    return ATTRIBUTES | {name: Path(release, name).read_bytes() for name in [*names, "release.json"]}
+
+
+def check_of(release, problems=()):
+    content = Path(release, "release.json").read_bytes()
+    said = json.loads(content)
+    return ReleaseCheck(
+        name=said["name"], version=said["version"], sha256=hashlib.sha256(content).hexdigest(), images=1, accepted=1,
+        problems=problems,
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _sound(monkeypatch):
+    """Whether a release is sound is the subject of other tests."""
+    monkeypatch.setattr(publish, "verify_release", lambda folder, **_: check_of(folder))
+
+
+@pytest.fixture
+def release(tmp_path):
+    return make_release(tmp_path / "one")
+
+
+@pytest.fixture
+def newer(tmp_path):
+    """Of version 1.1.0: one tar is gone, one has other content, one is new."""
+    files = {"README.md": b"# two", "data/test/0.tar": FILES["data/test/0.tar"], "data/train/0.tar": b"new" * 9}
+    return make_release(tmp_path / "newer", files | {"manifest.parquet": b"PAR2"}, version="1.1.0")
+
+
+def push(release, hub, **options):
+    return push_to_hub(release, TARGET, api=hub, **options)
+
+
+# Properties
+
+CONTENTS = st.binary(max_size=3)
+NAMES = st.sampled_from(["README.md", "a.tar", "b.tar", "c.txt", "d/a.tar", "d/[ab].txt", "d/*.txt", "d/a.txt"])
+TREES = st.dictionaries(NAMES, CONTENTS, max_size=6)
+
+
+@settings(max_examples=60)
+@given(TREES, TREES, TREES)
+def test_whatever_was_there_main_and_tag_are_the_release_in_the_end(tmp_path_factory, before, started, wanted):
+    release = make_release(tmp_path_factory.mktemp("release"), wanted)
+    hub = Hub(ATTRIBUTES | before | {"release.json": b"{}"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hub, "upload_folder", lambda **_: kill())
+        with pytest.raises(Killed):
+            push(release, hub)
+    hub.requests[0].head = hub.commit(ATTRIBUTES | started)
+    report = push(release, hub)
+    assert len(hub.requests) == 1
+    assert hub.visible() == (tree(release), {"v1.0.0": tree(release)})
+    assert sorted(report.sent + report.there) == sorted(tree(release).keys() - ATTRIBUTES.keys())
+
+
+def kill():
+    raise Killed
+
+
+SECRET = st.text("abcXYZ019", min_size=20, max_size=40)
+AROUND = st.text("abc ?&\n", max_size=20)
+
+
+@settings(max_examples=200)
+@given(AROUND, SECRET, st.sampled_from(["", "oauth_", "jwt_"]), AROUND)
+def test_no_token_stands_in_a_scrubbed_text(before, secret, kind, after):
+    for prefix in (f"hf_{kind}", f"{SIGNED}&token=", "Authorization: Bearer ", "https://me:"):
+        assert secret not in scrubbed(f"{before} {prefix}{secret}@host {after}")
+
+
+def test_scrubbing_leaves_what_a_reader_needs():
+    text = "hf_hub_download: 404 for https://huggingface.co/api/datasets/org/sod, see hf_raise_for_status"
+    assert scrubbed(text) == text
+    assert scrubbed(f"GET {SIGNED}\n failed") == "GET https://cas.example/blob?(query) failed"
+
+
+def test_the_real_client_takes_every_call_of_the_protocol():
+    for name, wanted in inspect.getmembers(HubApi, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        real = inspect.signature(getattr(HfApi, name)).parameters
+        for parameter in inspect.signature(wanted).parameters.values():
+            assert parameter.name in real, (name, parameter.name)
+            assert real[parameter.name].kind == parameter.kind, (name, parameter.name)
+
+
+# Examples
+
+
+def test_a_release_is_uploaded_compared_merged_and_tagged(release):
+    hub = Hub(ATTRIBUTES | {"README.md": b"made by the website"})
+    lines = []
+    report = push(release, hub, report=lines.append)
+    assert hub.visible() == (tree(release), {"v1.0.0": tree(release)})
+    assert hub.changing() == [
+        "create_pull_request", "upload_folder", "change_discussion_status", "merge_pull_request", "create_tag",
+    ]  # fmt: skip
+    assert report.target == f"{TARGET}@v1.0.0"
+    assert report.sha256 == hashlib.sha256(Path(release, "release.json").read_bytes()).hexdigest()
+    assert set(report.sent) == {*FILES, "release.json"}
+    assert report.sent_bytes == sum(len(content) for content in tree(release).values()) - len(
+        ATTRIBUTES[".gitattributes"]
+    )
+    assert any("sending 5 files" in line for line in lines)
+
+
+def test_files_that_release_json_does_not_name_are_not_sent(release):
+    Path(release, "data", "mine.txt").write_bytes(b"mine")
+    hub = Hub()
+    push(release, hub)
+    assert hub.visible()[0] == tree(release)
+
+
+def test_the_next_version_takes_the_place_of_the_last_and_the_old_tag_stays(release, newer):
+    hub = Hub()
+    push(release, hub)
+    report = push(newer, hub)
+    assert hub.visible() == (tree(newer), {"v1.0.0": tree(release), "v1.1.0": tree(newer)})
+    assert report.there == ("data/test/0.tar",)
+    assert "remove data/test/1.tar" in report.operations
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["first", "second"])
+def test_a_push_that_ends_at_any_step_shows_nothing_half_and_goes_on(release, newer, old):
+    def started():
+        hub = Hub()
+        if old:
+            push(release, hub)
+        hub.steps, hub.seen, before = 0, [], hub.visible()
+        return hub, before
+
+    wanted, before = started()
+    push(newer, wanted)
+    whole = [before, (tree(newer), before[1]), (tree(newer), before[1] | {"v1.1.0": tree(newer)})]
+    for stop_at in itertools.count(1):
+        hub, _ = started()
+        hub.stop_at = stop_at
+        try:
+            push(newer, hub)
+        except Killed:
+            hub.stop_at = None
+            report = push(newer, hub)
+            assert report.target == f"{TARGET}@v1.1.0"
+        assert hub.visible() == wanted.visible()
+        assert len(hub.requests) == len(wanted.requests)
+        assert [whole.index(moment) for moment in hub.seen] == sorted(whole.index(moment) for moment in hub.seen)
+        if stop_at > wanted.steps:
+            break
+
+
+def test_files_that_have_arrived_are_not_sent_again(release):
+    hub = Hub()
+    hub.on_arrival = lambda name, content: kill() if name == "data/test/1.tar" else content
+    with pytest.raises(Killed):
+        push(release, hub)
+    hub.on_arrival = lambda name, content: content
+    report = push(release, hub)
+    assert report.there == ("README.md", "data/test/0.tar")
+    assert report.sent == ("data/test/1.tar", "manifest.parquet", "release.json")
+    assert report.operations[0].startswith("go on with pull request 1: ")
+
+
+def test_a_dry_run_lists_what_a_push_does_and_changes_nothing(release, newer):
+    hub = Hub()
+    push(release, hub)
+    hub.calls.clear()
+    planned = push(newer, hub, dry_run=True)
+    assert hub.changing() == []
+    assert push(newer, hub) == planned
+    assert planned.operations[0].startswith("open a pull request: Release sod 1.1.0 (")
+    assert set(planned.operations[1:-2]) == {
+        "upload README.md, 5 bytes",
+        "upload data/train/0.tar, 27 bytes",
+        "upload manifest.parquet, 4 bytes",
+        f"upload release.json, {Path(newer, 'release.json').stat().st_size} bytes",
+        "remove data/test/1.tar",
+    }
+    assert planned.operations[-2:] == ("merge the pull request", "tag v1.1.0")
+
+
+def test_a_version_that_is_published_is_left_as_it_is(release, newer):
+    hub = Hub()
+    push(release, hub)
+    push(newer, hub)
+    before, lines = hub.visible(), []
+    hub.calls.clear()
+    report = push(release, hub, report=lines.append)
+    assert (report.sent, report.operations, hub.changing(), hub.visible()) == ((), (), [], before)
+    assert lines[-1] == "sod 1.0.0 is published already: nothing to do"
+
+
+def test_another_release_of_a_published_version_is_refused(release, tmp_path):
+    hub = Hub()
+    push(release, hub)
+    before = hub.visible()
+    hub.calls.clear()
+    other = make_release(tmp_path / "other", {**FILES, "README.md": b"# other"})
+    with pytest.raises(ReleaseExistsError, match=r"sod@v1\.0\.0 is published already, and is another release"):
+        push(other, hub)
+    assert (hub.changing(), hub.visible()) == ([], before)
+
+
+def test_a_tag_that_has_the_record_but_not_the_files_is_no_success(release):
+    hub = Hub()
+    hub.tags["v1.0.0"] = hub.commit({**tree(release), "data/test/0.tar": b"torn"})
+    with pytest.raises(StorageError, match=r"not its files, data/test/0\.tar for example"):
+        push(release, hub)
+    assert hub.changing() == []
+
+
+def test_an_unsound_release_is_refused_before_any_call(release, monkeypatch):
+    problem = Problem(where="NOTICE", what="is missing")
+    monkeypatch.setattr(publish, "verify_release", lambda folder, **_: check_of(folder, (problem,)))
+    hub = Hub()
+    with pytest.raises(UnsoundReleaseError, match="1 problems, NOTICE: is missing"):
+        push(release, hub)
+    assert hub.calls == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["hf://models/org/sod", "hf://org/sod", "hf://datasets/sod", "hf://datasets/org/sod@main", "hf://datasets/org/../x",
+     "hf://datasets/org/sod/data", f"hf://me:{TOKEN}@datasets/org/sod", "hf://buckets/org/sod"],
+)  # fmt: skip
+def test_a_target_that_is_no_dataset_repository_is_refused_before_any_call(release, target):
+    hub = Hub()
+    with pytest.raises(UsageError, match="a release goes to hf://datasets/ORG/NAME") as refused:
+        push_to_hub(release, target, api=hub)
+    assert hub.calls == []
+    assert TOKEN not in str(refused.value)
+
+
+def test_a_release_that_is_not_on_this_disk_is_refused_with_what_to_do():
+    hub = Hub()
+    with pytest.raises(UsageError, match="push the release to a local folder first"):
+        push("s3://bucket/release/sod-1.0.0", hub)
+    assert hub.calls == []
+
+
+def test_a_repository_that_holds_other_things_is_left_alone(release):
+    hub = Hub(ATTRIBUTES | {"README.md": b"", "thesis.tex": b"years of work"})
+    with pytest.raises(UsageError, match=r"holds 1 files that are no release, thesis\.tex for example"):
+        push(release, hub)
+    assert hub.changing() == []
+
+
+def test_pull_requests_of_others_are_not_used_whatever_their_title(release):
+    hub = Hub()
+    title = push(release, hub, dry_run=True).operations[0].removeprefix("open a pull request: ")
+    hub.add_request(title, "mallory")
+    closed = hub.add_request(title, USER, status="closed")
+    push(release, hub)
+    assert [request.status for request in hub.requests] == ["draft", "closed", "merged"]
+    assert hub.commits[closed.head] == ATTRIBUTES
+
+
+# Faults
+
+
+@pytest.mark.parametrize("name", ["data/test/0.tar", "README.md", "release.json"])
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"X" + content[1:], lambda _: None])
+def test_what_did_not_arrive_as_it_was_sent_is_found_before_the_merge(release, name, damage):
+    hub = Hub()
+    before = hub.visible()
+    hub.on_arrival = lambda arriving, content: damage(content) if arriving == name else content
+    with pytest.raises(StorageError, match=f"1 files are missing, others or too many there, {name} for example"):
+        push(release, hub)
+    assert hub.visible() == before
+    hub.on_arrival = lambda arriving, content: content
+    assert push(release, hub).sent == (name,)
+    assert hub.visible()[1] == {"v1.0.0": tree(release)}
+
+
+@pytest.mark.parametrize("name", ["data/test/0.tar", "README.md"])
+def test_what_changed_on_this_disk_after_the_check_is_not_published(release, name):
+    hub = Hub()
+    path = Path(release, name)
+    hub.meanwhile["upload_folder"] = lambda: path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(StorageError, match=name):
+        push(release, hub)
+    assert hub.visible() == (ATTRIBUTES, {})
+
+
+def test_a_file_that_somebody_adds_to_the_pull_request_is_found(release):
+    hub = Hub()
+    hub.on_arrival = lambda name, content: content
+    hub.meanwhile["upload_folder"] = lambda: setattr(
+        hub.requests[0], "head", hub.commit({**ATTRIBUTES, "evil.py": b""})
+    )
+    with pytest.raises(StorageError, match=r"evil\.py for example, so nothing is merged"):
+        push(release, hub)
+    push(release, hub)
+    assert hub.visible()[0] == tree(release)
+
+
+def test_an_upload_that_main_has_overtaken_begins_anew(release, newer):
+    hub = Hub()
+    hub.meanwhile["merge_pull_request"] = kill
+    with pytest.raises(Killed):
+        push(newer, hub)
+    push(release, hub)
+    push(newer, hub)
+    assert hub.visible() == (tree(newer), {"v1.0.0": tree(release), "v1.1.0": tree(newer)})
+
+
+def test_a_change_of_main_at_the_moment_of_the_merge_is_never_tagged(release):
+    hub = Hub()
+    hub.meanwhile["merge_pull_request"] = lambda: setattr(
+        hub, "main", hub.commit({**hub.commits[hub.main], "their.txt": b"theirs"})
+    )
+    with pytest.raises(StorageError, match=r"their\.txt for example, so nothing is tagged"):
+        push(release, hub)
+    assert hub.tags == {}
+    push(release, hub)
+    assert hub.visible() == (tree(release), {"v1.0.0": tree(release)})
+
+
+def test_what_was_compared_is_tagged_whatever_main_is_by_then(release):
+    hub = Hub()
+
+    def move_main():
+        hub.main = hub.commit({"theirs": b""})
+
+    # After the merge main is asked for, and what it has is listed: it moves between the two.
+    hub.meanwhile["merge_pull_request"] = lambda: hub.meanwhile.update(list_repo_tree=move_main)
+    push(release, hub)
+    assert hub.visible() == ({"theirs": b""}, {"v1.0.0": tree(release)})
+
+
+def test_another_build_of_the_version_has_a_pull_request_of_its_own(release, tmp_path):
+    hub = Hub()
+    hub.meanwhile["merge_pull_request"] = kill
+    with pytest.raises(Killed):
+        push(release, hub)
+    other = make_release(tmp_path / "other", {**FILES, "README.md": b"# other"})
+    push(other, hub)
+    assert hub.at("refs/pr/1") == tree(release)
+    assert hub.visible() == (tree(other), {"v1.0.0": tree(other)})
+    with pytest.raises(ReleaseExistsError):
+        push(release, hub)
+
+
+def test_a_tag_that_somebody_else_makes_meanwhile_is_not_moved(release):
+    hub = Hub()
+    hub.meanwhile["create_tag"] = lambda: hub.tags.update({"v1.0.0": hub.commit({"theirs": b""})})
+    with pytest.raises(StorageUnavailableError, match="somebody else was changing the same at this moment"):
+        push(release, hub)
+    with pytest.raises(ReleaseExistsError):
+        push(release, hub)
+    assert hub.visible()[1] == {"v1.0.0": {"theirs": b""}}
+
+
+ERRORS = {
+    "no login": (lambda: LocalTokenNotFoundError(f"no token like {TOKEN}"), UsageError, "hf auth login"),
+    "old token": (
+        lambda: http_error(401, {"X-Error-Message": "Invalid credentials in Authorization header"}),
+        UsageError, "hf auth login",
+    ),
+    "no repository": (
+        lambda: http_error(404, {"X-Error-Code": "RepoNotFound"}), UsageError,
+        "hf repos create org/sod --type dataset",
+    ),
+    "no permission": (lambda: http_error(403), StorageUnavailableError, "Give it write access"),
+    "gated": (lambda: http_error(403, {"X-Error-Code": "GatedRepo"}), StorageUnavailableError, "Give it write access"),
+    "conflict": (lambda: http_error(409), StorageUnavailableError, "somebody else was changing"),
+    "too often": (lambda: http_error(429), StorageUnavailableError, "When it answers again"),
+    "broken": (lambda: http_error(500), StorageUnavailableError, "When it answers again"),
+    "no network": (lambda: httpx2.ConnectError(f"refused: {SIGNED}"), StorageUnavailableError, "When it answers"),
+    "timeout": (lambda: httpx2.ReadTimeout(f"at {SIGNED}"), StorageUnavailableError, "When it answers"),
+    "offline": (lambda: OfflineModeIsEnabled(f"to {SIGNED}"), StorageUnavailableError, "OfflineModeIsEnabled"),
+    "refused card": (lambda: ValueError(f"Invalid metadata in README.md {TOKEN}"), StorageUnavailableError, "metadata"),
+}  # fmt: skip
+CALLS = [name for name, _ in inspect.getmembers(HubApi, inspect.isfunction) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("fault", ERRORS)
+def test_every_fault_of_every_call_says_what_to_do_and_no_secret(release, name, fault, caplog, capfd):
+    error, kind, said = ERRORS[fault]
+    hub, lines = Hub(), []
+
+    def failing():
+        raise error()
+
+    hub.meanwhile[name] = failing
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(kind, match="hf://datasets/org/sod") as failed:
+        push(release, hub, report=lines.append)
+    assert said in str(failed.value)
+    told = ["".join(traceback.format_exception(failed.value)), caplog.text, *lines, *capfd.readouterr()]
+    assert not any(secret in text for secret in (TOKEN, "5ec3e7", "AKIAXYZ") for text in told)
+    report = push(release, hub)
+    assert hub.visible()[1] == {"v1.0.0": tree(release)}
+    assert TOKEN not in repr(report)
+
+
+@pytest.mark.parametrize("logger", ["httpx2", "huggingface_hub.utils._http", "hf_xet"])
+def test_what_the_client_logs_meanwhile_is_scrubbed(release, logger, caplog):
+    hub = Hub()
+
+    def log_secrets():
+        logging.getLogger(logger).warning("Bearer %s thrown while requesting GET %s", TOKEN, SIGNED)
+        try:
+            raise ValueError(SIGNED)
+        except ValueError:
+            logging.getLogger(logger).exception("once more")
+
+    hub.meanwhile["upload_folder"] = log_secrets
+    push(release, hub)
+    assert "thrown while requesting GET https://cas.example/blob?(query)" in caplog.text
+    assert "ValueError: https://cas.example/blob?(query)" in caplog.text
+    assert not any(secret in caplog.text for secret in (TOKEN, "5ec3e7", "AKIAXYZ"))
+    logging.getLogger(logger).warning("afterwards %s", SIGNED)
+    assert SIGNED in caplog.text  # and only meanwhile

@@ -1,0 +1,275 @@
+"""Images that kill their process: found within three deaths each, skipped, recorded, and nothing else is lost."""
+
+import time
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.config import EnsembleConfig
+from model.fake import FakeModel
+from pipeline.collection.coco import read_samples
+from pipeline.errors import ReplicaError
+from pipeline.files import storage
+from pipeline.records import ShardSpec
+from pipeline.replicas import work as work_module
+from pipeline.replicas.dispatch import Hand, next_handout
+from pipeline.replicas.suspects import Caution, Suspects, Suspicion, forget, note, noted
+from pipeline.replicas.work import ShardWork, process_shard
+from pipeline.runs.candidates import read_members, read_record
+from pipeline.runs.plan import cut
+from tests.pipeline.make import make_collection, make_key
+
+pytestmark = pytest.mark.usefixtures("fast_disk")
+
+COUNT = 7
+ATTEMPTS = 3
+
+
+class Died(BaseException):
+    """The process is gone; nothing in it can catch that."""
+
+
+class DeadlyModel:
+    """The fake model, whose process dies at some keys: alone, or whenever they are in a batch."""
+
+    device_kind = "cpu"
+
+    def __init__(self, poison):
+        self.model = FakeModel(ensemble=EnsembleConfig(ensemble_size=3))
+        self.poison = set(poison)
+
+    def predict(self, images, keys):
+        if self.poison & set(keys):
+            raise Died
+        return self.model.predict(images, keys)
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    inputs = make_collection(tmp_path_factory.mktemp("in") / "in", COUNT)
+    return ShardSpec(index=0, samples=tuple(read_samples(str(inputs.annotations), str(inputs.images)).samples))
+
+
+def make_work(run, batch_images=3):
+    return ShardWork(run=str(run), batch_images=batch_images, max_image_bytes=1 << 20, max_image_pixels=1 << 20)
+
+
+def drive(spec, model, work):
+    """What the dispatcher does with a shard: result, and deaths."""
+    suspicion, deaths = Suspicion(), 0
+    while True:
+        try:
+            return process_shard(spec, model, work, caution=suspicion.caution), deaths
+        except Died:
+            deaths += 1
+            before = suspicion.caution
+            suspicion = suspicion.after_death(noted(work.run, spec.name) if before.noted else ())
+            assert suspicion.deaths < ATTEMPTS
+
+
+@given(st.sets(st.integers(1, COUNT)), st.integers(1, COUNT))
+@settings(max_examples=40, deadline=None)
+def test_whoever_kills_is_found_and_the_others_are_predicted(spec, tmp_path_factory, poison, batch_images):
+    work = make_work(tmp_path_factory.mktemp("run"), batch_images)
+    result, deaths = drive(spec, DeadlyModel(map(make_key, poison)), work)
+    assert {int(row.key) for row in result.rows if row.reason == "kills_replica"} == poison
+    assert [int(row.key) for row in result.rows] == list(range(1, COUNT + 1))
+    assert deaths <= ATTEMPTS * len(poison)
+    members = read_members(work.run, read_record(work.run, spec.name))
+    assert [int(key) for key in members] == sorted(set(range(1, COUNT + 1)) - poison)
+    assert storage.list_names(f"{work.run}/journal") == []
+
+
+@given(st.integers(1, COUNT))
+@settings(max_examples=10, deadline=None)
+def test_care_changes_no_byte(spec, tmp_path_factory, batch_images):
+    folders = [tmp_path_factory.mktemp("care") for _ in range(2)]
+    records = [
+        process_shard(spec, DeadlyModel([]), make_work(folder, batch_images), caution=caution).record
+        for folder, caution in zip(
+            folders,
+            [Caution(), Caution(noted=True, alone=frozenset(sample.key for sample in spec.samples))],
+            strict=True,
+        )
+    ]
+    assert records[0] == records[1]
+
+
+def test_an_image_that_kills_while_it_is_decoded_is_found_too(spec, tmp_path, monkeypatch):
+    def deadly(sample, work, real=work_module._read):
+        if sample.key == make_key(5):
+            raise Died
+        return real(sample, work)
+
+    monkeypatch.setattr(work_module, "_read", deadly)
+    result, deaths = drive(spec, DeadlyModel([]), make_work(tmp_path))
+    assert [int(row.key) for row in result.rows if row.status == "failed"] == [5]
+    assert deaths == ATTEMPTS
+
+
+def test_images_that_kill_only_together_are_not_blamed_one_by_one(spec, tmp_path):
+    class Together(DeadlyModel):
+        def predict(self, images, keys):
+            if len(self.poison & set(keys)) == 2:
+                raise Died
+            return self.model.predict(images, keys)
+
+    with pytest.raises(AssertionError):  # of `drive`: the attempts are used up
+        drive(spec, Together([make_key(4), make_key(5)]), make_work(tmp_path))
+
+
+def test_a_death_that_comes_once_leaves_no_trace(spec, tmp_path):
+    model = DeadlyModel([make_key(2)])
+    quiet = process_shard(spec, DeadlyModel([]), make_work(tmp_path / "quiet")).record
+    with pytest.raises(Died):
+        process_shard(spec, model, make_work(tmp_path / "run"))
+    model.poison.clear()
+    caution = Suspicion().after_death(()).caution
+    assert caution == Caution(noted=True)
+    assert process_shard(spec, model, make_work(tmp_path / "run"), caution=caution).record == quiet
+
+
+# Two shards in hand
+
+
+def work_on(specs, cautions, work, poison, decoding):
+    """What a replica does with the shards in its hand until it is done with the first one, or dies.
+
+    Args: decoding: poison kills while it is decoded, that of the next shard while the first one is in work.
+    """
+    touched = [sample.key for spec in specs for sample in spec.samples]
+    if decoding and not cautions[0].noted and poison & set(touched):
+        raise Died
+    return process_shard(specs[0], DeadlyModel(poison), work, cautions[0])
+
+
+@given(st.sets(st.integers(1, COUNT), max_size=3), st.booleans(), st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_of_shards_in_hand_together_only_those_with_a_guilty_image_have_one_found(
+    spec, tmp_path_factory, poison, decoding, shard_size
+):
+    """As the dispatcher has it, with one replica that is replaced when it dies."""
+    run = str(tmp_path_factory.mktemp("run"))
+    specs = cut(spec.samples, shard_size)
+    suspects, waiting, hand, results = Suspects(run, ATTEMPTS), deque(specs), Hand(replica=None), {}
+    deadly, deaths = set(map(make_key, poison)), 0
+    while waiting or hand.calls:
+        while handout := next_handout([hand], waiting, lambda shard: suspects.caution(shard.name).noted):
+            waiting.remove(handout[1])
+            hand.calls[handout[1].name] = handout[1]
+        in_hand = list(hand.calls.values())
+        cautions = [suspects.caution(shard.name) for shard in in_hand]
+        try:
+            result = work_on(in_hand, cautions, make_work(run), deadly, decoding)
+        except Died:
+            deaths += 1
+            suspects.after_death(in_hand, "killed")  # raises if an innocent one has used up its attempts
+            waiting.extendleft(reversed(in_hand))
+            hand.calls.clear()
+        else:
+            results[in_hand[0].name] = result
+            del hand.calls[in_hand[0].name]
+    skipped = {int(row.key) for result in results.values() for row in result.rows if row.reason == "kills_replica"}
+    assert skipped == poison
+    assert sorted(results) == [shard.name for shard in specs]
+    assert deaths <= ATTEMPTS * len(poison)
+    assert storage.list_names(f"{run}/journal") == []
+
+
+def test_a_death_with_two_shards_in_hand_has_both_handled_with_care_and_blames_no_image(spec, tmp_path):
+    first, second = cut(spec.samples[:4], 2)
+    suspects = Suspects(str(tmp_path), attempts=ATTEMPTS)
+    assert suspects.after_death([first, second], "killed") == frozenset()
+    assert suspects.caution(first.name) == suspects.caution(second.name) == Caution(noted=True)
+    # What the second one dies of, alone and twice, is never the first one's.
+    for _ in range(2):
+        note(str(tmp_path), second.name, [second.samples[0].key])
+        guilty = suspects.after_death([second], "killed")
+    assert guilty == {second.samples[0].key}
+    assert suspects.caution(first.name) == Caution(noted=True)
+
+
+def test_if_one_death_is_too_many_all_shards_in_hand_are_named(spec, tmp_path):
+    first, second = cut(spec.samples[:4], 2)
+    with pytest.raises(
+        ReplicaError, match="shard 000000 or 000001 lost its replica 1 times, the last time at the keys"
+    ):
+        Suspects(str(tmp_path), attempts=1).after_death([first, second], "killed")
+
+
+def test_with_care_nothing_is_in_work_but_what_is_noted(spec, tmp_path, monkeypatch):
+    """Whatever is read, predicted or encoded: it is in the journal at that moment."""
+    touched = []
+
+    def watched(function, key_of):
+        def call(*args):
+            if function is encode:
+                time.sleep(0.05)  # whoever does not wait for it has noted the next batch by then
+            in_work = noted(str(tmp_path), spec.name)
+            touched.append((function, set(key_of(*args)) <= set(in_work), len(in_work)))
+            return function(*args)
+
+        return call
+
+    model, encode = DeadlyModel([]), work_module._encoded
+    predict = model.predict
+    monkeypatch.setattr(model, "predict", watched(predict, lambda _images, keys: keys))
+    monkeypatch.setattr(work_module, "_read", watched(work_module._read, lambda sample, _work: [sample.key]))
+    monkeypatch.setattr(work_module, "_encoded", watched(encode, lambda batch: [read.sample.key for read, _ in batch]))
+    alone = spec.samples[4].key
+    process_shard(spec, model, make_work(tmp_path), Caution(noted=True, alone=frozenset({alone})))
+    assert [function for function, *_ in touched].count(encode) == 3
+    assert all(is_noted for _, is_noted, _ in touched)
+    assert (predict, True, 1) in touched
+
+
+# The journal
+
+
+@pytest.fixture(params=["disk", "memory"])
+def place(request, tmp_path):
+    if request.param == "disk":
+        yield str(tmp_path)
+        return
+    yield "memory://journal"
+    storage.remove_tree("memory://journal")
+
+
+def test_what_was_noted_last_is_read_until_it_is_forgotten(place):
+    assert noted(place, "000001") == ()
+    forget(place, "000001")
+    note(place, "000001", ["a", "b"])
+    note(place, "000001", ["c"])
+    assert noted(place, "000001") == ("c",)
+    assert noted(place, "000002") == ()
+    forget(place, "000001")
+    assert noted(place, "000001") == ()
+
+
+def test_an_image_is_not_blamed_for_one_death():
+    """A process that is killed from outside may have been at any image, alone in its batch or not."""
+    suspicion = Suspicion().after_death(()).after_death(["a"])
+    assert (suspicion.deaths, suspicion.caution.skipped) == (2, frozenset())
+    assert suspicion.after_death(["b"]).caution.skipped == frozenset()
+    assert suspicion.after_death(["a"]).caution.skipped == {"a"}
+
+
+def test_the_guilty_one_starts_the_count_anew():
+    suspicion = Suspicion().after_death(()).after_death(["a", "b"])
+    assert (suspicion.deaths, suspicion.caution.alone) == (2, {"a", "b"})
+    found = suspicion.after_death(["b"])
+    assert (found.deaths, found.caution.skipped, found.caution.noted) == (0, {"b"}, True)
+    assert found.after_death(["c", "d"]).deaths == 1
+
+
+def test_a_replica_that_dies_before_it_has_begun_accuses_nobody(spec, tmp_path):
+    suspects = Suspects(str(tmp_path), attempts=10)
+    suspects.after_death([spec], "killed")
+    note(str(tmp_path), spec.name, [make_key(4)])
+    suspects.after_death([spec], "killed")
+    assert suspects.after_death([spec], "killed while it started") == frozenset()
+    assert suspects.caution(spec.name) == Caution(noted=True, alone=frozenset({make_key(4)}))
+    note(str(tmp_path), spec.name, [make_key(4)])
+    assert suspects.after_death([spec], "killed") == {make_key(4)}

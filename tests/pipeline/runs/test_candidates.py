@@ -1,0 +1,240 @@
+"""Properties, examples and faults of candidate shards: what is not what its record says is never read."""
+
+import io
+import json
+import tarfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import FAILURE_REASONS, StorageError
+from pipeline.files import storage
+from pipeline.files.maps import quantise_saliency, quantise_variance
+from pipeline.records import CandidateRow
+from pipeline.runs.candidates import (
+    commit_shard,
+    committed_shards,
+    decode_rows,
+    encode_members,
+    encode_rows,
+    read_maps,
+    read_record,
+    read_rows,
+)
+from tests.pipeline.make import make_key, make_prediction, make_row, make_scores
+
+SHARD = "000042"
+ROWS = st.lists(
+    st.builds(
+        CandidateRow,
+        key=st.text(),
+        status=st.sampled_from(["done", "failed"]),
+        reason=st.sampled_from(["", *sorted(FAILURE_REASONS)]),
+        detail=st.text(),
+        image_sha256=st.text("0123456789abcdef", min_size=64, max_size=64) | st.just(""),
+        image_bytes=st.integers(0, 2**63 - 1),
+        members=st.integers(0, 2**31 - 1),
+        fewer_at_once=st.integers(0, 2**31 - 1),
+        scores=st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False)),
+    ),
+    max_size=5,
+)
+
+
+def prediction(number):
+    return make_prediction((np.arange(3 * 6 * 5).reshape(3, 6, 5) * number % 17) / 16)
+
+
+def shard_of(numbers, failed=()):
+    """Rows and tar members of images with these numbers; the failed ones have no members."""
+    rows = [
+        make_row(key=make_key(number), reason="undecodable")
+        if number in failed
+        else make_row(key=make_key(number), scores=make_scores(area=number / 100))
+        for number in numbers
+    ]
+    members = [(row.key, encode_members(row, prediction(int(row.key)))) for row in rows if row.status == "done"]
+    return rows, members
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run with one committed shard of three images, the second of them failed."""
+    commit_shard(str(tmp_path), SHARD, *shard_of((1, 2, 3), failed=(2,)))
+    return str(tmp_path)
+
+
+def overwrite(url, content):
+    """Without the care that `publish` takes, and faster."""
+    Path(url).write_bytes(content)
+
+
+def read_everything(run, shard=SHARD):
+    record = read_record(run, shard)
+    return read_rows(run, record), list(read_maps(run, record))
+
+
+# Properties
+
+
+@settings(max_examples=40)
+@given(ROWS)
+def test_rows_are_read_back_as_they_were(rows):
+    assert decode_rows(encode_rows(rows)) == rows
+
+
+@settings(max_examples=40)
+@given(ROWS)
+def test_the_order_of_scores_does_not_change_the_bytes_of_rows(rows):
+    others = [replace(row, scores=dict(reversed(row.scores.items()))) for row in rows]
+    assert encode_rows(others) == encode_rows(rows)
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_a_changed_byte_in_tar_or_rows_is_noticed_before_anything_is_read(tmp_path_factory, data):
+    run = str(tmp_path_factory.getbasetemp() / "changed")
+    commit_shard(run, SHARD, *shard_of((1, 2)))
+    path = storage.join(run, "candidates", f"{SHARD}.{data.draw(st.sampled_from(['tar', 'parquet']))}")
+    content = bytearray(storage.read(path))
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    overwrite(path, content)
+    with pytest.raises(StorageError, match="its record says"):
+        read_everything(run)
+
+
+# Examples
+
+
+def test_a_committed_shard_is_read_back(run):
+    rows, maps = read_everything(run)
+    assert rows == shard_of((1, 2, 3), failed=(2,))[0]
+    assert [key for key, _ in maps] == [make_key(1), make_key(3)]
+    for key, stored in maps:
+        assert np.array_equal(stored.saliency, quantise_saliency(prediction(int(key)).saliency))
+        assert np.array_equal(stored.variance, quantise_variance(prediction(int(key)).variance))
+
+
+def test_the_record_counts_the_images_and_names_the_files(run):
+    record = read_record(run, SHARD)
+    assert (record.shard, record.done, record.failed) == (SHARD, 2, 1)
+    for file in (record.tar, record.rows):
+        assert storage.record_of(file.name, storage.read(storage.join(run, "candidates", file.name))) == file
+
+
+def test_the_tar_has_the_row_of_each_predicted_image(run):
+    with tarfile.open(fileobj=io.BytesIO(storage.read(f"{run}/candidates/{SHARD}.tar"))) as tar:
+        names = tar.getnames()
+        found = json.load(tar.extractfile(f"{make_key(3)}.json"))
+    members = ("json", "saliency.png", "variance.png")
+    assert names == [f"{make_key(number)}.{member}" for number in (1, 3) for member in members]
+    assert found == asdict(shard_of((1, 2, 3), failed=(2,))[0][2])
+
+
+def test_a_shard_of_which_every_image_failed_is_a_shard_too(tmp_path):
+    commit_shard(str(tmp_path), SHARD, *shard_of((1, 2), failed=(1, 2)))
+    rows, maps = read_everything(str(tmp_path))
+    assert [row.status for row in rows] == ["failed", "failed"]
+    assert maps == []
+
+
+def test_only_shards_with_a_record_are_committed(run, monkeypatch):
+    def die(*_args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "create", die)
+        with pytest.raises(KeyboardInterrupt):
+            commit_shard(run, "000043", *shard_of((4,)))
+    assert storage.exists(f"{run}/candidates/000043.tar")
+    assert committed_shards(run) == {SHARD}
+    with pytest.raises(StorageError, match=r"000043\.json is missing"):
+        read_record(run, "000043")
+
+
+def test_the_same_images_give_the_same_bytes_and_a_second_commit_changes_nothing(run):
+    paths = [f"{run}/candidates/{SHARD}.tar", f"{run}/candidates/{SHARD}.parquet", f"{run}/commits/{SHARD}.json"]
+    before = [storage.read(path) for path in paths]
+    commit_shard(run, SHARD, *shard_of((1, 2, 3), failed=(2,)))
+    assert [storage.read(path) for path in paths] == before
+
+
+# Faults
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_a_file_that_is_cut_anywhere_is_noticed(run, kind):
+    path = f"{run}/candidates/{SHARD}.{kind}"
+    content = storage.read(path)
+    cuts = range(0, len(content), 64)
+    assert len(cuts) > 20
+    for length in cuts:
+        overwrite(path, content[:length])
+        with pytest.raises(StorageError, match=f"{SHARD}.{kind} has {length} bytes"):
+            read_everything(run)
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_a_file_that_is_missing_or_another_shards_is_noticed(run, kind):
+    commit_shard(run, "000043", *shard_of((4, 5, 6)))
+    path = f"{run}/candidates/{SHARD}.{kind}"
+    overwrite(path, storage.read(path.replace(SHARD, "000043")))
+    with pytest.raises(StorageError, match="its record says"):
+        read_everything(run)
+    storage.remove_tree(path)
+    with pytest.raises(StorageError, match="is missing"):
+        read_everything(run)
+
+
+def test_a_file_with_bytes_after_its_end_is_noticed(run):
+    path = f"{run}/candidates/{SHARD}.tar"
+    overwrite(path, storage.read(path) + bytes(512))
+    with pytest.raises(StorageError, match="its record says"):
+        read_everything(run)
+
+
+def test_a_missing_record_is_named(run):
+    with pytest.raises(StorageError, match=r"commits/000043\.json is missing"):
+        read_record(run, "000043")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"null", b"5", b'"text"', b"[]", b"{}", b"\xff\xfe", b'{"tar": 1, "rows": 2}', b'{"tar": {}, "rows": {}}'],
+)
+def test_what_is_no_record_is_refused_with_what_to_do(run, content):
+    overwrite(f"{run}/commits/{SHARD}.json", content)
+    with pytest.raises(StorageError, match="delete it to have the shard made again"):
+        read_record(run, SHARD)
+
+
+def test_a_record_that_is_cut_or_has_other_fields_is_refused(run):
+    path = f"{run}/commits/{SHARD}.json"
+    whole = storage.read(path)
+    values = json.loads(whole)
+    wrong = [values | {"more": 1}, {name: values[name] for name in values if name != "done"}]
+    for content in [whole[:length] for length in range(0, len(whole), 7)] + [
+        json.dumps(value).encode() for value in wrong
+    ]:
+        overwrite(path, content)
+        with pytest.raises(StorageError, match="is no shard record"):
+            read_record(run, SHARD)
+
+
+def test_a_record_of_another_shard_is_refused(run):
+    commit_shard(run, "000043", *shard_of((4, 5, 6)))
+    overwrite(f"{run}/commits/{SHARD}.json", storage.read(f"{run}/commits/000043.json"))
+    with pytest.raises(StorageError, match="000043"):
+        read_record(run, SHARD)
+
+
+def test_a_record_that_names_files_of_another_shard_is_refused(run):
+    commit_shard(run, "000043", *shard_of((4, 5, 6)))
+    theirs = json.loads(storage.read(f"{run}/commits/000043.json"))
+    overwrite(f"{run}/commits/{SHARD}.json", json.dumps(theirs | {"shard": SHARD}).encode())
+    with pytest.raises(StorageError, match="000043"):
+        read_record(run, SHARD)

@@ -1,0 +1,271 @@
+"""One session at a time: who is refused, who takes over, and what is left behind (nothing)."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import LeaseLostError, RunBusyError, StorageUnavailableError
+from pipeline.files import storage
+from pipeline.files.tars import encode_json
+from pipeline.run import run
+from pipeline.runs import lease as lease_module
+from pipeline.runs.lease import Holder, held
+from tests.pipeline.make import make_collection, make_config, tree
+
+ROOT = Path(__file__).resolve().parents[3]
+HOLD = """
+import sys, time
+from pipeline.runs.lease import held
+with held(sys.argv[1], beat_s=0.05):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture(params=["disk", "memory"])
+def place(request, tmp_path):
+    if request.param == "disk":
+        yield str(tmp_path / "run")
+        return
+    yield "memory://lease/run"
+    storage.remove_tree("memory://lease")
+
+
+def foreign(place, number=1, **overrides):
+    """A lease of a session on another machine."""
+    holder = Holder(owner="other", machine="elsewhere", host="node7", pid=4242, started=1.0, beats=3)
+    values = {**vars_of(holder), **overrides}
+    storage.publish(f"{place}/lease/{number:06d}.json", encode_json(values))
+
+
+def vars_of(holder):
+    return {name: getattr(holder, name) for name in holder.__dataclass_fields__}
+
+
+def leases(place):
+    return storage.list_names(f"{place}/lease")
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_second_session_is_refused_with_the_name_of_the_first_and_the_first_goes_on(place):
+    with held(place, beat_s=0.01) as first:
+        with (
+            pytest.raises(RunBusyError, match=r"process \d+\) works on this run\. Let it work, or stop it"),
+            held(place),
+        ):
+            pass
+        first.check()
+        assert leases(place) == ["000001.json"]
+    assert leases(place) == []
+    with held(place):
+        pass
+
+
+def test_of_many_that_come_at_once_one_gets_the_run(place):
+    got, barrier, done = [], threading.Barrier(8), threading.Event()
+
+    def come():
+        barrier.wait()
+        try:
+            with held(place):
+                got.append("held")
+                done.wait(10)
+        except RunBusyError:
+            got.append("refused")
+        if len(got) == 8:
+            done.set()
+
+    threads = [threading.Thread(target=come) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(got) >= 8)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == ["held"] + ["refused"] * 7
+
+
+def test_a_process_that_was_killed_is_replaced_at_once_and_one_that_lives_is_not(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(RunBusyError, match=f"process {process.pid}"), held(str(tmp_path)):
+            pass
+    finally:
+        process.kill()
+        process.communicate()
+    assert len(leases(tmp_path)) == 1
+    started = time.monotonic()
+    with held(str(tmp_path)) as lease:
+        lease.check()
+        assert leases(tmp_path)[-1] == "000002.json"
+    assert time.monotonic() - started < lease_module.PATIENCE_S / 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_session_that_does_not_beat_is_replaced(place, caplog):
+    caplog.set_level("INFO")
+    foreign(place, number=5)
+    with held(place, patience_s=0.05):
+        assert leases(place) == ["000005.json", "000006.json"]
+    assert leases(place) == []
+    assert "watching" in caplog.text
+    assert "the session on node7 (process 4242) ended without a word" in caplog.text
+
+
+def test_a_foreign_session_that_beats_is_left_alone(place, monkeypatch):
+    foreign(place)
+    beats = iter(range(4, 1000))
+    monkeypatch.setattr(time, "sleep", lambda _: foreign(place, beats=next(beats)))
+    with pytest.raises(RunBusyError, match=r"node7 \(process 4242\)"), held(place):
+        pass
+
+
+def test_a_foreign_session_that_ends_while_it_is_watched_leaves_the_run_free(place, monkeypatch):
+    foreign(place)
+    monkeypatch.setattr(time, "sleep", lambda _: storage.remove(f"{place}/lease/000001.json"))
+    with held(place):
+        assert leases(place) == ["000002.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"owner": 1}', b"\xff"])
+def test_a_torn_lease_stops_nobody(place, content):
+    storage.publish(f"{place}/lease/000003.json", content)
+    with held(place):
+        assert leases(place)[-1] == "000004.json"
+
+
+def test_a_lease_that_cannot_be_read_now_may_be_a_living_session(place, monkeypatch):
+    read = storage.read
+
+    def away(url):
+        raise StorageUnavailableError(f"{url}: the storage does not do what it is asked for")
+
+    with held(place, beat_s=60) as lease:
+        monkeypatch.setattr(storage, "read", away)
+        with pytest.raises(StorageUnavailableError), held(place):
+            pass
+        monkeypatch.setattr(storage, "read", read)
+        lease.check()
+        assert leases(place) == ["000001.json"]
+
+
+def test_a_process_number_that_came_again_is_not_the_session(place):
+    with held(place, beat_s=60):
+        mine = json.loads(storage.read(f"{place}/lease/000001.json"))
+    init = {**mine, "pid": 1, "started": mine["started"] - 1000}
+    storage.publish(f"{place}/lease/000001.json", encode_json(init))
+    with held(place):
+        pass
+
+
+def test_a_session_that_was_replaced_stops_at_its_next_beat(place):
+    with held(place, beat_s=0.01) as lease:
+        foreign(place, number=2)
+
+        def lost():
+            try:
+                lease.check()
+            except LeaseLostError:
+                return True
+            return False
+
+        wait_for(lost)
+        with pytest.raises(LeaseLostError, match=r"node7 \(process 4242\) took this run over"):
+            lease.check()
+    assert leases(place) == ["000002.json"], "the lease of the session that works now"
+
+
+def test_a_heart_survives_a_storage_that_is_away(place, monkeypatch, caplog):
+    publish, failed = storage.publish, []
+
+    def away(url, content):
+        if len(failed) < 3:
+            failed.append(url)
+            raise OSError("connection reset")
+        return publish(url, content)
+
+    with held(place, beat_s=0.01) as lease:
+        monkeypatch.setattr(storage, "publish", away)
+        wait_for(lambda: json.loads(storage.read(f"{place}/lease/000001.json"))["beats"] >= 2)
+        lease.check()
+    assert "the lease could not be renewed (connection reset)" in caplog.text
+
+
+def test_a_run_that_is_taken_over_stops_between_shards_and_loses_nothing(tmp_path, monkeypatch):
+    inputs = make_collection(tmp_path / "in", 7)
+    config, quiet = (make_config(inputs, tmp_path / out) for out in ("run", "quiet"))
+    check, calls = lease_module.Lease.check, []
+
+    def lost_at_the_second(self):
+        calls.append(None)
+        if len(calls) == 2:
+            self._lost_to = replace(self._holder, host="node7")
+        check(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lease_module.Lease, "check", lost_at_the_second)
+        with pytest.raises(LeaseLostError):
+            run(config)
+    assert storage.list_names(f"{config.out}/commits") == ["000000.json"]
+    run(config)
+    run(quiet)
+    assert tree(config.out) == tree(quiet.out)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_session_that_is_stopped_while_it_takes_the_run_leaves_nothing(place, monkeypatch, when):
+    create = storage.create
+
+    def stopped(url, content):
+        if when == "after":
+            assert create(url, content)
+        elif "://" not in url:
+            Path(url).parent.mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lease_module.storage, "create", stopped)
+    with pytest.raises(KeyboardInterrupt), held(place):
+        pass
+    assert leases(place) == []
+    assert "://" in place or not Path(place, "lease").exists()
+    monkeypatch.undo()
+    with held(place):
+        assert leases(place) == ["000001.json"]
+
+
+def test_a_session_that_is_refused_at_the_last_moment_leaves_the_other_lease(place, monkeypatch):
+    create = storage.create
+
+    def overtaken(url, content):
+        foreign(place)
+        return create(url, content)
+
+    monkeypatch.setattr(lease_module.storage, "create", overtaken)
+    with pytest.raises(RunBusyError, match="at this very moment"), held(place):
+        pass
+    assert leases(place) == ["000001.json"]
+
+
+def test_a_session_confirms_that_it_has_the_run_without_writing_and_not_at_every_call(place, monkeypatch):
+    with held(place, beat_s=3600) as lease:
+        foreign(place, number=2)
+        lease.confirm()  # has looked a moment ago
+        monkeypatch.setattr(storage, "publish", None)
+        now = time.monotonic()
+        monkeypatch.setattr(lease_module.time, "monotonic", lambda: now + 2)
+        with pytest.raises(LeaseLostError, match="node7"):
+            lease.confirm()
+        monkeypatch.undo()

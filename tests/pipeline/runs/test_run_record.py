@@ -1,0 +1,195 @@
+"""What a run is stored as: it goes on with the same images, grows by new ones, and refuses any other change by name."""
+
+import io
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import CollectionError, RunMismatchError, StorageError
+from pipeline.run import run
+from pipeline.runs.candidates import committed_shards, read_record, read_rows
+from pipeline.runs.check import verify_run
+from pipeline.runs.run_record import open_run, read_run
+from tests.pipeline.make import (
+    ended_sessions,
+    make_collection,
+    make_config,
+    make_key,
+    make_sample,
+    tree,
+    write_annotations,
+)
+
+pytestmark = pytest.mark.usefixtures("fast_disk")
+
+COUNT = 9
+MADE_WITH = {"weights": "w", "shard_size": "2"}
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    return make_collection(tmp_path / "in", COUNT)
+
+
+def samples_of(numbers, **overrides):
+    return [make_sample(key=make_key(number), image_id=number, **overrides) for number in numbers]
+
+
+def keys_of(specs):
+    return [[int(sample.key) for sample in spec.samples] for spec in specs]
+
+
+def list_only(inputs, numbers):
+    write_annotations(inputs, [entry for entry in inputs.entries if entry["id"] in numbers])
+
+
+def kept(folder, *parts):
+    return {name: content for name, content in tree(folder).items() if name.startswith(parts)}
+
+
+# Opening
+
+
+numbers = st.sets(st.integers(1, 40), min_size=1, max_size=12)
+
+
+@given(numbers, st.lists(numbers, max_size=4), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_a_run_grows_again_and_again_and_its_old_shards_stay(tmp_path_factory, first, additions, shard_size):
+    run_folder = str(tmp_path_factory.mktemp("grow"))
+    known, (specs, whole) = first, open_run(run_folder, samples_of(first), shard_size, MADE_WITH)
+    for addition in additions:
+        before = specs
+        known = known | addition
+        specs, whole = open_run(run_folder, samples_of(known), shard_size, MADE_WITH)
+        assert specs[: len(before)] == before
+        assert max(len(spec.samples) for spec in specs) <= shard_size
+    assert sorted(number for shard in keys_of(specs) for number in shard) == sorted(known)
+    assert [spec.index for spec in specs] == list(range(len(specs)))
+    assert read_run(run_folder) == (whole, specs)
+    assert open_run(run_folder, samples_of(known), shard_size, MADE_WITH) == (specs, whole)
+
+
+def test_images_are_found_where_they_are_now(tmp_path):
+    open_run(str(tmp_path), samples_of([1, 2], location=None, problem="missing"), 2, MADE_WITH)
+    specs, _ = open_run(str(tmp_path), samples_of([1, 2]), 2, MADE_WITH)
+    assert all(sample.location is not None for sample in specs[0].samples)
+
+
+def test_images_that_are_gone_or_changed_are_named_and_nothing_is_written(tmp_path):
+    open_run(str(tmp_path), samples_of(range(1, 9)), 2, MADE_WITH)
+    before = tree(tmp_path)
+    changed = [*samples_of([6, 7]), *samples_of([8], width=99), *samples_of([20])]
+    with pytest.raises(
+        RunMismatchError, match="5 of 8 are gone from the annotations, 1 fields have changed"
+    ) as refused:
+        open_run(str(tmp_path), changed, 2, MADE_WITH)
+    lines = str(refused.value).splitlines()
+    assert lines[1:4] == [f"  key {make_key(number)}, 7.jpg: not listed any more" for number in (1, 2, 3)]
+    assert lines[4] == f"  key {make_key(8)}: width was 20, is 99"
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("change", [{"file_name": "8.jpg"}, {"height": 17}, {"license_id": 2}, {"image_id": 9}])
+def test_one_changed_field_of_one_image_is_enough_to_refuse(tmp_path, change):
+    open_run(str(tmp_path), samples_of([1, 2]), 2, MADE_WITH)
+    changed = [make_sample(key=make_key(1), **{"image_id": 1, **change}), *samples_of([2])]
+    with pytest.raises(
+        RunMismatchError, match=f"0 of 2 are gone .*, 1 fields have changed\n.*{next(iter(change))} was"
+    ):
+        open_run(str(tmp_path), changed, 2, MADE_WITH)
+
+
+def test_what_it_is_made_with_comes_before_the_images(tmp_path):
+    open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
+    with pytest.raises(RunMismatchError, match="weights: the run has w, asked for is v"):
+        open_run(str(tmp_path), samples_of([1, 2]), 2, MADE_WITH | {"weights": "v"})
+
+
+def test_a_part_that_never_counted_is_no_part_of_the_run(tmp_path):
+    """A session that ended between the plan and the record; the next one may even add other images."""
+    _, whole = open_run(str(tmp_path), samples_of([1, 2, 3]), 2, MADE_WITH)
+    record = (tmp_path / "run.json").read_bytes()
+    open_run(str(tmp_path), samples_of([1, 2, 3, 4, 5]), 2, MADE_WITH)
+    (tmp_path / "run.json").write_bytes(record)
+    assert keys_of(read_run(str(tmp_path))[1]) == [[1, 2], [3]]
+    specs, _ = open_run(str(tmp_path), samples_of([1, 2, 3, 9]), 2, MADE_WITH)
+    assert keys_of(specs) == [[1, 2], [3], [9]]
+    assert whole["plan"] != read_run(str(tmp_path))[0]["plan"]
+
+
+def test_without_a_run_or_with_a_torn_one_there_is_nothing_to_read(tmp_path):
+    with pytest.raises(CollectionError, match="is no run"):
+        read_run(str(tmp_path))
+    open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
+    (tmp_path / "plan/000000.parquet").unlink()
+    with pytest.raises(StorageError, match="does not hold the plan"):
+        read_run(str(tmp_path))
+    (tmp_path / "run.json").write_bytes(b"{")
+    with pytest.raises(StorageError, match="is no run record"):
+        open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
+
+
+# Whole runs
+
+
+def manifest_keys(out, version):
+    content = Path(out, f"release/sod-benchmark-{version}/manifest.parquet").read_bytes()
+    return [row["key"] for row in pq.read_table(io.BytesIO(content)).to_pylist()]
+
+
+def test_a_grown_run_has_every_image_once_and_computes_the_new_ones_alone(inputs, tmp_path):
+    """Images 2, 5 and 8 come later, between the others' numbers."""
+    list_only(inputs, {1, 3, 4, 6, 7, 9})
+    config = make_config(inputs, tmp_path / "run")
+    assert run(config).computed == 6
+    before = kept(config.out, "candidates", "commits", "release/sod-benchmark-1.0.0")
+    list_only(inputs, set(range(1, COUNT + 1)))
+    report = run(make_config(inputs, tmp_path / "run", version="2.0.0"))
+    assert (report.images, report.computed) == (COUNT, 3)
+    after = tree(config.out)
+    assert all(after[name] == content for name, content in before.items())
+    rows = [
+        row.key
+        for name in sorted(committed_shards(config.out))
+        for row in read_rows(config.out, read_record(config.out, name))
+    ]
+    assert sorted(rows) == [make_key(number) for number in range(1, COUNT + 1)]
+    assert sorted(manifest_keys(config.out, "2.0.0")) == sorted(rows)
+    assert verify_run(config.out).problems == ()
+    assert run(make_config(inputs, tmp_path / "run", version="2.0.0")).computed == 0
+
+
+def test_a_shrunken_list_is_refused_and_the_whole_list_goes_on(inputs, tmp_path):
+    config = make_config(inputs, tmp_path / "run")
+    run(config)
+    before = tree(config.out)
+    list_only(inputs, set(range(1, COUNT)))
+    with pytest.raises(RunMismatchError, match=f"1 of {COUNT} are gone from the annotations"):
+        run(config)
+    assert tree(config.out) == before
+    list_only(inputs, set(range(1, COUNT + 1)))
+    assert run(config).computed == 0
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_growing_that_ends_at_any_write_is_gone_on_with_to_the_same_bytes(inputs, tmp_path, after):
+    def begin(out):
+        list_only(inputs, {1, 3, 4, 6, 7, 9})
+        run(make_config(inputs, out))
+        list_only(inputs, set(range(1, COUNT + 1)))
+        return make_config(inputs, out, version="2.0.0")
+
+    run(begin(tmp_path / "quiet"))
+    ended = 0
+    for config in ended_sessions(lambda number: begin(tmp_path / str(number)), after=after):
+        ended += 1
+        run(config)
+        assert tree(config.out) == tree(tmp_path / "quiet")
+    # lease, plan, run, device; tar, rows and record of a shard; every file of the second release; picture
+    released = [name for name in tree(tmp_path / "quiet") if name.startswith("release/sod-benchmark-2.0.0/")]
+    assert len(released) > 20
+    assert ended == 4 + 3 + len(released) + 1

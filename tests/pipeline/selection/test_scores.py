@@ -1,0 +1,137 @@
+"""Properties and examples of the numbers that verdicts are made of."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from pipeline.files.maps import mask_of, quantise_saliency
+from pipeline.selection.scores import SCORES, ensemble_variance, pairwise_iou, score
+from tests.pipeline.make import make_prediction
+
+SHAPES = arrays.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=7).map(
+    lambda shape: (shape[0] + 1, *shape[1:])
+)
+MEMBERS = arrays.arrays(np.float32, SHAPES, elements=st.floats(0, 1, width=32))
+MASKS = arrays.arrays(np.bool_, SHAPES)
+BOUNDS = dict.fromkeys(SCORES, 1.0) | {"ensemble_variance": 0.25, "ensemble_variance_per_area": 250.0}
+
+
+def disc(row, column, px=32):
+    places = np.arange(px) / px
+    return (np.hypot(places[:, None] - row, places[None, :] - column) < 0.25).astype(np.float32)
+
+
+# Properties
+
+
+@given(MASKS)
+def test_pairwise_iou_is_the_mean_over_all_pairs_taken_one_by_one(masks):
+    ious = []
+    for first, second in combinations(masks, 2):
+        union = np.count_nonzero(first | second)
+        ious.append(np.count_nonzero(first & second) / union if union else 1.0)
+    assert pairwise_iou(masks) == pytest.approx(np.mean(ious), abs=1e-12)
+
+
+@given(MEMBERS, st.randoms())
+def test_the_order_of_members_does_not_matter(members, random):
+    shuffled = members[random.sample(range(len(members)), len(members))]
+    before, after = score(make_prediction(members)), score(make_prediction(shuffled))
+    # Sums of floats in another order differ in their last bits, so a mask may differ where the mean is on its bound.
+    for name in ("ensemble_variance", "ensemble_variance_per_area", "pairwise_iou"):
+        assert after[name] == pytest.approx(before[name], abs=1e-12, rel=1e-9)
+    assert after["max_saliency"] == pytest.approx(before["max_saliency"], rel=1e-6)
+
+
+@given(MEMBERS)
+def test_every_image_has_all_scores_finite_and_in_their_bounds(members):
+    scores = score(make_prediction(members))
+    assert tuple(scores) == SCORES
+    for name, value in scores.items():
+        assert type(value) is float
+        assert 0 <= value <= BOUNDS[name] + 1e-9
+
+
+@given(MEMBERS)
+def test_the_variance_divides_by_the_number_of_members(members):
+    mean = members.astype(np.float64).sum(0) / len(members)
+    expected = (np.square(members - mean).sum(0) / len(members)).mean()
+    assert ensemble_variance(members) == pytest.approx(expected, abs=1e-12)
+    assert ensemble_variance(members) <= 0.25
+
+
+@given(MEMBERS)
+def test_members_that_are_equal_have_no_variance_and_agree_fully(members):
+    equal = np.repeat(members[:1], len(members), axis=0)
+    scores = score(make_prediction(equal))
+    assert (scores["ensemble_variance"], scores["ensemble_variance_per_area"], scores["pairwise_iou"]) == (0, 0, 1)
+
+
+@given(MEMBERS)
+def test_area_and_border_are_counted_in_the_mask_that_a_release_has(members):
+    prediction = make_prediction(members)
+    mask = mask_of(quantise_saliency(prediction.saliency))
+    height, width = mask.shape
+    border = [
+        mask[row, column]
+        for row in range(height)
+        for column in range(width)
+        if row in (0, height - 1) or column in (0, width - 1)
+    ]
+    scores = score(prediction)
+    assert scores["area"] == mask.sum() / mask.size
+    assert scores["border"] == sum(border) / len(border)
+
+
+# Examples
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.0, {"area": 0, "border": 0, "max_saliency": 0, "stability": 1}),
+        (1.0, {"area": 1, "border": 1, "max_saliency": 1, "stability": 1}),
+        (0.5, {"area": 1, "border": 1, "max_saliency": 0.5, "stability": 0}),
+    ],
+)
+def test_a_constant_map_has_scores_like_any_other(value, expected):
+    scores = score(make_prediction(np.full((3, 8, 8), value)))
+    agreement = {"ensemble_variance": 0, "ensemble_variance_per_area": 0, "pairwise_iou": 1}
+    assert scores == agreement | expected
+
+
+def test_two_members_that_are_opposite_have_the_largest_variance_there_is():
+    scores = score(make_prediction(np.stack([np.zeros((4, 4)), np.ones((4, 4))])))
+    assert (scores["ensemble_variance"], scores["ensemble_variance_per_area"], scores["pairwise_iou"]) == (0.25, 0.5, 0)
+
+
+def test_members_that_scatter_have_lower_agreement_and_higher_variance_than_members_that_do_not():
+    together = score(make_prediction([disc(0.5, 0.5), disc(0.5, 0.52), disc(0.5, 0.48)]))
+    scattered = score(make_prediction([disc(0.5, 0.5), disc(0.3, 0.6), disc(0.7, 0.4)]))
+    assert scattered["ensemble_variance"] > 2 * together["ensemble_variance"]
+    assert scattered["pairwise_iou"] < together["pairwise_iou"]
+
+
+def test_variance_per_area_is_the_same_for_an_object_in_a_smaller_and_a_larger_picture():
+    members = np.stack([disc(0.5, 0.5), disc(0.5, 0.6)])
+    near, far = score(make_prediction(members)), score(make_prediction(np.pad(members, ((0, 0), (32, 0), (32, 0)))))
+    assert far["ensemble_variance"] == pytest.approx(near["ensemble_variance"] / 4)
+    assert far["ensemble_variance_per_area"] == pytest.approx(near["ensemble_variance_per_area"])
+
+
+def test_an_outline_that_moves_with_the_threshold_is_less_stable_than_a_sharp_one():
+    ramp = np.linspace(0, 1, 101, dtype=np.float32)[None, :].repeat(4, axis=0)
+    sharp = (ramp >= 0.5).astype(np.float32)
+    assert score(make_prediction([sharp, sharp]))["stability"] == 1
+    # Columns 60 to 100 of those from 40 on.
+    assert score(make_prediction([ramp, ramp]))["stability"] == pytest.approx(41 / 61)
+
+
+def test_a_corner_counts_once_in_the_border():
+    members = np.zeros((2, 5, 5))
+    members[:, ::4, ::4] = 1
+    assert score(make_prediction(members))["border"] == 4 / 16
