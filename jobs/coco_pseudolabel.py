@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, options_file, parse_config, run_job
-from pipeline.config import RunConfig, read_toml
+from pipeline.config import RunConfig
+from pipeline.options import read_toml
 
 if TYPE_CHECKING:
     from pipeline.run import RunReport
@@ -41,7 +42,7 @@ def main() -> int:
 def parse(arguments: Sequence[str]) -> RunConfig:
     """Options of the preset, of the TOML file, if one is named, and of the command line; exits with 2 when wrong."""
     path = options_file(arguments, "--config")
-    return parse_config(RunConfig, arguments, read_toml(path) if path else {})
+    return parse_config(RunConfig, arguments, read_toml(path, RunConfig, "--config") if path else {})
 
 
 def print_forecast(config: RunConfig) -> int:

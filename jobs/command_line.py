@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tyro
 
 from model.config import REFERENCE_PRESET, EnsembleConfig
-from pipeline.config import from_options, option_types, with_preset
+from pipeline.options import from_options, option_types, with_preset
 
 if TYPE_CHECKING:
     from pipeline.runs.check import Problem

@@ -12,7 +12,9 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.command_line import DONE, USAGE, options_file, parse_config, report, run_job
-from pipeline.config import ClusterConfig, PolicyConfig, ReleaseConfig, RunConfig, read_toml
+from pipeline.config import ClusterConfig, ReleaseConfig, RunConfig
+from pipeline.options import read_toml
+from pipeline.selection.policy import PolicyConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,94 +1,18 @@
-"""Everything that can be set about a run: frozen parts, read from a TOML file and the command line.
+"""Everything that can be set about a run. A room's own options live in that room and are put together here.
 
-Defaults are written here and in `model/config.py` only. Field names are the options' names, all in one namespace.
+Defaults are written in these classes only. Field names are option names, and all share one namespace.
 """
 
 import re
-import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from dataclasses import dataclass, field
+from typing import Literal
 
-from model.config import REFERENCE_PRESET, EnsembleConfig, ModelConfig
-from pipeline.errors import ConfigError
-from pipeline.selection.policy import RankingScore, Strata, parse_splits, parse_threshold
+from model.config import EnsembleConfig, ModelConfig
+from pipeline.collection.config import InputConfig
+from pipeline.options import require_positive
+from pipeline.selection.policy import PolicyConfig, parse_splits
 
 _LONGEST_CREATOR = 200
-MAX_IMAGE_BYTES = 64 << 20
-"""Default limit on an image file, and on the part of an archive that it takes: 64 MiB."""
-MAX_IMAGE_PIXELS = 89_000_000
-"""Default limit on height x width: just below Pillow's own; as RGB this is 267 MB of memory per image."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputConfig:
-    """What is segmented."""
-
-    images: str
-    """Folder of images, or a zip of the official kind (read without unpacking); a path or an fsspec URL."""
-    annotations: str
-    """COCO annotation JSON that lists the images; a path or an fsspec URL."""
-    max_image_bytes: int = MAX_IMAGE_BYTES
-    """Larger files become failed rows."""
-    max_image_pixels: int = MAX_IMAGE_PIXELS
-    """Images that claim more pixels become failed rows; they are not decoded."""
-
-    def __post_init__(self) -> None:
-        _positive(self, "max_image_bytes", "max_image_pixels")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyConfig:
-    """Which images are accepted. Scores are stored, so another policy costs no prediction; with `--adaptive on` its
-    bounds decide how many members an image gets, and belong to the run."""
-
-    max_variance: float = 0.02
-    """Largest accepted `ensemble_variance`, 0 to 0.25. Lower: fewer images, on which the members agree more."""
-    max_variance_per_area: float = 0.1
-    """Largest accepted `ensemble_variance_per_area`, 0 to 250: catches small objects on which the members disagree,
-    whose variance is small because they are."""
-    min_area: float = 0.005
-    """Smallest accepted share of the image that the mask covers, 0 to 1; below it there is no salient object."""
-    max_area: float = 0.95
-    """Largest accepted share of the image that the mask covers, 0 to 1."""
-    thresholds: tuple[str, ...] = ()
-    """More bounds, on any score, as in `pairwise_iou>=0.9` or `border<=0.3`."""
-    allowed_licenses: tuple[int, ...] = ()
-    """Ids of licences, as the annotations number them; images of other ones are rejected. None: all are allowed."""
-    commercial: bool = False
-    """Accept images only whose licence is known to allow commercial use and changes: the URL of the annotations'
-    licence is that of CC BY, CC BY-SA, CC0, a public domain mark, Flickr Commons or a work of the US government."""
-    target_images: int = 0
-    """Accept so many images at most, the best by `rank_by`; 0 is all that pass."""
-    rank_by: RankingScore = "ensemble_variance_per_area"
-    """Score by which the best are chosen; ties are broken by key, and what has no such score comes last."""
-    strata: Strata = "none"
-    """Share the target out among COCO's supercategories (of the annotated things that the mask covers) and sizes of
-    object (up to 32 x 32 px, up to 96 x 96 px, larger): `even`, as many of each kind as there are, or `proportional`;
-    `none` looks at the score alone."""
-
-    def __post_init__(self) -> None:
-        for name, bound in (
-            ("max_variance", 0.25),
-            ("max_variance_per_area", 250.0),
-            ("min_area", 1.0),
-            ("max_area", 1.0),
-        ):
-            value = getattr(self, name)
-            if not 0 <= value <= bound:
-                raise ValueError(f"{name} is {value}; it must be from 0 to {bound}")
-        if self.min_area > self.max_area:
-            raise ValueError(f"min_area is {self.min_area}; it must be at most max_area, which is {self.max_area}")
-        # In one form and order, however they were written: the first bound that an image fails is its reason.
-        thresholds = {str(parse_threshold(text)) for text in self.thresholds}
-        object.__setattr__(self, "thresholds", tuple(sorted(thresholds)))
-        object.__setattr__(self, "allowed_licenses", tuple(sorted(set(self.allowed_licenses))))
-        if self.target_images < 0:
-            raise ValueError(f"target_images is {self.target_images}; it must be 0 (all) or more")
-        if self.strata != "none" and not self.target_images:
-            raise ValueError(f"strata is {self.strata!r}, but target_images is 0: give the number that is shared out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +32,7 @@ class ClusterConfig:
     """Seconds between progress lines."""
 
     def __post_init__(self) -> None:
-        _positive(self, "shard_attempts", "stall_after_s", "progress_every_s")
+        require_positive(self, "shard_attempts", "stall_after_s", "progress_every_s")
         if self.replicas < 0:
             raise ValueError(f"replicas is {self.replicas}; it must be 0 (automatic) or more")
 
@@ -138,7 +62,7 @@ class ReleaseConfig:
     """Splits and their shares, as in `train=0.8 test=0.2`; the key decides where an image goes."""
 
     def __post_init__(self) -> None:
-        _positive(self, "tar_bytes")
+        require_positive(self, "tar_bytes")
         parse_splits(self.splits)
         if len(self.creator) > _LONGEST_CREATOR or not self.creator.isprintable():
             raise ValueError(f"creator is {self.creator!r}; it must be one line of at most {_LONGEST_CREATOR} letters")
@@ -189,95 +113,10 @@ class RunConfig:
     """Share of failed images, 0 to 1, above which the job ends with exit code 3."""
 
     def __post_init__(self) -> None:
-        _positive(self, "shard_size")
+        require_positive(self, "shard_size")
         if self.ensemble.ensemble_size < 2:
             raise ValueError(f"ensemble_size is {self.ensemble.ensemble_size}; it must be at least 2 for a variance")
         if self.pilot_images < 0:
             raise ValueError(f"pilot_images is {self.pilot_images}; it must be 0 or more")
         if not 0 <= self.max_failed_share <= 1:
             raise ValueError(f"max_failed_share is {self.max_failed_share}; it must be from 0 to 1")
-
-
-def read_toml(path: str, kind: type = RunConfig, named_by: str = "--config") -> dict[str, Any]:
-    """The options in a TOML file, flat, as on the command line of the job that takes `kind`.
-
-    Raises: ConfigError: no such file, no TOML, an unknown option, or a value of another type than the option's or
-            out of its bounds.
-    """
-    where = f"{named_by} {path}"
-    try:
-        options = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{where}: {error}") from error
-    known = option_types(kind)
-    for name, value in options.items():
-        if name not in known:
-            raise ConfigError(f"{where}: there is no option {name!r}; there are {', '.join(sorted(known))}")
-        _check_type(where, name, value, known[name])
-        if known[name] is float:
-            options[name] = float(value)  # 1 and 1.0 mean the same, and are to be stored the same
-        if isinstance(value, list):
-            options[name] = tuple(value)
-    try:
-        from_options(kind, options, missing="")
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from error
-    return options
-
-
-def with_preset(options: Mapping[str, Any], reference: bool) -> dict[str, Any]:
-    """Flat options, with those of the reference preset where it is wanted and they do not say otherwise."""
-    preset = {name: option.value for name, option in REFERENCE_PRESET.items()} if reference else {}
-    return {**preset, **options, "reference": reference}
-
-
-def option_types(config: type) -> dict[str, Any]:
-    """Option name → type, over a configuration class and its parts."""
-    types: dict[str, Any] = {}
-    for option in fields(config):
-        if is_dataclass(option.type):
-            types |= option_types(option.type)  # type: ignore[arg-type]
-        else:
-            types[option.name] = option.type
-    return types
-
-
-def from_options(config: type, options: Mapping[str, Any], missing: Any) -> Any:
-    """Build a configuration and its parts from flat options; required ones that are not there become `missing`."""
-    values: dict[str, Any] = {}
-    for option in fields(config):
-        if is_dataclass(option.type):
-            values[option.name] = from_options(option.type, options, missing)  # type: ignore[arg-type]
-        elif option.name in options:
-            values[option.name] = options[option.name]
-        elif option.default is MISSING:
-            values[option.name] = missing
-    return config(**values)
-
-
-def as_values(config: Any) -> dict[str, Any]:
-    """A configuration part as plain JSON values."""
-    return asdict(config)
-
-
-def _check_type(where: str, name: str, value: Any, wanted: Any) -> None:
-    if get_origin(wanted) is Literal:
-        if value not in get_args(wanted):
-            raise ConfigError(f"{where}: {name} is {value!r}; it must be one of {', '.join(get_args(wanted))}")
-        return
-    if isinstance(wanted, UnionType):  # `int | None`: TOML has no None, leaving the option out means it
-        (wanted,) = (kind for kind in get_args(wanted) if kind is not type(None))
-    if get_origin(wanted) is tuple:
-        wanted = get_args(wanted)[0]
-        if not isinstance(value, list) or not all(type(item) is wanted for item in value):
-            raise ConfigError(f"{where}: {name} is {value!r}; it must be a list of {wanted.__name__}")
-        return
-    allowed = (int, float) if wanted is float else wanted
-    if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
-        raise ConfigError(f"{where}: {name} is {value!r}; it must be {wanted.__name__}")
-
-
-def _positive(config: Any, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) <= 0:
-            raise ValueError(f"{name} is {getattr(config, name)}; it must be above 0")

@@ -86,7 +86,7 @@ class CandidateRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileRecord:
+class StoredFile:
     """A file as it was written: what a reader checks before it trusts one."""
 
     name: str
@@ -99,8 +99,8 @@ class ShardRecord:
     """The commit of one candidate shard; written last, so its being there means that the shard is whole."""
 
     shard: str
-    tar: FileRecord
-    rows: FileRecord
+    tar: StoredFile
+    rows: StoredFile
     done: int
     failed: int
 

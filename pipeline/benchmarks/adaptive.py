@@ -11,10 +11,10 @@ from model.config import EnsembleConfig, ModelConfig
 from model.prediction import Prediction
 from model.saliency import DiffusionModel, ready
 from pipeline.benchmarks.networks import SAMPLE, load, sample_photos
-from pipeline.config import PolicyConfig
 from pipeline.evaluation.measures import measure as measure_map
 from pipeline.evaluation.truth import read_truth
 from pipeline.files.maps import quantise_saliency
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import score
 from pipeline.selection.stopping_rule import stopping_rule
 from pipeline.selection.verdicts import by_scores

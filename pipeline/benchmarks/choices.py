@@ -15,8 +15,8 @@ from model.prediction import Prediction
 from model.saliency import ready
 from pipeline.benchmarks.model_kinds import CHOICES, Choice, Size
 from pipeline.benchmarks.networks import load, sample_photos
-from pipeline.config import PolicyConfig
 from pipeline.files.maps import mask_of, quantise_saliency
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import pairwise_iou, score
 from pipeline.selection.verdicts import by_scores
 

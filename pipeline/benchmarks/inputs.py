@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.config import InputConfig
+from pipeline.collection.config import InputConfig
 
 VARIANTS = 16
 """Different pictures of a collection."""

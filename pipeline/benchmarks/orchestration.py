@@ -9,7 +9,8 @@ from model.config import EnsembleConfig, ModelConfig
 from pipeline.benchmarks.inputs import VARIANTS, make_photo, write_collection
 from pipeline.benchmarks.runs import carry_out, cluster
 from pipeline.benchmarks.segment import Segment
-from pipeline.config import ClusterConfig, InputConfig, RunConfig
+from pipeline.collection.config import InputConfig
+from pipeline.config import ClusterConfig, RunConfig
 from pipeline.files.tars import SampleTar
 
 SHARD_IMAGES = 64

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.benchmarks.inputs import MADE_WITH
-from pipeline.config import InputConfig, PolicyConfig, RunConfig
+from pipeline.collection.config import InputConfig
+from pipeline.config import RunConfig
 from pipeline.files.tars import encode_json
-from pipeline.records import FileRecord, Location, Sample, ShardRecord, ShardSpec
+from pipeline.records import Location, Sample, ShardRecord, ShardSpec, StoredFile
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.usage import peak_rss_bytes
 from pipeline.run import todo_of
 from pipeline.runs.plan import cut
 from pipeline.runs.run_record import open_run
+from pipeline.selection.policy import PolicyConfig
 
 
 def measure(folder: Path, shards: int, images_per_shard: int) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def _write_records(run: Path, samples: list[Sample], images_per_shard: int) -> N
     (run / "commits").mkdir()
     for spec in cut(samples, images_per_shard):
         tar, rows = (
-            FileRecord(name=f"{spec.name}.{kind}", file_bytes=1, sha256="0" * 64) for kind in ("tar", "parquet")
+            StoredFile(name=f"{spec.name}.{kind}", file_bytes=1, sha256="0" * 64) for kind in ("tar", "parquet")
         )
         record = ShardRecord(shard=spec.name, tar=tar, rows=rows, done=len(spec.samples), failed=0)
         (run / "commits" / f"{spec.name}.json").write_bytes(encode_json(asdict(record)))

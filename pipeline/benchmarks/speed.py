@@ -12,7 +12,7 @@ from model.saliency import on_device, ready
 from pipeline.benchmarks.model_kinds import Dtype, Size
 from pipeline.benchmarks.networks import load, sample_photos
 from pipeline.benchmarks.reference import members_one_by_one
-from pipeline.config import PolicyConfig
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.stopping_rule import stopping_rule
 
 Way = Literal["reference", "exact", "adaptive"]

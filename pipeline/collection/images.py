@@ -31,8 +31,8 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
+from pipeline.collection.config import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from pipeline.collection.image_store import filesystem
-from pipeline.config import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from pipeline.errors import SampleError
 from pipeline.records import STORED, Location, Sample
 

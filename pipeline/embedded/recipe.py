@@ -15,7 +15,7 @@ from pipeline.embedded.loop import Schedule
 from pipeline.embedded.sources import backbone_weights
 from pipeline.embedded.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
 from pipeline.errors import ModelError, RunMismatchError
-from pipeline.files.storage import publish, record_of_file
+from pipeline.files.storage import publish, stored_file_at
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +57,11 @@ def _claim(config: TrainingConfig) -> None:
     path = config.out / "training.json"
     request: dict[str, Any] = {
         "seed": config.seed,
-        "composites_sha256": record_of_file(config.data / "recipe.json").sha256,
+        "composites_sha256": stored_file_at(config.data / "recipe.json").sha256,
     }
     if config.stage != "vae":
         views = config.photographs
-        request["photographs_sha256"] = views and record_of_file(views / "recipe.json").sha256
+        request["photographs_sha256"] = views and stored_file_at(views / "recipe.json").sha256
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     different = [
         f"{name} {before[name]}, not {request[name]}"

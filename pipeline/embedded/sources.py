@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.embedded.archives import fetch_archive, unpack
 from pipeline.embedded.material import Group, Material, Source, SourceError
 from pipeline.embedded.pictures import read_pictures
-from pipeline.files.storage import record_of_file
+from pipeline.files.storage import stored_file_at
 
 _LOMIRI = "aitzgorri_|life_|picosdeeuropa_|sunset_"
 _GCOMPRIS = r"clickgame\.rcc/gcompris/src/activities/clickgame/resource/"
@@ -112,7 +112,7 @@ def fetch(
         if not pictures:
             raise SourceError(f"{source.name}: no usable picture in {archive}; hint: has the package changed?")
         report(f"{source.name}: {len(pictures)} of {len(files)} files")
-        record = record_of_file(archive)
+        record = stored_file_at(archive)
         groups.append(Group(source=source, archive=record.name, sha256=record.sha256, pictures=pictures))
     return Material(groups=tuple(groups))
 

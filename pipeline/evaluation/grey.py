@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8, UInt16
 from PIL import Image
 
-from pipeline.config import MAX_IMAGE_PIXELS
+from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.errors import SampleError
 
 GreyLevels = UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"] | Bool[np.ndarray, "h w"]

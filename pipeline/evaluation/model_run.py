@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.config import InputConfig, RunConfig
+from pipeline.collection.config import InputConfig
+from pipeline.config import RunConfig
 from pipeline.errors import SampleError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluation, gather, measure_all

@@ -19,7 +19,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import StorageError, StorageUnavailableError
-from pipeline.records import FileRecord
+from pipeline.records import StoredFile
 
 _PIECE_BYTES = 8 << 20  # of a file that is copied or checked; tars of a release may be larger than memory
 
@@ -29,7 +29,7 @@ def join(url: str, *names: str) -> str:
     return "/".join([url.rstrip("/"), *names])
 
 
-def publish(url: str, content: bytes) -> FileRecord:
+def publish(url: str, content: bytes) -> StoredFile:
     """Write a file whole, in the place of an older one if there is one."""
     fs, path = _locate(url)
     with _explained(fs, url, len(content)):
@@ -40,7 +40,7 @@ def publish(url: str, content: bytes) -> FileRecord:
                 _sync_folder(Path(path).parent)
         else:
             fs.pipe_file(path, content)
-    return record_of(Path(path).name, content)
+    return stored_file(Path(path).name, content)
 
 
 def publish_file(url: str, source: Path) -> None:
@@ -93,17 +93,17 @@ def read(url: str) -> bytes:
     return content
 
 
-def read_checked(url: str, record: FileRecord) -> bytes:
+def read_checked(url: str, record: StoredFile) -> bytes:
     """The content of a file, after its size and SHA-256 were compared with its record.
 
     Raises: StorageError: it is missing, or is not what the record says.
     """
     content = read(url)
-    _compare(url, record_of(record.name, content), record)
+    _compare(url, stored_file(record.name, content), record)
     return content
 
 
-def check(url: str, record: FileRecord) -> None:
+def check(url: str, record: StoredFile) -> None:
     """Compare a file's size and SHA-256 with its record, without ever holding all of it.
 
     Raises: StorageError: it is missing, or is not what the record says.
@@ -111,7 +111,7 @@ def check(url: str, record: FileRecord) -> None:
     _check_pieces(url, record, lambda piece: None)
 
 
-def copy_checked(url: str, source: str, record: FileRecord) -> None:
+def copy_checked(url: str, source: str, record: StoredFile) -> None:
     """Copy the file at `source`, without ever holding all of it, and publish the copy if it is what the record says.
 
     Raises: StorageError: the source is missing, or is not what the record says; nothing is at `url` then.
@@ -195,25 +195,25 @@ def absolute(url: str) -> str:
     return url if "://" in url else os.path.abspath(url)
 
 
-def record_of(name: str, content: bytes) -> FileRecord:
+def stored_file(name: str, content: bytes) -> StoredFile:
     """What a reader checks a file of that content against."""
-    return FileRecord(name=name, file_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    return StoredFile(name=name, file_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-def record_of_file(path: Path) -> FileRecord:
+def stored_file_at(path: Path) -> StoredFile:
     """The same for a local file, read in pieces."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(name=path.name, file_bytes=path.stat().st_size, sha256=digest)
+    return StoredFile(name=path.name, file_bytes=path.stat().st_size, sha256=digest)
 
 
-def _check_pieces(url: str, record: FileRecord, keep: Callable[[bytes], object]) -> None:
+def _check_pieces(url: str, record: StoredFile, keep: Callable[[bytes], object]) -> None:
     digest, file_bytes = hashlib.sha256(), 0
     for piece in _pieces(url):
         digest.update(piece)
         file_bytes += len(piece)
         keep(piece)
-    _compare(url, FileRecord(name=record.name, file_bytes=file_bytes, sha256=digest.hexdigest()), record)
+    _compare(url, StoredFile(name=record.name, file_bytes=file_bytes, sha256=digest.hexdigest()), record)
 
 
 def _pieces(url: str) -> Iterator[bytes]:
@@ -226,7 +226,7 @@ def _pieces(url: str) -> Iterator[bytes]:
         raise StorageError(f"{url} is missing") from error
 
 
-def _compare(url: str, found: FileRecord, record: FileRecord) -> None:
+def _compare(url: str, found: StoredFile, record: StoredFile) -> None:
     if found != record:
         raise StorageError(
             f"{url} has {found.file_bytes} bytes and SHA-256 {found.sha256}; its record says {record.file_bytes} and "

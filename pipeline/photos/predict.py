@@ -15,8 +15,8 @@ from model.geometry import squared
 from model.memory import most_at_once
 from model.prediction import Prediction
 from model.saliency import DiffusionModel, load_diffusion_model, ready, resolve_device, torch_dtype
+from pipeline.collection.config import MAX_IMAGE_BYTES
 from pipeline.collection.images import decode_rgb, is_turned
-from pipeline.config import MAX_IMAGE_BYTES
 from pipeline.errors import ConfigError, SampleError
 from pipeline.photos.config import PhotosConfig
 from pipeline.photos.find import Photo, find_photos

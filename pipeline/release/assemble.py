@@ -13,13 +13,13 @@ from pipeline.collection.instances import UNCHECKED
 from pipeline.config import ReleaseConfig, RunConfig
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
-from pipeline.records import FileRecord, Verdict
+from pipeline.records import StoredFile, Verdict
 from pipeline.release.card import card
 from pipeline.release.changes import Earlier, change_files, changes_since, read_earlier
 from pipeline.release.coco_json import CocoAnnotations
 from pipeline.release.croissant import CROISSANT, croissant, is_described
 from pipeline.release.croissant_texts import CroissantAbout
-from pipeline.release.identity import FORMAT, RECORD, identity_of, refuse_other, texts_digest
+from pipeline.release.identity import FORMAT, RELEASE_JSON, identity_of, refuse_other, texts_digest
 from pipeline.release.licenses import LicenseTable, is_listed, notice
 from pipeline.release.manifest import NOWHERE, Place, encode_manifest, manifest_row
 from pipeline.release.page.files import page_about, page_files
@@ -85,7 +85,7 @@ def assemble(
     folder = storage.join(config.out, "release", name)
     earlier = read_earlier(config.release.previous) if config.release.previous else None
     identity = identity_of(source, config, made_with, earlier.sha256 if earlier else "")
-    if storage.exists(storage.join(folder, RECORD)):
+    if storage.exists(storage.join(folder, RELEASE_JSON)):
         refuse_other(folder, identity)
         log.info("release %s is complete", name)
         return folder
@@ -98,8 +98,8 @@ def assemble(
     named = {"name": config.release.name, "version": config.release.version, "made_from": identity}
     release = {"format": FORMAT, "texts": texts_digest(), **named, **contents}
     confirm()
-    remove_others(folder, {RECORD, *(file["name"] for file in contents["files"])})
-    if not storage.create(storage.join(folder, RECORD), encode_json(release)):
+    remove_others(folder, {RELEASE_JSON, *(file["name"] for file in contents["files"])})
+    if not storage.create(storage.join(folder, RELEASE_JSON), encode_json(release)):
         refuse_other(folder, identity)
     return folder
 
@@ -243,12 +243,12 @@ def _changes(release: ReleaseConfig, earlier: Earlier, parts: _Parts) -> dict[st
     return change_files(release.name, release.version, earlier, changes, accepted)
 
 
-def sha256_sums(files: Sequence[FileRecord]) -> bytes:
+def sha256_sums(files: Sequence[StoredFile]) -> bytes:
     """As `sha256sum --check` reads them."""
     return "".join(f"{file.sha256}  {file.name}\n" for file in files).encode()
 
 
-def _publish(made: _Making, name: str, content: bytes) -> FileRecord:
+def _publish(made: _Making, name: str, content: bytes) -> StoredFile:
     made.confirm()
     record = storage.publish(storage.join(made.folder, name), content)
-    return FileRecord(name=name, file_bytes=record.file_bytes, sha256=record.sha256)
+    return StoredFile(name=name, file_bytes=record.file_bytes, sha256=record.sha256)

@@ -10,9 +10,9 @@ from pipeline.config import RunConfig
 from pipeline.errors import RunMismatchError
 from pipeline.files import storage
 from pipeline.files.parquet import read_parquet
-from pipeline.records import FileRecord, ShardSpec, Verdict
+from pipeline.records import ShardSpec, StoredFile, Verdict
 from pipeline.release.assemble import assemble
-from pipeline.release.identity import RECORD
+from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.source import ReleaseSource
 from pipeline.runs.candidates import committed_shards, read_records, read_rows
 from pipeline.runs.fingerprint import settled_device
@@ -97,8 +97,8 @@ def verdicts_of(release: str) -> dict[str, Verdict]:
 
     Raises: StorageError: the manifest is not the one that `release.json` names.
     """
-    files = json.loads(storage.read(storage.join(release, RECORD)))["files"]
-    (record,) = (FileRecord(**file) for file in files if file["name"] == "manifest.parquet")
+    files = json.loads(storage.read(storage.join(release, RELEASE_JSON)))["files"]
+    (record,) = (StoredFile(**file) for file in files if file["name"] == "manifest.parquet")
     table = read_parquet(storage.read_checked(storage.join(release, record.name), record))
     columns = (table.column(name).to_pylist() for name in ("key", "verdict", "reason"))
     return {key: Verdict(decision=decision, reason=reason) for key, decision, reason in zip(*columns, strict=True)}

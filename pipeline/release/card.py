@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import PolicyConfig, ReleaseConfig
+from pipeline.config import ReleaseConfig
 from pipeline.records import Verdict
 from pipeline.release.manifest import COLUMNS
 from pipeline.release.templates import render
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.stopping_rule import members_in_words
 from pipeline.selection.verdicts import count_reasons
 

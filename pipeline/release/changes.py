@@ -12,10 +12,10 @@ from typing import Any, Literal
 from pipeline.collection.instances import decode_counts
 from pipeline.errors import CollectionError, StorageError
 from pipeline.files import storage
-from pipeline.records import FileRecord
+from pipeline.records import StoredFile
 from pipeline.release.check.record import read_record
 from pipeline.release.coco_json import EncodedMask
-from pipeline.release.identity import RECORD
+from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.templates import render
 
 COLUMNS = ("key", "change", "iou", "reason")
@@ -52,13 +52,13 @@ def read_earlier(release: str) -> Earlier:
 
     Raises: CollectionError: there is no release. StorageError: it is not what it should be.
     """
-    url = storage.join(release, RECORD)
+    url = storage.join(release, RELEASE_JSON)
     if not storage.is_file(url):
         raise CollectionError(f"--previous {release} is no complete release: there is no {url}")
     content = storage.read(url)
     masks: dict[str, tuple[tuple[int, int], str]] = {}
     try:
-        stated = read_record(content, lambda what: _refuse(f"its {RECORD} {what}"))
+        stated = read_record(content, lambda what: _refuse(f"its {RELEASE_JSON} {what}"))
         for file in stated.files.values():
             if file.name.startswith("annotations/"):
                 masks |= _masks_of(release, file)
@@ -79,7 +79,7 @@ def _refuse(what: str) -> None:
     raise ValueError(what)
 
 
-def _masks_of(release: str, file: FileRecord) -> dict[str, tuple[tuple[int, int], str]]:
+def _masks_of(release: str, file: StoredFile) -> dict[str, tuple[tuple[int, int], str]]:
     url = storage.join(release, file.name)
     if not storage.is_file(url):  # a pipe that nobody writes into
         raise ValueError(f"{file.name} is missing, or no plain file")

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import ReleaseConfig
-from pipeline.records import FileRecord
+from pipeline.records import StoredFile
 from pipeline.release.croissant_texts import MEMBERS, CroissantAbout, description, responsible_ai
 from pipeline.release.manifest import COLUMNS, SCHEMA
 from pipeline.selection.policy import SPLITS
@@ -55,7 +55,7 @@ _SAID_OF_ALL = ("key", "verdict", "reason", "detail")
 """Columns that are the same for all accepted images, and the key, which every record has anyway."""
 
 
-def croissant(about: CroissantAbout, files: Sequence[FileRecord]) -> bytes:
+def croissant(about: CroissantAbout, files: Sequence[StoredFile]) -> bytes:
     """The document.
 
     Args:   files: what it describes, named relative to the release: manifest, tars, annotations, licences.
@@ -101,7 +101,7 @@ def images_of(split: str) -> str:
     return f"images-{split}"
 
 
-def tars_by_split(files: Sequence[FileRecord]) -> dict[str, list[str]]:
+def tars_by_split(files: Sequence[StoredFile]) -> dict[str, list[str]]:
     """Split → its tars, in order; a split without any is left out."""
     tars: dict[str, list[str]] = {}
     for split in SPLITS:
@@ -121,7 +121,7 @@ def _known_to_the_publisher(release: ReleaseConfig) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value}
 
 
-def _file_object(file: FileRecord) -> dict[str, Any]:
+def _file_object(file: StoredFile) -> dict[str, Any]:
     suffix = file.name.rpartition(".")[2]
     if suffix not in FORMATS:
         raise ValueError(f"{file.name} is none of {', '.join(FORMATS)}: Croissant has no records of it")

@@ -6,10 +6,11 @@ time frame of a collection is left out: nobody but the collection knows it.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.config import PolicyConfig, ReleaseConfig, as_values
+from pipeline.config import ReleaseConfig
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.stopping_rule import members_in_words
 
 MEMBERS = {
@@ -58,7 +59,7 @@ def responsible_ai(about: CroissantAbout) -> dict[str, Any]:
 
 def _collection(about: CroissantAbout) -> dict[str, Any]:
     accepted, rejected, failed = (about.counts.get(name, 0) for name in ("accepted", "rejected", "failed"))
-    policy = json.dumps(as_values(about.policy), sort_keys=True)
+    policy = json.dumps(asdict(about.policy), sort_keys=True)
     return {
         "dataCollection": "No picture was taken for this release. Every image of a collection that was there was "
         "segmented by a program, and kept or not by the scores of its prediction: "

@@ -4,19 +4,20 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from pipeline.collection.instances import digest_of
-from pipeline.config import RunConfig, as_values
+from pipeline.config import RunConfig
 from pipeline.errors import ReleaseExistsError, StorageError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.release.source import ReleaseSource
 from pipeline.selection.policy import parse_splits
 
-RECORD = "release.json"
+RELEASE_JSON = "release.json"
 FORMAT = 2
 """Goes up when a release has other files, or other things in them, than before."""
 _TEXTS = (".py", ".jinja", ".js", ".css", ".svg")
@@ -39,7 +40,7 @@ def identity_of(
         "version": release.version,
         "fingerprint": dict(made_with),
         "candidates": digest.hexdigest(),
-        "policy": as_values(config.policy),
+        "policy": asdict(config.policy),
         "tar_bytes": release.tar_bytes,
         "embed_images": release.embed_images,
         "publication": {name: getattr(release, name) for name in ("creator", "published_on", "homepage")},
@@ -56,9 +57,11 @@ def identity_of(
 def refuse_other(folder: str, identity: Mapping[str, Any]) -> None:
     """Raises ReleaseExistsError if the release in that folder was made from something else."""
     try:
-        found = json.loads(storage.read(storage.join(folder, RECORD)))["made_from"]
+        found = json.loads(storage.read(storage.join(folder, RELEASE_JSON)))["made_from"]
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{folder}/{RECORD} can't be read ({error}); remove the folder to make it anew") from error
+        raise StorageError(
+            f"{folder}/{RELEASE_JSON} can't be read ({error}); remove the folder to make it anew"
+        ) from error
     differing = sorted(name for name in identity.keys() | found.keys() if identity.get(name) != found.get(name))
     if differing:
         raise ReleaseExistsError(

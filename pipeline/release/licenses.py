@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.collection.coco import License, Origin
-from pipeline.config import PolicyConfig
 from pipeline.records import Sample
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.verdicts import is_allowed
 
 COLUMNS = ("key", "image_id", "file_name", "license_id", "license_name", "license_url", "author", "source")

@@ -15,7 +15,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.files.maps import decode_png, encode_png, mask_of
-from pipeline.records import FileRecord
+from pipeline.records import StoredFile
 from pipeline.release.coco_json import EncodedMask, encode_mask
 from pipeline.release.page.tiles import TILES_PER_SHEET, decode_small, draw_tile, encode_sheet, sheet_name
 from pipeline.release.source import Picked, Portion, ReleaseSource, original_bytes, portions, read_portions
@@ -58,7 +58,7 @@ class Survey:
     """The answer of one task."""
 
     images: tuple[Surveyed, ...]
-    sheets: tuple[FileRecord, ...]
+    sheets: tuple[StoredFile, ...]
     """Named relative to the release."""
     without_photo: tuple[str, ...]
     """Keys of images whose photo was to be shown, and is gone or another one now."""
@@ -87,7 +87,7 @@ def survey(task: SurveyTask) -> Survey:
 
     Raises: StorageError: candidates are not what their record says.
     """
-    images, tiles, sheets, without_photo = [], [], list[FileRecord](), list[str]()
+    images, tiles, sheets, without_photo = [], [], list[StoredFile](), list[str]()
     last = task.portions[-1].images[-1]
     for image, members in read_portions(task.portions):
         saliency, variance = (decode_png(members[f"{name}.png"]) for name in ("saliency", "variance"))
@@ -113,7 +113,7 @@ def survey(task: SurveyTask) -> Survey:
         if len(tiles) == TILES_PER_SHEET or image is last:
             name = sheet_name(task.first_sheet + len(sheets))
             record = storage.publish(storage.join(task.folder, name), encode_sheet(tiles))
-            sheets.append(FileRecord(name=name, file_bytes=record.file_bytes, sha256=record.sha256))
+            sheets.append(StoredFile(name=name, file_bytes=record.file_bytes, sha256=record.sha256))
             tiles.clear()
     return Survey(images=tuple(images), sheets=tuple(sheets), without_photo=tuple(without_photo))
 

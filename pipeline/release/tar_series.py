@@ -15,7 +15,7 @@ from pipeline.collection.coco import License
 from pipeline.files import storage
 from pipeline.files.maps import decode_png, encode_png, mask_of
 from pipeline.files.tars import SampleTar, encode_json
-from pipeline.records import CandidateRow, FileRecord, Sample
+from pipeline.records import CandidateRow, Sample, StoredFile
 from pipeline.release.source import Picked, Portion, facts_of, original_bytes, read_portions
 
 _BLOCK_BYTES = 512
@@ -49,7 +49,7 @@ class TarTask:
 class ReleasedTar:
     """A tar as it lies in the release."""
 
-    record: FileRecord
+    record: StoredFile
     """Named relative to the release."""
     samples: int
     md5: str
@@ -89,12 +89,12 @@ def write_tar(task: TarTask) -> ReleasedTar:
         with path.open("wb") as file, closing(SampleTar(file)) as tar:
             for image, stored in read_portions(task.portions):
                 tar.add(image.sample.key, _members(image, stored, task))
-        record = storage.record_of_file(path)
+        record = storage.stored_file_at(path)
         with path.open("rb") as written:
             md5 = hashlib.file_digest(written, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         storage.publish_file(storage.join(task.folder, task.name), path)
     return ReleasedTar(
-        record=FileRecord(name=task.name, file_bytes=record.file_bytes, sha256=record.sha256),
+        record=StoredFile(name=task.name, file_bytes=record.file_bytes, sha256=record.sha256),
         samples=sum(len(portion.images) for portion in task.portions),
         md5=md5,
     )

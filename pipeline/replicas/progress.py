@@ -4,9 +4,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from pipeline.config import PolicyConfig
 from pipeline.errors import Stopped
 from pipeline.records import CandidateRow
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.verdicts import decide
 
 

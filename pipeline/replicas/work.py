@@ -22,7 +22,6 @@ from model.config import EnsembleConfig, ModelConfig
 from model.loading import load_model
 from model.prediction import Enough, Prediction, SaliencyModel
 from pipeline.collection.images import decode, read_bytes
-from pipeline.config import PolicyConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.records import CandidateRow, Sample, ShardRecord, ShardSpec
 from pipeline.replicas.batches import BATCHES_BEHIND, finish_behind, predict_batch, read_ahead
@@ -38,6 +37,7 @@ from pipeline.runs.candidates import (
     replace_shard,
 )
 from pipeline.runs.fingerprint import settle_device
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import score
 from pipeline.selection.stopping_rule import stopping_rule
 

@@ -25,7 +25,7 @@ from pipeline.files import storage
 from pipeline.files.maps import decode_png, encode_png, quantise_saliency, quantise_variance
 from pipeline.files.parquet import read_parquet
 from pipeline.files.tars import SampleTar, encode_json, samples_of
-from pipeline.records import CandidateRow, FileRecord, ShardRecord
+from pipeline.records import CandidateRow, ShardRecord, StoredFile
 
 _READERS = 16
 """Records are small files: what counts is how many are waited for at once."""
@@ -94,7 +94,7 @@ def replace_shard(
 
     Returns: the new record, or the old one if the rows are what they were.
     """
-    if storage.record_of(before.rows.name, encode_rows(rows)) == before.rows:
+    if storage.stored_file(before.rows.name, encode_rows(rows)) == before.rows:
         return before
     _, _, number = before.tar.name.removesuffix(".tar").partition(".")
     record = _publish_shard(run, before.shard, f"{before.shard}.{int(number or 0) + 1}", rows, members)
@@ -145,7 +145,7 @@ def read_record(run: str, shard: str) -> ShardRecord:
     content = storage.read(url)
     try:
         values = json.loads(content)
-        tar, rows = (FileRecord(**values.pop(name)) for name in ("tar", "rows"))
+        tar, rows = (StoredFile(**values.pop(name)) for name in ("tar", "rows"))
         record = ShardRecord(**values, tar=tar, rows=rows)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(f"{url} is no shard record ({error}): delete it to have the shard made again") from error

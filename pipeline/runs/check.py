@@ -15,7 +15,7 @@ from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.files.maps import decode_png
 from pipeline.files.tars import encode_json, samples_of
-from pipeline.records import CandidateRow, FileRecord, ShardRecord, ShardSpec
+from pipeline.records import CandidateRow, ShardRecord, ShardSpec, StoredFile
 from pipeline.runs.candidates import committed_shards, decode_rows, read_record
 from pipeline.runs.lease import held
 from pipeline.runs.run_record import read_run
@@ -153,7 +153,7 @@ def check_shard(run: str, spec: ShardSpec) -> tuple[ShardRecord | None, list[Pro
     return record, problems
 
 
-def _content(run: str, record: FileRecord) -> tuple[bytes | None, list[Problem]]:
+def _content(run: str, record: StoredFile) -> tuple[bytes | None, list[Problem]]:
     """A file, and what is wrong with it as a whole; no content if it is not the one that was recorded."""
     where = f"candidates/{record.name}"
     try:

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import model
@@ -11,7 +12,7 @@ import pipeline
 from model.config import EnsembleConfig, ModelConfig
 from model.fake import FakeModel
 from model.weights import weights_sha256
-from pipeline.config import RunConfig, as_values
+from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
@@ -57,7 +58,7 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
         "max_image_pixels": str(config.input.max_image_pixels),
         "code": _code_sha256(),
     }
-    values |= {name: str(value) for name, value in as_values(config.ensemble).items()}
+    values |= {name: str(value) for name, value in asdict(config.ensemble).items()}
     values |= {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return values
 

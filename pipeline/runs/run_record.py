@@ -14,7 +14,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
-from pipeline.config import InputConfig
+from pipeline.collection.config import InputConfig
 from pipeline.errors import CollectionError, RunMismatchError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json

@@ -65,6 +65,58 @@ def parse_threshold(text: str) -> Threshold:
     return Threshold(score=score, sense="<=" if sense == "<=" else ">=", bound=value)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyConfig:
+    """Which images are accepted. Scores are stored, so another policy costs no prediction; with `--adaptive on` its
+    bounds decide how many members an image gets, and belong to the run."""
+
+    max_variance: float = 0.02
+    """Largest accepted `ensemble_variance`, 0 to 0.25. Lower: fewer images, on which the members agree more."""
+    max_variance_per_area: float = 0.1
+    """Largest accepted `ensemble_variance_per_area`, 0 to 250: catches small objects on which the members disagree,
+    whose variance is small because they are."""
+    min_area: float = 0.005
+    """Smallest accepted share of the image that the mask covers, 0 to 1; below it there is no salient object."""
+    max_area: float = 0.95
+    """Largest accepted share of the image that the mask covers, 0 to 1."""
+    thresholds: tuple[str, ...] = ()
+    """More bounds, on any score, as in `pairwise_iou>=0.9` or `border<=0.3`."""
+    allowed_licenses: tuple[int, ...] = ()
+    """Ids of licences, as the annotations number them; images of other ones are rejected. None: all are allowed."""
+    commercial: bool = False
+    """Accept images only whose licence is known to allow commercial use and changes: the URL of the annotations'
+    licence is that of CC BY, CC BY-SA, CC0, a public domain mark, Flickr Commons or a work of the US government."""
+    target_images: int = 0
+    """Accept so many images at most, the best by `rank_by`; 0 is all that pass."""
+    rank_by: RankingScore = "ensemble_variance_per_area"
+    """Score by which the best are chosen; ties are broken by key, and what has no such score comes last."""
+    strata: Strata = "none"
+    """Share the target out among COCO's supercategories (of the annotated things that the mask covers) and sizes of
+    object (up to 32 x 32 px, up to 96 x 96 px, larger): `even`, as many of each kind as there are, or `proportional`;
+    `none` looks at the score alone."""
+
+    def __post_init__(self) -> None:
+        for name, bound in (
+            ("max_variance", 0.25),
+            ("max_variance_per_area", 250.0),
+            ("min_area", 1.0),
+            ("max_area", 1.0),
+        ):
+            value = getattr(self, name)
+            if not 0 <= value <= bound:
+                raise ValueError(f"{name} is {value}; it must be from 0 to {bound}")
+        if self.min_area > self.max_area:
+            raise ValueError(f"min_area is {self.min_area}; it must be at most max_area, which is {self.max_area}")
+        # In one form and order, however they were written: the first bound that an image fails is its reason.
+        thresholds = {str(parse_threshold(text)) for text in self.thresholds}
+        object.__setattr__(self, "thresholds", tuple(sorted(thresholds)))
+        object.__setattr__(self, "allowed_licenses", tuple(sorted(set(self.allowed_licenses))))
+        if self.target_images < 0:
+            raise ValueError(f"target_images is {self.target_images}; it must be 0 (all) or more")
+        if self.strata != "none" and not self.target_images:
+            raise ValueError(f"strata is {self.strata!r}, but target_images is 0: give the number that is shared out")
+
+
 def parse_splits(texts: Sequence[str]) -> dict[str, float]:
     """`test`, or `train=0.8` and `test=0.2`: split → its share of the images.
 

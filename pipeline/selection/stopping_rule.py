@@ -11,8 +11,7 @@ from jaxtyping import Float
 from model.config import EnsembleConfig
 from model.prediction import Enough
 from model.rounds import variance_scale
-from pipeline.config import PolicyConfig
-from pipeline.selection.policy import Threshold, parse_threshold
+from pipeline.selection.policy import PolicyConfig, Threshold, parse_threshold
 from pipeline.selection.scores import CROSS_CHECKS, score_members
 
 CLEAR_BY = 2.0

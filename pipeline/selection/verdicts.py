@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.collection.instances import UNCHECKED, CrossCheck
-from pipeline.config import PolicyConfig
 from pipeline.records import CandidateRow, Sample, Verdict
-from pipeline.selection.policy import RANKED_HIGH_FIRST, parse_threshold, quotas
+from pipeline.selection.policy import RANKED_HIGH_FIRST, PolicyConfig, parse_threshold, quotas
 
 REJECTION_REASONS = (
     "no_salient_object",

@@ -91,7 +91,7 @@ def claim_of(config: TrainingConfig, pairs: tuple[TrainingPair, ...], world: int
     with _named_in_errors(config) as folder:
         weights = weights_sha256(folder)
     with _fault_of("--swinb-model-path"):
-        branch = config.swinb_model_path and storage.record_of_file(config.swinb_model_path).sha256
+        branch = config.swinb_model_path and storage.stored_file_at(config.swinb_model_path).sha256
     claim = {
         "weights": weights,
         "swinb": branch,

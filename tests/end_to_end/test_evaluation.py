@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from pipeline.config import from_options
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.job import evaluate
 from pipeline.evaluation.tasks import find_tasks
+from pipeline.options import from_options
 from tests.end_to_end.submitting import ROOT, Job
 from tests.pipeline.evaluation.make import make_folders
 from tests.pipeline.make import tree

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import from_options
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.job import evaluate
 from pipeline.evaluation.tasks import find_tasks
+from pipeline.options import from_options
 from tests.pipeline.evaluation.make import make_folders
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from model.prediction import Prediction
-from pipeline.config import RunConfig, from_options
+from pipeline.config import RunConfig
 from pipeline.files import storage
+from pipeline.options import from_options
 from pipeline.records import CandidateRow, Location, Sample
 from pipeline.run import run
 from pipeline.selection.scores import SCORES

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from jobs.coco_pseudolabel import main, parse
 from jobs.command_line import USAGE, run_job
 from model.config import REFERENCE_PRESET
-from pipeline.config import PolicyConfig, ReleaseConfig, RunConfig, from_options, option_types, read_toml
+from pipeline.config import ReleaseConfig, RunConfig
 from pipeline.errors import ConfigError
+from pipeline.options import from_options, option_types, read_toml
+from pipeline.selection.policy import PolicyConfig
 
 REQUIRED = ["--out", "o", "--images", "i", "--annotations", "a"]
 OPTIONS = sorted(option_types(RunConfig))
@@ -184,7 +186,7 @@ def test_options_beside_the_preset_win_wherever_they_stand(toml):
 @pytest.mark.parametrize(("name", "value", "bound"), OUT_OF_BOUNDS)
 def test_a_value_out_of_bounds_is_refused_by_name_in_the_file(toml, name, value, bound):
     with pytest.raises(ConfigError, match=rf"run\.toml.*{name}.*{re.escape(str(value))}") as refused:
-        read_toml(toml(f"{name} = {value!r}"))
+        read_toml(toml(f"{name} = {value!r}"), RunConfig, "--config")
     assert bound in str(refused.value)
 
 
@@ -225,19 +227,19 @@ def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, valu
 )
 def test_a_file_that_can_not_be_used_is_refused_with_the_option_and_its_value(toml, text, message):
     with pytest.raises(ConfigError, match=rf"run\.toml: .*{message}"):
-        read_toml(toml(text))
+        read_toml(toml(text), RunConfig, "--config")
 
 
 @pytest.mark.parametrize("name", ["absent.toml", "."])
 def test_a_file_that_is_not_there_is_named(tmp_path, name):
     with pytest.raises(ConfigError, match=f"--config {tmp_path / name}"):
-        read_toml(str(tmp_path / name))
+        read_toml(str(tmp_path / name), RunConfig, "--config")
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "run.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"run\.toml"):
-        read_toml(str(tmp_path / "run.toml"))
+        read_toml(str(tmp_path / "run.toml"), RunConfig, "--config")
 
 
 @pytest.mark.parametrize(

@@ -329,7 +329,7 @@ def test_an_accepted_image_that_changed_since_it_was_predicted_is_refused_by_nam
     image.write_bytes(inputs.file(2).read_bytes())
     with pytest.raises(StorageError) as refused:
         run(another(inputs, config, version="1.1.0"))
-    for said in (make_key(ACCEPTED), image.name, storage.record_of_file(image).sha256):
+    for said in (make_key(ACCEPTED), image.name, storage.stored_file_at(image).sha256):
         assert said in str(refused.value)
     assert not storage.exists(storage.join(config.out, "release/sod-benchmark-1.1.0/release.json"))
     assert tree(config.out).items() >= before.items()

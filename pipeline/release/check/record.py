@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from pipeline.config import PolicyConfig, ReleaseConfig
-from pipeline.records import FileRecord
-from pipeline.release.identity import FORMAT, RECORD
-from pipeline.selection.policy import SPLITS
+from pipeline.config import ReleaseConfig
+from pipeline.records import StoredFile
+from pipeline.release.identity import FORMAT, RELEASE_JSON
+from pipeline.selection.policy import SPLITS, PolicyConfig
 
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
 _NAME = re.compile(rf"{_PART}(/{_PART}){{0,9}}")
@@ -32,7 +32,7 @@ class StatedRelease:
     """With or without images."""
     counts: Mapping[str, int]
     """Decision → images."""
-    files: Mapping[str, FileRecord]
+    files: Mapping[str, StoredFile]
     texts: str
     """Digest of what wrote its texts."""
 
@@ -86,18 +86,18 @@ def read_record(content: bytes, tell: Callable[[str], None]) -> StatedRelease:
     )
 
 
-def _files(entries: list[Any], tell: Callable[[str], None]) -> dict[str, FileRecord]:
-    files: dict[str, FileRecord] = {}
+def _files(entries: list[Any], tell: Callable[[str], None]) -> dict[str, StoredFile]:
+    files: dict[str, StoredFile] = {}
     for entry in entries:
         name, file_bytes, sha256 = (entry[field] for field in ("name", "file_bytes", "sha256"))
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or name == RECORD:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name == RELEASE_JSON:
             tell(f"names a file {ascii(name)[:300]}, which is no name of a file of a release")
         elif name in files:
             tell(f"names {name} twice")
         elif type(file_bytes) is not int or not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
             tell(f"has no size or no SHA-256 of {name}")
         else:
-            files[name] = FileRecord(name=name, file_bytes=file_bytes, sha256=sha256)
+            files[name] = StoredFile(name=name, file_bytes=file_bytes, sha256=sha256)
     folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
     for name in files.keys() & folders:
         tell(f"names {name} as a file and as a folder")

@@ -5,10 +5,10 @@ from typing import Any
 
 from pipeline.collection.coco import Collection, license_of
 from pipeline.collection.instances import Instance, cross_check, decode_counts
-from pipeline.config import PolicyConfig
 from pipeline.records import Verdict
 from pipeline.release.check.samples import FoundSample
 from pipeline.release.manifest import considered_of
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import SCORES
 from pipeline.selection.verdicts import select
 

@@ -39,7 +39,7 @@ from pipeline.release.check.texts import (
     sheet_problems,
     sheets_of,
 )
-from pipeline.release.identity import RECORD, texts_digest
+from pipeline.release.identity import RELEASE_JSON, texts_digest
 from pipeline.release.manifest import SCHEMA
 from pipeline.release.strays import stray_files
 from pipeline.release.tar_series import ReleasedTar, wids_index
@@ -85,14 +85,14 @@ def verify_release(
              report: called with what is read next.
     Raises:  CollectionError: there is no release. StorageUnavailableError, OSError: a file can't be read now.
     """
-    url = storage.join(release, RECORD)
+    url = storage.join(release, RELEASE_JSON)
     if not storage.is_file(url):
-        raise CollectionError(f"{release} is no complete release: there is no {RECORD}, which is written last")
+        raise CollectionError(f"{release} is no complete release: there is no {RELEASE_JSON}, which is written last")
     collection = read_annotations(annotations) if annotations else None
     check = _Check(release)
     content = storage.read(url)
-    with check.readable(RECORD):
-        check.stated = read_record(content, lambda what: check.tell(RECORD, what))
+    with check.readable(RELEASE_JSON):
+        check.stated = read_record(content, lambda what: check.tell(RELEASE_JSON, what))
     if check.stated is not NOTHING:
         check.all(report)
     if collection is not None and check.stated is not NOTHING:
@@ -132,8 +132,8 @@ class _Check:
 
     def all(self, report: Callable[[str], None]) -> None:
         """Every file, and everything against everything."""
-        for name in stray_files(self.release, {RECORD, *self.stated.files}):
-            self.tell(name, f"is there, but not in {RECORD}")
+        for name in stray_files(self.release, {RELEASE_JSON, *self.stated.files}):
+            self.tell(name, f"is there, but not in {RELEASE_JSON}")
         self._manifest()
         for name in [name for name in self.stated.files if name.endswith(".tar")]:
             report(f"reading {name}")
@@ -158,7 +158,7 @@ class _Check:
         self._derived()
         others = [file for name, file in sorted(self.stated.files.items()) if name != SUMS]
         if self._content(SUMS) not in (None, sha256_sums(others)):
-            self.tell(SUMS, f"the sums are not those of {RECORD}")
+            self.tell(SUMS, f"the sums are not those of {RELEASE_JSON}")
         for name in sorted(self.stated.files.keys() - self.read):
             self._content(name)
             self.tell(name, "is no file that a release has")
@@ -186,7 +186,7 @@ class _Check:
         self.read.add(name)
         url = storage.join(self.release, name)
         if name not in self.stated.files:
-            self.tell(name, f"is not in {RECORD}, and belongs to every release")
+            self.tell(name, f"is not in {RELEASE_JSON}, and belongs to every release")
             return None
         if not storage.is_file(url):  # a folder, a pipe that nobody writes into
             self.tell(name, "is missing, or no plain file")
@@ -220,7 +220,7 @@ class _Check:
                 self.tell("manifest.parquet", f"{len(doubled)} keys come twice, {doubled[0]} for example")
             counts = dict(Counter(row["verdict"] for row in rows))
             if counts != self.stated.counts:
-                self.tell("manifest.parquet", f"has {counts} images, {RECORD} says {self.stated.counts}")
+                self.tell("manifest.parquet", f"has {counts} images, {RELEASE_JSON} says {self.stated.counts}")
 
     def _tar(self, name: str) -> None:
         self.unread.add(name)
@@ -257,7 +257,7 @@ class _Check:
         is_sound, same_tool = not self.problems, self.stated.texts == texts_digest()
         if not same_tool:
             self.notes.append("another version of this tool made it: page, card, NOTICE and Croissant are not compared")
-        with self.readable(RECORD):
+        with self.readable(RELEASE_JSON):
             for name, wanted in derived_files(list(self.rows.values()), self.stated).items():
                 found = self._content(name)
                 if is_sound and same_tool and found not in (None, wanted):

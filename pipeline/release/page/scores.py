@@ -4,8 +4,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.config import PolicyConfig
-from pipeline.selection.policy import RANKED_HIGH_FIRST, Threshold, parse_threshold
+from pipeline.selection.policy import RANKED_HIGH_FIRST, PolicyConfig, Threshold, parse_threshold
 from pipeline.selection.scores import CROSS_CHECKS, MEANINGS, SCORES
 
 AGREEMENT = "Agreement is not correctness: an ensemble can agree on the wrong object."

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UnsoundReleaseError
 from pipeline.files import storage
-from pipeline.records import FileRecord
+from pipeline.records import StoredFile
 from pipeline.release.check.verify import ReleaseCheck, verify_release
-from pipeline.release.identity import RECORD
+from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.strays import stray_files
 
 LATEST = "LATEST"
@@ -67,13 +67,13 @@ def push_release(
     report(f"checking {release}")
     check = sound_release(release, loaders, report)
     name = f"{check.name}-{check.version}"
-    record = storage.read(storage.join(release, RECORD))
+    record = storage.read(storage.join(release, RELEASE_JSON))
     folder = storage.join(target, name)
     _refuse_other(folder, record)
-    files = [FileRecord(**file) for file in json.loads(record)["files"]]
+    files = [StoredFile(**file) for file in json.loads(record)["files"]]
     remains = _remains(folder, files)
-    visible = storage.exists(storage.join(folder, RECORD))
-    there, left = list[FileRecord](), list[FileRecord]()
+    visible = storage.exists(storage.join(folder, RELEASE_JSON))
+    there, left = list[StoredFile](), list[StoredFile]()
     for file in files:
         (there if _is_there(folder, file) else left).append(file)
     if not dry_run:
@@ -93,7 +93,7 @@ def push_release(
         operations=(
             *(f"remove {name}/{remain}" for remain in remains),
             *(f"write {name}/{file.name}, {file.file_bytes} bytes" for file in left),
-            *([] if visible else [f"write {name}/{RECORD}, {len(record)} bytes"]),
+            *([] if visible else [f"write {name}/{RELEASE_JSON}, {len(record)} bytes"]),
             f"write {LATEST}, which says {name} then",
         ),
     )
@@ -115,7 +115,7 @@ def sound_release(release: str, loaders: bool, report: Callable[[str], None]) ->
 
 
 def _refuse_other(folder: str, record: bytes) -> None:
-    url = storage.join(folder, RECORD)
+    url = storage.join(folder, RELEASE_JSON)
     if storage.exists(url) and storage.read(url) != record:
         raise ReleaseExistsError(
             f"{folder} is published already, and is another release; a version is never changed: build it with another "
@@ -123,9 +123,9 @@ def _refuse_other(folder: str, record: bytes) -> None:
         )
 
 
-def _remains(folder: str, files: Sequence[FileRecord]) -> list[str]:
+def _remains(folder: str, files: Sequence[StoredFile]) -> list[str]:
     """What is left of a killed upload, to be removed; anything else is not ours to remove."""
-    strays = list(stray_files(folder, {RECORD, *(file.name for file in files)}))
+    strays = list(stray_files(folder, {RELEASE_JSON, *(file.name for file in files)}))
     for name in strays:
         if not storage.is_unfinished(name.rpartition("/")[2]):
             raise StorageError(
@@ -135,7 +135,7 @@ def _remains(folder: str, files: Sequence[FileRecord]) -> list[str]:
     return strays
 
 
-def _is_there(folder: str, file: FileRecord) -> bool:
+def _is_there(folder: str, file: StoredFile) -> bool:
     url = storage.join(folder, file.name)
     if not storage.exists(url):
         return False
@@ -148,10 +148,10 @@ def _is_there(folder: str, file: FileRecord) -> bool:
     return True
 
 
-def _make_visible(folder: str, record: bytes, sent: Sequence[FileRecord], report: Callable[[str], None]) -> None:
+def _make_visible(folder: str, record: bytes, sent: Sequence[StoredFile], report: Callable[[str], None]) -> None:
     """Check what arrived just now, byte by byte (the rest was checked before); then write `release.json`."""
     for file in sent:
         report(f"reading {file.name} back")
         storage.check(storage.join(folder, file.name), file)
-    if not storage.create(storage.join(folder, RECORD), record):
+    if not storage.create(storage.join(folder, RELEASE_JSON), record):
         _refuse_other(folder, record)  # somebody else was faster

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import ReleaseExistsError, StorageError, UsageError
 from pipeline.files import storage
-from pipeline.records import FileRecord
-from pipeline.release.identity import RECORD
+from pipeline.records import StoredFile
+from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.publish.folder import PushReport, sound_release
 from pipeline.release.publish.hub_api import HubApi, HubRepository, default_api, scrubbed, scrubbed_logs
 
@@ -42,7 +42,7 @@ class _Release:
     title: str
     version: str
     sha256: str
-    files: Mapping[str, FileRecord]
+    files: Mapping[str, StoredFile]
     """`release.json` too."""
 
     @property
@@ -54,7 +54,7 @@ class _Release:
 class _Difference:
     """What has to happen to a revision so that it is the release."""
 
-    left: tuple[FileRecord, ...]
+    left: tuple[StoredFile, ...]
     there: tuple[str, ...]
     gone: tuple[str, ...]
     """Files of an older release, to be removed."""
@@ -127,8 +127,8 @@ def _push(ours: _Release, hub: HubRepository, dry_run: bool, report: Callable[[s
 
 def _read(release: str, loaders: bool, report: Callable[[str], None]) -> _Release:
     check = sound_release(release, loaders, report)
-    record = storage.read(storage.join(release, RECORD))
-    files = [FileRecord(**file) for file in json.loads(record)["files"]] + [storage.record_of(RECORD, record)]
+    record = storage.read(storage.join(release, RELEASE_JSON))
+    files = [StoredFile(**file) for file in json.loads(record)["files"]] + [storage.stored_file(RELEASE_JSON, record)]
     return _Release(
         folder=release,
         title=f"{check.name} {check.version}",
@@ -162,13 +162,13 @@ def _difference(ours: _Release, found: Mapping[str, "RepoFile"]) -> _Difference:
     )
 
 
-def _is_same(ours: _Release, file: FileRecord, found: "RepoFile") -> bool:
+def _is_same(ours: _Release, file: StoredFile, found: "RepoFile") -> bool:
     if found.lfs is not None:
         return (found.lfs.size, found.lfs.sha256) == (file.file_bytes, file.sha256)
     return found.size == file.file_bytes and found.blob_id == _blob_id(ours, file)
 
 
-def _blob_id(ours: _Release, file: FileRecord) -> str:
+def _blob_id(ours: _Release, file: StoredFile) -> str:
     """What git calls a file of that content: of files that are not stored as large ones the Hub has no SHA-256.
 
     Compared with its record first: a file that changed since the release was checked, and was sent so, is not the same.
@@ -189,14 +189,14 @@ def _require_whole(ours: _Release, hub: HubRepository, revision: str, but: str) 
 
 def _already_published(ours: _Release, hub: HubRepository, report: Callable[[str], None]) -> PushReport:
     difference = _difference(ours, hub.files(ours.tag))
-    if RECORD not in difference.there:
+    if RELEASE_JSON not in difference.there:
         raise ReleaseExistsError(
             f"hf://datasets/{hub.name}@{ours.tag} is published already, and is another release; a version is never "
             "changed: build it with another --version"
         )
     if difference:
         raise StorageError(
-            f"hf://datasets/{hub.name}@{ours.tag} has the {RECORD} of this release, but not its files, "
+            f"hf://datasets/{hub.name}@{ours.tag} has the {RELEASE_JSON} of this release, but not its files, "
             f"{(*(file.name for file in difference.left), *difference.gone)[0]} for example: somebody else made that "
             "tag. Look what it is; if it is to go, remove it on the Hub"
         )
@@ -207,7 +207,7 @@ def _already_published(ours: _Release, hub: HubRepository, report: Callable[[str
 def _refuse_foreign(hub: HubRepository, on_main: Mapping[str, "RepoFile"]) -> None:
     """A release takes the place of an older one, not of anything else."""
     foreign = sorted(on_main.keys() - _NEW)
-    if foreign and RECORD not in on_main:
+    if foreign and RELEASE_JSON not in on_main:
         raise UsageError(
             f"hf://datasets/{hub.name} holds {len(foreign)} files that are no release, {foreign[0]} for example; they "
             "would be removed. Give the releases a repository of their own, or remove those files first"
@@ -236,7 +236,7 @@ def _report(ours: _Release, hub: HubRepository, difference: _Difference, operati
 
 
 def _message(ours: _Release) -> str:
-    return f"{ours.title}; the SHA-256 of its {RECORD} is {ours.sha256}"
+    return f"{ours.title}; the SHA-256 of its {RELEASE_JSON} is {ours.sha256}"
 
 
 def _reference(request: "Discussion") -> str:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.config import from_options
 from pipeline.errors import ConfigError
 from pipeline.evaluation.config import EvaluationConfig
+from pipeline.options import from_options
 
 
 def make_config(**options):

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from pipeline.config import from_options
 from pipeline.errors import CollectionError, ConfigError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.datasets import DATASETS
 from pipeline.evaluation.job import brief, evaluate
 from pipeline.evaluation.tasks import find_tasks
+from pipeline.options import from_options
 from tests.pipeline.evaluation.make import make_folders, saliency, save, truth
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import from_options
 from pipeline.errors import RunMismatchError, StorageError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.measures import measure
 from pipeline.evaluation.model_run import annotations_of, evaluate_model, made_with, run_url
 from pipeline.evaluation.outcomes import How
 from pipeline.evaluation.pairs import pair_files
+from pipeline.options import from_options
 from pipeline.replicas.work import process_shard
 from pipeline.runs.candidates import committed_shards, read_maps, read_record, read_rows
 from pipeline.selection.scores import SCORES

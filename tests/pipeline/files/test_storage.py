@@ -93,7 +93,7 @@ def test_a_record_says_name_length_and_sha256(folder):
 def test_a_local_file_has_the_record_of_its_content(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(NEW)
-    assert storage.record_of_file(path) == storage.record_of("file", NEW)
+    assert storage.stored_file_at(path) == storage.stored_file("file", NEW)
 
 
 def test_a_finished_file_is_moved_in_the_place_of_an_older_one(folder, tmp_path):
@@ -188,7 +188,7 @@ def test_a_copy_of_something_else_is_not_published_and_leaves_nothing(
     url, other = storage.join(folder, "file"), str(tmp_path / "other")
     storage.publish(url, OLD)
     storage.publish(other, source)
-    record = storage.record_of("file", NEW)
+    record = storage.stored_file("file", NEW)
     with pytest.raises(StorageError, match=f"{other} has {len(source)} bytes and SHA-256 .* its record says 250000 "):
         storage.copy_checked(url, other, record)
     assert storage.read(url) == OLD
@@ -199,7 +199,7 @@ def test_a_copy_of_something_else_is_not_published_and_leaves_nothing(
 
 
 def test_a_missing_file_is_named_when_it_is_to_be_copied_or_checked(folder, tmp_path):
-    url, record = storage.join(folder, "file"), storage.record_of("file", NEW)
+    url, record = storage.join(folder, "file"), storage.stored_file("file", NEW)
     with pytest.raises(StorageError, match=f"{url} is missing"):
         storage.check(url, record)
     with pytest.raises(StorageError, match=f"{url} is missing"):
@@ -212,7 +212,7 @@ def test_memory_does_not_grow_with_the_file_that_is_copied(tmp_path, monkeypatch
     source = tmp_path / "source"
     with source.open("wb") as file:
         file.truncate(64 << 20)
-    record = storage.record_of_file(source)
+    record = storage.stored_file_at(source)
     tracemalloc.start()
     try:
         storage.copy_checked(str(tmp_path / "copy"), str(source), record)

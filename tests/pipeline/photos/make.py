@@ -8,7 +8,7 @@ from PIL import Image
 
 from model.config import EMBEDDED_MODEL
 from model.saliency import load_pipeline, ready
-from pipeline.config import from_options
+from pipeline.options import from_options
 from pipeline.photos.config import PhotosConfig
 
 QUICK = {"ensemble_size": 2, "denoise_steps": 1, "processing_res": 64, "batch_size": 4, "device": "cpu"}

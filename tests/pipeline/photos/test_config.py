@@ -8,8 +8,8 @@ import pytest
 
 from jobs.predict import parse
 from model.config import REFERENCE_PRESET, EnsembleConfig, ModelConfig
-from pipeline.config import option_types
 from pipeline.errors import ConfigError
+from pipeline.options import option_types
 from pipeline.photos.config import OFFICIAL_OPTIONS, PhotosConfig
 from tests.pipeline.photos.make import make_config
 

@@ -17,10 +17,11 @@ from model import memory, saliency
 from model.checkpoints import CheckpointError
 from model.config import EnsembleConfig, ModelConfig
 from model.prediction import ModelOutputError
-from pipeline.config import RunConfig, from_options
+from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, StorageError
 from pipeline.files import storage
 from pipeline.files.maps import quantise_deviation, quantise_saliency
+from pipeline.options import from_options
 from pipeline.photos import predict as photos_predict
 from pipeline.photos.config import OFFICIAL_OPTIONS
 from pipeline.photos.predict import load, predict

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.files.tars import encode_json
-from pipeline.records import FileRecord
+from pipeline.records import StoredFile
 from pipeline.release.assemble import sha256_sums
 
 
@@ -17,7 +17,7 @@ def mend_sums(folder):
     record["files"].sort(key=lambda file: (file["name"] == "SHA256SUMS", file["name"]))
     for file in record["files"]:
         if file["name"] == "SHA256SUMS":
-            others = [FileRecord(**other) for other in record["files"] if other is not file]
+            others = [StoredFile(**other) for other in record["files"] if other is not file]
             (folder / file["name"]).write_bytes(sha256_sums(others))
         content = (folder / file["name"]).read_bytes()
         file |= {"file_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.config import PolicyConfig
 from pipeline.errors import StorageError
 from pipeline.files import storage
 from pipeline.files.maps import decode_png
 from pipeline.release import tar_series
 from pipeline.release.tar_series import plan_tars, tar_member_bytes
 from pipeline.runs.candidates import read_maps, read_record
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import SCORES
 from tests.pipeline.make import LICENSES, make_collection, make_key
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.collection.coco import License, Origin, read_samples
-from pipeline.config import InputConfig
+from pipeline.collection.config import InputConfig
 from pipeline.errors import CollectionError, LeaseLostError, ReleaseExistsError, RunMismatchError
 from pipeline.files import storage
 from pipeline.release.build import build_release, complete_run, source_of

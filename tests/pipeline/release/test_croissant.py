@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from pipeline.records import FileRecord
+from pipeline.records import StoredFile
 from pipeline.release.croissant import CROISSANT, croissant, tars_by_split
 from pipeline.release.croissant_texts import MEMBERS, CroissantAbout
 from pipeline.release.manifest import COLUMNS, SCHEMA
@@ -70,7 +70,7 @@ def about(released, **changes):
 
 def files_of(released):
     """Those of a release that have records."""
-    files = [FileRecord(**file) for file in released.record()["files"]]
+    files = [StoredFile(**file) for file in released.record()["files"]]
     wanted = ("data/", "annotations/", "licenses.csv", "manifest.parquet")
     return [file for file in files if file.name.startswith(wanted) and not file.name.endswith("index.json")]
 
@@ -270,7 +270,7 @@ def test_the_responsible_ai_texts_say_how_many_what_with_and_that_nobody_checked
 
 
 def test_a_file_that_has_no_records_is_refused(released):
-    notice = FileRecord(name="NOTICE", file_bytes=1, sha256="0" * 64)
+    notice = StoredFile(name="NOTICE", file_bytes=1, sha256="0" * 64)
     with pytest.raises(ValueError, match="NOTICE is none of tar, parquet, json, csv"):
         croissant(about(released), [*files_of(released), notice])
 

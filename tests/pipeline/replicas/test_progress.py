@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.config import PolicyConfig
 from pipeline.replicas.progress import Progress
+from pipeline.selection.policy import PolicyConfig
 from tests.pipeline.make import make_row, make_scores
 
 ACCEPTED, REJECTED = make_row(), make_row(scores=make_scores(ensemble_variance=0.2))

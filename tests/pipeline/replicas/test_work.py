@@ -212,7 +212,7 @@ def test_what_is_returned_is_what_was_committed(undisturbed):
 
 def test_a_row_has_the_digest_and_size_of_the_file_and_the_number_of_members(healthy, undisturbed):
     for number, row in enumerate(undisturbed[1], start=1):
-        file = storage.record_of_file(healthy.file(number))
+        file = storage.stored_file_at(healthy.file(number))
         assert (row.image_sha256, row.image_bytes, row.members) == (file.sha256, file.file_bytes, 3)
 
 
@@ -443,7 +443,7 @@ def test_the_bytes_of_an_image_that_was_read_are_recorded_though_it_failed(tmp_p
     gone_too = inputs.file(6)
     gone_too.unlink()
     rows = process(inputs, tmp_path / "run").rows
-    assert rows[4].image_sha256 == storage.record_of_file(inputs.file(5)).sha256
+    assert rows[4].image_sha256 == storage.stored_file_at(inputs.file(5)).sha256
     assert rows[4].image_bytes == 22
     assert (rows[5].image_sha256, rows[5].image_bytes) == ("", 0)
 
@@ -453,7 +453,7 @@ def test_a_prediction_that_is_none_fails_its_image_only_and_the_rest_of_its_batc
     rows = process(healthy, tmp_path, model).rows
     assert [(row.key, row.reason) for row in rows if row.status == "failed"] == [(KEYS[4], "model_output")]
     assert KEYS[4] in rows[4].detail
-    assert rows[4].image_sha256 == storage.record_of_file(healthy.file(5)).sha256
+    assert rows[4].image_sha256 == storage.stored_file_at(healthy.file(5)).sha256
     assert model.batches == [KEYS[:3], KEYS[3:6], [KEYS[3]], [KEYS[4]], [KEYS[5]], KEYS[6:]]
 
 

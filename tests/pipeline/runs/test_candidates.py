@@ -123,7 +123,7 @@ def test_the_record_counts_the_images_and_names_the_files(run):
     record = read_record(run, SHARD)
     assert (record.shard, record.done, record.failed) == (SHARD, 2, 1)
     for file in (record.tar, record.rows):
-        assert storage.record_of(file.name, storage.read(storage.join(run, "candidates", file.name))) == file
+        assert storage.stored_file(file.name, storage.read(storage.join(run, "candidates", file.name))) == file
 
 
 def test_the_tar_has_the_row_of_each_predicted_image(run):

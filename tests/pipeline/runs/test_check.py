@@ -72,7 +72,7 @@ def rewrite_record(run_folder, shard, **files):
     path = run_folder / "commits" / f"{shard}.json"
     values = json.loads(path.read_bytes())
     for kind, file in files.items():
-        values[kind] = vars_of(storage.record_of(file.name, file.read_bytes()))
+        values[kind] = vars_of(storage.stored_file(file.name, file.read_bytes()))
     path.write_bytes(encode_json(values))
 
 

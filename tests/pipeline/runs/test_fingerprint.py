@@ -3,6 +3,7 @@
 import importlib.metadata
 import shutil
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,6 @@ import model
 import pipeline
 import pipeline.runs.fingerprint
 from model.config import EnsembleConfig, ModelConfig
-from pipeline.config import as_values
 from pipeline.errors import ConfigError, RunMismatchError, StorageError
 from pipeline.files import storage
 from pipeline.runs.fingerprint import fingerprint, refuse_other, settle_device, settled_device
@@ -82,13 +82,13 @@ def test_where_images_stop_early_the_bounds_by_which_they_do_are_a_field():
 
 
 def test_every_option_of_the_ensemble_is_a_field():
-    assert as_values(EnsembleConfig()).keys() <= make_fingerprint().keys()
+    assert asdict(EnsembleConfig()).keys() <= make_fingerprint().keys()
 
 
 def test_every_option_of_the_model_is_a_field_or_changes_no_byte():
     settled_elsewhere = {"model", "device"}  # as the digest of the weights, and by settle_device
     changes_nothing = {"keep_memory"}
-    assert as_values(ModelConfig()).keys() - make_fingerprint().keys() == settled_elsewhere | changes_nothing
+    assert asdict(ModelConfig()).keys() - make_fingerprint().keys() == settled_elsewhere | changes_nothing
 
 
 def test_other_shards_are_another_run():

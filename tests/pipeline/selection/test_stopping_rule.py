@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from model.config import EnsembleConfig
 from model.fake import FakeModel
-from pipeline.config import PolicyConfig
-from pipeline.selection.policy import parse_threshold
+from pipeline.selection.policy import PolicyConfig, parse_threshold
 from pipeline.selection.scores import SCORES, score
 from pipeline.selection.stopping_rule import bounds_of, is_clear, remaining_move, stopping_rule
 from pipeline.selection.verdicts import by_scores

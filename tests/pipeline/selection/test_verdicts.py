@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from pipeline.collection.coco import License
 from pipeline.collection.instances import UNCHECKED, CrossCheck
-from pipeline.config import PolicyConfig
 from pipeline.errors import FAILURE_REASONS
 from pipeline.records import Verdict
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.verdicts import REJECTION_REASONS, considered, decide, select
 from tests.pipeline.make import make_key, make_row, make_sample, make_scores
 

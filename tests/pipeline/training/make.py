@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.config import from_options
+from pipeline.options import from_options
 from pipeline.training.config import TrainingConfig
 from pipeline.training.trainer import Worker, train
 from tests.pipeline.evaluation.make import photo, save, truth

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import from_options
+from pipeline.options import from_options
 from pipeline.training.config import DataConfig, OptimiserConfig, TrainingConfig, WorkersConfig, resolved
 
 REFERENCE = {

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from pipeline.files.storage import record_of
+from pipeline.files.storage import stored_file
 from pipeline.files.tars import SampleTar, encode_json
-from pipeline.records import FileRecord
+from pipeline.records import StoredFile
 from pipeline.release.check import loaders as verify_loaders
 from pipeline.release.check import loaders_child
 from pipeline.release.check.croissant_guard import strange_parts
@@ -58,7 +58,7 @@ def with_croissant(released, folder):
         counts=released.record()["counts"],
         made_with={"ensemble_size": "3"},
     )
-    files = [FileRecord(**file) for file in released.record()["files"]]
+    files = [StoredFile(**file) for file in released.record()["files"]]
     described = [
         file for file in files if file.name.endswith((".tar", ".parquet")) or file.name.startswith("annotations/")
     ]
@@ -71,7 +71,7 @@ def mend(folder):
     """Name every file that is there in the record, with its size and sum."""
     record = json.loads((folder / "release.json").read_text())
     contents = {name: content for name, content in tree(folder).items() if name != "release.json"}
-    records = [record_of(name, content) for name, content in contents.items()]
+    records = [stored_file(name, content) for name, content in contents.items()]
     record["files"] = [{"name": file.name, "file_bytes": file.file_bytes, "sha256": file.sha256} for file in records]
     (folder / "release.json").write_bytes(encode_json(record))
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import PolicyConfig, ReleaseConfig
+from pipeline.config import ReleaseConfig
 from pipeline.release.manifest import SCHEMA
 from pipeline.release.page import data as page_data
 from pipeline.release.page.data import Dictionary, call, rounded
 from pipeline.release.page.files import PageAbout, page_about, page_files
 from pipeline.release.page.scores import MEANINGS, SHOWN, bounds_of
 from pipeline.release.page.tiles import TILE_PX, TILES_PER_SHEET
-from pipeline.selection.policy import Threshold
+from pipeline.selection.policy import PolicyConfig, Threshold
 from pipeline.selection.scores import CROSS_CHECKS, SCORES
 from pipeline.selection.verdicts import by_scores
 from tests.pipeline.make import make_key, make_scores

@@ -19,15 +19,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from PIL import Image
-from tests.pipeline.release.page.test_files import HOSTILE, make_about, make_page_row
 
-from pipeline.config import PolicyConfig
 from pipeline.release.page.files import page_files
 from pipeline.release.page.scores import SHOWN
 from pipeline.release.page.tiles import PANELS, TILE_PX, TILES_PER_SHEET, encode_sheet, fitted_px, sheet_name
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import SCORES
 from pipeline.selection.verdicts import by_scores
 from tests.pipeline.make import make_key
+from tests.pipeline.release.page.test_files import HOSTILE, make_about, make_page_row
 
 PAGE_ROWS = 48
 """Cards on a page of the gallery."""

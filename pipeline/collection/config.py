@@ -1,0 +1,27 @@
+"""What is segmented: where images and annotations are, and how large an image may be."""
+
+from dataclasses import dataclass
+
+from pipeline.options import require_positive
+
+MAX_IMAGE_BYTES = 64 << 20
+"""Default limit on an image file, and on the part of an archive that it takes: 64 MiB."""
+MAX_IMAGE_PIXELS = 89_000_000
+"""Default limit on height x width: just below Pillow's own; as RGB this is 267 MB of memory per image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputConfig:
+    """What is segmented."""
+
+    images: str
+    """Folder of images, or a zip of the official kind (read without unpacking); a path or an fsspec URL."""
+    annotations: str
+    """COCO annotation JSON that lists the images; a path or an fsspec URL."""
+    max_image_bytes: int = MAX_IMAGE_BYTES
+    """Larger files become failed rows."""
+    max_image_pixels: int = MAX_IMAGE_PIXELS
+    """Images that claim more pixels become failed rows; they are not decoded."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "max_image_bytes", "max_image_pixels")

@@ -1,0 +1,98 @@
+"""Options: the fields of a configuration class and of its parts, as a TOML file and the command line give them.
+
+All names are in one namespace. Which options there are is the business of the classes; none is known here.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+from model.config import REFERENCE_PRESET
+from pipeline.errors import ConfigError
+
+
+def read_toml(path: str, kind: type, named_by: str) -> dict[str, Any]:
+    """The options in a TOML file, flat, as on the command line of the job that takes `kind`.
+
+    Raises: ConfigError: no such file, no TOML, an unknown option, or a value of another type than the option's or
+            out of its bounds.
+    """
+    where = f"{named_by} {path}"
+    try:
+        options = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+    known = option_types(kind)
+    for name, value in options.items():
+        if name not in known:
+            raise ConfigError(f"{where}: there is no option {name!r}; there are {', '.join(sorted(known))}")
+        _check_type(where, name, value, known[name])
+        if known[name] is float:
+            options[name] = float(value)  # 1 and 1.0 mean the same, and are to be stored the same
+        if isinstance(value, list):
+            options[name] = tuple(value)
+    try:
+        from_options(kind, options, missing="")
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    return options
+
+
+def with_preset(options: Mapping[str, Any], reference: bool) -> dict[str, Any]:
+    """Flat options, with those of the reference preset where it is wanted and they do not say otherwise."""
+    preset = {name: option.value for name, option in REFERENCE_PRESET.items()} if reference else {}
+    return {**preset, **options, "reference": reference}
+
+
+def option_types(config: type) -> dict[str, Any]:
+    """Option name → type, over a configuration class and its parts."""
+    types: dict[str, Any] = {}
+    for option in fields(config):
+        if is_dataclass(option.type):
+            types |= option_types(option.type)  # type: ignore[arg-type]
+        else:
+            types[option.name] = option.type
+    return types
+
+
+def from_options(config: type, options: Mapping[str, Any], missing: Any) -> Any:
+    """Build a configuration and its parts from flat options; required ones that are not there become `missing`."""
+    values: dict[str, Any] = {}
+    for option in fields(config):
+        if is_dataclass(option.type):
+            values[option.name] = from_options(option.type, options, missing)  # type: ignore[arg-type]
+        elif option.name in options:
+            values[option.name] = options[option.name]
+        elif option.default is MISSING:
+            values[option.name] = missing
+    return config(**values)
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Check that fields of a configuration are above 0.
+
+    Raises: ValueError: one is not; names the field and its value.
+    """
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise ValueError(f"{name} is {getattr(config, name)}; it must be above 0")
+
+
+def _check_type(where: str, name: str, value: Any, wanted: Any) -> None:
+    if get_origin(wanted) is Literal:
+        if value not in get_args(wanted):
+            raise ConfigError(f"{where}: {name} is {value!r}; it must be one of {', '.join(get_args(wanted))}")
+        return
+    if isinstance(wanted, UnionType):  # `int | None`: TOML has no None, leaving the option out means it
+        (wanted,) = (kind for kind in get_args(wanted) if kind is not type(None))
+    if get_origin(wanted) is tuple:
+        wanted = get_args(wanted)[0]
+        if not isinstance(value, list) or not all(type(item) is wanted for item in value):
+            raise ConfigError(f"{where}: {name} is {value!r}; it must be a list of {wanted.__name__}")
+        return
+    allowed = (int, float) if wanted is float else wanted
+    if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
+        raise ConfigError(f"{where}: {name} is {value!r}; it must be {wanted.__name__}")
