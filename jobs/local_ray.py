@@ -1,7 +1,7 @@
-"""A Ray head of one's own on this machine, for the demo and for tests; started and stopped through Ray's own commands.
+"""A private Ray head on this machine, for the demo and for tests; started and stopped through Ray's own commands.
 
-Only what was started here is stopped: every process of the cluster carries a mark in its environment, since
-`ray stop` would stop every cluster on the machine, and a head that is killed leaves agents behind.
+Only processes that were started here are stopped. Every process of the cluster carries a mark in its environment, since
+`ray stop` would stop every cluster on the machine, and a killed head leaves agents behind.
 """
 
 import contextlib
@@ -21,6 +21,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from pipeline.errors import PipelineError
 
@@ -49,11 +51,12 @@ class LocalRay:
         # A short path: Ray's sockets lie in it, and their names are limited to about 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         gcs_port, dashboard_port, client_port, *agent_ports = _free_ports(7)
+        self.address = f"127.0.0.1:{gcs_port}"
         self.environment = os.environ | {
             MARK: self.mark,
-            # The same for head, submission and drivers; the token never touches a file or a command line.
+            # Head, submission and drivers share the token, which never touches a file or a command line.
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
             "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard_port}",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
@@ -76,6 +79,7 @@ class LocalRay:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the job's follower; the head is stopped by `stop`
         )
+        self._root = psutil.Process(self._head.pid)
 
     def wait_until_ready(self) -> None:
         """Wait until jobs can be submitted.
@@ -163,27 +167,29 @@ class LocalRay:
 
     def stop(self) -> None:
         """End every process of this cluster and remove its folder."""
-        family = self.processes()  # asked now: orphans are nobody's children any more
+        family = self.processes()  # before the head ends: orphans are nobody's children
         for number in (signal.SIGTERM, signal.SIGKILL):
-            family = sorted({*family, *self.processes()})
-            for pid in family:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+            family |= self.processes()
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
             deadline = time.monotonic() + STOP_GRACE_S
             while any(map(_is_alive, family)) and time.monotonic() < deadline:
-                self._head.poll()  # or it would stay as a zombie
+                self._head.poll()  # or it would stay a zombie
                 time.sleep(0.1)
         self._head.wait()
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def processes(self) -> list[int]:
-        """Ids of all live processes of this cluster: those with its mark, and descendants of the head.
+    def processes(self) -> set[psutil.Process]:
+        """All live processes of this cluster: those that carry its mark, and the descendants of the head.
 
-        Ray's agents and workers write their title over their environment, so that the mark alone misses some.
+        Ray's agents and workers write their title over their environment, so the mark alone misses some. psutil knows a
+        process by number and start time: process numbers wrap around within the hour where many processes start (at
+        32,768 by default), and a number from a minute ago may belong to somebody else.
         """
-        found = {*_processes_with(f"{MARK}={self.mark}"), *descendants(self._head.pid)}
-        return sorted(pid for pid in found - {os.getpid()} if _is_alive(pid))
+        found = _processes_with(f"{MARK}={self.mark}") | descendants(self._root)
+        return {process for process in found - {psutil.Process()} if _is_alive(process)}
 
 
 @contextlib.contextmanager
@@ -197,35 +203,30 @@ def local_ray(cpus: int) -> Iterator[LocalRay]:
         head.stop()
 
 
-def descendants(pid: int) -> list[int]:
-    """The process itself, its children, their children, and so on."""
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(folder.name))
-    family = [pid]
-    for member in family:  # grows while it is walked
-        family += children.get(member, [])
-    return family
+def descendants(process: psutil.Process) -> set[psutil.Process]:
+    """The process itself, its children, their children, and so on; nothing if it has ended."""
+    try:
+        return {process, *process.children(recursive=True)}
+    except psutil.NoSuchProcess:
+        return set()
 
 
-def _is_alive(pid: int) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     """Is it running? A zombie that waits for its parent is not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
 
 
-def _processes_with(setting: str) -> Iterator[int]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            settings = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:  # it has ended, or is another user's
-            continue
-        if setting.encode() in settings:
-            yield int(folder.name)
+def _processes_with(setting: str) -> set[psutil.Process]:
+    found = set()
+    for process in psutil.process_iter():
+        # It has ended, or belongs to another user.
+        with contextlib.suppress(psutil.Error, OSError):
+            if setting.encode() in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
+                found.add(process)
+    return found
 
 
 def _free_ports(count: int) -> list[int]:

@@ -77,8 +77,8 @@ def build(arguments: Sequence[str]) -> int:
     config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig, "--policy") if path else {})
     from pipeline.collection.coco import read_annotations
     from pipeline.release.build import build_release, complete_run, source_of
-    from pipeline.run import read_inputs, resolved
-    from pipeline.runs.lease import held
+    from pipeline.release.preflight import refuse_impossible, refuse_taken_version
+    from pipeline.run import locked, read_inputs, resolved
     from pipeline.runs.run_record import remembered_inputs
 
     inputs = remembered_inputs(config.run)
@@ -91,8 +91,10 @@ def build(arguments: Sequence[str]) -> int:
     )
     # Masks alone need no images.
     collection = read_inputs(of_run) if config.release.embed_images else read_annotations(of_run.input.annotations)
-    with held(of_run.out) as lease:  # no session changes candidates, and nobody makes the same release, meanwhile
+    refuse_impossible(of_run, collection)
+    with locked(of_run.out) as lease:  # meanwhile no session changes candidates or makes the same release
         specs, made_with = complete_run(of_run.out, collection)
+        refuse_taken_version(of_run, collection, made_with, retries=False)
         built = build_release(source_of(of_run, collection, specs), of_run, made_with, lease.confirm)
     report(f"{built.accepted} of {built.images} images are in {built.release}")
     print(json.dumps(asdict(built), sort_keys=True))

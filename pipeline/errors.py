@@ -13,6 +13,7 @@ PipelineError
 │   ├── UnsoundReleaseError  a release that is to be published is not what it should be
 │   └── StorageUnavailableError  the storage does not answer, or is full: says nothing about the file
 ├── ModelError            the model gave something that is no prediction, or can't be loaded → exit 1
+├── ReleaseNotMadeError   the candidates are committed, and the release can't be made     → exit 1
 ├── ReplicaError          replicas kept dying: the run stops, and can be resumed            → exit 1
 ├── LeaseLostError        another session took the run over; it goes on there               → exit 1
 └── Stopped               somebody asked the run to stop; the same command goes on          → exit 1
@@ -101,6 +102,10 @@ class UnsoundReleaseError(StorageError):
 
 class ModelError(PipelineError):
     """Weights can't be loaded, or a prediction breaks its contract."""
+
+
+class ReleaseNotMadeError(PipelineError):
+    """Images were computed and committed, and then the release could not be made."""
 
 
 class ReplicaError(PipelineError):

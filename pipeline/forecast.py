@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pipeline.config import RunConfig
 from pipeline.files import storage
 from pipeline.records import Sample, ShardRecord, ShardSpec
+from pipeline.release.preflight import refuse_impossible
 from pipeline.replicas.progress import Progress
-from pipeline.run import process, read_inputs
+from pipeline.run import check_version, process, read_inputs
 from pipeline.runs.candidates import committed_shards, read_record, read_records
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.run_record import plan_of
@@ -65,7 +66,10 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     Raises: UsageError: the run would be refused. PipelineError: the pilot failed.
     """
     collection = read_inputs(config)
-    specs, whole, added = plan_of(config.out, collection.samples, config.shard_size, fingerprint(config))
+    made_with = fingerprint(config)
+    refuse_impossible(config, collection)
+    check_version(config, collection, made_with)
+    specs, whole, added = plan_of(config.out, collection.samples, config.shard_size, made_with)
     names = committed_shards(config.out)
     records = list(read_records(config.out, [spec.name for spec in specs if spec.name in names]).values())
     left = [sample for spec in specs if spec.name not in names for sample in spec.samples]

@@ -1,23 +1,25 @@
 """A whole run, from annotations to release, as one numbered procedure."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 
 from pipeline.collection.coco import Collection, read_samples
 from pipeline.config import ClusterConfig, RunConfig
-from pipeline.errors import CollectionError
+from pipeline.errors import CollectionError, ConfigError, ReleaseNotMadeError, UsageError
 from pipeline.files import storage
 from pipeline.records import ShardSpec
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
 from pipeline.release.contact_sheet import write_contact_sheet
+from pipeline.release.preflight import is_released, refuse_impossible, refuse_taken_version
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.usage import ReplicaUsage, in_words
 from pipeline.replicas.work import ReplicaSetup, ShardWork, process_shard
 from pipeline.runs.candidates import committed_shards, read_records
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.lease import Lease, held
-from pipeline.runs.run_record import open_run, remember_inputs
+from pipeline.runs.run_record import open_run, plan_of, remember_inputs
 
 log = logging.getLogger(__name__)
 
@@ -41,35 +43,74 @@ class RunReport(BuildReport):
 def run(config: RunConfig) -> RunReport:
     """Carry out a run, or what is left of it.
 
-    Raises: UsageError: the request can't be carried out as it is. PipelineError: it failed, and can be tried again.
+    Raises: UsageError: the request can't be carried out; no image was computed.
+            PipelineError: the run failed; run the same command again to resume.
     """
     # 1. Read the annotations and find every image.
     collection = read_inputs(config)
     # 2. Find out what the candidates will be made with.
     made_with = fingerprint(config)
-    # 3. Have the run for this session alone.
-    with held(config.out) as lease:
+    # 3. Refuse a request that could only fail after the work.
+    refuse_impossible(config, collection)
+    # 4. Lock the run for this session.
+    with locked(config.out) as lease:
         return _carry_out(config, collection, made_with, lease)
 
 
 def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str, str], lease: Lease) -> RunReport:
-    # 4. Cut the plan and store it with the fingerprint before any work, or compare them with what is stored.
+    # 5. Refuse a version that is taken, before anything is written.
+    check_version(config, collection, made_with)
+    # 6. Cut the plan and store it with the fingerprint before any work, or compare both with the stored ones.
     specs, whole_fingerprint = open_run(config.out, collection.samples, config.shard_size, made_with)
     remember_inputs(config.out, config.input)
-    # 5. See what is committed already.
+    # 7. Find the shards that are not committed.
     progress = Progress(len(collection.samples), config.policy)
     todo = todo_of(config, specs, progress)
-    # 6. Predict, score and commit the rest.
+    # 8. Predict, score and commit the rest.
     process(todo, config, progress, lease.check)
     images_per_s = progress.images_per_s() if todo else 0.0
-    # 7. Decide on every image, and assemble the release.
-    source = source_of(config, collection, specs)
-    built = build_release(source, config, whole_fingerprint, lease.confirm)
-    # 8. Draw a picture to look at.
+    # 9. Decide on every image, and assemble the release.
+    try:
+        source = source_of(config, collection, specs)
+        built = build_release(source, config, whole_fingerprint, lease.confirm)
+    except UsageError as error:
+        if progress.computed:  # "nothing was begun" would not be true any more
+            raise ReleaseNotMadeError(f"{error}. All candidates are committed; no image is computed again") from error
+        raise
+    # 10. Draw a picture to look at.
     contact_sheet = write_contact_sheet(source, verdicts_of(built.release), config)
     return RunReport(
         **asdict(built), computed=progress.computed, images_per_s=images_per_s, contact_sheet=contact_sheet
     )
+
+
+@contextmanager
+def locked(run: str) -> Iterator[Lease]:
+    """Lock the run for this session.
+
+    Raises: ConfigError: its folder can't be written. RunBusyError: another session works on it.
+    """
+    with ExitStack() as stack:
+        try:
+            lease = stack.enter_context(held(run))
+        except OSError as error:
+            raise ConfigError(f"the run's folder {run} can't be written ({error}); give a folder that can") from error
+        yield lease
+
+
+def check_version(config: RunConfig, collection: Collection, made_with: Mapping[str, str]) -> None:
+    """Refuse a release version that is taken by another release; nothing is written.
+
+    Raises: ReleaseExistsError: it is taken. RunMismatchError: the run was made with something else.
+    """
+    if not is_released(config):  # then there is nothing to compare, and the plan is read only once
+        return
+    specs, whole, _ = plan_of(config.out, collection.samples, config.shard_size, made_with)
+    committed = committed_shards(config.out)
+    there = [spec for spec in specs if spec.name in committed]
+    # Shards without a commit are usually computed to the same bytes (after a repair), and then the release is complete.
+    retries = config.retry_failed and bool(_failed_images(config.out, there))
+    refuse_taken_version(config, collection, whole, retries=retries)
 
 
 def resolved(config: RunConfig) -> RunConfig:

@@ -1,11 +1,20 @@
-"""What holds for every test: shapes in the signatures of `model` are checked, and the clock judges no property.
+"""What holds for every test: shapes in the signatures of `model` are checked, the clock judges no property, and nobody
+waits for ever: a test that hangs, or that takes its process with it, ends the run and is named.
 
 Here and not in a test module: all of it has to be in place before anything imports `model`, or torch.
 """
 
+import contextlib
+import faulthandler
+import logging
 import os
+import resource
+import signal
+import threading
+from pathlib import Path
 
 import jaxtyping
+import pytest
 from hypothesis import HealthCheck, settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -18,8 +27,71 @@ jaxtyping.install_import_hook("model", "beartype.beartype")
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
+ROOT = Path(__file__).resolve().parents[1]
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
+LIMITS = (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_CPU)
+
+
+def pytest_configure(config):
+    # What asks a test process to end is seen with the line that it stood at; without this it ends without a word.
+    with contextlib.suppress(ValueError, RuntimeError):
+        faulthandler.register(signal.SIGTERM, chain=True)
+
 
 def pytest_collection_modifyitems(items):
     """Files that start clusters come first: at the end, short ones keep both processes of `make test` busy."""
     on_ray = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: item.path not in on_ray)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Say how a test process ended: xdist names the test, and not the signal."""
+    if error:
+        with contextlib.suppress(Exception):
+            code = node.gateway._io.popen.wait(5)
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            print(f"\ntest process {node.gateway.id} ended by {how}", flush=True)
+
+
+@pytest.fixture(scope="session")
+def head():
+    """The Ray head of this test process: one for all files, since each takes seconds to come up and to go."""
+    # Imported first: it chooses the authentication that Ray reads at import, which the head then shares.
+    import pipeline.replicas.cluster  # noqa: F401
+    from jobs.local_ray import local_ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))  # workers of a driver in this process import us by name
+        head = local_ray(cpus=2)
+        with head as running:
+            yield running
+
+
+@pytest.fixture(scope="module")
+def on_cluster(head):
+    """A connection of this process to the head: `run` and `run_tasks` use it."""
+    from pipeline.replicas.cluster import ray
+
+    ray.init(address=head.address, log_to_driver=False, logging_level=logging.WARNING)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind():
+    """A handler, limit or timer that a test leaves could end this process in the middle of another test."""
+    before = _state()
+    yield
+    after = _state()
+    left = [name for name in before if before[name] != after[name]]
+    assert not left, f"left behind: {', '.join(f'{name}: {after[name]} (was {before[name]})' for name in left)}"
+
+
+def _state():
+    return {
+        "signal handlers": {number.name: signal.getsignal(number) for number in SIGNALS},
+        "limits": [resource.getrlimit(limit) for limit in LIMITS],
+        "timers": sorted(thread.name for thread in threading.enumerate() if isinstance(thread, threading.Timer)),
+        "folder": os.getcwd(),
+    }

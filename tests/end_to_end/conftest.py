@@ -1,15 +1,8 @@
-"""One Ray cluster for the whole session."""
+"""Jobs for the head that all tests of this process share."""
 
 import pytest
 
-from jobs.local_ray import local_ray
 from tests.end_to_end.submitting import INPUT, ROOT, Job
-
-
-@pytest.fixture(scope="session")
-def head():
-    with local_ray(cpus=2) as running:
-        yield running
 
 
 @pytest.fixture

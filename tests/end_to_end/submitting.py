@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from jobs.local_ray import LocalRay
 
@@ -53,11 +53,11 @@ class Job:
         self.head.run("job", "stop", self.submission, capture=True)
 
     def driver(self):
-        """Process ids of the script and of the shell that Ray starts it with."""
+        """The script, and the shell that Ray starts it with."""
         return self._processes(lambda command: b"jobs/coco_pseudolabel.py" in command and b"--out" in command)
 
     def replicas(self):
-        """Process ids."""
+        """The processes of its replicas."""
         return self._processes(lambda command: command.startswith(b"ray::_Replica"))
 
     def kill_driver(self):
@@ -68,19 +68,22 @@ class Job:
 
     def _processes(self, is_meant):
         found = []
-        for pid in self.head.processes():
-            with suppress(ProcessLookupError, FileNotFoundError):  # it ended meanwhile
-                if is_meant(Path(f"/proc/{pid}/cmdline").read_bytes()):
-                    found.append(pid)
+        for process in self.head.processes():
+            with suppress(ProcessLookupError, FileNotFoundError):  # it has ended
+                if is_meant(Path(f"/proc/{process.pid}/cmdline").read_bytes()):
+                    found.append(process)
         return found
 
 
-def kill(pids):
-    """As a power cut does; returns how many were there."""
+def kill(processes):
+    """As a power cut does; returns how many there were.
+
+    Each is known by number and start time (psutil), so a number that another process has now is left alone.
+    """
     killed = 0
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
             killed += 1
     assert killed, "nothing was there to be killed"
     return killed

@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+import psutil
 import pytest
 
 from jobs.local_ray import descendants
@@ -62,10 +62,10 @@ def test_an_interrupted_demo_leaves_no_process(tmp_path, start_demo, number):
         assert demo.poll() is None, demo.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    started = set(descendants(demo.pid)) - {demo.pid}
+    started = descendants(psutil.Process(demo.pid)) - {psutil.Process(demo.pid)}
     assert len(started) > 3
     os.kill(demo.pid, number)
     output, _ = demo.communicate(timeout=TIMEOUT_S)
     assert demo.returncode == 1, output
     assert "goes on where this one stopped" in output
-    assert [pid for pid in started if Path(f"/proc/{pid}/exe").exists()] == []
+    assert [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []

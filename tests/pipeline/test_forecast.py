@@ -78,7 +78,7 @@ def test_images_that_are_new_to_the_run_are_counted(inputs, tmp_path):
     run(make_config(inputs, tmp_path / "run"))
     before = tree(tmp_path / "run")
     write_annotations(inputs, inputs.entries)
-    found = forecast(make_config(inputs, tmp_path / "run"))
+    found = forecast(make_config(inputs, tmp_path / "run", version="2.0.0"))
     assert (found.images, found.committed, found.added, found.left) == (COUNT, 6, 3, 3)
     assert tree(tmp_path / "run") == before
 
@@ -86,7 +86,7 @@ def test_images_that_are_new_to_the_run_are_counted(inputs, tmp_path):
 def test_failed_images_are_left_if_they_are_to_be_tried_again(inputs, tmp_path):
     inputs.file(2).write_bytes(b"no image")
     run(make_config(inputs, tmp_path / "run"))
-    found = forecast(make_config(inputs, tmp_path / "run", retry_failed=True), work=None)
+    found = forecast(make_config(inputs, tmp_path / "run", retry_failed=True, version="2.0.0"), work=None)
     assert (found.committed, found.failed, found.retried, found.left) == (COUNT, 1, 1, 1)
 
 

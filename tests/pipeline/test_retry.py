@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.errors import ReleaseExistsError
 from pipeline.files import storage
 from pipeline.replicas import work as work_module
 from pipeline.run import run
@@ -130,8 +131,19 @@ def test_what_fails_again_changes_no_file(inputs, tmp_path):
     config = make_config(inputs, tmp_path / "run", retry_failed=True)
     run(config)
     before = tree(config.out)
-    assert run(config).failed == {"undecodable": 1}
-    assert tree(config.out) == before
+    report = run(make_config(inputs, config.out, retry_failed=True, version="2.0.0"))
+    assert report.failed == {"undecodable": 1}
+    after = tree(config.out)
+    assert {name: content for name, content in after.items() if "-2.0.0/" not in name} == before
+
+
+def test_a_retry_into_a_version_that_is_taken_is_refused_before_any_image(inputs, tmp_path, monkeypatch):
+    hurt(inputs, 2)
+    config = make_config(inputs, tmp_path / "run", retry_failed=True)
+    run(config)
+    monkeypatch.setattr(work_module, "load_model", None)
+    with pytest.raises(ReleaseExistsError, match="before its failed images were tried again"):
+        run(config)
 
 
 def test_tried_again_and_again_the_files_are_counted(quiet, inputs, tmp_path):

@@ -4,11 +4,13 @@ import contextlib
 import io
 import json
 import random
+import shutil
 import threading
 import types
 import uuid
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,8 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import run as run_module
-from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError, RunMismatchError, StorageError
+from pipeline.errors import (
+    CollectionError,
+    ConfigError,
+    ReleaseExistsError,
+    ReleaseNotMadeError,
+    RunMismatchError,
+    StorageError,
+    UsageError,
+)
 from pipeline.files import storage
+from pipeline.forecast import forecast
 from pipeline.release import build
 from pipeline.replicas import work as work_module
 from pipeline.run import resolved, run
@@ -354,13 +365,62 @@ def test_an_image_that_was_rejected_may_change(own):
     assert run(another(inputs, config, version="1.1.0")).accepted == 3
 
 
-def test_a_release_of_other_candidates_needs_another_version(own):
+def test_other_candidates_under_a_taken_version_fail_after_work_and_the_run_is_not_called_unbegun(own):
     inputs, config = own
     entry = inputs.entries[ACCEPTED - 1]
     inputs.file(ACCEPTED).write_bytes(make_jpeg(99, entry["width"], entry["height"]))
     storage.remove_tree(storage.join(config.out, "commits", "000001.json"))
-    with pytest.raises(ReleaseExistsError, match="another candidates"):
+    with pytest.raises(ReleaseNotMadeError, match="another candidates"):
         run(config)
+    assert not issubclass(ReleaseNotMadeError, UsageError)
+
+
+REFUSED = {
+    "a previous release that does not exist": ({"previous": "/nowhere"}, "--previous /nowhere is no complete release"),
+    "a licence that no image has": ({"allowed_licenses": (7,)}, "allowed_licenses 7 allows no image.* 1, 2"),
+    "no licence known to be commercial": ({"commercial": True}, "commercial allows no image.*http://x/by"),
+    "a bound on instances": ({"thresholds": ("instance_iou>=0.5",)}, "instance_iou>=0.5 needs outlines"),
+    "a ranking by instances": ({"target_images": 2, "rank_by": "instance_iou"}, "rank_by instance_iou needs outlines"),
+}
+
+
+@pytest.mark.parametrize("begin", [run, forecast])
+@pytest.mark.parametrize(("options", "said"), REFUSED.values(), ids=REFUSED)
+def test_a_request_that_could_only_fail_after_the_work_is_refused_before_it(inputs, tmp_path, begin, options, said):
+    with pytest.raises(UsageError, match=said):
+        begin(make_config(inputs, tmp_path / "out", **options))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_previous_release_that_is_torn_is_refused_before_any_image(inputs, done, tmp_path):
+    config, _ = done
+    earlier = tmp_path / "earlier"
+    shutil.copytree(storage.join(config.out, RELEASE), earlier)
+    annotations = earlier / "annotations/test.json"
+    annotations.write_bytes(annotations.read_bytes()[:-9])
+    with pytest.raises(ConfigError, match=r"test\.json"):
+        run(make_config(inputs, tmp_path / "out", previous=str(earlier)))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("begin", [run, forecast])
+def test_a_taken_version_is_refused_before_any_image(own, begin, monkeypatch):
+    inputs, config = own
+    forbid_computing(monkeypatch)
+    before = tree(config.out)
+    with pytest.raises(ReleaseExistsError, match="policy"):
+        begin(another(inputs, config, max_area=0.9))
+    grown = make_collection(Path(config.out).parent / "more", COUNT + 1)
+    with pytest.raises(ReleaseExistsError):
+        begin(make_config(grown, config.out))
+    assert tree(config.out) == before
+
+
+def test_a_target_that_can_not_be_written_is_refused(inputs, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match=r"file/out can't be written"):
+        run(make_config(inputs, tmp_path / "file" / "out"))
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])

@@ -10,17 +10,14 @@ import pytest
 from pipeline.config import ClusterConfig
 from pipeline.errors import ReplicaError, Stopped, StorageError
 from pipeline.evaluation.evaluate import evaluate_folders
-from pipeline.replicas.cluster import ray, run_tasks
+from pipeline.replicas.cluster import run_tasks
 from tests.pipeline.evaluation.make import make_folders
 
-pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::FutureWarning")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    ray.init(address="local", num_cpus=2, object_store_memory=100 << 20, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.usefixtures("on_cluster"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
 
 
 def square_late(number):
@@ -98,9 +95,14 @@ def wait_long(_):
 
 def test_asked_to_stop_it_does_not_wait_for_the_answer():
     timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
-    started_s = time.monotonic()
-    with pytest.raises(Stopped):
-        run_tasks(wait_long, range(2), attempts=1)
-    assert time.monotonic() - started_s < 15
-    timer.join()
+    # If `run_tasks` ended before the timer did, its signal would end this process, in whatever test comes next.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        timer.start()
+        started_s = time.monotonic()
+        with pytest.raises(Stopped):
+            run_tasks(wait_long, range(2), attempts=1)
+        assert time.monotonic() - started_s < 15
+    finally:
+        timer.join()
+        signal.signal(signal.SIGTERM, before)

@@ -5,18 +5,14 @@ import pytest
 from pipeline.config import ClusterConfig
 from pipeline.errors import StorageError
 from pipeline.release import survey
-from pipeline.replicas.cluster import ray
 from pipeline.replicas.tasks import spread, workers
 from tests.pipeline.make import make_collection, make_instances, make_key, tree, write_annotations
 
-pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::FutureWarning")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    ray.init(address="local", num_cpus=2, object_store_memory=100 << 20, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.usefixtures("on_cluster"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
 
 
 @pytest.fixture(scope="module")

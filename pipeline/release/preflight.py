@@ -1,0 +1,108 @@
+"""What can be known about a release before any image is computed: requests that must fail are refused here.
+
+Nothing is written. `run.py`, `forecast.py` and `jobs/publish_release.py build` call this first.
+"""
+
+import json
+from collections.abc import Mapping
+
+from pipeline.collection.coco import Collection, license_of
+from pipeline.config import RunConfig
+from pipeline.errors import ConfigError, ReleaseExistsError, StorageError, StorageUnavailableError
+from pipeline.files import storage
+from pipeline.release.changes import read_earlier
+from pipeline.release.identity import RELEASE_JSON, identity_of, refuse_other
+from pipeline.release.source import ReleaseSource
+from pipeline.runs.fingerprint import settled_device
+from pipeline.selection.policy import PolicyConfig, parse_threshold
+from pipeline.selection.scores import CROSS_CHECKS
+from pipeline.selection.verdicts import is_allowed
+
+_KNOWN_LATER = ("candidates", "instances")
+"""Fields of a release's identity that follow from the candidates."""
+
+
+def refuse_impossible(config: RunConfig, collection: Collection) -> None:
+    """Refuse a policy that can accept no image of the collection, and an earlier release that can't be read.
+
+    Raises: ConfigError: one of the two. StorageUnavailableError: the earlier release's storage does not answer.
+    """
+    _refuse_policy(config.policy, collection)
+    if config.release.previous:
+        try:
+            read_earlier(config.release.previous)
+        except StorageUnavailableError:
+            raise
+        except StorageError as error:
+            raise ConfigError(str(error)) from error
+
+
+def is_released(config: RunConfig) -> bool:
+    """Does the run have a release of the requested name and version?"""
+    return storage.exists(storage.join(_folder(config), RELEASE_JSON))
+
+
+def refuse_taken_version(
+    config: RunConfig, collection: Collection, made_with: Mapping[str, str], *, retries: bool
+) -> None:
+    """Refuse a version that exists and was made from something else.
+
+    Args:   made_with: the run's fingerprint, with the plan.
+            retries: failed images will be tried again, so the requested release may have other candidates.
+    Raises: ReleaseExistsError: the version is taken; names what differs.
+    """
+    if not is_released(config):
+        return
+    folder = _folder(config)
+    previous = config.release.previous
+    identity = identity_of(
+        ReleaseSource(
+            run=config.out,
+            specs=(),
+            records={},
+            rows={},
+            licenses=collection.licenses,
+            origins=collection.origins,
+            instances={},
+        ),
+        config,
+        {**made_with, "device": settled_device(config.out)},
+        read_earlier(previous).sha256 if previous else "",
+    )
+    refuse_other(folder, identity | _known_later(storage.join(folder, RELEASE_JSON)))
+    if retries:
+        raise ReleaseExistsError(
+            f"{folder} exists, and was made before its failed images were tried again. Give another --version"
+        )
+
+
+def _folder(config: RunConfig) -> str:
+    return storage.join(config.out, "release", f"{config.release.name}-{config.release.version}")
+
+
+def _known_later(url: str) -> dict[str, object]:
+    try:
+        made_from = json.loads(storage.read(url))["made_from"]
+        return {name: made_from[name] for name in _KNOWN_LATER}
+    except (ValueError, KeyError, TypeError):
+        return {}  # `refuse_other` says what is wrong with it
+
+
+def _refuse_policy(policy: PolicyConfig, collection: Collection) -> None:
+    bounded = [text for text in policy.thresholds if parse_threshold(text).score in CROSS_CHECKS]
+    if policy.target_images and policy.rank_by in CROSS_CHECKS:
+        bounded.append(f"rank_by {policy.rank_by}")
+    if bounded and not collection.has_instances:
+        raise ConfigError(
+            f"{bounded[0]} needs outlines of instances, and the annotations have none, so no image could be accepted. "
+            "Leave it out, or give annotations with outlines"
+        )
+    licenses = {sample.license_id: license_of(sample, collection.licenses) for sample in collection.samples}
+    if not any(is_allowed(number, licence.url, policy) for number, licence in licenses.items()):
+        found = ", ".join(
+            f"{number} ({licence.url or 'no address'}, commercial use not known)" if policy.commercial else str(number)
+            for number, licence in sorted(licenses.items())
+        )
+        wanted = f"allowed_licenses {', '.join(map(str, policy.allowed_licenses))}" if policy.allowed_licenses else ""
+        asked = " and ".join(filter(None, (wanted, "commercial" if policy.commercial else "")))
+        raise ConfigError(f"{asked} allows no image: the annotations' images have the licences {found}")
