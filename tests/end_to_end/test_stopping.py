@@ -16,15 +16,6 @@ GRACE_S = 20
 SHARDS = ("--shard-size", "4")
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """Digests of a run that nobody stopped."""
-    out = tmp_path_factory.mktemp("undisturbed")
-    done = run_inline(out, "--model", "fake", *SHARDS)
-    assert done.returncode == 0, done.stderr
-    return digests(out)
-
-
 @pytest.fixture
 def start(tmp_path):
     """Starts the job as a plain script, in a process group of its own, as a shell does."""
