@@ -1,4 +1,4 @@
-"""The main job: images and their annotation JSON in, a salient-object release out; see RunConfig for all options."""
+"""The main job: turn images and their annotation JSON into a salient-object release. RunConfig has all options."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Run, then say on stdout, as one JSON line, how it ended."""
+    """Run, then print one JSON line on stdout that says how it ended."""
     config = parse(sys.argv[1:])
     if config.reference:
         log_reference_preset(config.ensemble)
@@ -32,7 +32,7 @@ def main() -> int:
     if report.failed_share > config.max_failed_share:
         print(
             f"{report.failed_share:.1%} of the images failed, {config.max_failed_share:.1%} are allowed "
-            "(--max-failed-share); the manifest has the reason of each",
+            "(--max-failed-share). The manifest has the reason for each",
             file=sys.stderr,
         )
         return SOME_FAILED
@@ -40,30 +40,32 @@ def main() -> int:
 
 
 def parse(arguments: Sequence[str]) -> RunConfig:
-    """Options of the preset, of the TOML file, if one is named, and of the command line; exits with 2 when wrong."""
+    """Combine the preset, the TOML file if one is given, and the command line. Exits with 2 if an option is wrong."""
     path = options_file(arguments, "--config")
     return parse_config(RunConfig, arguments, read_toml(path, RunConfig, "--config") if path else {})
 
 
 def print_forecast(config: RunConfig) -> int:
-    """What there is and what it will take: a table for people on stderr, JSON on stdout."""
+    """Print the state of the run and its forecast: a table on stderr, JSON on stdout."""
     from rich.console import Console
     from rich.table import Table
 
     from pipeline.forecast import forecast
 
     found = forecast(config)
-    table = Table(title="Dry run: nothing is written", show_header=False)
+    table = Table(title="Dry run: nothing was written", show_header=False)
     rows = [
         ("input", f"{found.images} images in {found.shards} shards"),
         ("new to the run", str(found.added)),
         ("done", f"{found.committed}, of which {found.failed} failed"),
         ("left", str(found.left)),
-        ("storage of candidates, in all", f"{found.candidate_bytes / 1e9:.3f} GB" if found.bytes_per_image else "?"),
+        ("storage of all candidates", f"{found.candidate_bytes / 1e9:.3f} GB" if found.bytes_per_image else "?"),
     ]
     if found.pilot_images:
-        rows.append(("a replica takes", f"{found.replica_s_per_image:.3f} s per image ({found.pilot_images} tried)"))
-        rows.append(("for what is left", f"{found.replica_hours:.2f} hours of one replica"))
+        rows.append(
+            ("time on one replica", f"{found.replica_s_per_image:.3f} s per image ({found.pilot_images} tried)")
+        )
+        rows.append(("time left", f"{found.replica_hours:.2f} hours of one replica"))
     for name, value in rows:
         table.add_row(name, value)
     Console(stderr=True, soft_wrap=True).print(table)
@@ -73,7 +75,7 @@ def print_forecast(config: RunConfig) -> int:
 
 
 def print_table(report: "RunReport") -> None:
-    """The counts, for people; on stderr, where the log is."""
+    """Print the counts for people, on stderr with the log."""
     from rich.console import Console
     from rich.table import Table
 
@@ -83,11 +85,13 @@ def print_table(report: "RunReport") -> None:
     for name, value in [("input", report.images), ("accepted", report.accepted), *rejected, *failed]:
         table.add_row(name, str(value))
     table.add_row("computed now", str(report.computed))
-    table.add_row("images/s", f"{report.images_per_s:.2f}" if report.computed else "nothing left to compute")
+    table.add_row("images/s", f"{report.images_per_s:.2f}" if report.computed else "nothing was left to compute")
     console = Console(stderr=True, soft_wrap=True)
     console.print(table)
     if report.failed:
-        console.print("once what failed is mended, --retry-failed and a new --version try it again", highlight=False)
+        console.print(
+            "To retry failed images once their cause is mended: --retry-failed with a new --version", highlight=False
+        )
     console.print(
         f"release        {report.release}\ncontact sheet  {report.contact_sheet}\npage           {report.page}",
         highlight=False,

@@ -1,6 +1,6 @@
-"""What every job does around its one call: logging, and errors turned into exit codes.
+"""What every job does around its one call: set up logging, parse options, turn errors into exit codes.
 
-0 done · 1 failed · 2 the request was wrong · 3 finished, but more images failed than is allowed.
+0 done · 1 failed or stopped · 2 the request was wrong, no work was begun · 3 finished, but too many images failed.
 """
 
 import argparse
@@ -25,9 +25,9 @@ SHOWN_PROBLEMS = 50
 
 
 def run_job(job: Callable[[], int]) -> None:
-    """Run `job` and exit with its code, or with that of the error it raises; logs go to stderr.
+    """Run `job` and exit with its code or with the code of its error. Logs go to stderr.
 
-    SIGTERM ends it as Ctrl-C does: what is half done is cleaned up, and a line says how to go on.
+    SIGTERM ends it as Ctrl-C does: half-done work is cleaned up, and a line says how to resume.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(
@@ -39,24 +39,24 @@ def run_job(job: Callable[[], int]) -> None:
 
 
 def report(line: str) -> None:
-    """Progress goes to stderr: stdout is for the one line of JSON."""
+    """Print a line of progress to stderr: stdout is for the one line of JSON."""
     print(line, file=sys.stderr, flush=True)
 
 
 def print_problems(problems: Sequence["Problem"]) -> None:
-    """Where and what of the first problems."""
+    """Print where each of the first problems is, and what it is."""
     for problem in problems[:SHOWN_PROBLEMS]:
         line = f"{problem.where}: {problem.what}"
-        # What was found may have been made to confuse a terminal.
+        # The text may have been made to confuse a terminal.
         print("".join(character if character.isprintable() else ascii(character)[1:-1] for character in line))
     if len(problems) > SHOWN_PROBLEMS:
         print(f"and {len(problems) - SHOWN_PROBLEMS} more; --json lists all")
 
 
 def parse_config(kind: type[Config], arguments: Sequence[str], options: Mapping[str, Any]) -> Config:
-    """The preset's options, if --reference is given, overruled by `options`, overruled by the command line's.
+    """Combine the command line, then `options`, then the preset if --reference is given; the first one wins.
 
-    Exits with 2 when they are wrong.
+    Exits with 2 if an option is wrong.
     """
     if "reference" in option_types(kind):
         finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -75,18 +75,18 @@ def parse_config(kind: type[Config], arguments: Sequence[str], options: Mapping[
 
 
 def options_file(arguments: Sequence[str], option: str) -> str:
-    """The file that a command line names by `option`, "" if it names none."""
+    """The file that the command line gives for `option`; "" if it gives none."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument(option, dest="path", default="")
     return str(finder.parse_known_args(arguments)[0].path)
 
 
 def log_reference_preset(ensemble: EnsembleConfig) -> None:
-    """Say what the reference preset set, what each option does, and which the user set otherwise."""
-    logging.info("--reference: as the released SOD-diffusion code predicts, stochastic depth excepted")
+    """Log what the reference preset set, what each option does, and which ones the user overruled."""
+    logging.info("--reference: predict as the released SOD-diffusion code does, except for stochastic depth")
     for name, option in REFERENCE_PRESET.items():
         value = getattr(ensemble, name)
-        effect = option.effect if value == option.value else "as asked for beside --reference"
+        effect = option.effect if value == option.value else "your own value, which overrules --reference"
         logging.info("  %s = %s: %s", name, value, effect)
 
 
@@ -104,9 +104,9 @@ def _exit_code(job: Callable[[], int]) -> int:
     except PipelineError as error:
         print(f"failed: {error}", file=sys.stderr)
         return FAILED
-    except OSError as error:  # a full disk, a lost connection: said with its path, and no fault of the code
-        print(f"failed: {error}; what is committed stays, the same command goes on from there", file=sys.stderr)
+    except OSError as error:  # a full disk or a lost connection: the message has its path, and no traceback helps
+        print(f"failed: {error}. Committed work stays. Run the same command again to resume.", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        print("interrupted. Run the same command again to resume.", file=sys.stderr)
         return FAILED

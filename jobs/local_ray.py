@@ -40,15 +40,15 @@ STOP_GRACE_S = 3
 
 
 class LocalRayError(PipelineError):
-    """The head did not come up, or did not take a job."""
+    """The head did not start, or did not accept a job."""
 
 
 class LocalRay:
-    """A running head: how to reach it, and how to stop it."""
+    """A running head: how to reach it and how to stop it."""
 
     def __init__(self, cpus: int) -> None:
         self.mark = uuid.uuid4().hex
-        # A short path: Ray's sockets lie in it, and their names are limited to about 107 bytes.
+        # A short path, since it holds Ray's sockets, whose names are limited to about 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         gcs_port, dashboard_port, client_port, *agent_ports = _free_ports(7)
         self.address = f"127.0.0.1:{gcs_port}"
@@ -65,8 +65,8 @@ class LocalRay:
             *("ray", "start", "--head", "--block", f"--num-cpus={cpus}", "--disable-usage-stats"),
             *("--node-ip-address=127.0.0.1", f"--port={gcs_port}", f"--ray-client-server-port={client_port}"),
             *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}"),
-            # By default the agent that starts jobs listens on one fixed port: where an earlier head's agent has just
-            # been there, it could not bind, and the head took no job for minutes.
+            # By default the agent that starts jobs listens on a fixed port. If an earlier agent had just used it,
+            # the new one could not bind, and the head accepted no job for minutes.
             *(f"--{option}={port}" for option, port in zip(AGENT_PORT_OPTIONS, agent_ports, strict=True)),
             *(f"--temp-dir={self.folder}", f"--object-store-memory={100 << 20}"),
         ]
@@ -84,7 +84,7 @@ class LocalRay:
     def wait_until_ready(self) -> None:
         """Wait until jobs can be submitted.
 
-        Raises: LocalRayError: the head ended, or did not answer in time; the message has the end of its log.
+        Raises: LocalRayError: the head ended or did not answer in time. The message has the end of its log.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self._head.poll() is None:
@@ -93,7 +93,7 @@ class LocalRay:
                 return
             time.sleep(0.1)
         log = (self.folder / "head.log").read_text(errors="replace")[-2000:]
-        raise LocalRayError(f"the Ray head did not come up within {START_TIMEOUT_S} s; the end of its log:\n{log}")
+        raise LocalRayError(f"the Ray head did not start within {START_TIMEOUT_S} s. The end of its log:\n{log}")
 
     def run(self, *arguments: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
         """Run `ray …` against this head."""
@@ -107,7 +107,7 @@ class LocalRay:
         )
 
     def submit(self, entrypoint: Sequence[str], working_dir: Path) -> str:
-        """Submit a job; returns its submission id as soon as it is accepted.
+        """Submit a job. Returns its submission id once it is accepted.
 
         Raises: LocalRayError: it was not accepted.
         """
@@ -115,7 +115,7 @@ class LocalRay:
         options = ("--submission-id", submission, "--working-dir", str(working_dir), "--no-wait")
         deadline = time.monotonic() + START_TIMEOUT_S
         submitted = self.run("job", "submit", *options, "--", *entrypoint, capture=True)
-        # A head answers before the agent that starts jobs has registered with it; then nothing has been submitted.
+        # A head answers before its agent that starts jobs has registered. Nothing is submitted then.
         while NO_AGENT in submitted.stderr and time.monotonic() < deadline:
             time.sleep(0.5)
             submitted = self.run("job", "submit", *options, "--", *entrypoint, capture=True)
@@ -128,14 +128,14 @@ class LocalRay:
         self.run("job", "logs", "--follow", submission)
 
     def succeeded(self, submission: str) -> bool:
-        """Has that job ended well, as far as the head still answers?"""
+        """Did the job succeed? False too if the head does not answer any more."""
         try:
             return bool(self.job(submission)["status"] == "SUCCEEDED")
         except OSError:
             return False
 
     def job(self, submission: str) -> dict[str, Any]:
-        """What the head knows of that job: `status` (PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED),
+        """What the head knows about the job: `status` (PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED),
         `driver_exit_code`, and more.
 
         Raises: OSError: the head does not answer, or does not know the job.
@@ -144,25 +144,25 @@ class LocalRay:
         return about
 
     def logs(self, submission: str) -> str:
-        """What that job has printed up to now.
+        """What the job has printed so far.
 
         Raises: OSError: the head does not answer, or does not know the job.
         """
         return str(self._ask(f"/api/jobs/{submission}/logs")["logs"])
 
     def _ask(self, path: str) -> Any:
-        """Ray's REST API of jobs: an answer takes milliseconds, where each command `ray job …` first imports Ray for a
-        second or two, on the cores that the job itself needs."""
+        """Ask Ray's REST API for jobs. It answers in milliseconds; each `ray job …` command first imports Ray for a
+        second or two, on the cores that the job needs."""
         request = urllib.request.Request(
             self.environment["RAY_API_SERVER_ADDRESS"] + path,
             headers={"Authorization": f"Bearer {self.environment['RAY_AUTH_TOKEN']}"},
         )
-        # No proxy: what the environment names for the world outside does not know this machine's ports.
+        # No proxy: one that the environment names for the internet does not know this machine's ports.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=ANSWER_TIMEOUT_S) as answer:
                 return json.load(answer)
-        except http.client.HTTPException as error:  # it ended in the middle of its answer
+        except http.client.HTTPException as error:  # the head ended in the middle of its answer
             raise OSError(f"the Ray head's answer to {path} broke off") from error
 
     def stop(self) -> None:
@@ -194,7 +194,7 @@ class LocalRay:
 
 @contextlib.contextmanager
 def local_ray(cpus: int) -> Iterator[LocalRay]:
-    """A head that is ready, and gone afterwards, whatever happens between."""
+    """Start a head, wait until it is ready, and stop it afterwards whatever happens."""
     head = LocalRay(cpus)
     try:
         head.wait_until_ready()
@@ -230,7 +230,7 @@ def _processes_with(setting: str) -> set[psutil.Process]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports nobody listens on; all held open together, so that they differ."""
+    """Find ports that nobody listens on. All are held open together, so that they differ."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

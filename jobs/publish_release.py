@@ -1,4 +1,4 @@
-"""Releases: `build` makes one from a complete run, `push` copies one to where others get it."""
+"""Releases: `build` makes one from a complete run, `push` publishes one."""
 
 import json
 import sys
@@ -19,9 +19,9 @@ from pipeline.selection.policy import PolicyConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildConfig:
-    """Make a release from a complete run, in minutes and without a model: another policy, another release.
+    """Make a release from a complete run, in minutes and without a model. Each policy can have its own release.
 
-    Options that are left out are their defaults, not those of the run's own release.
+    Options that you leave out have their defaults, not the values of the run's own release.
     """
 
     run: Annotated[str, tyro.conf.Positional]
@@ -29,12 +29,12 @@ class BuildConfig:
     policy: str = ""
     """TOML file with any of these options (underscores for dashes); the command line wins."""
     images: str = ""
-    """Folder or zip of the images, if it is not where the run found it."""
+    """Folder or zip of the images, if it has moved since the run."""
     annotations: str = ""
-    """COCO annotation JSON, if it is not where the run found it."""
+    """COCO annotation JSON, if it has moved since the run."""
     engine: Literal["ray", "inline"] = "ray"
-    """`ray`: tasks on a Ray cluster (that of RAY_ADDRESS, else one started here), where the release has more than one
-    task's work. `inline`: this process alone. The bytes are the same."""
+    """`ray`: tasks on a Ray cluster (RAY_ADDRESS, or one started here) if the release has work for several.
+    `inline`: this process alone. The result is the same either way."""
     selection: PolicyConfig = field(default_factory=PolicyConfig)
     release: ReleaseConfig = field(default_factory=ReleaseConfig)
 
@@ -43,23 +43,23 @@ class BuildConfig:
 class PushConfig:
     """Check a release, copy it to a folder, a bucket or the Hugging Face Hub, check the copy, and make it visible.
 
-    The same command goes on with an upload that ended early. A version that is there already is never changed.
+    Run the same command again to resume an upload that ended early. A published version is never changed.
     """
 
     release: Annotated[str, tyro.conf.Positional]
     """Folder of the release; a path or an fsspec URL."""
     target: Annotated[str, tyro.conf.Positional]
-    """Folder of all releases, s3://bucket/folder for example, whose file LATEST names the newest; or
+    """Folder of all releases, for example s3://bucket/folder; its file LATEST names the newest. Or
     hf://datasets/ORG/NAME, whose main branch is the newest, with a tag for each version."""
     loaders: bool = True
-    """Check that webdataset, datasets, pycocotools and mlcroissant load the release; takes seconds, minutes for large
-    ones."""
+    """Check that webdataset, datasets, pycocotools and mlcroissant load the release: seconds, or minutes for a large
+    one."""
     dry_run: bool = False
-    """Change nothing: check the release, then list every operation with its bytes."""
+    """Change nothing. Check the release, then list every operation with its bytes."""
 
 
 def main() -> int:
-    """Do what the first argument names."""
+    """Run the command that the first argument names."""
     commands = {"build": build, "push": push}
     if len(sys.argv) > 1 and sys.argv[1] in commands:
         return commands[sys.argv[1]](sys.argv[2:])
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def build(arguments: Sequence[str]) -> int:
-    """Make a release; one JSON line on stdout says what is in it."""
+    """Make a release, and print one JSON line on stdout that says what it holds."""
     path = options_file(arguments, "--policy")
     config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig, "--policy") if path else {})
     from pipeline.collection.coco import read_annotations
@@ -102,7 +102,7 @@ def build(arguments: Sequence[str]) -> int:
 
 
 def push(arguments: Sequence[str]) -> int:
-    """Publish a release; one JSON line on stdout says what was sent."""
+    """Publish a release, and print one JSON line on stdout that says what was sent."""
     config = parse_config(PushConfig, arguments, {})
     from pipeline.files import storage
     from pipeline.release.publish.folder import push_release
@@ -112,7 +112,7 @@ def push(arguments: Sequence[str]) -> int:
     for operation in pushed.operations if config.dry_run else ():
         report(operation)
     verb = "would be sent" if config.dry_run else "sent"
-    report(f"{len(pushed.sent)} files, {pushed.sent_bytes} bytes {verb}; {len(pushed.there)} were there")
+    report(f"{len(pushed.sent)} files, {pushed.sent_bytes} bytes {verb}; {len(pushed.there)} existed already")
     print(json.dumps(asdict(pushed), sort_keys=True))
     return DONE
 

@@ -1,31 +1,31 @@
-"""Everything that can go wrong, as classes; what is done about it is decided by class, never by message.
+"""Everything that can go wrong, as classes. What happens next is decided by class, never by message.
 
 PipelineError
-├── UsageError            the request itself is wrong: nothing was started                 → exit 2
-│   ├── ConfigError       a field of the configuration, with its value and its bound
-│   ├── AnnotationError   the annotation JSON as a whole can't be used
-│   ├── CollectionError   the folder or archive of images as a whole can't be used
-│   ├── RunMismatchError  the output folder holds a run that was made with something else
-│   ├── RunBusyError      another session works on the run
-│   └── ReleaseExistsError  the version to be made is already there, made with something else
-├── SampleError           one image can't be used: it becomes a `failed` row, the shard goes on
+├── UsageError            the request itself is wrong; no work was begun                  → exit 2
+│   ├── ConfigError       a configuration field is wrong; names its value and its bound
+│   ├── AnnotationError   the annotation JSON can't be used at all
+│   ├── CollectionError   the folder or archive of images can't be used at all
+│   ├── RunMismatchError  the output folder holds a run with another fingerprint
+│   ├── RunBusyError      another session is working on the run
+│   └── ReleaseExistsError  the requested version exists and is a different release
+├── SampleError           one image can't be used: it becomes a `failed` row, and the shard continues
 ├── StorageError          a file of a run or release is missing, torn, or can't be written  → exit 1
-│   ├── UnsoundReleaseError  a release that is to be published is not what it should be
-│   └── StorageUnavailableError  the storage does not answer, or is full: says nothing about the file
-├── ModelError            the model gave something that is no prediction, or can't be loaded → exit 1
-├── ReleaseNotMadeError   the candidates are committed, and the release can't be made     → exit 1
-├── ReplicaError          replicas kept dying: the run stops, and can be resumed            → exit 1
-├── LeaseLostError        another session took the run over; it goes on there               → exit 1
-└── Stopped               somebody asked the run to stop; the same command goes on          → exit 1
+│   ├── UnsoundReleaseError  a release has problems, so it is not published
+│   └── StorageUnavailableError  the storage does not respond or is full; the file may be fine
+├── ModelError            the model can't be loaded, or its output is not a prediction        → exit 1
+├── ReleaseNotMadeError   candidates are committed, but the release could not be made      → exit 1
+├── ReplicaError          replicas kept dying: the run stops and can be resumed            → exit 1
+├── LeaseLostError        another session took over the run and continues it              → exit 1
+└── Stopped               the run was asked to stop and can be resumed                     → exit 1
 """
 
 
 class PipelineError(Exception):
-    """The root: anything of ours that a caller may want to catch."""
+    """The root of all errors that a caller may want to catch."""
 
 
 class UsageError(PipelineError):
-    """The request can't be carried out as it was made; nothing was changed."""
+    """The request can't be carried out as given; no work was begun."""
 
 
 class ConfigError(UsageError):
@@ -33,11 +33,11 @@ class ConfigError(UsageError):
 
 
 class AnnotationError(UsageError):
-    """The annotation JSON can't be read as COCO annotations."""
+    """The annotation JSON is not a readable COCO annotation file."""
 
 
 class CollectionError(UsageError):
-    """The images' folder or archive is missing or can't be opened."""
+    """The folder or archive of images is missing or can't be opened."""
 
 
 class RunMismatchError(UsageError):
@@ -45,19 +45,19 @@ class RunMismatchError(UsageError):
 
 
 class RunBusyError(UsageError):
-    """Another session works on the run."""
+    """Another session is working on the run."""
 
 
 class ReleaseExistsError(UsageError):
-    """A release of this name and version is there already, and is not the one that would be made."""
+    """A release of this name and version exists, and is not the one that would be made."""
 
 
 class SampleError(PipelineError):
     """One image can't be used.
 
     Args:
-        reason: one of `FAILURE_REASONS`; goes into the manifest, so that failures can be counted.
-        detail: what was found, and where; goes into the manifest beside the reason.
+        reason: one of `FAILURE_REASONS`; goes into the manifest, where failures are counted by it.
+        detail: what was found, and where; stands beside the reason in the manifest.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -68,22 +68,22 @@ class SampleError(PipelineError):
         self.detail = detail
 
     def __reduce__(self) -> tuple[type["SampleError"], tuple[str, str]]:
-        """Exceptions pickle their message alone, and could not be made of it in another process."""
+        """Pickle both arguments: by default only the message is, from which no other process can rebuild it."""
         return SampleError, (self.reason, self.detail)
 
 
 FAILURE_REASONS = frozenset(
     {
-        "missing",  # no such file in the folder or archive
+        "missing",  # the folder or archive has no such file
         "unsafe_path",  # the annotation's file_name leaves the folder
         "unreadable",  # the bytes could not be read: torn archive, wrong checksum, unsupported compression
         "too_many_bytes",  # the file is larger than the limit
         "too_many_pixels",  # the header claims more pixels than the limit
-        "undecodable",  # no image, or a truncated one
-        "size_mismatch",  # decodes to another size than the annotation says
+        "undecodable",  # not an image, or a truncated one
+        "size_mismatch",  # its decoded size differs from the annotation's
         "model_output",  # the model's prediction for it is NaN or outside [0, 1]
-        "kills_replica",  # the process died whenever it worked on it, so it is not touched any more
-        "model_memory",  # at its own size it is too large for the device's memory
+        "kills_replica",  # the process died each time it worked on this image, so it is skipped
+        "model_memory",  # too large for the device's memory at its own size
     }
 )
 
@@ -93,7 +93,7 @@ class StorageError(PipelineError):
 
 
 class StorageUnavailableError(StorageError):
-    """The storage does not do what it is asked for. The file may be whole, so nothing is concluded from it."""
+    """The storage failed or is full. The file may be whole, so nothing is concluded about it."""
 
 
 class UnsoundReleaseError(StorageError):
@@ -101,7 +101,7 @@ class UnsoundReleaseError(StorageError):
 
 
 class ModelError(PipelineError):
-    """Weights can't be loaded, or a prediction breaks its contract."""
+    """Weights can't be loaded, or the model's output is not a valid prediction."""
 
 
 class ReleaseNotMadeError(PipelineError):
@@ -113,8 +113,8 @@ class ReplicaError(PipelineError):
 
 
 class LeaseLostError(PipelineError):
-    """Another session has taken the run over, since this one seemed dead."""
+    """Another session took over the run because this one seemed dead."""
 
 
 class Stopped(PipelineError):
-    """The run was asked to stop. What is committed stays."""
+    """The run was asked to stop. Committed shards stay."""

@@ -1,7 +1,7 @@
-"""What a run will take, before it is begun or while it rests: nothing of the run is written.
+"""Forecast what a run will take, before it begins or between sessions. Nothing of the run is written.
 
-Time comes from a pilot: a few of the images that are left, through a replica like any other, in a folder that is
-removed again. Storage comes from the shards that are committed, else from the pilot's.
+The time comes from a pilot: a replica predicts a few of the remaining images into a folder that is removed afterwards.
+The storage comes from the committed shards, or from the pilot's if there are none.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,30 +18,30 @@ from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.run_record import plan_of
 
 Work = Callable[[Sequence[ShardSpec], RunConfig, Progress], object]
-"""Processes shards into the run of a configuration."""
+"""Processes shards into a configuration's run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """A run as it is, and what is left of it."""
+    """The state of a run, and what is left to do."""
 
     fingerprint: dict[str, str]
     images: int
     shards: int
     committed: int
-    """Images in committed shards, failed ones among them."""
+    """Images in committed shards, including failed ones."""
     failed: int
-    """Images that failed, of the committed ones."""
+    """Committed images that failed."""
     retried: int
-    """Failed images that would be tried again."""
+    """Failed images that would be retried."""
     added: int
-    """Images that are new to the run."""
+    """Images in the annotations that the run does not have yet."""
     pilot_images: int
-    """Images that were predicted to measure; 0 if none was, and then there are no times."""
+    """Images predicted for the measurement; 0 if none, and then there are no times."""
     replica_s_per_image: float
-    """Time of a replica per image, reading and writing among it, loading of the model not."""
+    """A replica's time per image, including reading and writing, but not loading the model."""
     bytes_per_image: float
-    """Of the candidates, without the release; 0 if nothing is known."""
+    """Size of the candidates, without the release; 0 if unknown."""
 
     @property
     def left(self) -> int:
@@ -50,19 +50,19 @@ class Forecast:
 
     @property
     def replica_hours(self) -> float:
-        """For what is left; on a cluster with GPUs these are GPU-hours."""
+        """Hours of one replica for the remaining images; GPU-hours on a cluster with GPUs."""
         return self.left * self.replica_s_per_image / 3600
 
     @property
     def candidate_bytes(self) -> float:
-        """Of the whole run, when it is done."""
+        """Size of all candidates once the run is complete."""
         return self.images * self.bytes_per_image
 
 
 def forecast(config: RunConfig, work: Work = process) -> Forecast:
-    """Look at a run and try some of its images; as `pipeline.run.run` would begin, with the same refusals.
+    """Inspect a run and predict some of its images. Refuses what `pipeline.run.run` would refuse.
 
-    Args:   work: how shards are processed in this configuration.
+    Args:   work: processes the pilot's shards.
     Raises: UsageError: the run would be refused. PipelineError: the pilot failed.
     """
     collection = read_inputs(config)
@@ -90,13 +90,16 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
 
 
 def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """`count` of them, evenly spread: images of one source often lie together."""
+    """Pick `count` samples, evenly spread: images from one source often lie together."""
     count = min(count, len(samples))
     return [samples[place * len(samples) // count] for place in range(count)]
 
 
 def _pilot(samples: Sequence[Sample], config: RunConfig, work: Work) -> tuple[int, list[ShardRecord], float]:
-    """Images tried, records of their shards, and seconds of a replica per image; the first batch warms up."""
+    """Predict the samples. Returns their number, the records of their shards, and a replica's seconds per image.
+
+    The first batch warms up and is not timed.
+    """
     if not samples:
         return 0, [], 0.0
     warm = min(config.ensemble.batch_images, len(samples) // 2)
@@ -110,7 +113,7 @@ def _pilot(samples: Sequence[Sample], config: RunConfig, work: Work) -> tuple[in
         records = [read_record(url, spec.name) for spec in specs]
     finally:
         storage.remove_tree(url)
-        storage.remove_if_empty(config.out)  # it is, unless there is a run, or somebody begins one now
+        storage.remove_if_empty(config.out)  # not empty if a run exists, or another session begins one now
     return len(samples), records, progress.last_s / len(parts[-1])
 
 

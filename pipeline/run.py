@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport(BuildReport):
-    """How a run ended. Everything but `computed` and `images_per_s` follows from the inputs alone."""
+    """How a run ended. All fields but `computed` and `images_per_s` depend on the inputs alone."""
 
     computed: int
-    """Images computed in this session; the others were there from an earlier one."""
+    """Images computed in this session; the others come from earlier sessions."""
     images_per_s: float
-    """Of this session, loading of the model included; 0 when nothing was computed."""
+    """Rate of this session, including the time to load the model; 0 if nothing was computed."""
     contact_sheet: str
 
     @property
@@ -74,7 +74,7 @@ def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str
         source = source_of(config, collection, specs)
         built = build_release(source, config, whole_fingerprint, lease.confirm)
     except UsageError as error:
-        if progress.computed:  # "nothing was begun" would not be true any more
+        if progress.computed:  # "no work was begun" is no longer true
             raise ReleaseNotMadeError(f"{error}. All candidates are committed; no image is computed again") from error
         raise
     # 10. Draw a picture to look at.
@@ -114,7 +114,7 @@ def check_version(config: RunConfig, collection: Collection, made_with: Mapping[
 
 
 def resolved(config: RunConfig) -> RunConfig:
-    """Local paths made absolute: replicas and submitted jobs have working directories of their own."""
+    """Make local paths absolute: replicas and submitted jobs have their own working directories."""
     inputs = replace(
         config.input,
         images=storage.absolute(config.input.images),
@@ -130,36 +130,36 @@ def resolved(config: RunConfig) -> RunConfig:
 
 
 def read_inputs(config: RunConfig) -> Collection:
-    """The images that the annotations list.
+    """Read the annotations and find the images that they list.
 
-    Raises: UsageError: as `read_samples`; or not one image is there: then the folder is wrong, not the images.
+    Raises: UsageError: as `read_samples`, or no image exists: then the folder is wrong, not the images.
     """
     collection = read_samples(config.input.annotations, config.input.images)
     if all(sample.problem == "missing" for sample in collection.samples):
         raise CollectionError(
-            f"--images {config.input.images}: none of the {len(collection.samples)} images of "
-            f"{config.input.annotations} is there, {collection.samples[0].file_name!r} for example; give their folder"
+            f"--images {config.input.images} has none of the {len(collection.samples)} images that "
+            f"{config.input.annotations} lists, for example {collection.samples[0].file_name!r}. Give their folder"
         )
     return collection
 
 
 def todo_of(config: RunConfig, specs: Sequence[ShardSpec], progress: Progress) -> list[ShardSpec]:
-    """Shards without a record; with `retry_failed` those too that have a failed image."""
+    """Shards without a record; with `retry_failed`, also those with a failed image."""
     committed = committed_shards(config.out)
     there = [spec for spec in specs if spec.name in committed]
     if there:
         images = sum(len(spec.samples) for spec in there)
-        log.info("resuming: %d of %d images are there from an earlier session", images, progress.images)
-    # Records are read only where they decide: of 100,000 shards that takes several times as long as all the rest.
+        log.info("resuming: %d of %d images were computed by earlier sessions", images, progress.images)
+    # Read records only if they matter: for 100,000 shards that takes several times as long as everything else.
     failed = _failed_images(config.out, there) if config.retry_failed else {}
     if failed:
-        log.info("trying %d failed images again", sum(failed.values()))
+        log.info("retrying %d failed images", sum(failed.values()))
     progress.add_earlier(sum(len(spec.samples) for spec in there if spec.name not in failed))
     return [spec for spec in specs if spec.name not in committed or spec.name in failed]
 
 
 def _failed_images(run: str, specs: Sequence[ShardSpec]) -> dict[str, int]:
-    """Shard → number of its failed images, of committed shards that have any."""
+    """Map each committed shard that has failed images to their number."""
     records = read_records(run, [spec.name for spec in specs])
     return {name: record.failed for name, record in records.items() if record.failed}
 
@@ -167,14 +167,14 @@ def _failed_images(run: str, specs: Sequence[ShardSpec]) -> dict[str, int]:
 def process(
     todo: Sequence[ShardSpec], config: RunConfig, progress: Progress, check: Callable[[], None] = lambda: None
 ) -> list[ReplicaUsage]:
-    """Predict, score and commit shards where the configuration says.
+    """Predict, score and commit shards on the configured engine.
 
-    Args:    check: called between shards and more often; what it raises ends the work.
-    Returns: what each replica used.
+    Args:    check: called at least once per shard; what it raises ends the work.
+    Returns: the memory and time used by each replica.
     Raises:  as `process_shard` and, on Ray, `run_on_ray`.
     """
     if not todo:
-        log.info("nothing to compute: every image has been predicted")
+        log.info("nothing to compute: every image is predicted")
         return []
     work = ShardWork(
         run=config.out,
@@ -202,9 +202,9 @@ def _run_inline(
     progress: Progress,
     check: Callable[[], None],
 ) -> ReplicaUsage:
-    """One shard after the other in this process: for tests, a debugger, a machine without Ray.
+    """Process one shard after another in this process: for tests, a debugger, or a machine without Ray.
 
-    Raises: Stopped: Ctrl-C. At any moment, even within a shard: nothing of it is there before its record is.
+    Raises: Stopped: Ctrl-C, at any moment. A shard that is cut off leaves nothing that counts: its record comes last.
     """
     try:
         model = setup.load()

@@ -1,4 +1,4 @@
-"""A release from a complete run: no model, no prediction, another policy each time if you like."""
+"""Make a release from a complete run: no model and no prediction, with another policy each time if you like."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from pipeline.selection.verdicts import count_reasons
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildReport:
-    """What a release has."""
+    """What a release holds."""
 
     images: int
     accepted: int
@@ -33,13 +33,13 @@ class BuildReport:
     release: str
     """Its folder."""
     page: str
-    """A page to look at it, for a browser."""
+    """The release's page, for a browser."""
 
 
 def complete_run(run: str, collection: Collection) -> tuple[tuple[ShardSpec, ...], dict[str, str]]:
-    """Plan and fingerprint of a run of which nothing is left to compute.
+    """Read the plan and the fingerprint of a complete run.
 
-    Raises: RunMismatchError: something is, or the collection is another one. CollectionError: there is no run.
+    Raises: RunMismatchError: images are left to compute, or the collection differs. CollectionError: not a run.
     """
     stored, planned = read_run(run)
     made_with = {name: value for name, value in stored.items() if name != "plan"}
@@ -49,13 +49,13 @@ def complete_run(run: str, collection: Collection) -> tuple[tuple[ShardSpec, ...
     if left:
         raise RunMismatchError(
             f"{run}: {sum(len(spec.samples) for spec in left)} of {len(collection.samples)} images are not computed "
-            "yet; finish the run with its own command, then make the release"
+            "yet. Run its own command again to finish it, then build the release"
         )
     return specs, stored
 
 
 def source_of(config: RunConfig, collection: Collection, specs: Sequence[ShardSpec]) -> ReleaseSource:
-    """All that is known of the images of a complete run."""
+    """Gather all that is known about the images of a complete run."""
     records = read_records(config.out, [spec.name for spec in specs])
     rows = {row.key: row for spec in specs for row in read_rows(config.out, records[spec.name])}
     predicted = [sample for spec in specs for sample in spec.samples if rows[sample.key].members]
@@ -74,9 +74,9 @@ def source_of(config: RunConfig, collection: Collection, specs: Sequence[ShardSp
 def build_release(
     source: ReleaseSource, config: RunConfig, made_with: Mapping[str, str], confirm: Callable[[], None] = lambda: None
 ) -> BuildReport:
-    """Assemble the release that `config.release` names, and say what is in it.
+    """Assemble the release that `config.release` names, and report what it holds.
 
-    Args:    made_with: the fingerprint of the run. confirm: see `assemble`.
+    Args:    made_with: the run's fingerprint. confirm: see `assemble`.
     Raises:  as `assemble`.
     """
     release = assemble(source, config, {**made_with, "device": settled_device(config.out)}, confirm)
@@ -93,7 +93,7 @@ def build_release(
 
 
 def verdicts_of(release: str) -> dict[str, Verdict]:
-    """Key → verdict of every image, as the release's manifest has them.
+    """Read the verdict of every image, by key, from a release's manifest.
 
     Raises: StorageError: the manifest is not the one that `release.json` names.
     """

@@ -50,7 +50,7 @@ def test_the_demo_prints_its_table_and_a_second_run_resumes(tmp_path, start_demo
     second = start_demo(tmp_path / "demo", "--model", "fake")
     output, _ = second.communicate(timeout=TIMEOUT_S)
     assert second.returncode == 0, output
-    assert "resuming: 37 of 37 images are there" in output
+    assert "resuming: 37 of 37 images were computed" in output
     assert '"computed": 0' in output
 
 
@@ -67,5 +67,5 @@ def test_an_interrupted_demo_leaves_no_process(tmp_path, start_demo, number):
     os.kill(demo.pid, number)
     output, _ = demo.communicate(timeout=TIMEOUT_S)
     assert demo.returncode == 1, output
-    assert "goes on where this one stopped" in output
+    assert "Run the same command again to resume" in output
     assert [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []

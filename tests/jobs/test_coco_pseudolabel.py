@@ -166,7 +166,7 @@ def test_a_folder_with_none_of_the_images_is_refused_before_any_work(tmp_path):
     write_collection(tmp_path, [None, None])
     done = run_job(tmp_path)
     assert done.returncode == USAGE
-    assert "none of the 2 images" in done.stderr
+    assert "has none of the 2 images" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -222,7 +222,7 @@ def test_the_reference_preset_is_logged_and_kept_with_the_run_and_options_beside
     assert done.returncode == DONE, done.stderr
     assert "INFO --reference: as the released SOD-diffusion code predicts" in done.stderr
     assert "alignment = reference: members are scaled and shifted" in done.stderr
-    assert "stretch = False: as asked for beside --reference" in done.stderr
+    assert "stretch = False: your own value, which overrules --reference" in done.stderr
     made_with = json.loads((tmp_path / "out/run.json").read_text())["fingerprint"]
     expected = {"alignment": "reference", "reduction": "median", "stretch": "False", "resize_filter": "bicubic"}
     assert {name: made_with[name] for name in expected} == expected

@@ -64,7 +64,7 @@ def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path):
     assert not (tmp_path / "out/evaluation.json").exists()
     done = run_job(tmp_path, *PHOTOS, "--model", "fake")
     assert done.returncode == DONE, done.stderr
-    assert "resuming: 2 of 5 images are there" in done.stderr
+    assert "resuming: 2 of 5 images were computed" in done.stderr
     assert (tmp_path / "out/risk_coverage.png").is_file()
     (result,) = json.loads(done.stdout)["results"]
     undisturbed = evaluated_here(tmp_path)

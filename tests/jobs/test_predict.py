@@ -137,8 +137,8 @@ def test_every_option_of_the_preset_is_logged_with_what_it_does_and_those_beside
     assert done.counts == (1, 1, 0, 0)
     said = done.stderr.splitlines()
     assert "--reference: as the released SOD-diffusion code predicts, stochastic depth excepted" in said
-    assert "  alignment = none: as asked for beside --reference" in said
-    assert "  stretch = False: as asked for beside --reference" in said
+    assert "  alignment = none: your own value, which overrules --reference" in said
+    assert "  stretch = False: your own value, which overrules --reference" in said
     assert "  reduction = median: the map is the lower median of the members, not their mean" in said
     assert any(line.startswith("  batch_stats = True: the conditioner's batch norm takes") for line in said)
     assert "  resize_filter = bicubic: maps come back to the image's size bicubically" in said
@@ -359,7 +359,7 @@ def test_an_interruption_exits_with_1_and_says_that_the_command_goes_on(predict_
         patch.setattr(photos_predict, "write_outputs", interrupt)
         done = predict_here()
     assert (done.code, done.stdout) == (FAILED, "")
-    assert "the same command goes on" in done.stderr
+    assert "Run the same command again to resume" in done.stderr
 
 
 # The progress bar

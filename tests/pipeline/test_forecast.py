@@ -101,7 +101,7 @@ def test_a_run_that_is_begun_during_the_pilot_is_not_removed_with_it(inputs, tmp
 
 def test_a_folder_without_one_of_the_images_is_refused_as_by_the_run(inputs, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CollectionError, match="none of the 9 images"):
+    with pytest.raises(CollectionError, match="has none of the 9 images"):
         forecast(make_config(inputs, tmp_path / "run", images=str(tmp_path / "empty")), work=None)
 
 
