@@ -23,9 +23,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 jaxtyping.install_import_hook("model", "beartype.beartype")
 
-# The suite also runs beside trainings that take nearly all of the machine.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
+# No deadlines: the suite also runs beside trainings that take nearly all of the machine.
+for profile, examples in (("suite", 40), ("thorough", 1000)):
+    settings.register_profile(
+        profile, deadline=None, max_examples=examples, suppress_health_check=[HealthCheck.too_slow]
+    )
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 ROOT = Path(__file__).resolve().parents[1]
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
