@@ -18,9 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.errors import CollectionError
+from pipeline.errors import AnnotationError, CollectionError
 from pipeline.files.maps import decode_png, encode_png
 from pipeline.files.tars import SampleTar, encode_json, samples_of
+from pipeline.release.check import verify
+from pipeline.release.check.loaders import LoaderCheck
 from pipeline.release.check.rows import misjudged
 from pipeline.release.check.verify import verify_release
 from tests.pipeline.make import LICENSES, make_key
@@ -145,7 +147,7 @@ def test_one_turned_byte_of_a_tar_is_one_problem(copy):
     content[700] ^= 1
     (copy / TAR).write_bytes(content)
     assert len(problems_of(copy)) == 1
-    assert "its record says" in said_of(copy, TAR)
+    assert "release.json states" in said_of(copy, TAR)
 
 
 def test_a_file_that_is_gone_and_one_that_nobody_lists_are_named(copy):
@@ -153,14 +155,40 @@ def test_a_file_that_is_gone_and_one_that_nobody_lists_are_named(copy):
     (copy / "data" / "test" / "more.tar").write_bytes(b"")
     (copy / ".hidden").write_bytes(b"")
     said = {problem.where: problem.what for problem in problems_of(copy)}
-    assert "is missing, or no plain file" in said[TAR]
-    assert "is there, but not in release.json" in said["data/test/more.tar"]
-    assert "is there, but not in release.json" in said[".hidden"]
+    assert "is missing, or not a plain file" in said[TAR]
+    assert "exists, but release.json does not name it" in said["data/test/more.tar"]
+    assert "exists, but release.json does not name it" in said[".hidden"]
 
 
 def test_no_release_is_no_check(tmp_path):
-    with pytest.raises(CollectionError, match="no complete release: there is no release"):
+    with pytest.raises(CollectionError, match=r"not a complete release: it has no release\.json"):
         verify_release(str(tmp_path))
+
+
+def test_a_release_that_does_not_exist_is_named(tmp_path):
+    for missing in (str(tmp_path / "nowhere"), "memory://verify-nowhere"):
+        with pytest.raises(CollectionError, match="nowhere does not exist"):
+            verify_release(missing)
+
+
+@pytest.mark.parametrize("content", [None, b"no JSON", b"[]", b'{"images": 3}'])
+def test_unreadable_annotations_are_refused_before_the_release_is_read(released, tmp_path, content):
+    annotations, said = tmp_path / "annotations.json", []
+    if content is not None:
+        annotations.write_bytes(content)
+    with pytest.raises(AnnotationError, match=r"annotations\.json"):
+        verify_release(str(released.folder), str(annotations), report=said.append)
+    assert said == []
+
+
+def test_libraries_that_are_not_installed_are_named_before_the_release_is_read(released, monkeypatch):
+    said = []
+    monkeypatch.setattr(verify, "missing_loaders", lambda: ["mlcroissant"])
+    monkeypatch.setattr(verify, "check_with_loaders", lambda *_: LoaderCheck(problems=(), notes=()))
+    verify_release(str(released.folder), loaders=True, report=said.append)
+    assert said[0] == "mlcroissant is not installed, so the release will not be loaded with it: pip install mlcroissant"
+    verify_release(str(released.folder), report=(quiet := []).append)
+    assert not any("installed" in line for line in quiet)
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "data/../../x", "a\\b", "./NOTICE", "release.json"])
@@ -204,15 +232,15 @@ def grey(values):
     ("edit", "said"),
     [
         (with_members(lambda members: {"jpg": b"another"}), ".jpg is not the image that was predicted"),
-        (with_members(lambda members: grey(decode_png(members["mask.png"]) // 2)), "other values than 0 and 255"),
+        (with_members(lambda members: grey(decode_png(members["mask.png"]) // 2)), "values other than 0 and 255"),
         (with_members(lambda members: grey(decode_png(members["mask.png"])[1:])), "mask.png: "),
-        (with_members(lambda members: grey(255 - decode_png(members["mask.png"]))), "is not where"),
-        (with_members(lambda members: {"saliency.png": b"no png"}), "saliency.png: no PNG"),
-        (with_members(lambda members: {"json": b"no json"}), "json: no JSON object"),
-        (with_members(lambda members: {"json": b"[" * 100_000}), "json: no JSON object"),
+        (with_members(lambda members: grey(255 - decode_png(members["mask.png"]))), "is not the region where"),
+        (with_members(lambda members: {"saliency.png": b"no png"}), "saliency.png: not a PNG"),
+        (with_members(lambda members: {"json": b"no json"}), "json: not a JSON object"),
+        (with_members(lambda members: {"json": b"[" * 100_000}), "json: not a JSON object"),
         (with_members(lambda members: {"json": members["json"].replace(b'"members":3', b'"members":3.0')}), "members"),
         (with_members(lambda members: {"json": members["json"].replace(b'"width":', b'"width":1')}), "width is 1"),
-        (lambda samples: samples[1:], "is accepted, but no tar has it"),
+        (lambda samples: samples[1:], "is accepted, but in no tar"),
         (lambda samples: [(make_key(1), samples[0][1]), *samples[1:]], "but has a sample"),
         (lambda samples: [(make_key(99), samples[0][1]), *samples[1:]], "is not in the manifest"),
         (lambda samples: [(key, samples[1 - n][1] if n < 2 else members) for n, (key, members) in enumerate(samples)],
@@ -250,9 +278,9 @@ def test_links_and_folders_in_a_tar_are_found(copy, kind):
         (lambda document: document["annotations"][0]["segmentation"].update(counts="01"), "run lengths"),
         (lambda document: document["annotations"][0]["segmentation"].update(size=[1, 1]), "has the size [1, 1]"),
         (lambda document: document["images"][0].update(file_name="x.jpg"), "its name, size or licence"),
-        (lambda document: document["images"].append(document["images"][0]), "comes twice"),
+        (lambda document: document["images"].append(document["images"][0]), "twice"),
         (lambda document: document["annotations"].pop(), "image 10, for example"),
-        (lambda document: document.pop("images"), "can't be read as what it should be"),
+        (lambda document: document.pop("images"), "is malformed"),
     ],
     ids=range(8),
 )
@@ -264,12 +292,12 @@ def test_edited_annotations_are_found(copy, edit, said):
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (lambda rows: rows.pop(0), "release.json says"),
-        (lambda rows: rows.append(rows[0]), "1 keys come twice"),
-        (lambda rows: rows[1].update(mask_sha256="0" * 64), "the sum of its mask"),
-        (lambda rows: rows[1].update(split="train"), "split 'train'"),
-        (lambda rows: rows[0].update(reason=""), "no reason"),
-        (lambda rows: rows[0].update(verdict="failed"), "release.json says"),
+        (lambda rows: rows.pop(0), "release.json states"),
+        (lambda rows: rows.append(rows[0]), "has keys more than once: 1, for example"),
+        (lambda rows: rows[1].update(mask_sha256="0" * 64), "the SHA-256 of its mask"),
+        (lambda rows: rows[1].update(split="train"), "has split 'train'"),
+        (lambda rows: rows[0].update(reason=""), "has no reason"),
+        (lambda rows: rows[0].update(verdict="failed"), "release.json states"),
     ],
     ids=range(6),
 )
@@ -346,7 +374,7 @@ def test_a_file_that_no_release_has_is_a_problem_though_its_sum_is_right(copy):
     (copy / "data" / "test" / "load.py").write_bytes(b"import os")
     add_entry(copy, name="data/test/load.py")
     mend_sums(copy)
-    assert said_of(copy, "data/test/load.py") == "is no file that a release has"
+    assert said_of(copy, "data/test/load.py") == "is not a file that releases have"
 
 
 @pytest.mark.parametrize(
@@ -365,7 +393,7 @@ def test_a_file_that_every_release_has_is_missed_though_no_record_names_it(copy,
 def test_what_is_no_plain_file_is_not_read(copy, make):
     (copy / "NOTICE").unlink()
     make(copy / "NOTICE")
-    assert "is missing, or no plain file" in said_of(copy, "NOTICE")
+    assert "is missing, or not a plain file" in said_of(copy, "NOTICE")
 
 
 def sparse_tar():
@@ -398,7 +426,7 @@ def test_a_parquet_that_is_torn_though_its_sum_is_right_is_a_problem(copy):
 
 def test_cells_without_a_value_are_a_problem(copy):
     edit_manifest(copy, lambda rows: rows[0].update(key=None))
-    assert "key: cells without a value" in " ".join(problem.what for problem in problems_of(copy))
+    assert "cells without a value in key" in " ".join(problem.what for problem in problems_of(copy))
 
 
 @pytest.mark.parametrize(
@@ -415,12 +443,12 @@ def test_a_release_that_says_to_be_another_version_is_a_problem(copy):
     edit_json(copy, "release.json", lambda record: record.update(version="9.9"))
     found = {problem.where: problem.what for problem in problems_of(copy)}
     assert found.keys() == {"release.json", ANNOTATIONS}  # which name it too
-    assert "its name or version is not" in found["release.json"]
+    assert "its name or version differs" in found["release.json"]
 
 
 def test_a_failed_image_with_scores_is_a_problem(copy):
     edit_manifest(copy, lambda rows: rows[2].update(members=3))
-    assert "does not go with its scores" in said_of(copy, "manifest.parquet")
+    assert "contradicts its scores" in said_of(copy, "manifest.parquet")
 
 
 def test_a_card_with_other_numbers_is_a_problem(copy):
@@ -452,7 +480,7 @@ def test_a_tar_that_is_counted_twice_is_a_problem(copy):
 
 def test_licences_in_the_annotations_are_those_of_the_manifest(copy):
     edit_json(copy, ANNOTATIONS, lambda document: document["licenses"][0].update(name="CC0"))
-    assert "licence 1 of 000000000002 is not the manifest's" in said_of(copy, ANNOTATIONS)
+    assert "licence 1 of 000000000002 differs from the manifest's" in said_of(copy, ANNOTATIONS)
 
 
 def test_another_author_than_the_collection_names_is_a_problem(copy, released):
@@ -483,7 +511,7 @@ def test_a_page_or_croissant_that_says_something_else_than_the_manifest_is_found
     assert old in content
     (copy / name).write_text(content.replace(old, new, 1))
     mend_sums(copy)
-    assert "does not say what manifest, policy and record do" in said_of(copy, name)
+    assert "does not say what this version of the tool writes" in said_of(copy, name)
 
 
 def test_texts_of_another_version_of_the_tool_are_no_problem_and_it_says_so(copy):
@@ -493,13 +521,13 @@ def test_texts_of_another_version_of_the_tool_are_no_problem_and_it_says_so(copy
     (copy / "release.json").write_bytes(encode_json(record | {"texts": "0" * 64}))
     check = verify_release(str(copy))
     assert check.problems == ()
-    assert "another version of this tool made it" in check.notes[0]
+    assert "made with another version of this tool" in check.notes[0]
 
 
 def test_a_release_of_another_format_is_one_problem_that_says_so(copy):
     record = json.loads((copy / "release.json").read_text())
     (copy / "release.json").write_bytes(encode_json(record | {"format": 1}))
-    assert "it is of format 1, this version of the tool knows 2" in said_of(copy, "release.json")
+    assert "its format is 1, and this version of the tool reads 2" in said_of(copy, "release.json")
     assert len(problems_of(copy)) == 1
 
 
@@ -513,7 +541,7 @@ def test_a_sheet_that_can_not_hold_its_tiles_is_found(copy):
     sheet = copy / "page/tiles/000/00000.webp"
     Image.new("RGB", (64, 64)).save(sheet, format="WEBP")
     mend_sums(copy)
-    assert "64 x 64 px large" in said_of(copy, "page/tiles/000/00000.webp")
+    assert "is 64 x 64 px; " in said_of(copy, "page/tiles/000/00000.webp")
     sheet.write_bytes(b"RIFF")
     mend_sums(copy)
     assert "can't be read" in said_of(copy, "page/tiles/000/00000.webp")
@@ -542,10 +570,10 @@ def test_images_that_the_collection_does_not_have_or_has_otherwise_are_named(rel
     annotations = tmp_path / "annotations.json"
     annotations.write_text(json.dumps({"images": entries, "licenses": LICENSES}))
     said = " | ".join(problem.what for problem in problems_of(released.folder, annotations))
-    assert f"{make_key(10)} is in the manifest only" in said
-    assert f"{make_key(1)}: width is 27, the annotations have 28" in said
-    assert f"{make_key(2)}: license_id is 1, the annotations have 9" in said
-    assert f"{make_key(2)}: license_name is 'CC BY', the annotations have ''" in said
+    assert f"{make_key(10)} is only in the manifest" in said
+    assert f"{make_key(1)}: width is 27; the annotations have 28" in said
+    assert f"{make_key(2)}: license_id is 1; the annotations have 9" in said
+    assert f"{make_key(2)}: license_name is 'CC BY'; the annotations have ''" in said
 
 
 def test_a_release_on_an_object_store_is_checked_too(released):
