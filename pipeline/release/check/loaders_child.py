@@ -129,14 +129,11 @@ def _with_datasets(library: Any, task: LoaderTask) -> Tried:
         return  # without data the library finds no loader
     yield "README.md", iter(())  # so that an error below is one of the card, which is read first
     loaded = library.load_dataset(task.folder, streaming=True)
-    yield "README.md", _splits_of(loaded, task)
+    other_splits = set(loaded) != set(task.tars)
+    said = f"gives the splits {sorted(loaded)}; the release has {sorted(task.tars)}"
+    yield "README.md", iter([said] if other_splits else [])
     for split, names in ((split, names) for split, names in task.tars.items() if split in loaded):
         yield names[0], _rows_of_datasets(loaded[split], task, names[0])
-
-
-def _splits_of(loaded: Mapping[str, Any], task: LoaderTask) -> Iterator[str]:
-    if set(loaded) != set(task.tars):
-        yield f"gives the splits {sorted(loaded)}; the release has {sorted(task.tars)}"
 
 
 def _rows_of_datasets(rows: Any, task: LoaderTask, name: str) -> Iterator[str]:

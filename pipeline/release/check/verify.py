@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pipeline.collection.coco import read_annotations
 from pipeline.collection.instances import read_instances
 from pipeline.records import Problem
-from pipeline.release.check.contents import Contents
+from pipeline.release.check.inspection import Inspection
 from pipeline.release.check.loaders import check_with_loaders, missing_loaders
 from pipeline.release.check.release_json import NOTHING, parse_release_json, read_release_json
 from pipeline.release.identity import RELEASE_JSON
@@ -55,27 +55,27 @@ def verify_release(
     collection = read_annotations(annotations) if annotations else None
     for name in missing_loaders() if loaders else ():
         report(f"{name} is not installed, so the release will not be loaded with it: pip install {name}")
-    contents = Contents(release)
-    with contents.readable(RELEASE_JSON):
-        contents.stated = parse_release_json(content, lambda what: contents.tell(RELEASE_JSON, what))
-    if contents.stated is not NOTHING:
-        contents.check(report)
+    inspection = Inspection(release)
+    with inspection.readable(RELEASE_JSON):
+        inspection.stated = parse_release_json(content, lambda what: inspection.tell(RELEASE_JSON, what))
+    if inspection.stated is not NOTHING:
+        inspection.check(report)
         if collection is not None:
-            with contents.readable("manifest.parquet"):
-                here = [sample for sample in collection.samples if sample.key in contents.samples]
+            with inspection.readable("manifest.parquet"):
+                here = [sample for sample in collection.samples if sample.key in inspection.samples]
                 instances = read_instances(annotations, here) if collection.has_instances else {}
-                contents.check_against(collection, instances)
-    if loaders and not contents.problems:
+                inspection.check_against(collection, instances)
+    if loaders and not inspection.problems:
         report("loading the release with the libraries of its users")
-        loaded = check_with_loaders(release, contents.stated, contents.keys_of_tars(), len(contents.rows))
-        contents.problems += loaded.problems
-        contents.notes += loaded.notes
+        loaded = check_with_loaders(release, inspection.stated, inspection.keys_of_tars(), len(inspection.rows))
+        inspection.problems += loaded.problems
+        inspection.notes += loaded.notes
     return ReleaseCheck(
-        name=contents.stated.release.name,
-        version=contents.stated.release.version,
+        name=inspection.stated.release.name,
+        version=inspection.stated.release.version,
         sha256=hashlib.sha256(content).hexdigest(),
-        images=len(contents.rows),
-        accepted=len(contents.samples),
-        problems=tuple(contents.problems),
-        notes=tuple(contents.notes),
+        images=len(inspection.rows),
+        accepted=len(inspection.samples),
+        problems=tuple(inspection.problems),
+        notes=tuple(inspection.notes),
     )

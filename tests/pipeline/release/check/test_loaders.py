@@ -1,4 +1,4 @@
-"""A release is loaded with its users' libraries, and whatever they do about it is reported."""
+"""A release is loaded with its users' libraries, and whatever goes wrong there is reported."""
 
 import io
 import json
@@ -50,7 +50,7 @@ CRASH = (sys.executable, "-c", "import os, sys; print('\\x1b[31mlast words', fil
 
 
 def with_croissant(released, folder):
-    """A copy of a release with its croissant.json, named in its record."""
+    """A copy of a release with a croissant.json that its release.json names."""
     shutil.copytree(released.folder, folder)
     about = CroissantAbout(
         release=released.config.release,
@@ -68,7 +68,7 @@ def with_croissant(released, folder):
 
 
 def mend(folder):
-    """Name every file that is there in the record, with its size and sum."""
+    """Name every existing file in release.json, with its size and sum."""
     record = json.loads((folder / "release.json").read_text())
     contents = {name: content for name, content in tree(folder).items() if name != "release.json"}
     records = [stored_file(name, content) for name, content in contents.items()]
@@ -103,7 +103,7 @@ def task_of(folder, loader):
 
 @pytest.fixture
 def only(monkeypatch):
-    """Try some of the libraries only: a process takes seconds to import one."""
+    """Load with some of the libraries only: a process takes seconds to import one."""
 
     def choose(*loaders):
         chosen = {name: where for name, where in verify_loaders._BEGINS_WITH.items() if name in loaders}
@@ -140,7 +140,7 @@ def test_a_sound_release_loads_everywhere_and_nothing_is_written_into_it(sound):
 
 
 @pytest.mark.slow
-def test_so_does_one_at_a_url_of_which_the_first_tars_are_copied(sound, only):
+def test_a_sound_release_at_a_url_loads_from_copies_of_its_first_tars(sound, only):
     only("datasets", "pycocotools", "mlcroissant")
     url = "memory://loaders/copy"
     files = fsspec.filesystem("memory")
@@ -168,18 +168,18 @@ def test_a_release_without_images_or_croissant_is_no_problem(released, release_o
     assert check(folder).problems == ()
 
 
-# What bytes and sums do not show
+# Problems that bytes and sums do not show
 
 
 def said_of(folder, loader):
-    """What a library says in a process of its own: where → what, of the problems."""
+    """The problems that a library finds in its own process: where → what."""
     found = check(folder)
     assert found.problems, found
     assert all(problem.what.startswith(f"{loader}: ") for problem in found.problems)
     return {problem.where: problem.what for problem in found.problems}
 
 
-def test_a_card_that_leads_nowhere_is_what_datasets_trips_over(copy, only):
+def test_datasets_finds_a_card_that_leads_nowhere(copy, only):
     only("datasets")
     card = (copy / "README.md").read_text()
     (copy / "README.md").write_text(card.replace("data/test/*.tar", "data/elsewhere/*.tar"))
@@ -187,7 +187,7 @@ def test_a_card_that_leads_nowhere_is_what_datasets_trips_over(copy, only):
     assert "No (supported) data files found" in said_of(copy, "datasets")["README.md"]
 
 
-def test_a_card_that_names_a_split_otherwise_is_found(copy, only):
+def test_datasets_finds_a_card_that_misnames_a_split(copy, only):
     only("datasets")
     card = (copy / "README.md").read_text()
     (copy / "README.md").write_text(card.replace("- split: test", "- split: train"))
@@ -196,7 +196,7 @@ def test_a_card_that_names_a_split_otherwise_is_found(copy, only):
 
 
 def edit_facts(folder, edit):
-    """Write the tar anew; `edit` gets the number of a sample and its facts."""
+    """Rewrite the tar; `edit` gets the number of a sample and its facts."""
     (name,) = keys_of(folder)
     samples = {}
     with tarfile.open(folder / name) as tar:
@@ -214,13 +214,13 @@ def edit_facts(folder, edit):
     return name
 
 
-def test_a_fact_of_two_types_in_the_first_samples_is_what_datasets_trips_over(copy, only):
+def test_datasets_finds_a_fact_of_two_types_in_the_first_samples(copy, only):
     only("datasets")
     edit_facts(copy, lambda number, facts: facts.update(members=3 if number < 4 else "3"))
     assert "Unable to merge: Field json has incompatible types" in said_of(copy, "datasets")["README.md"]
 
 
-def test_annotations_without_info_are_what_pycocotools_trips_over(copy, only):
+def test_pycocotools_finds_annotations_without_info(copy, only):
     only("pycocotools")
     document = json.loads((copy / "annotations/test.json").read_text())
     del document["info"]
@@ -242,7 +242,7 @@ def test_a_croissant_file_without_a_record_set_is_found(copy, only):
     assert "did not find any record set" in said_of(copy, "mlcroissant")[CROISSANT]
 
 
-def test_samples_and_pictures_that_are_not_what_the_facts_say_are_found(copy, only):
+def test_samples_and_pictures_that_contradict_the_facts_are_found(copy, only):
     only("webdataset")
     name = edit_facts(copy, lambda number, facts: facts.update(width=1) if number == 0 else None)
     found = check_with_loaders(str(copy), stated(copy), {name: [make_key(2)]}, 10).problems
@@ -274,7 +274,7 @@ def answer_of(folder, loader):
 
 
 class Rows(list):
-    """What `datasets` gives of a split."""
+    """What `datasets` gives for a split."""
 
     @property
     def features(self):
@@ -353,7 +353,7 @@ def test_no_loader_sees_a_link(copy):
         facts_of_tar(task_of(copy, "datasets"), tar_name)
 
 
-def test_a_tar_that_is_a_zip_as_well_is_not_unpacked(copy):
+def test_a_tar_that_is_also_a_zip_is_not_unpacked(copy):
     (tar_name,) = keys_of(copy)
     with zipfile.ZipFile(copy / tar_name, "a") as archive:
         archive.writestr("x", "")
@@ -399,7 +399,7 @@ def test_mlcroissant_never_gets_a_strange_file(copy):
 # Processes that do not end as they should
 
 
-def test_a_library_that_hangs_is_a_problem_and_is_gone_with_all_that_it_started(copy, only, monkeypatch, tmp_path):
+def test_a_library_that_hangs_is_a_problem_and_is_killed_with_all_it_started(copy, only, monkeypatch, tmp_path):
     only("pycocotools")
     monkeypatch.setattr(verify_loaders, "_CHILD", (sys.executable, "-c", HANG, str(tmp_path / "pids")))
     (problem,) = check(copy, time_limit_s=3).problems
@@ -437,7 +437,7 @@ def test_a_library_gets_no_secrets(copy, only, monkeypatch):
     assert "AWS" not in note
 
 
-def test_a_library_connects_to_nothing_and_prints_what_it_likes(copy, only, monkeypatch):
+def test_a_library_connects_to_nothing_and_may_print_anything(copy, only, monkeypatch):
     only("datasets")
     monkeypatch.setattr(verify_loaders, "_CHILD", (sys.executable, "-P", "-c", CONNECT))
     found = check(copy)
@@ -445,7 +445,7 @@ def test_a_library_connects_to_nothing_and_prints_what_it_likes(copy, only, monk
     assert "a loader tried to connect to something" in found.notes[0]
 
 
-def test_a_file_that_is_gone_from_a_url_is_a_problem(copy, only):
+def test_a_file_missing_at_a_url_is_a_problem(copy, only):
     only("datasets")
     files = fsspec.filesystem("memory")
     for name, content in tree(copy).items():

@@ -30,7 +30,7 @@ TARGETS = ["disk", "store"]
 
 @pytest.fixture(params=TARGETS)
 def target(request, tmp_path):
-    """A folder, and a store without folders or renames."""
+    """A local folder, then a store without folders or renames."""
     return str(tmp_path / "all") if request.param == "disk" else f"memory://{tmp_path.name}/all"
 
 
@@ -78,7 +78,7 @@ def test_a_dry_run_lists_every_operation_of_the_push_with_its_bytes(released, ta
     assert push(released, target) == planned
 
 
-def test_no_file_of_a_release_is_held_in_memory_as_a_whole(released, target, monkeypatch):
+def test_no_large_file_is_held_in_memory_whole(released, target, monkeypatch):
     sound = verify_release(str(released.folder))
     monkeypatch.setattr(reporting, "verify_release", lambda *_, **__: sound)
     whole = []
@@ -174,65 +174,72 @@ def _unchecked(monkeypatch):
     monkeypatch.setattr(reporting, "verify_release", lambda *_, **__: pytest.fail("the check has begun"))
 
 
-@pytest.mark.usefixtures("_unchecked")
-@pytest.mark.parametrize("dry_run", [False, True], ids=["push", "dry run"])
-class TestRefusedBeforeTheCheck:
-    def refuse(self, release, target, match, kind=UsageError, **options):
+@pytest.fixture(params=[False, True], ids=["push", "dry run"])
+def refuse(request, _unchecked):
+    """Expects that a push is refused before the check, and that the release stays as it is."""
+
+    def push_in_vain(release, target, match, kind=UsageError):
         before = tree(release)
         with pytest.raises(kind, match=match):
-            push_release(str(release), str(target), **options)
+            push_release(str(release), str(target), dry_run=request.param)
         assert tree(release) == before
 
-    def test_a_release_that_does_not_exist(self, tmp_path, dry_run):
-        for missing in (str(tmp_path / "nowhere"), "memory://nowhere"):
-            with pytest.raises(CollectionError, match="nowhere does not exist"):
-                push_release(missing, str(tmp_path / "all"), dry_run=dry_run)
-        self.refuse(tmp_path, tmp_path / "all", "has no release.json", CollectionError, dry_run=dry_run)
-        assert not (tmp_path / "all").exists()
+    return push_in_vain
 
-    @pytest.mark.parametrize(
-        "content", [b"", b"[]", b"{}", b'{"name": "..", "version": "1", "files": []}', b"[" * 9999]
-    )
-    def test_a_release_json_that_names_no_release(self, tmp_path, dry_run, content):
-        (tmp_path / "release.json").write_bytes(content)
-        self.refuse(tmp_path, tmp_path / "all", "release.json can't be read", UnsoundReleaseError, dry_run=dry_run)
 
-    @pytest.mark.parametrize("below", ["", "data", "new/folder"])
-    def test_a_target_inside_the_release_also_through_a_link(self, released, tmp_path, dry_run, below):
-        (tmp_path / "link").symlink_to(released.folder)
-        for folder in (released.folder, tmp_path / "link"):
-            self.refuse(released.folder, folder / below, "is inside the release", dry_run=dry_run)
+def test_a_release_that_does_not_exist_is_refused(refuse, tmp_path):
+    for missing in (tmp_path / "nowhere", "memory://nowhere"):
+        refuse(missing, tmp_path / "all", "nowhere does not exist", CollectionError)
+    refuse(tmp_path, tmp_path / "all", r"has no release\.json", CollectionError)
+    assert not (tmp_path / "all").exists()
 
-    def test_a_target_inside_the_release_in_a_store(self, dry_run):
-        storage.publish("memory://inside/r/release.json", b'{"name": "a", "version": "1", "files": []}')
-        with pytest.raises(UsageError, match="is inside the release"):
-            push_release("memory://inside/r", "memory://inside/r/all", dry_run=dry_run)
 
-    def test_a_target_that_is_a_file_or_below_one(self, released, tmp_path, dry_run):
-        (tmp_path / "file").write_bytes(b"")
-        (tmp_path / "nothing").symlink_to(tmp_path / "gone")
-        for name in ("file", "file/below", "nothing"):
-            self.refuse(released.folder, tmp_path / name, "is not a folder", dry_run=dry_run)
-        (tmp_path / NAME).write_bytes(b"")
-        self.refuse(released.folder, tmp_path, f"{NAME} is not a folder", dry_run=dry_run)
-        store = f"memory://{tmp_path.name}/file"
-        storage.publish(store, b"")
-        self.refuse(released.folder, store, "is not a folder", dry_run=dry_run)
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"name": "..", "version": "1", "files": []}', b"[" * 9999])
+def test_a_malformed_release_json_is_refused(refuse, tmp_path, content):
+    (tmp_path / "release.json").write_bytes(content)
+    refuse(tmp_path, tmp_path / "all", r"release\.json can't be read", UnsoundReleaseError)
 
-    @pytest.mark.parametrize("name", ["", NAME])
-    def test_a_folder_without_permission_to_write(self, released, tmp_path, dry_run, name, monkeypatch):
-        (tmp_path / name).mkdir(exist_ok=True)
-        forbidden, access = tmp_path / name, os.access
-        monkeypatch.setattr(os, "access", lambda path, mode: path != forbidden and access(path, mode))
-        self.refuse(released.folder, tmp_path, f"no permission to write to {forbidden}", dry_run=dry_run)
 
-    def test_a_version_that_is_already_there_and_different(self, released, target, dry_run):
-        storage.publish(storage.join(target, NAME, "release.json"), b"{}")
-        self.refuse(released.folder, target, "as a different release", ReleaseExistsError, dry_run=dry_run)
+@pytest.mark.parametrize("below", ["", "data", "new/folder"])
+def test_a_target_inside_the_release_is_refused_also_through_a_link(refuse, released, tmp_path, below):
+    (tmp_path / "link").symlink_to(released.folder)
+    for folder in (released.folder, tmp_path / "link"):
+        refuse(released.folder, folder / below, "is inside the release")
 
-    def test_files_that_nobody_may_remove(self, released, target, dry_run):
-        storage.publish(storage.join(target, NAME, "mine.txt"), b"mine")
-        self.refuse(released.folder, target, r"mine\.txt is not a file of this release", dry_run=dry_run)
+
+def test_a_target_inside_the_release_is_refused_in_a_store_too(refuse):
+    storage.publish("memory://inside/r/release.json", b'{"name": "a", "version": "1", "files": []}')
+    refuse("memory://inside/r", "memory://inside/r/all", "is inside the release")
+
+
+def test_a_target_that_is_a_file_or_below_one_is_refused(refuse, released, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "nothing").symlink_to(tmp_path / "gone")
+    for name in ("file", "file/below", "nothing"):
+        refuse(released.folder, tmp_path / name, "is not a folder")
+    (tmp_path / NAME).write_bytes(b"")
+    refuse(released.folder, tmp_path, f"{NAME} is not a folder")
+    store = f"memory://{tmp_path.name}/file"
+    storage.publish(store, b"")
+    refuse(released.folder, store, "is not a folder")
+
+
+@pytest.mark.parametrize("name", ["", NAME])
+def test_a_folder_without_permission_to_write_is_refused(refuse, released, tmp_path, name, monkeypatch):
+    (tmp_path / name).mkdir(exist_ok=True)
+    forbidden, access = tmp_path / name, os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != forbidden and access(path, mode))
+    refuse(released.folder, tmp_path, f"no permission to write to {forbidden}")
+
+
+def test_a_version_that_exists_as_a_different_release_is_refused(refuse, released, target):
+    storage.publish(storage.join(target, NAME, "release.json"), b"{}")
+    refuse(released.folder, target, "as a different release", ReleaseExistsError)
+
+
+def test_a_folder_with_foreign_files_is_refused(refuse, released, target):
+    storage.publish(storage.join(target, NAME, "mine.txt"), b"mine")
+    refuse(released.folder, target, r"mine\.txt is not a file of this release")
 
 
 @pytest.mark.usefixtures("_unchecked")
@@ -245,7 +252,7 @@ class TestRefusedBeforeTheCheck:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_store_that_takes_no_files_is_found_before_the_check(released, monkeypatch, error, kind, said):
+def test_a_store_that_accepts_no_files_is_refused_before_the_check(released, monkeypatch, error, kind, said):
     def refuse(*_, **__):
         raise error
 
@@ -254,7 +261,7 @@ def test_a_store_that_takes_no_files_is_found_before_the_check(released, monkeyp
         push_release(str(released.folder), "memory://forbidden/all")
 
 
-def test_a_store_that_permits_no_removal_still_takes_a_release(released, tmp_path, monkeypatch):
+def test_a_store_that_permits_no_removal_still_accepts_a_release(released, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError
 
@@ -307,7 +314,7 @@ def test_an_unsound_release_is_not_published(released, tmp_path):
         push_release(str(tmp_path), str(tmp_path / "all"))
 
 
-def test_the_pointer_names_the_newest(released, release_of, tmp_path):
+def test_latest_names_the_newest_release(released, release_of, tmp_path):
     push(released, str(tmp_path))
     push(release_of(released.inputs, tmp_path / "out", version="1.1.0"), str(tmp_path))
     assert (tmp_path / LATEST).read_text() == "sod-benchmark-1.1.0\n"

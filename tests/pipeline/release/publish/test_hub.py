@@ -1,4 +1,4 @@
-"""Publishing on the Hugging Face Hub, tried on a small Hub in memory that can end the session at any step."""
+"""Publishing on the Hugging Face Hub, against a small Hub in memory that can end the session at any step."""
 
 import functools
 import hashlib
@@ -47,11 +47,11 @@ READING = {"whoami", "list_repo_refs", "list_repo_tree", "get_repo_discussions"}
 
 
 class Killed(BaseException):
-    """The session was ended here on purpose; no error, so nothing can take it for the Hub's."""
+    """The session was ended here on purpose; not an Exception, so that nothing takes it for an error of the Hub."""
 
 
 class FakeHub:
-    """One repository: commits, a branch main, pull requests, tags. Calls have the signatures of `HfApi`."""
+    """One repository with commits, a branch main, pull requests and tags; calls have the signatures of `HfApi`."""
 
     def __init__(self, files=ATTRIBUTES):
         self.commits = {}
@@ -62,11 +62,11 @@ class FakeHub:
         self.steps = 0
         self.stop_at = None
         self.seen = []
-        """What was visible at each step: the files of main, and those of each tag."""
+        """What was visible at each step: the files of main and of each tag."""
         self.meanwhile = {}
-        """Name of a call → what happens just before it, once."""
+        """Name of a call → what happens once, just before it."""
         self.on_arrival = lambda name, content: content
-        """What becomes of a file that is uploaded; None: it is lost."""
+        """What an uploaded file becomes; None: it is lost."""
 
     def commit(self, files):
         oid = hashlib.sha1(repr((len(self.commits), sorted(files.items()))).encode()).hexdigest()
@@ -101,7 +101,7 @@ class FakeHub:
 
 
 def call(method):
-    """Recorded, possible for the real client too, and a step before and after it."""
+    """Record a call, require that the real client would take it, and count a step before and after it."""
     name = method.__name__
 
     @functools.wraps(method)
@@ -183,7 +183,7 @@ class Hub(FakeHub):
 
 
 def described(name, content):
-    """As the Hub describes a file: large ones by SHA-256, others by what git calls them."""
+    """A file as the Hub describes it: large ones by SHA-256, others by their git blob id."""
     entry = {"path": name, "size": len(content), "oid": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()}
     if name.endswith((".tar", ".parquet")):
         entry["lfs"] = {"size": len(content), "oid": hashlib.sha256(content).hexdigest(), "pointerSize": 130}
@@ -191,7 +191,7 @@ def described(name, content):
 
 
 def http_error(status, headers=None, path="/api/datasets/org/sod/refs"):
-    """What the client really raises at such an answer."""
+    """What the client really raises for such an answer."""
     request = httpx2.Request("GET", f"https://huggingface.co{path}?token={TOKEN}", headers={"X-Token": TOKEN})
     message = f"no {TOKEN}: {SIGNED}"
     response = httpx2.Response(status, request=request, headers=headers or {}, json={"error": message})
@@ -203,7 +203,7 @@ def http_error(status, headers=None, path="/api/datasets/org/sod/refs"):
 
 
 def make_release(folder, files=FILES, version="1.0.0"):
-    """A folder with what `release.json` says, and `release.json`."""
+    """A folder with these files and a `release.json` that names them."""
     records = [storage.publish(f"{folder}/{name}", content) for name, content in files.items()]
     entries = [asdict(record) | {"name": name} for name, record in zip(files, records, strict=True)]
     storage.publish(
@@ -229,7 +229,7 @@ def check_of(release, problems=()):
 
 @pytest.fixture(autouse=True)
 def _sound(monkeypatch):
-    """Whether a release is sound is the subject of other tests."""
+    """Take every release for sound; other tests check that."""
     monkeypatch.setattr(reporting, "verify_release", lambda folder, **_: check_of(folder))
 
 
@@ -240,7 +240,7 @@ def release(tmp_path):
 
 @pytest.fixture
 def newer(tmp_path):
-    """Of version 1.1.0: one tar is gone, one has other content, one is new."""
+    """Version 1.1.0: one tar is gone, one is new, other files have other content."""
     files = {"README.md": b"# two", "data/test/0.tar": FILES["data/test/0.tar"], "data/train/0.tar": b"new" * 9}
     return make_release(tmp_path / "newer", files | {"manifest.parquet": b"PAR2"}, version="1.1.0")
 
@@ -258,7 +258,7 @@ TREES = st.dictionaries(NAMES, CONTENTS, max_size=6)
 
 @settings(max_examples=60)
 @given(TREES, TREES, TREES)
-def test_whatever_was_there_main_and_tag_are_the_release_in_the_end(tmp_path_factory, before, started, wanted):
+def test_main_and_tag_end_as_the_release_whatever_the_repository_held(tmp_path_factory, before, started, wanted):
     release = make_release(tmp_path_factory.mktemp("release"), wanted)
     hub = Hub(ATTRIBUTES | before | {"release.json": b"{}"})
     with pytest.MonkeyPatch.context() as patch:
@@ -282,7 +282,7 @@ AROUND = st.text("abc ?&\n", max_size=20)
 
 @settings(max_examples=200)
 @given(AROUND, SECRET, st.sampled_from(["", "oauth_", "jwt_"]), AROUND)
-def test_no_token_stands_in_a_scrubbed_text(before, secret, kind, after):
+def test_a_scrubbed_text_has_no_token(before, secret, kind, after):
     for prefix in (f"hf_{kind}", f"{SIGNED}&token=", "Authorization: Bearer ", "https://me:"):
         assert secret not in scrubbed(f"{before} {prefix}{secret}@host {after}")
 
@@ -330,7 +330,7 @@ def test_files_that_release_json_does_not_name_are_not_sent(release):
     assert hub.visible()[0] == tree(release)
 
 
-def test_the_next_version_takes_the_place_of_the_last_and_the_old_tag_stays(release, newer):
+def test_the_next_version_replaces_the_last_and_the_old_tag_stays(release, newer):
     hub = Hub()
     push(release, hub)
     report = push(newer, hub)
@@ -340,7 +340,7 @@ def test_the_next_version_takes_the_place_of_the_last_and_the_old_tag_stays(rele
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["first", "second"])
-def test_a_push_that_ends_at_any_step_shows_nothing_half_and_goes_on(release, newer, old):
+def test_a_push_interrupted_at_any_step_shows_nothing_half_done_and_resumes(release, newer, old):
     def started():
         hub = Hub()
         if old:
@@ -367,7 +367,7 @@ def test_a_push_that_ends_at_any_step_shows_nothing_half_and_goes_on(release, ne
             break
 
 
-def test_files_that_have_arrived_are_not_sent_again(release):
+def test_files_that_arrived_are_not_sent_again(release):
     hub = Hub()
     hub.on_arrival = lambda name, content: kill() if name == "data/test/1.tar" else content
     with pytest.raises(Killed):
@@ -397,7 +397,7 @@ def test_a_dry_run_lists_what_a_push_does_and_changes_nothing(release, newer):
     assert planned.operations[-2:] == ("merge the pull request", "tag v1.1.0")
 
 
-def test_a_version_that_is_published_is_left_as_it_is(release, newer):
+def test_a_published_version_is_left_alone(release, newer):
     hub = Hub()
     push(release, hub)
     push(newer, hub)
@@ -419,7 +419,7 @@ def test_another_release_of_a_published_version_is_refused(release, tmp_path):
     assert (hub.changing(), hub.visible()) == ([], before)
 
 
-def test_a_tag_that_has_the_record_but_not_the_files_is_no_success(release):
+def test_a_tag_that_has_the_release_json_but_not_the_files_is_a_failure(release):
     hub = Hub()
     hub.tags["v1.0.0"] = hub.commit({**tree(release), "data/test/0.tar": b"torn"})
     with pytest.raises(StorageError, match=r"not its files, for example data/test/0\.tar"):
@@ -441,7 +441,7 @@ def test_an_unsound_release_is_refused_before_anything_changes(release, monkeypa
     ["hf://models/org/sod", "hf://org/sod", "hf://datasets/sod", "hf://datasets/org/sod@main", "hf://datasets/org/../x",
      "hf://datasets/org/sod/data", f"hf://me:{TOKEN}@datasets/org/sod", "hf://buckets/org/sod"],
 )  # fmt: skip
-def test_a_target_that_is_no_dataset_repository_is_refused_before_any_call(release, target):
+def test_a_target_that_is_not_a_dataset_repository_is_refused_before_any_call(release, target):
     hub = Hub()
     with pytest.raises(UsageError, match="push to hf://datasets/ORG/NAME") as refused:
         push_to_hub(release, target, api=hub)
@@ -531,7 +531,7 @@ def test_pull_requests_of_others_are_not_used_whatever_their_title(release):
 
 @pytest.mark.parametrize("name", ["data/test/0.tar", "README.md", "release.json"])
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"X" + content[1:], lambda _: None])
-def test_what_did_not_arrive_as_it_was_sent_is_found_before_the_merge(release, name, damage):
+def test_files_that_arrive_damaged_are_found_before_the_merge(release, name, damage):
     hub = Hub()
     before = hub.visible()
     hub.on_arrival = lambda arriving, content: damage(content) if arriving == name else content
@@ -544,7 +544,7 @@ def test_what_did_not_arrive_as_it_was_sent_is_found_before_the_merge(release, n
 
 
 @pytest.mark.parametrize("name", ["data/test/0.tar", "README.md"])
-def test_what_changed_on_this_disk_after_the_check_is_not_published(release, name):
+def test_a_file_that_changes_on_this_disk_after_the_check_is_not_published(release, name):
     hub = Hub()
     path = Path(release, name)
     hub.meanwhile["upload_folder"] = lambda: path.write_bytes(bytes(path.stat().st_size))
@@ -565,7 +565,7 @@ def test_a_file_that_somebody_adds_to_the_pull_request_is_found(release):
     assert hub.visible()[0] == tree(release)
 
 
-def test_an_upload_that_main_has_overtaken_begins_anew(release, newer):
+def test_an_upload_that_main_has_overtaken_starts_again(release, newer):
     hub = Hub()
     hub.meanwhile["merge_pull_request"] = kill
     with pytest.raises(Killed):
@@ -587,7 +587,7 @@ def test_a_change_of_main_at_the_moment_of_the_merge_is_never_tagged(release):
     assert hub.visible() == (tree(release), {"v1.0.0": tree(release)})
 
 
-def test_what_was_compared_is_tagged_whatever_main_is_by_then(release):
+def test_the_compared_commit_is_tagged_whatever_main_has_become(release):
     hub = Hub()
 
     def move_main():
@@ -599,7 +599,7 @@ def test_what_was_compared_is_tagged_whatever_main_is_by_then(release):
     assert hub.visible() == ({"theirs": b""}, {"v1.0.0": tree(release)})
 
 
-def test_another_build_of_the_version_has_a_pull_request_of_its_own(release, tmp_path):
+def test_another_build_of_the_version_gets_its_own_pull_request(release, tmp_path):
     hub = Hub()
     hub.meanwhile["merge_pull_request"] = kill
     with pytest.raises(Killed):
@@ -612,7 +612,7 @@ def test_another_build_of_the_version_has_a_pull_request_of_its_own(release, tmp
         push(release, hub)
 
 
-def test_a_tag_that_somebody_else_makes_meanwhile_is_not_moved(release):
+def test_a_tag_that_somebody_else_makes_during_the_push_is_not_moved(release):
     hub = Hub()
     hub.meanwhile["create_tag"] = lambda: hub.tags.update({"v1.0.0": hub.commit({"theirs": b""})})
     with pytest.raises(StorageUnavailableError, match="somebody else changed it at the same moment"):
@@ -647,7 +647,7 @@ CALLS = [name for name, _ in inspect.getmembers(HubApi, inspect.isfunction) if n
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("fault", ERRORS)
-def test_every_fault_of_every_call_says_what_to_do_and_no_secret(release, name, fault, caplog, capfd):
+def test_every_error_of_every_call_says_what_to_do_and_shows_no_secret(release, name, fault, caplog, capfd):
     error, kind, said = ERRORS[fault]
     if name not in READING:  # exit code 2 says that nothing was begun
         kind = StorageUnavailableError
@@ -665,7 +665,7 @@ def test_every_fault_of_every_call_says_what_to_do_and_no_secret(release, name, 
 
 
 @pytest.mark.parametrize("logger", ["httpx2", "huggingface_hub.utils._http", "hf_xet"])
-def test_what_the_client_logs_meanwhile_is_scrubbed(release, logger, caplog):
+def test_what_the_client_logs_during_a_push_is_scrubbed(release, logger, caplog):
     hub = Hub()
 
     def log_secrets():

@@ -1,4 +1,4 @@
-"""A release's contents: every file compared with its sum, and all files compared with each other."""
+"""Inspects a release: compares every file with its sum, and all files with each other."""
 
 import csv
 import hashlib
@@ -47,8 +47,8 @@ _UNREADABLE = (
 
 
 @dataclass(slots=True)
-class Contents:
-    """A release as far as it has been read, and the problems found in it."""
+class Inspection:
+    """One inspection of a release: what has been read of it, and the problems found."""
 
     release: str
     stated: StatedRelease = NOTHING
