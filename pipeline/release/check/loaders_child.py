@@ -120,7 +120,7 @@ def _samples_of_webdataset(library: Any, task: LoaderTask, name: str) -> Iterato
             if getattr(sample[extension], "shape", None) != size:
                 yield f"{sample['__key__']}.{extension} is not an image of {size[1]} x {size[0]} px"
     if found != list(task.keys[name]):
-        yield f"gives {len(found)} samples; the tar has {len(task.keys[name])}, or another order"
+        yield f"gives {len(found)} samples, not the {len(task.keys[name])} of the tar in order"
 
 
 def _with_datasets(library: Any, task: LoaderTask) -> Tried:

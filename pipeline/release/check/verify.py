@@ -49,7 +49,7 @@ def verify_release(
              loaders: if nothing else is wrong, also load the release with the libraries of its users.
              report: called with what is read next, and at the start with libraries that are not installed.
     Raises:  CollectionError: there is no release. AnnotationError: the annotations can't be read. Both are raised
-             before the release is read. StorageUnavailableError, OSError: a file can't be read now.
+             before the release is read. StorageError, OSError: a file can't be read now.
     """
     content = read_release_json(release)
     collection = read_annotations(annotations) if annotations else None
