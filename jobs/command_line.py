@@ -16,7 +16,7 @@ from model.config import REFERENCE_PRESET, EnsembleConfig
 from pipeline.options import from_options, option_types, with_preset
 
 if TYPE_CHECKING:
-    from pipeline.runs.check import Problem
+    from pipeline.records import Problem
 
 Config = TypeVar("Config")
 

@@ -105,7 +105,7 @@ def push(arguments: Sequence[str]) -> int:
     """Publish a release, and print one JSON line on stdout that says what was sent."""
     config = parse_config(PushConfig, arguments, {})
     from pipeline.files import storage
-    from pipeline.release.publish.folder import push_release
+    from pipeline.release.publish.push import push_release
 
     release, target = storage.absolute(config.release), storage.absolute(config.target)
     pushed = push_release(release, target, dry_run=config.dry_run, loaders=config.loaders, report=report)

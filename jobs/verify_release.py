@@ -1,4 +1,4 @@
-"""Check a release as a suspicious stranger does; see Arguments for what can be set."""
+"""Check a release as a suspicious stranger would; Arguments lists the options."""
 
 import json
 import sys
@@ -15,20 +15,21 @@ from jobs.command_line import DONE, FAILED, print_problems, report, run_job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """Read every byte of a release and compare all of it: sums, manifest, masks, run lengths, licences, card, page.
-    Then load it with the libraries of its users.
+    """Read every byte of a release and compare sums, manifest, masks, run lengths, licences, card and page. Then load
+    it with the libraries of its users.
 
-    Exit codes: 0 nothing is wrong, 1 something is, 2 there is no complete release.
+    Exit codes: 0 nothing is wrong, 1 something is wrong, 2 there is no complete release or the annotations are
+    unreadable, so nothing was checked.
     """
 
     release: Annotated[str, tyro.conf.Positional]  # folder or URL
-    annotations: str = ""  # COCO annotation JSON that the images come from, to compare ids, names, sizes, licences
-    loaders: bool = True  # try webdataset, datasets, pycocotools and mlcroissant, each in a process of its own
-    json: bool = False  # print everything as one line of JSON instead
+    annotations: str = ""  # COCO annotation JSON of the images, to compare ids, names, sizes and licences with
+    loaders: bool = True  # load it with webdataset, datasets, pycocotools and mlcroissant, each in its own process
+    json: bool = False  # print one line of JSON instead
 
 
 def main() -> int:
-    """Check, and say in plain words what is wrong."""
+    """Check the release, and print what is wrong."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
     from pipeline.files import storage
     from pipeline.release.check.verify import verify_release
@@ -39,11 +40,11 @@ def main() -> int:
         print(json.dumps(asdict(check)))
         return FAILED if check.problems else DONE
     print(f"{check.name} {check.version}: {check.accepted} samples, {check.images} rows in the manifest")
-    print(f"SHA-256 of its release.json: {check.sha256}")
+    print(f"SHA-256 of release.json: {check.sha256}")
     for note in check.notes:
         print(f"note: {note}")
     print_problems(check.problems)
-    print(f"{len(check.problems)} problems" if check.problems else "every file is what it should be")
+    print(f"problems: {len(check.problems)}" if check.problems else "every file is as it should be")
     return FAILED if check.problems else DONE
 
 

@@ -1,4 +1,4 @@
-"""Check a run: every shard against its plan and its record; see Arguments for what can be set."""
+"""Check a run: every shard against plan and shard record; Arguments lists the options."""
 
 import json
 import sys
@@ -15,25 +15,25 @@ from jobs.command_line import DONE, FAILED, print_problems, report, run_job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """Read all of a run and compare it with its plan and its records.
+    """Read a whole run and compare it with its plan and its shard records.
 
-    Exit codes: 0 everything that is there is right (more may be left to compute), 1 something is not, or was not and
-    is thrown away now, 2 there is no run, or --repair while a session works on it.
+    Exit codes: 0 nothing is wrong (images may be left to compute), 1 something is wrong, or was wrong and has now been
+    removed, 2 there is no run, or --repair was given while a session works on it.
     """
 
     run: Annotated[str, tyro.conf.Positional]  # folder or URL, the --out of the run
-    repair: bool = False  # throw away what is torn or stray; the run's own command computes it again
-    json: bool = False  # print everything as one line of JSON instead
+    repair: bool = False  # remove what is torn or stray; run the run's own command again to recompute it
+    json: bool = False  # print one line of JSON instead
 
 
 def report_thousands(shards: int, of: int) -> None:
-    """A line of progress now and then."""
+    """Report progress at every thousandth shard."""
     if shards % 1000 == 0:
-        report(f"{shards} of {of} shards are read")
+        report(f"{shards} of {of} shards read")
 
 
 def main() -> int:
-    """Check, and repair if that was asked for."""
+    """Check the run, repair it if requested, and print what is wrong."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
     from pipeline.files import storage
     from pipeline.runs.check import repair_run, verify_run
@@ -43,15 +43,15 @@ def main() -> int:
     if arguments.json:
         print(json.dumps({**asdict(check), "left": check.left, "removed": removed}))
     else:
-        print(f"{run}: {check.checked} of {check.shards} shards are there")
+        print(f"{run}: {check.checked} of {check.shards} shards are committed")
         print(f"{check.images} images: {check.done} predicted, {check.failed} failed, {check.left} left to compute")
         print_problems(check.problems)
         if check.stray and not arguments.repair:
-            print(f"{len(check.stray)} files are left of killed sessions, {check.stray[0]} for example: no harm")
+            print(f"files left by killed sessions, harmless: {len(check.stray)}, for example {check.stray[0]}")
         if removed:
-            print(f"{len(removed)} files removed; the run's own command computes what is missing")
+            print(f"files removed: {len(removed)}; run the run's own command again to recompute what is missing")
         elif check.broken:
-            print(f"{len(check.broken)} shards are broken: --repair throws them away, to be computed again")
+            print(f"broken shards: {len(check.broken)}; --repair removes them, so that the run computes them again")
     return FAILED if check.problems else DONE
 
 

@@ -111,3 +111,13 @@ class Verdict:
 
     decision: Decision
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What a check of a run or release found wrong in one file."""
+
+    where: str
+    """The file, relative to the run or release."""
+    what: str
+    """What was found, and what was expected."""

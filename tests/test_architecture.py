@@ -3,7 +3,8 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,32 @@ def imports(source: str) -> Iterator[tuple[str, int]]:
 
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def imported_modules(source: str, known: Set[str]) -> set[str]:
+    """The modules of `known` that a file imports, also inside functions, for type checkers, or as `from room import x`.
+
+    A submodule's packages are run as well, but they are left out: a package imports nothing here.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            of_package = {f"{node.module}.{alias.name}" for alias in node.names} & known
+            found |= of_package or {node.module}
+    return found & known
+
+
+def import_circle(sources: Mapping[str, str]) -> list[str]:
+    """Module names along one import circle, the first one repeated at the end; empty if there is none."""
+    try:
+        TopologicalSorter(
+            {module: imported_modules(source, sources.keys()) for module, source in sources.items()}
+        ).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def forbidden_imports(path_name: str, source: str) -> list[str]:
@@ -60,6 +87,26 @@ def test_imports_go_down_only_and_ray_stands_in_its_modules():
 )
 def test_the_rule_notices_what_it_forbids(path_name, source, found):
     assert forbidden_imports(path_name, source) == found
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert import_circle({name(path).removesuffix(".py").replace("/", "."): path.read_text() for path in SOURCES}) == []
+
+
+@pytest.mark.parametrize(
+    ("back", "found"),
+    [
+        ("", []),
+        ("import jobs.x", ["jobs.x", "pipeline.a.b", "pipeline.c", "jobs.x"]),
+        ("def later():\n    from pipeline.a.b import something", ["pipeline.a.b", "pipeline.c", "pipeline.a.b"]),
+        ("from pipeline.a import b", ["pipeline.a.b", "pipeline.c", "pipeline.a.b"]),
+    ],
+)
+def test_that_test_notices_circles_through_lazy_imports_too(back, found):
+    sources = {"jobs.x": "import pipeline.a.b", "pipeline.a.b": "from pipeline.c import d", "pipeline.c": back}
+    circle = import_circle(sources)
+    assert set(circle) == set(found)
+    assert circle[:1] == circle[-1:]
 
 
 def test_a_file_stays_small_enough_to_be_read():

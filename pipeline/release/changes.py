@@ -13,7 +13,7 @@ from pipeline.collection.instances import decode_counts
 from pipeline.errors import CollectionError, StorageError
 from pipeline.files import storage
 from pipeline.records import StoredFile
-from pipeline.release.check.record import read_record
+from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.coco_json import EncodedMask
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.templates import render
@@ -58,7 +58,7 @@ def read_earlier(release: str) -> Earlier:
     content = storage.read(url)
     masks: dict[str, tuple[tuple[int, int], str]] = {}
     try:
-        stated = read_record(content, lambda what: _refuse(f"its {RELEASE_JSON} {what}"))
+        stated = parse_release_json(content, lambda what: _refuse(f"its {RELEASE_JSON} {what}"))
         for file in stated.files.values():
             if file.name.startswith("annotations/"):
                 masks |= _masks_of(release, file)

@@ -15,7 +15,7 @@ from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.files.maps import decode_png
 from pipeline.files.tars import encode_json, samples_of
-from pipeline.records import CandidateRow, ShardRecord, ShardSpec, StoredFile
+from pipeline.records import CandidateRow, Problem, ShardRecord, ShardSpec, StoredFile
 from pipeline.runs.candidates import committed_shards, decode_rows, read_record
 from pipeline.runs.lease import held
 from pipeline.runs.run_record import read_run
@@ -23,16 +23,6 @@ from pipeline.runs.run_record import read_run
 _MAPS = ("saliency.png", "variance.png")
 _THREADS = 4
 """Reading and hashing leave Python's lock."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Something that is not as it should be."""
-
-    where: str
-    """The file, below the run."""
-    what: str
-    """What was found, and what should be there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,7 +54,7 @@ def test_a_policy_file_makes_a_release_that_stands_the_check(out, tmp_path):
     assert record["made_from"]["policy"]["allowed_licenses"] == [1]
     checked = call("verify_release.py", report["release"])
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.splitlines()[-1] == "every file is what it should be"
+    assert checked.stdout.splitlines()[-1] == "every file is as it should be"
     assert json.loads(call("verify_release.py", report["release"], "--json", "--no-loaders").stdout)["problems"] == []
 
 
@@ -87,10 +87,10 @@ def test_a_release_is_pushed_where_others_get_it(out, tmp_path):
     operations = [line for line in dry.stderr.splitlines() if line.startswith("write ")]
     assert operations == json.loads(dry.stdout)["operations"]
     assert f"write sod-benchmark-1.0.0/NOTICE, {(release / 'NOTICE').stat().st_size} bytes" in operations
-    assert operations[-1] == "write LATEST, which says sod-benchmark-1.0.0 then"
+    assert operations[-1] == "write LATEST with the name sod-benchmark-1.0.0"
     pushed = call("publish_release.py", "push", release, tmp_path)
     assert pushed.returncode == 0, pushed.stderr
-    assert "loading it with the libraries of its users" in pushed.stderr
+    assert "loading the release with the libraries of its users" in pushed.stderr
     assert json.loads(pushed.stdout)["target"] == f"{tmp_path}/sod-benchmark-1.0.0"
     assert call("verify_release.py", tmp_path / "sod-benchmark-1.0.0", "--no-loaders").returncode == 0
     assert (tmp_path / "LATEST").read_text() == "sod-benchmark-1.0.0\n"
@@ -101,9 +101,9 @@ def test_a_push_to_the_hub_that_can_not_be_made_says_why_and_shows_no_token(out,
     # Nobody listens at port 1; the real client is asked, without credentials of whoever runs this.
     alone = {"HF_ENDPOINT": "http://127.0.0.1:1", "HF_HOME": str(tmp_path), "no_proxy": "127.0.0.1"}
     for target, variables, code, said in (
-        ("hf://models/org/name", alone, 2, "a release goes to hf://datasets/ORG/NAME"),
+        ("hf://models/org/name", alone, 2, "push to hf://datasets/ORG/NAME"),
         ("hf://datasets/org/name", alone, 2, "Log in with hf auth login"),
-        ("hf://datasets/org/name", alone | {"HF_TOKEN": token}, 1, "the Hub does not do what it is asked for"),
+        ("hf://datasets/org/name", alone | {"HF_TOKEN": token}, 1, "the Hub failed"),
     ):
         refused = call("publish_release.py", "push", release, target, "--dry-run", "--no-loaders", variables=variables)
         assert (refused.returncode, refused.stdout) == (code, ""), refused.stderr
@@ -116,11 +116,11 @@ def test_a_damaged_release_is_named_with_exit_code_1(out, tmp_path):
     (tmp_path / "copy" / "NOTICE").write_text("all of this is mine")
     checked = call("verify_release.py", tmp_path / "copy")
     assert checked.returncode == 1
-    assert "NOTICE has 19 bytes" in checked.stdout
-    assert checked.stdout.splitlines()[-1] == "1 problems"
+    assert "NOTICE: has 19 bytes" in checked.stdout
+    assert checked.stdout.splitlines()[-1] == "problems: 1"
     refused = call("publish_release.py", "push", tmp_path / "copy", tmp_path / "all")
     assert refused.returncode == 1
-    assert "is not published: 1 problems, NOTICE: " in refused.stderr
+    assert "is not published; problems found: 1, the first in NOTICE: " in refused.stderr
 
 
 @pytest.mark.parametrize(

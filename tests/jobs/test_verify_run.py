@@ -1,4 +1,4 @@
-"""jobs/verify_run.py as its user sees it: what it prints, and its exit codes."""
+"""jobs/verify_run.py as its users see it: its output and exit codes."""
 
 import json
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.run import run
+from pipeline.runs.lease import held
 from tests.pipeline.make import make_collection, make_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,11 +30,11 @@ def out(tmp_path):
     return Path(config.out)
 
 
-def test_a_whole_run_is_said_to_be_whole(out):
+def test_a_whole_run_is_reported_as_whole(out):
     done = verify(out)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        f"{out}: 2 of 2 shards are there", "5 images: 5 predicted, 0 failed, 0 left to compute",
+        f"{out}: 2 of 2 shards are committed", "5 images: 5 predicted, 0 failed, 0 left to compute",
     ]  # fmt: skip
 
 
@@ -43,17 +44,31 @@ def test_what_is_broken_is_named_then_repaired_then_gone(out):
     assert named.returncode == 1
     assert "candidates/000001.tar: " in named.stdout
     assert "has 4 bytes and SHA-256" in named.stdout
-    assert named.stdout.splitlines()[-1].startswith("1 shards are broken: --repair")
+    assert named.stdout.splitlines()[-1].startswith("broken shards: 1; --repair")
     repaired = verify(out, "--repair")
     assert repaired.returncode == 1
-    assert repaired.stdout.splitlines()[-1].startswith("3 files removed")
+    assert repaired.stdout.splitlines()[-1].startswith("files removed: 3;")
     again = verify(out, "--json")
     assert again.returncode == 0
     assert json.loads(again.stdout)["left"] == 2
 
 
-def test_what_is_no_run_is_a_wrong_request(tmp_path):
-    done = verify(tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith("run.json")
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("repair", [[], ["--repair"]], ids=["check", "repair"])
+def test_a_folder_without_a_run_is_a_wrong_request_and_stays_as_it_is(tmp_path, repair):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        done = verify(folder, *repair)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].endswith("run.json")
+        assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_run_is_repaired_while_a_session_works_on_it(out):
+    (out / "candidates/000001.tar").write_bytes(b"half")
+    with held(str(out)):
+        refused = verify(out, "--repair")
+        checked = verify(out)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "works on this run" in refused.stderr
+    assert checked.returncode == 1
+    assert (out / "candidates/000001.tar").read_bytes() == b"half"

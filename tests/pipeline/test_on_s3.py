@@ -10,7 +10,7 @@ import s3fs
 from pipeline.errors import StorageError, UnsoundReleaseError
 from pipeline.files import storage
 from pipeline.release.check.verify import verify_release
-from pipeline.release.publish.folder import push_release
+from pipeline.release.publish.push import push_release
 from pipeline.run import run
 from pipeline.runs.check import repair, verify_run
 from pipeline.runs.lease import held

@@ -1,1 +1,1 @@
-"""A release is checked as a stranger would."""
+"""Checking a release as a stranger would."""

@@ -1,14 +1,15 @@
-"""Does a release load in the libraries of its users? Tried last in a check, when every byte was found to be right.
+"""Loads a release with the libraries of its users; the last step of a check, once every byte is known to be right.
 
-Each library has a process of its own: they leave files open, start threads, read settings when they are imported, and
-may crash or never end over a file that somebody made for that. What they write goes to a folder that is removed. They
-get little of this process's environment, no pickles, no network, and no more than `time_limit_s`.
+Each library runs in a process of its own: libraries leave files open, start threads, read settings at import, and may
+crash or hang on a malicious file. Their output goes to a temporary folder. They get little of this process's
+environment, no pickles, no network, and at most `time_limit_s`.
 
-What is bounded: `datasets` and `mlcroissant` get the first tar of each split, all of the card and of the manifest. Of a
-release at a URL that is all that is copied, and webdataset gets no more either.
+The work is bounded: `datasets` and `mlcroissant` get the first tar of each split, and all of the card and manifest. Of
+a release at a URL nothing more is copied, so webdataset gets no more either.
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -22,21 +23,21 @@ from pathlib import Path
 import pipeline
 from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import storage
+from pipeline.records import Problem
 from pipeline.release.check.loaders_child import LoaderAnswer, LoaderTask
-from pipeline.release.check.record import StatedRelease
+from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.croissant import CROISSANT, MANIFEST, tars_by_split
-from pipeline.runs.check import Problem
 
 TIME_LIMIT_S = 600.0
-"""Seconds for one library, and again for every GB of the tars that it gets. On two busy cores mlcroissant took 119 s
-for 0.9 GB and 100,000 rows, webdataset 91 s, datasets 29 s."""
+"""Seconds per library, plus as many for every GB of tars that it gets. On two busy cores mlcroissant took 119 s for
+0.9 GB and 100,000 rows, webdataset 91 s, datasets 29 s."""
 _BEGINS_WITH = {"webdataset": "data", "datasets": "README.md", "pycocotools": "annotations", "mlcroissant": CROISSANT}
-"""Library → what it reads first: named when it has a problem with no file in particular."""
+"""Library → what it reads first; named when a problem belongs to no file in particular."""
 _CHILD = (sys.executable, "-P", "-m", "pipeline.release.check.loaders_child")
-"""-P: a module that lies in the working directory is not imported."""
+"""-P keeps modules in the working directory from being imported."""
 _KEPT_SETTINGS = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _LONGEST = 600
-"""Characters of what a library says that are shown."""
+"""Characters shown of what a library said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,22 +46,27 @@ class LoaderCheck:
 
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
-    """What was not tried, or not whole, and what to do about it."""
+    """What was not tried, or only in part, and what to do about it."""
 
 
-def loader_problems(
+def missing_loaders() -> list[str]:
+    """Libraries that are not installed here; each name is also that of its package."""
+    return [name for name in _BEGINS_WITH if importlib.util.find_spec(name) is None]
+
+
+def check_with_loaders(
     release: str,
     stated: StatedRelease,
     keys: Mapping[str, Sequence[str]],
     rows: int,
     time_limit_s: float = TIME_LIMIT_S,
 ) -> LoaderCheck:
-    """Load a release, in which nothing else was found wrong, with the libraries of its users.
+    """Load a release in which nothing else is wrong with the libraries of its users.
 
     Args:    release: folder or URL; nothing is written there.
-             keys: tar → keys that were found in it, in order.
-             rows: of the manifest.
-             time_limit_s: seconds for each library and for each GB; one that takes longer is a problem.
+             keys: tar → the keys found in it, in order.
+             rows: number of manifest rows.
+             time_limit_s: seconds per library and per GB; a library that takes longer is a problem.
     Raises:  StorageUnavailableError, OSError: a file can't be read now.
     """
     task = _task(release, stated, keys, rows)
@@ -69,7 +75,7 @@ def loader_problems(
     with tempfile.TemporaryDirectory(prefix="loaders-") as temporary:
         if "://" in release:
             if any(len(names) > 1 for names in task.tars.values()):
-                notes.append("of a release at a URL, loaders are given the first tar of each split only")
+                notes.append("the release is at a URL, so loaders got only the first tar of each split")
             firsts = {split: names[:1] for split, names in task.tars.items()}
             task = replace(task, tars=firsts, folder=str(Path(temporary, "release")))
             problems += _copy(release, stated, task)
@@ -80,12 +86,12 @@ def loader_problems(
                 Problem(where=_shown(where), what=_shown(f"{loader}: {what}")) for where, what in answer.problems
             ]
             if answer.missing:
-                notes.append(f"not tried with {loader} ({_shown(answer.missing)}): pip install {loader}")
+                notes.append(f"not loaded with {loader} ({_shown(answer.missing)}): pip install {loader}")
     return LoaderCheck(problems=tuple(problems), notes=tuple(notes))
 
 
 def _task(release: str, stated: StatedRelease, keys: Mapping[str, Sequence[str]], rows: int) -> LoaderTask:
-    """All of a release at once, for any loader."""
+    """The task for the whole release, without the name of a loader."""
     tars = tars_by_split(list(stated.files.values()))
     images = {split: sum(len(keys.get(name, ())) for name in tars.get(split, ())) for split in sorted(stated.splits)}
     return LoaderTask(
@@ -101,7 +107,7 @@ def _task(release: str, stated: StatedRelease, keys: Mapping[str, Sequence[str]]
 
 
 def _copy(release: str, stated: StatedRelease, task: LoaderTask) -> Iterator[Problem]:
-    """Copy what the task is about into its folder; what can't be copied is a problem."""
+    """Copy the files that the task needs into its folder; a file that can't be copied is a problem."""
     wanted = {
         "README.md",
         MANIFEST,
@@ -117,11 +123,11 @@ def _copy(release: str, stated: StatedRelease, task: LoaderTask) -> Iterator[Pro
         except StorageUnavailableError:
             raise
         except StorageError as error:
-            yield Problem(where=name, what=str(error))
+            yield Problem(where=name, what=f"changed or went away during the check: {error}")
 
 
 def _answer(task: LoaderTask, temporary: str, time_limit_s: float) -> LoaderAnswer:
-    """What a library made of the release; that it ended its process, or did not end, is an answer as well."""
+    """What a library made of the release; a crash or a hang is an answer too."""
     begins_with = _BEGINS_WITH[task.loader]
     scratch = Path(temporary, task.loader)
     scratch.mkdir()
@@ -130,18 +136,18 @@ def _answer(task: LoaderTask, temporary: str, time_limit_s: float) -> LoaderAnsw
         try:
             output, _ = child.communicate(json.dumps(asdict(task)).encode(), timeout=time_limit_s)
         except subprocess.TimeoutExpired:
-            return LoaderAnswer(problems=((begins_with, f"did not end within {time_limit_s:.1f} s"),))
+            return LoaderAnswer(problems=((begins_with, f"did not finish within {time_limit_s:.1f} s"),))
     try:
         return LoaderAnswer(**json.loads(output))
     except (ValueError, TypeError, RecursionError):
         last_words = said.read_bytes()[-_LONGEST // 2 :].decode(errors="replace")
-        what = f"ended with exit code {child.returncode} and without an answer; its last words: {last_words}"
+        what = f"ended with exit code {child.returncode} without an answer; its last words: {last_words}"
         return LoaderAnswer(problems=((begins_with, what),))
 
 
 @contextlib.contextmanager
 def _started(scratch: Path, stderr: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own: neither it nor anything that it starts outlives the block."""
+    """Run a child in its own session, so that neither it nor anything it starts outlives the block."""
     child = subprocess.Popen(
         _CHILD,
         stdin=subprocess.PIPE,
@@ -160,7 +166,7 @@ def _started(scratch: Path, stderr: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _settings(scratch: Path) -> dict[str, str]:
-    """Few of this process's (some are secrets), and a folder that is removed for whatever libraries keep."""
+    """The child's environment: little of this process's, which has secrets, and `scratch` for what libraries keep."""
     kept = {name: os.environ[name] for name in _KEPT_SETTINGS if name in os.environ}
     folders = ("HOME", "HF_HOME", "XDG_CACHE_HOME", "CROISSANT_CACHE", "TMPDIR")
     return kept | {
@@ -173,5 +179,5 @@ def _settings(scratch: Path) -> dict[str, str]:
 
 
 def _shown(text: str) -> str:
-    """What a library said, fit for a terminal: it may quote the release."""
+    """What a library said, made safe for a terminal: it may quote the release."""
     return "".join(character if character.isprintable() else " " for character in text)[:_LONGEST]

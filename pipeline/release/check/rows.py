@@ -1,4 +1,4 @@
-"""What a stranger checks about the rows of a manifest: where images are, whether verdicts follow from scores."""
+"""Checks on the rows of a manifest: are images where they say, and do verdicts follow from scores?"""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,58 +17,62 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 
 def misplaced(rows: Rows, samples: Mapping[str, FoundSample], unread: Container[str]) -> Iterator[str]:
-    """Accepted images that are not where their rows say, and others that are anywhere; `unread` tars may have any."""
+    """Accepted images that are not where their rows say, and other images that are in a tar.
+
+    Args: unread: tars that could not be read; nothing is said about their images.
+    """
     for key, row in rows.items():
         found = samples.get(key)
         if row["verdict"] != "accepted":
             if found or row["tar"] or row["split"] or not row["reason"]:
-                yield f"{key} is {row['verdict']}, but has a sample, or no reason"
+                yield f"{key} is {row['verdict']}, but has a sample, or has no reason"
         elif found is None:
             if row["tar"] not in unread:
-                yield f"{key} is accepted, but no tar has it"
+                yield f"{key} is accepted, but in no tar"
         elif (found.tar, found.mask_sha256) != (row["tar"], row["mask_sha256"]):
-            yield f"{key}: its tar or the sum of its mask is not what the tars have"
+            yield f"{key}: its tar or the SHA-256 of its mask is not what the tars have"
         elif found.tar.split("/")[:-1] != ["data", row["split"]]:
-            yield f"{key}: split {row['split']!r}, but it is in {found.tar}"
+            yield f"{key} has split {row['split']!r}, but is in {found.tar}"
 
 
 def misjudged(rows: Rows, policy: PolicyConfig) -> Iterator[str]:
-    """Verdicts that do not follow from what the manifest has, under the policy which the release names."""
+    """Verdicts that do not follow from the manifest's scores under the policy that the release states."""
     whole = {}
     for key, row in rows.items():
         failed, scores = row["verdict"] == "failed", [row[name] for name in SCORES]
         checked = row["instance_iou"] is not None or row["categories"] or row["supercategory"]
         if failed != (None in scores) or (failed and (row["members"] or checked or set(scores) != {None})):
-            yield f"{key} is {row['verdict']}, which does not go with its scores"
+            yield f"{key} is {row['verdict']}, which contradicts its scores"
         else:
             whole[key] = considered_of(row)
     for key, expected in select(list(whole.values()), policy).items():
         found = Verdict(decision=rows[key]["verdict"], reason=rows[key]["reason"])
         if found != expected:
             wanted = f"{expected.decision} {expected.reason}".rstrip()
-            yield f"{key} is {found.decision} {found.reason}; under the policy its scores make it {wanted}"
+            stated = f"{found.decision} {found.reason}".rstrip()
+            yield f"{key} is {stated}; under the policy its scores make it {wanted}"
 
 
 def rows_against(rows: Rows, collection: Collection) -> Iterator[str]:
-    """Images, or facts of them, that are not those of the collection."""
+    """Images, and facts about them, that differ from the collection."""
     there = {sample.key: sample for sample in collection.samples}
     for key in sorted(there.keys() ^ rows.keys())[:3]:
-        yield f"{key} is in {'the manifest' if key in rows else 'the annotations'} only"
+        yield f"{key} is only in {'the manifest' if key in rows else 'the annotations'}"
     for key in sorted(there.keys() & rows.keys()):
         sample = there[key]
         licence = license_of(sample, collection.licenses)
         facts = {name: getattr(sample, name) for name in ("image_id", "file_name", "width", "height", "license_id")}
         for name, value in (facts | {"license_name": licence.name, "license_url": licence.url}).items():
             if value != rows[key][name]:
-                yield f"{key}: {name} is {rows[key][name]!r}, the annotations have {value!r}"
+                yield f"{key}: {name} is {rows[key][name]!r}; the annotations have {value!r}"
 
 
 def cross_checks_against(
     rows: Rows, samples: Mapping[str, FoundSample], instances: Mapping[str, Sequence[Instance]]
 ) -> Iterator[str]:
-    """Agreement with the annotations' instances that is not what the masks say.
+    """Stated agreement with the annotations' instances that differs from what the masks give.
 
-    Args: samples: only of these there is a mask to compare. instances: of the same.
+    Args: samples: those whose masks are compared. instances: key → instances of the same images.
     """
     for key, sample in samples.items():
         row = rows[key]
@@ -79,6 +83,7 @@ def cross_checks_against(
         said = (row["instance_iou"], tuple(row["categories"]), row["supercategory"])
         if said != (checked.instance_iou, checked.categories, checked.supercategory):
             yield (
-                f"{key}: agreement with the annotations' instances is {said[0]} ({', '.join(said[1]) or 'none'}), it "
-                f"should be {checked.instance_iou} ({', '.join(checked.categories) or 'none'})"
+                f"{key}: agreement with the annotations' instances is stated as {said[0]} "
+                f"({', '.join(said[1]) or 'none'}); the mask gives {checked.instance_iou} "
+                f"({', '.join(checked.categories) or 'none'})"
             )

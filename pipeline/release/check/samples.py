@@ -1,4 +1,4 @@
-"""What a stranger checks about the samples of a release: every member of every tar."""
+"""Checks on the samples of a release: every member of every tar."""
 
 import hashlib
 import io
@@ -29,17 +29,17 @@ FACTS = {
     "members": int,
     "scores": dict,
 }
-"""Keys and types of every `KEY.json`: loaders take the types of the first five samples for those of all."""
+"""Keys and types of every `KEY.json`: loaders infer the types of all samples from the first five."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundSample:
-    """What a sample is found to be."""
+    """What was found in a sample."""
 
     tar: str
     mask_sha256: str
     counts: str
-    """COCO's run lengths of the mask; "" if it can't be read."""
+    """COCO run lengths of the mask; "" if the mask can't be read."""
 
 
 def check_sample(
@@ -50,10 +50,10 @@ def check_sample(
     embedded: bool,
     tell: Callable[[str], None],
 ) -> FoundSample:
-    """Compare a sample with its row of the manifest, and its members with each other.
+    """Compare a sample with its manifest row, and its members with each other.
 
-    Args:    embedded: does the release say that images are in its tars?
-             tell: called with what is wrong, the key at its beginning.
+    Args:    embedded: whether the release states that its tars hold the images.
+             tell: called with each thing that is wrong; the text begins with the key.
     """
     expected = {*_MAPS, "json"} | ({"jpg"} if embedded else set())
     if members.keys() != expected:
@@ -61,7 +61,7 @@ def check_sample(
     for problem in _facts_against(members.get("json", b""), row):
         tell(f"{key}.json: {problem}")
     if "jpg" in members and hashlib.sha256(members["jpg"]).hexdigest() != row["image_sha256"]:
-        tell(f"{key}.jpg is not the image that was predicted: its SHA-256 is not the manifest's")
+        tell(f"{key}.jpg is not the image that was predicted: its SHA-256 differs from the manifest's")
     maps: dict[str, UInt8[np.ndarray, "h w"]] = {}
     for name in _MAPS:
         try:
@@ -71,9 +71,9 @@ def check_sample(
     mask = maps.get("mask.png")
     if mask is not None:
         if not set(np.unique(mask)) <= {0, 255}:
-            tell(f"{key}.mask.png has other values than 0 and 255: {np.unique(mask)[:5].tolist()} …")
+            tell(f"{key}.mask.png has values other than 0 and 255: {np.unique(mask)[:5].tolist()} …")
         if "saliency.png" in maps and not np.array_equal(mask == 255, mask_of(maps["saliency.png"])):
-            tell(f"{key}.mask.png is not where {key}.saliency.png is at least one half")
+            tell(f"{key}.mask.png is not the region where {key}.saliency.png is at least one half")
     return FoundSample(
         tar=tar,
         mask_sha256=hashlib.sha256(members.get("mask.png", b"")).hexdigest(),
@@ -84,23 +84,23 @@ def check_sample(
 def mask_against(
     image: Mapping[str, Any], annotation: Mapping[str, Any], row: Mapping[str, Any], samples: Mapping[str, FoundSample]
 ) -> Iterator[str]:
-    """What is wrong with the entries of an image in the COCO annotations, compared with its row and its mask."""
+    """What is wrong with an image's entries in the COCO annotations, compared with its manifest row and its mask."""
     rle = annotation["segmentation"]
     names = {"file_name": "file_name", "width": "width", "height": "height", "license": "license_id"}
     if {name: image[name] for name in names} != {name: row[column] for name, column in names.items()}:
-        yield "its name, size or licence is not the manifest's"
+        yield "its name, size or licence differs from the manifest's"
     if rle["size"] != [row["height"], row["width"]]:
-        yield f"the mask has the size {rle['size']}, the image {[row['height'], row['width']]}"
+        yield f"its mask has the size {rle['size']}; the image has {[row['height'], row['width']]}"
         return
     found = samples.get(row["key"])
     if found is None:
-        return  # said already; and run lengths that are no mask's may crash COCO's tools
+        return  # already reported; and run lengths that are not a mask's may crash COCO's tools
     if rle["counts"] != found.counts:
-        yield "the run lengths are not those of the mask's PNG"
+        yield "its run lengths differ from the mask's PNG"
         return
     area, bbox = int(coco_mask.area(rle)), [float(value) for value in coco_mask.toBbox(rle)]
     if (annotation["area"], annotation["bbox"]) != (area, bbox):
-        yield f"area {annotation['area']} and bbox {annotation['bbox']}, the mask has {area} and {bbox}"
+        yield f"area {annotation['area']} and bbox {annotation['bbox']}; the mask has {area} and {bbox}"
 
 
 def _facts_against(content: bytes, row: Mapping[str, Any]) -> Iterator[str]:
@@ -108,33 +108,33 @@ def _facts_against(content: bytes, row: Mapping[str, Any]) -> Iterator[str]:
         facts = json.loads(content)
         types = {name: type(value) for name, value in facts.items()}
     except (ValueError, AttributeError, RecursionError) as error:
-        yield f"no JSON object ({error})"
+        yield f"not a JSON object ({error})"
         return
     if types != FACTS:
         names = sorted(name for name in types.keys() | FACTS.keys() if types.get(name) != FACTS.get(name))
-        yield f"{', '.join(names)}: missing, unknown, or of another type than in every sample"
+        yield f"{', '.join(names)}: missing, unknown, or of the wrong type"
         return
     scores = facts.pop("scores")
     if list(scores) != sorted(SCORES) or not all(type(value) is float for value in scores.values()):
-        yield f"scores are {sorted(scores)}, not the floats {sorted(SCORES)}"
+        yield f"scores are {sorted(scores)}, not floats named {sorted(SCORES)}"
         return
     for name, value in (facts | scores).items():
         if row[name] != value:
-            yield f"{name} is {value!r}, the manifest has {row[name]!r}"
+            yield f"{name} is {value!r}; the manifest has {row[name]!r}"
 
 
 def _counts(mask: UInt8[np.ndarray, "h w"]) -> str:
-    rle = coco_mask.encode(np.asfortranarray(mask == 255, dtype=np.uint8))  # it refuses C order
+    rle = coco_mask.encode(np.asfortranarray(mask == 255, dtype=np.uint8))  # pycocotools refuses C order
     return str(rle["counts"].decode("ascii"))
 
 
 def _decoded(content: bytes, size_px: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
-    """The map, if it is one of that width and height: the size is looked at before anything is unpacked."""
+    """The map, if it has that width and height; the size is checked before anything is unpacked."""
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             found = image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"no PNG: {error}") from error
+        raise ValueError(f"not a PNG: {error}") from error
     if found != size_px:
-        raise ValueError(f"{found[0]} x {found[1]} px, the image has {size_px[0]} x {size_px[1]}")
+        raise ValueError(f"{found[0]} x {found[1]} px; the image has {size_px[0]} x {size_px[1]}")
     return decode_png(content)

@@ -1,1 +1,1 @@
-"""A release is copied to where others get it."""
+"""Copying a release to where others get it: a folder, a bucket, or the Hugging Face Hub."""

@@ -1,47 +1,29 @@
-"""A finished release to where others get it: uploaded, read back, and only then visible.
+"""Publish a release in a folder or bucket: send every file, read it back, and only then make the release visible.
 
-TARGET/NAME-VERSION/…               the files; a release whose `release.json` is missing is none
+TARGET/NAME-VERSION/…               the files; without `release.json` they are not a release
 TARGET/NAME-VERSION/release.json    written last, by exclusive create
 TARGET/LATEST                       name of the release that was pushed last; the only file here that ever changes
 
-Readers trust `release.json` alone, so half an upload is never seen. An upload that ended early is gone on with: files
-that are there with the recorded sums are not sent again. That is for folders and buckets; for the Hugging Face Hub
-see `hub.py`.
+Readers trust `release.json` alone, so nobody sees half an upload. Pushing again resumes an interrupted upload: files
+that arrived with the recorded sums are not sent again.
 """
 
-import json
+import contextlib
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
-from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UnsoundReleaseError
+from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UsageError
 from pipeline.files import storage
 from pipeline.records import StoredFile
-from pipeline.release.check.verify import ReleaseCheck, verify_release
 from pipeline.release.identity import RELEASE_JSON
+from pipeline.release.publish.report import OutgoingRelease, PushReport, outgoing_release, require_sound
 from pipeline.release.strays import stray_files
 
 LATEST = "LATEST"
-HUB = "hf://"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushReport:
-    """What was, or would be, done."""
-
-    target: str
-    """Where the release lies then."""
-    sha256: str
-    """Of its `release.json`."""
-    sent: tuple[str, ...]
-    """Files, below the release."""
-    sent_bytes: int
-    there: tuple[str, ...]
-    """Files that were there already, most often from an upload that ended early."""
-    operations: tuple[str, ...]
-    """Everything that changes the target, in order."""
-
-
-def push_release(
+def push_to_folder(
     release: str,
     target: str,
     *,
@@ -49,93 +31,108 @@ def push_release(
     loaders: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> PushReport:
-    """Copy a release to a folder, a bucket or the Hugging Face Hub, check the copy, and make it visible.
-
-    Args:    release: its folder or URL. target: folder or URL of all releases, or hf://datasets/ORG/NAME.
-             dry_run: change nothing, only say what would be.
-             loaders: see `verify_release`.
-             report: called with what is done next.
-    Raises:  UnsoundReleaseError: the release has problems.
-             StorageError: what arrived is not what was sent, or files are at the target that nobody knows.
-             ReleaseExistsError: the version is at the target, and is another one. CollectionError: there is no release.
-             UsageError: the target can't be one, or nobody is logged in there.
-    """
-    if target.startswith(HUB):
-        from pipeline.release.publish.hub import push_to_hub
-
-        return push_to_hub(release, target, dry_run=dry_run, loaders=loaders, report=report)
-    report(f"checking {release}")
-    check = sound_release(release, loaders, report)
-    name = f"{check.name}-{check.version}"
-    record = storage.read(storage.join(release, RELEASE_JSON))
+    """Publish a release below a folder or URL; see `push_release`."""
+    ours = outgoing_release(release)
+    name = f"{ours.name}-{ours.version}"
     folder = storage.join(target, name)
-    _refuse_other(folder, record)
-    files = [StoredFile(**file) for file in json.loads(record)["files"]]
-    remains = _remains(folder, files)
+    _refuse_target(ours, target, folder)
+    if not dry_run and "://" in target:
+        _try_to_write(target, storage.join(target, f".{name}.push.tmp"))
+    require_sound(ours, loaders, report)
+    _refuse_different_release(folder, ours)  # the check took a while
+    unfinished = _unfinished_files(folder, ours)
     visible = storage.exists(storage.join(folder, RELEASE_JSON))
     there, left = list[StoredFile](), list[StoredFile]()
-    for file in files:
-        (there if _is_there(folder, file) else left).append(file)
+    for file in (file for file in ours.files.values() if file.name != RELEASE_JSON):
+        (there if _has_arrived(folder, file) else left).append(file)
     if not dry_run:
-        for remain in remains:
+        for remain in unfinished:
             storage.remove(storage.join(folder, remain))
         for file in left:
             report(f"sending {file.name}, {file.file_bytes} bytes")
             storage.copy_checked(storage.join(folder, file.name), storage.join(release, file.name), file)
-        _make_visible(folder, record, left, report)
+        _make_visible(folder, ours, left, report)
         storage.publish(storage.join(target, LATEST), f"{name}\n".encode())
     return PushReport(
         target=folder,
-        sha256=check.sha256,
+        sha256=ours.sha256,
         sent=tuple(file.name for file in left),
         sent_bytes=sum(file.file_bytes for file in left),
         there=tuple(file.name for file in there),
         operations=(
-            *(f"remove {name}/{remain}" for remain in remains),
+            *(f"remove {name}/{remain}" for remain in unfinished),
             *(f"write {name}/{file.name}, {file.file_bytes} bytes" for file in left),
-            *([] if visible else [f"write {name}/{RELEASE_JSON}, {len(record)} bytes"]),
-            f"write {LATEST}, which says {name} then",
+            *([] if visible else [f"write {name}/{RELEASE_JSON}, {len(ours.release_json)} bytes"]),
+            f"write {LATEST} with the name {name}",
         ),
     )
 
 
-def sound_release(release: str, loaders: bool, report: Callable[[str], None]) -> ReleaseCheck:
-    """What the check of a release says of it, with or without the libraries of its users.
+def _refuse_target(release: OutgoingRelease, target: str, folder: str) -> None:
+    """Refuse what a look at the target shows to be impossible, before anything is checked or sent."""
+    if f"{_resolved(target)}/".startswith(f"{_resolved(release.folder)}/"):
+        raise UsageError(f"{target} is inside the release {release.folder}: push to a folder outside it")
+    for place in (target, folder):
+        if "://" not in place:
+            path = Path(place)
+            existing = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
+            if not existing.is_dir():
+                raise UsageError(f"{target} can't hold releases: {existing} is not a folder")
+            if not os.access(existing, os.W_OK | os.X_OK):
+                raise UsageError(f"{target} can't hold releases: you have no permission to write to {existing}")
+        elif storage.is_file(place):
+            raise UsageError(f"{target} can't hold releases: {place} is not a folder")
+    _refuse_different_release(folder, release)
+    _unfinished_files(folder, release)
 
-    Raises: UnsoundReleaseError: it has problems. CollectionError: there is no release.
-    """
-    check = verify_release(release, loaders=loaders, report=report)
-    if check.problems:
-        first = check.problems[0]
-        raise UnsoundReleaseError(
-            f"{release} is not published: {len(check.problems)} problems, {first.where}: {first.what} for example; "
-            "jobs/verify_release.py names all"
-        )
-    return check
+
+def _resolved(url: str) -> str:
+    return url.rstrip("/") if "://" in url else os.path.realpath(url).rstrip("/")
 
 
-def _refuse_other(folder: str, record: bytes) -> None:
-    url = storage.join(folder, RELEASE_JSON)
-    if storage.exists(url) and storage.read(url) != record:
+def _try_to_write(target: str, url: str) -> None:
+    """Write and remove an empty object: only writing shows whether a store permits it."""
+    try:
+        storage.publish(url, b"")
+    except FileNotFoundError as error:
+        raise UsageError(f"{target} does not exist ({error}): create the bucket first") from error
+    except StorageUnavailableError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise UsageError(f"{target}: you have no permission to write there ({error.__cause__})") from error
+        raise
+    with contextlib.suppress(StorageUnavailableError):  # a store may permit writing only; nobody reads this object
+        storage.remove(url)
+
+
+def _refuse_different_release(folder: str, release: OutgoingRelease) -> None:
+    if _is_different_release(folder, release):
         raise ReleaseExistsError(
-            f"{folder} is published already, and is another release; a version is never changed: build it with another "
-            "--version"
+            f"{folder} is already published, as a different release; a published version never changes: build the "
+            "release with another --version"
         )
 
 
-def _remains(folder: str, files: Sequence[StoredFile]) -> list[str]:
-    """What is left of a killed upload, to be removed; anything else is not ours to remove."""
-    strays = list(stray_files(folder, {RELEASE_JSON, *(file.name for file in files)}))
+def _is_different_release(folder: str, release: OutgoingRelease) -> bool:
+    url = storage.join(folder, RELEASE_JSON)
+    return storage.exists(url) and storage.read(url) != release.release_json
+
+
+def _unfinished_files(folder: str, release: OutgoingRelease) -> list[str]:
+    """Unfinished files of a killed upload, which a push removes.
+
+    Raises: UsageError: the folder has other files that are not part of the release; only their owner may remove them.
+    """
+    strays = list(stray_files(folder, set(release.files)))
     for name in strays:
         if not storage.is_unfinished(name.rpartition("/")[2]):
-            raise StorageError(
-                f"{storage.join(folder, name)} is no file of this release: look what it is, remove it, then the same "
-                "command goes on"
+            raise UsageError(
+                f"{storage.join(folder, name)} is not a file of this release: find out what it is, remove it, and run "
+                "the same command again"
             )
     return strays
 
 
-def _is_there(folder: str, file: StoredFile) -> bool:
+def _has_arrived(folder: str, file: StoredFile) -> bool:
     url = storage.join(folder, file.name)
     if not storage.exists(url):
         return False
@@ -144,14 +141,23 @@ def _is_there(folder: str, file: StoredFile) -> bool:
     except StorageUnavailableError:
         raise
     except StorageError:
-        return False  # torn, or of another try: sent again
+        return False  # torn, or from another build of this version: it is sent again
     return True
 
 
-def _make_visible(folder: str, record: bytes, sent: Sequence[StoredFile], report: Callable[[str], None]) -> None:
-    """Check what arrived just now, byte by byte (the rest was checked before); then write `release.json`."""
+def _make_visible(
+    folder: str, release: OutgoingRelease, sent: Sequence[StoredFile], report: Callable[[str], None]
+) -> None:
+    """Read back the files just sent (the others were read before), then write `release.json`.
+
+    Raises: StorageError: a file arrived damaged, or another release of this version became visible meanwhile.
+    """
     for file in sent:
         report(f"reading {file.name} back")
         storage.check(storage.join(folder, file.name), file)
-    if not storage.create(storage.join(folder, RELEASE_JSON), record):
-        _refuse_other(folder, record)  # somebody else was faster
+    created = storage.create(storage.join(folder, RELEASE_JSON), release.release_json)
+    if not created and _is_different_release(folder, release):
+        raise StorageError(
+            f"{folder}: somebody published a different release of this version during the upload; files of both may be "
+            "mixed there: check it with jobs/verify_release.py, and build this release with another --version"
+        )

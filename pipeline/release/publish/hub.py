@@ -1,26 +1,27 @@
-"""A release to the Hugging Face Hub: uploaded to a pull request, compared there, merged, tagged.
+"""Publish a release on the Hugging Face Hub: upload it to a pull request, compare it there, merge it, tag it.
 
-refs/pr/N     an upload under way; nobody loads it without asking for it
-main          the release that was pushed last, which `LATEST` is elsewhere; it changes by a merge only, as a whole
+refs/pr/N     an upload under way; only readers who name this revision load it
+main          the release that was pushed last, as `LATEST` is elsewhere; it changes only by whole merges
 vVERSION      tag of the commit that has the release; made last, never moved: what users pin
 
-The same command goes on after an end at any point: it looks for the tag, then for `main` being the release already,
-then for its own pull request, which is named after the release and the commit of `main` that it starts from.
+After an interruption at any point, run the same command again to resume. It looks for the tag, then whether `main`
+already is the release, then for its own pull request, which is named after the release and the commit of `main` that
+it starts from.
 """
 
 import hashlib
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.errors import ReleaseExistsError, StorageError, UsageError
+from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UsageError
 from pipeline.files import storage
 from pipeline.records import StoredFile
 from pipeline.release.identity import RELEASE_JSON
-from pipeline.release.publish.folder import PushReport, sound_release
 from pipeline.release.publish.hub_api import HubApi, HubRepository, default_api, scrubbed, scrubbed_logs
+from pipeline.release.publish.report import OutgoingRelease, PushReport, outgoing_release, require_sound
 
 if TYPE_CHECKING:
     from huggingface_hub import Discussion
@@ -29,33 +30,19 @@ if TYPE_CHECKING:
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _TARGET = re.compile(rf"hf://datasets/({_PART}/{_PART})/?")
 _KEPT = ".gitattributes"
-"""The Hub's own: says which files it stores as large ones."""
+"""The Hub's own file: says which files it stores as large ones."""
 _NEW = {_KEPT, "README.md"}
-"""What a repository may have in it that was made a moment ago."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Release:
-    """A sound release on the local disk."""
-
-    folder: str
-    title: str
-    version: str
-    sha256: str
-    files: Mapping[str, StoredFile]
-    """`release.json` too."""
-
-    @property
-    def tag(self) -> str:
-        return f"v{self.version}"
+"""Files that a new repository may already have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Difference:
-    """What has to happen to a revision so that it is the release."""
+    """What has to change in a revision before it is the release."""
 
     left: tuple[StoredFile, ...]
+    """Files to be uploaded."""
     there: tuple[str, ...]
+    """Files that are already right."""
     gone: tuple[str, ...]
     """Files of an older release, to be removed."""
 
@@ -72,76 +59,89 @@ def push_to_hub(
     report: Callable[[str], None] = lambda line: None,
     api: HubApi | None = None,
 ) -> PushReport:
-    """Make a release the newest one of a dataset repository, and tag it.
+    """Make a release the newest one of a dataset repository, and tag it; see `push_release`.
 
-    Args:    release: its local folder. target: hf://datasets/ORG/NAME, which has to be there.
-             dry_run: change nothing, only say what would be. loaders: see `verify_release`.
-             report: called with what is done next.
-             api: stands for the real Hub.
-    Raises:  UsageError: the target is no dataset repository, is not there or holds other things; nobody is logged in.
-             UnsoundReleaseError: the release has problems. CollectionError: there is none.
-             ReleaseExistsError: the version is tagged, and is another release.
+    Args:    release: its local folder. target: hf://datasets/ORG/NAME, a repository that exists.
+             api: replaces the real Hub.
+    Raises:  UsageError: the target is not a dataset repository, does not exist, or holds other things; the client is
+             not installed; nobody is logged in.
+             ReleaseExistsError: the version's tag already has a different release.
              StorageUnavailableError: the Hub does not answer, or refuses.
-             StorageError: what arrived is not what was sent; it is not merged then.
+             StorageError: what arrived is not what was sent; then nothing is merged.
     """
     name = _repository_name(target)
     if "://" in release:
         raise UsageError(
             f"{scrubbed(release)}: an upload to the Hub needs local files; push the release to a local folder first, "
-            "then that copy to the Hub"
+            "then push that copy to the Hub"
         )
-    report(f"checking {release}")
-    ours = _read(release, loaders, report)
+    ours = outgoing_release(release)
     with scrubbed_logs():
-        return _push(ours, HubRepository(api=api or default_api(), name=name), dry_run, report)
+        hub = HubRepository(api=api or default_api(), name=name)
+        user = hub.user()
+        _refuse_repository(ours, hub)
+        require_sound(ours, loaders, report)
+        return _push(ours, hub, user, dry_run, report)
 
 
-def _push(ours: _Release, hub: HubRepository, dry_run: bool, report: Callable[[str], None]) -> PushReport:
-    user = hub.user()
+def _refuse_repository(ours: OutgoingRelease, hub: HubRepository) -> None:
+    """Refuse what the repository's files show to be impossible, before the release is checked."""
     refs = hub.refs()
-    if ours.tag in refs.tags:
+    if _tag(ours) in refs.tags:
+        _refuse_different_release(ours, hub, hub.files(_tag(ours)))
+    else:
+        _refuse_foreign_files(hub, hub.files(refs.main))
+
+
+def _push(
+    ours: OutgoingRelease, hub: HubRepository, user: str, dry_run: bool, report: Callable[[str], None]
+) -> PushReport:
+    refs = hub.refs()  # the check took a while
+    if _tag(ours) in refs.tags:
         return _already_published(ours, hub, report)
     on_main = hub.files(refs.main)
     difference = _difference(ours, on_main)
     operations: list[str] = []
     if difference:
-        _refuse_foreign(hub, on_main)
-        title = f"Release {ours.title} ({ours.sha256[:16]} on {refs.main[:12]})"
+        _refuse_foreign_files(hub, on_main)
+        title = f"Release {ours.name} {ours.version} ({ours.sha256[:16]} on {refs.main[:12]})"
         request = hub.pull_request(title, user)
         if request is not None:
             difference = _difference(ours, hub.files(_reference(request)))
         operations = _operations(difference, title, request)
         if not dry_run:
-            if request is None:
-                report(f"opening a pull request: {title}")
-                request = hub.open_pull_request(title, _message(ours))
-            _merge(ours, hub, request, difference, report)
-            refs = hub.refs()
-            # Somebody may have changed `main` at the same moment. The commit is tagged that is compared here.
-            _require_whole(ours, hub, refs.main, "nothing is tagged")
+            with _begun():
+                if request is None:
+                    report(f"opening a pull request: {title}")
+                    request = hub.open_pull_request(title, _message(ours))
+                _merge(ours, hub, request, difference, report)
+                refs = hub.refs()
+                # Somebody may have changed `main` at the same moment. The commit compared here is the one tagged.
+                _require_whole(ours, hub, refs.main, "nothing is tagged")
     if not dry_run:
-        report(f"making the tag {ours.tag}")
-        hub.tag(ours.tag, refs.main, _message(ours))
-    return _report(ours, hub, difference, (*operations, f"tag {ours.tag}"))
+        report(f"making the tag {_tag(ours)}")
+        with _begun():
+            hub.tag(_tag(ours), refs.main, _message(ours))
+    return _report(ours, hub, difference, (*operations, f"tag {_tag(ours)}"))
 
 
-def _read(release: str, loaders: bool, report: Callable[[str], None]) -> _Release:
-    check = sound_release(release, loaders, report)
-    record = storage.read(storage.join(release, RELEASE_JSON))
-    files = [StoredFile(**file) for file in json.loads(record)["files"]] + [storage.stored_file(RELEASE_JSON, record)]
-    return _Release(
-        folder=release,
-        title=f"{check.name} {check.version}",
-        version=check.version,
-        sha256=check.sha256,
-        files={file.name: file for file in sorted(files, key=lambda file: file.name)},
-    )
+@contextmanager
+def _begun() -> Iterator[None]:
+    """The repository may have changed in this block, so a token that expires is a failure, not a wrong request."""
+    try:
+        yield
+    except UsageError as error:
+        raise StorageUnavailableError(str(error)) from None
 
 
 def _merge(
-    ours: _Release, hub: HubRepository, request: "Discussion", difference: _Difference, report: Callable[[str], None]
+    ours: OutgoingRelease,
+    hub: HubRepository,
+    request: "Discussion",
+    difference: _Difference,
+    report: Callable[[str], None],
 ) -> None:
-    """Send what is left to the pull request; merge it when all is there and nothing else."""
+    """Send what the pull request lacks; merge it once it has all files of the release and no others."""
     if difference:
         left_bytes = sum(file.file_bytes for file in difference.left)
         report(
@@ -153,7 +153,7 @@ def _merge(
     hub.merge(request)
 
 
-def _difference(ours: _Release, found: Mapping[str, "RepoFile"]) -> _Difference:
+def _difference(ours: OutgoingRelease, found: Mapping[str, "RepoFile"]) -> _Difference:
     left = [file for name, file in ours.files.items() if name not in found or not _is_same(ours, file, found[name])]
     return _Difference(
         left=tuple(left),
@@ -162,60 +162,65 @@ def _difference(ours: _Release, found: Mapping[str, "RepoFile"]) -> _Difference:
     )
 
 
-def _is_same(ours: _Release, file: StoredFile, found: "RepoFile") -> bool:
+def _is_same(ours: OutgoingRelease, file: StoredFile, found: "RepoFile") -> bool:
     if found.lfs is not None:
         return (found.lfs.size, found.lfs.sha256) == (file.file_bytes, file.sha256)
     return found.size == file.file_bytes and found.blob_id == _blob_id(ours, file)
 
 
-def _blob_id(ours: _Release, file: StoredFile) -> str:
-    """What git calls a file of that content: of files that are not stored as large ones the Hub has no SHA-256.
+def _blob_id(ours: OutgoingRelease, file: StoredFile) -> str:
+    """What git calls a file of that content; the Hub has no SHA-256 of files that it does not store as large ones.
 
-    Compared with its record first: a file that changed since the release was checked, and was sent so, is not the same.
+    The file is compared with `release.json` first: if it changed after the check and was sent so, it does not pass.
     """
     content = storage.read_checked(storage.join(ours.folder, file.name), file)
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def _require_whole(ours: _Release, hub: HubRepository, revision: str, but: str) -> None:
+def _require_whole(ours: OutgoingRelease, hub: HubRepository, revision: str, consequence: str) -> None:
     difference = _difference(ours, hub.files(revision))
     if difference:
         names = [*(file.name for file in difference.left), *difference.gone]
         raise StorageError(
-            f"hf://datasets/{hub.name}@{revision} is not what was sent: {len(names)} files are missing, others or too "
-            f"many there, {names[0]} for example, so {but}. The same command sends them again"
+            f"hf://datasets/{hub.name}@{revision} is not what was sent, so {consequence}; files missing, changed or "
+            f"added: {len(names)}, for example {names[0]}. Run the same command again to resend them"
         )
 
 
-def _already_published(ours: _Release, hub: HubRepository, report: Callable[[str], None]) -> PushReport:
-    difference = _difference(ours, hub.files(ours.tag))
-    if RELEASE_JSON not in difference.there:
-        raise ReleaseExistsError(
-            f"hf://datasets/{hub.name}@{ours.tag} is published already, and is another release; a version is never "
-            "changed: build it with another --version"
-        )
+def _already_published(ours: OutgoingRelease, hub: HubRepository, report: Callable[[str], None]) -> PushReport:
+    found = hub.files(_tag(ours))
+    _refuse_different_release(ours, hub, found)
+    difference = _difference(ours, found)
     if difference:
         raise StorageError(
-            f"hf://datasets/{hub.name}@{ours.tag} has the {RELEASE_JSON} of this release, but not its files, "
-            f"{(*(file.name for file in difference.left), *difference.gone)[0]} for example: somebody else made that "
-            "tag. Look what it is; if it is to go, remove it on the Hub"
+            f"hf://datasets/{hub.name}@{_tag(ours)} has the {RELEASE_JSON} of this release, but not its files, for "
+            f"example {(*(file.name for file in difference.left), *difference.gone)[0]}: somebody else made that tag. "
+            "Find out what it is; if it should go, remove it on the Hub"
         )
-    report(f"{ours.title} is published already: nothing to do")
+    report(f"{ours.name} {ours.version} is already published: nothing to do")
     return _report(ours, hub, difference, ())
 
 
-def _refuse_foreign(hub: HubRepository, on_main: Mapping[str, "RepoFile"]) -> None:
-    """A release takes the place of an older one, not of anything else."""
+def _refuse_different_release(ours: OutgoingRelease, hub: HubRepository, tagged: Mapping[str, "RepoFile"]) -> None:
+    if RELEASE_JSON not in tagged or not _is_same(ours, ours.files[RELEASE_JSON], tagged[RELEASE_JSON]):
+        raise ReleaseExistsError(
+            f"hf://datasets/{hub.name}@{_tag(ours)} is already published, as a different release; a published version "
+            "never changes: build the release with another --version"
+        )
+
+
+def _refuse_foreign_files(hub: HubRepository, on_main: Mapping[str, "RepoFile"]) -> None:
+    """A release replaces an older one, and nothing else."""
     foreign = sorted(on_main.keys() - _NEW)
     if foreign and RELEASE_JSON not in on_main:
         raise UsageError(
-            f"hf://datasets/{hub.name} holds {len(foreign)} files that are no release, {foreign[0]} for example; they "
-            "would be removed. Give the releases a repository of their own, or remove those files first"
+            f"hf://datasets/{hub.name} holds files that are not a release: {len(foreign)}, for example {foreign[0]}; "
+            "the push would remove them. Give releases a repository of their own, or remove those files first"
         )
 
 
 def _operations(difference: _Difference, title: str, request: "Discussion | None") -> list[str]:
-    opening = f"open a pull request: {title}" if request is None else f"go on with pull request {request.num}: {title}"
+    opening = f"open a pull request: {title}" if request is None else f"resume pull request {request.num}: {title}"
     return [
         opening,
         *(f"upload {file.name}, {file.file_bytes} bytes" for file in difference.left),
@@ -224,9 +229,11 @@ def _operations(difference: _Difference, title: str, request: "Discussion | None
     ]
 
 
-def _report(ours: _Release, hub: HubRepository, difference: _Difference, operations: Sequence[str]) -> PushReport:
+def _report(
+    ours: OutgoingRelease, hub: HubRepository, difference: _Difference, operations: Sequence[str]
+) -> PushReport:
     return PushReport(
-        target=f"hf://datasets/{hub.name}@{ours.tag}",
+        target=f"hf://datasets/{hub.name}@{_tag(ours)}",
         sha256=ours.sha256,
         sent=tuple(file.name for file in difference.left),
         sent_bytes=sum(file.file_bytes for file in difference.left),
@@ -235,8 +242,12 @@ def _report(ours: _Release, hub: HubRepository, difference: _Difference, operati
     )
 
 
-def _message(ours: _Release) -> str:
-    return f"{ours.title}; the SHA-256 of its {RELEASE_JSON} is {ours.sha256}"
+def _message(ours: OutgoingRelease) -> str:
+    return f"{ours.name} {ours.version}; the SHA-256 of its {RELEASE_JSON} is {ours.sha256}"
+
+
+def _tag(ours: OutgoingRelease) -> str:
+    return f"v{ours.version}"
 
 
 def _reference(request: "Discussion") -> str:
@@ -247,7 +258,7 @@ def _repository_name(target: str) -> str:
     found = _TARGET.fullmatch(target)
     if found is None:
         raise UsageError(
-            f"{scrubbed(target)}: a release goes to hf://datasets/ORG/NAME, a dataset repository; its tag is made from "
-            "the version"
+            f"{scrubbed(target)} is not a dataset repository: push to hf://datasets/ORG/NAME; the tag comes from the "
+            "version"
         )
     return found[1]

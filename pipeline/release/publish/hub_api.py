@@ -1,8 +1,8 @@
 """The calls to the Hugging Face Hub that publishing needs, on one dataset repository, and what their errors mean.
 
-The token is the client's own matter (`hf auth login`, or HF_TOKEN): it is never read, printed or logged here. Texts
-that come from outside are scrubbed before anybody sees them: messages of the client have URLs in them, and those of
-uploads are signed, which is as good as a token for a while.
+The client finds its token by itself (`hf auth login`, or HF_TOKEN): the token is never read, printed or logged here.
+Texts from outside are scrubbed before anybody sees them: the client's messages contain URLs, and upload URLs are
+signed, so for a while they are as good as a token.
 """
 
 import logging
@@ -29,7 +29,7 @@ _SECRETS = (
 
 
 class HubApi(Protocol):
-    """What of `huggingface_hub.HfApi` is in use; its documentation is theirs."""
+    """The part of `huggingface_hub.HfApi` used here; see its documentation."""
 
     def whoami(self) -> dict[str, Any]: ...
 
@@ -93,14 +93,15 @@ class Refs:
 
     main: str
     tags: dict[str, str]
+    """Tag → commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubRepository:
     """One dataset repository.
 
-    Raises: UsageError: nobody is logged in, or there is no such repository.
-            StorageUnavailableError: the Hub does not answer, refuses, or says that somebody else was faster.
+    Raises: UsageError: nobody is logged in, or the repository does not exist.
+            StorageUnavailableError: the Hub does not answer, refuses, or reports a conflicting change.
     """
 
     api: HubApi
@@ -108,7 +109,7 @@ class HubRepository:
     """ORG/NAME"""
 
     def user(self) -> str:
-        """Who is logged in; the answer has more in it that is nobody's business."""
+        """Who is logged in; everything else in the answer is private and dropped."""
         with self._explained("asking who is logged in"):
             return str(self.api.whoami()["name"])
 
@@ -122,7 +123,7 @@ class HubRepository:
         return Refs(main=main[0], tags={tag.name: tag.target_commit for tag in refs.tags})
 
     def files(self, revision: str) -> dict[str, "RepoFile"]:
-        """Path → what the Hub knows of the file, for all files of a revision."""
+        """Path → what the Hub knows about the file, for every file of a revision."""
         from huggingface_hub.hf_api import RepoFile
 
         with self._explained(f"listing {revision}"):
@@ -130,12 +131,12 @@ class HubRepository:
             return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
     def pull_request(self, title: str, author: str) -> "Discussion | None":
-        """The pull request of that title that is not merged or closed yet.
+        """The author's pull request of that title, if it is neither merged nor closed.
 
-        One by somebody else is not it, whatever its title: its author can still push to it after it was checked.
+        Somebody else's is never used, whatever its title: its author could still push to it after it was checked.
         """
-        with self._explained("looking for the pull request of an upload that ended early"):
-            # The Hub's own filter for "open" says nothing of drafts, so states are looked at here.
+        with self._explained("looking for the pull request of an interrupted upload"):
+            # The Hub does not say whether its filter "open" includes drafts, so the status is compared here.
             found = self.api.get_repo_discussions(
                 self.name, author=author, discussion_type="pull_request", repo_type=_KIND
             )
@@ -145,12 +146,12 @@ class HubRepository:
         return None
 
     def open_pull_request(self, title: str, description: str) -> "Discussion":
-        """A new one, as a draft."""
+        """Open a pull request as a draft."""
         with self._explained("opening a pull request"):
             return self.api.create_pull_request(self.name, title, description=description, repo_type=_KIND)
 
     def upload(self, folder: str, request: "Discussion", names: Sequence[str], gone: Sequence[str]) -> None:
-        """Commit files of a local folder to a pull request, and remove others from it; goes on where it ended."""
+        """Commit files of a local folder to a pull request and remove those in `gone`; resumes where it stopped."""
         with self._explained("uploading"):
             self.api.upload_folder(
                 repo_id=self.name,
@@ -163,14 +164,14 @@ class HubRepository:
             )
 
     def merge(self, request: "Discussion") -> None:
-        """Make `main` what the pull request is; drafts can't be merged."""
+        """Merge a pull request into `main`; a draft is opened first, since drafts can't be merged."""
         with self._explained(f"merging pull request {request.num}"):
             if request.status == "draft":
                 self.api.change_discussion_status(self.name, request.num, "open", repo_type=_KIND)
             self.api.merge_pull_request(self.name, request.num, repo_type=_KIND)
 
     def tag(self, tag: str, commit: str, message: str) -> None:
-        """Name a commit; a tag that is there is an error."""
+        """Tag a commit; fails if the tag exists."""
         with self._explained(f"making the tag {tag}"):
             self.api.create_tag(
                 self.name, tag=tag, tag_message=message, revision=commit, repo_type=_KIND, exist_ok=False
@@ -180,19 +181,24 @@ class HubRepository:
     def _explained(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # noqa: BLE001 (raised on, but not chained: a traceback would print it)
+        except Exception as error:  # noqa: BLE001 (re-raised, but not chained: a traceback would print its secrets)
             raise _translated(error, self.name, doing) from None
 
 
 def default_api() -> HubApi:
-    """The real Hub, as whoever is logged in."""
-    from huggingface_hub import HfApi
+    """The real Hub, used as whoever is logged in.
 
+    Raises: UsageError: its client is not installed.
+    """
+    try:
+        from huggingface_hub import HfApi
+    except ImportError as error:
+        raise UsageError(f"the Hub's client can't be imported ({error}): pip install huggingface_hub") from error
     return HfApi()
 
 
 def scrubbed(text: str) -> str:
-    """A foreign text on one line, without tokens and without queries of URLs."""
+    """A text from outside on one line, without tokens and without the queries of URLs."""
     for secret, instead in _SECRETS:
         text = secret.sub(instead, text)
     return " ".join(text.split())
@@ -200,7 +206,7 @@ def scrubbed(text: str) -> str:
 
 @contextmanager
 def scrubbed_logs() -> Iterator[None]:
-    """Scrub what is logged meanwhile: the client logs URLs when it tries again, its transport logs every one."""
+    """Scrub everything logged in this block: the client logs URLs when it retries, its transport logs every one."""
     handlers = [*logging.getLogger().handlers, *logging.getLogger("huggingface_hub").handlers]
     with ExitStack() as stack:
         for handler in handlers:
@@ -217,7 +223,7 @@ def _scrub(record: logging.LogRecord) -> bool:
 
 
 def _pattern_of(name: str) -> str:
-    """A pattern that nothing but this name matches; an upload takes patterns only."""
+    """A pattern that matches this name only; an upload accepts nothing but patterns."""
     return re.sub(r"([*?[])", r"[\1]", name)
 
 
@@ -228,26 +234,26 @@ def _translated(error: Exception, name: str, doing: str) -> Exception:
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
     if isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError):
         return UsageError(
-            f"{repository} is not there, or the token may not see it. To make it: hf repos create {name} --type "
-            "dataset; then the same command goes on"
+            f"{repository} does not exist, or the token may not see it. Create it with: hf repos create {name} --type "
+            "dataset; then run the same command again"
         )
     if isinstance(error, LocalTokenNotFoundError) or status == 401:
         return UsageError(
-            f"{repository}: nobody is logged in to the Hub, or the token is not valid any more. Log in with hf auth "
-            "login, or set HF_TOKEN, with a token that may write; then the same command goes on"
+            f"{repository}: nobody is logged in to the Hub, or the token is no longer valid. Log in with hf auth "
+            "login, or set HF_TOKEN, with a token that may write; then run the same command again"
         )
     said = f"{doing}: {type(error).__name__}: {scrubbed(str(error))[:300]}"
     if status == 403:
         return StorageUnavailableError(
-            f"{repository}: the token may not do that ({said}). Give it write access to the repository and its pull "
-            "requests (https://huggingface.co/settings/tokens); then the same command goes on"
+            f"{repository}: the token does not permit this ({said}). Give it write access to the repository and its "
+            "pull requests (https://huggingface.co/settings/tokens); then run the same command again to resume"
         )
     if status in (409, 412):
         return StorageUnavailableError(
-            f"{repository}: somebody else was changing the same at this moment ({said}). The same command looks at "
-            "what is there now, and goes on"
+            f"{repository}: somebody else changed it at the same moment ({said}). Run the same command again: it "
+            "resumes from the present state"
         )
     return StorageUnavailableError(
-        f"{repository}: the Hub does not do what it is asked for ({said}); what is visible stays whole. When it "
-        "answers again, the same command goes on"
+        f"{repository}: the Hub failed ({said}). What is visible there is still whole. Once the Hub responds, run the "
+        "same command again to resume"
     )

@@ -192,7 +192,7 @@ def test_a_pipe_in_the_place_of_annotations_is_not_waited_for(earlier_with):
 
 
 def test_a_name_that_would_be_read_as_markdown_is_refused(earlier_with):
-    with pytest.raises(StorageError, match="its name or version is not"):
+    with pytest.raises(StorageError, match="its name or version differs"):
         read_earlier(earlier_with(b'{"annotations": []}', lambda record: record.update(name="x](http://evil)")))
 
 

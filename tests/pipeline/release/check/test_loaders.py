@@ -1,4 +1,4 @@
-"""A release is loaded with its users' libraries, and whatever they do about it is reported."""
+"""A release is loaded with its users' libraries, and whatever goes wrong there is reported."""
 
 import io
 import json
@@ -19,9 +19,9 @@ from pipeline.records import StoredFile
 from pipeline.release.check import loaders as verify_loaders
 from pipeline.release.check import loaders_child
 from pipeline.release.check.croissant_guard import strange_parts
-from pipeline.release.check.loaders import loader_problems
+from pipeline.release.check.loaders import check_with_loaders, missing_loaders
 from pipeline.release.check.loaders_child import facts_of_tar
-from pipeline.release.check.record import read_record
+from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.croissant import CONTEXT, CROISSANT, croissant
 from pipeline.release.croissant_texts import MEMBERS, CroissantAbout
 from tests.pipeline.make import make_key, tree
@@ -43,14 +43,14 @@ def connect(task):
     except OSError as error:
         return loaders_child.LoaderAnswer(missing=str(error))
 
-loaders_child.run = connect
+loaders_child.answer_of = connect
 loaders_child.main()
 """
 CRASH = (sys.executable, "-c", "import os, sys; print('\\x1b[31mlast words', file=sys.stderr, flush=True); os.abort()")
 
 
 def with_croissant(released, folder):
-    """A copy of a release with its croissant.json, named in its record."""
+    """A copy of a release with a croissant.json that its release.json names."""
     shutil.copytree(released.folder, folder)
     about = CroissantAbout(
         release=released.config.release,
@@ -68,7 +68,7 @@ def with_croissant(released, folder):
 
 
 def mend(folder):
-    """Name every file that is there in the record, with its size and sum."""
+    """Name every existing file in release.json, with its size and sum."""
     record = json.loads((folder / "release.json").read_text())
     contents = {name: content for name, content in tree(folder).items() if name != "release.json"}
     records = [stored_file(name, content) for name, content in contents.items()]
@@ -78,7 +78,7 @@ def mend(folder):
 
 def stated(folder):
     said = []
-    release = read_record((folder / "release.json").read_bytes(), said.append)
+    release = parse_release_json((folder / "release.json").read_bytes(), said.append)
     assert said == []
     return release
 
@@ -94,7 +94,7 @@ def keys_of(folder):
 
 
 def check(folder, url="", **options):
-    return loader_problems(url or str(folder), stated(folder), keys_of(folder), 10, **options)
+    return check_with_loaders(url or str(folder), stated(folder), keys_of(folder), 10, **options)
 
 
 def task_of(folder, loader):
@@ -103,7 +103,7 @@ def task_of(folder, loader):
 
 @pytest.fixture
 def only(monkeypatch):
-    """Try some of the libraries only: a process takes seconds to import one."""
+    """Load with some of the libraries only: a process takes seconds to import one."""
 
     def choose(*loaders):
         chosen = {name: where for name, where in verify_loaders._BEGINS_WITH.items() if name in loaders}
@@ -140,7 +140,7 @@ def test_a_sound_release_loads_everywhere_and_nothing_is_written_into_it(sound):
 
 
 @pytest.mark.slow
-def test_so_does_one_at_a_url_of_which_the_first_tars_are_copied(sound, only):
+def test_a_sound_release_at_a_url_loads_from_copies_of_its_first_tars(sound, only):
     only("datasets", "pycocotools", "mlcroissant")
     url = "memory://loaders/copy"
     files = fsspec.filesystem("memory")
@@ -148,7 +148,7 @@ def test_so_does_one_at_a_url_of_which_the_first_tars_are_copied(sound, only):
         files.pipe_file(f"/loaders/copy/{name}", content)
     found = check(sound, url)
     assert found.problems == ()
-    assert found.notes == ("of a release at a URL, loaders are given the first tar of each split only",)
+    assert found.notes == ("the release is at a URL, so loaders got only the first tar of each split",)
 
 
 def test_masks_without_images_load_too(released, release_of, tmp_path, only):
@@ -168,18 +168,18 @@ def test_a_release_without_images_or_croissant_is_no_problem(released, release_o
     assert check(folder).problems == ()
 
 
-# What bytes and sums do not show
+# Problems that bytes and sums do not show
 
 
 def said_of(folder, loader):
-    """What a library says in a process of its own: where → what, of the problems."""
+    """The problems that a library finds in its own process: where → what."""
     found = check(folder)
     assert found.problems, found
     assert all(problem.what.startswith(f"{loader}: ") for problem in found.problems)
     return {problem.where: problem.what for problem in found.problems}
 
 
-def test_a_card_that_leads_nowhere_is_what_datasets_trips_over(copy, only):
+def test_datasets_finds_a_card_that_leads_nowhere(copy, only):
     only("datasets")
     card = (copy / "README.md").read_text()
     (copy / "README.md").write_text(card.replace("data/test/*.tar", "data/elsewhere/*.tar"))
@@ -187,16 +187,16 @@ def test_a_card_that_leads_nowhere_is_what_datasets_trips_over(copy, only):
     assert "No (supported) data files found" in said_of(copy, "datasets")["README.md"]
 
 
-def test_a_card_that_names_a_split_otherwise_is_found(copy, only):
+def test_datasets_finds_a_card_that_misnames_a_split(copy, only):
     only("datasets")
     card = (copy / "README.md").read_text()
     (copy / "README.md").write_text(card.replace("- split: test", "- split: train"))
     mend(copy)
-    assert "gives the splits ['train'], the release has ['test']" in said_of(copy, "datasets")["README.md"]
+    assert "gives the splits ['train']; the release has ['test']" in said_of(copy, "datasets")["README.md"]
 
 
 def edit_facts(folder, edit):
-    """Write the tar anew; `edit` gets the number of a sample and its facts."""
+    """Rewrite the tar; `edit` gets the number of a sample and its facts."""
     (name,) = keys_of(folder)
     samples = {}
     with tarfile.open(folder / name) as tar:
@@ -214,13 +214,13 @@ def edit_facts(folder, edit):
     return name
 
 
-def test_a_fact_of_two_types_in_the_first_samples_is_what_datasets_trips_over(copy, only):
+def test_datasets_finds_a_fact_of_two_types_in_the_first_samples(copy, only):
     only("datasets")
     edit_facts(copy, lambda number, facts: facts.update(members=3 if number < 4 else "3"))
     assert "Unable to merge: Field json has incompatible types" in said_of(copy, "datasets")["README.md"]
 
 
-def test_annotations_without_info_are_what_pycocotools_trips_over(copy, only):
+def test_pycocotools_finds_annotations_without_info(copy, only):
     only("pycocotools")
     document = json.loads((copy / "annotations/test.json").read_text())
     del document["info"]
@@ -242,13 +242,13 @@ def test_a_croissant_file_without_a_record_set_is_found(copy, only):
     assert "did not find any record set" in said_of(copy, "mlcroissant")[CROISSANT]
 
 
-def test_samples_and_pictures_that_are_not_what_the_facts_say_are_found(copy, only):
+def test_samples_and_pictures_that_contradict_the_facts_are_found(copy, only):
     only("webdataset")
     name = edit_facts(copy, lambda number, facts: facts.update(width=1) if number == 0 else None)
-    found = loader_problems(str(copy), stated(copy), {name: [make_key(2)]}, 10).problems
+    found = check_with_loaders(str(copy), stated(copy), {name: [make_key(2)]}, 10).problems
     assert [problem.what for problem in found] == [
-        *(f"webdataset: {make_key(2)}.{extension} is no image of 1 x 30 px" for extension in sorted(MEMBERS)),
-        "webdataset: gives 5 samples, not the 1 that are in it, or another order",
+        *(f"webdataset: {make_key(2)}.{extension} is not an image of 1 x 30 px" for extension in sorted(MEMBERS)),
+        "webdataset: gives 5 samples, not the 1 of the tar in order",
     ]
 
 
@@ -259,10 +259,10 @@ def test_masks_of_another_area_and_missing_images_are_found(copy, only):
     (copy / "annotations/test.json").write_text(json.dumps(document))
     mend(copy)
     (name,) = keys_of(copy)
-    found = loader_problems(str(copy), stated(copy), {name: keys_of(copy)[name] * 2}, 10).problems
+    found = check_with_loaders(str(copy), stated(copy), {name: keys_of(copy)[name] * 2}, 10).problems
     assert [problem.what for problem in found] == [
-        "pycocotools: gives 5 images, there are 10",
-        "pycocotools: annotation 2 gives a mask of another size or area than it says",
+        "pycocotools: gives 5 images; the split has 10",
+        "pycocotools: annotation 2 gives a mask of another size or area than it states",
     ]
 
 
@@ -270,11 +270,11 @@ def test_masks_of_another_area_and_missing_images_are_found(copy, only):
 
 
 def answer_of(folder, loader):
-    return [f"{where}: {what}" for where, what in loaders_child.run(task_of(folder, loader)).problems]
+    return [f"{where}: {what}" for where, what in loaders_child.answer_of(task_of(folder, loader)).problems]
 
 
 class Rows(list):
-    """What `datasets` gives of a split."""
+    """What `datasets` gives for a split."""
 
     @property
     def features(self):
@@ -296,10 +296,10 @@ def rows_of(folder):
     ("edit", "said"),
     [
         (lambda rows: None, ""),
-        (lambda rows: rows[3]["json"].update(members=0), f"{make_key(8)}: facts come out as"),
-        (lambda rows: rows[3].update(jpg=Image.new("L", (1, 1))), f"{make_key(8)}: pictures of [(1, 1), "),
-        (lambda rows: rows.pop(), "gives 4 rows that are not the 5 samples"),
-        (lambda rows: rows.reverse(), "gives 5 rows that are not the 5 samples"),
+        (lambda rows: rows[3]["json"].update(members=0), f"{make_key(8)}: gives the facts"),
+        (lambda rows: rows[3].update(jpg=Image.new("L", (1, 1))), f"{make_key(8)}: gives pictures of [(1, 1), "),
+        (lambda rows: rows.pop(), "gives 4 rows, not the 5 samples"),
+        (lambda rows: rows.reverse(), "gives 5 rows, not the 5 samples"),
     ],
     ids=range(5),
 )
@@ -315,12 +315,13 @@ def test_pictures_that_come_out_as_bytes_are_found(copy):
     rows = Rows(rows_of(copy))
     rows.__class__ = type("Bytes", (Rows,), {"features": {name: make_feature("Value") for name in MEMBERS}})
     (said,) = loaders_child._rows_of_datasets(rows, task_of(copy, "datasets"), next(iter(keys_of(copy))))
-    assert "which should all be Image" in said
+    assert "all should be Image" in said
 
 
 def test_a_loader_that_is_not_installed_is_missing(copy, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    answer = loaders_child.run(task_of(copy, "datasets"))
+    assert missing_loaders() == ["datasets"]
+    answer = loaders_child.answer_of(task_of(copy, "datasets"))
     assert "datasets" in answer.missing
     assert answer.problems == ()
 
@@ -337,9 +338,9 @@ def test_no_loader_sees_a_member_that_no_release_has(copy, name):
         tar.addfile(tarfile.TarInfo(name), io.BytesIO())
     for loader in ("webdataset", "datasets", "mlcroissant"):
         task = task_of(copy, loader)
-        with pytest.raises(ValueError, match="no member of a sample"):
+        with pytest.raises(ValueError, match="not a member of a sample"):
             facts_of_tar(task, tar_name)
-    assert "no member of a sample" in " ".join(answer_of(copy, "webdataset"))
+    assert "not a member of a sample" in " ".join(answer_of(copy, "webdataset"))
 
 
 def test_no_loader_sees_a_link(copy):
@@ -348,15 +349,15 @@ def test_no_loader_sees_a_link(copy):
         link = tarfile.TarInfo("000000000002.jpg")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    with pytest.raises(ValueError, match="no member of a sample"):
+    with pytest.raises(ValueError, match="not a member of a sample"):
         facts_of_tar(task_of(copy, "datasets"), tar_name)
 
 
-def test_a_tar_that_is_a_zip_as_well_is_not_unpacked(copy):
+def test_a_tar_that_is_also_a_zip_is_not_unpacked(copy):
     (tar_name,) = keys_of(copy)
     with zipfile.ZipFile(copy / tar_name, "a") as archive:
         archive.writestr("x", "")
-    with pytest.raises(ValueError, match="a zip as well as a tar"):
+    with pytest.raises(ValueError, match="both a zip and a tar"):
         facts_of_tar(task_of(copy, "mlcroissant"), tar_name)
 
 
@@ -392,17 +393,17 @@ def test_a_croissant_file_of_ours_is_not_strange(sound):
 def test_mlcroissant_never_gets_a_strange_file(copy):
     edit_croissant(copy, lambda document: document["distribution"][0].update(contentUrl="https://evil.example/x"))
     (said,) = answer_of(copy, "mlcroissant")
-    assert said == f"{CROISSANT}: names 'https://evil.example/x', which is no file of the release with that sum"
+    assert said == f"{CROISSANT}: names 'https://evil.example/x', which is not a file of the release with that sum"
 
 
 # Processes that do not end as they should
 
 
-def test_a_library_that_hangs_is_a_problem_and_is_gone_with_all_that_it_started(copy, only, monkeypatch, tmp_path):
+def test_a_library_that_hangs_is_a_problem_and_is_killed_with_all_it_started(copy, only, monkeypatch, tmp_path):
     only("pycocotools")
     monkeypatch.setattr(verify_loaders, "_CHILD", (sys.executable, "-c", HANG, str(tmp_path / "pids")))
     (problem,) = check(copy, time_limit_s=3).problems
-    assert (problem.where, problem.what) == ("annotations", "pycocotools: did not end within 3.0 s")
+    assert (problem.where, problem.what) == ("annotations", "pycocotools: did not finish within 3.0 s")
     for pid in map(int, (tmp_path / "pids").read_text().split()):
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
@@ -423,7 +424,7 @@ def test_a_missing_library_is_noted_with_what_to_install(copy, only, monkeypatch
     monkeypatch.setattr(verify_loaders, "_CHILD", (sys.executable, "-c", f"print({answer!r})"))
     found = check(copy)
     assert found.problems == ()
-    assert found.notes == ("not tried with datasets (No module named datasets): pip install datasets",)
+    assert found.notes == ("not loaded with datasets (No module named datasets): pip install datasets",)
 
 
 def test_a_library_gets_no_secrets(copy, only, monkeypatch):
@@ -436,15 +437,15 @@ def test_a_library_gets_no_secrets(copy, only, monkeypatch):
     assert "AWS" not in note
 
 
-def test_a_library_connects_to_nothing_and_prints_what_it_likes(copy, only, monkeypatch):
+def test_a_library_connects_to_nothing_and_may_print_anything(copy, only, monkeypatch):
     only("datasets")
     monkeypatch.setattr(verify_loaders, "_CHILD", (sys.executable, "-P", "-c", CONNECT))
     found = check(copy)
     assert found.problems == ()
-    assert "a loader wanted to connect to something" in found.notes[0]
+    assert "a loader tried to connect to something" in found.notes[0]
 
 
-def test_a_file_that_is_gone_from_a_url_is_a_problem(copy, only):
+def test_a_file_missing_at_a_url_is_a_problem(copy, only):
     only("datasets")
     files = fsspec.filesystem("memory")
     for name, content in tree(copy).items():

@@ -1,4 +1,4 @@
-"""A release is loaded with the libraries its users have, as they would; none of our code reads it here."""
+"""A release loads with the libraries of its users, called as they would; none of our code reads it here."""
 
 import io
 import json
@@ -56,7 +56,8 @@ def facts_of(released):
 
 
 def run_python(code, *arguments, **settings):
-    """What a program of a user prints. In a process of its own: libraries leave files open, and read settings early."""
+    """The last line that a user's program prints. It has a process of its own: libraries leave files open, and read
+    settings early."""
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -96,7 +97,7 @@ def test_webdataset_gives_images_and_masks_as_pairs(split, read_by_webdataset):
 
 @pytest.fixture(scope="module")
 def loaded(split, tmp_path_factory):
-    """What Hugging Face datasets makes of the release's folder; it reads the card to find the tars."""
+    """What Hugging Face datasets loads from the release's folder; it reads the card to find the tars."""
     folder = tmp_path_factory.mktemp("huggingface")
     settings = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder), "HOME": str(folder)}
     return run_python(LOAD_WITH_DATASETS, str(split.folder), str(folder / "cache"), **settings)

@@ -1,4 +1,4 @@
-"""A release that was damaged or edited is caught, with the file and what is wrong with it."""
+"""The check names every damaged or edited file of a release, and what is wrong with it."""
 
 import bz2
 import csv
@@ -18,9 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.errors import CollectionError
+from pipeline.errors import AnnotationError, CollectionError
 from pipeline.files.maps import decode_png, encode_png
 from pipeline.files.tars import SampleTar, encode_json, samples_of
+from pipeline.release.check import verify
+from pipeline.release.check.loaders import LoaderCheck
 from pipeline.release.check.rows import misjudged
 from pipeline.release.check.verify import verify_release
 from tests.pipeline.make import LICENSES, make_key
@@ -43,7 +45,7 @@ def problems_of(folder, *args):
 
 
 def said_of(folder, where):
-    """What is said of one file; nothing else may be wrong."""
+    """What the check says about one file; nothing else may be wrong."""
     found = problems_of(folder)
     assert {problem.where for problem in found} == {where}, found
     return " | ".join(problem.what for problem in found)
@@ -54,7 +56,7 @@ def files_of(folder):
 
 
 def edit_tar(folder, edit):
-    """Write the tar anew with other samples: `edit` gets and gives a list of (key, members)."""
+    """Rewrite the tar with other samples: `edit` takes and returns a list of (key, members)."""
     samples = edit(list(samples_of((folder / TAR).read_bytes())))
     buffer = io.BytesIO()
     tar = SampleTar(buffer)
@@ -100,7 +102,7 @@ def test_nothing_is_wrong_with_a_release(released):
     ],
     ids=lambda options: next(iter(options)),
 )
-def test_nor_with_one_of_another_kind(released, release_of, tmp_path, options):
+def test_nothing_is_wrong_with_releases_of_other_kinds(released, release_of, tmp_path, options):
     assert problems_of(release_of(released.inputs, tmp_path, **options).folder) == ()
 
 
@@ -109,7 +111,7 @@ def test_nor_with_one_of_another_kind(released, release_of, tmp_path, options):
 
 @settings(max_examples=60)
 @given(st.data())
-def test_whatever_byte_is_turned_cut_or_added_its_file_is_named(released, tmp_path_factory, data):
+def test_any_byte_flipped_cut_or_added_names_its_file(released, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damaged") / "copy"
     shutil.copytree(released.folder, folder)
     path = data.draw(st.sampled_from([path for path in files_of(folder) if path.name != "release.json"]))
@@ -130,41 +132,67 @@ def test_whatever_byte_is_turned_cut_or_added_its_file_is_named(released, tmp_pa
 
 @settings(max_examples=60)
 @given(st.data())
-def test_a_record_with_other_counts_or_sums_is_never_sound(released, tmp_path_factory, data):
+def test_a_release_json_with_other_counts_or_sums_is_never_sound(released, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damaged") / "copy"
     shutil.copytree(released.folder, folder)
     content = bytearray((folder / "release.json").read_bytes())
-    place = data.draw(st.integers(0, content.index(b'"format"') - 1))  # counts and files; the rest is nobody's sum
+    place = data.draw(st.integers(0, content.index(b'"format"') - 1))  # counts and files; no sum covers the rest
     content[place] ^= data.draw(st.integers(1, 255))
     (folder / "release.json").write_bytes(content)
     assert problems_of(folder)
 
 
-def test_one_turned_byte_of_a_tar_is_one_problem(copy):
+def test_one_flipped_byte_of_a_tar_is_one_problem(copy):
     content = bytearray((copy / TAR).read_bytes())
     content[700] ^= 1
     (copy / TAR).write_bytes(content)
     assert len(problems_of(copy)) == 1
-    assert "its record says" in said_of(copy, TAR)
+    assert "release.json states" in said_of(copy, TAR)
 
 
-def test_a_file_that_is_gone_and_one_that_nobody_lists_are_named(copy):
+def test_missing_files_and_unlisted_files_are_named(copy):
     (copy / TAR).unlink()
     (copy / "data" / "test" / "more.tar").write_bytes(b"")
     (copy / ".hidden").write_bytes(b"")
     said = {problem.where: problem.what for problem in problems_of(copy)}
-    assert "is missing, or no plain file" in said[TAR]
-    assert "is there, but not in release.json" in said["data/test/more.tar"]
-    assert "is there, but not in release.json" in said[".hidden"]
+    assert "is missing, or not a plain file" in said[TAR]
+    assert "exists, but release.json does not name it" in said["data/test/more.tar"]
+    assert "exists, but release.json does not name it" in said[".hidden"]
 
 
-def test_no_release_is_no_check(tmp_path):
-    with pytest.raises(CollectionError, match="no complete release: there is no release"):
+def test_a_folder_without_a_release_is_a_wrong_request(tmp_path):
+    with pytest.raises(CollectionError, match=r"not a complete release: it has no release\.json"):
         verify_release(str(tmp_path))
 
 
+def test_a_release_that_does_not_exist_is_named(tmp_path):
+    for missing in (str(tmp_path / "nowhere"), "memory://verify-nowhere"):
+        with pytest.raises(CollectionError, match="nowhere does not exist"):
+            verify_release(missing)
+
+
+@pytest.mark.parametrize("content", [None, b"no JSON", b"[]", b'{"images": 3}'])
+def test_unreadable_annotations_are_refused_before_the_release_is_read(released, tmp_path, content):
+    annotations, said = tmp_path / "annotations.json", []
+    if content is not None:
+        annotations.write_bytes(content)
+    with pytest.raises(AnnotationError, match=r"annotations\.json"):
+        verify_release(str(released.folder), str(annotations), report=said.append)
+    assert said == []
+
+
+def test_libraries_that_are_not_installed_are_named_before_the_release_is_read(released, monkeypatch):
+    said = []
+    monkeypatch.setattr(verify, "missing_loaders", lambda: ["mlcroissant"])
+    monkeypatch.setattr(verify, "check_with_loaders", lambda *_: LoaderCheck(problems=(), notes=()))
+    verify_release(str(released.folder), loaders=True, report=said.append)
+    assert said[0] == "mlcroissant is not installed, so the release will not be loaded with it: pip install mlcroissant"
+    verify_release(str(released.folder), report=(quiet := []).append)
+    assert not any("installed" in line for line in quiet)
+
+
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "data/../../x", "a\\b", "./NOTICE", "release.json"])
-def test_a_record_that_names_files_elsewhere_is_not_followed(copy, name):
+def test_a_release_json_that_names_files_elsewhere_is_not_followed(copy, name):
     (copy.parent / "outside").write_bytes(b"secret")
     record = json.loads((copy / "release.json").read_text())
     record["files"].append({"name": name, "file_bytes": 6, "sha256": "0" * 64})
@@ -173,12 +201,12 @@ def test_a_record_that_names_files_elsewhere_is_not_followed(copy, name):
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b'{"files": 3}', b'{"files": [{"name": 3}]}'])
-def test_a_record_that_is_none_is_a_problem(copy, content):
+def test_a_malformed_release_json_is_a_problem(copy, content):
     (copy / "release.json").write_bytes(content)
     assert problems_of(copy)[0].where == "release.json"
 
 
-# Edits, with sums that were mended
+# Edits whose sums were mended
 
 
 def test_a_release_whose_sums_were_mended_without_an_edit_is_sound(copy):
@@ -187,7 +215,7 @@ def test_a_release_whose_sums_were_mended_without_an_edit_is_sound(copy):
 
 
 def with_members(change):
-    """An edit of the first sample."""
+    """An edit of the first sample's members."""
 
     def edit(samples):
         key, members = samples[0]
@@ -204,15 +232,15 @@ def grey(values):
     ("edit", "said"),
     [
         (with_members(lambda members: {"jpg": b"another"}), ".jpg is not the image that was predicted"),
-        (with_members(lambda members: grey(decode_png(members["mask.png"]) // 2)), "other values than 0 and 255"),
+        (with_members(lambda members: grey(decode_png(members["mask.png"]) // 2)), "values other than 0 and 255"),
         (with_members(lambda members: grey(decode_png(members["mask.png"])[1:])), "mask.png: "),
-        (with_members(lambda members: grey(255 - decode_png(members["mask.png"]))), "is not where"),
-        (with_members(lambda members: {"saliency.png": b"no png"}), "saliency.png: no PNG"),
-        (with_members(lambda members: {"json": b"no json"}), "json: no JSON object"),
-        (with_members(lambda members: {"json": b"[" * 100_000}), "json: no JSON object"),
+        (with_members(lambda members: grey(255 - decode_png(members["mask.png"]))), "is not the region where"),
+        (with_members(lambda members: {"saliency.png": b"no png"}), "saliency.png: not a PNG"),
+        (with_members(lambda members: {"json": b"no json"}), "json: not a JSON object"),
+        (with_members(lambda members: {"json": b"[" * 100_000}), "json: not a JSON object"),
         (with_members(lambda members: {"json": members["json"].replace(b'"members":3', b'"members":3.0')}), "members"),
         (with_members(lambda members: {"json": members["json"].replace(b'"width":', b'"width":1')}), "width is 1"),
-        (lambda samples: samples[1:], "is accepted, but no tar has it"),
+        (lambda samples: samples[1:], "is accepted, but in no tar"),
         (lambda samples: [(make_key(1), samples[0][1]), *samples[1:]], "but has a sample"),
         (lambda samples: [(make_key(99), samples[0][1]), *samples[1:]], "is not in the manifest"),
         (lambda samples: [(key, samples[1 - n][1] if n < 2 else members) for n, (key, members) in enumerate(samples)],
@@ -225,7 +253,7 @@ def test_an_edited_sample_is_found_though_the_sums_are_right(copy, edit, said):
     assert any(said in problem.what for problem in problems_of(copy)), problems_of(copy)
 
 
-def test_a_member_more_in_one_sample_is_found(copy):
+def test_an_extra_member_in_one_sample_is_found(copy):
     with tarfile.open(copy / TAR, "a") as tar:
         tar.addfile(tarfile.TarInfo(f"{make_key(10)}.depth.png"), io.BytesIO())
     mend_sums(copy)
@@ -250,9 +278,9 @@ def test_links_and_folders_in_a_tar_are_found(copy, kind):
         (lambda document: document["annotations"][0]["segmentation"].update(counts="01"), "run lengths"),
         (lambda document: document["annotations"][0]["segmentation"].update(size=[1, 1]), "has the size [1, 1]"),
         (lambda document: document["images"][0].update(file_name="x.jpg"), "its name, size or licence"),
-        (lambda document: document["images"].append(document["images"][0]), "comes twice"),
+        (lambda document: document["images"].append(document["images"][0]), "twice"),
         (lambda document: document["annotations"].pop(), "image 10, for example"),
-        (lambda document: document.pop("images"), "can't be read as what it should be"),
+        (lambda document: document.pop("images"), "is malformed"),
     ],
     ids=range(8),
 )
@@ -264,12 +292,12 @@ def test_edited_annotations_are_found(copy, edit, said):
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (lambda rows: rows.pop(0), "release.json says"),
-        (lambda rows: rows.append(rows[0]), "1 keys come twice"),
-        (lambda rows: rows[1].update(mask_sha256="0" * 64), "the sum of its mask"),
-        (lambda rows: rows[1].update(split="train"), "split 'train'"),
-        (lambda rows: rows[0].update(reason=""), "no reason"),
-        (lambda rows: rows[0].update(verdict="failed"), "release.json says"),
+        (lambda rows: rows.pop(0), "release.json states"),
+        (lambda rows: rows.append(rows[0]), "has keys more than once: 1, for example"),
+        (lambda rows: rows[1].update(mask_sha256="0" * 64), "the SHA-256 of its mask"),
+        (lambda rows: rows[1].update(split="train"), "has split 'train'"),
+        (lambda rows: rows[0].update(reason=""), "has no reason"),
+        (lambda rows: rows[0].update(verdict="failed"), "release.json states"),
     ],
     ids=range(6),
 )
@@ -279,19 +307,19 @@ def test_an_edited_manifest_is_found(copy, edit, said):
     assert any(said in problem.what for problem in found), found
 
 
-def test_a_score_that_was_made_better_in_the_manifest_is_not_that_of_the_sample(copy):
+def test_a_score_improved_in_the_manifest_alone_is_found(copy):
     edit_manifest(copy, lambda rows: rows[1].update(ensemble_variance=0.0))
     assert "ensemble_variance is" in said_of(copy, TAR)
 
 
-def test_columns_of_another_kind_are_found(copy):
+def test_missing_columns_are_found(copy):
     table = pq.read_table(copy / "manifest.parquet").drop_columns(["reason"])
     pq.write_table(table, copy / "manifest.parquet")
     mend_sums(copy)
     assert "columns" in next(found.what for found in problems_of(copy) if found.where == "manifest.parquet")
 
 
-def test_licences_of_other_images_or_other_licences_are_found(copy):
+def test_edited_licences_are_found(copy):
     lines = list(csv.reader(io.StringIO((copy / "licenses.csv").read_text())))
     lines[2][4] = "public domain"
     with (copy / "licenses.csv").open("w", newline="") as file:
@@ -314,12 +342,12 @@ def test_a_card_that_loads_other_files_is_found(copy):
     assert "loads ['data/*.tar']" in said_of(copy, "README.md")
 
 
-def test_an_index_that_counts_wrong_is_found(copy):
+def test_an_index_with_another_count_is_found(copy):
     edit_json(copy, "data/test/index.json", lambda index: index["shardlist"][0].update(nsamples=4))
     assert "numbers of samples" in said_of(copy, "data/test/index.json")
 
 
-# What is hostile
+# Hostile releases
 
 
 def add_entry(folder, **entry):
@@ -335,7 +363,7 @@ def add_entry(folder, **entry):
      {"file_bytes": None}, {"name": "x.tar"}, {"name": "data/test/load.py"}],
     ids=range(13),
 )  # fmt: skip
-def test_an_entry_that_no_release_has_is_a_problem(copy, entry):
+def test_a_file_entry_that_no_release_has_is_a_problem(copy, entry):
     add_entry(copy, **entry)
     found = problems_of(copy)
     assert found
@@ -346,13 +374,13 @@ def test_a_file_that_no_release_has_is_a_problem_though_its_sum_is_right(copy):
     (copy / "data" / "test" / "load.py").write_bytes(b"import os")
     add_entry(copy, name="data/test/load.py")
     mend_sums(copy)
-    assert said_of(copy, "data/test/load.py") == "is no file that a release has"
+    assert said_of(copy, "data/test/load.py") == "is not a file that releases have"
 
 
 @pytest.mark.parametrize(
     "name", [ANNOTATIONS, "data/test/index.json", "licenses.csv", "NOTICE", "README.md", "SHA256SUMS"]
 )
-def test_a_file_that_every_release_has_is_missed_though_no_record_names_it(copy, name):
+def test_a_file_that_every_release_has_is_missed_though_release_json_does_not_name_it(copy, name):
     (copy / name).unlink()
     record = json.loads((copy / "release.json").read_text())
     record["files"] = [file for file in record["files"] if file["name"] != name]
@@ -362,10 +390,10 @@ def test_a_file_that_every_release_has_is_missed_though_no_record_names_it(copy,
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-def test_what_is_no_plain_file_is_not_read(copy, make):
+def test_folders_and_pipes_are_not_read(copy, make):
     (copy / "NOTICE").unlink()
     make(copy / "NOTICE")
-    assert "is missing, or no plain file" in said_of(copy, "NOTICE")
+    assert "is missing, or not a plain file" in said_of(copy, "NOTICE")
 
 
 def sparse_tar():
@@ -377,13 +405,13 @@ def sparse_tar():
 @pytest.mark.parametrize(
     "pack", [gzip.compress, bz2.compress, lzma.compress, lambda _: sparse_tar(), lambda tar: tar[:700]]
 )
-def test_tars_that_would_unpack_to_more_or_are_torn_are_problems(copy, pack):
+def test_compressed_sparse_and_torn_tars_are_problems(copy, pack):
     (copy / TAR).write_bytes(pack((copy / TAR).read_bytes()))
     mend_sums(copy)
     assert TAR in {problem.where for problem in problems_of(copy)}
 
 
-def test_a_parquet_that_is_torn_though_its_sum_is_right_is_a_problem(copy):
+def test_a_damaged_parquet_with_the_right_sum_is_a_problem(copy):
     content = bytearray((copy / "manifest.parquet").read_bytes())
     for place in range(4, len(content), 97):
         damaged = content.copy()
@@ -398,7 +426,7 @@ def test_a_parquet_that_is_torn_though_its_sum_is_right_is_a_problem(copy):
 
 def test_cells_without_a_value_are_a_problem(copy):
     edit_manifest(copy, lambda rows: rows[0].update(key=None))
-    assert "key: cells without a value" in " ".join(problem.what for problem in problems_of(copy))
+    assert "cells without a value in key" in " ".join(problem.what for problem in problems_of(copy))
 
 
 @pytest.mark.parametrize(
@@ -406,21 +434,21 @@ def test_cells_without_a_value_are_a_problem(copy):
     [{"max_variance": 0.0}, {"min_area": 0.9}, {"thresholds": ["border<=-1"]}],
     ids=lambda change: next(iter(change)),
 )
-def test_a_policy_under_which_other_images_would_be_here_is_a_problem(copy, change):
+def test_a_policy_that_selects_other_images_is_a_problem(copy, change):
     edit_json(copy, "release.json", lambda record: record["made_from"]["policy"].update(change))
     assert "under the policy its scores make it rejected" in said_of(copy, "manifest.parquet")
 
 
-def test_a_release_that_says_to_be_another_version_is_a_problem(copy):
+def test_a_release_that_claims_another_version_is_a_problem(copy):
     edit_json(copy, "release.json", lambda record: record.update(version="9.9"))
     found = {problem.where: problem.what for problem in problems_of(copy)}
     assert found.keys() == {"release.json", ANNOTATIONS}  # which name it too
-    assert "its name or version is not" in found["release.json"]
+    assert "its name or version differs" in found["release.json"]
 
 
 def test_a_failed_image_with_scores_is_a_problem(copy):
     edit_manifest(copy, lambda rows: rows[2].update(members=3))
-    assert "does not go with its scores" in said_of(copy, "manifest.parquet")
+    assert "contradicts its scores" in said_of(copy, "manifest.parquet")
 
 
 def test_a_card_with_other_numbers_is_a_problem(copy):
@@ -445,17 +473,17 @@ def test_a_split_without_images_still_has_its_files(released, release_of, tmp_pa
     assert "belongs to every release" in said_of(made, "annotations/train.json")
 
 
-def test_a_tar_that_is_counted_twice_is_a_problem(copy):
+def test_a_tar_listed_twice_in_the_index_is_a_problem(copy):
     edit_json(copy, "data/test/index.json", lambda index: index["shardlist"].append(index["shardlist"][0]))
     assert "does not list the tars" in said_of(copy, "data/test/index.json")
 
 
-def test_licences_in_the_annotations_are_those_of_the_manifest(copy):
+def test_a_licence_edited_in_the_annotations_is_found(copy):
     edit_json(copy, ANNOTATIONS, lambda document: document["licenses"][0].update(name="CC0"))
-    assert "licence 1 of 000000000002 is not the manifest's" in said_of(copy, ANNOTATIONS)
+    assert "licence 1 of 000000000002 differs from the manifest's" in said_of(copy, ANNOTATIONS)
 
 
-def test_another_author_than_the_collection_names_is_a_problem(copy, released):
+def test_an_author_other_than_the_collection_names_is_a_problem(copy, released):
     lines = list(csv.reader(io.StringIO((copy / "licenses.csv").read_text())))
     lines[1][6] = "somebody else"
     with (copy / "licenses.csv").open("w", newline="") as file:
@@ -478,28 +506,28 @@ def test_another_author_than_the_collection_names_is_a_problem(copy, released):
         ("NOTICE", "Every image keeps the licence of its owner.", "All images are public domain."),
     ],
 )
-def test_a_page_or_croissant_that_says_something_else_than_the_manifest_is_found(copy, name, old, new):
+def test_texts_that_contradict_the_manifest_are_found(copy, name, old, new):
     content = (copy / name).read_text()
     assert old in content
     (copy / name).write_text(content.replace(old, new, 1))
     mend_sums(copy)
-    assert "does not say what manifest, policy and record do" in said_of(copy, name)
+    assert "does not say what this version of the tool writes" in said_of(copy, name)
 
 
-def test_texts_of_another_version_of_the_tool_are_no_problem_and_it_says_so(copy):
+def test_texts_of_another_version_of_the_tool_are_noted_but_not_a_problem(copy):
     (copy / "page/style.css").write_text("/* of another time */")
     mend_sums(copy)
     record = json.loads((copy / "release.json").read_text())
     (copy / "release.json").write_bytes(encode_json(record | {"texts": "0" * 64}))
     check = verify_release(str(copy))
     assert check.problems == ()
-    assert "another version of this tool made it" in check.notes[0]
+    assert "made with another version of this tool" in check.notes[0]
 
 
-def test_a_release_of_another_format_is_one_problem_that_says_so(copy):
+def test_a_release_of_another_format_is_one_problem(copy):
     record = json.loads((copy / "release.json").read_text())
     (copy / "release.json").write_bytes(encode_json(record | {"format": 1}))
-    assert "it is of format 1, this version of the tool knows 2" in said_of(copy, "release.json")
+    assert "its format is 1, and this version of the tool reads 2" in said_of(copy, "release.json")
     assert len(problems_of(copy)) == 1
 
 
@@ -509,17 +537,17 @@ def test_annotations_of_another_name_or_category_are_found(copy, part):
     assert "its info or categories" in said_of(copy, ANNOTATIONS)
 
 
-def test_a_sheet_that_can_not_hold_its_tiles_is_found(copy):
+def test_a_sheet_of_the_wrong_size_is_found(copy):
     sheet = copy / "page/tiles/000/00000.webp"
     Image.new("RGB", (64, 64)).save(sheet, format="WEBP")
     mend_sums(copy)
-    assert "64 x 64 px large" in said_of(copy, "page/tiles/000/00000.webp")
+    assert "is 64 x 64 px; " in said_of(copy, "page/tiles/000/00000.webp")
     sheet.write_bytes(b"RIFF")
     mend_sums(copy)
     assert "can't be read" in said_of(copy, "page/tiles/000/00000.webp")
 
 
-def test_of_two_images_that_have_swapped_their_places_in_the_target_both_are_named(released, release_of, tmp_path):
+def test_two_images_that_swapped_places_in_the_target_are_both_named(released, release_of, tmp_path):
     release = release_of(released.inputs, tmp_path, target_images=2)
     rows = {row["key"]: row for row in release.manifest()}
     assert list(misjudged(rows, release.config.policy)) == []
@@ -535,17 +563,17 @@ def test_of_two_images_that_have_swapped_their_places_in_the_target_both_are_nam
 # Compared with the collection
 
 
-def test_images_that_the_collection_does_not_have_or_has_otherwise_are_named(released, tmp_path):
+def test_images_that_differ_from_the_collection_are_named(released, tmp_path):
     entries = [dict(entry) for entry in released.inputs.entries[:-1]]
     entries[0]["width"] += 1
     entries[1]["license"] = 9
     annotations = tmp_path / "annotations.json"
     annotations.write_text(json.dumps({"images": entries, "licenses": LICENSES}))
     said = " | ".join(problem.what for problem in problems_of(released.folder, annotations))
-    assert f"{make_key(10)} is in the manifest only" in said
-    assert f"{make_key(1)}: width is 27, the annotations have 28" in said
-    assert f"{make_key(2)}: license_id is 1, the annotations have 9" in said
-    assert f"{make_key(2)}: license_name is 'CC BY', the annotations have ''" in said
+    assert f"{make_key(10)} is only in the manifest" in said
+    assert f"{make_key(1)}: width is 27; the annotations have 28" in said
+    assert f"{make_key(2)}: license_id is 1; the annotations have 9" in said
+    assert f"{make_key(2)}: license_name is 'CC BY'; the annotations have ''" in said
 
 
 def test_a_release_on_an_object_store_is_checked_too(released):

@@ -1,0 +1,225 @@
+"""Inspects a release: compares every file with its sum, and all files with each other."""
+
+import csv
+import hashlib
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from pipeline.collection.coco import Collection
+from pipeline.collection.instances import Instance
+from pipeline.files import storage
+from pipeline.files.parquet import read_parquet
+from pipeline.files.tars import samples_of
+from pipeline.records import Problem
+from pipeline.release.assemble import SUMS, sha256_sums
+from pipeline.release.changes import change_problems, changelog_problems
+from pipeline.release.check.release_json import NOTHING, StatedRelease
+from pipeline.release.check.rows import cross_checks_against, misjudged, misplaced, rows_against
+from pipeline.release.check.samples import FoundSample, check_sample
+from pipeline.release.check.texts import (
+    annotation_problems,
+    card_problems,
+    derived_files,
+    license_problems,
+    origin_problems,
+    sheet_problems,
+    sheets_of,
+)
+from pipeline.release.identity import RELEASE_JSON, texts_digest
+from pipeline.release.manifest import SCHEMA
+from pipeline.release.strays import stray_files
+from pipeline.release.tar_series import ReleasedTar, wids_index
+from pipeline.selection.scores import CROSS_CHECKS, SCORES
+
+_UNREADABLE = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, pa.ArrowException, tarfile.TarError,
+    csv.Error, yaml.YAMLError,
+)  # fmt: skip
+"""What readers raise for a file that is not what it should be."""
+
+
+@dataclass(slots=True)
+class Inspection:
+    """One inspection of a release: what has been read of it, and the problems found."""
+
+    release: str
+    stated: StatedRelease = NOTHING
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Key → row of the manifest."""
+    samples: dict[str, FoundSample] = field(default_factory=dict)
+    """Key → sample in the tars."""
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What was not compared."""
+    read: set[str] = field(default_factory=set)
+    md5s: dict[str, str] = field(default_factory=dict)
+    """Tar → MD5."""
+    unread: set[str] = field(default_factory=set)
+    """Tars that could not be read to the end; missing samples are not reported, since the tar itself is."""
+
+    def check(self, report: Callable[[str], None]) -> None:
+        """Read every file that `release.json` names, and compare them."""
+        for name in stray_files(self.release, {RELEASE_JSON, *self.stated.files}):
+            self.tell(name, f"exists, but {RELEASE_JSON} does not name it")
+        self._manifest()
+        for name in [name for name in self.stated.files if name.endswith(".tar")]:
+            report(f"reading {name}")
+            self._tar(name)
+        with self.readable("manifest.parquet"):
+            for what in (*misplaced(self.rows, self.samples, self.unread), *misjudged(self.rows, self.stated.policy)):
+                self.tell("manifest.parquet", what)
+        for split in sorted({row["split"] for row in self.rows.values()} - {""} | self.stated.splits):
+            annotations = f"annotations/{split}.json"
+            compared = partial(annotation_problems, about=self.stated.release, split=split)
+            self._text(annotations, partial(compared, rows=self.rows, samples=self.samples))
+            self._index(split)
+        self._text("licenses.csv", partial(license_problems, rows=self.rows, stated=self.stated))
+        self._text("README.md", partial(card_problems, stated=self.stated))
+        if self.stated.release.previous:
+            changes = self._text("changes.csv", partial(change_problems, rows=self.rows))
+            self._text("CHANGELOG.md", partial(changelog_problems, changes=changes, rows=self.rows))
+        self._derived()
+        others = [file for name, file in sorted(self.stated.files.items()) if name != SUMS]
+        if self._content(SUMS) not in (None, sha256_sums(others)):
+            self.tell(SUMS, f"its sums differ from those in {RELEASE_JSON}")
+        for name in sorted(self.stated.files.keys() - self.read):
+            self._content(name)
+            self.tell(name, "is not a file that releases have")
+
+    def keys_of_tars(self) -> dict[str, list[str]]:
+        """Tar → its keys, in order."""
+        keys: dict[str, list[str]] = {}
+        for key, sample in self.samples.items():
+            keys.setdefault(sample.tar, []).append(key)
+        return keys
+
+    def tell(self, where: str, what: str) -> None:
+        """Add a problem."""
+        self.problems.append(Problem(where=where, what=what))
+
+    @contextmanager
+    def readable(self, where: str) -> Iterator[None]:
+        """Turn the error of a malformed file into a problem."""
+        try:
+            yield
+        except _UNREADABLE as error:
+            self.tell(where, f"is malformed: {type(error).__name__}: {str(error)[:200]}")
+
+    def _content(self, name: str) -> bytes | None:
+        """The content of a file, if it has the size and sum that `release.json` states."""
+        self.read.add(name)
+        url = storage.join(self.release, name)
+        if name not in self.stated.files:
+            self.tell(name, f"belongs to every release, but {RELEASE_JSON} does not name it")
+            return None
+        if not storage.is_file(url):  # a folder, or a pipe that nobody writes into
+            self.tell(name, "is missing, or not a plain file")
+            return None
+        content, stated = storage.read(url), self.stated.files[name]
+        found = storage.stored_file(name, content)
+        if found != stated:
+            has = f"has {found.file_bytes} bytes and SHA-256 {found.sha256}"
+            self.tell(name, f"{has}; {RELEASE_JSON} states {stated.file_bytes} and {stated.sha256}")
+            return None
+        return content
+
+    def _manifest(self) -> None:
+        content = self._content("manifest.parquet")
+        if content is None:
+            return
+        with self.readable("manifest.parquet"):
+            table = read_parquet(content)
+            if not table.schema.equals(SCHEMA):
+                self.tell(
+                    "manifest.parquet", f"has other columns, or other types, than a manifest: {table.schema.names}"
+                )
+                return
+            may_be_empty = (*SCORES, *CROSS_CHECKS)
+            empty = [name for name in SCHEMA.names if name not in may_be_empty and table.column(name).null_count]
+            if empty:
+                self.tell("manifest.parquet", f"has cells without a value in {', '.join(empty)}")
+                return
+            rows = table.to_pylist()
+            self.rows = {row["key"]: row for row in rows}
+            if len(self.rows) != len(rows):
+                doubled = [key for key, count in Counter(row["key"] for row in rows).items() if count > 1]
+                self.tell("manifest.parquet", f"has keys more than once: {len(doubled)}, for example {doubled[0]}")
+            counts = dict(Counter(row["verdict"] for row in rows))
+            if counts != self.stated.counts:
+                self.tell("manifest.parquet", f"has images {counts}, but {RELEASE_JSON} states {self.stated.counts}")
+
+    def _tar(self, name: str) -> None:
+        self.unread.add(name)
+        content = self._content(name)
+        if content is None:
+            return
+        self.md5s[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        with self.readable(name):
+            for key, members in samples_of(content):
+                if key in self.samples:
+                    self.tell(name, f"{key} is already in {self.samples[key].tar}")
+                elif key not in self.rows:
+                    self.tell(name, f"{key} is not in the manifest")
+                else:
+                    row = self.rows[key]
+                    self.samples[key] = check_sample(
+                        key, members, row, name, self.stated.release.embed_images, lambda what: self.tell(name, what)
+                    )
+            self.unread.discard(name)
+
+    def _text(self, name: str, problems: Callable[[bytes], Iterator[str]]) -> bytes | None:
+        content = self._content(name)
+        if content is not None:
+            with self.readable(name):
+                for what in problems(content):
+                    self.tell(name, what)
+        return content
+
+    def _derived(self) -> None:
+        """Compare page, card, NOTICE and Croissant with what manifest and `release.json` make of them.
+
+        Not if there are other problems, which these would only repeat; and not if another version of this tool, with
+        other words, wrote the texts.
+        """
+        is_sound, same_tool = not self.problems, self.stated.texts == texts_digest()
+        if not same_tool:
+            self.notes.append(
+                "made with another version of this tool: page, card, NOTICE and Croissant are not compared"
+            )
+        with self.readable(RELEASE_JSON):
+            for name, wanted in derived_files(list(self.rows.values()), self.stated).items():
+                found = self._content(name)
+                if is_sound and same_tool and found not in (None, wanted):
+                    self.tell(
+                        name, f"does not say what this version of the tool writes for this manifest and {RELEASE_JSON}"
+                    )
+        for name, tiles in sheets_of(self.rows).items():
+            self._text(name, partial(sheet_problems, tiles=tiles))
+
+    def _index(self, split: str) -> None:
+        name = f"data/{split}/index.json"
+        content = self._content(name)
+        if content is None:
+            return
+        names = sorted(tar for tar in self.stated.files if tar.endswith(".tar") and tar.startswith(f"data/{split}/"))
+        if self.unread.intersection(names):
+            return
+        samples = Counter(row["tar"] for row in self.rows.values())
+        tars = [ReleasedTar(record=self.stated.files[tar], samples=samples[tar], md5=self.md5s[tar]) for tar in names]
+        if content != wids_index(self.stated.release.name, tars):
+            self.tell(name, "does not list the tars beside it with their sizes, MD5 sums and numbers of samples")
+
+    def check_against(self, collection: Collection, instances: Mapping[str, Sequence[Instance]]) -> None:
+        """Compare ids, names, sizes, licences, origins and instances with the collection; every image must be there."""
+        checked = cross_checks_against(self.rows, self.samples, instances)
+        for what in (*rows_against(self.rows, collection), *checked):
+            self.tell("manifest.parquet", what)
+        self._text("licenses.csv", partial(origin_problems, collection=collection))

@@ -1,0 +1,92 @@
+"""What every push shares, whatever its target: the release to send, its check, and the report on what was sent."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pipeline.config import ReleaseConfig
+from pipeline.errors import UnsoundReleaseError
+from pipeline.files import storage
+from pipeline.records import StoredFile
+from pipeline.release.check.release_json import read_release_json
+from pipeline.release.check.verify import verify_release
+from pipeline.release.identity import RELEASE_JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushReport:
+    """What was done; in a dry run, what would be done."""
+
+    target: str
+    """Where the release lies afterwards."""
+    sha256: str
+    """SHA-256 of its `release.json`."""
+    sent: tuple[str, ...]
+    """Files that were sent, relative to the release."""
+    sent_bytes: int
+    there: tuple[str, ...]
+    """Files that the target already had, usually from an interrupted upload."""
+    operations: tuple[str, ...]
+    """Everything that changes the target, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingRelease:
+    """A release to be pushed, as its `release.json` describes it: enough to refuse a push, not to trust the release."""
+
+    folder: str
+    """Folder or URL."""
+    name: str
+    version: str
+    release_json: bytes
+    files: Mapping[str, StoredFile]
+    """Every file by name, `release.json` included, sorted by name."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of `release.json`."""
+        return self.files[RELEASE_JSON].sha256
+
+
+def outgoing_release(release: str) -> OutgoingRelease:
+    """Read what a release says about itself.
+
+    Raises: CollectionError: there is no release. UnsoundReleaseError: its `release.json` can't be understood.
+    """
+    content = read_release_json(release)
+    try:
+        stated = json.loads(content)
+        config = ReleaseConfig(name=stated["name"], version=stated["version"])  # checks both
+        files = [StoredFile(**file) for file in stated["files"]] + [storage.stored_file(RELEASE_JSON, content)]
+        return OutgoingRelease(
+            folder=release,
+            name=config.name,
+            version=config.version,
+            release_json=content,
+            files={file.name: file for file in sorted(files, key=lambda file: file.name)},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UnsoundReleaseError(
+            f"{release} is not published: its {RELEASE_JSON} can't be read ({type(error).__name__}: "
+            f"{str(error)[:200]}); jobs/verify_release.py lists every problem"
+        ) from error
+
+
+def require_sound(release: OutgoingRelease, loaders: bool, report: Callable[[str], None]) -> None:
+    """Check every byte of a release, and load it with its users' libraries if `loaders` is set.
+
+    Raises: UnsoundReleaseError: it has problems, or its `release.json` changed since it was read.
+    """
+    report(f"checking {release.folder}")
+    check = verify_release(release.folder, loaders=loaders, report=report)
+    if check.problems:
+        first = check.problems[0]
+        raise UnsoundReleaseError(
+            f"{release.folder} is not published; problems found: {len(check.problems)}, the first in {first.where}: "
+            f"{first.what}; jobs/verify_release.py lists all"
+        )
+    if check.sha256 != release.sha256:
+        raise UnsoundReleaseError(
+            f"{release.folder} is not published: its {RELEASE_JSON} changed while it was checked; run the same command "
+            "again"
+        )
