@@ -14,10 +14,10 @@ from pipeline.release.contact_sheet import write_contact_sheet
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.usage import ReplicaUsage, in_words
 from pipeline.replicas.work import ReplicaSetup, ShardWork, process_shard
-from pipeline.runs.candidates import committed_shards, read_records
+from pipeline.runs.candidates import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.lease import Lease, held
-from pipeline.runs.run_record import open_run, remember_inputs
+from pipeline.runs.run_file import open_run, remember_inputs
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def todo_of(config: RunConfig, specs: Sequence[ShardSpec], progress: Progress) -
 
 def _failed_images(run: str, specs: Sequence[ShardSpec]) -> dict[str, int]:
     """Shard → number of its failed images, of committed shards that have any."""
-    records = read_records(run, [spec.name for spec in specs])
+    records = read_shard_records(run, [spec.name for spec in specs])
     return {name: record.failed for name, record in records.items() if record.failed}
 
 

@@ -32,8 +32,8 @@ from pipeline.runs.candidates import (
     encode_members,
     is_committed,
     read_members,
-    read_record,
     read_rows,
+    read_shard_record,
     replace_shard,
 )
 from pipeline.runs.fingerprint import settle_device
@@ -212,7 +212,7 @@ def _skipped(sample: Sample) -> _Read:
 
 
 def _record_before(spec: ShardSpec, work: ShardWork) -> ShardRecord | None:
-    return read_record(work.run, spec.name) if work.retry_failed and is_committed(work.run, spec.name) else None
+    return read_shard_record(work.run, spec.name) if work.retry_failed and is_committed(work.run, spec.name) else None
 
 
 def _settled(spec: ShardSpec, work: ShardWork, record: ShardRecord) -> dict[str, Computed]:

@@ -16,9 +16,9 @@ from pipeline.files import storage
 from pipeline.files.maps import decode_png
 from pipeline.files.tars import encode_json, samples_of
 from pipeline.records import CandidateRow, ShardRecord, ShardSpec, StoredFile
-from pipeline.runs.candidates import committed_shards, decode_rows, read_record
+from pipeline.runs.candidates import committed_shards, decode_rows, read_shard_record
 from pipeline.runs.lease import held
-from pipeline.runs.run_record import read_run
+from pipeline.runs.run_file import read_run
 
 _MAPS = ("saliency.png", "variance.png")
 _THREADS = 4
@@ -133,7 +133,7 @@ def repair(run: str, check: RunCheck) -> tuple[str, ...]:
 def check_shard(run: str, spec: ShardSpec) -> tuple[ShardRecord | None, list[Problem]]:
     """One committed shard; its record, if that can be read, and everything that is wrong."""
     try:
-        record = read_record(run, spec.name)
+        record = read_shard_record(run, spec.name)
     except StorageUnavailableError:
         raise
     except StorageError as error:

@@ -22,7 +22,7 @@ _SAMPLE_FIELDS = ("key", "image_id", "file_name", "width", "height", "license_id
 _TEXTS = frozenset({"key", "file_name", "problem", "problem_detail", "path"})
 
 
-def cut(samples: Iterable[Sample], shard_size: int) -> tuple[ShardSpec, ...]:
+def plan_shards(samples: Iterable[Sample], shard_size: int) -> tuple[ShardSpec, ...]:
     """Cut the samples, in key order, into shards of `shard_size` images; the last may have fewer.
 
     Raises: ValueError: `shard_size` is below 1, or two samples have the same key.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.files import storage
 from pipeline.replicas import work as work_module
 from pipeline.run import run
-from pipeline.runs.candidates import read_record
+from pipeline.runs.candidates import read_shard_record
 from pipeline.runs.check import verify_run
 from tests.pipeline.make import ended_sessions, make_collection, make_config, make_key, tree
 
@@ -50,7 +50,9 @@ def mend(inputs, healthy, number):
 
 def maps_of(folder):
     """What a release is made of, whatever the files are called: shard → digests."""
-    records = [read_record(str(folder), name.removesuffix(".json")) for name in storage.list_names(f"{folder}/commits")]
+    records = [
+        read_shard_record(str(folder), name.removesuffix(".json")) for name in storage.list_names(f"{folder}/commits")
+    ]
     return {record.shard: (record.tar.sha256, record.rows.sha256, record.done, record.failed) for record in records}
 
 

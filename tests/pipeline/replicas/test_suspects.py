@@ -17,8 +17,8 @@ from pipeline.replicas import work as work_module
 from pipeline.replicas.dispatch import Hand, next_handout
 from pipeline.replicas.suspects import Caution, Suspects, Suspicion, forget, note, noted
 from pipeline.replicas.work import ShardWork, process_shard
-from pipeline.runs.candidates import read_members, read_record
-from pipeline.runs.plan import cut
+from pipeline.runs.candidates import read_members, read_shard_record
+from pipeline.runs.plan import plan_shards
 from tests.pipeline.make import make_collection, make_key
 
 pytestmark = pytest.mark.usefixtures("fast_disk")
@@ -77,7 +77,7 @@ def test_whoever_kills_is_found_and_the_others_are_predicted(spec, tmp_path_fact
     assert {int(row.key) for row in result.rows if row.reason == "kills_replica"} == poison
     assert [int(row.key) for row in result.rows] == list(range(1, COUNT + 1))
     assert deaths <= ATTEMPTS * len(poison)
-    members = read_members(work.run, read_record(work.run, spec.name))
+    members = read_members(work.run, read_shard_record(work.run, spec.name))
     assert [int(key) for key in members] == sorted(set(range(1, COUNT + 1)) - poison)
     assert storage.list_names(f"{work.run}/journal") == []
 
@@ -152,7 +152,7 @@ def test_of_shards_in_hand_together_only_those_with_a_guilty_image_have_one_foun
 ):
     """As the dispatcher has it, with one replica that is replaced when it dies."""
     run = str(tmp_path_factory.mktemp("run"))
-    specs = cut(spec.samples, shard_size)
+    specs = plan_shards(spec.samples, shard_size)
     suspects, waiting, hand, results = Suspects(run, ATTEMPTS), deque(specs), Hand(replica=None), {}
     deadly, deaths = set(map(make_key, poison)), 0
     while waiting or hand.calls:
@@ -179,7 +179,7 @@ def test_of_shards_in_hand_together_only_those_with_a_guilty_image_have_one_foun
 
 
 def test_a_death_with_two_shards_in_hand_has_both_handled_with_care_and_blames_no_image(spec, tmp_path):
-    first, second = cut(spec.samples[:4], 2)
+    first, second = plan_shards(spec.samples[:4], 2)
     suspects = Suspects(str(tmp_path), attempts=ATTEMPTS)
     assert suspects.after_death([first, second], "killed") == frozenset()
     assert suspects.caution(first.name) == suspects.caution(second.name) == Caution(noted=True)
@@ -192,7 +192,7 @@ def test_a_death_with_two_shards_in_hand_has_both_handled_with_care_and_blames_n
 
 
 def test_if_one_death_is_too_many_all_shards_in_hand_are_named(spec, tmp_path):
-    first, second = cut(spec.samples[:4], 2)
+    first, second = plan_shards(spec.samples[:4], 2)
     with pytest.raises(
         ReplicaError, match="shard 000000 or 000001 lost its replica 1 times, the last time at the keys"
     ):

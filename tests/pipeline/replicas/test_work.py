@@ -76,7 +76,7 @@ def process(inputs, run, model=None, **overrides):
 
 def maps_of(run):
     """Key → stored saliency and variance as lists, of a committed shard."""
-    stored = candidates.read_maps(str(run), candidates.read_record(str(run), "000000"))
+    stored = candidates.read_maps(str(run), candidates.read_shard_record(str(run), "000000"))
     return {key: (maps.saliency.tolist(), maps.variance.tolist()) for key, maps in stored}
 
 
@@ -205,7 +205,7 @@ def test_every_image_has_one_row_in_key_order_and_is_reported_once(healthy, tmp_
 
 def test_what_is_returned_is_what_was_committed(undisturbed):
     run, rows = undisturbed
-    record = candidates.read_record(str(run), "000000")
+    record = candidates.read_shard_record(str(run), "000000")
     assert candidates.read_rows(str(run), record) == list(rows)
     assert list(maps_of(run)) == KEYS
 

@@ -15,7 +15,7 @@ from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import CandidateRow
 from pipeline.run import run
-from pipeline.runs.candidates import decode_rows, encode_rows, read_record
+from pipeline.runs.candidates import decode_rows, encode_rows, read_shard_record
 from pipeline.runs.check import repair, repair_run, verify_run
 from pipeline.runs.lease import held
 from tests.pipeline.make import make_collection, make_config, tree
@@ -48,7 +48,7 @@ def broken(done, tmp_path):
 
 def rewrite_rows(run_folder, shard, change):
     """Other rows, under a record that fits them: only the plan and the tar can tell."""
-    record = read_record(str(run_folder), shard)
+    record = read_shard_record(str(run_folder), shard)
     path = run_folder / "candidates" / record.rows.name
     path.write_bytes(encode_rows(change(decode_rows(path.read_bytes()))))
     rewrite_record(run_folder, shard, rows=path)
@@ -56,7 +56,7 @@ def rewrite_rows(run_folder, shard, change):
 
 def rewrite_tar(run_folder, shard, change):
     """Other members, under a record that fits them."""
-    record = read_record(str(run_folder), shard)
+    record = read_shard_record(str(run_folder), shard)
     path = run_folder / "candidates" / record.tar.name
     with tarfile.open(path) as tar:
         members = [(member.name, tar.extractfile(member).read()) for member in tar]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import CollectionError, RunMismatchError, StorageError
 from pipeline.run import run
-from pipeline.runs.candidates import committed_shards, read_record, read_rows
+from pipeline.runs.candidates import committed_shards, read_rows, read_shard_record
 from pipeline.runs.check import verify_run
-from pipeline.runs.run_record import open_run, read_run
+from pipeline.runs.run_file import open_run, read_run
 from tests.pipeline.make import (
     ended_sessions,
     make_collection,
@@ -155,7 +155,7 @@ def test_a_grown_run_has_every_image_once_and_computes_the_new_ones_alone(inputs
     rows = [
         row.key
         for name in sorted(committed_shards(config.out))
-        for row in read_rows(config.out, read_record(config.out, name))
+        for row in read_rows(config.out, read_shard_record(config.out, name))
     ]
     assert sorted(rows) == [make_key(number) for number in range(1, COUNT + 1)]
     assert sorted(manifest_keys(config.out, "2.0.0")) == sorted(rows)

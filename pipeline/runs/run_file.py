@@ -20,7 +20,7 @@ from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import Sample, ShardSpec
 from pipeline.runs.fingerprint import refuse_other
-from pipeline.runs.plan import cut, decode_plan, encode_plan, plan_digest
+from pipeline.runs.plan import decode_plan, encode_plan, plan_digest, plan_shards
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ def _added(planned: Sequence[ShardSpec], samples: Sequence[Sample], shard_size: 
     known = {sample.key for spec in planned for sample in spec.samples}
     first = planned[-1].index + 1 if planned else 0
     new = [sample for sample in samples if sample.key not in known]
-    return tuple(replace(spec, index=first + spec.index) for spec in cut(new, shard_size))
+    return tuple(replace(spec, index=first + spec.index) for spec in plan_shards(new, shard_size))
 
 
 def _url(run: str) -> str:
