@@ -136,7 +136,7 @@ def is_committed(run: str, shard: str) -> bool:
     return storage.exists(_record_url(run, shard))
 
 
-def read_record(run: str, shard: str) -> ShardRecord:
+def read_shard_record(run: str, shard: str) -> ShardRecord:
     """The record of a committed shard.
 
     Raises: StorageError: it is missing, is no record, or is another shard's.
@@ -157,15 +157,15 @@ def read_record(run: str, shard: str) -> ShardRecord:
     return record
 
 
-def read_records(run: str, shards: Sequence[str]) -> dict[str, ShardRecord]:
+def read_shard_records(run: str, shards: Sequence[str]) -> dict[str, ShardRecord]:
     """Shard → its record, of many committed shards, in their order; read side by side.
 
-    Raises: StorageError: as `read_record`.
+    Raises: StorageError: as `read_shard_record`.
     """
     # By the hundred: on a local disk, handing a record to a thread took longer than reading it.
     hundreds = [shards[start : start + 100] for start in range(0, len(shards), 100)]
     with ThreadPoolExecutor(_READERS) as pool:
-        read = pool.map(lambda some: {shard: read_record(run, shard) for shard in some}, hundreds)
+        read = pool.map(lambda some: {shard: read_shard_record(run, shard) for shard in some}, hundreds)
         return {shard: record for records in read for shard, record in records.items()}
 
 

@@ -16,6 +16,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
+from pipeline.made_with import differences, refusal
 from pipeline.runs.candidates import committed_shards
 from pipeline.selection.stopping_rule import bounds_of
 
@@ -63,20 +64,14 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
     return values
 
 
-def refuse_other(run: str, stored: Mapping[str, str], present: Mapping[str, str]) -> None:
+def check_fingerprint(run: str, stored: Mapping[str, str], requested: Mapping[str, str]) -> None:
     """Compare the fingerprint of a run with that of the request.
 
     Raises: RunMismatchError: they differ; the message names each field with both values.
     """
-    names = sorted(stored.keys() | present.keys())
-    differing = [name for name in names if stored.get(name) != present.get(name)]
-    if differing:
-        lines = [f"  {name}: the run has {stored.get(name)}, asked for is {present.get(name)}" for name in differing]
-        raise RunMismatchError(
-            f"{run} holds a run that was made with something else:\n"
-            + "\n".join(lines)
-            + f"\n{_advice(run, differing)}"
-        )
+    if found := differences(stored, requested):
+        advice = _advice(run, [difference.name for difference in found])
+        raise RunMismatchError(refusal(f"{run} holds a run that was made with something else", found, advice))
 
 
 def _advice(run: str, differing: Sequence[str]) -> str:
@@ -84,10 +79,10 @@ def _advice(run: str, differing: Sequence[str]) -> str:
         return f"Nothing is committed there: remove {run}, or give another --out"
     if differing == ["stops_by"]:
         return (
-            "Its images stopped when they stood clear of the bounds of its policy. For another policy make a release "
-            f"of the run as it is (jobs/publish_release.py build {run}), or give another --out"
+            "Its images stopped once they were clear of its policy's bounds. For another policy, make a release of the "
+            f"run as it is (jobs/publish_release.py build {run}), or give another --out"
         )
-    return "Ask for what the run has, or give another --out"
+    return "Request what the run was made with, or give another --out"
 
 
 def settle_device(run: str, kind: str) -> None:

@@ -19,7 +19,7 @@ from pipeline.errors import CollectionError, RunMismatchError, StorageError, Sto
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import Sample, ShardSpec
-from pipeline.runs.fingerprint import refuse_other
+from pipeline.runs.fingerprint import check_fingerprint
 from pipeline.runs.plan import decode_plan, encode_plan, plan_digest, plan_shards
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def plan_of(
     stored: dict[str, str] = {}
     if storage.exists(_url(run)):
         stored, planned = read_run(run)
-        refuse_other(run, {name: value for name, value in stored.items() if name != "plan"}, made_with)
+        check_fingerprint(run, {name: value for name, value in stored.items() if name != "plan"}, made_with)
     specs = _with_present_samples(run, planned, samples)
     added = _added(specs, samples, shard_size)
     plan = stored["plan"] if stored and not added else plan_digest(specs + added)

@@ -71,7 +71,7 @@ def test_a_run_that_was_cut_off_and_gone_on_with_has_the_same_bytes(inputs, earl
 def test_going_on_with_other_bounds_is_refused_since_they_decide_who_stops(inputs, tmp_path):
     config = make_config(inputs, tmp_path, **EARLY)
     run(config)
-    with pytest.raises(RunMismatchError, match=r"stops_by: the run has ensemble_variance<=0.02 .*, asked for is"):
+    with pytest.raises(RunMismatchError, match=r"stops_by: made with ensemble_variance<=0.02 .*, requested"):
         run(make_config(inputs, tmp_path, **EARLY, max_variance=0.03))
     run(make_config(inputs, tmp_path, **EARLY, target_images=1, version="1.1.0"))
 

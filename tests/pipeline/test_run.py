@@ -223,7 +223,7 @@ def test_how_images_are_batched_is_stored_with_the_run_and_where_shards_are_cut_
         ({"shard_size": 2}, "shard_size"),
         ({"seed": 1}, "seed"),
     ]:
-        with pytest.raises(RunMismatchError, match=f"  {field}: the run has"):
+        with pytest.raises(RunMismatchError, match=f"  {field}: made with"):
             run(another(inputs, config, **options))
 
 

@@ -109,7 +109,7 @@ def test_other_masks_are_measured_without_predicting_again(tmp_path, monkeypatch
 
 def test_other_options_of_the_model_are_refused(folder, tmp_path):
     evaluated(folder, tmp_path)
-    with pytest.raises(RunMismatchError, match="ensemble_size: the run has 3, asked for is 4"):
+    with pytest.raises(RunMismatchError, match="ensemble_size: made with 3, requested 4"):
         evaluated(folder, tmp_path, ensemble_size=4)
 
 

@@ -105,7 +105,7 @@ def test_one_changed_field_of_one_image_is_enough_to_refuse(tmp_path, change):
 
 def test_what_it_is_made_with_comes_before_the_images(tmp_path):
     open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
-    with pytest.raises(RunMismatchError, match="weights: the run has w, asked for is v"):
+    with pytest.raises(RunMismatchError, match="weights: made with w, requested v"):
         open_run(str(tmp_path), samples_of([1, 2]), 2, MADE_WITH | {"weights": "v"})
 
 
