@@ -12,8 +12,9 @@ from pipeline.records import ShardSpec
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
 from pipeline.release.contact_sheet import write_contact_sheet
 from pipeline.replicas.progress import Progress
+from pipeline.replicas.setup import ReplicaSetup, ShardWork
 from pipeline.replicas.usage import ReplicaUsage, in_words
-from pipeline.replicas.work import ReplicaSetup, ShardWork, process_shard
+from pipeline.replicas.work import process_shard
 from pipeline.runs.candidates import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.lease import Lease, held

@@ -29,6 +29,8 @@ _PIPELINE_CODE = (
     "files/tars.py",
     "records.py",
     "replicas/batches.py",
+    "replicas/reading.py",
+    "replicas/setup.py",
     "replicas/suspects.py",
     "replicas/work.py",
     "runs/candidates.py",

@@ -44,8 +44,8 @@ def test_both_directions_name_the_same_fields(first, second):
         (
             {"sources": [{"sha": "x"}, {"sha": "y"}]},
             {"sources": [{"sha": "x"}]},
-            "sources.1: made with {'sha': 'y'}, requested None",
         ),
+        ({"sources": [{"sha": "x"}, {}]}, {"sources": [{"sha": "x"}]}, "sources.1: made with {}, requested None"),
         ({"sources": [{"sha": "x"}]}, {"sources": [{"sha": "y"}]}, "sources.0.sha: made with x, requested y"),
         ({"bounds": ["a<=1"]}, {"bounds": ["a<=2"]}, "bounds: made with ['a<=1'], requested ['a<=2']"),
     ],

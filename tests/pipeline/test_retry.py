@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.files import storage
-from pipeline.replicas import work as work_module
+from pipeline.replicas import reading
 from pipeline.run import run
 from pipeline.runs.candidates import read_shard_record
 from pipeline.runs.check import verify_run
@@ -95,7 +95,9 @@ def test_only_shards_with_a_failed_image_are_touched_and_only_their_batches_comp
     mend(inputs, quiet[0], 4)
     read = []
     monkeypatch.setattr(
-        work_module, "_read", lambda sample, work, real=work_module._read: read.append(sample.key) or real(sample, work)
+        reading,
+        "read_image",
+        lambda sample, work, real=reading.read_image: read.append(sample.key) or real(sample, work),
     )
     report = run(make_config(inputs, tmp_path / "run", retry_failed=True, version="2.0.0"))
     after = tree(config.out)

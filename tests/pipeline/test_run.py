@@ -19,7 +19,7 @@ from pipeline import run as run_module
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError, RunMismatchError, StorageError
 from pipeline.files import storage
 from pipeline.release import build
-from pipeline.replicas import work as work_module
+from pipeline.replicas import setup
 from pipeline.run import resolved, run
 from tests.pipeline.make import (
     LICENSES,
@@ -90,7 +90,7 @@ def forbid_computing(patch):
     def load_model(*_args):
         raise AssertionError("a model was loaded")
 
-    patch.setattr(work_module, "load_model", load_model)
+    patch.setattr(setup, "load_model", load_model)
 
 
 # Nothing lost, nothing twice
@@ -253,13 +253,13 @@ def test_two_sessions_that_both_believe_to_have_the_run_do_each_other_no_harm(in
         run_module, "held", lambda _: contextlib.nullcontext(types.SimpleNamespace(check=bool, confirm=bool))
     )
     both_loaded, reports = threading.Barrier(2, timeout=60), []
-    load_model = work_module.load_model
+    load_model = setup.load_model
 
     def load_together(*setup):
         both_loaded.wait()
         return load_model(*setup)
 
-    monkeypatch.setattr(work_module, "load_model", load_together)
+    monkeypatch.setattr(setup, "load_model", load_together)
     config = make_config(inputs, tmp_path, model="fake:sleep_s=0.01")
     sessions = [threading.Thread(target=lambda: reports.append(run(config))) for _ in range(2)]
     for session in sessions:

@@ -18,7 +18,7 @@ from pipeline.files import storage
 from pipeline.release.build import build_release, complete_run, source_of
 from pipeline.release.check.verify import verify_release
 from pipeline.release.licenses import COLUMNS, LicenseTable, notice
-from pipeline.replicas import work as work_module
+from pipeline.replicas import setup
 from pipeline.runs.run_file import remember_inputs, remembered_inputs
 from pipeline.selection.policy import SPLITS, parse_splits, split_of
 from tests.pipeline.make import make_collection, make_config, make_key, make_sample, tree, write_annotations
@@ -29,7 +29,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 @pytest.fixture
 def build(released, monkeypatch):
     """Makes a release of the run that there is, with options; no model may be loaded."""
-    monkeypatch.setattr(work_module, "load_model", None)
+    monkeypatch.setattr(setup, "load_model", None)
 
     def make(**options):
         config = make_config(released.inputs, released.config.out, **options)

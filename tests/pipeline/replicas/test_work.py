@@ -20,8 +20,9 @@ from pipeline.collection.coco import read_samples
 from pipeline.errors import FAILURE_REASONS
 from pipeline.files import storage
 from pipeline.records import ShardSpec
-from pipeline.replicas import batches, work
-from pipeline.replicas.work import Beside, ShardWork, process_shard
+from pipeline.replicas import batches, reading, work
+from pipeline.replicas.setup import ShardWork
+from pipeline.replicas.work import Shared, process_shard
 from pipeline.runs import candidates
 from tests.pipeline.make import make_collection, make_entry, make_jpeg, make_key, tree, write_annotations
 
@@ -198,7 +199,7 @@ def test_a_failed_image_moves_no_other_image_to_another_batch(healthy, tmp_path_
 def test_every_image_has_one_row_in_key_order_and_is_reported_once(healthy, tmp_path):
     reported = []
     model = RecordingModel(broken=[KEYS[4]])
-    result = process_shard(spec_of(healthy), model, make_work(tmp_path), beside=Beside(on_image=reported.append))
+    result = process_shard(spec_of(healthy), model, make_work(tmp_path), shared=Shared(on_image=reported.append))
     assert [row.key for row in result.rows] == reported == KEYS
     assert (result.record.done, result.record.failed) == (COUNT - 1, 1)
 
@@ -226,7 +227,7 @@ def test_maps_have_the_size_of_their_image(undisturbed):
 def test_the_number_of_threads_and_the_order_in_which_images_are_read_change_no_byte(
     healthy, tmp_path, monkeypatch, undisturbed, threads
 ):
-    read_bytes, second_is_read, finished = work.read_bytes, threading.Event(), []
+    read_bytes, second_is_read, finished = reading.read_bytes, threading.Event(), []
 
     def read_first_image_late(sample, **limits):
         if threads > 1 and sample.key == KEYS[0]:
@@ -239,7 +240,7 @@ def test_the_number_of_threads_and_the_order_in_which_images_are_read_change_no_
 
     monkeypatch.setattr(batches, "DECODE_THREADS", threads)
     monkeypatch.setattr(batches, "ENCODE_THREADS", threads)
-    monkeypatch.setattr(work, "read_bytes", read_first_image_late)
+    monkeypatch.setattr(reading, "read_bytes", read_first_image_late)
     process(healthy, tmp_path)
     assert (finished[0] == KEYS[0]) is (threads == 1)
     assert sorted(finished) == KEYS
@@ -300,25 +301,25 @@ def one_by_one(healthy, tmp_path_factory):
     return tree(run)
 
 
-def side_by_side(inputs, run, model, beside):
+def side_by_side(inputs, run, model):
     """Both shards in two threads, the first one ahead; what each of them gave or raised."""
     specs = halves(inputs)
     first_reads = threading.Event()
-    real = beside.reading
+    slot = threading.Lock()
 
     class Watched:
         def __enter__(self):
-            real.acquire()
+            slot.acquire()
             first_reads.set()
 
         def __exit__(self, *_error):
-            real.release()
+            slot.release()
 
-    shared = replace(beside, reading=Watched())
+    shared = Shared(reading_slot=Watched())
     with ThreadPoolExecutor(2) as pool:
         calls = []
         for spec in specs:
-            calls.append(pool.submit(process_shard, spec, model, make_work(run), beside=shared))
+            calls.append(pool.submit(process_shard, spec, model, make_work(run), shared=shared))
             assert first_reads.wait(timeout=60)
     return calls
 
@@ -326,7 +327,7 @@ def side_by_side(inputs, run, model, beside):
 def test_the_next_shard_is_read_before_the_present_one_ends_and_predicted_after_it(
     healthy, tmp_path, monkeypatch, one_by_one
 ):
-    read_bytes, next_is_read, early, at_once = work.read_bytes, threading.Event(), [], threading.Semaphore(1)
+    read_bytes, next_is_read, early, at_once = reading.read_bytes, threading.Event(), [], threading.Semaphore(1)
 
     class WaitingModel(RecordingModel):
         def predict(self, images, keys):
@@ -344,9 +345,9 @@ def test_the_next_shard_is_read_before_the_present_one_ends_and_predicted_after_
             next_is_read.set()
         return read_bytes(sample, **limits)
 
-    monkeypatch.setattr(work, "read_bytes", read)
+    monkeypatch.setattr(reading, "read_bytes", read)
     model = WaitingModel()
-    for call in side_by_side(healthy, tmp_path, model, Beside()):
+    for call in side_by_side(healthy, tmp_path, model):
         call.result()
     assert model.batches == [KEYS[:3], KEYS[3:5], KEYS[5:8], KEYS[8:]]
     assert early == [False]
@@ -367,7 +368,7 @@ def test_a_shard_is_committed_while_the_model_predicts_the_next(healthy, tmp_pat
             return super().predict(images, keys)
 
     monkeypatch.setattr(work, "commit_shard", commit)
-    for call in side_by_side(healthy, tmp_path, TellingModel(), Beside()):
+    for call in side_by_side(healthy, tmp_path, TellingModel()):
         call.result()
     assert tree(tmp_path) == one_by_one
 
@@ -389,8 +390,9 @@ def test_a_shard_that_fails_leaves_its_turn_to_the_next(healthy, tmp_path, monke
         return call
 
     if where != "predict":
-        monkeypatch.setattr(work, where, failing(getattr(work, where)))
-    first, second = side_by_side(healthy, tmp_path, FailingModel(), Beside())
+        module = reading if where == "read_bytes" else work
+        monkeypatch.setattr(module, where, failing(getattr(module, where)))
+    first, second = side_by_side(healthy, tmp_path, FailingModel())
     with pytest.raises(OSError, match="I/O error"):
         first.result()
     second.result()
@@ -406,7 +408,7 @@ def test_seconds_are_those_of_the_shard_and_not_of_its_neighbour(healthy, tmp_pa
             return super().predict(images, keys)
 
     monkeypatch.setattr(work, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    first, second = side_by_side(healthy, tmp_path, SlowModel(), Beside())
+    first, second = side_by_side(healthy, tmp_path, SlowModel())
     assert 200 <= first.result().seconds <= 202
     assert second.result().seconds == 2
 
@@ -485,7 +487,7 @@ def test_where_memory_ran_short_rows_and_members_say_so(healthy, tmp_path):
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), MemoryError(), ConnectionResetError()], ids=repr)
 def test_what_may_pass_is_raised_and_the_shard_is_not_committed(healthy, tmp_path, monkeypatch, undisturbed, error):
-    read_bytes = work.read_bytes
+    read_bytes = reading.read_bytes
 
     def fail_once(sample, **limits):
         if sample.key == KEYS[7]:
@@ -493,7 +495,7 @@ def test_what_may_pass_is_raised_and_the_shard_is_not_committed(healthy, tmp_pat
         return read_bytes(sample, **limits)
 
     with monkeypatch.context() as patch:
-        patch.setattr(work, "read_bytes", fail_once)
+        patch.setattr(reading, "read_bytes", fail_once)
         with pytest.raises(type(error)):
             process(healthy, tmp_path)
     assert_nothing_is_committed(tmp_path)
