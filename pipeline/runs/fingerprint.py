@@ -1,4 +1,4 @@
-"""What a run was made with: everything that changes a byte of its candidates, so that a run never mixes."""
+"""What a run was made with: everything that changes a byte of its candidates, so that no run mixes two makings."""
 
 import hashlib
 import importlib.metadata
@@ -37,16 +37,17 @@ _PIPELINE_CODE = (
     "selection/scores.py",
     "selection/stopping_rule.py",
 )
-"""Modules of `pipeline/` that decide what a candidate is; those of `model/` all do."""
+"""Modules of `pipeline/` that decide the bytes of candidates; all of `model/` does. A test compares the list with what
+`process_shard` imports, and names the modules left out with the reason."""
 
 
 def fingerprint(config: RunConfig) -> dict[str, str]:
     """Field → value, both text; two runs with equal fingerprints have equal candidates on one kind of device.
 
-    The plan is added when it is cut. The device is not among the fields: `auto` and `cpu` may mean the same, so
-    `settle_device` sees to it.
+    The digest of the plan is added once the plan is made. The device is not a field, since `auto` and `cpu` may mean
+    the same: `settle_device` takes care of it.
 
-    Raises: ConfigError: there are no weights where the configuration says.
+    Raises: ConfigError: the configured weights do not exist.
     """
     values = {
         "weights": _weights(config.model),
@@ -88,7 +89,7 @@ def _advice(run: str, differing: Sequence[str]) -> str:
 
 
 def settle_device(run: str, kind: str) -> None:
-    """Fix the kind of device of a run: the first replica's stands, since `auto` is known only where replicas run.
+    """Fix the kind of device of a run: the first replica decides, since only a replica knows what `auto` means.
 
     Args:   kind: as `SaliencyModel.device_kind`.
     Raises: RunMismatchError: the run was begun on another kind, whose last bits differ.
@@ -105,12 +106,12 @@ def settle_device(run: str, kind: str) -> None:
 
 
 def settled_device(run: str) -> str:
-    """The kind of device that a run was begun on."""
+    """Read the kind of device that a run was begun on."""
     return str(json.loads(storage.read(storage.join(run, _DEVICE_FILE)))["device"])
 
 
 def _stops_by(config: RunConfig) -> str:
-    """The policy is no part of a run, but for the bounds by which images stop early."""
+    """The only part of the policy that a run depends on: the bounds by which images stop early."""
     if config.ensemble.adaptive == "off":
         return ""
     return " ".join(str(bound) for bound in bounds_of(config.policy))
@@ -119,7 +120,7 @@ def _stops_by(config: RunConfig) -> str:
 def _weights(config: ModelConfig) -> str:
     try:
         if config.is_fake:
-            FakeModel.from_name(config.model, EnsembleConfig())  # refuses unknown options here, not in every replica
+            FakeModel.from_name(config.model, EnsembleConfig())  # refuse unknown options here, not in every replica
             return "fake"
         return weights_sha256(config.folder)
     except (FileNotFoundError, ValueError) as error:
@@ -129,7 +130,7 @@ def _weights(config: ModelConfig) -> str:
 
 
 def _code_sha256() -> str:
-    """Over the sources that decide what a candidate is."""
+    """SHA-256 of the sources that decide the bytes of candidates."""
     model_folder, pipeline_folder = (Path(package.__file__ or "").parent for package in (model, pipeline))
     files = sorted(model_folder.glob("*.py")) + [pipeline_folder / name for name in _PIPELINE_CODE]
     digest = hashlib.sha256()

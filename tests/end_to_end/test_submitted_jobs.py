@@ -81,7 +81,7 @@ def test_a_second_job_on_the_same_run_is_refused_and_the_first_is_not_disturbed(
     assert sorted(job.wait() for job in jobs) == ["FAILED", "SUCCEEDED"]
     (refused,) = [job for job in jobs if job.status() == "FAILED"]
     assert refused.exit_code() == 2
-    assert "works on this run" in refused.logs() or "has begun to work on this run" in refused.logs()
+    assert "works on this run" in refused.logs() or "has just begun to work on this run" in refused.logs()
     assert digests(tmp_path) == undisturbed
 
 

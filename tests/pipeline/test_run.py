@@ -397,10 +397,10 @@ def test_a_model_that_does_not_exist_is_refused_before_anything_is_written(input
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b'"text"'])
-def test_a_run_record_that_can_not_be_read_is_named(own, content):
+def test_a_run_json_that_can_not_be_read_is_named(own, content):
     _, config = own
     storage.publish(storage.join(config.out, "run.json"), content)
-    with pytest.raises(StorageError, match=r"run\.json is no run record"):
+    with pytest.raises(StorageError, match=r"run\.json does not hold a fingerprint"):
         run(config)
 
 

@@ -86,12 +86,11 @@ def test_no_shard_is_lost_or_in_two_hands_whatever_happens(replicas, shards, att
 @given(st.integers(1, 4), st.integers(1, 12), st.integers(1, 5), st.lists(st.integers(0, 9), min_size=60, max_size=60))
 def test_replicas_that_only_die_stop_the_run_after_the_caps(replicas, shards, attempts, places):
     """Nothing is noted, so nobody is ever found guilty."""
-    run, deaths, lost = Run(replicas, shards, attempts), 0, Counter()
-    for place in places:
+    run, lost = Run(replicas, shards, attempts), Counter()
+    for deaths, place in enumerate(places, start=1):
         hand = run.busy()[place % len(run.busy())]
         lost.update(hand.calls.values())
         run.die(hand)
-        deaths += 1
         spent = max(lost.values()) >= attempts
         assert isinstance(run.decision, GiveUp) == (spent or deaths >= DEATHS_IN_A_ROW * replicas)
         if isinstance(run.decision, GiveUp):
@@ -155,6 +154,6 @@ def test_a_shard_that_used_up_its_attempts_is_named_with_its_last_keys():
     assert decision.reason.endswith("Last: out of memory")
 
 
-def test_without_a_journal_the_first_and_the_last_key_of_the_shard_are_named():
+def test_without_a_journal_the_first_and_the_last_key_are_named():
     decision = Failures(replicas=1, shard_attempts=1).after_death([spec(3), spec(4)], {}, "killed")
-    assert "shard 000003 or 000004 lost its replica 1 times, the last time at the keys 3a, …, 3b." in decision.reason
+    assert "shard 000003 or 000004 lost its replica 1 times, the last time at the keys 3a, …, 4b." in decision.reason

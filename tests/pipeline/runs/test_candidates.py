@@ -208,7 +208,7 @@ def test_a_missing_record_is_named(run):
 )
 def test_what_is_no_record_is_refused_with_what_to_do(run, content):
     overwrite(f"{run}/commits/{SHARD}.json", content)
-    with pytest.raises(StorageError, match="delete it to have the shard made again"):
+    with pytest.raises(StorageError, match="delete it, and the shard is computed again"):
         read_shard_record(run, SHARD)
 
 
@@ -221,7 +221,7 @@ def test_a_record_that_is_cut_or_has_other_fields_is_refused(run):
         json.dumps(value).encode() for value in wrong
     ]:
         overwrite(path, content)
-        with pytest.raises(StorageError, match="is no shard record"):
+        with pytest.raises(StorageError, match="is not a shard record"):
             read_shard_record(run, SHARD)
 
 

@@ -169,7 +169,7 @@ def test_a_run_is_not_repaired_while_a_session_works_on_it(broken):
 
 
 def test_what_is_no_run_is_not_made_one_by_its_repair(tmp_path):
-    with pytest.raises(CollectionError, match="is no run"):
+    with pytest.raises(CollectionError, match="is not a run"):
         repair_run(str(tmp_path / "nowhere"))
     assert not (tmp_path / "nowhere").exists()
 
@@ -220,7 +220,7 @@ def first_png(members):
         (lambda members: members[:-1], "has the members"),
         (lambda members: [*members, members[0]], "comes twice"),
         (lambda members: [*members, ("000000000099.json", b"{}")], "without a row"),
-        (lambda members: [(name, b"no PNG") for name, _ in members], "is no map"),
+        (lambda members: [(name, b"no PNG") for name, _ in members], "is not a map"),
         (
             lambda members: [(name, first_png(members) if name[-3:] == "png" else found) for name, found in members],
             "px",
@@ -257,14 +257,14 @@ def test_a_record_of_no_planned_shard_is_named_and_repaired(broken):
 
 
 def test_without_a_run_there_is_nothing_to_check(tmp_path):
-    with pytest.raises(CollectionError, match="is no run"):
+    with pytest.raises(CollectionError, match="is not a run"):
         verify_run(str(tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"fingerprint": 1}'])
-def test_a_run_record_that_says_nothing_is_no_ground_to_repair(broken, content):
+def test_a_run_json_that_says_nothing_is_no_ground_to_repair(broken, content):
     (broken / "run.json").write_bytes(content)
-    with pytest.raises(StorageError, match="is no run record"):
+    with pytest.raises(StorageError, match="does not hold a fingerprint"):
         verify_run(str(broken))
 
 

@@ -62,7 +62,7 @@ def wait_for(condition):
 def test_a_second_session_is_refused_with_the_name_of_the_first_and_the_first_goes_on(place):
     with held(place, beat_s=0.01) as first:
         with (
-            pytest.raises(RunBusyError, match=r"process \d+\) works on this run\. Let it work, or stop it"),
+            pytest.raises(RunBusyError, match=r"process \d+\) works on this run\. Let it finish, or stop it"),
             held(place),
         ):
             pass
@@ -122,7 +122,7 @@ def test_a_foreign_session_that_does_not_beat_is_replaced(place, caplog):
         assert leases(place) == ["000005.json", "000006.json"]
     assert leases(place) == []
     assert "watching" in caplog.text
-    assert "the session on node7 (process 4242) ended without a word" in caplog.text
+    assert "the session on node7 (process 4242) died; taking over its run" in caplog.text
 
 
 def test_a_foreign_session_that_beats_is_left_alone(place, monkeypatch):
@@ -183,7 +183,7 @@ def test_a_session_that_was_replaced_stops_at_its_next_beat(place):
             return False
 
         wait_for(lost)
-        with pytest.raises(LeaseLostError, match=r"node7 \(process 4242\) took this run over"):
+        with pytest.raises(LeaseLostError, match=r"node7 \(process 4242\) took over this run"):
             lease.check()
     assert leases(place) == ["000002.json"], "the lease of the session that works now"
 
@@ -254,7 +254,7 @@ def test_a_session_that_is_refused_at_the_last_moment_leaves_the_other_lease(pla
         return create(url, content)
 
     monkeypatch.setattr(lease_module.storage, "create", overtaken)
-    with pytest.raises(RunBusyError, match="at this very moment"), held(place):
+    with pytest.raises(RunBusyError, match="has just begun to work on this run"), held(place):
         pass
     assert leases(place) == ["000001.json"]
 

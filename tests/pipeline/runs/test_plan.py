@@ -195,7 +195,7 @@ def test_shards_that_rows_can_not_tell_apart_are_not_stored():
 def test_a_plan_cut_anywhere_is_a_storage_error():
     whole = encode_plan(plan_shards([make_sample(image_id) for image_id in range(20)], 3))
     for length in range(0, len(whole), 16):
-        with pytest.raises(StorageError, match=f"plan of {length} bytes is no parquet file"):
+        with pytest.raises(StorageError, match=f"plan of {length} bytes is not a parquet file"):
             decode_plan(whole[:length])
 
 

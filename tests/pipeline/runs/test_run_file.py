@@ -88,7 +88,7 @@ def test_images_that_are_gone_or_changed_are_named_and_nothing_is_written(tmp_pa
     ) as refused:
         open_run(str(tmp_path), changed, 2, MADE_WITH)
     lines = str(refused.value).splitlines()
-    assert lines[1:4] == [f"  key {make_key(number)}, 7.jpg: not listed any more" for number in (1, 2, 3)]
+    assert lines[1:4] == [f"  key {make_key(number)}, 7.jpg: no longer listed" for number in (1, 2, 3)]
     assert lines[4] == f"  key {make_key(8)}: width was 20, is 99"
     assert tree(tmp_path) == before
 
@@ -122,14 +122,14 @@ def test_a_part_that_never_counted_is_no_part_of_the_run(tmp_path):
 
 
 def test_without_a_run_or_with_a_torn_one_there_is_nothing_to_read(tmp_path):
-    with pytest.raises(CollectionError, match="is no run"):
+    with pytest.raises(CollectionError, match="is not a run"):
         read_run(str(tmp_path))
     open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
     (tmp_path / "plan/000000.parquet").unlink()
     with pytest.raises(StorageError, match="does not hold the plan"):
         read_run(str(tmp_path))
     (tmp_path / "run.json").write_bytes(b"{")
-    with pytest.raises(StorageError, match="is no run record"):
+    with pytest.raises(StorageError, match="does not hold a fingerprint"):
         open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
 
 
