@@ -136,7 +136,7 @@ def _answer(call: Any, stop: threading.Event, attempts: int) -> Any:
     ready: list[Any] = []
     while not ready:
         if stop.is_set():
-            raise Stopped("stopped on request. Run the same command again to resume from what is committed")
+            raise Stopped("asked to stop. Run the same command again to resume from what is committed")
         ready, _ = ray.wait([call], timeout=WAIT_S)
     try:
         return ray.get(call)

@@ -67,7 +67,7 @@ class Progress:
     def stopped(self) -> Stopped:
         """The exception for a run that was asked to stop."""
         return Stopped(
-            f"stopped on request with {self.settled} of {self.images} images committed. "
+            f"asked to stop with {self.settled} of {self.images} images committed. "
             "Run the same command again to resume."
         )
 

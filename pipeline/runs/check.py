@@ -71,11 +71,9 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
     """
     specs = {spec.name: spec for spec in read_run(run)[1]}
     committed = committed_shards(run)
-    problems = [
-        Problem(where=f"commits/{name}.json", what="no shard of the plan has this name")
-        for name in sorted(committed - specs.keys())
-    ]
-    broken, done, failed = sorted(committed - specs.keys()), 0, 0
+    unplanned = sorted(committed - specs.keys())
+    problems = [Problem(where=f"commits/{name}.json", what="no shard of the plan has this name") for name in unplanned]
+    broken, done, failed = list(unplanned), 0, 0
     names = sorted(committed & specs.keys())
     used: set[str] = set()
     with ThreadPoolExecutor(_THREADS) as pool:

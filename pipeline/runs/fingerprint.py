@@ -56,7 +56,8 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
         "memory_format": config.model.memory_format,
         "attention": config.model.attention,
         "compile": str(config.model.compile),
-        "stops_by": _stops_by(config),
+        # The only part of the policy that a run depends on: the bounds by which images stop early.
+        "stops_by": "" if config.ensemble.adaptive == "off" else " ".join(map(str, bounds_of(config.policy))),
         "shard_size": str(config.shard_size),
         "max_image_bytes": str(config.input.max_image_bytes),
         "max_image_pixels": str(config.input.max_image_pixels),
@@ -108,13 +109,6 @@ def settle_device(run: str, kind: str) -> None:
 def settled_device(run: str) -> str:
     """Read the kind of device that a run was begun on."""
     return str(json.loads(storage.read(storage.join(run, _DEVICE_FILE)))["device"])
-
-
-def _stops_by(config: RunConfig) -> str:
-    """The only part of the policy that a run depends on: the bounds by which images stop early."""
-    if config.ensemble.adaptive == "off":
-        return ""
-    return " ".join(str(bound) for bound in bounds_of(config.policy))
 
 
 def _weights(config: ModelConfig) -> str:

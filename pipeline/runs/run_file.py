@@ -43,7 +43,7 @@ def open_run(
     begins = not storage.exists(_url(run))
     specs, whole, added = plan_of(run, samples, shard_size, made_with)
     if added:
-        storage.publish(_part_url(run, added[0].index), encode_plan(added))
+        storage.publish(storage.join(run, "plan", f"{added[0].name}.parquet"), encode_plan(added))
         content = encode_json({"format": 1, "fingerprint": whole})
         if not begins:
             storage.publish(_url(run), content)
@@ -145,7 +145,3 @@ def _added(planned: Sequence[ShardSpec], samples: Sequence[Sample], shard_size: 
 
 def _url(run: str) -> str:
     return storage.join(run, "run.json")
-
-
-def _part_url(run: str, first_shard: int) -> str:
-    return storage.join(run, "plan", f"{first_shard:06d}.parquet")

@@ -54,7 +54,7 @@ def test_a_stopped_job_goes_on_to_the_same_bytes(submit, tmp_path, undisturbed):
     wait_for_commits(tmp_path, 2)
     job.stop()
     assert job.wait() == "STOPPED"
-    assert "goes on" in job.logs()
+    assert "Run the same command again to resume" in job.logs()
     assert_goes_on_to_the_same_bytes(submit, tmp_path, undisturbed)
 
 

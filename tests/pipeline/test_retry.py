@@ -129,7 +129,7 @@ def test_a_missing_file_that_is_put_back_is_tried_again(quiet, inputs, tmp_path)
     assert maps_of(tmp_path / "run") == maps_of(quiet[1])
 
 
-def test_what_fails_again_changes_no_file(inputs, tmp_path):
+def test_an_image_that_fails_again_changes_no_file(inputs, tmp_path):
     hurt(inputs, 2)
     config = make_config(inputs, tmp_path / "run", retry_failed=True)
     run(config)
@@ -138,7 +138,7 @@ def test_what_fails_again_changes_no_file(inputs, tmp_path):
     assert tree(config.out) == before
 
 
-def test_tried_again_and_again_the_files_are_counted(quiet, inputs, tmp_path):
+def test_the_files_of_repeated_tries_are_numbered(quiet, inputs, tmp_path):
     for number in (1, 2):
         hurt(inputs, number)
     options = {"retry_failed": True}
@@ -151,7 +151,7 @@ def test_tried_again_and_again_the_files_are_counted(quiet, inputs, tmp_path):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_retry_that_ends_at_any_write_or_removal_is_gone_on_with(quiet, inputs, tmp_path, after):
+def test_a_retry_that_ends_at_any_write_or_removal_resumes(quiet, inputs, tmp_path, after):
     hurt(inputs, 5)
     run(make_config(inputs, tmp_path / "failed"))
     mend(inputs, quiet[0], 5)

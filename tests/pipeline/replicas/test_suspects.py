@@ -79,7 +79,7 @@ def drive(spec, model, work):
 
 @given(st.sets(st.integers(1, COUNT)), st.integers(1, COUNT))
 @settings(max_examples=40, deadline=None)
-def test_whoever_kills_is_found_and_the_others_are_predicted(spec, tmp_path_factory, poison, batch_images):
+def test_images_that_kill_are_found_and_the_others_are_predicted(spec, tmp_path_factory, poison, batch_images):
     work = make_work(tmp_path_factory.mktemp("run"), batch_images)
     result, deaths = drive(spec, DeadlyModel(map(make_key, poison)), work)
     assert {int(row.key) for row in result.rows if row.reason == "kills_replica"} == poison
@@ -105,7 +105,7 @@ def test_care_changes_no_byte(spec, tmp_path_factory, batch_images):
     assert records[0] == records[1]
 
 
-def test_an_image_that_kills_while_it_is_decoded_is_found_too(spec, tmp_path, monkeypatch):
+def test_an_image_that_kills_during_decoding_is_found_too(spec, tmp_path, monkeypatch):
     def deadly(sample, work, real=reading.read_image):
         if sample.key == make_key(5):
             raise Died
@@ -160,10 +160,8 @@ def work_on(specs, cautions, work, poison, decoding):
 
 @given(st.sets(st.integers(1, COUNT), max_size=3), st.booleans(), st.integers(1, 3))
 @settings(max_examples=40, deadline=None)
-def test_of_shards_in_hand_together_only_those_with_a_guilty_image_have_one_found(
-    spec, tmp_path_factory, poison, decoding, shard_size
-):
-    """As the dispatcher has it, with one replica that is replaced when it dies."""
+def test_with_several_shards_in_hand_only_guilty_images_are_found(spec, tmp_path_factory, poison, decoding, shard_size):
+    """Does what the dispatcher does, with one replica that is replaced when it dies."""
     run = str(tmp_path_factory.mktemp("run"))
     specs = plan_shards(spec.samples, shard_size)
     failures, waiting, hand, results = make_failures(), deque(specs), Hand(replica=None), {}
@@ -192,7 +190,7 @@ def test_of_shards_in_hand_together_only_those_with_a_guilty_image_have_one_foun
     assert storage.list_names(f"{run}/journal") == []
 
 
-def test_a_death_with_two_shards_in_hand_has_both_handled_with_care_and_blames_no_image(spec, tmp_path):
+def test_after_a_death_with_two_shards_in_hand_both_are_handled_with_care_and_no_image_is_blamed(spec, tmp_path):
     first, second = plan_shards(spec.samples[:4], 2)
     failures = make_failures()
     assert after_death(failures, tmp_path, [first, second]) == Retry(shards=(first, second))
@@ -212,7 +210,7 @@ def test_if_one_death_is_too_many_all_shards_in_hand_are_named(spec, tmp_path):
     assert decision.reason.startswith("shard 000000 or 000001 lost its replica 1 times, the last time at the keys")
 
 
-def test_with_care_nothing_is_in_work_but_what_is_noted(spec, tmp_path, monkeypatch):
+def test_with_care_only_noted_images_are_in_work(spec, tmp_path, monkeypatch):
     """Whatever is read, predicted or encoded: it is in the journal at that moment."""
     touched = []
 
@@ -250,7 +248,7 @@ def place(request, tmp_path):
     storage.remove_tree("memory://journal")
 
 
-def test_what_was_noted_last_is_read_until_it_is_forgotten(place):
+def test_the_last_note_is_read_until_it_is_forgotten(place):
     assert noted(place, "000001") == ()
     forget(place, "000001")
     note(place, "000001", ["a", "b"])
@@ -269,7 +267,7 @@ def test_an_image_is_not_blamed_for_one_death():
     assert suspicion.after_death(["a"]).caution.skipped == {"a"}
 
 
-def test_the_guilty_one_starts_the_count_anew():
+def test_finding_a_guilty_image_starts_the_count_again():
     suspicion = Suspicion().after_death(()).after_death(["a", "b"])
     assert (suspicion.deaths, suspicion.caution.alone) == (2, {"a", "b"})
     found = suspicion.after_death(["b"])
@@ -277,7 +275,7 @@ def test_the_guilty_one_starts_the_count_anew():
     assert found.after_death(["c", "d"]).deaths == 1
 
 
-def test_a_replica_that_dies_before_it_has_begun_accuses_nobody(spec, tmp_path):
+def test_a_replica_that_dies_before_it_begins_accuses_nobody(spec, tmp_path):
     failures = make_failures(shard_attempts=10)
     after_death(failures, tmp_path, [spec])
     note(str(tmp_path), spec.name, [make_key(4)])

@@ -33,7 +33,7 @@ LARGEST_BYTES, LARGEST_PX = 5000, 5000
 
 
 class RecordingModel:
-    """The fake model, which also keeps what it was asked for, and breaks at the keys in `broken`."""
+    """The fake model; records every call, and breaks at the keys in `broken`."""
 
     device_kind = "cpu"
 
@@ -57,7 +57,7 @@ def healthy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(healthy, tmp_path_factory):
-    """What comes of them: the run's folder and the rows."""
+    """Their result: the run's folder and the rows."""
     run = tmp_path_factory.mktemp("undisturbed")
     return run, process(healthy, run).rows
 
@@ -164,7 +164,7 @@ def name_of(value):
 
 @settings(max_examples=15)
 @given(st.sets(st.sampled_from(KEYS)), st.integers(1, COUNT + 1))
-def test_whoever_fails_there_is_one_row_per_image_in_key_order_and_the_others_are_untouched(
+def test_whichever_images_fail_each_image_has_one_row_in_key_order_and_the_others_are_untouched(
     healthy, tmp_path_factory, broken, batch_images
 ):
     run = tmp_path_factory.mktemp("any")
@@ -247,7 +247,7 @@ def test_the_number_of_threads_and_the_order_in_which_images_are_read_change_no_
     assert tree(tmp_path) == tree(undisturbed[0])
 
 
-def test_nothing_is_there_before_the_whole_shard_is_done_and_the_record_comes_last(healthy, tmp_path, monkeypatch):
+def test_nothing_is_stored_before_the_whole_shard_is_done_and_the_record_comes_last(healthy, tmp_path, monkeypatch):
     seen = []
 
     class WatchingModel(RecordingModel):
@@ -302,7 +302,7 @@ def one_by_one(healthy, tmp_path_factory):
 
 
 def side_by_side(inputs, run, model):
-    """Both shards in two threads, the first one ahead; what each of them gave or raised."""
+    """Process both shards in two threads, the first one ahead; returns their futures."""
     specs = halves(inputs)
     first_reads = threading.Event()
     slot = threading.Lock()
@@ -324,7 +324,7 @@ def side_by_side(inputs, run, model):
     return calls
 
 
-def test_the_next_shard_is_read_before_the_present_one_ends_and_predicted_after_it(
+def test_the_next_shard_is_read_before_the_current_one_ends_and_predicted_after_it(
     healthy, tmp_path, monkeypatch, one_by_one
 ):
     read_bytes, next_is_read, early, at_once = reading.read_bytes, threading.Event(), [], threading.Semaphore(1)
@@ -374,7 +374,7 @@ def test_a_shard_is_committed_while_the_model_predicts_the_next(healthy, tmp_pat
 
 
 @pytest.mark.parametrize("where", ["read_bytes", "encode_members", "commit_shard", "predict"])
-def test_a_shard_that_fails_leaves_its_turn_to_the_next(healthy, tmp_path, monkeypatch, one_by_one, where):
+def test_a_shard_that_fails_gives_its_slots_back(healthy, tmp_path, monkeypatch, one_by_one, where):
     class FailingModel(RecordingModel):
         def predict(self, images, keys):
             if where == "predict" and KEYS[3] in keys:
@@ -399,7 +399,7 @@ def test_a_shard_that_fails_leaves_its_turn_to_the_next(healthy, tmp_path, monke
     assert tree(tmp_path) == {name: content for name, content in one_by_one.items() if "000001" in name}
 
 
-def test_seconds_are_those_of_the_shard_and_not_of_its_neighbour(healthy, tmp_path, monkeypatch):
+def test_the_seconds_of_a_shard_leave_out_its_neighbour(healthy, tmp_path, monkeypatch):
     now = [0.0]
 
     class SlowModel(RecordingModel):
@@ -417,7 +417,7 @@ def test_seconds_are_those_of_the_shard_and_not_of_its_neighbour(healthy, tmp_pa
 
 
 @pytest.mark.parametrize(("reason", "before", "after"), BAD_IMAGES, ids=name_of)
-def test_a_bad_image_is_one_failed_row_and_the_others_are_as_ever(tmp_path, undisturbed, reason, before, after):
+def test_a_bad_image_is_one_failed_row_and_the_others_are_unchanged(tmp_path, undisturbed, reason, before, after):
     inputs = make_collection(tmp_path / "in", COUNT)
     before(inputs)
     spec = spec_of(inputs)
@@ -438,7 +438,7 @@ def test_every_reason_for_failure_is_among_these_tests():
     assert {reason for reason, *_ in BAD_IMAGES} | {"model_output", "model_memory", "kills_replica"} == FAILURE_REASONS
 
 
-def test_the_bytes_of_an_image_that_was_read_are_recorded_though_it_failed(tmp_path):
+def test_the_digest_of_an_image_that_was_read_but_failed_is_in_its_row(tmp_path):
     inputs = make_collection(tmp_path / "in", COUNT)
     text_as_image(inputs)
     other_size(inputs)
@@ -450,7 +450,7 @@ def test_the_bytes_of_an_image_that_was_read_are_recorded_though_it_failed(tmp_p
     assert (rows[5].image_sha256, rows[5].image_bytes) == ("", 0)
 
 
-def test_a_prediction_that_is_none_fails_its_image_only_and_the_rest_of_its_batch_is_asked_for_alone(healthy, tmp_path):
+def test_an_invalid_prediction_fails_only_its_image_and_the_rest_of_the_batch_is_predicted_alone(healthy, tmp_path):
     model = RecordingModel(broken=[KEYS[4]])
     rows = process(healthy, tmp_path, model).rows
     assert [(row.key, row.reason) for row in rows if row.status == "failed"] == [(KEYS[4], "model_output")]
@@ -459,7 +459,7 @@ def test_a_prediction_that_is_none_fails_its_image_only_and_the_rest_of_its_batc
     assert model.batches == [KEYS[:3], KEYS[3:6], [KEYS[3]], [KEYS[4]], [KEYS[5]], KEYS[6:]]
 
 
-def test_an_image_too_large_for_the_device_fails_alone_and_the_others_are_as_ever(healthy, tmp_path, undisturbed):
+def test_an_image_too_large_for_the_device_fails_alone_and_the_others_are_unchanged(healthy, tmp_path, undisturbed):
     class SmallModel(RecordingModel):
         def predict(self, images, keys):
             if KEYS[4] in keys:
@@ -486,7 +486,9 @@ def test_where_memory_ran_short_rows_and_members_say_so(healthy, tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), MemoryError(), ConnectionResetError()], ids=repr)
-def test_what_may_pass_is_raised_and_the_shard_is_not_committed(healthy, tmp_path, monkeypatch, undisturbed, error):
+def test_an_error_that_may_pass_is_raised_and_the_shard_is_not_committed(
+    healthy, tmp_path, monkeypatch, undisturbed, error
+):
     read_bytes = reading.read_bytes
 
     def fail_once(sample, **limits):
@@ -504,7 +506,7 @@ def test_what_may_pass_is_raised_and_the_shard_is_not_committed(healthy, tmp_pat
     assert tree(tmp_path) == tree(undisturbed[0])
 
 
-def test_an_error_of_the_model_that_is_about_no_image_is_raised_and_nothing_is_committed(healthy, tmp_path):
+def test_a_model_error_that_is_not_about_an_image_is_raised_and_nothing_is_committed(healthy, tmp_path):
     model = FakeModel(ensemble=EnsembleConfig(ensemble_size=3), raise_at=KEYS[4])
     with pytest.raises(RuntimeError, match=KEYS[4]):
         process(healthy, tmp_path, model)
@@ -521,7 +523,7 @@ def test_a_model_that_answers_for_too_few_images_commits_nothing(healthy, tmp_pa
     assert_nothing_is_committed(tmp_path)
 
 
-def test_a_shard_of_bad_images_only_never_troubles_the_model(tmp_path):
+def test_a_shard_of_bad_images_never_reaches_the_model(tmp_path):
     inputs = make_collection(tmp_path / "in", 2)
     for number in (1, 2):
         inputs.file(number).write_bytes(b"no image")

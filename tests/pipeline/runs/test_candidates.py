@@ -1,4 +1,4 @@
-"""Properties, examples and faults of candidate shards: what is not what its record says is never read."""
+"""Properties, examples and faults of candidate shards: a file that differs from its record is never read."""
 
 import io
 import json
@@ -135,7 +135,7 @@ def test_the_tar_has_the_row_of_each_predicted_image(run):
     assert found == asdict(shard_of((1, 2, 3), failed=(2,))[0][2])
 
 
-def test_a_shard_of_which_every_image_failed_is_a_shard_too(tmp_path):
+def test_a_shard_whose_images_all_failed_is_still_a_shard(tmp_path):
     commit_shard(str(tmp_path), SHARD, *shard_of((1, 2), failed=(1, 2)))
     rows, maps = read_everything(str(tmp_path))
     assert [row.status for row in rows] == ["failed", "failed"]
@@ -206,7 +206,7 @@ def test_a_missing_record_is_named(run):
     "content",
     [b"", b"null", b"5", b'"text"', b"[]", b"{}", b"\xff\xfe", b'{"tar": 1, "rows": 2}', b'{"tar": {}, "rows": {}}'],
 )
-def test_what_is_no_record_is_refused_with_what_to_do(run, content):
+def test_a_file_that_is_not_a_record_is_refused_with_what_to_do(run, content):
     overwrite(f"{run}/commits/{SHARD}.json", content)
     with pytest.raises(StorageError, match="delete it, and the shard is computed again"):
         read_shard_record(run, SHARD)

@@ -1,4 +1,4 @@
-"""Examples and faults of what a run was made with: what matters changes it, what does not leaves it alone."""
+"""What a run was made with: everything that changes a byte of its candidates changes the fingerprint, nothing else."""
 
 import importlib.metadata
 import shutil
@@ -73,7 +73,7 @@ def test_an_option_that_changes_a_candidate_changes_the_field_of_its_name(name, 
     assert make_fingerprint(**{name: value})[name] == str(value)
 
 
-def test_where_images_stop_early_the_bounds_by_which_they_do_are_a_field():
+def test_if_images_stop_early_the_bounds_they_stop_by_are_a_field():
     early = make_fingerprint(adaptive="on")
     assert differing(make_fingerprint(), early) == {"adaptive", "stops_by"}
     assert differing(early, make_fingerprint(adaptive="on", max_variance=0.1)) == {"stops_by"}
@@ -176,7 +176,7 @@ def test_a_folder_without_weights_is_named(tmp_path, name):
         make_fingerprint(model=folder)
 
 
-def test_nothing_is_refused_of_a_run_that_was_made_with_the_same():
+def test_a_run_made_with_the_same_is_not_refused():
     check_fingerprint("/out", make_fingerprint(), make_fingerprint())
 
 
@@ -192,7 +192,7 @@ def test_a_refusal_names_the_run_and_every_field_that_differs_with_both_values()
     ]
 
 
-def test_what_to_do_about_it_follows_from_what_is_there(tmp_path):
+def test_the_advice_depends_on_what_is_committed_and_what_differs(tmp_path):
     def advice(stored, present):
         with pytest.raises(RunMismatchError) as refused:
             check_fingerprint(str(tmp_path), stored, present)
@@ -218,7 +218,7 @@ def test_a_field_that_only_one_side_has_is_a_difference(stored, present):
 # The device
 
 
-def test_the_first_device_stands_and_its_kind_goes_on(tmp_path):
+def test_the_first_device_decides_and_others_of_its_kind_are_accepted(tmp_path):
     for _ in range(2):
         settle_device(str(tmp_path), "cuda")
     assert settled_device(str(tmp_path)) == "cuda"
@@ -242,11 +242,11 @@ def test_replicas_without_a_compiler_are_another_kind(tmp_path):
         settle_device(str(tmp_path / "b"), "cpu")
 
 
-def test_to_follow_that_advice_is_no_other_fingerprint():
+def test_following_that_advice_does_not_change_the_fingerprint():
     check_fingerprint("/out", make_fingerprint(device="auto"), make_fingerprint(device="cuda"))
 
 
-def test_of_replicas_that_begin_together_on_different_devices_one_kind_goes_on(tmp_path):
+def test_when_replicas_begin_together_on_different_devices_one_kind_is_accepted(tmp_path):
     kinds = ["cpu", "cuda"] * 8
     gate, went_on = threading.Barrier(len(kinds)), []
 
@@ -266,6 +266,6 @@ def test_of_replicas_that_begin_together_on_different_devices_one_kind_goes_on(t
     assert went_on == [settled_device(str(tmp_path))] * 8
 
 
-def test_a_run_without_a_device_has_none_to_tell(tmp_path):
+def test_a_run_without_a_device_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="device"):
         settled_device(str(tmp_path))

@@ -59,7 +59,7 @@ def wait_for(condition):
         time.sleep(0.01)
 
 
-def test_a_second_session_is_refused_with_the_name_of_the_first_and_the_first_goes_on(place):
+def test_a_second_session_is_refused_with_the_name_of_the_first_and_the_first_continues(place):
     with held(place, beat_s=0.01) as first:
         with (
             pytest.raises(RunBusyError, match=r"process \d+\) works on this run\. Let it finish, or stop it"),
@@ -73,7 +73,7 @@ def test_a_second_session_is_refused_with_the_name_of_the_first_and_the_first_go
         pass
 
 
-def test_of_many_that_come_at_once_one_gets_the_run(place):
+def test_of_many_sessions_at_once_one_gets_the_run(place):
     got, barrier, done = [], threading.Barrier(8), threading.Event()
 
     def come():
@@ -97,7 +97,7 @@ def test_of_many_that_come_at_once_one_gets_the_run(place):
     assert sorted(got) == ["held"] + ["refused"] * 7
 
 
-def test_a_process_that_was_killed_is_replaced_at_once_and_one_that_lives_is_not(tmp_path):
+def test_a_killed_process_is_replaced_at_once_and_a_living_one_is_not(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "held\n"
@@ -162,7 +162,7 @@ def test_a_lease_that_cannot_be_read_now_may_be_a_living_session(place, monkeypa
         assert leases(place) == ["000001.json"]
 
 
-def test_a_process_number_that_came_again_is_not_the_session(place):
+def test_a_process_number_that_is_used_again_is_not_the_session(place):
     with held(place, beat_s=60):
         mine = json.loads(storage.read(f"{place}/lease/000001.json"))
     init = {**mine, "pid": 1, "started": mine["started"] - 1000}
@@ -188,7 +188,7 @@ def test_a_session_that_was_replaced_stops_at_its_next_beat(place):
     assert leases(place) == ["000002.json"], "the lease of the session that works now"
 
 
-def test_a_heart_survives_a_storage_that_is_away(place, monkeypatch, caplog):
+def test_the_heartbeat_survives_storage_that_is_away(place, monkeypatch, caplog):
     publish, failed = storage.publish, []
 
     def away(url, content):

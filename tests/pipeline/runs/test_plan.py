@@ -173,14 +173,14 @@ def test_the_digest_of_a_known_plan_stays_the_same():
 # Faults
 
 
-def test_a_key_that_is_there_twice_is_refused_with_both_files():
+def test_a_duplicate_key_is_refused_with_both_files():
     samples = [make_sample(1), make_sample(3), make_sample(1, file_name="b.jpg")]
     with pytest.raises(ValueError, match=r"000000000001: '1\.jpg' and 'b\.jpg'"):
         plan_shards(samples, 1)
 
 
 @pytest.mark.parametrize("shard_size", [0, -1])
-def test_a_shard_of_no_images_is_refused(shard_size):
+def test_a_shard_size_below_1_is_refused(shard_size):
     with pytest.raises(ValueError, match=f"shard_size is {shard_size}"):
         plan_shards([make_sample(1)], shard_size)
 
@@ -199,7 +199,7 @@ def test_a_plan_cut_anywhere_is_a_storage_error():
             decode_plan(whole[:length])
 
 
-def test_a_parquet_file_of_other_columns_is_a_storage_error():
+def test_a_parquet_file_with_other_columns_is_a_storage_error():
     file = io.BytesIO()
     pq.write_table(pa.table({"shard": [1]}), file)
     with pytest.raises(StorageError, match=r"has the columns \['shard'\]"):
