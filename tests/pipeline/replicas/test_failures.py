@@ -144,6 +144,8 @@ def test_a_journal_of_an_earlier_session_accuses_nobody():
     for _ in range(2):
         assert failures.after_death([spec(0)], {"000000": ["0a"]}, "killed").guilty == ()
     assert failures.after_death([spec(0)], {"000000": ["0a"]}, "killed").guilty == ("0a",)
+    stopped = Failures(replicas=1, shard_attempts=1).after_death([spec(0)], {"000000": ["0a"]}, "killed")
+    assert "the last time at the keys 0a, …, 0b." in stopped.reason
 
 
 def test_a_shard_that_used_up_its_attempts_is_named_with_its_last_keys():
