@@ -79,7 +79,7 @@ def build(arguments: Sequence[str]) -> int:
     from pipeline.release.build import build_release, complete_run, source_of
     from pipeline.release.preflight import refuse_impossible, refuse_taken_version
     from pipeline.run import locked, read_inputs, resolved
-    from pipeline.runs.run_record import remembered_inputs
+    from pipeline.runs.run_file import remembered_inputs
 
     inputs = remembered_inputs(config.run)
     inputs = replace(

@@ -13,9 +13,9 @@ from pipeline.records import Sample, ShardRecord, ShardSpec
 from pipeline.release.preflight import refuse_impossible
 from pipeline.replicas.progress import Progress
 from pipeline.run import check_version, process, read_inputs
-from pipeline.runs.candidates import committed_shards, read_record, read_records
+from pipeline.runs.candidates import committed_shards, read_shard_record, read_shard_records
 from pipeline.runs.fingerprint import fingerprint
-from pipeline.runs.run_record import plan_of
+from pipeline.runs.run_file import plan_of
 
 Work = Callable[[Sequence[ShardSpec], RunConfig, Progress], object]
 """Processes shards into a configuration's run."""
@@ -71,7 +71,7 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     check_version(config, collection, made_with)
     specs, whole, added = plan_of(config.out, collection.samples, config.shard_size, made_with)
     names = committed_shards(config.out)
-    records = list(read_records(config.out, [spec.name for spec in specs if spec.name in names]).values())
+    records = list(read_shard_records(config.out, [spec.name for spec in specs if spec.name in names]).values())
     left = [sample for spec in specs if spec.name not in names for sample in spec.samples]
     pilot, pilot_records, seconds = _pilot(_spread(left, config.pilot_images), config, work)
     failed = sum(record.failed for record in records)
@@ -110,7 +110,7 @@ def _pilot(samples: Sequence[Sample], config: RunConfig, work: Work) -> tuple[in
     tried = replace(config, out=url, cluster=replace(config.cluster, replicas=1))
     try:
         work(specs, tried, progress)
-        records = [read_record(url, spec.name) for spec in specs]
+        records = [read_shard_record(url, spec.name) for spec in specs]
     finally:
         storage.remove_tree(url)
         storage.remove_if_empty(config.out)  # not empty if a run exists, or another session begins one now

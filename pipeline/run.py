@@ -14,12 +14,13 @@ from pipeline.release.build import BuildReport, build_release, source_of, verdic
 from pipeline.release.contact_sheet import write_contact_sheet
 from pipeline.release.preflight import is_released, refuse_impossible, refuse_taken_version
 from pipeline.replicas.progress import Progress
+from pipeline.replicas.setup import ReplicaSetup, ShardWork
 from pipeline.replicas.usage import ReplicaUsage, in_words
-from pipeline.replicas.work import ReplicaSetup, ShardWork, process_shard
-from pipeline.runs.candidates import committed_shards, read_records
+from pipeline.replicas.work import process_shard
+from pipeline.runs.candidates import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.lease import Lease, held
-from pipeline.runs.run_record import open_run, plan_of, remember_inputs
+from pipeline.runs.run_file import open_run, plan_of, remember_inputs
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ def todo_of(config: RunConfig, specs: Sequence[ShardSpec], progress: Progress) -
 
 def _failed_images(run: str, specs: Sequence[ShardSpec]) -> dict[str, int]:
     """Map each committed shard that has failed images to their number."""
-    records = read_records(run, [spec.name for spec in specs])
+    records = read_shard_records(run, [spec.name for spec in specs])
     return {name: record.failed for name, record in records.items() if record.failed}
 
 

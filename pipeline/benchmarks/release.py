@@ -19,7 +19,7 @@ from pipeline.release.check.verify import verify_release
 from pipeline.replicas.usage import peak_rss_bytes
 from pipeline.runs.candidates import commit_shard, encode_members
 from pipeline.runs.fingerprint import settle_device
-from pipeline.runs.run_record import open_run
+from pipeline.runs.run_file import open_run
 from pipeline.selection.scores import score
 
 WIDTH, HEIGHT = 640, 480

@@ -14,8 +14,8 @@ from pipeline.records import Location, Sample, ShardRecord, ShardSpec, StoredFil
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.usage import peak_rss_bytes
 from pipeline.run import todo_of
-from pipeline.runs.plan import cut
-from pipeline.runs.run_record import open_run
+from pipeline.runs.plan import plan_shards
+from pipeline.runs.run_file import open_run
 from pipeline.selection.policy import PolicyConfig
 
 
@@ -54,7 +54,7 @@ def _samples(count: int) -> list[Sample]:
 def _write_records(run: Path, samples: list[Sample], images_per_shard: int) -> None:
     """As `commit_shard` leaves them, without waiting for the disk each time."""
     (run / "commits").mkdir()
-    for spec in cut(samples, images_per_shard):
+    for spec in plan_shards(samples, images_per_shard):
         tar, rows = (
             StoredFile(name=f"{spec.name}.{kind}", file_bytes=1, sha256="0" * 64) for kind in ("tar", "parquet")
         )

@@ -11,7 +11,7 @@ from pipeline.config import RunConfig
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.usage import ReplicaUsage
 from pipeline.run import process
-from pipeline.runs.run_record import open_run
+from pipeline.runs.run_file import open_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

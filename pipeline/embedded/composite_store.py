@@ -25,6 +25,7 @@ from pipeline.embedded.composites import RECIPE_VERSION, make_composite
 from pipeline.embedded.material import Group, Material, Pixels
 from pipeline.errors import PipelineError, RunMismatchError
 from pipeline.files.storage import publish
+from pipeline.made_with import differences, refusal
 
 PART_SAMPLES = 500
 
@@ -123,9 +124,8 @@ def claim(out: Path, request: dict[str, Any]) -> None:
     path = out / "request.json"
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
-        different = sorted(name for name in request if before.get(name) != request[name])
-        if different:
-            raise RunMismatchError(f"{out} was begun with another {', '.join(different)}; hint: take another folder")
+        if found := differences({name: before.get(name) for name in request}, request):
+            raise RunMismatchError(refusal(f"{out} was begun with something else", found, "Use another folder"))
     publish(str(path), _as_json(request))
 
 

@@ -32,7 +32,7 @@ from pipeline.evaluation.tasks import find_tasks
 from pipeline.evaluation.truth import read_truth
 from pipeline.files.maps import variance_picture
 from pipeline.files.storage import publish
-from pipeline.runs.candidates import committed_shards, read_maps, read_record
+from pipeline.runs.candidates import committed_shards, read_maps, read_shard_record
 
 MEMBERS = 10
 STEPS = (10, 4, 2, 1)
@@ -197,6 +197,6 @@ def _maps(out: Path) -> list[tuple[str, tuple[UInt8[np.ndarray, "h w"], UInt8[np
     run = run_url(str(out))
     found = []
     for shard in sorted(committed_shards(run)):
-        for key, maps in read_maps(run, read_record(run, shard)):
+        for key, maps in read_maps(run, read_shard_record(run, shard)):
             found.append((names[int(key) - 1], (maps.saliency, variance_picture(maps.variance))))
     return found

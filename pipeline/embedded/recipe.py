@@ -16,6 +16,7 @@ from pipeline.embedded.sources import backbone_weights
 from pipeline.embedded.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
 from pipeline.errors import ModelError, RunMismatchError
 from pipeline.files.storage import publish, stored_file_at
+from pipeline.made_with import differences, refusal
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +64,9 @@ def _claim(config: TrainingConfig) -> None:
         views = config.photographs
         request["photographs_sha256"] = views and stored_file_at(views / "recipe.json").sha256
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    different = [
-        f"{name} {before[name]}, not {request[name]}"
-        for name in request
-        if before.get(name, request[name]) != request[name]
-    ]
-    if different:
-        raise RunMismatchError(f"{config.out} was begun with {'; '.join(different)}: give another --out")
+    # Only what both name: training the VAE alone does not record photographs.
+    if found := differences({name: before.get(name, value) for name, value in request.items()}, request):
+        raise RunMismatchError(refusal(f"{config.out} was begun with something else", found, "Give another --out"))
     publish(str(path), json.dumps(before | request, indent=1, sort_keys=True).encode())
 
 

@@ -19,7 +19,7 @@ from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import CandidateRow
 from pipeline.run import resolved, run
-from pipeline.runs.candidates import committed_shards, read_maps, read_record, read_rows
+from pipeline.runs.candidates import committed_shards, read_maps, read_rows, read_shard_record
 from pipeline.runs.fingerprint import settled_device
 
 
@@ -72,7 +72,7 @@ def annotations_of(pairs: Sequence[Pair]) -> dict[str, list[dict[str, str | int]
 
 def measure_shard(shard: ShardMaps) -> list[Outcome]:
     """What one task does."""
-    record = read_record(shard.run, shard.shard)
+    record = read_shard_record(shard.run, shard.shard)
     rows = {row.key: row for row in read_rows(shard.run, record)}
     outcomes: list[Outcome] = [_failed(row, shard.pairs[key]) for key, row in rows.items() if row.status == "failed"]
     for key, maps in read_maps(shard.run, record):
@@ -100,7 +100,7 @@ def _run_config(pairs: Sequence[Pair], annotations: str, url: str, config: Evalu
 
 
 def _shard_maps(url: str, shard: str, keyed: Mapping[str, Pair], how: How) -> ShardMaps:
-    keys = [row.key for row in read_rows(url, read_record(url, shard))]
+    keys = [row.key for row in read_rows(url, read_shard_record(url, shard))]
     return ShardMaps(run=url, shard=shard, pairs={key: keyed[key] for key in keys}, how=how)
 
 

@@ -19,7 +19,7 @@ from pipeline.release.changes import Earlier, change_files, changes_since, read_
 from pipeline.release.coco_json import CocoAnnotations
 from pipeline.release.croissant import CROISSANT, croissant, is_described
 from pipeline.release.croissant_texts import CroissantAbout
-from pipeline.release.identity import FORMAT, RELEASE_JSON, identity_of, refuse_other, texts_digest
+from pipeline.release.identity import FORMAT, RELEASE_JSON, check_identity, identity_of, texts_digest
 from pipeline.release.licenses import LicenseTable, is_listed, notice
 from pipeline.release.manifest import NOWHERE, Place, encode_manifest, manifest_row
 from pipeline.release.page.files import page_about, page_files
@@ -86,7 +86,7 @@ def assemble(
     earlier = read_earlier(config.release.previous) if config.release.previous else None
     identity = identity_of(source, config, made_with, earlier.sha256 if earlier else "")
     if storage.exists(storage.join(folder, RELEASE_JSON)):
-        refuse_other(folder, identity)
+        check_identity(folder, identity)
         log.info("release %s is complete", name)
         return folder
     confirm()
@@ -100,7 +100,7 @@ def assemble(
     confirm()
     remove_others(folder, {RELEASE_JSON, *(file["name"] for file in contents["files"])})
     if not storage.create(storage.join(folder, RELEASE_JSON), encode_json(release)):
-        refuse_other(folder, identity)
+        check_identity(folder, identity)
     return folder
 
 

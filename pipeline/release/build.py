@@ -14,9 +14,9 @@ from pipeline.records import ShardSpec, StoredFile, Verdict
 from pipeline.release.assemble import assemble
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.source import ReleaseSource
-from pipeline.runs.candidates import committed_shards, read_records, read_rows
+from pipeline.runs.candidates import committed_shards, read_rows, read_shard_records
 from pipeline.runs.fingerprint import settled_device
-from pipeline.runs.run_record import plan_of, read_run
+from pipeline.runs.run_file import plan_of, read_run
 from pipeline.selection.verdicts import count_reasons
 
 
@@ -56,7 +56,7 @@ def complete_run(run: str, collection: Collection) -> tuple[tuple[ShardSpec, ...
 
 def source_of(config: RunConfig, collection: Collection, specs: Sequence[ShardSpec]) -> ReleaseSource:
     """Gather all that is known about the images of a complete run."""
-    records = read_records(config.out, [spec.name for spec in specs])
+    records = read_shard_records(config.out, [spec.name for spec in specs])
     rows = {row.key: row for spec in specs for row in read_rows(config.out, records[spec.name])}
     predicted = [sample for spec in specs for sample in spec.samples if rows[sample.key].members]
     instances = read_instances(config.input.annotations, predicted) if collection.has_instances else {}

@@ -14,6 +14,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ReleaseExistsError, StorageError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
+from pipeline.made_with import differences, refusal
 from pipeline.release.source import ReleaseSource
 from pipeline.selection.policy import parse_splits
 
@@ -54,19 +55,20 @@ def identity_of(
     return as_stored
 
 
-def refuse_other(folder: str, identity: Mapping[str, Any]) -> None:
-    """Raises ReleaseExistsError if the release in that folder was made from something else."""
+def check_identity(folder: str, identity: Mapping[str, Any]) -> None:
+    """Compare the identity of the release in that folder with the requested one.
+
+    Raises: ReleaseExistsError: they differ. StorageError: `release.json` can't be read.
+    """
     try:
         found = json.loads(storage.read(storage.join(folder, RELEASE_JSON)))["made_from"]
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{folder}/{RELEASE_JSON} can't be read ({error}); remove the folder to make it anew"
         ) from error
-    differing = sorted(name for name in identity.keys() | found.keys() if identity.get(name) != found.get(name))
-    if differing:
+    if differing := differences(found, identity):
         raise ReleaseExistsError(
-            f"{folder} is there already, with another {', '.join(differing)}"
-            f" (policy there: {found.get('policy')}, asked for: {identity['policy']}). Give another --version"
+            refusal(f"{folder} already holds a release made from something else", differing, "Give another --version")
         )
 
 

@@ -1,1 +1,1 @@
-"""Where the work is done: replicas on Ray or in this process, their shards, failures and progress."""
+"""Replicas on Ray or in this process: the shards they work on, their failures and progress."""

@@ -1,4 +1,4 @@
-"""Batches of images: read ahead of the model, predicted so that one bad image costs only itself, finished behind it."""
+"""Batches of images: read ahead of the model, predicted so that a bad image costs only itself, finished behind it."""
 
 import threading
 from collections import deque
@@ -14,11 +14,11 @@ from pipeline.errors import SampleError
 
 DECODE_THREADS = 2
 BATCHES_AHEAD = 2
-"""Batches that are decoded while one is predicted: enough to hide a disk, little enough to stay small in memory."""
+"""Batches that are decoded while one is predicted: enough to hide a disk, few enough to stay small in memory."""
 ENCODE_THREADS = 2
 """Two keep up with 120 images/s of 640 x 480 px on two CPU cores (`jobs/benchmark.py orchestration`)."""
 BATCHES_BEHIND = 1
-"""Batches that are encoded while one is predicted. By the batch and not by the image, as reading is."""
+"""Batches that are encoded while one is predicted; a thread takes a whole batch, as in reading."""
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -26,15 +26,15 @@ Finished = TypeVar("Finished")
 
 
 def read_ahead(items: Sequence[Item], read: Callable[[Item], Read], batch_images: int) -> Generator[list[Read]]:
-    """Items in batches, cut by position and read in threads while the caller works on the batches before."""
+    """Cut items into batches by position, and read them in threads while the caller works on earlier batches."""
     batches = [items[i : i + batch_images] for i in range(0, len(items), batch_images)]
     has_ended = threading.Event()
 
     def read_batch(batch: Sequence[Item]) -> list[Read]:
         return [read(item) for item in batch if not has_ended.is_set()]
 
-    # By the batch and not by the image: 2,048 small ones (64 x 48 px) took 2.0 to 2.7 ms each instead of 2.7 to 3.2,
-    # which their threads spent on waking each other.
+    # A thread takes a whole batch, not one image: 2,048 small images (64 x 48 px) took 2.0 to 2.7 ms each instead of
+    # 2.7 to 3.2, because threads spent the difference on waking each other.
     with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
         waiting: deque[Future[list[Read]]] = deque()
         try:
@@ -50,9 +50,9 @@ def read_ahead(items: Sequence[Item], read: Callable[[Item], Read], batch_images
 
 
 def finish_behind(items: Iterable[Item], finish: Callable[[Item], Finished], most_behind: int) -> Generator[Finished]:
-    """What `finish` makes of each item, in order; made in threads while the items after it come into being.
+    """Apply `finish` to each item in threads while the next items are made; results come in order.
 
-    Args: most_behind: items that may lie unfinished when the next one is asked for.
+    Args: most_behind: items that may be unfinished when the next one is requested.
     """
     with ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode") as pool:
         waiting: deque[Future[Finished]] = deque()
@@ -70,7 +70,7 @@ def finish_behind(items: Iterable[Item], finish: Callable[[Item], Finished], mos
 def predict_batch(
     model: SaliencyModel, pixels: Mapping[str, UInt8[np.ndarray, "_h _w 3"]]
 ) -> dict[str, Prediction | SampleError]:
-    """Key → its prediction, or why there is none. After a batch broke, each image is tried alone."""
+    """Key → its prediction, or why it has none. If the batch fails, each image is tried alone."""
     if not pixels:
         return {}
     try:

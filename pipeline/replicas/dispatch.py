@@ -7,30 +7,30 @@ from typing import Any
 from pipeline.records import ShardSpec
 
 SHARDS_IN_HAND = 2
-"""The shard that a replica's model works on, and another: it is read before its turn, or committed after it."""
+"""The shard at a replica's model, and another one that is being read before it or committed after it."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Hand:
-    """A replica, and what it has in hand."""
+    """A replica and the shards that it has in hand."""
 
     replica: Any
     calls: dict[Any, ShardSpec] = field(default_factory=dict)
-    """Call → the shard that it is about, in the order in which they were made."""
+    """Call → its shard, in the order in which the calls were made."""
     collected: int = 0
-    """Images that it has computed in shards that it is done with."""
+    """Images that it computed in shards that it has finished."""
 
 
 def next_handout(
     hands: Sequence[Hand], waiting: Sequence[ShardSpec], needs_care: Callable[[ShardSpec], bool]
 ) -> tuple[Hand, ShardSpec] | None:
-    """The replica and the shard that come together next; None if there is nothing to hand out.
+    """The next replica and the shard it gets; None if there is nothing to hand out.
 
-    A replica without work takes whatever is first. One that works gets a second shard, unless one of the two needs
-    care: if it dies once more, nothing else may have been in work. Nor does it get one while fewer shards wait than
-    there are replicas: another one might have begun it sooner.
+    A replica without work takes the first shard that waits. A working replica gets a second shard, unless one of the
+    two needs care: if the replica dies again, nothing else may have been in work. It gets none while fewer shards wait
+    than there are replicas, since another replica might begin the shard sooner.
 
-    Args: needs_care: has a shard lost its replica?
+    Args: needs_care: tells whether a shard has lost its replica before.
     """
     if not waiting:
         return None
@@ -45,5 +45,5 @@ def next_handout(
 
 
 def names(specs: Iterable[ShardSpec]) -> str:
-    """Of shards, for messages."""
+    """Names of shards, for messages."""
     return " and ".join(spec.name for spec in specs)

@@ -1,4 +1,4 @@
-"""Counts of a run while it goes, and the line that shows them."""
+"""Counts of a run while it works, and the line that shows them."""
 
 import time
 from collections import Counter
@@ -11,7 +11,7 @@ from pipeline.selection.verdicts import decide
 
 
 class Progress:
-    """What has been done of `images`; rates are of this session, shares of the whole run.
+    """How many of `images` are done. Rates and decisions count this session, the share done counts the whole run.
 
     Args:
         images: input images of the run.
@@ -23,16 +23,16 @@ class Progress:
         self.images = images
         self.policy = policy
         self.decisions: Counter[str] = Counter()
-        """Of this session."""
+        """In this session."""
         self._earlier = 0
         self.computed = self.fewer_at_once = 0
         self.last_s = 0.0
-        """Seconds that a replica took for the shard that was added last."""
+        """Seconds that a replica took for the last shard added."""
         self._clock = clock
         self._started = self._last_line = clock()
 
     def add_earlier(self, images: int) -> None:
-        """Images in shards that earlier sessions committed."""
+        """Count images in shards that earlier sessions committed."""
         self._earlier += images
 
     @property
@@ -41,35 +41,41 @@ class Progress:
         return self.decisions.total() + self._earlier
 
     def add_computed(self, rows: tuple[CandidateRow, ...], computed: int | None = None, seconds: float = 0.0) -> None:
-        """Rows of a shard that was committed now, of which `computed` were not there before; all if it is not given."""
+        """Count the rows of a shard that was committed now.
+
+        Args:
+            computed: how many of them were computed in this session; None: all.
+            seconds: what the shard took.
+        """
         self.computed += len(rows) if computed is None else computed
         self.last_s = seconds
         self.fewer_at_once += sum(row.fewer_at_once > 0 for row in rows)
         self.decisions.update(decide(row, self.policy).decision for row in rows)
 
     def images_per_s(self, in_flight: int = 0) -> float:
-        """Images computed in this session per second, those of unfinished shards among them."""
+        """Images computed per second in this session, including those in unfinished shards."""
         elapsed_s = self._clock() - self._started
         return (self.computed + in_flight) / elapsed_s if elapsed_s > 0 else 0.0
 
     def is_due(self, every_s: float) -> bool:
-        """Is it time for the next line? True once per `every_s` seconds."""
+        """Whether it is time for the next line: True once per `every_s` seconds."""
         due = self._clock() - self._last_line >= every_s
         if due:
             self._last_line = self._clock()
         return due
 
     def stopped(self) -> Stopped:
-        """What is raised when somebody asked the run to stop."""
+        """The exception for a run that was asked to stop."""
         return Stopped(
-            f"asked to stop with {self.settled} of {self.images} images committed; the same command goes on from there"
+            f"asked to stop with {self.settled} of {self.images} images committed. "
+            "Run the same command again to resume."
         )
 
     def line(self, in_flight: int = 0) -> str:
-        """For example: `24/37 images, 2.9 images/s, 71% accepted, 0 failed, 0:04 left`; accepted and failed are
-        this session's.
+        """For example: `24/37 images, 2.9 images/s, 71% accepted, 0 failed, 0:04 left`. Accepted and failed count this
+        session only.
 
-        Args: in_flight: images that replicas have finished in shards that are not committed yet.
+        Args: in_flight: images that replicas have finished in shards that are not yet committed.
         """
         done = self.settled + in_flight
         rate = self.images_per_s(in_flight)

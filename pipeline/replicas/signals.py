@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-"""`ray job stop` and every scheduler, and Ctrl-C."""
+"""SIGTERM from `ray job stop` and every scheduler, SIGINT from Ctrl-C."""
 
 
 @contextmanager
 def stop_flag() -> Iterator[threading.Event]:
-    """While the block runs, signals set a flag instead of interrupting it; in another than the main thread nothing
-    sets it, since signals do not reach that."""
+    """While the block runs, signals set a flag instead of interrupting it.
+
+    Outside the main thread nothing sets the flag: signals reach only the main thread.
+    """
     flag = threading.Event()
 
     def set_flag(_signal: int, _frame: FrameType | None) -> None:
@@ -28,13 +30,13 @@ def stop_flag() -> Iterator[threading.Event]:
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
-    """Whatever the block puts in place to handle signals is gone after it."""
+    """Restore the signal handlers after the block, whatever it installed."""
     before = {number: signal.getsignal(number) for number in SIGNALS} if _is_main_thread() else {}
     try:
         yield
     finally:
         for number, handler in before.items():
-            if handler is not None:  # put in place by something that is not Python
+            if handler is not None:  # None: installed by something other than Python
                 signal.signal(number, handler)
 
 

@@ -1,4 +1,4 @@
-"""Replicas that live and do nothing: no image finished for too long."""
+"""Finds replicas that are alive but do nothing: no image finished for too long."""
 
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -8,10 +8,10 @@ Work = TypeVar("Work", bound=Hashable)
 
 
 class StallWatch(Generic[Work]):
-    """Compares how far each piece of work is with how far it was.
+    """Compares the progress of each piece of work with its earlier progress.
 
     Args:
-        after_s: how long a piece of work may stand still.
+        after_s: seconds that a piece of work may stand still.
         clock: seconds; replaced in tests.
     """
 
@@ -21,9 +21,9 @@ class StallWatch(Generic[Work]):
         self._seen: dict[Work, tuple[int, float]] = {}
 
     def stalled(self, finished: Mapping[Work, int | None]) -> list[Work]:
-        """Which of the work in progress has stood still too long; each is named once, then it has as long again.
+        """Work that has stood still too long. Each is named once, and then has the same time again.
 
-        Args: finished: work → images finished; None where nobody answers, which is no progress.
+        Args: finished: work → images finished; None: no answer, which counts as no progress.
         """
         now = self._clock()
         found = []

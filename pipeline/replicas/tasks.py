@@ -1,4 +1,4 @@
-"""A plain function called with many items: in this process, or as tasks on a cluster. Where changes no answer."""
+"""Calls a plain function with many items, in this process or as tasks on a cluster; the result is the same."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,11 +16,12 @@ def spread(
     cluster: ClusterConfig,
     on_answer: Callable[[Answer], None] = lambda _: None,
 ) -> list[Answer]:
-    """The answers of all items, in the order of the items.
+    """Call the function with each item.
 
-    Args:   function: of a module that workers can import.
-            on_answer: called with each answer, in that order.
-    Raises: as `function`, and on Ray as `run_tasks`.
+    Args:    function: from a module that workers can import.
+             on_answer: called with each answer, in the order of the items.
+    Returns: the answers, in the order of the items.
+    Raises:  whatever `function` raises; on Ray also what `run_tasks` raises.
     """
     if cluster.engine == "ray":
         from pipeline.replicas.cluster import run_tasks
@@ -35,9 +36,9 @@ def spread(
 
 @contextmanager
 def workers(cluster: ClusterConfig, tasks: int) -> Iterator[ClusterConfig]:
-    """The cluster for several calls of `spread` in a row, connected once; this process alone if `tasks` is below 2.
+    """Connect to the cluster once for several calls of `spread`; with fewer than 2 tasks, use this process alone.
 
-    Starting Ray takes 5 s on a laptop: as long as a release of a few hundred images.
+    Starting Ray takes 5 s on a laptop, as long as making a release of a few hundred images.
     """
     if cluster.engine == "ray" and tasks > 1:
         from pipeline.replicas.cluster import connected

@@ -1,4 +1,4 @@
-"""How a replica uses what it has: its memory, and its model's time."""
+"""How much memory a replica uses, and how busy its model is."""
 
 import resource
 import time
@@ -13,24 +13,25 @@ from model.prediction import Prediction, SaliencyModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaUsage:
-    """Of one replica since its model was loaded."""
+    """What one replica has used since its model was loaded."""
 
     peak_rss_bytes: int
-    """The most memory that its process has held, the loading of the model included."""
+    """The most memory that its process has held, including while the model was loaded."""
     predicting_s: float
+    """Seconds that the model has worked."""
     loaded_s: float
-    """Seconds since the model was loaded, of which `predicting_s` it worked."""
+    """Seconds since the model was loaded."""
 
 
 def in_words(usage: Sequence[ReplicaUsage]) -> str:
-    """Of one replica or more, for the log."""
+    """A log line about one replica or more."""
     busy = sum(found.predicting_s for found in usage) / sum(found.loaded_s for found in usage)
     peak_gb = max(found.peak_rss_bytes for found in usage) / 1e9
     return f"peak memory of a replica: {peak_gb:.2f} GB; models worked {busy:.0%} of the time since they were loaded"
 
 
 class TimedModel:
-    """A model that remembers how long it has worked; fulfils `SaliencyModel`."""
+    """A model that counts how long it has worked; fulfils `SaliencyModel`."""
 
     def __init__(self, model: SaliencyModel) -> None:
         self._model = model
@@ -39,11 +40,11 @@ class TimedModel:
 
     @property
     def device_kind(self) -> str:
-        """As the model's."""
+        """The model's kind of device."""
         return self._model.device_kind
 
     def predict(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], keys: Sequence[str]) -> list[Prediction]:
-        """As the model's."""
+        """Predict with the model, and count the time."""
         began = time.perf_counter()
         try:
             return self._model.predict(images, keys)
@@ -51,7 +52,7 @@ class TimedModel:
             self._predicting_s += time.perf_counter() - began
 
     def usage(self) -> ReplicaUsage:
-        """So far."""
+        """What this replica has used so far."""
         return ReplicaUsage(
             peak_rss_bytes=peak_rss_bytes(),
             predicting_s=self._predicting_s,

@@ -1,1 +1,1 @@
-"""A run's folder: its plan, fingerprint, lease, candidates and commits, and their check."""
+"""A run's folder: its plan, fingerprint, lease, candidates and commits, and how they are checked."""

@@ -1,11 +1,11 @@
-"""Candidate shards: what was computed for each image, accepted or not, as a tar of maps and a parquet of rows.
+"""Candidate shards: what was computed for each image, accepted or not, as a tar of maps and a parquet file of rows.
 
 RUN/candidates/000042.tar       KEY.saliency.png, KEY.variance.png, KEY.json for every image that was predicted
 RUN/candidates/000042.parquet   one row for every image of the shard, failed ones too
 RUN/commits/000042.json         the shard's record, created last: without it the other two do not count
 
-A shard whose failed images were tried again has files with another number (000042.1.tar); its record is replaced then,
-and until that moment the old files count.
+When the failed images of a shard are tried again, its new files get a number (000042.1.tar) and its record is replaced;
+until that moment the old files count.
 """
 
 import io
@@ -28,7 +28,7 @@ from pipeline.files.tars import SampleTar, encode_json, samples_of
 from pipeline.records import CandidateRow, ShardRecord, StoredFile
 
 _READERS = 16
-"""Records are small files: what counts is how many are waited for at once."""
+"""Threads that read records: these are small files, so what counts is how many are waited for at once."""
 _ROW_SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -70,7 +70,7 @@ def encode_rows(rows: Sequence[CandidateRow]) -> bytes:
 
 
 def decode_rows(content: bytes) -> list[CandidateRow]:
-    """The rows of `encode_rows`."""
+    """Read the rows that `encode_rows` wrote."""
     table = read_parquet(content, _ROW_SCHEMA)
     return [CandidateRow(**row | {"scores": dict(row["scores"])}) for row in table.to_pylist()]
 
@@ -80,7 +80,7 @@ def commit_shard(
 ) -> ShardRecord:
     """Publish a shard's tar and rows, then create its record.
 
-    If somebody else has committed the shard meanwhile, theirs stands: the same work gives the same bytes.
+    If another process has committed the shard in the meantime, its commit stands: the same work gives the same bytes.
     """
     record = _publish_shard(run, shard, shard, rows, members)
     storage.create(_record_url(run, shard), encode_json(asdict(record)))
@@ -90,9 +90,9 @@ def commit_shard(
 def replace_shard(
     run: str, before: ShardRecord, rows: Sequence[CandidateRow], members: Sequence[tuple[str, dict[str, bytes]]]
 ) -> ShardRecord:
-    """Put other rows and maps in the place of a committed shard's: the old ones count until the new ones are whole.
+    """Replace the rows and maps of a committed shard; the old ones count until the new ones are whole.
 
-    Returns: the new record, or the old one if the rows are what they were.
+    Returns: the new record, or the old one if the rows have not changed.
     """
     if storage.stored_file(before.rows.name, encode_rows(rows)) == before.rows:
         return before
@@ -132,14 +132,14 @@ def committed_shards(run: str) -> set[str]:
 
 
 def is_committed(run: str, shard: str) -> bool:
-    """Has the shard a record?"""
+    """Whether the shard has a record."""
     return storage.exists(_record_url(run, shard))
 
 
-def read_record(run: str, shard: str) -> ShardRecord:
-    """The record of a committed shard.
+def read_shard_record(run: str, shard: str) -> ShardRecord:
+    """Read the record of a committed shard.
 
-    Raises: StorageError: it is missing, is no record, or is another shard's.
+    Raises: StorageError: it is missing, is not a record, or belongs to another shard.
     """
     url = _record_url(run, shard)
     content = storage.read(url)
@@ -148,34 +148,36 @@ def read_record(run: str, shard: str) -> ShardRecord:
         tar, rows = (StoredFile(**values.pop(name)) for name in ("tar", "rows"))
         record = ShardRecord(**values, tar=tar, rows=rows)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StorageError(f"{url} is no shard record ({error}): delete it to have the shard made again") from error
+        raise StorageError(
+            f"{url} is not a shard record ({error}): delete it, and the shard is computed again"
+        ) from error
     named = (record.shard, record.tar.name, record.rows.name)
     stem = record.tar.name.removesuffix(".tar")
     _, _, number = stem.partition(".")
     if named != (shard, f"{stem}.tar", f"{stem}.parquet") or stem not in (shard, f"{shard}.{number}"):
-        raise StorageError(f"{url} is the record of another shard {named}: delete it to have the shard made again")
+        raise StorageError(f"{url} is the record of another shard {named}: delete it, and the shard is computed again")
     return record
 
 
-def read_records(run: str, shards: Sequence[str]) -> dict[str, ShardRecord]:
-    """Shard → its record, of many committed shards, in their order; read side by side.
+def read_shard_records(run: str, shards: Sequence[str]) -> dict[str, ShardRecord]:
+    """Read the records of many committed shards in parallel; shard → record, in their order.
 
-    Raises: StorageError: as `read_record`.
+    Raises: StorageError: as `read_shard_record`.
     """
-    # By the hundred: on a local disk, handing a record to a thread took longer than reading it.
+    # A hundred at a time: on a local disk, handing one record to a thread took longer than reading it.
     hundreds = [shards[start : start + 100] for start in range(0, len(shards), 100)]
     with ThreadPoolExecutor(_READERS) as pool:
-        read = pool.map(lambda some: {shard: read_record(run, shard) for shard in some}, hundreds)
+        read = pool.map(lambda some: {shard: read_shard_record(run, shard) for shard in some}, hundreds)
         return {shard: record for records in read for shard, record in records.items()}
 
 
 def read_rows(run: str, record: ShardRecord) -> list[CandidateRow]:
-    """The rows of a committed shard, checked against its record, in key order."""
+    """Read the rows of a committed shard in key order, and check them against its record."""
     return decode_rows(storage.read_checked(storage.join(run, "candidates", record.rows.name), record.rows))
 
 
 def read_maps(run: str, record: ShardRecord) -> Iterator[tuple[str, CandidateMaps]]:
-    """Key and stored maps of every predicted image of a committed shard, checked against its record, in key order."""
+    """Key and stored maps of each predicted image of a committed shard in key order, checked against its record."""
     for key, members in sorted(read_members(run, record).items()):
         yield (
             key,
@@ -184,5 +186,5 @@ def read_maps(run: str, record: ShardRecord) -> Iterator[tuple[str, CandidateMap
 
 
 def read_members(run: str, record: ShardRecord) -> dict[str, dict[str, bytes]]:
-    """Key → extension → content of a committed shard's tar, checked against its record, in the order of the tar."""
+    """Key → extension → content of a committed shard's tar in its order, checked against its record."""
     return dict(samples_of(storage.read_checked(storage.join(run, "candidates", record.tar.name), record.tar)))

@@ -1,7 +1,7 @@
-"""Is a run what its records say? Every shard is read and compared: plan, record, tar, rows, maps.
+"""Checks that a run is what its records say: reads every shard and compares plan, record, tar, rows and maps.
 
-Nothing is trusted because it is ours: a disk that lies, a copy that ended early and a hand that helped leave the same
-traces. What is wrong is named; `repair` throws it away, so that the next session computes it again.
+Our own files are not trusted either: a disk that lies, a copy that ended early and a manual edit leave the same traces.
+What is wrong is named; `repair` removes it, so that the next session computes it again.
 """
 
 import tarfile
@@ -16,13 +16,13 @@ from pipeline.files import storage
 from pipeline.files.maps import decode_png
 from pipeline.files.tars import encode_json, samples_of
 from pipeline.records import CandidateRow, Problem, ShardRecord, ShardSpec, StoredFile
-from pipeline.runs.candidates import committed_shards, decode_rows, read_record
+from pipeline.runs.candidates import committed_shards, decode_rows, read_shard_record
 from pipeline.runs.lease import held
-from pipeline.runs.run_record import read_run
+from pipeline.runs.run_file import read_run
 
 _MAPS = ("saliency.png", "variance.png")
 _THREADS = 4
-"""Reading and hashing leave Python's lock."""
+"""Threads that check shards: reading and hashing release Python's lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,22 +32,22 @@ class RunCheck:
     shards: int
     """Shards of the plan."""
     checked: int
-    """Shards that have a record, and were read."""
+    """Shards that have a record, all of which were read."""
     images: int
     """Images of the plan."""
     done: int
-    """Images that are predicted, in shards without a problem."""
+    """Predicted images, in shards without a problem."""
     failed: int
     """Images that could not be used, in shards without a problem."""
     problems: tuple[Problem, ...]
     broken: tuple[str, ...]
-    """Shards that have a problem."""
+    """Shards with a problem."""
     stray: tuple[str, ...] = ()
-    """Files that belong to nothing: they harm nobody."""
+    """Files that belong to nothing; they do no harm."""
 
     @property
     def left(self) -> int:
-        """Images that are still to be computed, those of broken shards among them."""
+        """Images still to be computed, including those of broken shards."""
         return self.images - self.done - self.failed
 
 
@@ -55,18 +55,15 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
     """Check a run: its plan against its fingerprint, then every committed shard against plan and record.
 
     Args:    run: folder or URL.
-             report: called with the number of shards that were read, and of those to read.
-    Raises:  CollectionError: there is no run. StorageError: its plan or fingerprint can't be read, so that nothing
-             could be compared with it; there is nothing to repair then. StorageUnavailableError, OSError: a file can't
-             be read now.
+             report: called with the number of shards read so far, and the number to read.
+    Raises:  CollectionError: the run does not exist. StorageError: its plan or fingerprint can't be read, so there is
+             nothing to compare with and nothing to repair. StorageUnavailableError, OSError: a file can't be read now.
     """
     specs = {spec.name: spec for spec in read_run(run)[1]}
     committed = committed_shards(run)
-    problems = [
-        Problem(where=f"commits/{name}.json", what="no shard of the plan has this name")
-        for name in sorted(committed - specs.keys())
-    ]
-    broken, done, failed = sorted(committed - specs.keys()), 0, 0
+    unplanned = sorted(committed - specs.keys())
+    problems = [Problem(where=f"commits/{name}.json", what="no shard of the plan has this name") for name in unplanned]
+    broken, done, failed = list(unplanned), 0, 0
     names = sorted(committed & specs.keys())
     used: set[str] = set()
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -94,22 +91,22 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
 def repair_run(
     run: str, report: Callable[[int, int], None] = lambda done, of: None
 ) -> tuple[RunCheck, tuple[str, ...]]:
-    """Check a run and throw away what is broken or stray, while no session works on it.
+    """Check a run and remove what is broken or stray, while no session works on it.
 
-    What a session is about to commit looks stray, so the run's lease is held.
-    Returns: what the check found, and the files that were removed, below the run.
-    Raises:  RunBusyError: a session works on the run. Else as `verify_run`.
+    The run's lease is held, because what a session is about to commit looks stray.
+    Returns: what the check found, and the files that were removed, relative to the run.
+    Raises:  RunBusyError: a session works on the run. Otherwise as `verify_run`.
     """
-    read_run(run)  # a lease would make the folder of a run that is none
+    read_run(run)  # fail before the lease creates a folder for a run that does not exist
     with held(run):
         check = verify_run(run, report)
         return check, repair(run, check)
 
 
 def repair(run: str, check: RunCheck) -> tuple[str, ...]:
-    """Throw away what a check found to be broken or stray, records first: a run that is killed here is still right.
+    """Remove what a check found broken or stray, records first, so that the run stays sound if it is killed here.
 
-    Returns: the files, below the run.
+    Returns: the removed files, relative to the run.
     """
     candidates = storage.list_names(storage.join(run, "candidates"))
     files = [
@@ -121,9 +118,9 @@ def repair(run: str, check: RunCheck) -> tuple[str, ...]:
 
 
 def check_shard(run: str, spec: ShardSpec) -> tuple[ShardRecord | None, list[Problem]]:
-    """One committed shard; its record, if that can be read, and everything that is wrong."""
+    """Check one committed shard; returns its record, if that can be read, and everything that is wrong."""
     try:
-        record = read_record(run, spec.name)
+        record = read_shard_record(run, spec.name)
     except StorageUnavailableError:
         raise
     except StorageError as error:
@@ -143,13 +140,13 @@ def check_shard(run: str, spec: ShardSpec) -> tuple[ShardRecord | None, list[Pro
     return record, problems
 
 
-def _content(run: str, record: StoredFile) -> tuple[bytes | None, list[Problem]]:
-    """A file, and what is wrong with it as a whole; no content if it is not the one that was recorded."""
-    where = f"candidates/{record.name}"
+def _content(run: str, file: StoredFile) -> tuple[bytes | None, list[Problem]]:
+    """Read a file of candidates; None with a problem if it is not the file that its shard record names."""
+    where = f"candidates/{file.name}"
     try:
-        return storage.read_checked(storage.join(run, where), record), []
+        return storage.read_checked(storage.join(run, where), file), []
     except StorageUnavailableError:
-        raise  # a file that can't be read now is not torn: it must not be thrown away
+        raise  # a file that can't be read now may be whole: it must not be removed
     except StorageError as error:
         return None, [Problem(where=where, what=str(error))]
 
@@ -191,14 +188,14 @@ def _sample_against(
         try:
             height, width = decode_png(members[name]).shape
         except ValueError as error:
-            yield f"{key}.{name} is no map: {error}"
+            yield f"{key}.{name} is not a map: {error}"
             continue
         if (width, height) != size_px:
             yield f"{key}.{name} has {width} x {height} px, its image {size_px[0]} x {size_px[1]}"
 
 
 def _stray(run: str, used: set[str], broken: set[str]) -> Iterator[str]:
-    """Files that no record names, and unfinished ones: left by sessions that were killed."""
+    """Files that no record names, and unfinished files: both are left by sessions that were killed."""
     for folder in ("candidates", "commits", "journal"):
         for name in storage.list_names(storage.join(run, folder), hidden=True):
             is_used = folder == "commits" or name in used or name.partition(".")[0] in broken

@@ -1,4 +1,4 @@
-"""What a run was made with: everything that changes a byte of its candidates, so that a run never mixes."""
+"""What a run was made with: everything that changes a byte of its candidates, so that no run mixes two makings."""
 
 import hashlib
 import importlib.metadata
@@ -16,6 +16,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
+from pipeline.made_with import differences, refusal
 from pipeline.runs.candidates import committed_shards
 from pipeline.selection.stopping_rule import bounds_of
 
@@ -28,22 +29,25 @@ _PIPELINE_CODE = (
     "files/tars.py",
     "records.py",
     "replicas/batches.py",
+    "replicas/reading.py",
+    "replicas/setup.py",
     "replicas/suspects.py",
     "replicas/work.py",
     "runs/candidates.py",
     "selection/scores.py",
     "selection/stopping_rule.py",
 )
-"""Modules of `pipeline/` that decide what a candidate is; those of `model/` all do."""
+"""Modules of `pipeline/` that decide the bytes of candidates; all of `model/` does. A test compares the list with what
+`process_shard` imports, and names the modules left out with the reason."""
 
 
 def fingerprint(config: RunConfig) -> dict[str, str]:
     """Field → value, both text; two runs with equal fingerprints have equal candidates on one kind of device.
 
-    The plan is added when it is cut. The device is not among the fields: `auto` and `cpu` may mean the same, so
-    `settle_device` sees to it.
+    The digest of the plan is added once the plan is made. The device is not a field, since `auto` and `cpu` may mean
+    the same: `settle_device` takes care of it.
 
-    Raises: ConfigError: there are no weights where the configuration says.
+    Raises: ConfigError: the configured weights do not exist.
     """
     values = {
         "weights": _weights(config.model),
@@ -52,7 +56,8 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
         "memory_format": config.model.memory_format,
         "attention": config.model.attention,
         "compile": str(config.model.compile),
-        "stops_by": _stops_by(config),
+        # The only part of the policy that a run depends on: the bounds by which images stop early.
+        "stops_by": "" if config.ensemble.adaptive == "off" else " ".join(map(str, bounds_of(config.policy))),
         "shard_size": str(config.shard_size),
         "max_image_bytes": str(config.input.max_image_bytes),
         "max_image_pixels": str(config.input.max_image_pixels),
@@ -63,20 +68,14 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
     return values
 
 
-def refuse_other(run: str, stored: Mapping[str, str], present: Mapping[str, str]) -> None:
+def check_fingerprint(run: str, stored: Mapping[str, str], requested: Mapping[str, str]) -> None:
     """Compare the fingerprint of a run with that of the request.
 
     Raises: RunMismatchError: they differ; the message names each field with both values.
     """
-    names = sorted(stored.keys() | present.keys())
-    differing = [name for name in names if stored.get(name) != present.get(name)]
-    if differing:
-        lines = [f"  {name}: the run has {stored.get(name)}, asked for is {present.get(name)}" for name in differing]
-        raise RunMismatchError(
-            f"{run} holds a run that was made with something else:\n"
-            + "\n".join(lines)
-            + f"\n{_advice(run, differing)}"
-        )
+    if found := differences(stored, requested):
+        advice = _advice(run, [difference.name for difference in found])
+        raise RunMismatchError(refusal(f"{run} holds a run that was made with something else", found, advice))
 
 
 def _advice(run: str, differing: Sequence[str]) -> str:
@@ -84,14 +83,14 @@ def _advice(run: str, differing: Sequence[str]) -> str:
         return f"Nothing is committed there: remove {run}, or give another --out"
     if differing == ["stops_by"]:
         return (
-            "Its images stopped when they stood clear of the bounds of its policy. For another policy make a release "
-            f"of the run as it is (jobs/publish_release.py build {run}), or give another --out"
+            "Its images stopped once they were clear of its policy's bounds. For another policy, make a release of the "
+            f"run as it is (jobs/publish_release.py build {run}), or give another --out"
         )
-    return "Ask for what the run has, or give another --out"
+    return "Request what the run was made with, or give another --out"
 
 
 def settle_device(run: str, kind: str) -> None:
-    """Fix the kind of device of a run: the first replica's stands, since `auto` is known only where replicas run.
+    """Fix the kind of device of a run: the first replica decides, since only a replica knows what `auto` means.
 
     Args:   kind: as `SaliencyModel.device_kind`.
     Raises: RunMismatchError: the run was begun on another kind, whose last bits differ.
@@ -108,21 +107,14 @@ def settle_device(run: str, kind: str) -> None:
 
 
 def settled_device(run: str) -> str:
-    """The kind of device that a run was begun on."""
+    """Read the kind of device that a run was begun on."""
     return str(json.loads(storage.read(storage.join(run, _DEVICE_FILE)))["device"])
-
-
-def _stops_by(config: RunConfig) -> str:
-    """The policy is no part of a run, but for the bounds by which images stop early."""
-    if config.ensemble.adaptive == "off":
-        return ""
-    return " ".join(str(bound) for bound in bounds_of(config.policy))
 
 
 def _weights(config: ModelConfig) -> str:
     try:
         if config.is_fake:
-            FakeModel.from_name(config.model, EnsembleConfig())  # refuses unknown options here, not in every replica
+            FakeModel.from_name(config.model, EnsembleConfig())  # refuse unknown options here, not in every replica
             return "fake"
         return weights_sha256(config.folder)
     except (FileNotFoundError, ValueError) as error:
@@ -132,7 +124,7 @@ def _weights(config: ModelConfig) -> str:
 
 
 def _code_sha256() -> str:
-    """Over the sources that decide what a candidate is."""
+    """SHA-256 of the sources that decide the bytes of candidates."""
     model_folder, pipeline_folder = (Path(package.__file__ or "").parent for package in (model, pipeline))
     files = sorted(model_folder.glob("*.py")) + [pipeline_folder / name for name in _PIPELINE_CODE]
     digest = hashlib.sha256()

@@ -1,11 +1,11 @@
-"""One session at a time on a run: a lease in the run's folder, kept alive by a heartbeat.
+"""Locks a run for one session: a lease in the run's folder, kept alive by a heartbeat.
 
-RUN/lease/000001.json is created exclusively, beaten by its owner, and removed when the session ends. A session that was
-killed leaves its lease; whoever comes next creates the following number, which of two comers only one can. The highest
-number owns the run, so an owner that slept finds a higher one at its next beat and stops. Clocks of different machines
-are never compared: a foreign lease is stale if it does not change while it is watched.
+RUN/lease/000001.json is created exclusively, updated by its owner at every beat, and removed when the session ends. A
+session that was killed leaves its lease behind; the next session creates the next number, and only one of several can.
+The highest number owns the run, so an owner that slept finds a higher number at its next beat, and stops. Clocks of
+different machines are never compared: the lease of another machine is stale if it does not change while it is watched.
 
-This saves work and confusion, not data: shards are committed exclusively, with or without a lease.
+The lease saves work and confusion, not data: shards are committed exclusively, with or without it.
 """
 
 import json
@@ -31,29 +31,29 @@ log = logging.getLogger(__name__)
 BEAT_S = 5.0
 """Seconds between beats."""
 PATIENCE_S = 30.0
-"""How long a foreign lease is watched for a beat, before its session counts as dead."""
+"""How long the lease of another machine is watched for a beat before its session counts as dead."""
 _FOLDER = "lease"
 _HELD: set[str] = set()
-"""Owners in this process: a lease of ours that none of them holds is one of a session that failed to remove it."""
+"""Owners in this process. If none of them holds a lease of this process, its session failed to remove it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds a lease: enough to see on the same machine whether it still runs."""
+    """Who holds a lease; on the same machine this is enough to see whether the process still runs."""
 
     owner: str
-    """Random, of one session."""
+    """Random, one per session."""
     machine: str
-    """The same for two processes that see each other's process numbers."""
+    """Equal for two processes that see each other's process numbers."""
     host: str
     pid: int
     started: float
-    """When the process was, by its machine's clock: process numbers come again."""
+    """Start time of the process by its machine's clock, because process numbers are used again."""
     beats: int = 0
 
 
 class Lease:
-    """A run that is ours, until `check` says otherwise."""
+    """A lock on a run, held until `check` says otherwise."""
 
     def __init__(self, run: str, number: int, holder: Holder) -> None:
         self._url = _url(run, number)
@@ -62,21 +62,24 @@ class Lease:
         self._looked = time.monotonic()
 
     def check(self) -> None:
-        """Raises LeaseLostError if another session has taken the run over."""
+        """Raise LeaseLostError if another session has taken over the run."""
         if self._lost_to is not None:
             raise LeaseLostError(
-                f"{self._run}: the session on {self._lost_to.host} (process {self._lost_to.pid}) took this run over, "
-                "since this one did not answer; it goes on there, what was committed counts"
+                f"{self._run}: the session on {self._lost_to.host} (process {self._lost_to.pid}) took over this run, "
+                "because this session did not answer; it continues there, and what was committed counts"
             )
 
     def confirm(self) -> None:
-        """The same, but look at once where the last look is older than a second: for what can't be taken back."""
+        """Check the lease itself if the last look is over a second old; for steps that can't be undone.
+
+        Raises: LeaseLostError: as `check`.
+        """
         if time.monotonic() - self._looked > 1:
             self._look()
         self.check()
 
     def beat(self) -> None:
-        """Show that this session lives, unless it is found to have lost the run."""
+        """Show that this session is alive, unless it has lost the run."""
         self._look()
         if self._lost_to is None:
             self._holder = Holder(**{**asdict(self._holder), "beats": self._holder.beats + 1})
@@ -91,7 +94,7 @@ class Lease:
 
 @contextmanager
 def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) -> Iterator[Lease]:
-    """The run's lease for as long as the block takes.
+    """Hold the run's lease during the block.
 
     Raises: RunBusyError: another session works on the run.
     """
@@ -100,17 +103,17 @@ def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) ->
     holder = _myself(owner)
     lease, ended = Lease(run, number, holder), threading.Event()
     heart = threading.Thread(target=_beat, args=(lease, ended, beat_s), name="lease", daemon=True)
-    # From here on a signal may come at any moment, between any two lines: whatever was created by then is removed.
+    # From here on a signal may come between any two lines: whatever was created by then is removed.
     try:
         made = storage.create(_url(run, number), encode_json(asdict(holder)))
-        # An object store's client that lost the answer asks again, and is told then that the object is there: ours.
+        # An object store's client that lost the answer asks again, and then hears that the object exists: it is ours.
         if not made and _read(run, number).owner != owner:
-            raise RunBusyError(f"{run}: another session has begun to work on this run at this very moment; let it work")
+            raise RunBusyError(f"{run}: another session has just begun to work on this run. Let it finish")
         _HELD.add(owner)
         heart.start()
         yield lease
     except KeyboardInterrupt:
-        with suppress(Exception):  # its folder may have been made, and no lease yet
+        with suppress(Exception):  # the folder may exist without a lease
             storage.remove_if_empty(storage.join(run, _FOLDER))
         raise
     finally:
@@ -125,12 +128,12 @@ def _beat(lease: Lease, ended: threading.Event, beat_s: float) -> None:
     while not ended.wait(beat_s):
         try:
             lease.beat()
-        except Exception as error:  # noqa: BLE001 (storage has a hundred ways to be away for a while)
+        except Exception as error:  # noqa: BLE001 (storage can be away in a hundred ways)
             log.warning("the lease could not be renewed (%s); trying again", error)
 
 
 def _settle_with_others(run: str, patience_s: float) -> int:
-    """The highest number that is taken, after its holder was found to be gone; 0 if there is none."""
+    """The highest number in use, once its holder is known to be gone; 0 if no lease exists."""
     newest = _newest(run)
     if newest is None:
         return 0
@@ -140,30 +143,30 @@ def _settle_with_others(run: str, patience_s: float) -> int:
             raise RunBusyError(_busy(run, holder))
     elif _changes(run, newest, patience_s):
         raise RunBusyError(_busy(run, holder))
-    log.info("the session on %s (process %d) ended without a word; going on in its place", holder.host, holder.pid)
+    log.info("the session on %s (process %d) died; taking over its run", holder.host, holder.pid)
     return number
 
 
 def _changes(run: str, seen: tuple[int, Holder], patience_s: float) -> bool:
-    log.info("a session on %s holds %s; watching for %.0f s whether it lives", seen[1].host, run, patience_s)
+    log.info("a session on %s holds %s; watching for %.0f s whether it is alive", seen[1].host, run, patience_s)
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
         time.sleep(min(1.0, patience_s / 4))
         now = _newest(run)
         if now != seen:
-            return now is not None  # else its session has ended meanwhile
+            return now is not None  # None: its session has ended in the meantime
     return False
 
 
 def _busy(run: str, holder: Holder) -> str:
     return (
-        f"{run}: a session on {holder.host} (process {holder.pid}) works on this run. Let it work, or stop it first; "
-        "then the same command goes on"
+        f"{run}: a session on {holder.host} (process {holder.pid}) works on this run. Let it finish, or stop it and "
+        "run the same command again to resume"
     )
 
 
 def _newest(run: str) -> tuple[int, Holder] | None:
-    """Number and holder of the lease that counts; one that can't be read belongs to nobody who could be asked."""
+    """Number and holder of the lease that counts; a lease that can't be read has a holder that no longer runs."""
     names = [name for name in storage.list_names(storage.join(run, _FOLDER)) if name.endswith(".json")]
     for name in sorted(names, reverse=True):
         with suppress(ValueError):
@@ -176,14 +179,14 @@ def _read(run: str, number: int) -> Holder:
     try:
         return Holder(**json.loads(storage.read(_url(run, number))))
     except StorageUnavailableError:
-        raise  # its session may well live
-    except (StorageError, ValueError, TypeError):  # removed meanwhile, torn, or another version's
+        raise  # its session may be alive
+    except (StorageError, ValueError, TypeError):  # removed in the meantime, torn, or from another version
         return Holder(owner="", machine=_machine(), host="an unknown machine", pid=0, started=0)
 
 
 def _remove(run: str, number: int, owner: str) -> None:
-    """Ours and those of dead sessions before us; none if that number is another session's, or nobody's."""
-    with suppress(Exception):  # what is left harms nobody: the next session finds that we are gone
+    """Remove our lease and those of dead sessions before it; nothing if the number is not ours."""
+    with suppress(Exception):  # a lease left behind does no harm: the next session finds that we are gone
         if _read(run, number).owner != owner:
             return
         for name in storage.list_names(storage.join(run, _FOLDER)):
@@ -204,7 +207,7 @@ def _myself(owner: str) -> Holder:
 
 
 def _machine() -> str:
-    """Boot and process namespace: containers of one host number their processes apart."""
+    """Host, boot and process namespace: each container on a host numbers its own processes."""
     parts = [socket.gethostname()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())

@@ -1,6 +1,6 @@
-"""Samples → shard specs, made before any image is read; and the file that keeps them.
+"""The plan of a run: samples cut into shard specs before any image is read, and the file that keeps them.
 
-Pure: the plan depends on the samples and the shard size, never on the order of arrival or the number of workers.
+Pure: the plan depends on the samples and the shard size, not on the order of arrival or the number of workers.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _SAMPLE_FIELDS = ("key", "image_id", "file_name", "width", "height", "license_id
 _TEXTS = frozenset({"key", "file_name", "problem", "problem_detail", "path"})
 
 
-def cut(samples: Iterable[Sample], shard_size: int) -> tuple[ShardSpec, ...]:
+def plan_shards(samples: Iterable[Sample], shard_size: int) -> tuple[ShardSpec, ...]:
     """Cut the samples, in key order, into shards of `shard_size` images; the last may have fewer.
 
     Raises: ValueError: `shard_size` is below 1, or two samples have the same key.
@@ -40,10 +40,10 @@ def cut(samples: Iterable[Sample], shard_size: int) -> tuple[ShardSpec, ...]:
 
 
 def plan_digest(specs: Sequence[ShardSpec]) -> str:
-    """SHA-256, in hex, of all in a plan that determines a release.
+    """SHA-256, in hex, of everything in a plan that determines a release.
 
-    Paths and offsets are left out: the same images give the same digest from a folder and from a zip. So is what could
-    not be found: a file that was put back is no other plan, and can be tried again.
+    Paths and offsets are left out: the same images give the same digest from a folder and from a zip. Problems in
+    finding images are left out too: a file that was put back does not make another plan, and can be tried again.
     """
     digest = hashlib.sha256(b"plan 2\n")
     for spec in specs:
@@ -55,9 +55,9 @@ def plan_digest(specs: Sequence[ShardSpec]) -> str:
 
 
 def encode_plan(specs: Sequence[ShardSpec]) -> bytes:
-    """The plan as a parquet file, one row per sample; equal plans give equal bytes (of one version of pyarrow).
+    """The plan as a parquet file, one row per sample; equal plans give equal bytes with one version of pyarrow.
 
-    Raises: ValueError: a shard has no samples, or shards are not in ascending order, so that rows could not tell.
+    Raises: ValueError: a shard has no samples, or shards are not in ascending order: rows could not tell.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -77,9 +77,9 @@ def encode_plan(specs: Sequence[ShardSpec]) -> bytes:
 
 
 def decode_plan(plan_bytes: bytes) -> tuple[ShardSpec, ...]:
-    """The shard specs that `encode_plan` was given.
+    """Read the shard specs that `encode_plan` wrote.
 
-    Raises: StorageError: the bytes are no plan.
+    Raises: StorageError: the bytes are not a plan.
     """
     import pyarrow as pa
 
@@ -88,7 +88,7 @@ def decode_plan(plan_bytes: bytes) -> tuple[ShardSpec, ...]:
     try:
         table = read_parquet(plan_bytes)
     except (pa.ArrowException, OSError) as error:
-        raise StorageError(f"plan of {len(plan_bytes)} bytes is no parquet file: {error}; make it again") from error
+        raise StorageError(f"plan of {len(plan_bytes)} bytes is not a parquet file: {error}; make it again") from error
     if not table.schema.equals(_schema()):
         raise StorageError(f"plan has the columns {table.schema.names}, not those of this version; make it again")
     rows = zip(*(table.column(name).to_pylist() for name in table.schema.names), strict=True)
@@ -103,7 +103,7 @@ def _schema() -> "pyarrow.Schema":
     import pyarrow as pa
 
     def column(field: str) -> "pyarrow.Field":
-        # A sample that can't be found has no location: null in all of its fields.
+        # A sample that can't be found has no location: all its location fields are null.
         return pa.field(field, pa.string() if field in _TEXTS else pa.int64(), nullable=field in _LOCATION_FIELDS)
 
     return pa.schema([column(field) for field in ("shard", *_SAMPLE_FIELDS, *_LOCATION_FIELDS)])

@@ -15,6 +15,7 @@ from model.weights import weights_sha256
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
+from pipeline.made_with import differences, refusal
 from pipeline.training.config import TrainingConfig
 from pipeline.training.pairs import TrainingPair
 from pipeline.training.state import TrainingState, checkpoints
@@ -131,17 +132,9 @@ def check_claim(config: TrainingConfig, claim: dict[str, Any]) -> None:
         return
     if config.resume_from_checkpoint == "none":
         raise RunMismatchError(f"{config.output_dir} holds a training; give another --output-dir, or let it go on")
-    before = json.loads(storage.read(url))
-    different = [
-        f"  {name}: begun with {before.get(name)}, asked for is {claim.get(name)}"
-        for name in sorted(before.keys() | claim.keys())
-        if before.get(name) != claim.get(name)
-    ]
-    if different:
-        lines = "\n".join(different)
-        raise RunMismatchError(
-            f"{config.output_dir} holds a training with other settings:\n{lines}\nAsk for these, or give another folder"
-        )
+    if found := differences(json.loads(storage.read(url)), claim):
+        subject = f"{config.output_dir} holds a training with other settings"
+        raise RunMismatchError(refusal(subject, found, "Request its settings, or give another --output-dir"))
 
 
 def resume(state: TrainingState, config: TrainingConfig) -> Path | None:

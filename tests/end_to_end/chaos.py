@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from jobs.local_ray import LocalRay
 from pipeline.files import storage
 from pipeline.files.tars import samples_of
-from pipeline.runs.candidates import committed_shards, read_members, read_record, read_rows
+from pipeline.runs.candidates import committed_shards, read_members, read_rows, read_shard_record
 from tests.end_to_end.submitting import ROOT, Job, kill
 from tests.pipeline.make import make_key
 
@@ -136,7 +136,7 @@ def result_of(out):
     """Read a finished run back."""
     rows, reasons, contents, shards = Counter(), {}, {}, {}
     for name in sorted(committed_shards(out)):
-        record = read_record(out, name)
+        record = read_shard_record(out, name)
         shards[name] = (record.tar.sha256, record.rows.sha256)
         for row in read_rows(out, record):
             rows[row.key] += 1

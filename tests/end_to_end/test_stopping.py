@@ -57,7 +57,7 @@ def test_a_job_that_is_asked_to_stop_says_how_to_go_on_and_does(start, tmp_path,
     output, _ = job.communicate(timeout=TIMEOUT_S)
     assert job.returncode == 1, output
     assert time.monotonic() - asked < GRACE_S
-    assert "images committed; the same command goes on from there" in output
+    assert "images committed. Run the same command again to resume." in output
     assert "Traceback" not in output
     _, alive = psutil.wait_procs(family, timeout=GRACE_S)
     assert alive == []
@@ -81,6 +81,6 @@ def test_a_job_that_is_stopped_before_it_began_says_so(start, tmp_path):
     os.kill(job.pid, signal.SIGTERM)
     output, _ = job.communicate(timeout=TIMEOUT_S)
     assert job.returncode == 1, output
-    assert "goes on" in output
+    assert "the same command" in output
     assert "Traceback" not in output
     assert not (tmp_path / "lease").exists()

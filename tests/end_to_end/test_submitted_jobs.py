@@ -35,7 +35,7 @@ def test_a_stopped_job_goes_on_to_the_same_bytes(submit, tmp_path, undisturbed):
     wait_for_commits(tmp_path, 2)
     job.stop()
     assert job.wait() == "STOPPED"
-    assert "goes on" in job.logs()
+    assert "Run the same command again to resume" in job.logs()
     assert_goes_on_to_the_same_bytes(submit, tmp_path, undisturbed)
 
 
@@ -53,7 +53,7 @@ def test_a_second_job_on_the_same_run_is_refused_and_the_first_is_not_disturbed(
     assert sorted(job.wait() for job in jobs) == ["FAILED", "SUCCEEDED"]
     (refused,) = [job for job in jobs if job.status() == "FAILED"]
     assert refused.exit_code() == 2
-    assert "works on this run" in refused.logs() or "has begun to work on this run" in refused.logs()
+    assert "works on this run" in refused.logs() or "has just begun to work on this run" in refused.logs()
     assert digests(tmp_path) == undisturbed
 
 

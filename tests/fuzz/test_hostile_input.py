@@ -24,7 +24,8 @@ from pipeline.collection.images import decode_rgb, is_turned, read_bytes
 from pipeline.collection.instances import cross_check, read_instances
 from pipeline.errors import FAILURE_REASONS, SampleError, UsageError
 from pipeline.records import ShardSpec
-from pipeline.replicas.work import ShardWork, process_shard
+from pipeline.replicas.setup import ShardWork
+from pipeline.replicas.work import process_shard
 from tests.pipeline.make import LICENSES, make_entry, make_instances, make_jpeg, make_key, make_sample
 
 DAMAGES = int(os.environ.get("FUZZ_EXAMPLES", "60"))

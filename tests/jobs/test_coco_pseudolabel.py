@@ -158,7 +158,7 @@ def test_kernels_that_the_device_lacks_are_a_wrong_request_and_say_what_to_do_th
     assert "Traceback" not in done.stderr
     done = run_job(tmp_path, "--model", "nano")
     assert done.returncode == USAGE, done.stderr
-    assert "attention: the run has efficient, asked for is auto" in done.stderr
+    assert "attention: made with efficient, requested auto" in done.stderr
     assert f"Nothing is committed there: remove {tmp_path / 'out'}, or give another --out" in done.stderr
 
 
@@ -175,7 +175,7 @@ def test_a_run_made_with_another_setting_is_not_gone_on_with(tmp_path):
     assert run_job(tmp_path).returncode == DONE
     done = run_job(tmp_path, "--ensemble-size", "3")
     assert done.returncode == USAGE
-    assert "ensemble_size: the run has 10, asked for is 3" in done.stderr
+    assert "ensemble_size: made with 10, requested 3" in done.stderr
 
 
 def test_another_policy_is_another_version_and_predicts_nothing(tmp_path):
@@ -228,7 +228,7 @@ def test_the_reference_preset_is_logged_and_kept_with_the_run_and_options_beside
     assert {name: made_with[name] for name in expected} == expected
     refused = run_job(tmp_path, "--no-stretch")
     assert refused.returncode == USAGE
-    assert "alignment: the run has reference, asked for is none" in refused.stderr
+    assert "alignment: made with reference, requested none" in refused.stderr
 
 
 def test_a_dry_run_tells_people_and_programs_and_writes_nothing(tmp_path):

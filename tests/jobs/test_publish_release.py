@@ -131,7 +131,10 @@ def test_a_damaged_release_is_named_with_exit_code_1(out, tmp_path):
         (["--rank-by", "area"], "rank-by"),
         (["--target-images", "-1"], "target_images is -1"),
         (["--version", "../2"], "version is '../2'"),
-        (["--max-variance", "0.01"], "is there already, with another policy"),
+        (
+            ["--max-variance", "0.01"],
+            "made from something else: policy.max_variance: made with 0.02, requested 0.01",
+        ),
         (["--annotations", "/nowhere.json", "--version", "2"], "/nowhere.json"),
     ],
 )

@@ -50,7 +50,7 @@ def test_verdicts_are_those_of_whole_ensembles_and_the_manifest_says_how_many_me
     assert {one["verdict"] for one, _ in pairs} == {"accepted", "rejected"}
 
 
-def test_what_becomes_of_an_image_does_not_depend_on_the_others(inputs, early, tmp_path):
+def test_the_result_of_an_image_does_not_depend_on_the_others(inputs, early, tmp_path):
     """Alone in its batch it has the same row; the stand-in's last bits do not depend on batches."""
     run(alone := make_config(inputs, tmp_path, **EARLY, batch_images=1))
     rows = [{name: value for name, value in row.items() if name != "shard"} for row in manifest_of(alone)]
@@ -58,7 +58,7 @@ def test_what_becomes_of_an_image_does_not_depend_on_the_others(inputs, early, t
 
 
 @pytest.mark.parametrize("number", [3, 8, 13])
-def test_a_run_that_was_cut_off_and_gone_on_with_has_the_same_bytes(inputs, early, tmp_path, number):
+def test_a_run_that_was_cut_off_and_resumed_has_the_same_bytes(inputs, early, tmp_path, number):
     config = make_config(inputs, tmp_path, **EARLY)
     with pytest.MonkeyPatch.context() as patch:
         end_at_write(patch, number, after=True)
@@ -68,21 +68,21 @@ def test_a_run_that_was_cut_off_and_gone_on_with_has_the_same_bytes(inputs, earl
     assert tree(config.out) == tree(early.out)
 
 
-def test_going_on_with_other_bounds_is_refused_since_they_decide_who_stops(inputs, tmp_path):
+def test_resuming_with_other_bounds_is_refused_since_they_decide_which_images_stop(inputs, tmp_path):
     config = make_config(inputs, tmp_path, **EARLY)
     run(config)
-    with pytest.raises(RunMismatchError, match=r"stops_by: the run has ensemble_variance<=0.02 .*, asked for is"):
+    with pytest.raises(RunMismatchError, match=r"stops_by: made with ensemble_variance<=0.02 .*, requested"):
         run(make_config(inputs, tmp_path, **EARLY, max_variance=0.03))
     run(make_config(inputs, tmp_path, **EARLY, target_images=1, version="1.1.0"))
 
 
-def test_the_fingerprint_says_that_images_could_stop_and_by_what(early):
+def test_the_fingerprint_says_that_images_could_stop_and_by_which_bounds(early):
     fingerprint = json.loads(storage.read(storage.join(early.out, "run.json")))["fingerprint"]
     assert fingerprint["adaptive"] == "on"
     assert "area>=0.005" in fingerprint["stops_by"]
 
 
-def test_card_page_and_croissant_say_that_there_are_fewer_members_of_some_images(early):
+def test_card_page_and_croissant_say_that_some_images_have_fewer_members(early):
     for name in ("README.md", "index.html", "croissant.json"):
         content = storage.read(storage.join(early.out, "release/sod-benchmark-1.0.0", name)).decode()
         assert "an ensemble of up to 10 SOD-diffusion runs per image" in content

@@ -114,7 +114,7 @@ def test_a_pilot_that_fails_leaves_nothing(inputs, tmp_path):
 def test_what_the_run_would_refuse_is_refused(inputs, tmp_path):
     config = make_config(inputs, tmp_path / "run")
     run(config)
-    with pytest.raises(RunMismatchError, match="seed: the run has 0, asked for is 1"):
+    with pytest.raises(RunMismatchError, match="seed: made with 0, requested 1"):
         forecast(make_config(inputs, tmp_path / "run", seed=1))
     with pytest.raises(ConfigError):
         forecast(make_config(inputs, tmp_path / "other", model=str(tmp_path / "nowhere")))

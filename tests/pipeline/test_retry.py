@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ReleaseExistsError
 from pipeline.files import storage
-from pipeline.replicas import work as work_module
+from pipeline.replicas import reading
 from pipeline.run import run
-from pipeline.runs.candidates import read_record
+from pipeline.runs.candidates import read_shard_record
 from pipeline.runs.check import verify_run
 from tests.pipeline.make import ended_sessions, make_collection, make_config, make_key, tree
 
@@ -51,7 +51,9 @@ def mend(inputs, healthy, number):
 
 def maps_of(folder):
     """What a release is made of, whatever the files are called: shard → digests."""
-    records = [read_record(str(folder), name.removesuffix(".json")) for name in storage.list_names(f"{folder}/commits")]
+    records = [
+        read_shard_record(str(folder), name.removesuffix(".json")) for name in storage.list_names(f"{folder}/commits")
+    ]
     return {record.shard: (record.tar.sha256, record.rows.sha256, record.done, record.failed) for record in records}
 
 
@@ -94,7 +96,9 @@ def test_only_shards_with_a_failed_image_are_touched_and_only_their_batches_comp
     mend(inputs, quiet[0], 4)
     read = []
     monkeypatch.setattr(
-        work_module, "_read", lambda sample, work, real=work_module._read: read.append(sample.key) or real(sample, work)
+        reading,
+        "read_image",
+        lambda sample, work, real=reading.read_image: read.append(sample.key) or real(sample, work),
     )
     report = run(make_config(inputs, tmp_path / "run", retry_failed=True, version="2.0.0"))
     after = tree(config.out)
@@ -126,7 +130,7 @@ def test_a_missing_file_that_is_put_back_is_tried_again(quiet, inputs, tmp_path)
     assert maps_of(tmp_path / "run") == maps_of(quiet[1])
 
 
-def test_what_fails_again_changes_no_file(inputs, tmp_path):
+def test_an_image_that_fails_again_changes_no_file(inputs, tmp_path):
     hurt(inputs, 2)
     config = make_config(inputs, tmp_path / "run", retry_failed=True)
     run(config)
@@ -146,7 +150,7 @@ def test_a_retry_into_a_version_that_is_taken_is_refused_before_any_image(inputs
         run(config)
 
 
-def test_tried_again_and_again_the_files_are_counted(quiet, inputs, tmp_path):
+def test_the_files_of_repeated_tries_are_numbered(quiet, inputs, tmp_path):
     for number in (1, 2):
         hurt(inputs, number)
     options = {"retry_failed": True}
@@ -159,7 +163,7 @@ def test_tried_again_and_again_the_files_are_counted(quiet, inputs, tmp_path):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_retry_that_ends_at_any_write_or_removal_is_gone_on_with(quiet, inputs, tmp_path, after):
+def test_a_retry_that_ends_at_any_write_or_removal_resumes(quiet, inputs, tmp_path, after):
     hurt(inputs, 5)
     run(make_config(inputs, tmp_path / "failed"))
     mend(inputs, quiet[0], 5)

@@ -30,7 +30,7 @@ from pipeline.errors import (
 from pipeline.files import storage
 from pipeline.forecast import forecast
 from pipeline.release import build
-from pipeline.replicas import work as work_module
+from pipeline.replicas import setup
 from pipeline.run import resolved, run
 from tests.pipeline.make import (
     LICENSES,
@@ -101,7 +101,7 @@ def forbid_computing(patch):
     def load_model(*_args):
         raise AssertionError("a model was loaded")
 
-    patch.setattr(work_module, "load_model", load_model)
+    patch.setattr(setup, "load_model", load_model)
 
 
 # Nothing lost, nothing twice
@@ -234,7 +234,7 @@ def test_how_images_are_batched_is_stored_with_the_run_and_where_shards_are_cut_
         ({"shard_size": 2}, "shard_size"),
         ({"seed": 1}, "seed"),
     ]:
-        with pytest.raises(RunMismatchError, match=f"  {field}: the run has"):
+        with pytest.raises(RunMismatchError, match=f"  {field}: made with"):
             run(another(inputs, config, **options))
 
 
@@ -264,13 +264,13 @@ def test_two_sessions_that_both_believe_to_have_the_run_do_each_other_no_harm(in
         run_module, "held", lambda _: contextlib.nullcontext(types.SimpleNamespace(check=bool, confirm=bool))
     )
     both_loaded, reports = threading.Barrier(2, timeout=60), []
-    load_model = work_module.load_model
+    load_model = setup.load_model
 
     def load_together(*setup):
         both_loaded.wait()
         return load_model(*setup)
 
-    monkeypatch.setattr(work_module, "load_model", load_together)
+    monkeypatch.setattr(setup, "load_model", load_together)
     config = make_config(inputs, tmp_path, model="fake:sleep_s=0.01")
     sessions = [threading.Thread(target=lambda: reports.append(run(config))) for _ in range(2)]
     for session in sessions:
@@ -457,10 +457,10 @@ def test_a_model_that_does_not_exist_is_refused_before_anything_is_written(input
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b'"text"'])
-def test_a_run_record_that_can_not_be_read_is_named(own, content):
+def test_a_run_json_that_can_not_be_read_is_named(own, content):
     _, config = own
     storage.publish(storage.join(config.out, "run.json"), content)
-    with pytest.raises(StorageError, match=r"run\.json is no run record"):
+    with pytest.raises(StorageError, match=r"run\.json does not hold a fingerprint"):
         run(config)
 
 

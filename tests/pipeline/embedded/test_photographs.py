@@ -199,5 +199,5 @@ def test_views_go_on_where_they_were_stopped_and_refuse_others(tmp_path, listed,
     write_views(labelled, [], Request(count=4, seed=0, px=32), tmp_path / "views", lines.append)
     assert {path.name: path.read_bytes() for path in (tmp_path / "views").iterdir()} == before
     assert lines[-1] == "part-00001.masks.npy (2 of 2 parts)"
-    with pytest.raises(RunMismatchError, match="begun with another photographs"):
+    with pytest.raises(RunMismatchError, match="photographs"):
         write_views(labelled[:2], [], Request(count=4, seed=0, px=32), tmp_path / "views")

@@ -113,7 +113,7 @@ def test_another_seed_makes_another_model(config, trained, tmp_path):
 
 @pytest.mark.usefixtures("trained")
 def test_a_folder_begun_with_another_seed_is_refused(config):
-    with pytest.raises(RunMismatchError, match="begun with seed 0, not 1: give another --out"):
+    with pytest.raises(RunMismatchError, match="seed: made with 0, requested 1\nGive another --out"):
         train(dataclasses.replace(config, seed=1))
 
 
@@ -121,7 +121,7 @@ def test_a_folder_begun_with_another_seed_is_refused(config):
 def test_a_folder_begun_with_other_composites_is_refused(config, tmp_path):
     shutil.copytree(config.data, tmp_path / "data")
     (tmp_path / "data" / "recipe.json").write_text(json.dumps({"count": 8, "seed": 1}))
-    with pytest.raises(RunMismatchError, match="begun with composites_sha256"):
+    with pytest.raises(RunMismatchError, match="composites_sha256: made with "):
         train(dataclasses.replace(config, data=tmp_path / "data"))
 
 

@@ -15,7 +15,7 @@ from pipeline.evaluation.outcomes import How
 from pipeline.evaluation.pairs import pair_files
 from pipeline.options import from_options
 from pipeline.replicas.work import process_shard
-from pipeline.runs.candidates import committed_shards, read_maps, read_record, read_rows
+from pipeline.runs.candidates import committed_shards, read_maps, read_rows, read_shard_record
 from pipeline.selection.scores import SCORES
 from tests.pipeline.evaluation.make import make_folders, photo, save, truth
 
@@ -54,7 +54,7 @@ def test_maps_and_scores_are_those_of_the_candidates(folder, tmp_path):
     assert sorted(committed_shards(run)) == ["000000", "000001", "000002"]
     maps, rows = {}, {}
     for shard in committed_shards(run):
-        record = read_record(run, shard)
+        record = read_shard_record(run, shard)
         maps |= dict(read_maps(run, record))
         rows |= {row.key: row for row in read_rows(run, record)}
     assert [image.name for image in found.images] == [f"im{number:03d}" for number in range(1, COUNT + 1)]
@@ -109,7 +109,7 @@ def test_other_masks_are_measured_without_predicting_again(tmp_path, monkeypatch
 
 def test_other_options_of_the_model_are_refused(folder, tmp_path):
     evaluated(folder, tmp_path)
-    with pytest.raises(RunMismatchError, match="ensemble_size: the run has 3, asked for is 4"):
+    with pytest.raises(RunMismatchError, match="ensemble_size: made with 3, requested 4"):
         evaluated(folder, tmp_path, ensemble_size=4)
 
 

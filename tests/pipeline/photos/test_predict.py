@@ -26,7 +26,7 @@ from pipeline.photos import predict as photos_predict
 from pipeline.photos.config import OFFICIAL_OPTIONS
 from pipeline.photos.predict import load, predict
 from pipeline.run import run
-from pipeline.runs.candidates import read_maps, read_record
+from pipeline.runs.candidates import read_maps, read_shard_record
 from tests.pipeline.photos.make import (
     QUICK,
     encoded,
@@ -121,7 +121,7 @@ def test_photos_and_a_run_give_the_same_bytes_where_their_batches_are_the_same(t
     run_settings = settings_of_both | {"batch_images": 4, "model": "nano", "engine": "inline", "shard_size": 8}
     run_settings |= {"images": str(photos), "annotations": str(tmp_path / "annotations.json")}
     run(from_options(RunConfig, run_settings | {"out": str(tmp_path / "run")}, missing=None))
-    stored = dict(read_maps(str(tmp_path / "run"), read_record(str(tmp_path / "run"), "000000")))
+    stored = dict(read_maps(str(tmp_path / "run"), read_shard_record(str(tmp_path / "run"), "000000")))
     assert len(stored) == len(numbers)
     for key, maps in stored.items():
         assert np.array_equal(grey_of(tmp_path / "out" / f"{key}.png"), maps.saliency)

@@ -19,7 +19,7 @@ from pipeline.files import storage
 from pipeline.files.maps import decode_png
 from pipeline.release import tar_series
 from pipeline.release.tar_series import plan_tars, tar_member_bytes
-from pipeline.runs.candidates import read_maps, read_record
+from pipeline.runs.candidates import read_maps, read_shard_record
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import SCORES
 from tests.pipeline.make import LICENSES, make_collection, make_key
@@ -41,7 +41,7 @@ def types_of(value):
 def stored_maps(config):
     """Key → candidate maps, over all shards."""
     shards = [name.removesuffix(".json") for name in storage.list_names(storage.join(config.out, "commits"))]
-    return dict(pair for shard in shards for pair in read_maps(config.out, read_record(config.out, shard)))
+    return dict(pair for shard in shards for pair in read_maps(config.out, read_shard_record(config.out, shard)))
 
 
 # The samples

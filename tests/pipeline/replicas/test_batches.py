@@ -18,7 +18,7 @@ REASONS = {ModelOutputError: "model_output", ModelMemoryError: "model_memory"}
 
 
 class Model:
-    """Answers with the key of each image; raises for those in `broken`. Keeps what it was asked for."""
+    """Answers with the key of each image; raises for those in `broken`. Records every call."""
 
     device_kind = "cpu"
 
@@ -86,7 +86,7 @@ def test_everything_is_finished_once_and_comes_in_order_never_further_behind_tha
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), st.sampled_from(list(REASONS))), st.sets(st.sampled_from(KEYS)))
-def test_whoever_breaks_the_others_of_the_batch_are_predicted(broken, keys):
+def test_when_images_break_a_batch_the_others_are_still_predicted(broken, keys):
     keys = sorted(keys)
     outcomes = predict_batch(Model(broken), make_pixels(keys))
     assert list(outcomes) == keys
@@ -100,7 +100,7 @@ def test_whoever_breaks_the_others_of_the_batch_are_predicted(broken, keys):
 # Examples
 
 
-def test_reading_goes_on_while_the_caller_works():
+def test_reading_continues_while_the_caller_works():
     all_read = threading.Event()
 
     def read(number):
@@ -121,7 +121,7 @@ def test_files_are_read_in_threads_of_their_own_which_end_with_the_reading():
     assert not decoding_threads()
 
 
-def test_finishing_goes_on_while_the_next_item_comes_into_being():
+def test_finishing_continues_while_the_next_item_is_made():
     first_is_finished = threading.Event()
 
     def items():
@@ -151,7 +151,7 @@ def test_with_nothing_left_behind_each_item_is_finished_before_the_next_is_made(
     assert events == [(kind, number) for number in range(4) for kind in ("made", "finished")]
 
 
-def test_a_batch_without_images_never_troubles_the_model():
+def test_a_batch_without_images_never_reaches_the_model():
     model = Model()
     assert predict_batch(model, {}) == {}
     assert model.asked == []
@@ -242,7 +242,7 @@ def test_a_caller_that_goes_away_leaves_nothing_to_be_finished():
 
 
 @pytest.mark.parametrize("error", [RuntimeError, OSError, MemoryError, KeyError])
-def test_an_error_that_is_about_no_image_is_raised(error):
+def test_an_error_that_is_not_about_an_image_is_raised(error):
     model = Model({"b": error})
     with pytest.raises(error, match="not b"):
         predict_batch(model, make_pixels(KEYS))

@@ -13,7 +13,7 @@ def make_watch():
     return StallWatch(AFTER_S, clock=lambda: now[0]), now
 
 
-def test_work_that_stands_still_is_named_after_its_time_and_then_has_as_long_again():
+def test_work_that_stands_still_is_named_after_its_time_and_then_gets_the_same_time_again():
     watch, now = make_watch()
     named = []
     for second in range(35):
@@ -32,14 +32,14 @@ def test_work_that_moves_is_never_named(steps):
             assert watch.stalled({"a": answer}) == []
 
 
-def test_who_does_not_answer_makes_no_progress():
+def test_no_answer_counts_as_no_progress():
     watch, now = make_watch()
     assert watch.stalled({"a": None, "b": 0}) == []
     now[0] = AFTER_S
     assert watch.stalled({"a": None, "b": 1}) == ["a"]
 
 
-def test_an_answer_after_silence_counts_only_if_it_is_another_one():
+def test_an_answer_after_silence_counts_only_if_it_has_changed():
     watch, now = make_watch()
     watch.stalled({"a": 2})
     now[0] = 6
@@ -48,7 +48,7 @@ def test_an_answer_after_silence_counts_only_if_it_is_another_one():
     assert watch.stalled({"a": 2}) == ["a"]
 
 
-def test_new_work_starts_its_own_time():
+def test_new_work_gets_its_own_time():
     watch, now = make_watch()
     watch.stalled({"a": 0})
     now[0] = AFTER_S - 1

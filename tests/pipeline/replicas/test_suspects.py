@@ -10,15 +10,18 @@ from hypothesis import strategies as st
 from model.config import EnsembleConfig
 from model.fake import FakeModel
 from pipeline.collection.coco import read_samples
-from pipeline.errors import ReplicaError
 from pipeline.files import storage
 from pipeline.records import ShardSpec
+from pipeline.replicas import reading
 from pipeline.replicas import work as work_module
 from pipeline.replicas.dispatch import Hand, next_handout
-from pipeline.replicas.suspects import Caution, Suspects, Suspicion, forget, note, noted
-from pipeline.replicas.work import ShardWork, process_shard
-from pipeline.runs.candidates import read_members, read_record
-from pipeline.runs.plan import cut
+from pipeline.replicas.failures import Failures, GiveUp, Retry
+from pipeline.replicas.journal import collect, forget, note, noted
+from pipeline.replicas.setup import ShardWork
+from pipeline.replicas.suspects import Caution, Suspicion
+from pipeline.replicas.work import process_shard
+from pipeline.runs.candidates import read_members, read_shard_record
+from pipeline.runs.plan import plan_shards
 from tests.pipeline.make import make_collection, make_key
 
 pytestmark = pytest.mark.usefixtures("fast_disk")
@@ -52,6 +55,11 @@ def spec(tmp_path_factory):
     return ShardSpec(index=0, samples=tuple(read_samples(str(inputs.annotations), str(inputs.images)).samples))
 
 
+def make_failures(shard_attempts=ATTEMPTS):
+    """With so many replicas that deaths in a row never end the run."""
+    return Failures(replicas=100, shard_attempts=shard_attempts)
+
+
 def make_work(run, batch_images=3):
     return ShardWork(run=str(run), batch_images=batch_images, max_image_bytes=1 << 20, max_image_pixels=1 << 20)
 
@@ -71,13 +79,13 @@ def drive(spec, model, work):
 
 @given(st.sets(st.integers(1, COUNT)), st.integers(1, COUNT))
 @settings(max_examples=40, deadline=None)
-def test_whoever_kills_is_found_and_the_others_are_predicted(spec, tmp_path_factory, poison, batch_images):
+def test_images_that_kill_are_found_and_the_others_are_predicted(spec, tmp_path_factory, poison, batch_images):
     work = make_work(tmp_path_factory.mktemp("run"), batch_images)
     result, deaths = drive(spec, DeadlyModel(map(make_key, poison)), work)
     assert {int(row.key) for row in result.rows if row.reason == "kills_replica"} == poison
     assert [int(row.key) for row in result.rows] == list(range(1, COUNT + 1))
     assert deaths <= ATTEMPTS * len(poison)
-    members = read_members(work.run, read_record(work.run, spec.name))
+    members = read_members(work.run, read_shard_record(work.run, spec.name))
     assert [int(key) for key in members] == sorted(set(range(1, COUNT + 1)) - poison)
     assert storage.list_names(f"{work.run}/journal") == []
 
@@ -97,13 +105,13 @@ def test_care_changes_no_byte(spec, tmp_path_factory, batch_images):
     assert records[0] == records[1]
 
 
-def test_an_image_that_kills_while_it_is_decoded_is_found_too(spec, tmp_path, monkeypatch):
-    def deadly(sample, work, real=work_module._read):
+def test_an_image_that_kills_during_decoding_is_found_too(spec, tmp_path, monkeypatch):
+    def deadly(sample, work, real=reading.read_image):
         if sample.key == make_key(5):
             raise Died
         return real(sample, work)
 
-    monkeypatch.setattr(work_module, "_read", deadly)
+    monkeypatch.setattr(reading, "read_image", deadly)
     result, deaths = drive(spec, DeadlyModel([]), make_work(tmp_path))
     assert [int(row.key) for row in result.rows if row.status == "failed"] == [5]
     assert deaths == ATTEMPTS
@@ -134,6 +142,11 @@ def test_a_death_that_comes_once_leaves_no_trace(spec, tmp_path):
 # Two shards in hand
 
 
+def after_death(failures, run, lost, said="killed"):
+    """What the cluster does with the shards that a dead replica had in hand."""
+    return failures.after_death(lost, collect(str(run), [spec.name for spec in lost]), said)
+
+
 def work_on(specs, cautions, work, poison, decoding):
     """What a replica does with the shards in its hand until it is done with the first one, or dies.
 
@@ -147,26 +160,25 @@ def work_on(specs, cautions, work, poison, decoding):
 
 @given(st.sets(st.integers(1, COUNT), max_size=3), st.booleans(), st.integers(1, 3))
 @settings(max_examples=40, deadline=None)
-def test_of_shards_in_hand_together_only_those_with_a_guilty_image_have_one_found(
-    spec, tmp_path_factory, poison, decoding, shard_size
-):
-    """As the dispatcher has it, with one replica that is replaced when it dies."""
+def test_with_several_shards_in_hand_only_guilty_images_are_found(spec, tmp_path_factory, poison, decoding, shard_size):
+    """Does what the dispatcher does, with one replica that is replaced when it dies."""
     run = str(tmp_path_factory.mktemp("run"))
-    specs = cut(spec.samples, shard_size)
-    suspects, waiting, hand, results = Suspects(run, ATTEMPTS), deque(specs), Hand(replica=None), {}
+    specs = plan_shards(spec.samples, shard_size)
+    failures, waiting, hand, results = make_failures(), deque(specs), Hand(replica=None), {}
     deadly, deaths = set(map(make_key, poison)), 0
     while waiting or hand.calls:
-        while handout := next_handout([hand], waiting, lambda shard: suspects.caution(shard.name).noted):
+        while handout := next_handout([hand], waiting, failures.needs_care):
             waiting.remove(handout[1])
             hand.calls[handout[1].name] = handout[1]
         in_hand = list(hand.calls.values())
-        cautions = [suspects.caution(shard.name) for shard in in_hand]
+        cautions = [failures.caution(shard) for shard in in_hand]
         try:
             result = work_on(in_hand, cautions, make_work(run), deadly, decoding)
         except Died:
             deaths += 1
-            suspects.after_death(in_hand, "killed")  # raises if an innocent one has used up its attempts
-            waiting.extendleft(reversed(in_hand))
+            decision = after_death(failures, run, in_hand)
+            assert not isinstance(decision, GiveUp), "an innocent shard has used up its attempts"
+            waiting.extendleft(reversed(decision.shards))
             hand.calls.clear()
         else:
             results[in_hand[0].name] = result
@@ -178,28 +190,27 @@ def test_of_shards_in_hand_together_only_those_with_a_guilty_image_have_one_foun
     assert storage.list_names(f"{run}/journal") == []
 
 
-def test_a_death_with_two_shards_in_hand_has_both_handled_with_care_and_blames_no_image(spec, tmp_path):
-    first, second = cut(spec.samples[:4], 2)
-    suspects = Suspects(str(tmp_path), attempts=ATTEMPTS)
-    assert suspects.after_death([first, second], "killed") == frozenset()
-    assert suspects.caution(first.name) == suspects.caution(second.name) == Caution(noted=True)
+def test_after_a_death_with_two_shards_in_hand_both_are_handled_with_care_and_no_image_is_blamed(spec, tmp_path):
+    first, second = plan_shards(spec.samples[:4], 2)
+    failures = make_failures()
+    assert after_death(failures, tmp_path, [first, second]) == Retry(shards=(first, second))
+    assert failures.caution(first) == failures.caution(second) == Caution(noted=True)
     # What the second one dies of, alone and twice, is never the first one's.
     for _ in range(2):
         note(str(tmp_path), second.name, [second.samples[0].key])
-        guilty = suspects.after_death([second], "killed")
-    assert guilty == {second.samples[0].key}
-    assert suspects.caution(first.name) == Caution(noted=True)
+        decision = after_death(failures, tmp_path, [second])
+    assert decision == Retry(shards=(second,), guilty=(second.samples[0].key,))
+    assert failures.caution(first) == Caution(noted=True)
 
 
 def test_if_one_death_is_too_many_all_shards_in_hand_are_named(spec, tmp_path):
-    first, second = cut(spec.samples[:4], 2)
-    with pytest.raises(
-        ReplicaError, match="shard 000000 or 000001 lost its replica 1 times, the last time at the keys"
-    ):
-        Suspects(str(tmp_path), attempts=1).after_death([first, second], "killed")
+    first, second = plan_shards(spec.samples[:4], 2)
+    decision = after_death(make_failures(shard_attempts=1), tmp_path, [first, second])
+    assert isinstance(decision, GiveUp)
+    assert decision.reason.startswith("shard 000000 or 000001 lost its replica 1 times, the last time at the keys")
 
 
-def test_with_care_nothing_is_in_work_but_what_is_noted(spec, tmp_path, monkeypatch):
+def test_with_care_only_noted_images_are_in_work(spec, tmp_path, monkeypatch):
     """Whatever is read, predicted or encoded: it is in the journal at that moment."""
     touched = []
 
@@ -213,11 +224,11 @@ def test_with_care_nothing_is_in_work_but_what_is_noted(spec, tmp_path, monkeypa
 
         return call
 
-    model, encode = DeadlyModel([]), work_module._encoded
+    model, encode = DeadlyModel([]), work_module._encode
     predict = model.predict
     monkeypatch.setattr(model, "predict", watched(predict, lambda _images, keys: keys))
-    monkeypatch.setattr(work_module, "_read", watched(work_module._read, lambda sample, _work: [sample.key]))
-    monkeypatch.setattr(work_module, "_encoded", watched(encode, lambda batch: [read.sample.key for read, _ in batch]))
+    monkeypatch.setattr(reading, "read_image", watched(reading.read_image, lambda sample, _work: [sample.key]))
+    monkeypatch.setattr(work_module, "_encode", watched(encode, lambda batch: [read.sample.key for read, _ in batch]))
     alone = spec.samples[4].key
     process_shard(spec, model, make_work(tmp_path), Caution(noted=True, alone=frozenset({alone})))
     assert [function for function, *_ in touched].count(encode) == 3
@@ -237,7 +248,7 @@ def place(request, tmp_path):
     storage.remove_tree("memory://journal")
 
 
-def test_what_was_noted_last_is_read_until_it_is_forgotten(place):
+def test_the_last_note_is_read_until_it_is_forgotten(place):
     assert noted(place, "000001") == ()
     forget(place, "000001")
     note(place, "000001", ["a", "b"])
@@ -256,7 +267,7 @@ def test_an_image_is_not_blamed_for_one_death():
     assert suspicion.after_death(["a"]).caution.skipped == {"a"}
 
 
-def test_the_guilty_one_starts_the_count_anew():
+def test_finding_a_guilty_image_starts_the_count_again():
     suspicion = Suspicion().after_death(()).after_death(["a", "b"])
     assert (suspicion.deaths, suspicion.caution.alone) == (2, {"a", "b"})
     found = suspicion.after_death(["b"])
@@ -264,12 +275,12 @@ def test_the_guilty_one_starts_the_count_anew():
     assert found.after_death(["c", "d"]).deaths == 1
 
 
-def test_a_replica_that_dies_before_it_has_begun_accuses_nobody(spec, tmp_path):
-    suspects = Suspects(str(tmp_path), attempts=10)
-    suspects.after_death([spec], "killed")
+def test_a_replica_that_dies_before_it_begins_accuses_nobody(spec, tmp_path):
+    failures = make_failures(shard_attempts=10)
+    after_death(failures, tmp_path, [spec])
     note(str(tmp_path), spec.name, [make_key(4)])
-    suspects.after_death([spec], "killed")
-    assert suspects.after_death([spec], "killed while it started") == frozenset()
-    assert suspects.caution(spec.name) == Caution(noted=True, alone=frozenset({make_key(4)}))
+    after_death(failures, tmp_path, [spec])
+    assert after_death(failures, tmp_path, [spec], "killed while it started") == Retry(shards=(spec,))
+    assert failures.caution(spec) == Caution(noted=True, alone=frozenset({make_key(4)}))
     note(str(tmp_path), spec.name, [make_key(4)])
-    assert suspects.after_death([spec], "killed") == {make_key(4)}
+    assert after_death(failures, tmp_path, [spec]) == Retry(shards=(spec,), guilty=(make_key(4),))

@@ -1,4 +1,4 @@
-"""How long models worked, and what is said of it."""
+"""How long models worked, and the log line about it."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ def now(monkeypatch):
     return now
 
 
-def test_a_timed_model_answers_as_the_model_does():
+def test_a_timed_model_answers_like_its_model():
     model = FakeModel(ensemble=EnsembleConfig(ensemble_size=2))
     timed = TimedModel(model)
     assert isinstance(timed, SaliencyModel)
@@ -31,7 +31,7 @@ def test_a_timed_model_answers_as_the_model_does():
         assert np.array_equal(found.saliency, expected.saliency)
 
 
-def test_only_the_time_in_the_model_counts_as_work_that_of_failed_calls_too(now):
+def test_only_time_in_the_model_counts_as_work_including_failed_calls(now):
     class SlowModel:
         device_kind = "cpu"
 

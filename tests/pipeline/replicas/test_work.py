@@ -20,8 +20,9 @@ from pipeline.collection.coco import read_samples
 from pipeline.errors import FAILURE_REASONS
 from pipeline.files import storage
 from pipeline.records import ShardSpec
-from pipeline.replicas import batches, work
-from pipeline.replicas.work import Beside, ShardWork, process_shard
+from pipeline.replicas import batches, reading, work
+from pipeline.replicas.setup import ShardWork
+from pipeline.replicas.work import Shared, process_shard
 from pipeline.runs import candidates
 from tests.pipeline.make import make_collection, make_entry, make_jpeg, make_key, tree, write_annotations
 
@@ -32,7 +33,7 @@ LARGEST_BYTES, LARGEST_PX = 5000, 5000
 
 
 class RecordingModel:
-    """The fake model, which also keeps what it was asked for, and breaks at the keys in `broken`."""
+    """The fake model; records every call, and breaks at the keys in `broken`."""
 
     device_kind = "cpu"
 
@@ -56,7 +57,7 @@ def healthy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(healthy, tmp_path_factory):
-    """What comes of them: the run's folder and the rows."""
+    """Their result: the run's folder and the rows."""
     run = tmp_path_factory.mktemp("undisturbed")
     return run, process(healthy, run).rows
 
@@ -76,7 +77,7 @@ def process(inputs, run, model=None, **overrides):
 
 def maps_of(run):
     """Key → stored saliency and variance as lists, of a committed shard."""
-    stored = candidates.read_maps(str(run), candidates.read_record(str(run), "000000"))
+    stored = candidates.read_maps(str(run), candidates.read_shard_record(str(run), "000000"))
     return {key: (maps.saliency.tolist(), maps.variance.tolist()) for key, maps in stored}
 
 
@@ -163,7 +164,7 @@ def name_of(value):
 
 @settings(max_examples=15)
 @given(st.sets(st.sampled_from(KEYS)), st.integers(1, COUNT + 1))
-def test_whoever_fails_there_is_one_row_per_image_in_key_order_and_the_others_are_untouched(
+def test_whichever_images_fail_each_image_has_one_row_in_key_order_and_the_others_are_untouched(
     healthy, tmp_path_factory, broken, batch_images
 ):
     run = tmp_path_factory.mktemp("any")
@@ -198,14 +199,14 @@ def test_a_failed_image_moves_no_other_image_to_another_batch(healthy, tmp_path_
 def test_every_image_has_one_row_in_key_order_and_is_reported_once(healthy, tmp_path):
     reported = []
     model = RecordingModel(broken=[KEYS[4]])
-    result = process_shard(spec_of(healthy), model, make_work(tmp_path), beside=Beside(on_image=reported.append))
+    result = process_shard(spec_of(healthy), model, make_work(tmp_path), shared=Shared(on_image=reported.append))
     assert [row.key for row in result.rows] == reported == KEYS
     assert (result.record.done, result.record.failed) == (COUNT - 1, 1)
 
 
 def test_what_is_returned_is_what_was_committed(undisturbed):
     run, rows = undisturbed
-    record = candidates.read_record(str(run), "000000")
+    record = candidates.read_shard_record(str(run), "000000")
     assert candidates.read_rows(str(run), record) == list(rows)
     assert list(maps_of(run)) == KEYS
 
@@ -226,7 +227,7 @@ def test_maps_have_the_size_of_their_image(undisturbed):
 def test_the_number_of_threads_and_the_order_in_which_images_are_read_change_no_byte(
     healthy, tmp_path, monkeypatch, undisturbed, threads
 ):
-    read_bytes, second_is_read, finished = work.read_bytes, threading.Event(), []
+    read_bytes, second_is_read, finished = reading.read_bytes, threading.Event(), []
 
     def read_first_image_late(sample, **limits):
         if threads > 1 and sample.key == KEYS[0]:
@@ -239,14 +240,14 @@ def test_the_number_of_threads_and_the_order_in_which_images_are_read_change_no_
 
     monkeypatch.setattr(batches, "DECODE_THREADS", threads)
     monkeypatch.setattr(batches, "ENCODE_THREADS", threads)
-    monkeypatch.setattr(work, "read_bytes", read_first_image_late)
+    monkeypatch.setattr(reading, "read_bytes", read_first_image_late)
     process(healthy, tmp_path)
     assert (finished[0] == KEYS[0]) is (threads == 1)
     assert sorted(finished) == KEYS
     assert tree(tmp_path) == tree(undisturbed[0])
 
 
-def test_nothing_is_there_before_the_whole_shard_is_done_and_the_record_comes_last(healthy, tmp_path, monkeypatch):
+def test_nothing_is_stored_before_the_whole_shard_is_done_and_the_record_comes_last(healthy, tmp_path, monkeypatch):
     seen = []
 
     class WatchingModel(RecordingModel):
@@ -300,33 +301,33 @@ def one_by_one(healthy, tmp_path_factory):
     return tree(run)
 
 
-def side_by_side(inputs, run, model, beside):
-    """Both shards in two threads, the first one ahead; what each of them gave or raised."""
+def side_by_side(inputs, run, model):
+    """Process both shards in two threads, the first one ahead; returns their futures."""
     specs = halves(inputs)
     first_reads = threading.Event()
-    real = beside.reading
+    slot = threading.Lock()
 
     class Watched:
         def __enter__(self):
-            real.acquire()
+            slot.acquire()
             first_reads.set()
 
         def __exit__(self, *_error):
-            real.release()
+            slot.release()
 
-    shared = replace(beside, reading=Watched())
+    shared = Shared(reading_slot=Watched())
     with ThreadPoolExecutor(2) as pool:
         calls = []
         for spec in specs:
-            calls.append(pool.submit(process_shard, spec, model, make_work(run), beside=shared))
+            calls.append(pool.submit(process_shard, spec, model, make_work(run), shared=shared))
             assert first_reads.wait(timeout=60)
     return calls
 
 
-def test_the_next_shard_is_read_before_the_present_one_ends_and_predicted_after_it(
+def test_the_next_shard_is_read_before_the_current_one_ends_and_predicted_after_it(
     healthy, tmp_path, monkeypatch, one_by_one
 ):
-    read_bytes, next_is_read, early, at_once = work.read_bytes, threading.Event(), [], threading.Semaphore(1)
+    read_bytes, next_is_read, early, at_once = reading.read_bytes, threading.Event(), [], threading.Semaphore(1)
 
     class WaitingModel(RecordingModel):
         def predict(self, images, keys):
@@ -344,9 +345,9 @@ def test_the_next_shard_is_read_before_the_present_one_ends_and_predicted_after_
             next_is_read.set()
         return read_bytes(sample, **limits)
 
-    monkeypatch.setattr(work, "read_bytes", read)
+    monkeypatch.setattr(reading, "read_bytes", read)
     model = WaitingModel()
-    for call in side_by_side(healthy, tmp_path, model, Beside()):
+    for call in side_by_side(healthy, tmp_path, model):
         call.result()
     assert model.batches == [KEYS[:3], KEYS[3:5], KEYS[5:8], KEYS[8:]]
     assert early == [False]
@@ -367,13 +368,13 @@ def test_a_shard_is_committed_while_the_model_predicts_the_next(healthy, tmp_pat
             return super().predict(images, keys)
 
     monkeypatch.setattr(work, "commit_shard", commit)
-    for call in side_by_side(healthy, tmp_path, TellingModel(), Beside()):
+    for call in side_by_side(healthy, tmp_path, TellingModel()):
         call.result()
     assert tree(tmp_path) == one_by_one
 
 
 @pytest.mark.parametrize("where", ["read_bytes", "encode_members", "commit_shard", "predict"])
-def test_a_shard_that_fails_leaves_its_turn_to_the_next(healthy, tmp_path, monkeypatch, one_by_one, where):
+def test_a_shard_that_fails_gives_its_slots_back(healthy, tmp_path, monkeypatch, one_by_one, where):
     class FailingModel(RecordingModel):
         def predict(self, images, keys):
             if where == "predict" and KEYS[3] in keys:
@@ -389,15 +390,16 @@ def test_a_shard_that_fails_leaves_its_turn_to_the_next(healthy, tmp_path, monke
         return call
 
     if where != "predict":
-        monkeypatch.setattr(work, where, failing(getattr(work, where)))
-    first, second = side_by_side(healthy, tmp_path, FailingModel(), Beside())
+        module = reading if where == "read_bytes" else work
+        monkeypatch.setattr(module, where, failing(getattr(module, where)))
+    first, second = side_by_side(healthy, tmp_path, FailingModel())
     with pytest.raises(OSError, match="I/O error"):
         first.result()
     second.result()
     assert tree(tmp_path) == {name: content for name, content in one_by_one.items() if "000001" in name}
 
 
-def test_seconds_are_those_of_the_shard_and_not_of_its_neighbour(healthy, tmp_path, monkeypatch):
+def test_the_seconds_of_a_shard_leave_out_its_neighbour(healthy, tmp_path, monkeypatch):
     now = [0.0]
 
     class SlowModel(RecordingModel):
@@ -406,7 +408,7 @@ def test_seconds_are_those_of_the_shard_and_not_of_its_neighbour(healthy, tmp_pa
             return super().predict(images, keys)
 
     monkeypatch.setattr(work, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    first, second = side_by_side(healthy, tmp_path, SlowModel(), Beside())
+    first, second = side_by_side(healthy, tmp_path, SlowModel())
     assert 200 <= first.result().seconds <= 202
     assert second.result().seconds == 2
 
@@ -415,7 +417,7 @@ def test_seconds_are_those_of_the_shard_and_not_of_its_neighbour(healthy, tmp_pa
 
 
 @pytest.mark.parametrize(("reason", "before", "after"), BAD_IMAGES, ids=name_of)
-def test_a_bad_image_is_one_failed_row_and_the_others_are_as_ever(tmp_path, undisturbed, reason, before, after):
+def test_a_bad_image_is_one_failed_row_and_the_others_are_unchanged(tmp_path, undisturbed, reason, before, after):
     inputs = make_collection(tmp_path / "in", COUNT)
     before(inputs)
     spec = spec_of(inputs)
@@ -436,7 +438,7 @@ def test_every_reason_for_failure_is_among_these_tests():
     assert {reason for reason, *_ in BAD_IMAGES} | {"model_output", "model_memory", "kills_replica"} == FAILURE_REASONS
 
 
-def test_the_bytes_of_an_image_that_was_read_are_recorded_though_it_failed(tmp_path):
+def test_the_digest_of_an_image_that_was_read_but_failed_is_in_its_row(tmp_path):
     inputs = make_collection(tmp_path / "in", COUNT)
     text_as_image(inputs)
     other_size(inputs)
@@ -448,7 +450,7 @@ def test_the_bytes_of_an_image_that_was_read_are_recorded_though_it_failed(tmp_p
     assert (rows[5].image_sha256, rows[5].image_bytes) == ("", 0)
 
 
-def test_a_prediction_that_is_none_fails_its_image_only_and_the_rest_of_its_batch_is_asked_for_alone(healthy, tmp_path):
+def test_an_invalid_prediction_fails_only_its_image_and_the_rest_of_the_batch_is_predicted_alone(healthy, tmp_path):
     model = RecordingModel(broken=[KEYS[4]])
     rows = process(healthy, tmp_path, model).rows
     assert [(row.key, row.reason) for row in rows if row.status == "failed"] == [(KEYS[4], "model_output")]
@@ -457,7 +459,7 @@ def test_a_prediction_that_is_none_fails_its_image_only_and_the_rest_of_its_batc
     assert model.batches == [KEYS[:3], KEYS[3:6], [KEYS[3]], [KEYS[4]], [KEYS[5]], KEYS[6:]]
 
 
-def test_an_image_too_large_for_the_device_fails_alone_and_the_others_are_as_ever(healthy, tmp_path, undisturbed):
+def test_an_image_too_large_for_the_device_fails_alone_and_the_others_are_unchanged(healthy, tmp_path, undisturbed):
     class SmallModel(RecordingModel):
         def predict(self, images, keys):
             if KEYS[4] in keys:
@@ -484,8 +486,10 @@ def test_where_memory_ran_short_rows_and_members_say_so(healthy, tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), MemoryError(), ConnectionResetError()], ids=repr)
-def test_what_may_pass_is_raised_and_the_shard_is_not_committed(healthy, tmp_path, monkeypatch, undisturbed, error):
-    read_bytes = work.read_bytes
+def test_an_error_that_may_pass_is_raised_and_the_shard_is_not_committed(
+    healthy, tmp_path, monkeypatch, undisturbed, error
+):
+    read_bytes = reading.read_bytes
 
     def fail_once(sample, **limits):
         if sample.key == KEYS[7]:
@@ -493,7 +497,7 @@ def test_what_may_pass_is_raised_and_the_shard_is_not_committed(healthy, tmp_pat
         return read_bytes(sample, **limits)
 
     with monkeypatch.context() as patch:
-        patch.setattr(work, "read_bytes", fail_once)
+        patch.setattr(reading, "read_bytes", fail_once)
         with pytest.raises(type(error)):
             process(healthy, tmp_path)
     assert_nothing_is_committed(tmp_path)
@@ -502,7 +506,7 @@ def test_what_may_pass_is_raised_and_the_shard_is_not_committed(healthy, tmp_pat
     assert tree(tmp_path) == tree(undisturbed[0])
 
 
-def test_an_error_of_the_model_that_is_about_no_image_is_raised_and_nothing_is_committed(healthy, tmp_path):
+def test_a_model_error_that_is_not_about_an_image_is_raised_and_nothing_is_committed(healthy, tmp_path):
     model = FakeModel(ensemble=EnsembleConfig(ensemble_size=3), raise_at=KEYS[4])
     with pytest.raises(RuntimeError, match=KEYS[4]):
         process(healthy, tmp_path, model)
@@ -519,7 +523,7 @@ def test_a_model_that_answers_for_too_few_images_commits_nothing(healthy, tmp_pa
     assert_nothing_is_committed(tmp_path)
 
 
-def test_a_shard_of_bad_images_only_never_troubles_the_model(tmp_path):
+def test_a_shard_of_bad_images_never_reaches_the_model(tmp_path):
     inputs = make_collection(tmp_path / "in", 2)
     for number in (1, 2):
         inputs.file(number).write_bytes(b"no image")

@@ -1,4 +1,4 @@
-"""Properties, examples and faults of candidate shards: what is not what its record says is never read."""
+"""Properties, examples and faults of candidate shards: a file that differs from its record is never read."""
 
 import io
 import json
@@ -22,8 +22,8 @@ from pipeline.runs.candidates import (
     encode_members,
     encode_rows,
     read_maps,
-    read_record,
     read_rows,
+    read_shard_record,
 )
 from tests.pipeline.make import make_key, make_prediction, make_row, make_scores
 
@@ -74,7 +74,7 @@ def overwrite(url, content):
 
 
 def read_everything(run, shard=SHARD):
-    record = read_record(run, shard)
+    record = read_shard_record(run, shard)
     return read_rows(run, record), list(read_maps(run, record))
 
 
@@ -120,7 +120,7 @@ def test_a_committed_shard_is_read_back(run):
 
 
 def test_the_record_counts_the_images_and_names_the_files(run):
-    record = read_record(run, SHARD)
+    record = read_shard_record(run, SHARD)
     assert (record.shard, record.done, record.failed) == (SHARD, 2, 1)
     for file in (record.tar, record.rows):
         assert storage.stored_file(file.name, storage.read(storage.join(run, "candidates", file.name))) == file
@@ -135,7 +135,7 @@ def test_the_tar_has_the_row_of_each_predicted_image(run):
     assert found == asdict(shard_of((1, 2, 3), failed=(2,))[0][2])
 
 
-def test_a_shard_of_which_every_image_failed_is_a_shard_too(tmp_path):
+def test_a_shard_whose_images_all_failed_is_still_a_shard(tmp_path):
     commit_shard(str(tmp_path), SHARD, *shard_of((1, 2), failed=(1, 2)))
     rows, maps = read_everything(str(tmp_path))
     assert [row.status for row in rows] == ["failed", "failed"]
@@ -153,7 +153,7 @@ def test_only_shards_with_a_record_are_committed(run, monkeypatch):
     assert storage.exists(f"{run}/candidates/000043.tar")
     assert committed_shards(run) == {SHARD}
     with pytest.raises(StorageError, match=r"000043\.json is missing"):
-        read_record(run, "000043")
+        read_shard_record(run, "000043")
 
 
 def test_the_same_images_give_the_same_bytes_and_a_second_commit_changes_nothing(run):
@@ -199,17 +199,17 @@ def test_a_file_with_bytes_after_its_end_is_noticed(run):
 
 def test_a_missing_record_is_named(run):
     with pytest.raises(StorageError, match=r"commits/000043\.json is missing"):
-        read_record(run, "000043")
+        read_shard_record(run, "000043")
 
 
 @pytest.mark.parametrize(
     "content",
     [b"", b"null", b"5", b'"text"', b"[]", b"{}", b"\xff\xfe", b'{"tar": 1, "rows": 2}', b'{"tar": {}, "rows": {}}'],
 )
-def test_what_is_no_record_is_refused_with_what_to_do(run, content):
+def test_a_file_that_is_not_a_record_is_refused_with_what_to_do(run, content):
     overwrite(f"{run}/commits/{SHARD}.json", content)
-    with pytest.raises(StorageError, match="delete it to have the shard made again"):
-        read_record(run, SHARD)
+    with pytest.raises(StorageError, match="delete it, and the shard is computed again"):
+        read_shard_record(run, SHARD)
 
 
 def test_a_record_that_is_cut_or_has_other_fields_is_refused(run):
@@ -221,15 +221,15 @@ def test_a_record_that_is_cut_or_has_other_fields_is_refused(run):
         json.dumps(value).encode() for value in wrong
     ]:
         overwrite(path, content)
-        with pytest.raises(StorageError, match="is no shard record"):
-            read_record(run, SHARD)
+        with pytest.raises(StorageError, match="is not a shard record"):
+            read_shard_record(run, SHARD)
 
 
 def test_a_record_of_another_shard_is_refused(run):
     commit_shard(run, "000043", *shard_of((4, 5, 6)))
     overwrite(f"{run}/commits/{SHARD}.json", storage.read(f"{run}/commits/000043.json"))
     with pytest.raises(StorageError, match="000043"):
-        read_record(run, SHARD)
+        read_shard_record(run, SHARD)
 
 
 def test_a_record_that_names_files_of_another_shard_is_refused(run):
@@ -237,4 +237,4 @@ def test_a_record_that_names_files_of_another_shard_is_refused(run):
     theirs = json.loads(storage.read(f"{run}/commits/000043.json"))
     overwrite(f"{run}/commits/{SHARD}.json", json.dumps(theirs | {"shard": SHARD}).encode())
     with pytest.raises(StorageError, match="000043"):
-        read_record(run, SHARD)
+        read_shard_record(run, SHARD)

@@ -1,4 +1,4 @@
-"""Checking a run: whatever is changed in a file is found; what repair throws away is computed again, byte for byte."""
+"""Checking a run: any change in a file is found; what repair removes is computed again, byte for byte."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import CandidateRow
 from pipeline.run import run
-from pipeline.runs.candidates import decode_rows, encode_rows, read_record
+from pipeline.runs.candidates import decode_rows, encode_rows, read_shard_record
 from pipeline.runs.check import repair, repair_run, verify_run
 from pipeline.runs.lease import held
 from tests.pipeline.make import make_collection, make_config, tree
@@ -47,16 +47,16 @@ def broken(done, tmp_path):
 
 
 def rewrite_rows(run_folder, shard, change):
-    """Other rows, under a record that fits them: only the plan and the tar can tell."""
-    record = read_record(str(run_folder), shard)
+    """Replace the rows and make the record fit them: only the plan and the tar can tell."""
+    record = read_shard_record(str(run_folder), shard)
     path = run_folder / "candidates" / record.rows.name
     path.write_bytes(encode_rows(change(decode_rows(path.read_bytes()))))
     rewrite_record(run_folder, shard, rows=path)
 
 
 def rewrite_tar(run_folder, shard, change):
-    """Other members, under a record that fits them."""
-    record = read_record(str(run_folder), shard)
+    """Replace the members and make the record fit them."""
+    record = read_shard_record(str(run_folder), shard)
     path = run_folder / "candidates" / record.tar.name
     with tarfile.open(path) as tar:
         members = [(member.name, tar.extractfile(member).read()) for member in tar]
@@ -94,7 +94,7 @@ def test_a_run_that_was_not_touched_has_no_problem(done):
 
 @given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_whatever_bit_is_turned_its_shard_is_named_and_computed_again(inputs, done, tmp_path_factory, data):
+def test_whichever_bit_is_flipped_its_shard_is_named_and_computed_again(inputs, done, tmp_path_factory, data):
     copy = Path(shutil.copytree(done, tmp_path_factory.mktemp("turned") / "run"))
     folder = data.draw(st.sampled_from(["candidates", "commits"]))
     path = data.draw(st.sampled_from(sorted((copy / folder).iterdir())))
@@ -121,7 +121,7 @@ def test_a_file_that_ends_early_is_named(broken, name, kept_bytes):
 
 
 @pytest.mark.parametrize("name", ["candidates/000001.tar", "candidates/000001.parquet"])
-def test_a_file_that_is_gone_is_named_and_one_without_a_record_is_merely_left_to_do(broken, name):
+def test_a_missing_file_is_named_and_a_shard_without_a_record_is_merely_left_to_do(broken, name):
     (broken / name).unlink()
     (broken / "commits/000002.json").unlink()
     check = verify_run(str(broken))
@@ -130,7 +130,7 @@ def test_a_file_that_is_gone_is_named_and_one_without_a_record_is_merely_left_to
     assert check.stray == ("candidates/000002.parquet", "candidates/000002.tar")
 
 
-def test_repair_removes_records_first_and_tells_what_went(broken):
+def test_repair_removes_records_first_and_says_what_it_removed(broken):
     (broken / "candidates/000001.tar").write_bytes(b"")
     (broken / "candidates/.000002.tar.abc.tmp").write_bytes(b"half")
     check = verify_run(str(broken))
@@ -141,7 +141,7 @@ def test_repair_removes_records_first_and_tells_what_went(broken):
     assert (again.problems, again.left, again.stray) == ((), 3, ())
 
 
-def test_a_storage_that_does_not_answer_is_no_reason_to_throw_anything_away(broken, monkeypatch):
+def test_storage_that_does_not_answer_is_no_reason_to_remove_anything(broken, monkeypatch):
     """Under `repair`, "can't be read now" taken for "torn" would empty the run."""
     before = tree(broken)
 
@@ -159,7 +159,7 @@ def test_a_storage_that_does_not_answer_is_no_reason_to_throw_anything_away(brok
 
 
 def test_a_run_is_not_repaired_while_a_session_works_on_it(broken):
-    """What it is about to commit has no record yet."""
+    """The shard that the session is about to commit has no record yet."""
     (broken / "commits/000002.json").unlink()
     with held(str(broken)), pytest.raises(RunBusyError):
         repair_run(str(broken))
@@ -168,8 +168,8 @@ def test_a_run_is_not_repaired_while_a_session_works_on_it(broken):
     assert removed == ("candidates/000002.parquet", "candidates/000002.tar")
 
 
-def test_what_is_no_run_is_not_made_one_by_its_repair(tmp_path):
-    with pytest.raises(CollectionError, match="is no run"):
+def test_repair_does_not_make_a_run_where_none_exists(tmp_path):
+    with pytest.raises(CollectionError, match="is not a run"):
         repair_run(str(tmp_path / "nowhere"))
     assert not (tmp_path / "nowhere").exists()
 
@@ -197,7 +197,7 @@ def test_rows_that_are_not_the_planned_ones_are_named(broken, change):
     assert any("planned images" in what for what in whats(check))
 
 
-def test_a_row_that_tells_otherwise_than_its_json_is_named(broken):
+def test_a_row_that_contradicts_its_json_is_named(broken):
     rewrite_rows(broken, "000000", lambda rows: [CandidateRow(**{**as_dict(rows[0]), "members": 9}), *rows[1:]])
     assert whats(verify_run(str(broken))) == ["000000000001.json is not the row of the parquet file"]
 
@@ -220,7 +220,7 @@ def first_png(members):
         (lambda members: members[:-1], "has the members"),
         (lambda members: [*members, members[0]], "comes twice"),
         (lambda members: [*members, ("000000000099.json", b"{}")], "without a row"),
-        (lambda members: [(name, b"no PNG") for name, _ in members], "is no map"),
+        (lambda members: [(name, b"no PNG") for name, _ in members], "is not a map"),
         (
             lambda members: [(name, first_png(members) if name[-3:] == "png" else found) for name, found in members],
             "px",
@@ -235,7 +235,7 @@ def test_maps_that_are_not_the_predicted_images_are_named(broken, change, found)
     assert any(found in what for what in whats(check))
 
 
-def test_a_link_in_a_tar_is_no_map(broken):
+def test_a_link_in_a_tar_is_not_a_map(broken):
     path = broken / "candidates/000001.tar"
     with tarfile.open(path, "w") as tar:
         info = tarfile.TarInfo("000000000004.json")
@@ -257,14 +257,14 @@ def test_a_record_of_no_planned_shard_is_named_and_repaired(broken):
 
 
 def test_without_a_run_there_is_nothing_to_check(tmp_path):
-    with pytest.raises(CollectionError, match="is no run"):
+    with pytest.raises(CollectionError, match="is not a run"):
         verify_run(str(tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"fingerprint": 1}'])
-def test_a_run_record_that_says_nothing_is_no_ground_to_repair(broken, content):
+def test_an_unreadable_run_json_leaves_nothing_to_repair(broken, content):
     (broken / "run.json").write_bytes(content)
-    with pytest.raises(StorageError, match="is no run record"):
+    with pytest.raises(StorageError, match="does not hold a fingerprint"):
         verify_run(str(broken))
 
 
@@ -276,7 +276,7 @@ def test_another_plan_is_noticed(broken, inputs, tmp_path):
         verify_run(str(broken))
 
 
-def test_a_run_on_an_object_store_is_checked_alike(inputs):
+def test_a_run_on_an_object_store_is_checked_in_the_same_way(inputs):
     config = make_config(inputs, "memory://verify/run")
     run(config)
     assert verify_run(config.out).problems == ()

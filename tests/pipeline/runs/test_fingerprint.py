@@ -1,4 +1,4 @@
-"""Examples and faults of what a run was made with: what matters changes it, what does not leaves it alone."""
+"""What a run was made with: everything that changes a byte of its candidates changes the fingerprint, nothing else."""
 
 import importlib.metadata
 import shutil
@@ -15,7 +15,7 @@ import pipeline.runs.fingerprint
 from model.config import EnsembleConfig, ModelConfig
 from pipeline.errors import ConfigError, RunMismatchError, StorageError
 from pipeline.files import storage
-from pipeline.runs.fingerprint import fingerprint, refuse_other, settle_device, settled_device
+from pipeline.runs.fingerprint import check_fingerprint, fingerprint, settle_device, settled_device
 from tests.pipeline.make import Inputs, make_config
 
 NOWHERE = Inputs(images=Path("/images"), annotations=Path("/annotations.json"), entries=[])
@@ -73,7 +73,7 @@ def test_an_option_that_changes_a_candidate_changes_the_field_of_its_name(name, 
     assert make_fingerprint(**{name: value})[name] == str(value)
 
 
-def test_where_images_stop_early_the_bounds_by_which_they_do_are_a_field():
+def test_if_images_stop_early_the_bounds_they_stop_by_are_a_field():
     early = make_fingerprint(adaptive="on")
     assert differing(make_fingerprint(), early) == {"adaptive", "stops_by"}
     assert differing(early, make_fingerprint(adaptive="on", max_variance=0.1)) == {"stops_by"}
@@ -176,26 +176,26 @@ def test_a_folder_without_weights_is_named(tmp_path, name):
         make_fingerprint(model=folder)
 
 
-def test_nothing_is_refused_of_a_run_that_was_made_with_the_same():
-    refuse_other("/out", make_fingerprint(), make_fingerprint())
+def test_a_run_made_with_the_same_is_not_refused():
+    check_fingerprint("/out", make_fingerprint(), make_fingerprint())
 
 
 def test_a_refusal_names_the_run_and_every_field_that_differs_with_both_values():
     stored, present = make_fingerprint(seed=5, denoise_steps=7), make_fingerprint(seed=6, denoise_steps=8)
     with pytest.raises(RunMismatchError) as refused:
-        refuse_other("/out", stored, present)
+        check_fingerprint("/out", stored, present)
     lines = str(refused.value).splitlines()
     assert lines[0] == "/out holds a run that was made with something else:"
     assert lines[1:-1] == [
-        "  denoise_steps: the run has 7, asked for is 8",
-        "  seed: the run has 5, asked for is 6",
+        "  denoise_steps: made with 7, requested 8",
+        "  seed: made with 5, requested 6",
     ]
 
 
-def test_what_to_do_about_it_follows_from_what_is_there(tmp_path):
+def test_the_advice_depends_on_what_is_committed_and_what_differs(tmp_path):
     def advice(stored, present):
         with pytest.raises(RunMismatchError) as refused:
-            refuse_other(str(tmp_path), stored, present)
+            check_fingerprint(str(tmp_path), stored, present)
         return str(refused.value).splitlines()[-1]
 
     adaptive = {"adaptive": "on", "max_variance": 0.01}
@@ -203,19 +203,22 @@ def test_what_to_do_about_it_follows_from_what_is_there(tmp_path):
     assert advice(*another_policy) == f"Nothing is committed there: remove {tmp_path}, or give another --out"
     storage.publish(storage.join(str(tmp_path), "commits", "000000.json"), b"{}")
     assert f"(jobs/publish_release.py build {tmp_path}), or give another --out" in advice(*another_policy)
-    assert advice(make_fingerprint(), make_fingerprint(seed=6)) == "Ask for what the run has, or give another --out"
+    assert (
+        advice(make_fingerprint(), make_fingerprint(seed=6))
+        == "Request what the run was made with, or give another --out"
+    )
 
 
 @pytest.mark.parametrize(("stored", "present"), [({"new": "1"}, {}), ({}, {"new": "1"})])
 def test_a_field_that_only_one_side_has_is_a_difference(stored, present):
-    with pytest.raises(RunMismatchError, match="new: the run has"):
-        refuse_other("/out", stored, present)
+    with pytest.raises(RunMismatchError, match="new: made with"):
+        check_fingerprint("/out", stored, present)
 
 
 # The device
 
 
-def test_the_first_device_stands_and_its_kind_goes_on(tmp_path):
+def test_the_first_device_decides_and_others_of_its_kind_are_accepted(tmp_path):
     for _ in range(2):
         settle_device(str(tmp_path), "cuda")
     assert settled_device(str(tmp_path)) == "cuda"
@@ -239,11 +242,11 @@ def test_replicas_without_a_compiler_are_another_kind(tmp_path):
         settle_device(str(tmp_path / "b"), "cpu")
 
 
-def test_to_follow_that_advice_is_no_other_fingerprint():
-    refuse_other("/out", make_fingerprint(device="auto"), make_fingerprint(device="cuda"))
+def test_following_that_advice_does_not_change_the_fingerprint():
+    check_fingerprint("/out", make_fingerprint(device="auto"), make_fingerprint(device="cuda"))
 
 
-def test_of_replicas_that_begin_together_on_different_devices_one_kind_goes_on(tmp_path):
+def test_when_replicas_begin_together_on_different_devices_one_kind_is_accepted(tmp_path):
     kinds = ["cpu", "cuda"] * 8
     gate, went_on = threading.Barrier(len(kinds)), []
 
@@ -263,6 +266,6 @@ def test_of_replicas_that_begin_together_on_different_devices_one_kind_goes_on(t
     assert went_on == [settled_device(str(tmp_path))] * 8
 
 
-def test_a_run_without_a_device_has_none_to_tell(tmp_path):
+def test_a_run_without_a_device_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="device"):
         settled_device(str(tmp_path))

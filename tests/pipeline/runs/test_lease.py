@@ -59,10 +59,10 @@ def wait_for(condition):
         time.sleep(0.01)
 
 
-def test_a_second_session_is_refused_with_the_name_of_the_first_and_the_first_goes_on(place):
+def test_a_second_session_is_refused_with_the_name_of_the_first_and_the_first_continues(place):
     with held(place, beat_s=0.01) as first:
         with (
-            pytest.raises(RunBusyError, match=r"process \d+\) works on this run\. Let it work, or stop it"),
+            pytest.raises(RunBusyError, match=r"process \d+\) works on this run\. Let it finish, or stop it"),
             held(place),
         ):
             pass
@@ -73,7 +73,7 @@ def test_a_second_session_is_refused_with_the_name_of_the_first_and_the_first_go
         pass
 
 
-def test_of_many_that_come_at_once_one_gets_the_run(place):
+def test_of_many_sessions_at_once_one_gets_the_run(place):
     got, barrier, done = [], threading.Barrier(8), threading.Event()
 
     def come():
@@ -97,7 +97,7 @@ def test_of_many_that_come_at_once_one_gets_the_run(place):
     assert sorted(got) == ["held"] + ["refused"] * 7
 
 
-def test_a_process_that_was_killed_is_replaced_at_once_and_one_that_lives_is_not(tmp_path):
+def test_a_killed_process_is_replaced_at_once_and_a_living_one_is_not(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "held\n"
@@ -122,7 +122,7 @@ def test_a_foreign_session_that_does_not_beat_is_replaced(place, caplog):
         assert leases(place) == ["000005.json", "000006.json"]
     assert leases(place) == []
     assert "watching" in caplog.text
-    assert "the session on node7 (process 4242) ended without a word" in caplog.text
+    assert "the session on node7 (process 4242) died; taking over its run" in caplog.text
 
 
 def test_a_foreign_session_that_beats_is_left_alone(place, monkeypatch):
@@ -162,7 +162,7 @@ def test_a_lease_that_cannot_be_read_now_may_be_a_living_session(place, monkeypa
         assert leases(place) == ["000001.json"]
 
 
-def test_a_process_number_that_came_again_is_not_the_session(place):
+def test_a_process_number_that_is_used_again_is_not_the_session(place):
     with held(place, beat_s=60):
         mine = json.loads(storage.read(f"{place}/lease/000001.json"))
     init = {**mine, "pid": 1, "started": mine["started"] - 1000}
@@ -183,12 +183,12 @@ def test_a_session_that_was_replaced_stops_at_its_next_beat(place):
             return False
 
         wait_for(lost)
-        with pytest.raises(LeaseLostError, match=r"node7 \(process 4242\) took this run over"):
+        with pytest.raises(LeaseLostError, match=r"node7 \(process 4242\) took over this run"):
             lease.check()
     assert leases(place) == ["000002.json"], "the lease of the session that works now"
 
 
-def test_a_heart_survives_a_storage_that_is_away(place, monkeypatch, caplog):
+def test_the_heartbeat_survives_storage_that_is_away(place, monkeypatch, caplog):
     publish, failed = storage.publish, []
 
     def away(url, content):
@@ -254,7 +254,7 @@ def test_a_session_that_is_refused_at_the_last_moment_leaves_the_other_lease(pla
         return create(url, content)
 
     monkeypatch.setattr(lease_module.storage, "create", overtaken)
-    with pytest.raises(RunBusyError, match="at this very moment"), held(place):
+    with pytest.raises(RunBusyError, match="has just begun to work on this run"), held(place):
         pass
     assert leases(place) == ["000001.json"]
 

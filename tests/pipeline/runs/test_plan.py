@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline.collection.coco import read_samples
 from pipeline.errors import FAILURE_REASONS, StorageError
 from pipeline.records import Location, Sample, ShardSpec
-from pipeline.runs.plan import cut, decode_plan, encode_plan, plan_digest
+from pipeline.runs.plan import decode_plan, encode_plan, plan_digest, plan_shards
 
 
 def make_sample(image_id, /, **overrides):
@@ -57,7 +57,7 @@ SIZES = st.integers(1, 15)
 @settings(deadline=None)
 @given(SAMPLES, SIZES)
 def test_every_sample_is_in_exactly_one_shard_in_key_order_and_only_the_last_shard_is_short(samples, shard_size):
-    specs = cut(samples, shard_size)
+    specs = plan_shards(samples, shard_size)
     flat = [sample for spec in specs for sample in spec.samples]
     assert flat == sorted(samples, key=lambda sample: sample.image_id)
     assert [spec.index for spec in specs] == list(range(-(-len(samples) // shard_size)))
@@ -70,7 +70,7 @@ def test_every_sample_is_in_exactly_one_shard_in_key_order_and_only_the_last_sha
 def test_the_order_of_arrival_changes_neither_plan_nor_digest_nor_bytes(samples, shard_size, shuffler):
     shuffled = list(samples)
     shuffler.shuffle(shuffled)
-    specs, others = cut(samples, shard_size), cut(iter(shuffled), shard_size)
+    specs, others = plan_shards(samples, shard_size), plan_shards(iter(shuffled), shard_size)
     assert specs == others
     assert plan_digest(specs) == plan_digest(others)
     assert encode_plan(specs) == encode_plan(others)
@@ -79,7 +79,7 @@ def test_the_order_of_arrival_changes_neither_plan_nor_digest_nor_bytes(samples,
 @settings(deadline=None)
 @given(SAMPLES, SIZES)
 def test_a_decoded_plan_equals_the_encoded_one(samples, shard_size):
-    specs = cut(samples, shard_size)
+    specs = plan_shards(samples, shard_size)
     assert decode_plan(encode_plan(specs)) == specs
 
 
@@ -102,7 +102,7 @@ def test_the_same_images_in_a_folder_and_in_a_zip_have_the_same_digest(files, sh
         document = {"images": [{**entry, "width": 1, "height": 1} for entry in entries]}
         (path / "a.json").write_text(json.dumps(document))
         places = [str(path / name) for name in ("f", "stored.zip", "deflated.zip")]
-        plans = [cut(read_samples(str(path / "a.json"), place).samples, shard_size) for place in places]
+        plans = [plan_shards(read_samples(str(path / "a.json"), place).samples, shard_size) for place in places]
     assert len({plan_digest(plan) for plan in plans}) == 1
     assert plans[0] != plans[1] != plans[2]
 
@@ -111,23 +111,23 @@ def test_the_same_images_in_a_folder_and_in_a_zip_have_the_same_digest(files, sh
 
 
 def test_shards_are_cut_by_count():
-    specs = cut([make_sample(image_id) for image_id in (5, 1, 9, 3, 7)], 2)
+    specs = plan_shards([make_sample(image_id) for image_id in (5, 1, 9, 3, 7)], 2)
     assert [[sample.image_id for sample in spec.samples] for spec in specs] == [[1, 3], [5, 7], [9]]
     assert [spec.name for spec in specs] == ["000000", "000001", "000002"]
 
 
 def test_no_samples_make_no_shards():
-    assert cut([], 3) == ()
+    assert plan_shards([], 3) == ()
     assert decode_plan(encode_plan(())) == ()
 
 
 def test_a_part_of_a_plan_is_stored_with_its_shard_numbers():
-    part = cut([make_sample(image_id) for image_id in range(9)], 2)[1:4:2]
+    part = plan_shards([make_sample(image_id) for image_id in range(9)], 2)[1:4:2]
     assert decode_plan(encode_plan(part)) == part
 
 
 def test_the_plan_file_has_the_columns_of_its_description():
-    table = pq.read_table(io.BytesIO(encode_plan(cut([make_sample(1)], 1))))
+    table = pq.read_table(io.BytesIO(encode_plan(plan_shards([make_sample(1)], 1))))
     assert table.schema.names == [
         *("shard", "key", "image_id", "file_name", "width", "height", "license_id", "problem", "problem_detail"),
         *("path", "header_offset", "stored_bytes", "image_bytes", "compression", "crc32"),
@@ -147,12 +147,12 @@ def test_the_plan_file_has_the_columns_of_its_description():
     ids=str,
 )
 def test_the_digest_depends_on_what_determines_a_release(change):
-    assert plan_digest(cut([make_sample(1)], 1)) != plan_digest(cut([make_sample(1, **change)], 1))
+    assert plan_digest(plan_shards([make_sample(1)], 1)) != plan_digest(plan_shards([make_sample(1, **change)], 1))
 
 
 def test_the_digest_depends_on_the_shard_an_image_is_in():
     samples = [make_sample(image_id) for image_id in range(4)]
-    assert plan_digest(cut(samples, 2)) != plan_digest(cut(samples, 3))
+    assert plan_digest(plan_shards(samples, 2)) != plan_digest(plan_shards(samples, 3))
     assert plan_digest([ShardSpec(index=0, samples=(samples[0],))]) != plan_digest(
         [ShardSpec(index=1, samples=(samples[0],))]
     )
@@ -161,45 +161,45 @@ def test_the_digest_depends_on_the_shard_an_image_is_in():
 @pytest.mark.parametrize("change", [{"location": None}, {"problem": "missing", "problem_detail": "elsewhere"}], ids=str)
 def test_the_digest_does_not_depend_on_where_the_bytes_are_or_whether_they_are_there(change):
     sample = make_sample(1)
-    assert plan_digest(cut([sample], 1)) == plan_digest(cut([dataclasses.replace(sample, **change)], 1))
+    assert plan_digest(plan_shards([sample], 1)) == plan_digest(plan_shards([dataclasses.replace(sample, **change)], 1))
 
 
 def test_the_digest_of_a_known_plan_stays_the_same():
     # Another value here means that no run made before can be resumed: raise the version in `plan_digest` knowingly.
-    specs = cut([make_sample(image_id, file_name=f"ä{image_id}.jpg") for image_id in range(3)], 2)
+    specs = plan_shards([make_sample(image_id, file_name=f"ä{image_id}.jpg") for image_id in range(3)], 2)
     assert plan_digest(specs) == "529c755dc7bb41433dd48b0a8f8eb75ff63e77f043f9e7350efab92be545bdbd"
 
 
 # Faults
 
 
-def test_a_key_that_is_there_twice_is_refused_with_both_files():
+def test_a_duplicate_key_is_refused_with_both_files():
     samples = [make_sample(1), make_sample(3), make_sample(1, file_name="b.jpg")]
     with pytest.raises(ValueError, match=r"000000000001: '1\.jpg' and 'b\.jpg'"):
-        cut(samples, 1)
+        plan_shards(samples, 1)
 
 
 @pytest.mark.parametrize("shard_size", [0, -1])
-def test_a_shard_of_no_images_is_refused(shard_size):
+def test_a_shard_size_below_1_is_refused(shard_size):
     with pytest.raises(ValueError, match=f"shard_size is {shard_size}"):
-        cut([make_sample(1)], shard_size)
+        plan_shards([make_sample(1)], shard_size)
 
 
 def test_shards_that_rows_can_not_tell_apart_are_not_stored():
-    first, second = cut([make_sample(1), make_sample(2)], 1)
+    first, second = plan_shards([make_sample(1), make_sample(2)], 1)
     for specs in ((second, first), (first, first), (ShardSpec(index=0, samples=()),)):
         with pytest.raises(ValueError, match="ascending order, each with at least one sample"):
             encode_plan(specs)
 
 
 def test_a_plan_cut_anywhere_is_a_storage_error():
-    whole = encode_plan(cut([make_sample(image_id) for image_id in range(20)], 3))
+    whole = encode_plan(plan_shards([make_sample(image_id) for image_id in range(20)], 3))
     for length in range(0, len(whole), 16):
-        with pytest.raises(StorageError, match=f"plan of {length} bytes is no parquet file"):
+        with pytest.raises(StorageError, match=f"plan of {length} bytes is not a parquet file"):
             decode_plan(whole[:length])
 
 
-def test_a_parquet_file_of_other_columns_is_a_storage_error():
+def test_a_parquet_file_with_other_columns_is_a_storage_error():
     file = io.BytesIO()
     pq.write_table(pa.table({"shard": [1]}), file)
     with pytest.raises(StorageError, match=r"has the columns \['shard'\]"):
@@ -207,6 +207,6 @@ def test_a_parquet_file_of_other_columns_is_a_storage_error():
 
 
 def test_an_unknown_problem_is_a_storage_error():
-    specs = cut([make_sample(1, problem="eaten", problem_detail="by a dog")], 1)
+    specs = plan_shards([make_sample(1, problem="eaten", problem_detail="by a dog")], 1)
     with pytest.raises(StorageError, match="unknown problem 'eaten' at 000000000001"):
         decode_plan(encode_plan(specs))

@@ -119,7 +119,7 @@ def test_another_setting_is_refused_with_both_values(tmp_path, pairs_folder, tin
     settle(make_config(pairs_folder, tiny_weights, tmp_path / "out"))
     written = (tmp_path / "out/training.json").read_bytes()
     other = make_config(pairs_folder, tiny_weights, tmp_path / "out", **{option: after})
-    with pytest.raises(RunMismatchError, match=f"  {option}: begun with {before}, asked for is {after}"):
+    with pytest.raises(RunMismatchError, match=f"  {option}: made with {before}, requested {after}"):
         settle(other)
     assert (tmp_path / "out/training.json").read_bytes() == written
 
@@ -138,18 +138,18 @@ def test_a_setting_that_changes_no_step_may_change(tmp_path, pairs_folder, tiny_
 def test_where_the_rate_falls_to_the_end_the_end_may_not_change(tmp_path, pairs_folder, tiny_weights):
     settle(make_config(pairs_folder, tiny_weights, tmp_path / "out", lr_scheduler="linear"))
     longer = make_config(pairs_folder, tiny_weights, tmp_path / "out", lr_scheduler="linear", max_train_steps=9)
-    with pytest.raises(RunMismatchError, match="max_train_steps: begun with 6, asked for is 9"):
+    with pytest.raises(RunMismatchError, match="max_train_steps: made with 6, requested 9"):
         settle(longer)
 
 
 def test_other_pairs_other_weights_and_other_workers_are_refused(tmp_path, pairs_folder, tiny_weights):
     settle(make_config(pairs_folder, tiny_weights, tmp_path / "out"))
     more = make_config(make_pairs(tmp_path / "more", 5), tiny_weights, tmp_path / "out")
-    with pytest.raises(RunMismatchError, match="pairs: begun with 4, asked for is 5"):
+    with pytest.raises(RunMismatchError, match="pairs: made with 4, requested 5"):
         settle(more)
-    with pytest.raises(RunMismatchError, match="weights: begun with "):
+    with pytest.raises(RunMismatchError, match="weights: made with "):
         settle(make_config(pairs_folder, "nano", tmp_path / "out"))
-    with pytest.raises(RunMismatchError, match="workers: begun with 1, asked for is 2"):
+    with pytest.raises(RunMismatchError, match="workers: made with 1, requested 2"):
         settle(make_config(pairs_folder, tiny_weights, tmp_path / "out"), world=2)
 
 

@@ -1,12 +1,12 @@
 """RUN/run.json and RUN/plan/: what a run was made with, and which image is in which shard.
 
-A run can grow: images that are new in the annotations get shards of their own, with a plan part of their own, and what
-was there is not touched. Nothing else about a run ever changes.
+A run can grow: images that are new in the annotations get their own shards and their own part of the plan, and existing
+shards stay as they are. Nothing else about a run ever changes.
 
 RUN/plan/000000.parquet   the first plan, from shard 000000 on
-RUN/plan/000042.parquet   what came later, from shard 000042 on
+RUN/plan/000042.parquet   images added later, from shard 000042 on
 RUN/run.json              the fingerprint; its digest of the plan says which parts count
-RUN/plan/inputs.json      where the newest session found annotations and images: no part of any digest
+RUN/plan/inputs.json      where the newest session found annotations and images; in no digest
 """
 
 import json
@@ -19,35 +19,35 @@ from pipeline.errors import CollectionError, RunMismatchError, StorageError, Sto
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import Sample, ShardSpec
-from pipeline.runs.fingerprint import refuse_other
-from pipeline.runs.plan import cut, decode_plan, encode_plan, plan_digest
+from pipeline.runs.fingerprint import check_fingerprint
+from pipeline.runs.plan import decode_plan, encode_plan, plan_digest, plan_shards
 
 log = logging.getLogger(__name__)
 
 _IDENTITY = ("image_id", "file_name", "width", "height", "license_id")
-"""What an image may not change: all of it is in the manifest. Where its bytes are may change."""
+"""Fields of an image that may not change: all are in the manifest. The place of its bytes may change."""
 _SHOWN = 3
 
 
 def open_run(
     run: str, samples: Sequence[Sample], shard_size: int, made_with: Mapping[str, str]
 ) -> tuple[tuple[ShardSpec, ...], dict[str, str]]:
-    """Begin a run, go on with it, or let it grow.
+    """Begin a run, resume it, or let it grow.
 
-    `run.json` is written after the plan, so a run that has it has its plan.
+    `run.json` is written after the plan, so a run that has `run.json` has its plan.
     Args:    made_with: the fingerprint, without the plan.
     Returns: the shard specs, and the whole fingerprint.
     Raises:  RunMismatchError: the run was made with something else, or its images are gone from the annotations or
-             have changed there. StorageError: what is stored can't be read.
+             have changed there. StorageError: a stored file can't be read.
     """
     begins = not storage.exists(_url(run))
     specs, whole, added = plan_of(run, samples, shard_size, made_with)
     if added:
-        storage.publish(_part_url(run, added[0].index), encode_plan(added))
-        record = encode_json({"format": 1, "fingerprint": whole})
+        storage.publish(storage.join(run, "plan", f"{added[0].name}.parquet"), encode_plan(added))
+        content = encode_json({"format": 1, "fingerprint": whole})
         if not begins:
-            storage.publish(_url(run), record)
-        elif not storage.create(_url(run), record):  # somebody else has begun it meanwhile
+            storage.publish(_url(run), content)
+        elif not storage.create(_url(run), content):  # another session has begun it in the meantime
             return open_run(run, samples, shard_size, made_with)
     if added and not begins:
         log.info("the run grows by %d images in %d shards", sum(len(spec.samples) for spec in added), len(added))
@@ -57,12 +57,12 @@ def open_run(
 def plan_of(
     run: str, samples: Sequence[Sample], shard_size: int, made_with: Mapping[str, str]
 ) -> tuple[tuple[ShardSpec, ...], dict[str, str], tuple[ShardSpec, ...]]:
-    """What `open_run` would give, and which of the shards are new; nothing is written."""
+    """What `open_run` would return, and which of the shards are new; writes nothing."""
     planned: tuple[ShardSpec, ...] = ()
     stored: dict[str, str] = {}
     if storage.exists(_url(run)):
         stored, planned = read_run(run)
-        refuse_other(run, {name: value for name, value in stored.items() if name != "plan"}, made_with)
+        check_fingerprint(run, {name: value for name, value in stored.items() if name != "plan"}, made_with)
     specs = _with_present_samples(run, planned, samples)
     added = _added(specs, samples, shard_size)
     plan = stored["plan"] if stored and not added else plan_digest(specs + added)
@@ -70,37 +70,38 @@ def plan_of(
 
 
 def read_run(run: str) -> tuple[dict[str, str], tuple[ShardSpec, ...]]:
-    """Fingerprint and plan of a run, as they are stored.
+    """Read the fingerprint and the plan of a run.
 
-    Raises: CollectionError: there is no run. StorageError: one of them can't be read, or they do not belong together.
+    Raises: CollectionError: the run does not exist. StorageError: one of the two can't be read, or they do not belong
+            together.
     """
     url = _url(run)
     if not storage.exists(url):
-        raise CollectionError(f"{run} is no run: there is no {url}")
+        raise CollectionError(f"{run} is not a run: {url} does not exist")
     try:
         stored = dict(json.loads(storage.read(url))["fingerprint"])
         planned = stored["plan"]
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{url} is no run record ({error!r}): give another --out") from error
+        raise StorageError(f"{url} does not hold a fingerprint ({error!r}): give another --out") from error
     specs: tuple[ShardSpec, ...] = ()
     for name in [name for name in storage.list_names(storage.join(run, "plan")) if name.endswith(".parquet")]:
         specs += decode_plan(storage.read(storage.join(run, "plan", name)))
         if plan_digest(specs) == planned:
-            return stored, specs  # a part after this one is of a session that ended before it could count
-    raise StorageError(f"{run}/plan does not hold the plan that {url} names; begin anew with another --out")
+            return stored, specs  # a later part comes from a session that ended before `run.json` named it
+    raise StorageError(f"{run}/plan does not hold the plan that {url} names: start again with another --out")
 
 
 def remember_inputs(run: str, inputs: InputConfig) -> None:
-    """Write down where annotations and images were found, for whoever makes a release of the run later."""
+    """Write down where annotations and images were found, for a release of the run that is made later."""
     content, url = encode_json(asdict(inputs)), storage.join(run, "plan", "inputs.json")
     if not storage.exists(url) or storage.read(url) != content:
         storage.publish(url, content)
 
 
 def remembered_inputs(run: str) -> InputConfig:
-    """What `remember_inputs` wrote.
+    """Read what `remember_inputs` wrote.
 
-    Raises: CollectionError: nothing is there, or nothing that can be read.
+    Raises: CollectionError: the file is missing or can't be read.
     """
     url = storage.join(run, "plan", "inputs.json")
     try:
@@ -112,11 +113,11 @@ def remembered_inputs(run: str) -> InputConfig:
 
 
 def _with_present_samples(run: str, planned: Sequence[ShardSpec], samples: Sequence[Sample]) -> tuple[ShardSpec, ...]:
-    """The planned shards, with their images as they are found now."""
+    """The planned shards, with their images as they were found now."""
     present = {sample.key: sample for sample in samples}
     before = [sample for spec in planned for sample in spec.samples]
     gone = [
-        f"  key {sample.key}, {sample.file_name}: not listed any more" for sample in before if sample.key not in present
+        f"  key {sample.key}, {sample.file_name}: no longer listed" for sample in before if sample.key not in present
     ]
     changed = [
         f"  key {sample.key}: {name} was {getattr(sample, name)!r}, is {getattr(present[sample.key], name)!r}"
@@ -128,7 +129,7 @@ def _with_present_samples(run: str, planned: Sequence[ShardSpec], samples: Seque
     if gone or changed:
         lines = "\n".join(gone[:_SHOWN] + changed[:_SHOWN])
         raise RunMismatchError(
-            f"{run} holds a run of other images: {len(gone)} of {len(before)} are gone from the annotations, "
+            f"{run} holds a run on other images: {len(gone)} of {len(before)} are gone from the annotations, "
             f"{len(changed)} fields have changed\n{lines}\nGive the annotations of the run, with more images if you "
             "like, or another --out"
         )
@@ -139,12 +140,8 @@ def _added(planned: Sequence[ShardSpec], samples: Sequence[Sample], shard_size: 
     known = {sample.key for spec in planned for sample in spec.samples}
     first = planned[-1].index + 1 if planned else 0
     new = [sample for sample in samples if sample.key not in known]
-    return tuple(replace(spec, index=first + spec.index) for spec in cut(new, shard_size))
+    return tuple(replace(spec, index=first + spec.index) for spec in plan_shards(new, shard_size))
 
 
 def _url(run: str) -> str:
     return storage.join(run, "run.json")
-
-
-def _part_url(run: str, first_shard: int) -> str:
-    return storage.join(run, "plan", f"{first_shard:06d}.parquet")

@@ -1,4 +1,4 @@
-"""What a run is stored as: it goes on with the same images, grows by new ones, and refuses any other change by name."""
+"""The files of a run: it resumes with the same images, grows by new ones, and refuses any other change by name."""
 
 import io
 from pathlib import Path
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import CollectionError, RunMismatchError, StorageError
 from pipeline.run import run
-from pipeline.runs.candidates import committed_shards, read_record, read_rows
+from pipeline.runs.candidates import committed_shards, read_rows, read_shard_record
 from pipeline.runs.check import verify_run
-from pipeline.runs.run_record import open_run, read_run
+from pipeline.runs.run_file import open_run, read_run
 from tests.pipeline.make import (
     ended_sessions,
     make_collection,
@@ -88,7 +88,7 @@ def test_images_that_are_gone_or_changed_are_named_and_nothing_is_written(tmp_pa
     ) as refused:
         open_run(str(tmp_path), changed, 2, MADE_WITH)
     lines = str(refused.value).splitlines()
-    assert lines[1:4] == [f"  key {make_key(number)}, 7.jpg: not listed any more" for number in (1, 2, 3)]
+    assert lines[1:4] == [f"  key {make_key(number)}, 7.jpg: no longer listed" for number in (1, 2, 3)]
     assert lines[4] == f"  key {make_key(8)}: width was 20, is 99"
     assert tree(tmp_path) == before
 
@@ -103,14 +103,14 @@ def test_one_changed_field_of_one_image_is_enough_to_refuse(tmp_path, change):
         open_run(str(tmp_path), changed, 2, MADE_WITH)
 
 
-def test_what_it_is_made_with_comes_before_the_images(tmp_path):
+def test_what_a_run_is_made_with_is_compared_before_its_images(tmp_path):
     open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
-    with pytest.raises(RunMismatchError, match="weights: the run has w, asked for is v"):
+    with pytest.raises(RunMismatchError, match="weights: made with w, requested v"):
         open_run(str(tmp_path), samples_of([1, 2]), 2, MADE_WITH | {"weights": "v"})
 
 
-def test_a_part_that_never_counted_is_no_part_of_the_run(tmp_path):
-    """A session that ended between the plan and the record; the next one may even add other images."""
+def test_a_part_of_the_plan_that_never_counted_is_ignored(tmp_path):
+    """A session ended between writing the plan and `run.json`; the next one may even add other images."""
     _, whole = open_run(str(tmp_path), samples_of([1, 2, 3]), 2, MADE_WITH)
     record = (tmp_path / "run.json").read_bytes()
     open_run(str(tmp_path), samples_of([1, 2, 3, 4, 5]), 2, MADE_WITH)
@@ -122,14 +122,14 @@ def test_a_part_that_never_counted_is_no_part_of_the_run(tmp_path):
 
 
 def test_without_a_run_or_with_a_torn_one_there_is_nothing_to_read(tmp_path):
-    with pytest.raises(CollectionError, match="is no run"):
+    with pytest.raises(CollectionError, match="is not a run"):
         read_run(str(tmp_path))
     open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
     (tmp_path / "plan/000000.parquet").unlink()
     with pytest.raises(StorageError, match="does not hold the plan"):
         read_run(str(tmp_path))
     (tmp_path / "run.json").write_bytes(b"{")
-    with pytest.raises(StorageError, match="is no run record"):
+    with pytest.raises(StorageError, match="does not hold a fingerprint"):
         open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
 
 
@@ -155,7 +155,7 @@ def test_a_grown_run_has_every_image_once_and_computes_the_new_ones_alone(inputs
     rows = [
         row.key
         for name in sorted(committed_shards(config.out))
-        for row in read_rows(config.out, read_record(config.out, name))
+        for row in read_rows(config.out, read_shard_record(config.out, name))
     ]
     assert sorted(rows) == [make_key(number) for number in range(1, COUNT + 1)]
     assert sorted(manifest_keys(config.out, "2.0.0")) == sorted(rows)
@@ -163,7 +163,7 @@ def test_a_grown_run_has_every_image_once_and_computes_the_new_ones_alone(inputs
     assert run(make_config(inputs, tmp_path / "run", version="2.0.0")).computed == 0
 
 
-def test_a_shrunken_list_is_refused_and_the_whole_list_goes_on(inputs, tmp_path):
+def test_a_shrunken_list_is_refused_and_the_whole_list_resumes(inputs, tmp_path):
     config = make_config(inputs, tmp_path / "run")
     run(config)
     before = tree(config.out)
@@ -176,7 +176,7 @@ def test_a_shrunken_list_is_refused_and_the_whole_list_goes_on(inputs, tmp_path)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_growing_that_ends_at_any_write_is_gone_on_with_to_the_same_bytes(inputs, tmp_path, after):
+def test_growing_that_ends_at_any_write_resumes_to_the_same_bytes(inputs, tmp_path, after):
     def begin(out):
         list_only(inputs, {1, 3, 4, 6, 7, 9})
         run(make_config(inputs, out))

@@ -1,0 +1,81 @@
+"""The images of a shard on their way to the model: read ahead of it, or with care, one batch after the other."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+import numpy as np
+from jaxtyping import UInt8
+
+from pipeline.collection.images import decode, read_bytes
+from pipeline.errors import SampleError
+from pipeline.records import Sample, ShardSpec
+from pipeline.replicas.batches import read_ahead
+from pipeline.replicas.journal import note
+from pipeline.replicas.setup import ShardWork
+from pipeline.replicas.suspects import Caution, kills_replica
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadImage:
+    """An image that was read: its `pixels`, or the `problem` that it has instead."""
+
+    sample: Sample
+    sha256: str
+    image_bytes: int
+    pixels: UInt8[np.ndarray, "h w 3"] | None
+    problem: SampleError | None
+
+
+def read_image(sample: Sample, work: ShardWork) -> ReadImage:
+    """Read and decode an image; what is wrong with it is its `problem`."""
+    content = b""
+    try:
+        content = read_bytes(sample, max_bytes=work.max_image_bytes)
+        pixels = decode(sample, content, max_pixels=work.max_image_pixels)
+        problem = None
+    except SampleError as error:
+        pixels, problem = None, error
+    sha256 = hashlib.sha256(content).hexdigest() if content else ""
+    return ReadImage(sample=sample, sha256=sha256, image_bytes=len(content), pixels=pixels, problem=problem)
+
+
+def batches_ahead(todo: Sequence[Sample], work: ShardWork, reading_slot: threading.Lock) -> Generator[list[ReadImage]]:
+    """Batches that are read ahead of the model. The slot is given back once the last of them is read."""
+    count = -(-len(todo) // work.batch_images)
+    with closing(read_ahead(todo, partial(read_image, work=work), work.batch_images)) as batches:
+        with reading_slot:
+            yield from islice(batches, max(0, count - 1))
+            last = next(batches, None)
+        if last is not None:
+            yield last
+
+
+def batches_with_care(
+    spec: ShardSpec,
+    todo: Sequence[Sample],
+    work: ShardWork,
+    caution: Caution,
+    try_alone: Callable[[ReadImage], object],
+) -> Generator[list[ReadImage]]:
+    """One batch after the other, noted before it is read; it counts as in work until the caller asks for the next one.
+
+    Args: try_alone: predicts one image; called for suspects before their batch. The process dies there, or goes on.
+    """
+    for start in range(0, len(todo), work.batch_images):
+        batch = todo[start : start + work.batch_images]
+        touched = [sample for sample in batch if sample.key not in caution.skipped]
+        for sample in touched:
+            if sample.key in caution.alone:
+                note(work.run, spec.name, [sample.key])
+                try_alone(read_image(sample, work))
+        note(work.run, spec.name, [sample.key for sample in touched])
+        yield [read_image(sample, work) if sample in touched else _skipped(sample) for sample in batch]
+
+
+def _skipped(sample: Sample) -> ReadImage:
+    return ReadImage(sample=sample, sha256="", image_bytes=0, pixels=None, problem=kills_replica(sample.key))

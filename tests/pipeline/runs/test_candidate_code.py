@@ -1,0 +1,119 @@
+"""A run's fingerprint covers all code that decides the bytes of its candidates: what `process_shard` imports."""
+
+import ast
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.runs.fingerprint import _PIPELINE_CODE
+
+ROOT = Path(__file__).resolve().parents[3]
+ENTRIES = ("pipeline/replicas/work.py", "model/loading.py")
+"""Where `process_shard` is, and where its model comes from."""
+DECIDES_NO_BYTE = {
+    "pipeline/collection/config.py": "options; limits of images are fields of the fingerprint, paths change no byte",
+    "pipeline/collection/image_store.py": "opens files; rows have the SHA-256 of what was read",
+    "pipeline/config.py": "options; those that change a byte are fields of the fingerprint",
+    "pipeline/errors.py": "error classes; the texts of rows come from the modules that raise them",
+    "pipeline/files/storage.py": "carries bytes unchanged; records have their SHA-256",
+    "pipeline/made_with.py": "compares fingerprints",
+    "pipeline/options.py": "options as TOML and on the command line",
+    "pipeline/replicas/journal.py": "writes RUN/journal only",
+    "pipeline/replicas/usage.py": "measures time and memory around the model",
+    "pipeline/runs/fingerprint.py": "makes the fingerprint: a change of it shows in its fields",
+    "pipeline/selection/policy.py": "verdicts; the bounds by which images stop early are a field, `stops_by`",
+}
+"""Modules that are imported on the way, and why the fingerprint does not cover them."""
+
+
+def imported(source: str) -> Iterator[str]:
+    """Dotted names of every import, in functions too, but not of those for type checkers alone."""
+    waiting: list[ast.AST] = [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def closure(root: Path) -> set[str]:
+    """Files of `pipeline` and `model` that the entries import, directly or through others."""
+    found: set[str] = set()
+    waiting = list(ENTRIES)
+    while waiting:
+        name = waiting.pop()
+        if name in found or not (root / name).is_file():
+            continue
+        found.add(name)
+        modules = [
+            module for module in imported((root / name).read_text()) if module.startswith(("pipeline.", "model."))
+        ]
+        waiting.extend(f"{module.replace('.', '/')}.py" for module in modules)
+    return found
+
+
+def test_the_fingerprint_covers_what_process_shard_imports_but_for_named_exemptions():
+    covered = {f"pipeline/{name}" for name in _PIPELINE_CODE}
+    assert not covered & DECIDES_NO_BYTE.keys()
+    needed = {name for name in closure(ROOT) if name.startswith("pipeline/")}
+    assert needed == covered | DECIDES_NO_BYTE.keys()
+
+
+def test_the_fingerprint_covers_the_model_whole():
+    """All files of `model/` count, those of its training too; its folders hold no code."""
+    needed = {name for name in closure(ROOT) if name.startswith("model/")}
+    assert needed
+    assert needed <= {path.relative_to(ROOT).as_posix() for path in (ROOT / "model").glob("*.py")}
+
+
+def test_packages_have_no_code_of_their_own():
+    """Importing a module runs those of its packages, which the closure leaves out."""
+    for path in [*(ROOT / "pipeline").rglob("__init__.py"), *(ROOT / "model").rglob("__init__.py")]:
+        assert [type(node) for node in ast.parse(path.read_text()).body] in ([], [ast.Expr]), path
+
+
+@pytest.fixture
+def copy(tmp_path):
+    for layer in ("pipeline", "model"):
+        for source in (ROOT / layer).rglob("*.py"):
+            target = tmp_path / source.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from pipeline.files.extra import x",
+        "from pipeline.files import extra",
+        "import pipeline.files.extra",
+        "def f():\n    from pipeline.files.extra import x",
+    ],
+)
+def test_a_module_that_is_added_anywhere_on_the_way_is_noticed(copy, statement):
+    (copy / "pipeline/files/extra.py").write_text("x = 1\n")
+    with (copy / "pipeline/files/tars.py").open("a") as source:
+        source.write(f"\n{statement}\n")
+    assert closure(copy) - closure(ROOT) == {"pipeline/files/extra.py"}
+
+
+def test_a_module_that_is_not_imported_any_more_is_noticed(copy):
+    path = copy / "pipeline/runs/candidates.py"
+    source = path.read_text()
+    path.write_text(source.replace("from pipeline.files.parquet import read_parquet\n", ""))
+    assert closure(ROOT) - closure(copy) == {"pipeline/files/parquet.py"}
+
+
+def test_imports_for_type_checkers_do_not_count():
+    assert list(imported("if TYPE_CHECKING:\n    import pipeline.run\nelse:\n    import model.seeds")) == [
+        "model.seeds"
+    ]
