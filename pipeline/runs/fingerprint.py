@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.runs.candidates import committed_shards
-from pipeline.selection.stopping_rule import bounds_of
+from pipeline.selection.stopping_rule import bounds_in_words
 
 _LIBRARIES = ("diffusers", "numpy", "pillow", "timm", "torch")
 _DEVICE_FILE = "device.json"
@@ -116,7 +116,7 @@ def _stops_by(config: RunConfig) -> str:
     """The policy is no part of a run, but for the bounds by which images stop early."""
     if config.ensemble.adaptive == "off":
         return ""
-    return " ".join(str(bound) for bound in bounds_of(config.policy))
+    return bounds_in_words(config.policy)
 
 
 def _weights(config: ModelConfig) -> str:

@@ -265,8 +265,8 @@ def test_a_wrong_file_ends_with_exit_code_2_and_is_named(toml, text, capsys, mon
     assert "run.toml" in capsys.readouterr().err
 
 
-def test_bounds_that_leave_no_area_are_refused_with_both():
-    with pytest.raises(ValueError, match=r"min_area is 0\.9; .* max_area, which is 0\.1"):
+def test_bounds_that_leave_no_area_are_refused_naming_both():
+    with pytest.raises(ValueError, match=r"min_area is 0\.9, but max_area is 0\.1"):
         PolicyConfig(min_area=0.9, max_area=0.1)
 
 

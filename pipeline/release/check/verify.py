@@ -44,7 +44,7 @@ from pipeline.release.manifest import SCHEMA
 from pipeline.release.strays import stray_files
 from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.runs.check import Problem
-from pipeline.selection.scores import CROSS_CHECKS, SCORES
+from pipeline.selection.scores import SCORE_TABLE
 
 _UNREADABLE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, pa.ArrowException, tarfile.TarError,
@@ -208,8 +208,7 @@ class _Check:
             if not table.schema.equals(SCHEMA):
                 self.tell("manifest.parquet", f"its columns, or their types, are others: {table.schema.names}")
                 return
-            may_be_empty = (*SCORES, *CROSS_CHECKS)
-            empty = [name for name in SCHEMA.names if name not in may_be_empty and table.column(name).null_count]
+            empty = [name for name in SCHEMA.names if name not in SCORE_TABLE and table.column(name).null_count]
             if empty:
                 self.tell("manifest.parquet", f"{', '.join(empty)}: cells without a value")
                 return
