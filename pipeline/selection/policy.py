@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from pipeline.selection.scores import SCORE_TABLE, RankingScore
+from pipeline.selection.scores import SCORE_TABLE, RankingScore, Sense
 
 SPLITS = ("train", "validation", "test")
 """Names that loaders of the Hugging Face Hub know."""
 Strata = Literal["none", "even", "proportional"]
 """How a target is shared among the strata: groups with one supercategory and one size of object."""
 Stratum = TypeVar("Stratum", bound=tuple[str, str])
-Sense = Literal["<=", ">="]
 
 _THRESHOLD = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\w]+)\s*")
 _OPTIONS_WITH_BOUNDS: tuple[tuple[str, str, Sense, str], ...] = (

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 STABILITY_OFFSET = 0.1
 """Distance by which the mask's threshold is moved up and down to see whether the mask stays the same."""
 
+Worse = Literal["high", "low"]
+Sense = Literal["<=", ">="]
 RankingScore = Literal[
     "ensemble_variance", "ensemble_variance_per_area", "pairwise_iou", "stability", "max_saliency", "instance_iou"
 ]
-"""The table's `rankable` scores. Written out, since the command line and mypy need a literal; a test compares them."""
+"""Names of the `rankable` scores. Written out, since the command line and mypy need a literal; a test compares them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ class Score:
     lowest: float = 0.0
     highest: float = 1.0
     """Ends of its range; no value lies outside."""
-    worse_when: Literal["high", "low"]
+    worse_when: Worse
     """The end that indicates a bad map."""
     rankable: bool = False
     """Says how far a mask can be trusted, so that the best images can be chosen by it."""
@@ -67,7 +69,7 @@ class Score:
         return "prediction" if self.measure else "annotations"
 
     @property
-    def sense(self) -> Literal["<=", ">="]:
+    def sense(self) -> Sense:
         """The side on which a policy would usually bound it."""
         return ">=" if self.rankable and self.worse_when == "low" else "<="
 

@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pipeline.config import ClusterConfig
+from pipeline.evaluation.evaluate import evaluate_pairs
 from pipeline.evaluation.measures import measure
-from pipeline.evaluation.outcomes import Measured
+from pipeline.evaluation.outcomes import How, Measured
+from pipeline.evaluation.pairs import pair_files
 
 
 def truth(number, height=24, width=30):
@@ -53,3 +56,9 @@ def make_measured(number, **scores):
     return Measured(
         name=f"im{number:03d}", measures=measure(saliency(number), truth(number)), scores=scores, truth_sha256="ab"
     )
+
+
+def evaluate_maps(folder, cluster=None, **how):
+    """The figures of what `make_folders` made; `how` are the settings of How."""
+    pairs = pair_files(folder / "maps", folder / "masks")
+    return evaluate_pairs(pairs, How(**how), cluster or ClusterConfig(engine="inline"))

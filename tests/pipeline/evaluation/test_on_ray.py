@@ -9,9 +9,8 @@ import pytest
 
 from pipeline.config import ClusterConfig
 from pipeline.errors import ReplicaError, Stopped, StorageError
-from pipeline.evaluation.evaluate import evaluate_folders
 from pipeline.replicas.cluster import ray, run_tasks
-from tests.pipeline.evaluation.make import make_folders
+from tests.pipeline.evaluation.make import evaluate_maps, make_folders
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
@@ -84,8 +83,8 @@ def test_asked_to_stop_it_stops_though_every_answer_is_there_at_once():
 def test_an_evaluation_on_ray_is_that_of_one_process_to_the_last_bit(tmp_path):
     folder = make_folders(tmp_path, 20)
     (folder / "maps/im009.png").write_bytes(b"no image")
-    inline = evaluate_folders(folder / "maps", folder / "masks")
-    on_ray = evaluate_folders(folder / "maps", folder / "masks", cluster=ClusterConfig())
+    inline = evaluate_maps(folder)
+    on_ray = evaluate_maps(folder, cluster=ClusterConfig())
     assert on_ray.summary == inline.summary
     assert on_ray.failures == inline.failures
     assert [image.name for image in on_ray.images] == [image.name for image in inline.images]
