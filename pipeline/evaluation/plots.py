@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.evaluation.evaluate import Evaluation
-from pipeline.evaluation.risk_coverage import ERRORS, RiskCoverage
+from pipeline.evaluation.risk_coverage import ERRORS
 from pipeline.evaluation.summary import Summary
 
 DPI = 120
@@ -42,17 +42,13 @@ def draw_risk_coverage(name: str, evaluation: Evaluation) -> bytes:
     for panel, error in zip(panels, errors, strict=True):
         for score, by_error in by_score.items():
             _risk_line(panel, by_error[error].risks, score)
-        _reference_lines(panel, next(iter(by_score.values()))[error])
+        any_score = next(iter(by_score.values()))[error]  # random and oracle are the same for all scores
+        panel.axhline(any_score.random_aurc, color="black", linestyle=":", label="random")
+        _risk_line(panel, any_score.oracle_risks, "oracle", color="black", linestyle="--")
         _frame(panel, (0, 1), "share of the images kept", f"mean {ERRORS[error]} of these images")
         panel.set_ylim(bottom=0)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     return _png(figure)
-
-
-def _reference_lines(panel: Axes, found: RiskCoverage) -> None:
-    """Draw the two lines between which every score lies, unless it is worse than chance."""
-    panel.axhline(found.random_aurc, color="black", linestyle=":", label="random")
-    _risk_line(panel, found.oracle_risks, "oracle", color="black", linestyle="--")
 
 
 def _risk_line(panel: Axes, risks: tuple[float, ...], label: str, **style: str) -> None:

@@ -49,7 +49,10 @@ def markdown(values: Mapping[str, Any]) -> str:
     if values["risk_coverage"]:
         page += "\n## How well our scores predict the errors\n\n" + "\n".join(_risk_table(values)) + "\n" + _RISK_NOTES
     if values["failures"]:
-        page += "\n## Failed\n\n" + "\n".join(_failures(values["failures"])) + "\n"
+        lines = [f"- {failure['name']}: {failure['reason']}" for failure in values["failures"][:SHOWN_FAILURES]]
+        more = len(values["failures"]) - SHOWN_FAILURES
+        lines += [f"- and {more} more, in `evaluation.json`"] if more > 0 else []
+        page += "\n## Failed\n\n" + "\n".join(lines) + "\n"
     return page
 
 
@@ -84,15 +87,9 @@ def _risk_table(values: Mapping[str, Any]) -> list[str]:
             rows.append(
                 [called, f"`{score}`", by_error["worse_when"]]
                 + [_number(found[name]) for name in ("aurc", "aurc_oracle", "aurc_random")]
-                + [_number(found["gain"], ".2f"), _percent(found["lowered_by"])]
+                + [_number(found["gain"], ".2f"), _number(found["lowered_by"], ".1%")]
             )
     return _table(["error", "score", "worse when", "AURC ↓", "oracle", "random", "gain ↑", "third dropped ↑"], rows)
-
-
-def _failures(failures: Sequence[Mapping[str, str]]) -> list[str]:
-    lines = [f"- {failure['name']}: {failure['reason']}" for failure in failures[:SHOWN_FAILURES]]
-    more = len(failures) - SHOWN_FAILURES
-    return lines + ([f"- and {more} more, in `evaluation.json`"] if more > 0 else [])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -101,7 +98,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _number(value: float | None, form: str = ".4f") -> str:
     return "–" if value is None else format(value, "z" + form)  # z: no -0.00
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:z.1%}"

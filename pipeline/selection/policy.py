@@ -46,7 +46,7 @@ class Bound:
 
     def passes(self, scores: Mapping[str, float | None]) -> bool:
         """Check whether the score is on the right side; an unknown one is not."""
-        value = scores[self.score]
+        value = scores.get(self.score)
         if value is None:
             return False
         return value <= self.limit if self.sense == "<=" else value >= self.limit

@@ -36,7 +36,8 @@ def stopping_rule(ensemble: EnsembleConfig, policy: PolicyConfig | None = None) 
     stopping_bounds = bounds_of_predictions(policy) if policy else []
 
     def enough(members: Float[np.ndarray, "e ph pw"]) -> bool:
-        seen = _thinned(members)
+        rows, columns = (max(1, side // _LOOKED_AT_PX) for side in members.shape[1:])
+        seen = members[:, rows // 2 :: rows, columns // 2 :: columns]
         if not stopping_bounds:
             return remaining_move(seen, ensemble.ensemble_size) <= STEADY_MAP
         return is_clear(seen, ensemble.ensemble_size, stopping_bounds)
@@ -91,8 +92,3 @@ def remaining_move(members: Float[np.ndarray, "e h w"], ensemble_size: int) -> f
 def _scores(members: Float[np.ndarray, "e h w"], ensemble_size: int, names: Sequence[str]) -> dict[str, float]:
     saliency = members.mean(0, dtype=np.float64)
     return score_members(members, saliency, variance_scale(len(members), ensemble_size), names)
-
-
-def _thinned(members: Float[np.ndarray, "e ph pw"]) -> Float[np.ndarray, "e h w"]:
-    rows, columns = (max(1, side // _LOOKED_AT_PX) for side in members.shape[1:])
-    return members[:, rows // 2 :: rows, columns // 2 :: columns]

@@ -73,7 +73,7 @@ def by_scores(scores: Mapping[str, float | None], policy: PolicyConfig) -> Verdi
         if bound.score in CROSS_CHECKS and bound.score not in scores:
             continue
         if not bound.passes(scores):
-            return _rejected(f"{bound.score}_unknown" if scores[bound.score] is None else bound.reason)
+            return _rejected(f"{bound.score}_unknown" if scores.get(bound.score) is None else bound.reason)
     return Verdict(decision="accepted", reason="")
 
 
@@ -109,7 +109,7 @@ def _best(images: Sequence[Considered], policy: PolicyConfig) -> set[str]:
     sign = 1 if SCORE_TABLE[policy.rank_by].worse_when == "high" else -1
 
     def rank(image: Considered) -> tuple[bool, float, str]:
-        score = image.scores[policy.rank_by]
+        score = image.scores.get(policy.rank_by)
         return score is None, sign * (score or 0.0), image.key
 
     ordered = sorted(images, key=rank)

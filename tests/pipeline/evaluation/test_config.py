@@ -1,4 +1,4 @@
-"""What may be asked for together, and what is refused with both options named."""
+"""Options that may be given together, and those that are refused with both named."""
 
 import pytest
 

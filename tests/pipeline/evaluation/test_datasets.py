@@ -1,4 +1,4 @@
-"""The public datasets are found as their authors packed them, and in the usual re-packagings."""
+"""Public datasets are found as their authors packed them, and in the usual re-packagings."""
 
 import pytest
 
@@ -21,7 +21,7 @@ AS_PUBLISHED = {
     "PASCAL-S": ("datasets/imgs/pascal", "datasets/masks/pascal"),
 }
 
-# Each seen in a public repository.
+# Each layout was seen in a public repository.
 RE_PACKAGED = [
     ("DUTS-TE", "DUTS/DUTS-TE/DUTS-TE-Image", "DUTS/DUTS-TE/DUTS-TE-Mask"),
     ("DUTS-TE", "DUTS-TE/DUTS-TE/DUTS-TE-Image", "DUTS-TE/DUTS-TE/DUTS-TE-Mask"),

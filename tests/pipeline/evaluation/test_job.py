@@ -1,4 +1,4 @@
-"""A request becomes tasks that are all checked before any work, and files where they belong."""
+"""A request becomes tasks, all checked before any work, and files in their places."""
 
 import json
 

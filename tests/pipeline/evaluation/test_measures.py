@@ -1,4 +1,4 @@
-"""The measures of one image: the library's to the last bit, by hand where hands can, and their rules at the ends."""
+"""The measures of one image: equal to the library's to the last bit, some computed by hand, and special cases."""
 
 import numpy as np
 import py_sod_metrics
@@ -26,7 +26,7 @@ HALF = np.repeat([[True, True, False, False]], 4, axis=0)
 
 
 def by_library(metric, prediction, truth, normalize=True):
-    """What a metric of the library says of one image, given as its users give it."""
+    """The value of a library metric for one image, called as its users call it."""
     if normalize:
         metric.step(prediction, truth.astype(np.uint8) * 255)
     else:
@@ -162,7 +162,7 @@ def test_iou_uses_the_map_above_one_half():
     assert measure(exactly_half, truth).iou == 1 / 2
 
 
-# The ends
+# Special cases
 
 
 def test_a_mask_without_an_object():
@@ -213,7 +213,7 @@ def test_an_object_in_the_last_row_has_an_s_where_the_library_has_none():
     assert measure(255 - prediction, truth).s_measure < 0.2
 
 
-# What is refused
+# Faults
 
 
 @pytest.mark.parametrize(

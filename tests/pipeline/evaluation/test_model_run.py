@@ -1,4 +1,4 @@
-"""Photos through the pipeline with the fake model; its candidates' maps and scores are measured."""
+"""The pipeline predicts photos with the fake model; maps and scores of its candidates are measured."""
 
 import io
 import json

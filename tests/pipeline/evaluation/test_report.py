@@ -1,4 +1,4 @@
-"""The files of an evaluation: the same bytes for the same figures, and in them what was measured."""
+"""The files of an evaluation: equal bytes for equal figures, with everything that was measured."""
 
 import io
 import json

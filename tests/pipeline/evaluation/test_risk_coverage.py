@@ -1,4 +1,4 @@
-"""Properties of the risk-coverage curve, and small ones by hand."""
+"""Properties of risk-coverage curves, and small curves computed by hand."""
 
 import numpy as np
 import pytest
@@ -148,7 +148,7 @@ def test_scores_and_errors_that_do_not_match_are_refused(scores, errors, said):
         risk_coverage(np.array(scores), np.array(errors), "high")
 
 
-# Scores of ours
+# Our scores
 
 
 def test_every_score_is_compared_with_every_error():

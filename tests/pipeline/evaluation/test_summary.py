@@ -1,4 +1,4 @@
-"""The figures of a dataset are those of the library in one process, to the last bit."""
+"""The figures of a dataset equal those of the library in one process, to the last bit."""
 
 import numpy as np
 import py_sod_metrics
@@ -16,7 +16,7 @@ def measured(numbers, **options):
 
 
 def by_library(numbers):
-    """All of the library's own averages over the images, fed as its users feed it."""
+    """All averages of the library over the images, called as its users call it."""
     metrics = {
         "mae": py_sod_metrics.MAE(),
         "sm": py_sod_metrics.Smeasure(),

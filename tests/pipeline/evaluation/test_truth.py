@@ -1,4 +1,4 @@
-"""Masks of every kind that datasets come with mean what their makers meant, or are refused."""
+"""Masks of every kind that datasets use are read as their authors meant them, or refused."""
 
 import io
 import struct
@@ -134,7 +134,7 @@ def png_bytes():
 
 
 def claims_to_have(width, height):
-    """A PNG with that in its header, and nothing behind it."""
+    """A PNG with the given header and no pixels."""
     header = b"IHDR" + struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
     return png_bytes()[:12] + header + struct.pack(">I", zlib.crc32(header)) + png_bytes()[33:]
 

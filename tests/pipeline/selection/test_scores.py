@@ -1,4 +1,4 @@
-"""Properties and examples of the numbers that verdicts are made of."""
+"""Properties and examples of scores, and of the table that describes them."""
 
 from dataclasses import fields
 from itertools import combinations
@@ -51,14 +51,14 @@ def test_pairwise_iou_is_the_mean_over_all_pairs_taken_one_by_one(masks):
 def test_the_order_of_members_does_not_matter(members, random):
     shuffled = members[random.sample(range(len(members)), len(members))]
     before, after = score(make_prediction(members)), score(make_prediction(shuffled))
-    # Sums of floats in another order differ in their last bits, so a mask may differ where the mean is on its bound.
+    # Sums in another order differ in their last bits, so a mask may differ where the mean is on its threshold.
     for name in ("ensemble_variance", "ensemble_variance_per_area", "pairwise_iou"):
         assert after[name] == pytest.approx(before[name], abs=1e-12, rel=1e-9)
     assert after["max_saliency"] == pytest.approx(before["max_saliency"], rel=1e-6)
 
 
 @given(MEMBERS)
-def test_every_image_has_all_scores_finite_and_within_their_ranges(members):
+def test_every_image_has_all_scores_within_their_finite_ranges(members):
     scores = score(make_prediction(members))
     assert tuple(scores) == SCORES
     for name, value in scores.items():
@@ -75,14 +75,14 @@ def test_the_variance_divides_by_the_number_of_members(members):
 
 
 @given(MEMBERS)
-def test_members_that_are_equal_have_no_variance_and_agree_fully(members):
+def test_equal_members_have_no_variance_and_agree_fully(members):
     equal = np.repeat(members[:1], len(members), axis=0)
     scores = score(make_prediction(equal))
     assert (scores["ensemble_variance"], scores["ensemble_variance_per_area"], scores["pairwise_iou"]) == (0, 0, 1)
 
 
 @given(MEMBERS)
-def test_area_and_border_are_counted_in_the_mask_that_a_release_has(members):
+def test_area_and_border_are_counted_in_the_mask_of_the_release(members):
     prediction = make_prediction(members)
     mask = mask_of(quantise_saliency(prediction.saliency))
     height, width = mask.shape
@@ -116,7 +116,7 @@ def test_the_meaning_of_a_score_says_its_range(name):
 
 
 def test_the_scores_of_releases_and_evaluations_keep_range_sense_and_direction():
-    """Pages, rankings and risk-coverage curves that exist depend on these."""
+    """Existing pages, rankings and risk-coverage curves depend on these."""
     found = {name: (row.highest, row.worse_when, row.sense, row.rankable) for name, row in SCORE_TABLE.items()}
     assert (
         found.items()
@@ -155,7 +155,7 @@ def test_two_opposite_members_have_the_largest_possible_variance():
     assert (scores["ensemble_variance"], scores["ensemble_variance_per_area"], scores["pairwise_iou"]) == (0.25, 0.5, 0)
 
 
-def test_members_that_scatter_have_lower_agreement_and_higher_variance_than_members_that_do_not():
+def test_scattered_members_have_lower_agreement_and_higher_variance():
     together = score(make_prediction([disc(0.5, 0.5), disc(0.5, 0.52), disc(0.5, 0.48)]))
     scattered = score(make_prediction([disc(0.5, 0.5), disc(0.3, 0.6), disc(0.7, 0.4)]))
     assert scattered["ensemble_variance"] > 2 * together["ensemble_variance"]
@@ -173,7 +173,7 @@ def test_an_outline_that_moves_with_the_threshold_is_less_stable_than_a_sharp_on
     ramp = np.linspace(0, 1, 101, dtype=np.float32)[None, :].repeat(4, axis=0)
     sharp = (ramp >= 0.5).astype(np.float32)
     assert score(make_prediction([sharp, sharp]))["stability"] == 1
-    # Columns 60 to 100 of those from 40 on.
+    # Columns 60 to 100 of columns 40 to 100.
     assert score(make_prediction([ramp, ramp]))["stability"] == pytest.approx(41 / 61)
 
 

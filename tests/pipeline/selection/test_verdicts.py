@@ -40,7 +40,7 @@ def rejected(reason):
 
 
 def between(start, end, share):
-    """The point at that share of the way, never beyond the end, as a sum of floats may be."""
+    """The point at the given share of the way, never beyond the end, where a sum of floats may land."""
     return float(np.clip(start + (end - start) * share, min(start, end), max(start, end)))
 
 
@@ -100,7 +100,7 @@ def test_a_score_on_its_bound_is_accepted_and_the_next_float_beyond_it_rejected(
 
 
 @pytest.mark.parametrize(("area", "reason"), [(0.05, "no_salient_object"), (0.95, "object_fills_image")])
-def test_the_area_is_looked_at_before_the_variance(area, reason):
+def test_the_area_is_checked_before_the_variance(area, reason):
     assert decide(make_row(scores=make_scores(area=area, ensemble_variance=0.2)), POLICY) == rejected(reason)
 
 
@@ -111,7 +111,7 @@ VARIANCES = st.lists(st.floats(0, 0.02), min_size=1, max_size=8)
 
 
 def choose(rows, licenses=None, ids=None, checks=None, **policy):
-    """Verdicts on rows with the keys 1, 2, …; `ids` are their licences', `checks` their agreement with instances."""
+    """Verdicts on rows with the keys 1, 2, …; `ids` are of their licences, `checks` their agreement with instances."""
     licenses, images = licenses or {}, []
     for place, row in enumerate(rows):
         number = ids[place] if ids else 1
@@ -160,7 +160,7 @@ def test_a_threshold_on_any_score_rejects_with_its_name(text, reason):
     assert decide(make_row(), PolicyConfig(thresholds=("border<=0.5", "pairwise_iou>=0.5"))) == ACCEPTED
 
 
-def test_images_of_other_licences_than_the_allowed_ones_are_rejected():
+def test_images_with_a_licence_that_is_not_allowed_are_rejected():
     verdicts = choose(rows_with("area", [0.2, 0.2, 0]), ids=[4, 2, 2], allowed_licenses=(4, 5))
     assert list(verdicts.values()) == [ACCEPTED, rejected("license_not_allowed"), rejected("no_salient_object")]
 
@@ -187,7 +187,7 @@ def test_the_address_of_a_licence_tells_whether_it_is_commercial(url, allowed):
     assert list(verdicts.values()) == [ACCEPTED if allowed else rejected("license_not_allowed")]
 
 
-def test_a_licence_that_nobody_describes_is_not_commercial():
+def test_an_undescribed_licence_is_not_commercial():
     assert choose([make_row(key=make_key(1))], {}, commercial=True)[make_key(1)] == rejected("license_not_allowed")
 
 
@@ -230,14 +230,14 @@ KINDS = st.lists(
 
 
 def stratified(kinds, **policy):
-    """Stratum → accepted images. An area of .01 of 20,000 px is small, .2 medium, .8 large."""
+    """Stratum → accepted images. Of 20,000 px, an area of .01 is small, .2 medium, .8 large."""
     rows = rows_with("area", [area for _, area in kinds])
     verdicts = choose(rows, checks=[check_of(0.5, name) for name, _ in kinds], **policy)
     return Counter(kind for kind, verdict in zip(kinds, verdicts.values(), strict=True) if verdict == ACCEPTED)
 
 
 @given(KINDS, st.integers(1, 14), st.sampled_from(["even", "proportional"]))
-def test_strata_fill_the_target_and_none_gives_more_than_it_has(kinds, target, strata):
+def test_strata_fill_the_target_and_no_stratum_exceeds_its_size(kinds, target, strata):
     found = stratified(kinds, target_images=target, strata=strata)
     assert found.total() == min(target, len(kinds))
     assert found <= Counter(kinds)
