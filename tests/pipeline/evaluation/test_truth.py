@@ -134,7 +134,7 @@ def png_bytes():
 
 
 def claims_to_have(width, height):
-    """A PNG with the given header and no pixels."""
+    """A small PNG whose header claims the given size."""
     header = b"IHDR" + struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
     return png_bytes()[:12] + header + struct.pack(">I", zlib.crc32(header)) + png_bytes()[33:]
 

@@ -46,7 +46,7 @@ def between(start, end, share):
 
 ACCEPTED = Verdict(decision="accepted", reason="")
 POLICY = PolicyConfig(max_variance=0.02, max_variance_per_area=0.1, min_area=0.1, max_area=0.9)
-DECIDING = ("ensemble_variance", "ensemble_variance_per_area", "area")
+DECIDING = {bound.score for bound in bounds(POLICY)}
 
 
 # Properties
