@@ -1,6 +1,6 @@
-"""Options: the fields of a configuration class and of its parts, as a TOML file and the command line give them.
+"""Options: the fields of a configuration class and its parts, as given in a TOML file or on the command line.
 
-All names are in one namespace. Which options there are is the business of the classes; none is known here.
+All names share one namespace. The classes define the options; this module knows none of them.
 """
 
 import tomllib
@@ -15,10 +15,11 @@ from pipeline.errors import ConfigError
 
 
 def read_toml(path: str, kind: type, named_by: str) -> dict[str, Any]:
-    """The options in a TOML file, flat, as on the command line of the job that takes `kind`.
+    """Read the options of a TOML file, flat, as on the command line of the job that takes `kind`.
 
-    Raises: ConfigError: no such file, no TOML, an unknown option, or a value of another type than the option's or
-            out of its bounds.
+    Args:   named_by: the option that names the file, for messages.
+    Raises: ConfigError: the file is missing or not TOML, an option is unknown, or a value has the wrong type or is out
+            of bounds.
     """
     where = f"{named_by} {path}"
     try:
@@ -28,10 +29,10 @@ def read_toml(path: str, kind: type, named_by: str) -> dict[str, Any]:
     known = option_types(kind)
     for name, value in options.items():
         if name not in known:
-            raise ConfigError(f"{where}: there is no option {name!r}; there are {', '.join(sorted(known))}")
+            raise ConfigError(f"{where}: unknown option {name!r}; options are {', '.join(sorted(known))}")
         _check_type(where, name, value, known[name])
         if known[name] is float:
-            options[name] = float(value)  # 1 and 1.0 mean the same, and are to be stored the same
+            options[name] = float(value)  # 1 and 1.0 mean the same, so store them alike
         if isinstance(value, list):
             options[name] = tuple(value)
     try:
@@ -42,13 +43,13 @@ def read_toml(path: str, kind: type, named_by: str) -> dict[str, Any]:
 
 
 def with_preset(options: Mapping[str, Any], reference: bool) -> dict[str, Any]:
-    """Flat options, with those of the reference preset where it is wanted and they do not say otherwise."""
+    """Add the reference preset to flat options if requested; the given options take precedence."""
     preset = {name: option.value for name, option in REFERENCE_PRESET.items()} if reference else {}
     return {**preset, **options, "reference": reference}
 
 
 def option_types(config: type) -> dict[str, Any]:
-    """Option name → type, over a configuration class and its parts."""
+    """List the options of a configuration class and its parts: name → type."""
     types: dict[str, Any] = {}
     for option in fields(config):
         if is_dataclass(option.type):
@@ -59,7 +60,7 @@ def option_types(config: type) -> dict[str, Any]:
 
 
 def from_options(config: type, options: Mapping[str, Any], missing: Any) -> Any:
-    """Build a configuration and its parts from flat options; required ones that are not there become `missing`."""
+    """Build a configuration and its parts from flat options; absent required ones become `missing`."""
     values: dict[str, Any] = {}
     for option in fields(config):
         if is_dataclass(option.type):
@@ -74,7 +75,7 @@ def from_options(config: type, options: Mapping[str, Any], missing: Any) -> Any:
 def require_positive(config: Any, *names: str) -> None:
     """Check that fields of a configuration are above 0.
 
-    Raises: ValueError: one is not; names the field and its value.
+    Raises: ValueError: a field is not; the message names it with its value.
     """
     for name in names:
         if getattr(config, name) <= 0:
@@ -86,7 +87,7 @@ def _check_type(where: str, name: str, value: Any, wanted: Any) -> None:
         if value not in get_args(wanted):
             raise ConfigError(f"{where}: {name} is {value!r}; it must be one of {', '.join(get_args(wanted))}")
         return
-    if isinstance(wanted, UnionType):  # `int | None`: TOML has no None, leaving the option out means it
+    if isinstance(wanted, UnionType):  # `int | None`: TOML has no None; leave the option out for it
         (wanted,) = (kind for kind in get_args(wanted) if kind is not type(None))
     if get_origin(wanted) is tuple:
         wanted = get_args(wanted)[0]

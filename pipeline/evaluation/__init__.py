@@ -1,1 +1,1 @@
-"""How good saliency maps are: the field's metrics against masks, and what our scores say about the errors."""
+"""How good saliency maps are: the field's metrics against masks, and how well our scores predict the errors."""

@@ -1,4 +1,4 @@
-"""The five public test sets of the field: where their folders lie, and how many images they have."""
+"""The five public test sets of the field: where their folders are, and how many images they have."""
 
 import logging
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """What is known of a dataset. Case, dashes, underscores and blanks of folder names do not matter."""
+    """Facts about a dataset. Case, dashes, underscores and blanks of folder names do not matter."""
 
     count: int
-    """Images, as its authors published it."""
+    """Number of images, as its authors published it."""
     images: tuple[str, ...]
     masks: tuple[str, ...]
-    """Folders as published; the usual names of re-packagings are tried after them."""
+    """Folders as published; the usual names in re-packagings are tried next."""
     folders: tuple[str, ...]
-    """What the folder of the whole dataset is called."""
+    """Names of the folder of the whole dataset."""
 
 
 # Folders as in the authors' archives (saliencydetection.net; ECSSD's images.zip and ground_truth_mask.zip; HKU-IS'
@@ -62,13 +62,15 @@ USUAL_MASKS = ("mask", "masks", "gt", "gts", "gt-masks", "ground_truth_mask", "g
 
 
 def find_folders(name: DatasetName, root: Path) -> tuple[Path, Path]:
-    """The folders of a dataset's photos and masks, below the dataset's folder in `root` or `root` itself.
+    """Find the folders of a dataset's photos and masks, below the dataset's folder in `root` or `root` itself.
 
     Returns: the same folder twice if a re-packaging has both in one.
-    Raises:  CollectionError: they are not found; the message says what was looked for.
+    Raises:  CollectionError: not found; the message lists the expected folders.
     """
     if not root.is_dir():
-        raise CollectionError(f"--root {root}: {'this is a file' if root.exists() else 'there is no such folder'}")
+        raise CollectionError(
+            f"--root {root}: {'this is a file, not a folder' if root.exists() else 'this folder does not exist'}"
+        )
     dataset = DATASETS[name]
     bases = (*(folder for path in dataset.folders for folder in _matching(root, path)), root)
     for base in bases:
@@ -77,8 +79,8 @@ def find_folders(name: DatasetName, root: Path) -> tuple[Path, Path]:
             log.info("%s: photos in %s, masks in %s", name, *found)
             return found
     raise CollectionError(
-        f"{name} is not in {root}: neither there nor in {', '.join(dataset.folders)} are the folders "
-        f"{dataset.images[0]} and {dataset.masks[0]}, or such as Imgs and GT. Unpacked otherwise: --images and --masks"
+        f"{name} is not in {root}: expected the folders {dataset.images[0]} and {dataset.masks[0]} (or such as Imgs "
+        f"and GT) there or in {', '.join(dataset.folders)}. For another layout, use --images and --masks"
     )
 
 
@@ -91,7 +93,7 @@ def _in(base: Path, images: tuple[str, ...], masks: tuple[str, ...]) -> tuple[Pa
 
 
 def _first(base: Path, paths: tuple[str, ...], suffixes: tuple[str, ...]) -> Path | None:
-    """The first of the folders that is there and has images itself, not only folders of them."""
+    """The first folder that exists and has images itself, not only in subfolders."""
     folders = (folder for path in paths for folder in _matching(base, path))
     return next((folder for folder in folders if _holds(folder, suffixes)), None)
 
@@ -101,7 +103,7 @@ def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
 
 
 def _matching(base: Path, path: str) -> Iterator[Path]:
-    """Folders below `base` that are called like the parts of `path`, but for case and dashes."""
+    """Folders below `base` whose names equal the parts of `path`, ignoring case and dashes."""
     first, _, rest = path.partition("/")
     for folder in sorted(base.iterdir()):
         if _plain(folder.name) == _plain(first) and folder.is_dir():

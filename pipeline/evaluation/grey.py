@@ -1,4 +1,4 @@
-"""Image files to grey levels, and saliency maps of any format to 8 bits. What a mask is, `truth.py` says."""
+"""Read image files as grey levels, and saliency maps of any format as 8 bits. `truth.py` reads masks."""
 
 import struct
 from collections.abc import Callable
@@ -15,23 +15,23 @@ from pipeline.errors import SampleError
 GreyLevels = UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"] | Bool[np.ndarray, "h w"]
 
 _FILE_IS_BAD = (FileNotFoundError, IsADirectoryError, PermissionError)
-# What Pillow was seen to raise for torn and foreign files, `struct.error` and EOFError for cut headers among them.
+# Exceptions seen from Pillow for damaged and foreign files, among them `struct.error` and EOFError for cut headers.
 _NO_IMAGE = (OSError, ValueError, SyntaxError, IndexError, TypeError, KeyError, EOFError, struct.error)
 
 Converted = TypeVar("Converted")
 
 
 def read_prediction(path: Path) -> UInt8[np.ndarray, "h w"]:
-    """A saliency map as 8-bit grey: colours by their luma, 16 bits by their high byte, what is transparent is black.
+    """Read a saliency map as 8-bit grey: colours by luma, 16 bits by their high byte, transparent pixels as black.
 
     Raises: SampleError: `unreadable`, `too_many_pixels`, `undecodable`.
-            OSError: the machine's fault, not the file's.
+            OSError: the machine failed, not the file.
     """
     return decode_file(path, to_8_bits)
 
 
 def to_8_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
-    """Grey levels of an opened image in 0..255; 1-bit images have 0 and 255."""
+    """Convert an open image to grey levels in 0..255; 1-bit images have 0 and 255."""
     levels = grey_levels(image)
     if levels.dtype == np.bool_:
         return levels.astype(np.uint8) * np.uint8(255)
@@ -41,9 +41,9 @@ def to_8_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
 
 
 def grey_levels(image: Image.Image) -> GreyLevels:
-    """The levels that an image has by itself: 1, 8 or 16 bits. Colours become their luma, as in OpenCV.
+    """Convert an image to grey levels of its own depth: 1, 8 or 16 bits. Colours become their luma, as in OpenCV.
 
-    Raises: ValueError: 32-bit integers and floats, whose range nobody knows.
+    Raises: ValueError: pixels are 32-bit integers or floats, whose range is unknown.
     """
     if image.mode == "1":
         return np.array(image)
@@ -55,7 +55,7 @@ def grey_levels(image: Image.Image) -> GreyLevels:
 
 
 def opaque(image: Image.Image) -> Image.Image:
-    """An image laid on black where it is transparent: what does not show is not salient."""
+    """Lay a transparent image on black: invisible pixels are not salient."""
     if not image.has_transparency_data:
         return image
     layered = image.convert("RGBA")
@@ -63,16 +63,16 @@ def opaque(image: Image.Image) -> Image.Image:
 
 
 def decode_file(path: Path, convert: Callable[[Image.Image], Converted]) -> Converted:
-    """Open an image file of any format, told by its content, and convert it.
+    """Open an image file of any format, recognised by its content, and convert it.
 
     Raises: SampleError: `unreadable`, `too_many_pixels`, `undecodable`; the message names file and folder.
-            OSError: the machine's fault, not the file's.
+            OSError: the machine failed, not the file.
     """
     return decode_image(path, label_of(path), convert)
 
 
 def decode_image(source: Path | BinaryIO, label: str, convert: Callable[[Image.Image], Converted]) -> Converted:
-    """The same for a file that is open or lies elsewhere; `label` names it in messages."""
+    """Convert an image as `decode_file` does, from a path or an open file; `label` names it in messages."""
     try:
         with Image.open(source) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
@@ -84,7 +84,7 @@ def decode_image(source: Path | BinaryIO, label: str, convert: Callable[[Image.I
     except Image.DecompressionBombError as error:
         raise SampleError("too_many_pixels", f"{label}: {error}") from error
     except _NO_IMAGE as error:
-        # An OSError from the system has an errno, one about the image has none.
+        # An OSError from the system has an errno; one about the image does not.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         said = str(error).replace(str(source), Path(label).name)
@@ -92,5 +92,5 @@ def decode_image(source: Path | BinaryIO, label: str, convert: Callable[[Image.I
 
 
 def label_of(path: Path) -> str:
-    """Folder and name: a map and its mask often have the same name."""
+    """Name a file with its folder: a map and its mask often have the same name."""
     return f"{path.parent.name}/{path.name}"

@@ -1,4 +1,4 @@
-"""A whole evaluation: pairs of every dataset → figures → files."""
+"""Run a whole evaluation: pairs of every dataset → figures → files."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import evaluate_pairs
 from pipeline.evaluation.model_run import evaluate_model, made_with
 from pipeline.evaluation.outcomes import How
-from pipeline.evaluation.report import Subject, document, publish
+from pipeline.evaluation.report import Subject, document, publish_evaluation
 from pipeline.evaluation.tables import metrics_table
 from pipeline.evaluation.tasks import Task
 from pipeline.files import storage
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(tasks: Sequence[Task], config: EvaluationConfig) -> list[dict[str, Any]]:
-    """Evaluate what `find_tasks` found, one after the other, and publish it.
+    """Evaluate the tasks that `find_tasks` found, one after the other, and publish the results.
 
     Returns: the content of each `evaluation.json`.
-    Raises:  PipelineError: it failed; what is predicted stays, the same command goes on.
+    Raises:  PipelineError: it failed. Predictions are kept; run the same command again to resume.
     """
-    documents = [_evaluate(task, config) for task in tasks]
+    documents = [_evaluate_task(task, config) for task in tasks]
     if len(documents) > 1:
         table = "\n".join(metrics_table(documents)) + "\n"
         storage.publish(storage.join(config.out, "evaluation.md"), table.encode())
@@ -30,12 +30,12 @@ def evaluate(tasks: Sequence[Task], config: EvaluationConfig) -> list[dict[str, 
 
 
 def brief(out: str, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the job says on stdout: counts and figures of each dataset, without curves."""
+    """Summarise for stdout: counts and figures of each dataset, without curves."""
     shown = ("name", "counts", "metrics")
     return {"out": out, "results": [{name: document[name] for name in shown} for document in documents]}
 
 
-def _evaluate(task: Task, config: EvaluationConfig) -> dict[str, Any]:
+def _evaluate_task(task: Task, config: EvaluationConfig) -> dict[str, Any]:
     log.info("%s: %d images", task.name, len(task.pairs))
     out = storage.join(config.out, task.folder) if task.folder else config.out
     how = How(normalize=config.normalize)
@@ -46,5 +46,5 @@ def _evaluate(task: Task, config: EvaluationConfig) -> dict[str, Any]:
     subject = Subject(
         name=task.name, maps=str(task.maps), masks=str(task.masks), normalize=config.normalize, made_with=made
     )
-    publish(out, subject, evaluation)
+    publish_evaluation(out, subject, evaluation)
     return document(subject, evaluation)

@@ -1,23 +1,23 @@
-"""One saliency map against one mask, in the measures of the field; pysodmetrics computes them.
+"""Measure one saliency map against one mask with the field's measures; pysodmetrics computes them.
 
-What the measures say, and where they come from (P precision, R recall; at each of 256 thresholds, or "adaptive": at
-twice the map's mean):
+The measures and their sources (P precision, R recall; at each of 256 thresholds, or "adaptive": at twice the map's
+mean):
 
 - MAE, in [0, 1], lower is better: mean absolute difference of map and mask. Perazzi et al., CVPR 2012.
-- S-measure, in [0, 1]: half of it compares object and background by their mean and spread, half of it four regions by
-  structure. Fan et al., ICCV 2017.
+- S-measure, in [0, 1]: one half compares object and background by mean and spread, the other half compares four
+  regions by structure. Fan et al., ICCV 2017.
 - weighted F, in [0, 1]: F of the unthresholded map, with errors weighted by their distance from the object; beta² = 1.
   Margolin et al., CVPR 2014.
-- F = (1 + beta²) P R / (beta² P + R), in [0, 1], with beta² = 0.3, which weighs precision more. Achanta et al., CVPR
-  2009.
+- F = (1 + beta²) P R / (beta² P + R), in [0, 1], with beta² = 0.3, which gives precision more weight. Achanta et al.,
+  CVPR 2009.
 - E-measure: how mask and thresholded map deviate together from their means. Fan et al., IJCAI 2018. It divides by the
-  number of pixels less one, so that it lies in [0, N / (N - 1)].
-- IoU of the mask and the map above 0.5, in [0, 1]: ours, for the errors of masks.
+  number of pixels minus one, so it lies in [0, N / (N - 1)].
+- IoU of the mask and the map above 0.5, in [0, 1]: our own, for the errors of masks.
 
-What happens at the ends, as the library has it: where there is nothing salient, F and weighted F are 0 whatever is
-predicted, S is 1 minus the map's mean, E the share of background. Where everything is salient, S is the map's mean. A
-constant map is not stretched. IoU, where neither has an object, is 1. S is also a number where an object's centre lies
-in the last row or column, and the library divides nothing by nothing: a region without pixels weighs nothing.
+Special cases follow the library. If nothing is salient, F and weighted F are 0 whatever is predicted, S is 1 minus the
+map's mean, and E is the share of background. If everything is salient, S is the map's mean. A constant map is not
+stretched. IoU is 1 if neither has an object. One case differs: if an object's centre lies in the last row or column,
+the library divides zero by zero; here S stays a number, since a region without pixels has no weight.
 """
 
 from collections.abc import Callable, Collection
@@ -31,7 +31,7 @@ from jaxtyping import Bool, Float, UInt8
 Metric = Literal["mae", "s_measure", "weighted_f", "f_measure", "e_measure", "iou"]
 ALL_METRICS: tuple[Metric, ...] = get_args(Metric)
 QUICK_METRICS: tuple[Metric, ...] = ("mae", "s_measure", "f_measure")
-"""Enough to watch a training by: 2 ms for an image of 160 x 160 px, where all of them take 6."""
+"""Enough to follow a training: 2 ms for an image of 160 x 160 px, while all metrics take 6 ms."""
 
 Curve = Float[np.ndarray, "256"]
 _Map = Float[np.ndarray, "h w"]
@@ -40,13 +40,13 @@ _Mask = Bool[np.ndarray, "h w"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageMeasures:
-    """The measures of one image; None where they were not asked for.
+    """The measures of one image; None if they were not requested.
 
-    Curves are over the thresholds 255, 254, …, 0 of 255: a pixel is salient where the map is not below.
+    Curves are at the thresholds 255, 254, …, 0 of 255: a pixel is salient if the map is not below the threshold.
     """
 
     empty_truth: bool
-    """Nothing in the mask is salient."""
+    """The mask has no salient pixel."""
     constant_map: bool
     """The map has one value everywhere."""
     mae: float | None = None
@@ -62,7 +62,7 @@ class ImageMeasures:
 
     @property
     def max_f(self) -> float | None:
-        """F at this image's own best threshold; a dataset's is that of its mean curve."""
+        """F at this image's own best threshold; for a dataset, see `Summary`."""
         return None if self.f_curve is None else float(self.f_curve.max())
 
 
@@ -73,22 +73,23 @@ def measure(
     normalize: bool = True,
     metrics: Collection[Metric] = ALL_METRICS,
 ) -> ImageMeasures:
-    """Measure a saliency map against a mask of the same size; see the module for the measures and their ends.
+    """Measure a saliency map against a mask of the same size; the module lists the measures and special cases.
 
-    Args:    prediction: 0 to 255, the more the more salient.
+    Args:    prediction: 0 to 255; higher is more salient.
              truth: True where the object is.
-             normalize: bring the map's lowest value to 0 and its highest to 1, as `normalize=True` of the library does
-                      and published figures have it; otherwise value v means v / 255.
-             metrics: which measures are wanted; the time follows from them.
-    Raises:  ValueError: sizes or types are others, there are fewer than two pixels, or a metric is unknown.
+             normalize: stretch the map's range to 0..1, as `normalize=True` of the library does for published figures;
+                      otherwise value v means v / 255.
+             metrics: the measures to compute; the time depends on them.
+    Raises:  ValueError: a size or type is wrong, the image has fewer than two pixels, or a metric is unknown.
     """
     if unknown := set(metrics) - set(ALL_METRICS):
-        raise ValueError(f"unknown metric {sorted(unknown)[0]!r}; there are {', '.join(ALL_METRICS)}")
+        raise ValueError(f"unknown metric {sorted(unknown)[0]!r}; metrics are {', '.join(ALL_METRICS)}")
     if prediction.dtype != np.uint8 or truth.dtype != np.bool_:
-        raise ValueError(f"a map of uint8 and a mask of bool are needed, not {prediction.dtype} and {truth.dtype}")
+        raise ValueError(f"map is {prediction.dtype} and mask is {truth.dtype}; they must be uint8 and bool")
     if prediction.shape != truth.shape or truth.ndim != 2 or truth.size < 2:
         raise ValueError(
-            f"map {prediction.shape} and mask {truth.shape}: one size [H, W] of two pixels or more is needed"
+            f"map is {prediction.shape} and mask is {truth.shape}; "
+            "they must have the same size [H, W] of two pixels or more"
         )
     values = _scaled(prediction, normalize)
     measured: dict[str, float | Curve] = {}
@@ -99,7 +100,7 @@ def measure(
 
 
 def _scaled(prediction: UInt8[np.ndarray, "h w"], normalize: bool) -> _Map:
-    """Values in [0, 1], to the last bit those of the library's `prepare_data`."""
+    """Values in [0, 1], equal to those of the library's `prepare_data` to the last bit."""
     values: _Map = prediction / 255
     lowest, highest = values.min(), values.max()
     if normalize and lowest != highest:
@@ -114,10 +115,10 @@ def _mae(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
 
 
 class _WholeSmeasure(py_sod_metrics.Smeasure):  # type: ignore[misc]
-    """The library's, but for regions without pixels: it gives NaN there, and with it for the whole dataset."""
+    """The library's measure, except for regions without pixels: there it gives NaN, and so for the whole dataset."""
 
     def ssim(self, pred: _Map, gt: _Mask) -> float:
-        """Of one of the four regions; its weight is its share of the pixels."""
+        """Similarity in one of the four regions; its weight is its share of the pixels."""
         return float(super().ssim(pred, gt)) if gt.size else 0.0
 
 

@@ -1,6 +1,6 @@
-"""A folder of photos through the pipeline's replicas; the maps and scores of the run's candidates are measured.
+"""Predict a folder of photos with the pipeline's replicas, then measure the maps and scores of the candidates.
 
-The run is one like any other, in OUT/run: it is stopped, killed and gone on with like any other, and has its release.
+The run in OUT/run is an ordinary run: it can be stopped, killed and resumed, and it has a release.
 """
 
 import json
@@ -17,7 +17,6 @@ from pipeline.evaluation.outcomes import Failed, How, Outcome, measure_map
 from pipeline.evaluation.pairs import Pair
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
-from pipeline.records import CandidateRow
 from pipeline.run import resolved, run
 from pipeline.runs.candidates import committed_shards, read_maps, read_rows, read_shard_record
 from pipeline.runs.fingerprint import settled_device
@@ -25,7 +24,7 @@ from pipeline.runs.fingerprint import settled_device
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardMaps:
-    """The work of one task: a committed shard, whose maps are measured."""
+    """The maps that one task measures: those of a committed shard."""
 
     run: str
     shard: str
@@ -35,11 +34,11 @@ class ShardMaps:
 
 
 def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: EvaluationConfig) -> Evaluation:
-    """Predict the photos of the pairs, or what is left of them, then measure.
+    """Predict the photos that have no prediction yet, then measure all.
 
     Args:   pairs: photos of one folder with their masks.
-            out: folder of this evaluation; the run is in it.
-    Raises: as `pipeline.run.run`, and CollectionError if not one image can be measured.
+            out: folder of this evaluation, which contains the run.
+    Raises: CollectionError: no image can be measured. Also whatever `pipeline.run.run` raises.
     """
     keyed = {f"{number:012d}": pair for number, pair in enumerate(pairs, start=1)}
     url = storage.absolute(run_url(out))
@@ -51,18 +50,18 @@ def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: Evaluation
 
 
 def run_url(out: str) -> str:
-    """Where the run of an evaluation lies."""
+    """Name the folder of an evaluation's run."""
     return storage.join(out, "run")
 
 
 def made_with(out: str) -> dict[str, str]:
-    """What the maps were made with: the run's fingerprint, and the kind of device."""
+    """Read what the maps were made with: the run's fingerprint and the kind of device."""
     stored = json.loads(storage.read(storage.join(run_url(out), "run.json")))
     return {**stored["fingerprint"], "device": settled_device(run_url(out))}
 
 
 def annotations_of(pairs: Sequence[Pair]) -> dict[str, list[dict[str, str | int]]]:
-    """The photos as COCO annotations without objects; ids from 1 in the order of the names."""
+    """Describe the photos as COCO annotations without objects; ids start at 1, in the order of the pairs."""
     images: list[dict[str, str | int]] = []
     for number, pair in enumerate(pairs, start=1):
         width, height = _size_px(pair)
@@ -71,17 +70,21 @@ def annotations_of(pairs: Sequence[Pair]) -> dict[str, list[dict[str, str | int]
 
 
 def measure_shard(shard: ShardMaps) -> list[Outcome]:
-    """What one task does."""
+    """Measure the maps of one task."""
     record = read_shard_record(shard.run, shard.shard)
     rows = {row.key: row for row in read_rows(shard.run, record)}
-    outcomes: list[Outcome] = [_failed(row, shard.pairs[key]) for key, row in rows.items() if row.status == "failed"]
+    outcomes: list[Outcome] = [
+        Failed(name=shard.pairs[key].name, reason=f"{row.reason}: {row.detail}")
+        for key, row in rows.items()
+        if row.status == "failed"
+    ]
     for key, maps in read_maps(shard.run, record):
         outcomes.append(measure_map(shard.pairs[key], maps.saliency, rows[key].scores, shard.how))
     return outcomes
 
 
 def _size_px(pair: Pair) -> tuple[int, int]:
-    """Width and height by the header of a photo; of one that has none, the run says what is wrong with it."""
+    """Width and height from the header of a photo. If it has none, the run reports what is wrong."""
     try:
         return decode_file(pair.source, lambda image: image.size)
     except SampleError:
@@ -102,7 +105,3 @@ def _run_config(pairs: Sequence[Pair], annotations: str, url: str, config: Evalu
 def _shard_maps(url: str, shard: str, keyed: Mapping[str, Pair], how: How) -> ShardMaps:
     keys = [row.key for row in read_rows(url, read_shard_record(url, shard))]
     return ShardMaps(run=url, shard=shard, pairs={key: keyed[key] for key in keys}, how=how)
-
-
-def _failed(row: CandidateRow, pair: Pair) -> Failed:
-    return Failed(name=pair.name, reason=f"{row.reason}: {row.detail}")

@@ -1,4 +1,4 @@
-"""One pair of map and mask → what was measured, or why it could not be: a file that can't be used costs only itself."""
+"""Measure one pair of map and mask, or say why it failed: an unusable file costs only its own image."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from pipeline.evaluation.truth import read_truth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class How:
-    """How maps are measured."""
+    """Settings for measuring maps."""
 
     normalize: bool = True
     metrics: tuple[Metric, ...] = ALL_METRICS
@@ -25,21 +25,21 @@ class How:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One image that was measured."""
+    """An image that was measured."""
 
     name: str
     measures: ImageMeasures
     scores: Mapping[str, float] = field(default_factory=dict)
-    """What the pipeline says of its own map; empty for maps from elsewhere."""
+    """The pipeline's scores of its own map; empty for maps from elsewhere."""
     resized: bool = False
     """The map had another size than the mask."""
     truth_sha256: str = ""
-    """Of the mask as it was read, not of its file: the same for a re-packaging that changed no pixel."""
+    """SHA-256 of the mask as read, not of its file: re-packaging a dataset without changing a pixel keeps it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """One image that could not be measured, and why."""
+    """An image that could not be measured, and why."""
 
     name: str
     reason: str
@@ -49,7 +49,7 @@ Outcome = Measured | Failed
 
 
 def measure_files(pair: Pair, how: How) -> Outcome:
-    """Measure a map on disk. One of another size than its mask is resized to it, as the field's toolkits do."""
+    """Measure a map on disk. If its size differs from the mask's, resize it, as the field's toolkits do."""
     try:
         truth = read_truth(pair.mask)
         prediction = read_prediction(pair.source)
@@ -59,20 +59,20 @@ def measure_files(pair: Pair, how: How) -> Outcome:
 
 
 def measure_map(pair: Pair, prediction: UInt8[np.ndarray, "h w"], scores: Mapping[str, float], how: How) -> Outcome:
-    """Measure a map of the photo's own size: a mask of another size is that of another photo."""
+    """Measure a map of the photo's own size; a mask of another size belongs to another photo."""
     try:
         truth = read_truth(pair.mask)
         if prediction.shape != truth.shape:
             photo, mask = (f"{px[1]} x {px[0]} px" for px in (prediction.shape, truth.shape))
-            found = f"photo {label_of(pair.source)} has {photo}, mask {label_of(pair.mask)} {mask}"
-            raise SampleError("size_mismatch", found)
+            sizes = f"photo {label_of(pair.source)} has {photo}, mask {label_of(pair.mask)} {mask}"
+            raise SampleError("size_mismatch", sizes)
         return _measured(pair, prediction, truth, how, scores=scores)
     except SampleError as error:
         return Failed(name=pair.name, reason=str(error))
 
 
 def fitted(prediction: UInt8[np.ndarray, "h w"], height_width: tuple[int, ...]) -> UInt8[np.ndarray, "h2 w2"]:
-    """The map at the size of a mask: bilinear, without smoothing, rounded to 8 bits.
+    """Resize a map to the size of a mask: bilinear, without smoothing, rounded to 8 bits.
 
     Source: `cv2.resize(…, interpolation=cv2.INTER_LINEAR)` of PySODEvalToolkit and of the examples of pysodmetrics.
     """
@@ -89,7 +89,7 @@ def _measured(
     **found: object,
 ) -> Measured:
     if truth.size < 2:
-        raise SampleError("size_mismatch", f"{label_of(pair.mask)} has one pixel; there is nothing to measure")
+        raise SampleError("size_mismatch", f"{label_of(pair.mask)} has one pixel; at least two are needed")
     measures = measure(prediction, truth, normalize=how.normalize, metrics=how.metrics)
     digest = hashlib.sha256(repr(truth.shape).encode() + np.packbits(truth).tobytes()).hexdigest()
     return Measured(name=pair.name, measures=measures, truth_sha256=digest, **found)  # type: ignore[arg-type]

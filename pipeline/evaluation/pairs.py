@@ -1,4 +1,4 @@
-"""Two folders of files → pairs by name. A name without its other half is a wrong request, never left out silently."""
+"""Pair the files of two folders by name. A file without a partner is an error, never skipped silently."""
 
 import reprlib
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.errors import CollectionError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""What counts as an image in a folder."""
+"""Suffixes of the files that count as images."""
 PHOTO_SUFFIXES = (".jpg", ".jpeg")
 
 
@@ -19,18 +19,18 @@ class Pair:
     name: str
     """File name without suffix, the same for both."""
     source: Path
-    """The saliency map, or the photo that is to be predicted; absolute."""
+    """The saliency map, or the photo to predict; absolute."""
     mask: Path
-    """The mask it is measured against; absolute."""
+    """The mask to measure against; absolute."""
 
 
 def pair_files(sources: Path, masks: Path, count: int | None = None, *, mixed: bool = False) -> tuple[Pair, ...]:
-    """Pair the files of two folders by their names without suffix; sorted by name.
+    """Pair the files of two folders by their names without suffix, sorted by name.
 
-    Args:   count: how many there must be, if that is known.
-            mixed: the folder of masks has the photos too, as some re-packagings do: JPEGs are photos, PNGs masks.
-    Raises: CollectionError: a folder is missing or has no images, two files have the same name but for the suffix, a
-                             file has no partner, or there are not `count`. The message names folders and files.
+    Args:   count: expected number of pairs, if known.
+            mixed: the folder of masks also holds the photos, as in some re-packagings: JPEGs are photos, PNGs masks.
+    Raises: CollectionError: a folder is missing or has no images, two names differ only in their suffix, a file has no
+                             partner, or the number is not `count`. The message names folders and files.
     """
     found = files_by_name(sources, PHOTO_SUFFIXES if sources == masks else SUFFIXES)
     wanted = files_by_name(masks, (".png",) if mixed or sources == masks else SUFFIXES)
@@ -38,7 +38,7 @@ def pair_files(sources: Path, masks: Path, count: int | None = None, *, mixed: b
     if count is not None and len(wanted) != count:
         raise CollectionError(
             f"{masks} has {len(wanted)} masks and {sources} a file for each; there must be {count}. "
-            f"If these are the right ones: --count {len(wanted)}"
+            f"If these are the right folders, use --count {len(wanted)}"
         )
     return tuple(
         Pair(name=name, source=found[name].absolute(), mask=wanted[name].absolute()) for name in sorted(wanted)
@@ -46,18 +46,20 @@ def pair_files(sources: Path, masks: Path, count: int | None = None, *, mixed: b
 
 
 def files_by_name(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, Path]:
-    """Name without suffix → image file of a folder; hidden files and those of other suffixes are left out.
+    """List the images of a folder: name without suffix → file. Hidden files and other suffixes are skipped.
 
-    Raises: CollectionError: there is no such folder, no image in it, or two of one name.
+    Raises: CollectionError: the folder does not exist, has no image, or two images have the same name.
     """
     if not folder.is_dir():
-        raise CollectionError(f"{folder}: {'this is a file' if folder.exists() else 'there is no such folder'}")
+        raise CollectionError(
+            f"{folder}: {'this is a file, not a folder' if folder.exists() else 'this folder does not exist'}"
+        )
     files = sorted(path for path in folder.iterdir() if is_image(path, suffixes))
     by_name: dict[str, Path] = {}
     for path in files:
         if path.stem in by_name:
             raise CollectionError(
-                f"{folder} has {by_name[path.stem].name} and {path.name}: which of them is meant? Remove one"
+                f"{folder} has {by_name[path.stem].name} and {path.name}, which differ only in their suffix; remove one"
             )
         by_name[path.stem] = path
     if not by_name:
@@ -66,7 +68,7 @@ def files_by_name(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> dict[st
 
 
 def is_image(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
-    """Is it an image by its name? macOS leaves hidden `._` twins of images behind."""
+    """Check by its name whether a file is an image. macOS leaves hidden `._` twins of images behind."""
     return path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
 
 
@@ -75,8 +77,8 @@ def _refuse_unpaired(found: Mapping[str, Path], sources: Path, wanted: Mapping[s
     for files, folder, others, other_folder in lonely:
         without = sorted(files.keys() - others.keys())
         if without:
-            example = f"{folder / files[without[0]].name} has none (it would be called {without[0]}.*)"
+            example = f"{folder / files[without[0]].name} has none (expected {without[0]}.*)"
             raise CollectionError(
                 f"{len(without)} of {len(files)} files in {folder} have no partner in {other_folder}: {example}; "
-                f"all of them: {reprlib.repr(without)}"
+                f"all: {reprlib.repr(without)}"
             )

@@ -1,4 +1,4 @@
-"""Two pictures of an evaluation: its curves over the threshold, and what is gained by dropping images by our scores."""
+"""Draw two figures of an evaluation: curves over the threshold, and the gain from dropping images by our scores."""
 
 import io
 
@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.evaluation.evaluate import Evaluation
-from pipeline.evaluation.risk_coverage import ERRORS, RiskCoverage
+from pipeline.evaluation.risk_coverage import ERRORS
 from pipeline.evaluation.summary import Summary
 
 DPI = 120
@@ -15,7 +15,7 @@ _THRESHOLDS = np.arange(255, -1, -1)
 
 
 def draw_curves(name: str, summary: Summary) -> bytes:
-    """Precision over recall, and F and E over the threshold, as PNG."""
+    """Draw precision over recall, and F and E over the threshold, as PNG."""
     figure = Figure(figsize=(10, 4.4), dpi=DPI, layout="constrained")
     figure.suptitle(f"{name}: {summary.images} images")
     left, right = figure.subplots(1, 2)
@@ -23,7 +23,7 @@ def draw_curves(name: str, summary: Summary) -> bytes:
         left.plot(summary.recall, summary.precision)
     for curve, called in ((summary.f_curve, "F, beta² = 0.3"), (summary.e_curve, "E")):
         if curve is not None:
-            right.plot(_THRESHOLDS, curve, label=f"{called}: at most {max(curve):.3f}")
+            right.plot(_THRESHOLDS, curve, label=f"{called}: max {max(curve):.3f}")
     right.legend(loc="lower center")
     _frame(left, (0, 1), "recall", "precision")
     _frame(right, (0, 255), "threshold, of 255", "F and E")
@@ -33,26 +33,22 @@ def draw_curves(name: str, summary: Summary) -> bytes:
 
 
 def draw_risk_coverage(name: str, evaluation: Evaluation) -> bytes:
-    """Mean error of the images that are kept over their share, one panel per error, one line per score, as PNG."""
+    """Draw the mean error of the kept images over their share as PNG: one panel per error, one line per score."""
     by_score = evaluation.risk_coverage
     errors = list(next(iter(by_score.values())))
     figure = Figure(figsize=(4.8 * len(errors), 5.2), dpi=DPI, layout="constrained")
-    figure.suptitle(f"{name}: error of the images that are kept, when the worst by a score are dropped")
+    figure.suptitle(f"{name}: error of the kept images when the worst by a score are dropped")
     panels = np.atleast_1d(figure.subplots(1, len(errors)))
     for panel, error in zip(panels, errors, strict=True):
         for score, by_error in by_score.items():
             _risk_line(panel, by_error[error].risks, score)
-        _bounds(panel, next(iter(by_score.values()))[error])
-        _frame(panel, (0, 1), "share of the images kept", f"mean {ERRORS[error]} of these")
+        any_score = next(iter(by_score.values()))[error]  # random and oracle are the same for all scores
+        panel.axhline(any_score.random_aurc, color="black", linestyle=":", label="random")
+        _risk_line(panel, any_score.oracle_risks, "oracle", color="black", linestyle="--")
+        _frame(panel, (0, 1), "share of the images kept", f"mean {ERRORS[error]} of these images")
         panel.set_ylim(bottom=0)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     return _png(figure)
-
-
-def _bounds(panel: Axes, found: RiskCoverage) -> None:
-    """Between these two every score lies, unless it is worse than chance."""
-    panel.axhline(found.random_aurc, color="black", linestyle=":", label="random")
-    _risk_line(panel, found.oracle_risks, "oracle", color="black", linestyle="--")
 
 
 def _risk_line(panel: Axes, risks: tuple[float, ...], label: str, **style: str) -> None:

@@ -1,12 +1,12 @@
-"""An evaluation as files: JSON for programs, a table for people, a row per image for questions nobody has asked yet.
+"""Write an evaluation to files: JSON for programs, a table for people, and one row per image for further questions.
 
-The bytes depend on nothing but inputs, settings and library versions: no time, no machine, no order of work.
+The bytes depend only on inputs, settings and library versions: not on time, machine or order of work.
 """
 
 import hashlib
 import importlib.metadata
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.plots import draw_curves, draw_risk_coverage
-from pipeline.evaluation.risk_coverage import WORSE_WHEN, RiskCoverage
+from pipeline.evaluation.risk_coverage import RiskCoverage
 from pipeline.evaluation.summary import CURVES, SCALARS
 from pipeline.evaluation.tables import markdown
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
+from pipeline.selection.scores import SCORE_TABLE
 
 FORMAT = 1
 _LIBRARIES = ("pysodmetrics", "numpy", "scipy", "pillow")
@@ -28,20 +29,20 @@ _LIBRARIES = ("pysodmetrics", "numpy", "scipy", "pillow")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What was evaluated, in the words of the request."""
+    """What was evaluated, as the request names it."""
 
     name: str
-    """Of the dataset, or the folder of masks."""
+    """Name of the dataset, or of the folders."""
     maps: str
-    """Folder of maps, or of photos that a model has predicted."""
+    """Folder of maps, or of the photos that a model predicted."""
     masks: str
     normalize: bool
     made_with: Mapping[str, str]
-    """The run's fingerprint; empty for maps that were there."""
+    """The run's fingerprint; empty for existing maps."""
 
 
-def publish(out: str, subject: Subject, evaluation: Evaluation) -> None:
-    """Write all files of an evaluation, `evaluation.json` last: where it is, the others are."""
+def publish_evaluation(out: str, subject: Subject, evaluation: Evaluation) -> None:
+    """Write all files of an evaluation. `evaluation.json` comes last: if it exists, so do the others."""
     storage.publish(storage.join(out, "images.parquet"), encode_images(evaluation))
     storage.publish(storage.join(out, "curves.png"), draw_curves(subject.name, evaluation.summary))
     if evaluation.risk_coverage:
@@ -52,7 +53,7 @@ def publish(out: str, subject: Subject, evaluation: Evaluation) -> None:
 
 
 def document(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
-    """The content of `evaluation.json`."""
+    """Put the content of `evaluation.json` together."""
     summary = evaluation.summary
     return {
         "format": FORMAT,
@@ -70,17 +71,22 @@ def document(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
         "metrics": {name: getattr(summary, name) for name in SCALARS},
         "curves": {name: getattr(summary, name) for name in CURVES},
         "risk_coverage": {
-            score: {"worse_when": WORSE_WHEN[score], **{error: _figures(found) for error, found in by_error.items()}}
+            score: {
+                "worse_when": SCORE_TABLE[score].worse_when,
+                **{error: _figures(found) for error, found in by_error.items()},
+            }
             for score, by_error in evaluation.risk_coverage.items()
         },
         "failures": [{"name": failure.name, "reason": failure.reason} for failure in evaluation.failures],
-        "truths_sha256": _digest([image.truth_sha256 for image in evaluation.images]),
+        "truths_sha256": hashlib.sha256(
+            "".join(image.truth_sha256 for image in evaluation.images).encode()
+        ).hexdigest(),
         "versions": {"opencv": cv2.__version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
 
 
 def encode_images(evaluation: Evaluation) -> bytes:
-    """`images.parquet`: a row per measured image, sorted by name, with those scores that all have."""
+    """Encode `images.parquet`: one row per measured image, sorted by name, with the scores that all images have."""
     images = evaluation.images
     measures = [image.measures for image in images]
     columns: dict[str, Any] = {"name": pa.array([image.name for image in images], pa.string())}
@@ -107,7 +113,3 @@ def _figures(found: RiskCoverage) -> dict[str, float | None]:
         "third_dropped": found.third_dropped,
         "lowered_by": found.lowered_by,
     }
-
-
-def _digest(hashes: Sequence[str]) -> str:
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()

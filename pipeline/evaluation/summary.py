@@ -1,4 +1,4 @@
-"""The measures of many images → the figures of a dataset; to the last bit those of pysodmetrics in one process."""
+"""Average the measures of many images into the figures of a dataset, equal to pysodmetrics' to the last bit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from pipeline.evaluation.measures import ImageMeasures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Means over the images of a dataset; None where a measure was not asked for.
+    """Means over the images of a dataset; None for a measure that was not requested.
 
-    `max_` and `mean_` are over the thresholds of the mean curve of all images: one threshold for the whole dataset, not
-    the best one of each image.
+    `max_` and `mean_` are taken over the thresholds of the mean curve of all images: one threshold for the whole
+    dataset, not the best one of each image.
     """
 
     images: int
     empty_truths: int
-    """Images of whose mask nothing is salient; they count like the others, by the rules in `measures.py`."""
+    """Images with nothing salient in their mask; they count like the others, by the rules in `measures.py`."""
     constant_maps: int
     mae: float | None
     s_measure: float | None
@@ -31,7 +31,7 @@ class Summary:
     adaptive_e: float | None
     iou: float | None
     f_curve: tuple[float, ...] | None
-    """This and the next three: 256 values, over the thresholds 255, 254, …, 0 of 255."""
+    """This and the next three fields: 256 values, at the thresholds 255, 254, …, 0 of 255."""
     e_curve: tuple[float, ...] | None
     precision: tuple[float, ...] | None
     recall: tuple[float, ...] | None
@@ -42,12 +42,12 @@ CURVES = ("precision", "recall", "f_curve", "e_curve")
 
 
 def summarise(images: Sequence[ImageMeasures]) -> Summary:
-    """Average the measures; the order of the images decides the last bit, so give them in the order of their names.
+    """Average the measures. The order of the images decides the last bit, so sort them by name.
 
-    Raises: ValueError: there are none, or not all have the same measures.
+    Raises: ValueError: no images, or not all have the same measures.
     """
     if not images:
-        raise ValueError("no image was measured, so there is nothing to average")
+        raise ValueError("no image was measured; at least one is needed")
     f, e = _mean_curve(images, "f_curve"), _mean_curve(images, "e_curve")
     return Summary(
         images=len(images),
@@ -81,9 +81,9 @@ def _mean_curve(images: Sequence[ImageMeasures], name: str) -> tuple[float, ...]
 
 
 def _values(images: Sequence[ImageMeasures], name: str) -> np.ndarray | None:
-    """[N] or [N, 256], float64; None if no image has it."""
+    """Values of all images, [N] or [N, 256], float64; None if no image has any."""
     values = [getattr(image, name) for image in images]
-    there = [value for value in values if value is not None]
-    if there and len(there) < len(values):
-        raise ValueError(f"{len(there)} of {len(values)} images have {name}; all or none are needed")
-    return np.array(there, dtype=np.float64) if there else None
+    known = [value for value in values if value is not None]
+    if known and len(known) < len(values):
+        raise ValueError(f"{len(known)} of {len(values)} images have {name}; all or none are needed")
+    return np.array(known, dtype=np.float64) if known else None

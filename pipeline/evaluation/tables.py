@@ -1,4 +1,4 @@
-"""`evaluation.md`: the figures for people, made from the content of `evaluation.json` alone."""
+"""Write `evaluation.md`: the figures for people, made from the content of `evaluation.json` alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,23 +20,24 @@ COLUMNS = {
 SHOWN_FAILURES = 20
 
 _HOW = {
-    True: "stretched to 0..1 each, as published figures have it",
+    True: "each stretched to 0..1, as in published figures",
     False: "as they are (value v means v / 255), not stretched: not comparable with most published figures",
 }
 _NOTES = """
-max and mean F and E are over the thresholds of the dataset's mean curve; F has beta² = 0.3, wF beta² = 1; IoU is of map
-and mask at 0.5. Computed by pysodmetrics {pysodmetrics}. See `curves.png`; `images.parquet` has a row per image.
+Max and mean F and E are taken over the thresholds of the dataset's mean curve. F uses beta² = 0.3, wF beta² = 1; IoU
+compares map and mask at 0.5. Computed by pysodmetrics {pysodmetrics}. See `curves.png`; `images.parquet` has a row per
+image.
 """
 _RISK_NOTES = """
-Images are dropped by a score, the worst first. *AURC*: mean error of those that are kept, over all shares kept; it lies
-between *oracle* (drops by the error itself) and *random* (the mean error). *gain*: 1 is as good as the oracle, 0 as
-random. *third dropped*: by how much dropping the worst third by this score lowers the mean error of the rest. See
+Images are dropped by a score, the worst first. *AURC*: mean error of the kept images, averaged over all shares kept;
+compare it with *oracle* (drops by the error itself) and *random* (the mean error). *gain*: 1 is as good as the oracle,
+0 as random. *third dropped*: how much dropping the worst third by this score lowers the mean error of the rest. See
 `risk_coverage.png`.
 """
 
 
 def markdown(values: Mapping[str, Any]) -> str:
-    """The whole page of one evaluation."""
+    """Write the page of one evaluation."""
     counts, settings = values["counts"], values["settings"]
     lines = [f"# {values['name']}", "", _counted(counts), ""]
     lines += [
@@ -46,14 +47,17 @@ def markdown(values: Mapping[str, Any]) -> str:
     lines += metrics_table([values])
     page = "\n".join(lines) + "\n" + _NOTES.format(**values["versions"])
     if values["risk_coverage"]:
-        page += "\n## What our scores know about the errors\n\n" + "\n".join(_risk_table(values)) + "\n" + _RISK_NOTES
+        page += "\n## How well our scores predict the errors\n\n" + "\n".join(_risk_table(values)) + "\n" + _RISK_NOTES
     if values["failures"]:
-        page += "\n## Failed\n\n" + "\n".join(_failures(values["failures"])) + "\n"
+        lines = [f"- {failure['name']}: {failure['reason']}" for failure in values["failures"][:SHOWN_FAILURES]]
+        more = len(values["failures"]) - SHOWN_FAILURES
+        lines += [f"- and {more} more, in `evaluation.json`"] if more > 0 else []
+        page += "\n## Failed\n\n" + "\n".join(lines) + "\n"
     return page
 
 
 def metrics_table(documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One row per dataset; figures with four decimals."""
+    """Write one row per dataset; figures have four decimals."""
     rows = [
         [document["name"], str(document["counts"]["measured"])]
         + [_number(document["metrics"][name]) for name in COLUMNS]
@@ -65,15 +69,13 @@ def metrics_table(documents: Sequence[Mapping[str, Any]]) -> list[str]:
 def _counted(counts: Mapping[str, int]) -> str:
     parts = [f"{counts['measured']} of {counts['pairs']} images measured"]
     if counts["failed"]:
-        parts.append(f"**{counts['failed']} failed** and are in none of the figures")
+        parts.append(f"**{counts['failed']} failed** and are not in the figures")
     if counts["resized"]:
         parts.append(f"{counts['resized']} maps resized to their masks")
     if counts["empty_truths"]:
-        parts.append(
-            f"{counts['empty_truths']} masks without an object (F and wF are 0 for them whatever is predicted)"
-        )
+        parts.append(f"{counts['empty_truths']} masks without an object (their F and wF are 0 whatever is predicted)")
     if counts["constant_maps"]:
-        parts.append(f"{counts['constant_maps']} maps of one value")
+        parts.append(f"{counts['constant_maps']} maps with a single value")
     return "; ".join(parts) + "."
 
 
@@ -85,15 +87,9 @@ def _risk_table(values: Mapping[str, Any]) -> list[str]:
             rows.append(
                 [called, f"`{score}`", by_error["worse_when"]]
                 + [_number(found[name]) for name in ("aurc", "aurc_oracle", "aurc_random")]
-                + [_number(found["gain"], ".2f"), _percent(found["lowered_by"])]
+                + [_number(found["gain"], ".2f"), _number(found["lowered_by"], ".1%")]
             )
     return _table(["error", "score", "worse when", "AURC ↓", "oracle", "random", "gain ↑", "third dropped ↑"], rows)
-
-
-def _failures(failures: Sequence[Mapping[str, str]]) -> list[str]:
-    lines = [f"- {failure['name']}: {failure['reason']}" for failure in failures[:SHOWN_FAILURES]]
-    more = len(failures) - SHOWN_FAILURES
-    return lines + ([f"- and {more} more, in `evaluation.json`"] if more > 0 else [])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -102,7 +98,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _number(value: float | None, form: str = ".4f") -> str:
     return "–" if value is None else format(value, "z" + form)  # z: no -0.00
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:z.1%}"

@@ -1,4 +1,4 @@
-"""From the request to pairs of files, all found and checked before any work; light to import, as nothing is opened."""
+"""Turn a request into pairs of files, found and checked before any work. Opens no file, so it is light to import."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from pipeline.evaluation.pairs import Pair, pair_files
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One dataset, or one pair of folders: found and paired."""
+    """One dataset, or one pair of folders, with its files paired."""
 
     name: str
     folder: str
-    """Of its results, below OUT; empty for OUT itself."""
+    """Folder of its results, below OUT; empty for OUT itself."""
     maps: Path
     """Folder of saliency maps, or of the photos to predict."""
     masks: Path
@@ -23,7 +23,7 @@ class Task:
 
 
 def find_tasks(config: EvaluationConfig) -> list[Task]:
-    """What there is to do. Raises UsageError if a folder is missing or can't be paired, or options contradict."""
+    """List the tasks of a request. Raises UsageError if folders are missing or unpaired, or options contradict."""
     config.check()
     if config.dataset:
         return [_dataset_task(name, config) for name in config.dataset]

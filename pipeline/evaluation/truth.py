@@ -1,4 +1,4 @@
-"""Masks of every kind that datasets come with → what is salient and what is not."""
+"""Read masks of every kind that datasets use: which pixels are salient."""
 
 from pathlib import Path
 
@@ -9,27 +9,27 @@ from PIL import Image
 from pipeline.evaluation.grey import GreyLevels, decode_file, grey_levels, opaque
 
 HALF = 128
-"""Levels of 0..255 above this are salient, as in pysodmetrics and the Matlab code before it: 128 itself is not."""
+"""Levels of 0..255 above this are salient; 128 itself is not. As in pysodmetrics and the Matlab code before it."""
 
 
 def read_truth(path: Path) -> Bool[np.ndarray, "h w"]:
     """Read a mask; True where the object is.
 
-    - Grey of 8 or 16 bits, and colours by their luma: above half of the range. So the grey edges of JPEGs and of
-      averaged annotations (PASCAL-S) fall where the field lets them fall.
-    - No other values than 0 and 1: they are background and object, of whatever mode.
-    - A palette of greys: as those greys. A palette of colours (label maps): whatever is not black.
+    - Grey of 8 or 16 bits, and colours by their luma: salient above half of the range. This treats grey edges of JPEGs
+      and of averaged annotations (PASCAL-S) as the field does.
+    - Only the values 0 and 1, in any mode: background and object.
+    - A palette of greys counts as those greys. In a palette of colours (label maps), everything but black is salient.
     - Transparent pixels are background.
 
-    Raises: SampleError: `unreadable`, `too_many_pixels`, `undecodable`; a palette of colours without black, and 32-bit
-                         pixels, whose meaning can't be told, are `undecodable`.
-            OSError: the machine's fault, not the file's.
+    Raises: SampleError: `unreadable`, `too_many_pixels`, `undecodable`. Ambiguous masks are `undecodable`: a palette of
+                         colours without black, and 32-bit pixels.
+            OSError: the machine failed, not the file.
     """
     return decode_file(path, truth_of)
 
 
 def truth_of(image: Image.Image) -> Bool[np.ndarray, "h w"]:
-    """The same for an image that is open. Raises ValueError for what can't be told."""
+    """Read a mask from an open image, as `read_truth` does. Raises ValueError for an ambiguous mask."""
     if image.mode in ("P", "PA"):
         return _of_palette(image)
     return _above_half(grey_levels(image))
@@ -46,11 +46,11 @@ def _of_palette(image: Image.Image) -> Bool[np.ndarray, "h w"]:
     entries = len(image.getpalette() or []) // 3
     largest = int(np.asarray(image.getchannel(0)).max())
     if largest >= entries:
-        raise ValueError(f"pixels of index {largest} in a palette of {entries} colours")
+        raise ValueError(f"a pixel has index {largest} in a palette of {entries} colours")
     colours = np.asarray(opaque(image).convert("RGB"))
     if (colours == colours[:, :, :1]).all():
         return _above_half(colours[:, :, 0])
     salient = np.asarray(colours.any(axis=2))
     if salient.all():
-        raise ValueError("a palette of colours without black: which of them is the background is not told")
+        raise ValueError("a palette of colours without black: it is unknown which of them is the background")
     return salient

@@ -9,7 +9,7 @@ from pipeline.config import ReleaseConfig
 from pipeline.records import Verdict
 from pipeline.release.manifest import COLUMNS
 from pipeline.release.templates import render
-from pipeline.selection.policy import PolicyConfig
+from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
 from pipeline.selection.verdicts import count_reasons
 
@@ -73,6 +73,7 @@ def card(
         counts=counts,
         not_accepted=not_accepted,
         policy=policy,
+        bounds=bounds(policy),
         embed_images=release.embed_images,
         compared=bool(release.previous),
         agreement=agreement_of(rows),

@@ -12,7 +12,7 @@ from pipeline.collection.coco import License
 from pipeline.collection.instances import UNCHECKED, CrossCheck
 from pipeline.records import CandidateRow, Sample, Verdict
 from pipeline.release.source import facts_of
-from pipeline.selection.scores import CROSS_CHECKS, MEANINGS, SCORES
+from pipeline.selection.scores import CROSS_CHECKS, SCORE_TABLE, SCORES
 from pipeline.selection.verdicts import Considered
 
 SCHEMA = pa.schema(
@@ -35,8 +35,7 @@ SCHEMA = pa.schema(
         ("split", pa.string()),
         ("tar", pa.string()),
         ("mask_sha256", pa.string()),
-        *((name, pa.float64()) for name in SCORES),
-        ("instance_iou", pa.float64()),
+        *((name, pa.float64()) for name in SCORE_TABLE),
         ("categories", pa.list_(pa.string())),
         ("supercategory", pa.string()),
     ]
@@ -61,8 +60,11 @@ COLUMNS = {
     "split": "Split that an accepted image is in; empty for others.",
     "tar": "Tar that an accepted image is in, below the release; empty for others.",
     "mask_sha256": "SHA-256 of an accepted image's mask PNG, in hexadecimal; empty for others.",
-    **{name: f"{MEANINGS[name].capitalize()}; null if the image failed." for name in SCORES},
-    "instance_iou": f"{MEANINGS['instance_iou'].capitalize()}; null if the image failed or has no such instances.",
+    **{name: f"{SCORE_TABLE[name].meaning.capitalize()}; null if the image failed." for name in SCORES},
+    **{
+        name: f"{SCORE_TABLE[name].meaning.capitalize()}; null if the image failed or has no such instances."
+        for name in CROSS_CHECKS
+    },
     "categories": "Categories of the instances in that union, the one with most pixels in the mask first.",
     "supercategory": "Supercategory of the first of those categories; empty if unknown.",
 }
@@ -103,7 +105,7 @@ def manifest_row(
         "tar": place.tar,
         "mask_sha256": place.mask_sha256,
         **{name: row.scores.get(name) for name in SCORES},
-        "instance_iou": checked.instance_iou,
+        **{name: getattr(checked, name) for name in CROSS_CHECKS},
         "categories": list(checked.categories),
         "supercategory": checked.supercategory,
     }
@@ -123,7 +125,7 @@ def considered_of(row: Mapping[str, Any]) -> Considered:
     return Considered(
         key=row["key"],
         failure=row["reason"] if failed else "",
-        scores={} if failed else {name: row[name] for name in (*SCORES, *CROSS_CHECKS)},
+        scores={} if failed else {name: row[name] for name in SCORE_TABLE},
         license_id=row["license_id"],
         license_url=row["license_url"],
         supercategory=row["supercategory"],

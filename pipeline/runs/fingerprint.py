@@ -18,7 +18,7 @@ from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
 from pipeline.runs.candidates import committed_shards
-from pipeline.selection.stopping_rule import bounds_of
+from pipeline.selection.stopping_rule import bounds_in_words
 
 _LIBRARIES = ("diffusers", "numpy", "pillow", "timm", "torch")
 _DEVICE_FILE = "device.json"
@@ -57,7 +57,7 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
         "attention": config.model.attention,
         "compile": str(config.model.compile),
         # The only part of the policy that a run depends on: the bounds by which images stop early.
-        "stops_by": "" if config.ensemble.adaptive == "off" else " ".join(map(str, bounds_of(config.policy))),
+        "stops_by": "" if config.ensemble.adaptive == "off" else bounds_in_words(config.policy),
         "shard_size": str(config.shard_size),
         "max_image_bytes": str(config.input.max_image_bytes),
         "max_image_pixels": str(config.input.max_image_pixels),

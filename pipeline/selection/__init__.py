@@ -1,1 +1,1 @@
-"""What is kept, and why: scores, a policy's bounds, verdicts, and when an ensemble may stop."""
+"""What is kept and why: scores, the bounds of a policy, verdicts, and when an ensemble may stop."""

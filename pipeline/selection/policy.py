@@ -1,4 +1,7 @@
-"""What a release takes: bounds on scores, licences, how many, in which splits. Values and their checks only."""
+"""The policy of a release: bounds on scores, licences, how many images, in which splits. Values and their checks only.
+
+To add a bound, add a field to PolicyConfig and its row to _OPTIONS_WITH_BOUNDS.
+"""
 
 import functools
 import hashlib
@@ -7,151 +10,181 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from pipeline.selection.scores import SCORE_TABLE, RankingScore, Sense
+
 SPLITS = ("train", "validation", "test")
-"""The names that loaders of the Hugging Face Hub know."""
-RankingScore = Literal[
-    "ensemble_variance", "ensemble_variance_per_area", "pairwise_iou", "stability", "max_saliency", "instance_iou"
-]
-"""Scores that say how far a mask can be trusted; `area` and `border` say no such thing."""
-RANKED_HIGH_FIRST = ("pairwise_iou", "stability", "max_saliency", "instance_iou")
+"""Names that loaders of the Hugging Face Hub know."""
 Strata = Literal["none", "even", "proportional"]
-"""How a target is shared out among the strata: groups of one supercategory and one size of object."""
+"""How a target is shared among the strata: groups with one supercategory and one size of object."""
 Stratum = TypeVar("Stratum", bound=tuple[str, str])
+
 _THRESHOLD = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\w]+)\s*")
+_OPTIONS_WITH_BOUNDS: tuple[tuple[str, str, Sense, str], ...] = (
+    ("min_area", "area", ">=", "no_salient_object"),
+    ("max_area", "area", "<=", "object_fills_image"),
+    ("max_variance", "ensemble_variance", "<=", "variance_above_max"),
+    ("max_variance_per_area", "ensemble_variance_per_area", "<=", "variance_per_area_above_max"),
+)
+"""Option, its score, its sense, and the reason for a rejection; in the order in which verdicts check them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Threshold:
-    """A bound on one score; what lies exactly on it passes."""
+class Bound:
+    """A limit on one score. A score exactly on the limit passes."""
 
     score: str
-    sense: Literal["<=", ">="]
-    bound: float
+    sense: Sense
+    limit: float
+    reason: str
+    """Why an image that does not pass is rejected."""
+    option: str
+    """The field of PolicyConfig that sets it."""
 
     def __str__(self) -> str:
-        """The same for the same threshold, however it was written."""
-        return f"{self.score}{self.sense}{self.bound!r}"
-
-    @property
-    def reason(self) -> str:
-        """Why an image that does not pass is rejected."""
-        return f"{self.score}_{'above_max' if self.sense == '<=' else 'below_min'}"
+        """One form for equal bounds, however they were written."""
+        return f"{self.score}{self.sense}{self.limit!r}"
 
     def passes(self, scores: Mapping[str, float | None]) -> bool:
-        """Is the score on the right side? One that is unknown is not."""
-        value = scores[self.score]
+        """Check whether the score is on the right side; an unknown one is not."""
+        value = scores.get(self.score)
         if value is None:
             return False
-        return value <= self.bound if self.sense == "<=" else value >= self.bound
+        return value <= self.limit if self.sense == "<=" else value >= self.limit
 
 
 @functools.lru_cache(maxsize=256)
-def parse_threshold(text: str) -> Threshold:
-    """`pairwise_iou >= 0.9` as a threshold.
+def parse_threshold(text: str) -> Bound:
+    """Read a threshold like `pairwise_iou >= 0.9`.
 
-    Raises: ValueError: it is none, or there is no such score.
+    Raises: ValueError: it is not a threshold, or no score has that name.
     """
-    from pipeline.selection.scores import CROSS_CHECKS, SCORES
-
     found = _THRESHOLD.fullmatch(text)
     try:
-        score, sense, bound = found.groups() if found else ("", "", "")
-        value = float(bound)
+        score, sense, number = found.groups() if found else ("", "", "")
+        limit = float(number)
     except ValueError as error:
-        raise ValueError(f"threshold {text!r} is none; give one like 'pairwise_iou >= 0.9'") from error
-    known = (*SCORES, *CROSS_CHECKS)
-    if value != value or score not in known:
-        raise ValueError(f"threshold {text!r}: there is no such score or bound; scores are {', '.join(known)}")
-    return Threshold(score=score, sense="<=" if sense == "<=" else ">=", bound=value)
+        raise ValueError(f"{text!r} is not a threshold; give one like 'pairwise_iou >= 0.9'") from error
+    if score not in SCORE_TABLE:
+        raise ValueError(f"threshold {text!r}: unknown score {score!r}; scores are {', '.join(SCORE_TABLE)}")
+    if limit != limit:
+        raise ValueError(f"threshold {text!r}: nan is not a limit; give a number")
+    if sense == "<=":
+        return Bound(score=score, sense="<=", limit=limit, reason=f"{score}_above_max", option="thresholds")
+    return Bound(score=score, sense=">=", limit=limit, reason=f"{score}_below_min", option="thresholds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
-    """Which images are accepted. Scores are stored, so another policy costs no prediction; with `--adaptive on` its
-    bounds decide how many members an image gets, and belong to the run."""
+    """Which images a release accepts.
+
+    Scores are stored, so another policy needs no new predictions. With `--adaptive on` the bounds also decide how many
+    members an image gets, and belong to the run.
+    """
 
     max_variance: float = 0.02
-    """Largest accepted `ensemble_variance`, 0 to 0.25. Lower: fewer images, on which the members agree more."""
+    """Largest accepted `ensemble_variance`, 0 to 0.25. Lower: fewer images, with more agreement of the members."""
     max_variance_per_area: float = 0.1
-    """Largest accepted `ensemble_variance_per_area`, 0 to 250: catches small objects on which the members disagree,
-    whose variance is small because they are."""
+    """Largest accepted `ensemble_variance_per_area`, 0 to 250. It catches small objects on which the members disagree:
+    their variance is small only because they are small."""
     min_area: float = 0.005
-    """Smallest accepted share of the image that the mask covers, 0 to 1; below it there is no salient object."""
+    """Smallest accepted share of the image that the mask covers, 0 to 1; below it, the image has no salient object."""
     max_area: float = 0.95
     """Largest accepted share of the image that the mask covers, 0 to 1."""
     thresholds: tuple[str, ...] = ()
-    """More bounds, on any score, as in `pairwise_iou>=0.9` or `border<=0.3`."""
+    """More bounds, on any score, such as `pairwise_iou>=0.9` or `border<=0.3`."""
     allowed_licenses: tuple[int, ...] = ()
-    """Ids of licences, as the annotations number them; images of other ones are rejected. None: all are allowed."""
+    """Ids of accepted licences, as the annotations number them; images with other licences are rejected. None: all are
+    accepted."""
     commercial: bool = False
-    """Accept images only whose licence is known to allow commercial use and changes: the URL of the annotations'
-    licence is that of CC BY, CC BY-SA, CC0, a public domain mark, Flickr Commons or a work of the US government."""
+    """Accept only images whose licence is known to allow commercial use and changes: its URL in the annotations is that
+    of CC BY, CC BY-SA, CC0, a public domain mark, Flickr Commons or a work of the US government."""
     target_images: int = 0
-    """Accept so many images at most, the best by `rank_by`; 0 is all that pass."""
+    """Largest number of accepted images, the best by `rank_by`; 0 accepts all that pass."""
     rank_by: RankingScore = "ensemble_variance_per_area"
-    """Score by which the best are chosen; ties are broken by key, and what has no such score comes last."""
+    """Score by which the best are chosen. Keys break ties; images without the score come last."""
     strata: Strata = "none"
-    """Share the target out among COCO's supercategories (of the annotated things that the mask covers) and sizes of
-    object (up to 32 x 32 px, up to 96 x 96 px, larger): `even`, as many of each kind as there are, or `proportional`;
-    `none` looks at the score alone."""
+    """Share the target among COCO's supercategories (of the annotated things that the mask covers) and sizes of object
+    (up to 32 x 32 px, up to 96 x 96 px, larger). `even`: equally many of each kind, as far as it has them;
+    `proportional`: by the size of each kind; `none`: by the score alone."""
 
     def __post_init__(self) -> None:
-        for name, bound in (
-            ("max_variance", 0.25),
-            ("max_variance_per_area", 250.0),
-            ("min_area", 1.0),
-            ("max_area", 1.0),
-        ):
-            value = getattr(self, name)
-            if not 0 <= value <= bound:
-                raise ValueError(f"{name} is {value}; it must be from 0 to {bound}")
-        if self.min_area > self.max_area:
-            raise ValueError(f"min_area is {self.min_area}; it must be at most max_area, which is {self.max_area}")
-        # In one form and order, however they were written: the first bound that an image fails is its reason.
+        for option, score, _, _ in _OPTIONS_WITH_BOUNDS:
+            lowest, highest, value = SCORE_TABLE[score].lowest, SCORE_TABLE[score].highest, getattr(self, option)
+            if not lowest <= value <= highest:
+                raise ValueError(f"{option} is {value}; it must be from {lowest:g} to {highest:g}")
+        # In a fixed form and order, however they were written: the first bound that an image fails is its reason.
         thresholds = {str(parse_threshold(text)) for text in self.thresholds}
         object.__setattr__(self, "thresholds", tuple(sorted(thresholds)))
         object.__setattr__(self, "allowed_licenses", tuple(sorted(set(self.allowed_licenses))))
+        refuse_impossible(self)
         if self.target_images < 0:
             raise ValueError(f"target_images is {self.target_images}; it must be 0 (all) or more")
         if self.strata != "none" and not self.target_images:
-            raise ValueError(f"strata is {self.strata!r}, but target_images is 0: give the number that is shared out")
+            raise ValueError(f"strata is {self.strata!r}, but target_images is 0: give the number to share out")
+
+
+def bounds(policy: PolicyConfig) -> list[Bound]:
+    """List all bounds of a policy, in the order in which verdicts check them."""
+    of_options = [
+        Bound(score=score, sense=sense, limit=float(getattr(policy, option)), reason=reason, option=option)
+        for option, score, sense, reason in _OPTIONS_WITH_BOUNDS
+    ]
+    return [*of_options, *map(parse_threshold, policy.thresholds)]
+
+
+def refuse_impossible(policy: PolicyConfig) -> None:
+    """Check that some image could pass all bounds.
+
+    Raises: ValueError: none could; names the two bounds that contradict, or a bound and the range of its score.
+    """
+    all_bounds = bounds(policy)
+    for name, score in SCORE_TABLE.items():
+        least = [(score.lowest, f"{name} is never below {score.lowest:g}")]
+        most = [(score.highest, f"{name} is never above {score.highest:g}")]
+        for bound in all_bounds:
+            if bound.score == name:
+                said = f"threshold {bound}" if bound.option == "thresholds" else f"{bound.option} is {bound.limit}"
+                (least if bound.sense == ">=" else most).append((bound.limit, said))
+        (lower, lower_said), (upper, upper_said) = max(least), min(most)
+        if lower > upper:
+            raise ValueError(f"the policy can accept no image: {lower_said}, but {upper_said}. Relax its bounds")
 
 
 def parse_splits(texts: Sequence[str]) -> dict[str, float]:
-    """`test`, or `train=0.8` and `test=0.2`: split → its share of the images.
+    """Read splits like `test`, or `train=0.8` and `test=0.2`: split → its share of the images.
 
-    Raises: ValueError: a name is unknown or comes twice, or the shares do not add up to 1.
+    Raises: ValueError: a name is unknown or given twice, or the shares do not add up to 1.
     """
     shares: dict[str, float] = {}
     for text in texts:
         name, _, share = text.partition("=")
         if name not in SPLITS or name in shares:
-            raise ValueError(f"split {text!r}: each of {', '.join(SPLITS)} may be given once, as in train=0.8")
+            raise ValueError(f"split {text!r}: give each of {', '.join(SPLITS)} at most once, as in train=0.8")
         try:
             shares[name] = float(share or 1)
         except ValueError as error:
-            raise ValueError(f"split {text!r}: {share!r} is no share, as in train=0.8") from error
+            raise ValueError(f"split {text!r}: {share!r} is not a share; give one as in train=0.8") from error
     if not all(0 < share <= 1 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-9:
         raise ValueError(f"splits {' '.join(texts)}: shares must be above 0 and add up to 1")
-    # In one order, however they were written: the order decides which keys are whose.
+    # In a fixed order, however they were written: the order decides which split a key falls into.
     return {name: shares[name] for name in SPLITS if name in shares}
 
 
 def split_of(key: str, shares: Mapping[str, float]) -> str:
-    """The split of an image: its key decides, so that it is the same in every release with the same shares."""
+    """Choose the split of an image by its key, so that it is the same in every release with the same shares."""
     place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
     for name, share in shares.items():
         if place < share:
             return name
         place -= share
-    return name  # shares add up to 1 but for the last bits
+    return name  # the sum of the shares may miss 1 in its last bits
 
 
 def quotas(sizes: Mapping[Stratum, int], target: int, strata: Strata) -> dict[Stratum, int]:
-    """How many of each stratum are taken, so that they add up to `target`, or to all there are.
+    """Decide how many images of each stratum to take; the numbers add up to `target`, or to all images if fewer.
 
-    `even`: as many of each as of any other, as far as there are so many; what a small stratum can't give, larger ones
-    do. `proportional`: the share that it has of all, rounded by the largest remainder (Hamilton's method).
+    `even`: equally many of each; larger strata make up for those that have too few. `proportional`: by the size of
+    each, rounded by the largest remainder (Hamilton's method).
     """
     total = sum(sizes.values())
     target = min(target, total)

@@ -1,45 +1,193 @@
-"""A prediction to the numbers that verdicts and users judge it by; pure."""
+"""Scores: the numbers by which verdicts and users judge a prediction. Pure.
+
+SCORE_TABLE states all that is known of a score, and holds the function that measures it. Everything else derives from
+the table: the manifest's columns, the page, Croissant, ranking, bounds of a policy, and risk-coverage curves.
+
+The command line reads the table, and `--help` must not wait for numpy: functions import it when they measure.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from jaxtyping import Bool, Float
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Bool, Float
 
-from model.prediction import Prediction
-
-SCORES = (
-    "ensemble_variance",
-    "ensemble_variance_per_area",
-    "pairwise_iou",
-    "stability",
-    "area",
-    "border",
-    "max_saliency",
-)
-"""Names of all scores of a prediction, in the order of the manifest's columns."""
-
-CROSS_CHECKS = ("instance_iou",)
-"""Scores of a mask against the annotations; unknown where these have no instances of the image."""
-
-MEANINGS = {
-    "ensemble_variance": "variance over the ensemble members (of fewer than others have, scaled to as many), averaged "
-    "over the pixels, 0 to 0.25",
-    "ensemble_variance_per_area": "the ensemble variance divided by the mean saliency",
-    "pairwise_iou": "mean intersection over union of the masks of all pairs of members, 0 to 1",
-    "stability": "intersection over union of the masks at thresholds 0.6 and 0.4, 0 to 1",
-    "area": "share of the image's pixels that the mask covers, 0 to 1",
-    "border": "share of the pixels on the image's border that the mask covers, 0 to 1",
-    "max_saliency": "the highest value of the saliency map, 0 to 1",
-    "instance_iou": "intersection over union of the mask with the best union of the annotations' own instances, 0 to 1",
-}
-"""Score → what it is, in the words of card, page and Croissant."""
+    from model.prediction import Prediction
 
 STABILITY_OFFSET = 0.1
-"""How far the mask's threshold is moved to both sides to see whether the mask stands."""
+"""Distance by which the mask's threshold is moved up and down to see whether the mask stays the same."""
+
+Worse = Literal["high", "low"]
+Sense = Literal["<=", ">="]
+RankingScore = Literal[
+    "ensemble_variance", "ensemble_variance_per_area", "pairwise_iou", "stability", "max_saliency", "instance_iou"
+]
+"""Names of the `rankable` scores. Written out, since the command line and mypy need a literal; a test compares them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maps:
+    """What a score is measured on: the maps of one image."""
+
+    members: Float[np.ndarray, "e ph pw"]
+    """In [0, 1], at processing resolution."""
+    mean: Float[np.ndarray, "ph pw"]
+    """Mean of the members, float64."""
+    saliency: Float[np.ndarray, "h w"]
+    """In [0, 1], at the image's own size."""
+    mask: Bool[np.ndarray, "h w"]
+    """Where the saliency map is at least 0.5."""
+    variance_scale: float
+    """See `Prediction`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What is known of a score."""
+
+    name: str
+    meaning: str
+    """What it is, in the words of manifest, card, page and Croissant."""
+    lowest: float = 0.0
+    highest: float = 1.0
+    """Ends of its range; no value lies outside."""
+    worse_when: Worse
+    """The end that indicates a bad map."""
+    rankable: bool = False
+    """Says how far a mask can be trusted, so that the best images can be chosen by it."""
+    measure: Callable[[Maps], float] | None = None
+    """Computes it from a prediction. None: it compares the mask with the annotations (`CrossCheck` has a field of its
+    name), and is unknown for images that have no instances there."""
+
+    @property
+    def source(self) -> Literal["prediction", "annotations"]:
+        """What it is computed from."""
+        return "prediction" if self.measure else "annotations"
+
+    @property
+    def sense(self) -> Sense:
+        """The side on which a policy would usually bound it."""
+        return ">=" if self.rankable and self.worse_when == "low" else "<="
+
+    @property
+    def is_share(self) -> bool:
+        """Its range is from 0 to 1."""
+        return (self.lowest, self.highest) == (0, 1)
+
+
+def ensemble_variance(members: Float[np.ndarray, "e h w"]) -> float:
+    """Population variance over the members, averaged over the pixels; in [0, 0.25]."""
+    return float(members.var(axis=0, dtype="float64").mean())
+
+
+def pairwise_iou(masks: Bool[np.ndarray, "e h w"]) -> float:
+    """Mean intersection over union over all pairs of members; two empty masks agree."""
+    import numpy as np
+
+    flat = masks.reshape(len(masks), -1).astype(np.float64)
+    shared = flat @ flat.T  # [E, E], pixels in both; exact, since counts are far below 2^53
+    areas = np.diag(shared)
+    unions = areas[:, None] + areas[None, :] - shared
+    pairs = np.triu_indices(len(masks), k=1)
+    return float(np.mean([_ratio(s, u) for s, u in zip(shared[pairs], unions[pairs], strict=True)]))
+
+
+def _ratio(shared: float, union: float) -> float:
+    return float(shared / union) if union else 1.0
+
+
+def _variance(maps: Maps) -> float:
+    return min(0.25, ensemble_variance(maps.members) * maps.variance_scale)
+
+
+def _stability(maps: Maps) -> float:
+    """Source: Kirillov et al. 2023, arXiv:2304.02643."""
+    upper, lower = maps.mean >= 0.5 + STABILITY_OFFSET, maps.mean >= 0.5 - STABILITY_OFFSET
+    return _ratio(int((upper & lower).sum()), int((upper | lower).sum()))
+
+
+def _border(maps: Maps) -> float:
+    import numpy as np
+
+    on_border = np.ones_like(maps.mask)
+    on_border[1:-1, 1:-1] = False
+    return float(maps.mask[on_border].mean())
+
+
+_ROWS = (
+    Score(
+        name="ensemble_variance",
+        meaning="variance over the ensemble members (of fewer than others have, scaled to as many), averaged over the "
+        "pixels, 0 to 0.25",
+        highest=0.25,
+        worse_when="high",
+        rankable=True,
+        measure=_variance,  # grows with the length of outlines
+    ),
+    Score(
+        name="ensemble_variance_per_area",
+        meaning="the ensemble variance divided by the mean saliency",
+        highest=250.0,
+        worse_when="high",
+        rankable=True,
+        measure=lambda maps: _variance(maps) / max(float(maps.mean.mean()), 1e-3),  # comparable for objects of any size
+    ),
+    Score(
+        name="pairwise_iou",
+        meaning="mean intersection over union of the masks of all pairs of members, 0 to 1",
+        worse_when="low",
+        rankable=True,
+        measure=lambda maps: pairwise_iou(maps.members >= 0.5),
+    ),
+    Score(
+        name="stability",
+        meaning="intersection over union of the masks at thresholds 0.6 and 0.4, 0 to 1",
+        worse_when="low",
+        rankable=True,
+        measure=_stability,
+    ),
+    Score(
+        name="area",
+        meaning="share of the image's pixels that the mask covers, 0 to 1",
+        worse_when="low",  # small objects are harder
+        measure=lambda maps: float(maps.mask.mean()),
+    ),
+    Score(
+        name="border",
+        meaning="share of the pixels on the image's border that the mask covers, 0 to 1",
+        worse_when="high",  # an object that touches the border is less clear
+        measure=_border,
+    ),
+    Score(
+        name="max_saliency",
+        meaning="the highest value of the saliency map, 0 to 1",
+        worse_when="low",
+        rankable=True,
+        measure=lambda maps: float(maps.saliency.max()),
+    ),
+    Score(
+        name="instance_iou",
+        meaning="intersection over union of the mask with the best union of the annotations' own instances, 0 to 1",
+        worse_when="low",
+        rankable=True,
+    ),
+)
+SCORE_TABLE = {row.name: row for row in _ROWS}
+"""Every score, in the order of the manifest's columns: scores of a prediction first."""
+
+SCORES = tuple(row.name for row in _ROWS if row.source == "prediction")
+"""Names of the scores of a prediction."""
+
+CROSS_CHECKS = tuple(row.name for row in _ROWS if row.source == "annotations")
+"""Names of the scores of a mask against the annotations."""
 
 
 def score(prediction: Prediction) -> dict[str, float]:
-    """All scores of one image; the same names in every sample, all finite."""
+    """Measure all scores of one image. Every sample has the same names; all values are finite."""
     return score_members(prediction.members, prediction.saliency, prediction.variance_scale)
 
 
@@ -49,60 +197,17 @@ def score_members(
     variance_scale: float,
     names: Sequence[str] = SCORES,
 ) -> dict[str, float]:
-    """Some scores of an image, of its members and its saliency map.
-
-    - `ensemble_variance`: mean of the variance map over all pixels, in [0, 0.25]. Grows with the length of outlines.
-    - `ensemble_variance_per_area`: the same divided by the mean saliency; comparable between small and large objects.
-    - `pairwise_iou`: mean IoU over all pairs of members' masks, in [0, 1].
-    - `stability`: IoU of the masks at 0.5 + 0.1 and at 0.5 - 0.1, in [0, 1], as in Kirillov et al. 2023,
-      arXiv:2304.02643.
-    - `area`: share of the image's pixels in the mask. `border`: share of the border's pixels in the mask.
-    - `max_saliency`: the highest value of the saliency map.
+    """Measure some scores of an image from its members and its saliency map.
 
     Args: variance_scale: see `Prediction`.
+          names: of SCORES.
     """
-    mean = members.mean(0, dtype=np.float64)
-    mask = saliency >= 0.5
-
-    def variance() -> float:
-        return min(0.25, ensemble_variance(members) * variance_scale)
-
-    def stability() -> float:
-        upper, lower = mean >= 0.5 + STABILITY_OFFSET, mean >= 0.5 - STABILITY_OFFSET
-        return _iou(int((upper & lower).sum()), int((upper | lower).sum()))
-
-    measures: dict[str, Callable[[], float]] = {
-        "ensemble_variance": variance,
-        "ensemble_variance_per_area": lambda: variance() / max(float(mean.mean()), 1e-3),
-        "pairwise_iou": lambda: pairwise_iou(members >= 0.5),
-        "stability": stability,
-        "area": lambda: float(mask.mean()),
-        "border": lambda: _border(mask),
-        "max_saliency": lambda: float(saliency.max()),
-    }
-    return {name: measures[name]() for name in names}
-
-
-def ensemble_variance(members: Float[np.ndarray, "e h w"]) -> float:
-    """Population variance over the members, averaged over the pixels; in [0, 0.25]."""
-    return float(members.var(axis=0, dtype=np.float64).mean())
-
-
-def pairwise_iou(masks: Bool[np.ndarray, "e h w"]) -> float:
-    """Mean intersection over union over all pairs of members; two empty masks agree."""
-    flat = masks.reshape(len(masks), -1).astype(np.float64)
-    shared = flat @ flat.T  # [E, E], pixels in both; exact, since counts are far below 2^53
-    areas = np.diag(shared)
-    unions = areas[:, None] + areas[None, :] - shared
-    pairs = np.triu_indices(len(masks), k=1)
-    return float(np.mean([_iou(s, u) for s, u in zip(shared[pairs], unions[pairs], strict=True)]))
-
-
-def _iou(shared: float, union: float) -> float:
-    return float(shared / union) if union else 1.0
-
-
-def _border(mask: Bool[np.ndarray, "h w"]) -> float:
-    on_border = np.ones_like(mask)
-    on_border[1:-1, 1:-1] = False
-    return float(mask[on_border].mean())
+    maps = Maps(
+        members=members,
+        mean=members.mean(0, dtype="float64"),
+        saliency=saliency,
+        mask=saliency >= 0.5,
+        variance_scale=variance_scale,
+    )
+    measures = {row.name: row.measure for row in _ROWS if row.measure}
+    return {name: measures[name](maps) for name in names}

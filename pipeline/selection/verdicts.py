@@ -1,7 +1,7 @@
-"""Scores, licences and a policy to verdicts with their reasons; pure.
+"""Turn scores, licences and a policy into verdicts with reasons. Pure.
 
-What a verdict depends on is a `Considered` image. All of it is in the manifest of a release, so that whoever checks
-one can decide again.
+A verdict depends on a `Considered` image alone. The manifest of a release holds all of it, so that anyone can check
+the verdicts.
 """
 
 import re
@@ -11,22 +11,11 @@ from dataclasses import dataclass
 
 from pipeline.collection.instances import UNCHECKED, CrossCheck
 from pipeline.records import CandidateRow, Sample, Verdict
-from pipeline.selection.policy import RANKED_HIGH_FIRST, PolicyConfig, parse_threshold, quotas
+from pipeline.selection.policy import PolicyConfig, bounds, quotas
+from pipeline.selection.scores import CROSS_CHECKS, SCORE_TABLE
 
-REJECTION_REASONS = (
-    "no_salient_object",
-    "object_fills_image",
-    "variance_above_max",
-    "variance_per_area_above_max",
-    "SCORE_above_max",
-    "SCORE_below_min",
-    "SCORE_unknown",
-    "license_not_allowed",
-    "beyond_target",
-)
-"""In the order in which they are looked at: the first that holds is the reason."""
 OBJECT_SIZES = (("small", 32**2), ("medium", 96**2))
-"""Largest mask of a size, in pixels; what is larger is large. As COCO's detection measures have it."""
+"""Size and its largest mask in pixels, as in COCO's detection measures; anything larger is large."""
 _COMMERCIAL = re.compile(
     r"https?://(www\.)?(creativecommons\.org/(licenses/by(-sa)?/|publicdomain/)|flickr\.com/commons/usage|usa\.gov/)"
 )
@@ -34,13 +23,13 @@ _COMMERCIAL = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Considered:
-    """An image of a run, as far as verdicts depend on it."""
+    """What verdicts depend on: the facts of one image of a run."""
 
     key: str
     failure: str
-    """Why it failed; "" if it was predicted."""
+    """Why the image failed; "" if it was predicted."""
     scores: Mapping[str, float | None]
-    """By the names of SCORES and CROSS_CHECKS; empty for a failed image."""
+    """Name, of SCORES or CROSS_CHECKS, → value; empty for a failed image."""
     license_id: int
     license_url: str
     """ "" if the annotations give none."""
@@ -49,18 +38,18 @@ class Considered:
 
     @property
     def stratum(self) -> tuple[str, str]:
-        """Supercategory and size of its object."""
+        """Supercategory and size of the image's object."""
         mask_px = (self.scores["area"] or 0) * self.image_px
         size = next((name for name, largest in OBJECT_SIZES if mask_px <= largest), "large")
         return self.supercategory, size
 
 
 def considered(row: CandidateRow, sample: Sample, license_url: str = "", checked: CrossCheck = UNCHECKED) -> Considered:
-    """What is known of an image of a run, put together."""
+    """Gather what verdicts depend on, for one image of a run."""
     return Considered(
         key=row.key,
         failure=row.reason if row.status == "failed" else "",
-        scores={} if row.status == "failed" else {**row.scores, "instance_iou": checked.instance_iou},
+        scores={} if row.status == "failed" else {**row.scores, **{n: getattr(checked, n) for n in CROSS_CHECKS}},
         license_id=sample.license_id,
         license_url=license_url,
         supercategory=checked.supercategory,
@@ -69,37 +58,27 @@ def considered(row: CandidateRow, sample: Sample, license_url: str = "", checked
 
 
 def decide(row: CandidateRow, policy: PolicyConfig) -> Verdict:
-    """Accept an image by the scores of its prediction alone, or say why not: what can be said while a run goes on."""
+    """Judge an image by the scores of its prediction alone: all that is known during a run."""
     if row.status == "failed":
         return Verdict(decision="failed", reason=row.reason)
     return by_scores(row.scores, policy)
 
 
 def by_scores(scores: Mapping[str, float | None], policy: PolicyConfig) -> Verdict:
-    """The same for an image that was predicted. A score that lies exactly on its bound is accepted.
+    """Accept or reject a predicted image. A score exactly on its bound is accepted.
 
-    Args: scores: those of the prediction; those of CROSS_CHECKS too, or else bounds on them are left out.
+    Args: scores: of the prediction. Bounds on CROSS_CHECKS are skipped where their scores are not given.
     """
-    area, variance, per_area = (
-        scores[name] or 0.0 for name in ("area", "ensemble_variance", "ensemble_variance_per_area")
-    )
-    if area < policy.min_area:
-        return _rejected("no_salient_object")
-    if area > policy.max_area:
-        return _rejected("object_fills_image")
-    if variance > policy.max_variance:
-        return _rejected("variance_above_max")
-    if per_area > policy.max_variance_per_area:
-        return _rejected("variance_per_area_above_max")
-    for threshold in map(parse_threshold, policy.thresholds):
-        if threshold.score in scores and not threshold.passes(scores):
-            is_unknown = scores[threshold.score] is None
-            return _rejected(f"{threshold.score}_unknown" if is_unknown else threshold.reason)
+    for bound in bounds(policy):
+        if bound.score in CROSS_CHECKS and bound.score not in scores:
+            continue
+        if not bound.passes(scores):
+            return _rejected(f"{bound.score}_unknown" if scores.get(bound.score) is None else bound.reason)
     return Verdict(decision="accepted", reason="")
 
 
 def select(images: Sequence[Considered], policy: PolicyConfig) -> dict[str, Verdict]:
-    """Key → the verdict on every image of a run, in their order."""
+    """Judge every image of a run: key → verdict, in the order of the images."""
     verdicts = {image.key: _by_itself(image, policy) for image in images}
     if policy.target_images:
         accepted = [image for image in images if verdicts[image.key].decision == "accepted"]
@@ -109,7 +88,7 @@ def select(images: Sequence[Considered], policy: PolicyConfig) -> dict[str, Verd
 
 
 def count_reasons(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]:
-    """Decision → reason → images, in the order of the alphabet."""
+    """Count the images of each verdict: decision → reason → images, in alphabetical order."""
     counts: dict[str, dict[str, int]] = {}
     for (decision, reason), images in sorted(Counter((v.decision, v.reason) for v in verdicts).items()):
         counts.setdefault(decision, {})[reason] = images
@@ -126,11 +105,11 @@ def _by_itself(image: Considered, policy: PolicyConfig) -> Verdict:
 
 
 def _best(images: Sequence[Considered], policy: PolicyConfig) -> set[str]:
-    """Keys of the best `target_images`, or of the best of each stratum."""
-    sign = -1 if policy.rank_by in RANKED_HIGH_FIRST else 1
+    """Choose the keys of the best `target_images`, or of the best of each stratum."""
+    sign = 1 if SCORE_TABLE[policy.rank_by].worse_when == "high" else -1
 
     def rank(image: Considered) -> tuple[bool, float, str]:
-        score = image.scores[policy.rank_by]
+        score = image.scores.get(policy.rank_by)
         return score is None, sign * (score or 0.0), image.key
 
     ordered = sorted(images, key=rank)
@@ -146,7 +125,7 @@ def _best(images: Sequence[Considered], policy: PolicyConfig) -> set[str]:
 
 
 def is_allowed(license_id: int, license_url: str, policy: PolicyConfig) -> bool:
-    """May the policy's releases have images of that licence?"""
+    """Check whether the policy accepts images with this licence."""
     if policy.allowed_licenses and license_id not in policy.allowed_licenses:
         return False
     return not policy.commercial or _COMMERCIAL.match(license_url) is not None

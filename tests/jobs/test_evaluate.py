@@ -77,7 +77,7 @@ def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path):
     ("options", "said"),
     [
         (("--masks", "masks"), "give --predictions, or --images"),
-        (("--predictions", "maps", "--masks", "nowhere"), "nowhere: there is no such folder"),
+        (("--predictions", "maps", "--masks", "nowhere"), "nowhere: this folder does not exist"),
         (("--predictions", "photos", "--masks", "more"), "more/im004.png has none"),
         (("--dataset", "ECSSD", "--root", "."), "ECSSD is not in ."),
         (("--dataset", "MSRA10K", "--root", "."), "MSRA10K"),

@@ -126,7 +126,7 @@ def test_a_damaged_release_is_named_with_exit_code_1(out, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--thresholds", "beauty>=1"], "there is no such score"),
+        (["--thresholds", "beauty>=1"], "unknown score 'beauty'"),
         (["--splits", "train=0.5"], "shares must be above 0 and add up to 1"),
         (["--rank-by", "area"], "rank-by"),
         (["--target-images", "-1"], "target_images is -1"),

@@ -83,7 +83,7 @@ def exit_code(arguments, monkeypatch):
 
 
 @given(st.floats(0, 0.25), st.integers(1, 10**9), st.integers(0, 2**63 - 1), st.sampled_from(["float32", "bfloat16"]))
-def test_options_end_up_where_they_belong(max_variance, shard_size, seed, dtype):
+def test_options_end_up_in_their_parts(max_variance, shard_size, seed, dtype):
     given_options = {"max_variance": max_variance, "shard_size": shard_size, "seed": seed, "dtype": dtype}
     config = from_options(RunConfig, given_options, missing="not given")
     assert config.policy.max_variance == max_variance
@@ -118,13 +118,13 @@ def test_the_file_sets_options_of_every_part_and_type(toml):
     assert (config.cluster.engine, config.shard_size, config.config) == ("inline", 8, path)
 
 
-def test_what_neither_file_nor_command_line_says_has_its_default(toml):
+def test_options_that_neither_file_nor_command_line_sets_have_their_defaults(toml):
     defaults = values_of(parse(REQUIRED))
     changed = values_of(parse([*REQUIRED, "--config", toml("seed = 5")]))
     assert {name for name in OPTIONS if changed[name] != defaults[name]} == {"seed", "config"}
 
 
-def test_an_option_that_may_be_left_open_takes_a_number_or_none(toml):
+def test_an_optional_number_may_be_none(toml):
     path = toml("processing_res = 96\nbatch_size = 0")
     for arguments, expected in ((["--processing-res", "None"], (None, 0)), (["--batch-size", "None"], (96, None))):
         ensemble = parse([*REQUIRED, "--config", path, *arguments]).ensemble
@@ -155,7 +155,7 @@ def test_every_option_has_a_help_text_that_says_more_than_its_name(name, capsys,
     assert shown, f"{option(name)} is not in the help"
     words = shown[1].replace("│", " ").split()
     assert len(words) >= 4
-    assert "--" not in " ".join(words)  # those of the next option
+    assert "--" not in " ".join(words)  # the text of the next option
 
 
 # The reference preset
@@ -163,7 +163,7 @@ def test_every_option_has_a_help_text_that_says_more_than_its_name(name, capsys,
 
 @pytest.mark.parametrize("in_file", [None, False, True])
 @pytest.mark.parametrize("argument", [None, "--no-reference", "--reference"])
-def test_the_preset_is_asked_for_in_the_file_or_on_the_command_line_which_wins(toml, in_file, argument):
+def test_the_command_line_overrides_a_request_for_the_preset_in_the_file(toml, in_file, argument):
     arguments = [] if in_file is None else ["--config", toml(f"reference = {str(in_file).lower()}")]
     values = values_of(parse([*REQUIRED, *arguments, *([argument] if argument else [])]))
     wanted = bool(in_file) if argument is None else argument == "--reference"
@@ -173,7 +173,7 @@ def test_the_preset_is_asked_for_in_the_file_or_on_the_command_line_which_wins(t
     assert values == expected
 
 
-def test_options_beside_the_preset_win_wherever_they_stand(toml):
+def test_options_given_with_the_preset_override_it_wherever_they_are(toml):
     path = toml("reference = true\nalignment = 'affine'\nreduction = 'mean'")
     ensemble = parse([*REQUIRED, "--config", path, "--reduction", "median", "--no-stretch"]).ensemble
     assert (ensemble.alignment, ensemble.reduction, ensemble.stretch) == ("affine", "median", False)
@@ -203,9 +203,9 @@ def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, valu
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no_such = 1", "there is no option 'no_such'; there are adaptive, alignment, allowed_licenses"),
-        ("[policy]\nmax_variance = 0.1", "there is no option 'policy'"),
-        ("max-variance = 0.1", "there is no option 'max-variance'"),
+        ("no_such = 1", "unknown option 'no_such'; options are adaptive, alignment, allowed_licenses"),
+        ("[policy]\nmax_variance = 0.1", "unknown option 'policy'"),
+        ("max-variance = 0.1", "unknown option 'max-variance'"),
         ("shard_size = '4'", "shard_size is '4'; it must be int"),
         ("shard_size = 4.0", "shard_size is 4.0; it must be int"),
         ("shard_size = true", "shard_size is True; it must be int"),
@@ -225,18 +225,18 @@ def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, valu
         ("seed = ", "at end of document"),
     ],
 )
-def test_a_file_that_can_not_be_used_is_refused_with_the_option_and_its_value(toml, text, message):
+def test_an_unusable_file_is_refused_with_the_option_and_its_value(toml, text, message):
     with pytest.raises(ConfigError, match=rf"run\.toml: .*{message}"):
         read_toml(toml(text), RunConfig, "--config")
 
 
 @pytest.mark.parametrize("name", ["absent.toml", "."])
-def test_a_file_that_is_not_there_is_named(tmp_path, name):
+def test_a_missing_file_is_named(tmp_path, name):
     with pytest.raises(ConfigError, match=f"--config {tmp_path / name}"):
         read_toml(str(tmp_path / name), RunConfig, "--config")
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path):
+def test_a_file_that_is_not_text_is_named(tmp_path):
     (tmp_path / "run.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"run\.toml"):
         read_toml(str(tmp_path / "run.toml"), RunConfig, "--config")
@@ -265,8 +265,8 @@ def test_a_wrong_file_ends_with_exit_code_2_and_is_named(toml, text, capsys, mon
     assert "run.toml" in capsys.readouterr().err
 
 
-def test_bounds_that_leave_no_area_are_refused_with_both():
-    with pytest.raises(ValueError, match=r"min_area is 0\.9; .* max_area, which is 0\.1"):
+def test_bounds_that_leave_no_area_are_refused_naming_both():
+    with pytest.raises(ValueError, match=r"min_area is 0\.9, but max_area is 0\.1"):
         PolicyConfig(min_area=0.9, max_area=0.1)
 
 
@@ -282,10 +282,10 @@ def test_bounds_that_leave_no_area_are_refused_with_both():
         ("homepage", "https://user:secret@x/"),
     ],
 )
-def test_what_is_said_of_a_publication_is_one_line_that_can_be_printed_anywhere(name, value):
+def test_facts_of_a_publication_are_one_printable_line(name, value):
     with pytest.raises(ValueError, match=f"{name} is "):
         ReleaseConfig(**{name: value})
 
 
-def test_a_publication_may_be_said_by_whom_when_and_where():
+def test_a_publication_may_name_its_creator_day_and_homepage():
     ReleaseConfig(creator="Ünï Lab, e.V.", published_on="2026-11-24", homepage="https://example.org:8080/~a/sod-1.0")

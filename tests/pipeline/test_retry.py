@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ReleaseExistsError
 from pipeline.files import storage
-from pipeline.replicas import reading
+from pipeline.replicas import reading, setup
 from pipeline.run import run
 from pipeline.runs.candidates import read_shard_record
 from pipeline.runs.check import verify_run
@@ -145,7 +145,7 @@ def test_a_retry_into_a_version_that_is_taken_is_refused_before_any_image(inputs
     hurt(inputs, 2)
     config = make_config(inputs, tmp_path / "run", retry_failed=True)
     run(config)
-    monkeypatch.setattr(work_module, "load_model", None)
+    monkeypatch.setattr(setup, "load_model", None)
     with pytest.raises(ReleaseExistsError, match="before its failed images were tried again"):
         run(config)
 

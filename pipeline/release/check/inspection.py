@@ -37,7 +37,7 @@ from pipeline.release.identity import RELEASE_JSON, texts_digest
 from pipeline.release.manifest import SCHEMA
 from pipeline.release.strays import stray_files
 from pipeline.release.tar_series import ReleasedTar, wids_index
-from pipeline.selection.scores import CROSS_CHECKS, SCORES
+from pipeline.selection.scores import SCORE_TABLE
 
 _UNREADABLE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, pa.ArrowException, tarfile.TarError,
@@ -142,8 +142,7 @@ class Inspection:
                     "manifest.parquet", f"has other columns, or other types, than a manifest: {table.schema.names}"
                 )
                 return
-            may_be_empty = (*SCORES, *CROSS_CHECKS)
-            empty = [name for name in SCHEMA.names if name not in may_be_empty and table.column(name).null_count]
+            empty = [name for name in SCHEMA.names if name not in SCORE_TABLE and table.column(name).null_count]
             if empty:
                 self.tell("manifest.parquet", f"has cells without a value in {', '.join(empty)}")
                 return

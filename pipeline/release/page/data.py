@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.release.page.scores import SHOWN
-from pipeline.selection.policy import Threshold
+from pipeline.selection.policy import Bound
 
 Row = Mapping[str, Any]
 CHUNK_ROWS = 20_000
@@ -40,7 +40,7 @@ class Dictionary:
         return list(self._places)
 
 
-def data_files(rows: Sequence[Row], bounds: Sequence[Threshold]) -> tuple[dict[str, bytes], dict[str, list[Any]]]:
+def data_files(rows: Sequence[Row], bounds: Sequence[Bound]) -> tuple[dict[str, bytes], dict[str, list[Any]]]:
     """The chunks of all rows, and the dictionaries that their places point into.
 
     Args: rows: of the manifest, in its order.
@@ -56,7 +56,7 @@ def data_files(rows: Sequence[Row], bounds: Sequence[Threshold]) -> tuple[dict[s
         columns["licence"] = [dictionaries["licence"].place(tuple(row[name] for name in _LICENCE)) for row in chunk]
         columns["categories"] = [[dictionaries["category"].place(name) for name in row["categories"]] for row in chunk]
         for name in SHOWN:
-            of_score = [threshold.bound for threshold in bounds if threshold.score == name]
+            of_score = [bound.limit for bound in bounds if bound.score == name]
             columns[name] = [rounded(row[name], of_score) for row in chunk]
         files[f"page/data-{number:03d}.js"] = call("rows", {"first": first, "columns": columns})
         details = {name: [_plain(row[name]) for row in chunk] for name in chunk[0] if name not in _GALLERY}

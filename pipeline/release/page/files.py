@@ -11,10 +11,10 @@ from typing import Any
 
 from pipeline.config import ReleaseConfig
 from pipeline.release.page.data import CHUNK_ROWS, call, data_files
-from pipeline.release.page.scores import AGREEMENT, bounds_of, describe_bounds, describe_scores
+from pipeline.release.page.scores import AGREEMENT, describe_bounds, describe_scores
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET
 from pipeline.release.templates import render
-from pipeline.selection.policy import PolicyConfig
+from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
 
 SCRIPTS = ("rows.js", "view.js", "charts.js", "tiles.js", "gallery.js", "record.js", "filters.js")
@@ -54,7 +54,7 @@ def page_files(rows: Sequence[Mapping[str, Any]], about: PageAbout) -> dict[str,
     Args:    rows: of the manifest, in its order; those with `members` have tiles, in the same order.
     Returns: name relative to the release → content; equal rows give equal bytes.
     """
-    data, dictionaries = data_files(rows, tuple(bounds_of(about.policy)))
+    data, dictionaries = data_files(rows, bounds(about.policy))
     release = {
         "name": about.name,
         "version": about.version,

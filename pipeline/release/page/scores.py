@@ -1,28 +1,21 @@
 """What the page says about each score, and which bounds the policy puts on it; values only."""
 
 import sys
-from collections.abc import Iterator
 from typing import Any
 
-from pipeline.selection.policy import RANKED_HIGH_FIRST, PolicyConfig, Threshold, parse_threshold
-from pipeline.selection.scores import CROSS_CHECKS, MEANINGS, SCORES
+from pipeline.selection.policy import PolicyConfig, bounds
+from pipeline.selection.scores import SCORE_TABLE
 
 AGREEMENT = "Agreement is not correctness: an ensemble can agree on the wrong object."
-SHOWN = (*SCORES, *CROSS_CHECKS)
+SHOWN = tuple(SCORE_TABLE)
 """Columns that the page treats as scores, in its order."""
-_UP_TO_ONE = ("pairwise_iou", "stability", "area", "border", "max_saliency", "instance_iou")
 
 
 def describe_scores() -> list[dict[str, Any]]:
     """Every score as the page's script takes it: `sense` is that of a bound on it, `unit` says that 1 is its end."""
     return [
-        {
-            "name": name,
-            "meaning": MEANINGS[name],
-            "sense": ">=" if name in RANKED_HIGH_FIRST else "<=",
-            "unit": name in _UP_TO_ONE,
-        }
-        for name in SHOWN
+        {"name": score.name, "meaning": score.meaning, "sense": score.sense, "unit": score.is_share}
+        for score in SCORE_TABLE.values()
     ]
 
 
@@ -30,15 +23,6 @@ def describe_bounds(policy: PolicyConfig) -> list[dict[str, Any]]:
     """All bounds as the script takes them; infinite ones, for which JSON has no word, become the largest number."""
     largest = sys.float_info.max
     return [
-        {"score": bound.score, "sense": bound.sense, "bound": min(max(bound.bound, -largest), largest)}
-        for bound in bounds_of(policy)
+        {"score": bound.score, "sense": bound.sense, "bound": min(max(bound.limit, -largest), largest)}
+        for bound in bounds(policy)
     ]
-
-
-def bounds_of(policy: PolicyConfig) -> Iterator[Threshold]:
-    """All bounds of a policy on scores, the built-in ones first; the order of `pipeline/selection/verdicts.py`."""
-    yield Threshold(score="area", sense=">=", bound=policy.min_area)
-    yield Threshold(score="area", sense="<=", bound=policy.max_area)
-    yield Threshold(score="ensemble_variance", sense="<=", bound=policy.max_variance)
-    yield Threshold(score="ensemble_variance_per_area", sense="<=", bound=policy.max_variance_per_area)
-    yield from map(parse_threshold, policy.thresholds)

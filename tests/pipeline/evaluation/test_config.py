@@ -1,4 +1,4 @@
-"""What may be asked for together, and what is refused with both options named."""
+"""Options that may be given together, and those that are refused with both named."""
 
 import pytest
 
@@ -23,30 +23,30 @@ def make_config(**options):
         {"dataset": ("ECSSD",), "root": "r", "count": 900},
     ],
 )
-def test_what_goes_together(options):
+def test_options_that_go_together(options):
     make_config(**options).check()
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "give --masks, or --dataset and --root"),
-        ({"masks": "m", "dataset": ("ECSSD",), "root": "r"}, "give --masks, or --dataset"),
+        ({}, "give either --masks, or --dataset and --root"),
+        ({"masks": "m", "dataset": ("ECSSD",), "root": "r"}, "give either --masks, or --dataset and"),
         ({"masks": "m"}, "give --predictions, or --images"),
-        ({"masks": "m", "predictions": "p", "images": "i"}, "--predictions or --images"),
-        ({"masks": "m", "predictions": "p", "root": "r"}, "--dataset and --root belong together"),
-        ({"dataset": ("ECSSD",)}, "--dataset and --root belong together"),
-        ({"dataset": ("ECSSD", "ECSSD"), "root": "r"}, "names one twice"),
+        ({"masks": "m", "predictions": "p", "images": "i"}, "--predictions (existing maps) or --images"),
+        ({"masks": "m", "predictions": "p", "root": "r"}, "give --dataset and --root together"),
+        ({"dataset": ("ECSSD",)}, "give --dataset and --root together"),
+        ({"dataset": ("ECSSD", "ECSSD"), "root": "r"}, "--dataset has a duplicate: ECSSD ECSSD"),
         ({"dataset": ("ECSSD",), "root": "r", "images": "i"}, "leave out --images i"),
         ({"masks": "m", "predictions": "p", "ensemble_size": 3}, "leave out the options of model and ensemble"),
         ({"masks": "m", "predictions": "p", "model": "fake"}, "leave out the options of model and ensemble"),
         ({"masks": "m", "images": "i", "ensemble_size": 1}, "--ensemble-size is 1"),
         ({"masks": "m", "predictions": "p", "count": 0}, "--count is 0"),
-        ({"dataset": ("ECSSD", "HKU-IS"), "root": "r", "count": 5}, "for one folder or dataset"),
+        ({"dataset": ("ECSSD", "HKU-IS"), "root": "r", "count": 5}, "for a single folder or dataset"),
         ({"masks": "m", "images": "i", "shard_size": 0}, "--shard-size is 0"),
     ],
 )
-def test_what_does_not_go_together_is_said(options, said):
+def test_options_that_contradict_are_refused(options, said):
     with pytest.raises(ConfigError) as caught:
         make_config(**options).check()
     assert said in str(caught.value)

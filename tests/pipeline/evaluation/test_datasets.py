@@ -1,4 +1,4 @@
-"""The public datasets are found as their authors packed them, and in the usual re-packagings."""
+"""Public datasets are found as their authors packed them, and in the usual re-packagings."""
 
 import pytest
 
@@ -21,7 +21,7 @@ AS_PUBLISHED = {
     "PASCAL-S": ("datasets/imgs/pascal", "datasets/masks/pascal"),
 }
 
-# Each seen in a public repository.
+# Each layout was seen in a public repository.
 RE_PACKAGED = [
     ("DUTS-TE", "DUTS/DUTS-TE/DUTS-TE-Image", "DUTS/DUTS-TE/DUTS-TE-Mask"),
     ("DUTS-TE", "DUTS-TE/DUTS-TE/DUTS-TE-Image", "DUTS-TE/DUTS-TE/DUTS-TE-Mask"),
@@ -52,7 +52,7 @@ RE_PACKAGED = [
 @pytest.mark.parametrize(
     ("name", "images", "masks"), [(name, *folders) for name, folders in AS_PUBLISHED.items()] + RE_PACKAGED
 )
-def test_it_is_found_and_nothing_else_is_taken_for_it(tmp_path, name, images, masks):
+def test_a_dataset_is_found_and_not_mistaken_for_another(tmp_path, name, images, masks):
     lay_out(tmp_path, images, masks)
     assert find_folders(name, tmp_path) == (tmp_path / images, tmp_path / masks)
     others = [
@@ -78,7 +78,7 @@ def test_the_published_folders_come_before_others_of_a_usual_name(tmp_path):
     assert find_folders("DUTS-TE", tmp_path) == (tmp_path / "DUTS-TE/DUTS-TE-Image", tmp_path / "DUTS-TE/DUTS-TE-Mask")
 
 
-def test_a_dataset_that_was_unpacked_beside_others_is_not_taken_for_them(tmp_path):
+def test_a_dataset_unpacked_beside_others_is_not_mistaken_for_them(tmp_path):
     lay_out(tmp_path, *AS_PUBLISHED["ECSSD"])
     lay_out(tmp_path, *AS_PUBLISHED["HKU-IS"])
     assert find_folders("HKU-IS", tmp_path) == (tmp_path / "HKU-IS/imgs", tmp_path / "HKU-IS/gt")
@@ -90,7 +90,7 @@ def test_the_folder_of_the_dataset_itself_may_be_given(tmp_path):
     assert find_folders("HKU-IS", tmp_path / "anything") == (tmp_path / "anything/Imgs", tmp_path / "anything/GT")
 
 
-def test_the_training_half_of_duts_is_not_taken_for_its_test_half(tmp_path):
+def test_the_training_half_of_duts_is_not_mistaken_for_its_test_half(tmp_path):
     lay_out(tmp_path, "DUTS/DUTS-TR/DUTS-TR-Image", "DUTS/DUTS-TR/DUTS-TR-Mask")
     with pytest.raises(CollectionError):
         find_folders("DUTS-TE", tmp_path)
@@ -106,10 +106,10 @@ def test_the_published_counts():
     }
 
 
-def test_what_is_not_found_is_said_with_what_was_looked_for(tmp_path):
+def test_a_missing_dataset_is_refused_with_the_expected_folders(tmp_path):
     (tmp_path / "ECSSD/images").mkdir(parents=True)  # empty
     with pytest.raises(CollectionError) as caught:
         find_folders("ECSSD", tmp_path)
     assert all(part in str(caught.value) for part in (str(tmp_path), "ECSSD", "images", "ground_truth_mask", "--masks"))
-    with pytest.raises(CollectionError, match="no such folder"):
+    with pytest.raises(CollectionError, match="this folder does not exist"):
         find_folders("ECSSD", tmp_path / "nowhere")

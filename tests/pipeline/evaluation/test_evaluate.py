@@ -1,4 +1,4 @@
-"""Folders of maps and masks become figures: the same wherever and in whatever portions the images are measured."""
+"""Folders of maps and masks become figures: the same wherever and in whatever chunks the images are measured."""
 
 import logging
 
@@ -9,11 +9,11 @@ import pytest
 from pipeline.config import ClusterConfig
 from pipeline.errors import CollectionError
 from pipeline.evaluation import evaluate as evaluate_module
-from pipeline.evaluation.evaluate import evaluate_folders, gather
+from pipeline.evaluation.evaluate import gather
 from pipeline.evaluation.measures import QUICK_METRICS
 from pipeline.evaluation.outcomes import Failed
 from pipeline.evaluation.summary import summarise
-from tests.pipeline.evaluation.make import make_folders, make_measured, saliency, save, truth
+from tests.pipeline.evaluation.make import evaluate_maps, make_folders, make_measured, saliency, truth
 
 COUNT = 20  # more than a chunk
 
@@ -30,36 +30,36 @@ def test_the_figures_of_files_are_the_librarys_to_the_last_bit(folder):
         for metric in metrics:
             metric.step(saliency(number), truth(number).astype(np.uint8) * 255)
     mae, s, f = (metric.get_results() for metric in metrics)
-    found = evaluate_folders(folder / "maps", folder / "masks").summary
+    found = evaluate_maps(folder).summary
     assert (found.mae, found.s_measure, found.max_f) == (mae["mae"], s["sm"], f["fm"]["curve"].max())
 
 
 def test_every_pair_is_an_image_in_the_order_of_the_names(folder):
-    found = evaluate_folders(folder / "maps", folder / "masks", count=COUNT)
+    found = evaluate_maps(folder)
     assert [image.name for image in found.images] == [f"im{number:03d}" for number in range(1, COUNT + 1)]
     assert (found.failures, found.risk_coverage) == ((), {})
     assert found.summary == summarise([image.measures for image in found.images])
 
 
 @pytest.mark.parametrize("chunk_images", [1, 3, 100])
-def test_how_the_images_are_portioned_changes_no_bit(folder, monkeypatch, chunk_images):
-    expected = evaluate_folders(folder / "maps", folder / "masks").summary
+def test_the_size_of_the_chunks_changes_no_bit(folder, monkeypatch, chunk_images):
+    expected = evaluate_maps(folder).summary
     monkeypatch.setattr(evaluate_module, "CHUNK_IMAGES", chunk_images)
-    assert evaluate_folders(folder / "maps", folder / "masks").summary == expected
+    assert evaluate_maps(folder).summary == expected
 
 
 def test_maps_as_they_are_and_a_choice_of_metrics(folder):
-    stretched = evaluate_folders(folder / "maps", folder / "masks", metrics=QUICK_METRICS).summary
-    as_they_are = evaluate_folders(folder / "maps", folder / "masks", metrics=QUICK_METRICS, normalize=False).summary
+    stretched = evaluate_maps(folder, metrics=QUICK_METRICS).summary
+    as_they_are = evaluate_maps(folder, metrics=QUICK_METRICS, normalize=False).summary
     assert stretched.mae != as_they_are.mae
     assert stretched.weighted_f is None
 
 
-def test_a_broken_file_costs_only_itself_and_is_said(tmp_path, caplog):
+def test_a_broken_file_costs_only_itself_and_is_logged(tmp_path, caplog):
     folder = make_folders(tmp_path, 5)
     (folder / "maps/im002.png").write_bytes(b"")
     (folder / "masks/im004.png").write_bytes(b"no image")
-    found = evaluate_folders(folder / "maps", folder / "masks")
+    found = evaluate_maps(folder)
     assert [image.name for image in found.images] == ["im001", "im003", "im005"]
     assert [failure.name for failure in found.failures] == ["im002", "im004"]
     assert found.summary == summarise([make_measured(number).measures for number in (1, 3, 5)])
@@ -72,20 +72,10 @@ def test_if_nothing_can_be_measured_there_are_no_figures(tmp_path):
     for number in (1, 2):
         (folder / f"maps/im00{number}.png").write_bytes(b"")
     with pytest.raises(CollectionError, match=r"none of the 2 images could be measured; the first: .*maps/im001.png"):
-        evaluate_folders(folder / "maps", folder / "masks")
+        evaluate_maps(folder)
 
 
-def test_folders_that_can_not_be_paired_are_refused(tmp_path):
-    folder = make_folders(tmp_path, 2)
-    save(folder / "maps/im003.png", saliency(3))
-    with pytest.raises(CollectionError, match=r"im003\.png has none"):
-        evaluate_folders(folder / "maps", folder / "masks")
-    (folder / "maps/im003.png").unlink()
-    with pytest.raises(CollectionError, match="there must be 3"):
-        evaluate_folders(folder / "maps", folder / "masks", count=3)
-
-
-def test_the_order_in_which_outcomes_come_changes_no_bit():
+def test_the_order_of_the_outcomes_changes_no_bit():
     outcomes = [make_measured(number, area=float(number % 3)) for number in range(1, 9)]
     outcomes += [Failed(name="b", reason="x"), Failed(name="a", reason="y")]
     found, reversed_ = gather(outcomes), gather(reversed(outcomes))
@@ -95,13 +85,13 @@ def test_the_order_in_which_outcomes_come_changes_no_bit():
     assert list(found.risk_coverage) == ["area"]
 
 
-def test_progress_is_said_when_it_is_due(folder, caplog):
+def test_progress_is_logged_when_it_is_due(folder, caplog):
     caplog.set_level(logging.INFO)
     often = ClusterConfig(engine="inline", progress_every_s=1e-9)
-    evaluate_folders(folder / "maps", folder / "masks", metrics=("mae",), cluster=often)
+    evaluate_maps(folder, metrics=("mae",), cluster=often)
     assert "16/20 images measured" in caplog.text
     assert "20/20 images measured" in caplog.text
     caplog.clear()
     seldom = ClusterConfig(engine="inline", progress_every_s=1000)
-    evaluate_folders(folder / "maps", folder / "masks", metrics=("mae",), cluster=seldom)
+    evaluate_maps(folder, metrics=("mae",), cluster=seldom)
     assert "measured" not in caplog.text

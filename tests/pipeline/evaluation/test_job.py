@@ -1,4 +1,4 @@
-"""A request becomes tasks that are all checked before any work, and files where they belong."""
+"""A request becomes tasks, all checked before any work, and files in their places."""
 
 import json
 
@@ -41,7 +41,7 @@ def small(monkeypatch):
         )
 
 
-def test_one_folder_pair_lies_in_out_itself(tmp_path):
+def test_results_of_one_pair_of_folders_are_in_out_itself(tmp_path):
     folder = make_folders(tmp_path / "in", 3)
     documents = evaluated(make_config(tmp_path / "out", predictions=str(folder / "maps"), masks=str(folder / "masks")))
     assert [document["name"] for document in documents] == ["maps on masks"]
@@ -52,7 +52,7 @@ def test_one_folder_pair_lies_in_out_itself(tmp_path):
     }
 
 
-def test_maps_are_measured_as_they_are_if_that_is_asked_for(tmp_path):
+def test_maps_are_measured_without_stretching_on_request(tmp_path):
     folder = make_folders(tmp_path / "in", 2)
     options = {"predictions": str(folder / "maps"), "masks": str(folder / "masks")}
     (stretched,) = evaluated(make_config(tmp_path / "1", **options))
@@ -61,7 +61,7 @@ def test_maps_are_measured_as_they_are_if_that_is_asked_for(tmp_path):
     assert stretched["metrics"]["mae"] != as_they_are["metrics"]["mae"]
 
 
-def test_several_datasets_lie_in_a_folder_each_with_a_table_of_all(tmp_path, small):
+def test_several_datasets_have_a_folder_each_and_a_table_of_all(tmp_path, small):
     for name in ("ECSSD", "PASCAL-S"):
         make_dataset(tmp_path, name, 3)
     options = {"dataset": ("PASCAL-S", "ECSSD"), "root": str(tmp_path / "data"), "predictions": str(tmp_path / "maps")}
@@ -73,7 +73,7 @@ def test_several_datasets_lie_in_a_folder_each_with_a_table_of_all(tmp_path, sma
     assert [line.split(" | ")[0] for line in table[2:]] == ["| PASCAL-S", "| ECSSD"]
 
 
-def test_one_dataset_lies_in_out_itself(tmp_path, small):
+def test_results_of_one_dataset_are_in_out_itself(tmp_path, small):
     make_dataset(tmp_path, "HKU-IS", 3)
     options = {"dataset": ("HKU-IS",), "root": str(tmp_path / "data"), "predictions": str(tmp_path / "maps/HKU-IS")}
     (document,) = evaluated(make_config(tmp_path / "out", **options))
@@ -102,7 +102,7 @@ def test_a_dataset_with_photos_and_masks_in_one_folder(tmp_path, small):
     assert {pair.mask.suffix for pair in photos.pairs + maps.pairs} == {".png"}
 
 
-def test_another_number_of_images_than_published_is_refused_unless_it_is_asked_for(tmp_path):
+def test_another_number_of_images_than_published_is_refused_unless_requested(tmp_path):
     make_dataset(tmp_path, "ECSSD", 4)
     options = {"dataset": ("ECSSD",), "root": str(tmp_path / "data"), "predictions": str(tmp_path / "maps/ECSSD")}
     with pytest.raises(CollectionError, match="there must be 1000"):
@@ -111,7 +111,7 @@ def test_another_number_of_images_than_published_is_refused_unless_it_is_asked_f
     assert len(task.pairs) == 4
 
 
-def test_nothing_is_begun_if_the_last_of_several_is_wrong(tmp_path, small):
+def test_no_work_starts_if_the_last_of_several_datasets_is_wrong(tmp_path, small):
     make_dataset(tmp_path, "ECSSD", 3)
     make_dataset(tmp_path, "HKU-IS", 2)
     options = {"dataset": ("ECSSD", "HKU-IS"), "root": str(tmp_path / "data"), "predictions": str(tmp_path / "maps")}

@@ -1,4 +1,4 @@
-"""The measures of one image: the library's to the last bit, by hand where hands can, and their rules at the ends."""
+"""The measures of one image: equal to the library's to the last bit, some computed by hand, and special cases."""
 
 import numpy as np
 import py_sod_metrics
@@ -26,7 +26,7 @@ HALF = np.repeat([[True, True, False, False]], 4, axis=0)
 
 
 def by_library(metric, prediction, truth, normalize=True):
-    """What a metric of the library says of one image, given as its users give it."""
+    """The value of a library metric for one image, called as its users call it."""
     if normalize:
         metric.step(prediction, truth.astype(np.uint8) * 255)
     else:
@@ -154,7 +154,7 @@ def test_precision_weighs_more_than_recall():
     assert measure(too_much, truth).f_curve[0] == pytest.approx(1.3 * (2 / 3) / (0.3 * (2 / 3) + 1))
 
 
-def test_iou_is_of_the_map_above_one_half():
+def test_iou_uses_the_map_above_one_half():
     truth = np.array([[True, True, False, False]])
     prediction = np.array([[255, 127, 128, 0]], np.uint8)
     assert measure(prediction, truth).iou == pytest.approx(1 / 3)
@@ -162,7 +162,7 @@ def test_iou_is_of_the_map_above_one_half():
     assert measure(exactly_half, truth).iou == 1 / 2
 
 
-# The ends
+# Special cases
 
 
 def test_a_mask_without_an_object():
@@ -197,7 +197,7 @@ def test_a_constant_map_is_not_stretched(value):
     assert found.s_measure == as_it_is.s_measure
 
 
-def test_a_map_that_is_not_constant_is_not_called_so():
+def test_a_varying_map_is_not_called_constant():
     assert not measure(np.array([[1, 2]], np.uint8), np.array([[True, False]])).constant_map
 
 
@@ -213,26 +213,26 @@ def test_an_object_in_the_last_row_has_an_s_where_the_library_has_none():
     assert measure(255 - prediction, truth).s_measure < 0.2
 
 
-# What is refused
+# Faults
 
 
 @pytest.mark.parametrize(
     ("prediction", "truth", "said"),
     [
-        (np.zeros((2, 3), np.uint8), np.zeros((3, 2), bool), r"map \(2, 3\) and mask \(3, 2\)"),
+        (np.zeros((2, 3), np.uint8), np.zeros((3, 2), bool), r"map is \(2, 3\) and mask is \(3, 2\)"),
         (np.zeros((1, 1), np.uint8), np.zeros((1, 1), bool), "two pixels or more"),
-        (np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), bool), "one size"),
-        (np.zeros((2, 2), np.float32), np.zeros((2, 2), bool), "not float32 and bool"),
-        (np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8), "not uint8 and uint8"),
+        (np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), bool), r"the same size \[H, W\]"),
+        (np.zeros((2, 2), np.float32), np.zeros((2, 2), bool), "map is float32 and mask is bool"),
+        (np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8), "map is uint8 and mask is uint8"),
     ],
 )
-def test_what_is_no_map_and_mask_of_one_size_is_refused(prediction, truth, said):
+def test_other_shapes_and_types_than_those_of_map_and_mask_are_refused(prediction, truth, said):
     with pytest.raises(ValueError, match=said):
         measure(prediction, truth)
 
 
 def test_an_unknown_metric_is_named():
-    with pytest.raises(ValueError, match="unknown metric 'psnr'; there are mae, s_measure"):
+    with pytest.raises(ValueError, match="unknown metric 'psnr'; metrics are mae, s_measure"):
         measure(np.zeros((2, 2), np.uint8), HALF[:2, :2], metrics=("mae", "psnr"))
 
 

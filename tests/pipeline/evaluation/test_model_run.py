@@ -1,4 +1,4 @@
-"""Photos through the pipeline with the fake model; its candidates' maps and scores are measured."""
+"""The pipeline predicts photos with the fake model; maps and scores of its candidates are measured."""
 
 import io
 import json
@@ -78,7 +78,7 @@ def test_ids_follow_the_names_and_sizes_the_headers(tmp_path):
     ]
 
 
-def test_a_session_that_ends_in_the_middle_is_gone_on_with(folder, tmp_path, monkeypatch):
+def test_a_session_that_ends_in_the_middle_is_resumed(folder, tmp_path, monkeypatch):
     expected = evaluated(folder, tmp_path / "undisturbed")
     computed = []
 
@@ -113,7 +113,7 @@ def test_other_options_of_the_model_are_refused(folder, tmp_path):
         evaluated(folder, tmp_path, ensemble_size=4)
 
 
-def test_what_the_maps_were_made_with_is_told(folder, tmp_path):
+def test_the_result_says_what_the_maps_were_made_with(folder, tmp_path):
     evaluated(folder, tmp_path, seed=5)
     found = made_with(str(tmp_path))
     assert (found["seed"], found["weights"], found["device"]) == ("5", "fake", "cpu")
@@ -140,7 +140,7 @@ def larger(path):
         (larger, "size_mismatch: photo photos/im002.jpg has 31 x 24 px, mask masks/im002.png 30 x 24 px"),
     ],
 )
-def test_a_photo_that_can_not_be_used_costs_only_itself(tmp_path, spoil, said):
+def test_an_unusable_photo_costs_only_itself(tmp_path, spoil, said):
     folder = make_folders(tmp_path / "in", 4)
     spoil(folder / "photos/im002.jpg")
     found = evaluated(folder, tmp_path / "out")

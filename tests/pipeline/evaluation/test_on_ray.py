@@ -1,4 +1,4 @@
-"""Plain functions as tasks on a Ray cluster: in order, complete, and failing as themselves; one cluster for all."""
+"""Plain functions as tasks on a Ray cluster: in order, complete, and with their own exceptions. One cluster for all."""
 
 import os
 import signal
@@ -9,9 +9,8 @@ import pytest
 
 from pipeline.config import ClusterConfig
 from pipeline.errors import ReplicaError, Stopped, StorageError
-from pipeline.evaluation.evaluate import evaluate_folders
 from pipeline.replicas.cluster import run_tasks
-from tests.pipeline.evaluation.make import make_folders
+from tests.pipeline.evaluation.make import evaluate_maps, make_folders
 
 pytestmark = [
     pytest.mark.ray,
@@ -21,7 +20,7 @@ pytestmark = [
 
 
 def square_late(number):
-    """The later the item, the sooner it is done."""
+    """Later items finish sooner."""
     time.sleep(0.05 * (8 - number) / 8)
     return number * number
 
@@ -45,14 +44,14 @@ def die_once(path):
     return "alive"
 
 
-def test_answers_come_in_the_order_of_the_items_and_are_told_as_they_come():
+def test_answers_are_in_the_order_of_the_items_and_reported_as_they_come():
     told = []
     assert run_tasks(square_late, range(9), attempts=1, on_answer=told.append) == [n * n for n in range(9)]
     assert told == [n * n for n in range(9)]
     assert run_tasks(square_late, [], attempts=1) == []
 
 
-def test_what_a_task_raises_is_raised_as_itself():
+def test_an_exception_of_a_task_is_raised_unchanged():
     with pytest.raises(StorageError, match="it is a three"):
         run_tasks(fail_at_3, range(9), attempts=3)
 
@@ -68,7 +67,7 @@ def test_a_task_that_always_kills_its_process_ends_it():
         run_tasks(die_at_3, range(9), attempts=2)
 
 
-def test_asked_to_stop_it_stops_though_every_answer_is_there_at_once():
+def test_a_request_to_stop_counts_even_if_all_answers_are_ready():
     def stop(_):
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -78,11 +77,11 @@ def test_asked_to_stop_it_stops_though_every_answer_is_there_at_once():
     assert len(told) == 1
 
 
-def test_an_evaluation_on_ray_is_that_of_one_process_to_the_last_bit(tmp_path):
+def test_an_evaluation_on_ray_equals_that_of_one_process_to_the_last_bit(tmp_path):
     folder = make_folders(tmp_path, 20)
     (folder / "maps/im009.png").write_bytes(b"no image")
-    inline = evaluate_folders(folder / "maps", folder / "masks")
-    on_ray = evaluate_folders(folder / "maps", folder / "masks", cluster=ClusterConfig())
+    inline = evaluate_maps(folder)
+    on_ray = evaluate_maps(folder, cluster=ClusterConfig())
     assert on_ray.summary == inline.summary
     assert on_ray.failures == inline.failures
     assert [image.name for image in on_ray.images] == [image.name for image in inline.images]
@@ -90,10 +89,10 @@ def test_an_evaluation_on_ray_is_that_of_one_process_to_the_last_bit(tmp_path):
 
 
 def wait_long(_):
-    time.sleep(20)  # the last test of the module: the cores are taken for so long
+    time.sleep(20)  # the last test of the module, since it keeps the cores busy
 
 
-def test_asked_to_stop_it_does_not_wait_for_the_answer():
+def test_a_request_to_stop_does_not_wait_for_the_answer():
     timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM))
     # If `run_tasks` ended before the timer did, its signal would end this process, in whatever test comes next.
     before = signal.signal(signal.SIGTERM, lambda *_: None)

@@ -27,7 +27,7 @@ def test_files_are_measured_like_their_pixels(tmp_path):
     assert (found.name, found.resized, dict(found.scores)) == ("a", False, {})
 
 
-def test_a_map_of_another_size_is_resized_to_its_mask_and_said_to_be(tmp_path):
+def test_a_map_of_another_size_is_resized_to_its_mask_and_marked(tmp_path):
     small = saliency(1, 12, 15)
     found = measure_files(make_pair(tmp_path, small), How(metrics=("mae",), normalize=False))
     by_cv2 = cv2.resize(small, dsize=(30, 24), interpolation=cv2.INTER_LINEAR)
@@ -59,7 +59,7 @@ def test_the_scores_of_a_map_are_kept(tmp_path):
     assert not found.resized
 
 
-def test_a_mask_of_another_size_than_its_photo_is_that_of_another_photo(tmp_path):
+def test_a_mask_of_another_size_than_its_photo_is_a_failure(tmp_path):
     found = measure_map(make_pair(tmp_path), saliency(1, 24, 31), {}, How())
     assert found == Failed(name="a", reason="size_mismatch: photo maps/a.png has 31 x 24 px, mask gt/a.png 30 x 24 px")
 
@@ -76,10 +76,10 @@ def test_a_broken_file_is_named_and_costs_only_itself(tmp_path, broken):
 
 def test_a_mask_of_one_pixel_is_a_failure(tmp_path):
     found = measure_files(make_pair(tmp_path, mask=np.ones((1, 1), bool)), How())
-    assert found == Failed(name="a", reason="size_mismatch: gt/a.png has one pixel; there is nothing to measure")
+    assert found == Failed(name="a", reason="size_mismatch: gt/a.png has one pixel; at least two are needed")
 
 
-def test_the_digest_is_that_of_the_mask_as_it_was_read(tmp_path):
+def test_the_digest_is_that_of_the_mask_as_read(tmp_path):
     grey = make_pair(tmp_path / "1", mask=truth(1).astype(np.uint8) * 200)
     binary = make_pair(tmp_path / "2", mask=truth(1).astype(np.uint8))
     other = make_pair(tmp_path / "3", mask=truth(2))

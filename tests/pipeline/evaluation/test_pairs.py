@@ -67,7 +67,7 @@ def test_a_folder_of_both_has_jpegs_as_photos_and_pngs_as_masks(tmp_path):
     ("sources", "masks", "said"),
     [
         (["a.png"], ["a.png", "b.png", "c.png"], ["2 of 3 files in", "gt/b.png has none", "maps", "'b', 'c'"]),
-        (["a.png", "b.jpg"], ["a.png"], ["1 of 2 files in", "maps/b.jpg has none", "gt", "called b.*"]),
+        (["a.png", "b.jpg"], ["a.png"], ["1 of 2 files in", "maps/b.jpg has none", "gt", "expected b.*"]),
         (["a.jpg", "a.png"], ["a.png"], ["maps has a.jpg and a.png"]),
         (["a.png"], ["a.bmp", "a.png"], ["gt has a.bmp and a.png"]),
         (["a.txt"], ["a.png"], ["maps has no image", ".png"]),
@@ -75,21 +75,21 @@ def test_a_folder_of_both_has_jpegs_as_photos_and_pngs_as_masks(tmp_path):
         (["a.png"], ["A.png"], ["gt/A.png has none"]),
     ],
 )
-def test_what_can_not_be_paired_is_refused_with_both_names(tmp_path, sources, masks, said):
+def test_files_that_can_not_be_paired_are_refused_with_both_names(tmp_path, sources, masks, said):
     with pytest.raises(CollectionError) as caught:
         pair_files(*folders(tmp_path, sources, masks))
     assert [part for part in said if part not in str(caught.value)] == []
 
 
-def test_a_folder_that_is_none_is_named(tmp_path):
+def test_a_path_that_is_not_a_folder_is_named(tmp_path):
     maps = touch(tmp_path / "maps", "a.png")
-    with pytest.raises(CollectionError, match="nowhere: there is no such folder"):
+    with pytest.raises(CollectionError, match="nowhere: this folder does not exist"):
         pair_files(maps, tmp_path / "nowhere")
-    with pytest.raises(CollectionError, match=r"a.png: this is a file"):
+    with pytest.raises(CollectionError, match=r"a.png: this is a file, not a folder"):
         files_by_name(maps / "a.png")
 
 
-def test_another_count_than_the_expected_one_is_refused_with_the_way_out(tmp_path):
+def test_an_unexpected_count_is_refused_with_the_way_out(tmp_path):
     maps, masks = folders(tmp_path, ["a.png", "b.png"], ["a.png", "b.png"])
     assert len(pair_files(maps, masks, 2)) == 2
     with pytest.raises(CollectionError, match=r"gt has 2 masks and .*there must be 3.*--count 2"):

@@ -1,4 +1,4 @@
-"""The files of an evaluation: the same bytes for the same figures, and in them what was measured."""
+"""The files of an evaluation: equal bytes for equal figures, with everything that was measured."""
 
 import io
 import json
@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.evaluation.evaluate import gather
 from pipeline.evaluation.outcomes import Failed
-from pipeline.evaluation.report import Subject, document, encode_images, publish
+from pipeline.evaluation.report import Subject, document, encode_images, publish_evaluation
 from pipeline.evaluation.tables import markdown, metrics_table
 from pipeline.files.tars import encode_json
 from pipeline.selection.scores import SCORES
@@ -41,14 +41,14 @@ def values(evaluation):
 
 def test_publishing_twice_gives_the_same_bytes(evaluation, tmp_path):
     for out in ("1", "2"):
-        publish(str(tmp_path / out), make_subject(), evaluation)
+        publish_evaluation(str(tmp_path / out), make_subject(), evaluation)
     first, second = tree(tmp_path / "1"), tree(tmp_path / "2")
     assert set(first) == FILES
     assert first == second
 
 
 def test_without_scores_there_is_no_picture_of_them(tmp_path):
-    publish(str(tmp_path), make_subject(), gather([make_measured(1), make_measured(2)]))
+    publish_evaluation(str(tmp_path), make_subject(), gather([make_measured(1), make_measured(2)]))
     assert set(tree(tmp_path)) == FILES - {"risk_coverage.png"}
     assert "scores" not in (tmp_path / "evaluation.md").read_text()
 
@@ -68,7 +68,7 @@ def test_the_json_has_everything_that_was_measured(evaluation, values):
     assert {"pysodmetrics", "numpy", "scipy", "pillow", "opencv"} <= set(values["versions"])
 
 
-def test_the_json_says_what_each_score_knows(evaluation, values):
+def test_the_json_says_how_well_each_score_predicts_each_error(evaluation, values):
     assert set(values["risk_coverage"]) == set(SCORES)
     found, said = evaluation.risk_coverage["area"]["mae"], values["risk_coverage"]["area"]
     assert said["worse_when"] == "low"
@@ -112,22 +112,22 @@ def test_the_page_for_people_has_the_figures_with_four_decimals(evaluation, valu
     assert f"{found.gain:.2f} | {found.lowered_by:.1%} |" in page
 
 
-def test_what_stretching_means_is_said_either_way(evaluation):
-    assert "stretched to 0..1 each" in markdown(document(make_subject(), evaluation))
+def test_the_page_says_whether_maps_were_stretched(evaluation):
+    assert "each stretched to 0..1" in markdown(document(make_subject(), evaluation))
     assert "not comparable" in markdown(document(make_subject(normalize=False), evaluation))
 
 
-def test_remarkable_counts_are_said(values):
+def test_the_page_names_remarkable_counts(values):
     counted = values | {"counts": values["counts"] | {"resized": 2, "empty_truths": 3, "constant_maps": 4}}
     page = markdown(counted)
     nothing = markdown(values | {"counts": values["counts"] | {"measured": 8, "failed": 0}, "failures": []})
     assert "\n8 of 8 images measured.\n" in nothing
     assert "2 maps resized" in page
     assert "3 masks without an object" in page
-    assert "4 maps of one value" in page
+    assert "4 maps with a single value" in page
 
 
-def test_figures_that_are_not_there_are_dashes_and_zero_has_no_sign(values):
+def test_missing_figures_are_dashes_and_zero_has_no_sign(values):
     score = dict.fromkeys(values["risk_coverage"]["area"]["mae"], -1e-17) | {"gain": None}
     some = values | {
         "metrics": dict.fromkeys(values["metrics"], None),
@@ -138,7 +138,7 @@ def test_figures_that_are_not_there_are_dashes_and_zero_has_no_sign(values):
     assert "| MAE | `area` | low | 0.0000 | 0.0000 | 0.0000 | – | 0.0% |" in page
 
 
-def test_of_many_failures_the_first_are_listed(values):
+def test_only_the_first_of_many_failures_are_listed(values):
     many = values | {"failures": [{"name": f"n{number:02d}", "reason": "x"} for number in range(25)]}
     page = markdown(many)
     assert "- n19: x\n- and 5 more" in page
@@ -152,8 +152,8 @@ def test_several_datasets_stand_in_one_table(values):
     assert [line.split(" | ")[0] for line in table[2:]] == ["| ECSSD", "| HKU-IS"]
 
 
-def test_the_pictures_are_pictures_with_something_on_them(evaluation, tmp_path):
-    publish(str(tmp_path), make_subject(), evaluation)
+def test_the_figures_are_images_that_are_not_empty(evaluation, tmp_path):
+    publish_evaluation(str(tmp_path), make_subject(), evaluation)
     for name, size in (("curves.png", (1200, 528)), ("risk_coverage.png", (1728, 624))):
         with Image.open(tmp_path / name) as picture:
             assert picture.size == size

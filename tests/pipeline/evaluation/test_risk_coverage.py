@@ -1,4 +1,4 @@
-"""Properties of the risk-coverage curve, and small ones by hand."""
+"""Properties of risk-coverage curves, and small curves computed by hand."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.evaluation.measures import measure
-from pipeline.evaluation.risk_coverage import ERRORS, WORSE_WHEN, by_score, risk_coverage
+from pipeline.evaluation.risk_coverage import ERRORS, risk_coverage, risk_coverages
 from pipeline.selection.scores import SCORES
 from tests.pipeline.evaluation.make import saliency, truth
 
@@ -100,7 +100,7 @@ def test_ties_count_as_the_mean_over_all_ways_to_break_them(rows, worse):
 # Examples by hand
 
 
-def test_a_score_that_is_right_about_two_of_three():
+def test_a_score_that_ranks_two_of_three_images_correctly():
     found = risk_coverage(np.array([1.0, 3.0, 2.0]), np.array([0.0, 0.2, 0.4]), "high")
     assert found.risks == pytest.approx((0, 0.2, 0.2))
     assert found.oracle_risks == pytest.approx((0, 0.1, 0.2))
@@ -117,7 +117,7 @@ def test_a_third_is_rounded_down(images, kept):
     assert found.third_dropped == pytest.approx((kept - 1) / 2)
 
 
-def test_dropping_the_worst_third_lowers_the_error_by_so_much():
+def test_dropping_the_worst_third_lowers_the_error():
     found = risk_coverage(np.array([3.0, 2.0, 1.0]), np.array([0.1, 0.2, 0.6]), "low")
     assert found.third_dropped == pytest.approx(0.15)
     assert found.lowered_by == pytest.approx(0.5)
@@ -126,7 +126,7 @@ def test_dropping_the_worst_third_lowers_the_error_by_so_much():
     )
 
 
-def test_where_nothing_can_be_gained_nothing_is_said():
+def test_without_a_possible_gain_there_is_no_figure():
     equal = risk_coverage(np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.1, 0.1]), "high")
     assert equal.gain is None
     assert equal.lowered_by == pytest.approx(0)
@@ -143,22 +143,18 @@ def test_where_nothing_can_be_gained_nothing_is_said():
         ([1.0], [float("inf")], "not finite"),
     ],
 )
-def test_what_is_no_score_for_each_error_is_refused(scores, errors, said):
+def test_scores_and_errors_that_do_not_match_are_refused(scores, errors, said):
     with pytest.raises(ValueError, match=said):
         risk_coverage(np.array(scores), np.array(errors), "high")
 
 
-# Scores of ours
+# Our scores
 
 
-def test_every_score_of_the_pipeline_has_a_direction():
-    assert tuple(WORSE_WHEN) == SCORES
-
-
-def test_every_score_is_held_against_every_error():
+def test_every_score_is_compared_with_every_error():
     measures = [measure(saliency(number), truth(number)) for number in (1, 5, 12)]
     scores = [dict.fromkeys(SCORES, 0.5) | {"pairwise_iou": image.iou} for image in measures]
-    found = by_score(scores, measures)
+    found = risk_coverages(scores, measures)
     assert tuple(found) == SCORES
     assert all(tuple(by_error) == tuple(ERRORS) for by_error in found.values())
     assert found["pairwise_iou"]["iou_error"].gain == pytest.approx(1)
@@ -167,9 +163,9 @@ def test_every_score_is_held_against_every_error():
     assert found["area"]["s_error"].random_aurc == pytest.approx(1 - np.mean([m.s_measure for m in measures]))
 
 
-def test_scores_that_not_all_images_have_and_measures_that_are_not_there_are_left_out():
+def test_scores_and_measures_that_some_image_lacks_are_left_out():
     measures = [measure(saliency(number), truth(number), metrics=("mae",)) for number in (1, 2)]
-    assert by_score([{}, {}], measures) == {}
-    found = by_score([{"area": 1.0, "border": 0.0}, {"area": 2.0}], measures)
+    assert risk_coverages([{}, {}], measures) == {}
+    found = risk_coverages([{"area": 1.0, "border": 0.0}, {"area": 2.0}], measures)
     assert list(found) == ["area"]
     assert list(found["area"]) == ["mae"]

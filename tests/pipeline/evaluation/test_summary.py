@@ -1,4 +1,4 @@
-"""The figures of a dataset are those of the library in one process, to the last bit."""
+"""The figures of a dataset equal those of the library in one process, to the last bit."""
 
 import numpy as np
 import py_sod_metrics
@@ -16,7 +16,7 @@ def measured(numbers, **options):
 
 
 def by_library(numbers):
-    """All of the library's own averages over the images, fed as its users feed it."""
+    """All averages of the library over the images, called as its users call it."""
     metrics = {
         "mae": py_sod_metrics.MAE(),
         "sm": py_sod_metrics.Smeasure(),
@@ -57,7 +57,7 @@ def test_the_figures_are_the_librarys_to_the_last_bit(numbers):
     assert found.recall == tuple(expected["pr"]["r"])
 
 
-def test_max_f_is_that_of_the_mean_curve_and_not_the_mean_of_the_best():
+def test_max_f_is_the_maximum_of_the_mean_curve_and_not_the_mean_of_the_maxima():
     right = np.array([[True, False, False, False]])
     low = measure(np.array([[60, 0, 59, 255]], np.uint8), right, normalize=False)
     high = measure(np.array([[255, 0, 200, 0]], np.uint8), right, normalize=False)
@@ -80,13 +80,13 @@ def test_iou_and_counts_are_averaged_and_counted():
     assert found.iou == 1 / 4
 
 
-def test_measures_that_were_not_asked_for_are_none():
+def test_measures_that_were_not_requested_are_none():
     found = summarise(measured([1, 2], metrics=QUICK_METRICS))
     there = {name for name in (*SCALARS, *CURVES) if getattr(found, name) is not None}
     assert there == {"mae", "s_measure", "max_f", "mean_f", "adaptive_f", "precision", "recall", "f_curve"}
 
 
-def test_nothing_can_not_be_averaged_and_neither_can_halves():
+def test_averages_need_images_that_all_have_the_same_measures():
     with pytest.raises(ValueError, match="no image"):
         summarise([])
     with pytest.raises(ValueError, match="1 of 2 images have s_measure"):

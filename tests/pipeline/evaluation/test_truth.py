@@ -1,4 +1,4 @@
-"""Masks of every kind that datasets come with mean what their makers meant, or are refused."""
+"""Masks of every kind that datasets use are read as their authors meant them, or refused."""
 
 import io
 import struct
@@ -71,7 +71,7 @@ def test_every_kind_of_mask_means_the_same(kind, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mask.bmp", "mask.gif", "mask.tif", "mask.webp", "no_suffix_that_is_true.jpg"])
-def test_the_format_is_told_by_the_content(name, tmp_path):
+def test_the_content_decides_the_format(name, tmp_path):
     content = io.BytesIO()
     KINDS["0 and 255"].save(content, "PNG" if name.endswith("jpg") else Image.registered_extensions()[name[4:]])
     (tmp_path / name).write_bytes(content.getvalue())
@@ -119,7 +119,7 @@ def test_masks_without_an_object_are_empty(tmp_path):
         (palette([[0, 3]], VOC), "mask.png", "index 3 in a palette of 3"),
     ],
 )
-def test_what_can_not_be_told_is_refused_and_not_guessed(image, name, said, tmp_path):
+def test_an_ambiguous_mask_is_refused_and_not_guessed(image, name, said, tmp_path):
     with pytest.raises(SampleError) as caught:
         read_truth(stored(image, tmp_path, name))
     assert caught.value.reason == "undecodable"
@@ -134,7 +134,7 @@ def png_bytes():
 
 
 def claims_to_have(width, height):
-    """A PNG with that in its header, and nothing behind it."""
+    """A small PNG whose header claims the given size."""
     header = b"IHDR" + struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
     return png_bytes()[:12] + header + struct.pack(">I", zlib.crc32(header)) + png_bytes()[33:]
 
@@ -162,13 +162,13 @@ def test_broken_files_are_named_with_their_folder(content, reason, tmp_path):
     assert str(tmp_path) not in caught.value.detail
 
 
-def test_a_file_that_is_not_there_is_unreadable(tmp_path):
+def test_a_missing_file_is_unreadable(tmp_path):
     with pytest.raises(SampleError) as caught:
         read_truth(tmp_path / "gone.png")
     assert caught.value.reason == "unreadable"
 
 
-def test_what_the_machine_does_wrong_is_not_blamed_on_the_file(tmp_path, monkeypatch):
+def test_a_fault_of_the_machine_is_not_blamed_on_the_file(tmp_path, monkeypatch):
     def out_of_handles(*_):
         raise OSError(24, "Too many open files")
 

@@ -195,7 +195,7 @@ def test_a_run_that_does_not_is_named(tmp_path, content):
 
 
 def test_the_reason_of_an_image_that_fails_two_bounds_is_the_same_however_they_are_ordered(build):
-    bounds = ("pairwise_iou>=2", "area<=0.001")
+    bounds = ("pairwise_iou>=1", "area<=0.005")
     built = build(version="7.0.0", thresholds=bounds, max_variance=0.25, max_variance_per_area=250.0)
     assert built.rejected == {"area_above_max": 9}
     assert verify_release(built.release).problems == ()

@@ -46,8 +46,8 @@ def test_the_numbers_are_those_of_the_release():
         "| rejected | 4 |",
         "| failed | 1 |",
         "ensemble of 7 ",
-        " 0.0125;",
-        "0.25 to 0.5 ",
+        "- `ensemble_variance<=0.0125`;",
+        "- `area>=0.25`; - `area<=0.5`;",
     ):
         assert said in re.sub(r"\s+", " ", text)
 

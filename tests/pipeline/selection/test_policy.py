@@ -1,41 +1,38 @@
-"""Properties and examples of thresholds and splits as they are written."""
+"""Properties, examples and faults of policies: their bounds, thresholds and splits."""
+
+import math
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.selection.policy import SPLITS, Threshold, parse_splits, parse_threshold
-from pipeline.selection.scores import SCORES
+from pipeline.selection.policy import SPLITS, Bound, PolicyConfig, bounds, parse_splits, parse_threshold
+from pipeline.selection.scores import SCORE_TABLE, SCORES
+from pipeline.selection.verdicts import by_scores
+
+
+def make_bound(**overrides):
+    return Bound(**{"score": "area", "sense": "<=", "limit": 0.5, "reason": "x", "option": "thresholds"} | overrides)
+
+
+# Properties
 
 
 @given(st.sampled_from(SCORES), st.sampled_from(["<=", ">="]), st.floats(allow_nan=False, allow_infinity=False))
-def test_a_threshold_says_what_was_written(score, sense, bound):
-    for text in (f"{score}{sense}{bound!r}", f" {score} {sense} {bound!r} "):
-        assert parse_threshold(text) == Threshold(score=score, sense=sense, bound=bound)
+def test_a_threshold_is_read_as_written(score, sense, limit):
+    reason = f"{score}_above_max" if sense == "<=" else f"{score}_below_min"
+    for text in (f"{score}{sense}{limit!r}", f" {score} {sense} {limit!r} "):
+        assert parse_threshold(text) == make_bound(score=score, sense=sense, limit=limit, reason=reason)
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1))
-def test_a_score_passes_on_one_side_and_on_the_bound(value, bound):
-    upper, lower = (Threshold(score="area", sense=sense, bound=bound) for sense in ("<=", ">="))
-    assert upper.passes({"area": value}) == (value <= bound)
-    assert lower.passes({"area": value}) == (value >= bound)
-    assert upper.passes({"area": bound})
-    assert lower.passes({"area": bound})
-
-
-def test_a_score_that_is_unknown_passes_no_bound():
-    assert not any(
-        Threshold(score="instance_iou", sense=s, bound=0).passes({"instance_iou": None}) for s in ("<=", ">=")
-    )
-
-
-@pytest.mark.parametrize(
-    "text", ["", "area", "area<0.5", "area<=", "area<=x", "area<=nan", "beauty>=1", "<=1", "area=1"]
-)
-def test_what_is_no_threshold_is_named(text):
-    with pytest.raises(ValueError, match="threshold ") as caught:
-        parse_threshold(text)
-    assert repr(text) in str(caught.value)
+def test_a_score_passes_on_one_side_and_on_the_limit(value, limit):
+    upper, lower = (make_bound(sense=sense, limit=limit) for sense in ("<=", ">="))
+    assert upper.passes({"area": value}) == (value <= limit)
+    assert lower.passes({"area": value}) == (value >= limit)
+    assert upper.passes({"area": limit})
+    assert lower.passes({"area": limit})
 
 
 @given(st.lists(st.sampled_from(SPLITS), min_size=1, max_size=3, unique=True), st.data())
@@ -43,6 +40,118 @@ def test_shares_of_splits_add_up_to_one(names, data):
     parts = data.draw(st.lists(st.integers(1, 100), min_size=len(names), max_size=len(names)))
     shares = {name: part / sum(parts) for name, part in zip(names, parts, strict=True)}
     assert parse_splits([f"{name}={share!r}" for name, share in shares.items()]) == shares
+
+
+LIMITS = st.sampled_from(
+    [-math.inf, -0.1, -0.0, 0.0, 0.1, 0.25, 0.5, 1.0, math.nextafter(1, 2), 250.0, 251.0, math.inf]
+)
+THRESHOLDS = st.builds(
+    lambda score, sense, limit: f"{score}{sense}{limit!r}",
+    st.sampled_from(tuple(SCORE_TABLE)),
+    st.sampled_from(["<=", ">="]),
+    LIMITS | st.floats(allow_nan=False),
+)
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_variance": st.floats(0, 0.25),
+        "max_variance_per_area": st.floats(0, 250),
+        "min_area": st.floats(0, 1),
+        "max_area": st.floats(0, 1),
+    },
+)
+
+
+def a_value_that_passes(score, its_bounds):
+    """None if the score has none: bounds are closed, so an end of the range or a limit passes if anything does."""
+    ends = {score.lowest, score.highest, *(bound.limit for bound in its_bounds)}
+    within = sorted(value for value in ends if score.lowest <= value <= score.highest)
+    return next((value for value in within if all(bound.passes({score.name: value}) for bound in its_bounds)), None)
+
+
+@given(OPTIONS, st.lists(THRESHOLDS, max_size=4))
+def test_a_policy_is_refused_exactly_if_no_scores_within_their_ranges_pass(options, thresholds):
+    values = {field.name: field.default for field in fields(PolicyConfig)} | options
+    every_bound = [
+        *(make_bound(score=b.score, sense=b.sense, limit=values[b.option]) for b in bounds(PolicyConfig())),
+        *map(parse_threshold, thresholds),
+    ]
+    passing = {
+        name: a_value_that_passes(score, [bound for bound in every_bound if bound.score == name])
+        for name, score in SCORE_TABLE.items()
+    }
+    if None in passing.values():
+        with pytest.raises(ValueError, match="the policy can accept no image: "):
+            PolicyConfig(**options, thresholds=tuple(thresholds))
+    else:
+        policy = PolicyConfig(**options, thresholds=tuple(thresholds))
+        assert by_scores(passing, policy).decision == "accepted"
+
+
+# Examples
+
+
+def test_every_number_of_a_policy_is_among_its_bounds_and_every_bound_has_its_own_reason():
+    numbers = {field.name for field in fields(PolicyConfig) if field.name.startswith(("max_", "min_"))}
+    found = bounds(PolicyConfig(thresholds=("area<=0.5", "area>=0.1")))
+    assert {bound.option for bound in found} == numbers | {"thresholds"}
+    assert len({bound.reason for bound in found}) == len(found) == len(numbers) + 2
+
+
+def test_bounds_come_in_the_order_of_the_verdicts_and_thresholds_in_that_of_their_texts():
+    found = bounds(PolicyConfig(thresholds=("border<=0.3", "area>=0.01")))
+    assert [bound.reason for bound in found] == [
+        "no_salient_object",
+        "object_fills_image",
+        "variance_above_max",
+        "variance_per_area_above_max",
+        "area_below_min",
+        "border_above_max",
+    ]
+
+
+def test_an_unknown_score_passes_no_bound():
+    for sense in ("<=", ">="):
+        assert not make_bound(sense=sense, limit=0).passes({"area": None})
+        assert not make_bound(sense=sense, limit=0).passes({})
+
+
+# Faults
+
+
+@pytest.mark.parametrize(
+    "text", ["", "area", "area<0.5", "area<=", "area<=x", "area<=nan", "beauty>=1", "<=1", "area=1"]
+)
+def test_a_text_that_is_not_a_threshold_is_named(text):
+    with pytest.raises(ValueError, match="threshold") as caught:
+        parse_threshold(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"thresholds": ("pairwise_iou >= 1.5",)}, "threshold pairwise_iou>=1.5, but pairwise_iou is never above 1."),
+        ({"thresholds": ("area <= -0.1",)}, "min_area is 0.005, but threshold area<=-0.1."),
+        ({"thresholds": ("max_saliency<=-1",)}, "max_saliency is never below 0, but threshold max_saliency<=-1.0."),
+        ({"thresholds": ("border<=-inf",)}, "border is never below 0, but threshold border<=-inf."),
+        ({"thresholds": ("area >= 0.6",), "max_area": 0.5}, "threshold area>=0.6, but max_area is 0.5."),
+        ({"thresholds": ("ensemble_variance>=0.03",)}, "threshold ensemble_variance>=0.03, but max_variance is 0.02."),
+        (
+            {"thresholds": ("instance_iou>=0.9", "instance_iou<=0.5")},
+            "threshold instance_iou>=0.9, but threshold instance_iou<=0.5.",
+        ),
+    ],
+)
+def test_a_policy_that_can_accept_no_image_is_refused_with_what_contradicts(options, said):
+    with pytest.raises(ValueError, match="the policy can accept no image: ") as caught:
+        PolicyConfig(**options)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["area<=inf", "area>=-inf", "pairwise_iou<=1.5", "pairwise_iou>=1.0", "border<=0"])
+def test_bounds_that_restrict_nothing_or_leave_one_value_are_allowed(text):
+    assert PolicyConfig(thresholds=(text,)).thresholds == (str(parse_threshold(text)),)
 
 
 @pytest.mark.parametrize(

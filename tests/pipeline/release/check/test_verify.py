@@ -431,7 +431,7 @@ def test_cells_without_a_value_are_a_problem(copy):
 
 @pytest.mark.parametrize(
     "change",
-    [{"max_variance": 0.0}, {"min_area": 0.9}, {"thresholds": ["border<=-1"]}],
+    [{"max_variance": 0.0}, {"min_area": 0.9}, {"thresholds": ["area<=0.005"]}],
     ids=lambda change: next(iter(change)),
 )
 def test_a_policy_that_selects_other_images_is_a_problem(copy, change):

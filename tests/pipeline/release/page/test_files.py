@@ -15,10 +15,10 @@ from pipeline.release.manifest import SCHEMA
 from pipeline.release.page import data as page_data
 from pipeline.release.page.data import Dictionary, call, rounded
 from pipeline.release.page.files import PageAbout, page_about, page_files
-from pipeline.release.page.scores import MEANINGS, SHOWN, bounds_of
+from pipeline.release.page.scores import SHOWN
 from pipeline.release.page.tiles import TILE_PX, TILES_PER_SHEET
-from pipeline.selection.policy import PolicyConfig, Threshold
-from pipeline.selection.scores import CROSS_CHECKS, SCORES
+from pipeline.selection.policy import PolicyConfig, bounds
+from pipeline.selection.scores import SCORE_TABLE, SCORES
 from pipeline.selection.verdicts import by_scores
 from tests.pipeline.make import make_key, make_scores
 
@@ -148,7 +148,7 @@ def test_a_dictionary_has_every_value_once_at_the_place_that_it_gave(values):
 def test_an_image_is_accepted_by_its_scores_if_it_is_within_all_bounds_of_the_page(scores, thresholds):
     policy = PolicyConfig(max_variance=0.2, max_variance_per_area=0.6, thresholds=tuple(thresholds))
     accepted = by_scores(scores, policy).decision == "accepted"
-    assert accepted == all(bound.passes(scores) for bound in bounds_of(policy))
+    assert accepted == all(bound.passes(scores) for bound in bounds(policy))
 
 
 # Examples
@@ -231,20 +231,22 @@ def test_scripts_bring_texts_into_the_document_as_text_only():
 
 def test_bounds_of_the_policy_are_given_to_the_script_with_the_built_in_ones():
     policy = PolicyConfig(max_variance=0.01, thresholds=("pairwise_iou >= 0.9", "area<=inf"))
-    bounds = value_of(page_files([], make_about(policy=policy))["page/release.js"], "release")["bounds"]
-    assert {"score": "ensemble_variance", "sense": "<=", "bound": 0.01} in bounds
-    assert {"score": "pairwise_iou", "sense": ">=", "bound": 0.9} in bounds
-    assert [bound["bound"] for bound in bounds if bound["score"] == "area"] == [0.005, 0.95, 1.7976931348623157e308]
-    assert [*bounds_of(policy)][:2] == [
-        Threshold(score="area", sense=">=", bound=0.005),
-        Threshold(score="area", sense="<=", bound=0.95),
+    found = value_of(page_files([], make_about(policy=policy))["page/release.js"], "release")["bounds"]
+    assert {"score": "ensemble_variance", "sense": "<=", "bound": 0.01} in found
+    assert {"score": "pairwise_iou", "sense": ">=", "bound": 0.9} in found
+    assert [bound["bound"] for bound in found if bound["score"] == "area"] == [0.005, 0.95, 1.7976931348623157e308]
+    assert found[:2] == [
+        {"score": "area", "sense": ">=", "bound": 0.005},
+        {"score": "area", "sense": "<=", "bound": 0.95},
     ]
 
 
 def test_every_score_has_its_meaning_on_the_page():
-    assert {*SCORES, *CROSS_CHECKS} == MEANINGS.keys()
     scores = value_of(page_files([], make_about())["page/release.js"], "release")["scores"]
-    assert [score["name"] for score in scores] == list(SHOWN)
+    assert [(score["name"], score["meaning"]) for score in scores] == [
+        (s.name, s.meaning) for s in SCORE_TABLE.values()
+    ]
+    assert list(SHOWN) == list(SCORE_TABLE)
 
 
 def test_the_script_knows_how_tiles_lie_in_their_sheets():
