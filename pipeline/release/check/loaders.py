@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pipeline
 from pipeline.errors import StorageError, StorageUnavailableError
-from pipeline.files import storage
+from pipeline.files import storage, urls
 from pipeline.release.check.loaders_child import LoaderAnswer, LoaderTask
 from pipeline.release.check.record import StatedRelease
 from pipeline.release.croissant import CROISSANT, MANIFEST, tars_by_split
@@ -67,7 +67,7 @@ def loader_problems(
     notes: list[str] = []
     problems: list[Problem] = []
     with tempfile.TemporaryDirectory(prefix="loaders-") as temporary:
-        if "://" in release:
+        if not urls.is_local(release):
             if any(len(names) > 1 for names in task.tars.values()):
                 notes.append("of a release at a URL, loaders are given the first tar of each split only")
             firsts = {split: names[:1] for split, names in task.tars.items()}
@@ -90,7 +90,7 @@ def _task(release: str, stated: StatedRelease, keys: Mapping[str, Sequence[str]]
     images = {split: sum(len(keys.get(name, ())) for name in tars.get(split, ())) for split in sorted(stated.splits)}
     return LoaderTask(
         loader="",
-        folder=storage.absolute(release),
+        folder=urls.absolute(release),
         tars=tars,
         keys=keys,
         annotated={f"annotations/{split}.json": count for split, count in images.items()},

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ReleaseExistsError, StorageError, UsageError
-from pipeline.files import storage
+from pipeline.files import storage, urls
 from pipeline.records import StoredFile
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.publish.folder import PushReport, sound_release
@@ -85,7 +85,7 @@ def push_to_hub(
              StorageError: what arrived is not what was sent; it is not merged then.
     """
     name = _repository_name(target)
-    if "://" in release:
+    if not urls.is_local(release):
         raise UsageError(
             f"{scrubbed(release)}: an upload to the Hub needs local files; push the release to a local folder first, "
             "then that copy to the Hub"

@@ -305,7 +305,7 @@ def test_a_folder_whose_name_is_no_text_is_an_error(tmp_path):
 
 def test_a_pipe_as_images_is_an_error(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CollectionError, match="something of type 'other'"):
+    with pytest.raises(CollectionError, match="its type is 'other'"):
         open_store(str(tmp_path / "pipe"), ["a.jpg"])
 
 
