@@ -17,7 +17,7 @@ from jobs.command_line import run_job
 from jobs.predict import main, with_progress_bar
 from model.config import EMBEDDED_MODEL
 from model.saliency import load_diffusion_model
-from pipeline.files import storage
+from pipeline.files import local_disk
 from pipeline.photos import predict as photos_predict
 from tests.pipeline.photos.make import encoded, files_below, load_quickly, make_pixels, names_below, write_photos
 
@@ -176,11 +176,11 @@ def test_a_second_time_everything_is_skipped_and_with_overwrite_made_again(predi
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--input-rgb-path", "nowhere"), "--input-rgb-path nowhere: there is no such file or folder"),
+        (("--input-rgb-path", "nowhere"), "--input-rgb-path nowhere: no such file or folder"),
         (("--input-rgb-path", "*.gif"), "--input-rgb-path *.gif: no file matches this pattern"),
         (("--input-rgb-path", "empty"), "empty holds 0 files"),
-        (("--output-dir", "in_the_way"), "--output-dir in_the_way: nothing can be written there"),
-        (("--output-dir", "in_the_way/out"), "--output-dir in_the_way/out: nothing can be written there"),
+        (("--output-dir", "in_the_way"), "--output-dir in_the_way: can't be written to"),
+        (("--output-dir", "in_the_way/out"), "--output-dir in_the_way/out: can't be written to"),
         (("--model", "fake"), "--model fake: the stand-in paints discs"),
         (("--pretrained_model_path", "unet"), "--pretrained-model-path is given without --stable-diffusion-repo-path"),
         (
@@ -332,7 +332,7 @@ def test_no_photo_that_can_be_used_exits_with_3_too(predict_here, tmp_path):
 
 def test_a_full_disk_exits_with_1_says_so_and_what_is_written_stays(predict_here, tmp_path, monkeypatch):
     write_photos(tmp_path / "photos", "a.png", "b.png")
-    write_synced = storage._write_synced
+    write_synced = local_disk.write_synced
 
     def fill_up(path, content):
         if "b.png" in path.name:
@@ -340,7 +340,7 @@ def test_a_full_disk_exits_with_1_says_so_and_what_is_written_stays(predict_here
         write_synced(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_write_synced", fill_up)
+        patch.setattr(local_disk, "write_synced", fill_up)
         done = predict_here()
     assert (done.code, done.stdout) == (FAILED, "")
     assert "b.png: the disk is full" in done.stderr

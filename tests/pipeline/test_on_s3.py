@@ -104,7 +104,7 @@ def test_a_store_that_stays_away_is_named_and_the_run_goes_on_later(s3, quiet, o
     inputs, files = quiet
     s3.fault_of = lambda number: "failed" if number > 25 else None
     with pytest.raises(
-        StorageError, match=r"s3://bench-\d+/run-\d+/.*: the storage does not do .*the same command goes on"
+        StorageError, match=r"s3://bench-\d+/run-\d+/.*: storage failed .*run the same command again to resume"
     ):
         run(make_config(inputs, out))
     s3.fault_of = None

@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -313,7 +314,7 @@ def test_an_error_of_the_machine_is_no_error_of_usage(tmp_path, monkeypatch):
     def failing(*args, **named):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("pipeline.collection.coco.read_file", failing)
+    monkeypatch.setattr(LocalFileSystem, "cat_file", failing)
     with pytest.raises(OSError, match="Input/output error") as caught:
         read(tmp_path, make_document(make_entry(1)))
     assert not isinstance(caught.value, PipelineError)

@@ -105,7 +105,7 @@ def test_one_of_the_three_official_paths_is_refused_with_the_names_of_the_others
             {"model": "/a/folder", **dict.fromkeys(OFFICIAL_OPTIONS, Path("weights"))},
             "--model /a/folder and --stable-diffusion-repo-path both name weights; give one of them",
         ),
-        ({"model": "fake"}, "--model fake: the stand-in paints discs; photos want `nano` or a folder"),
+        ({"model": "fake"}, "--model fake: the stand-in paints discs; photos need `nano` or a folder"),
         ({"model": "fake:sleep_s=1"}, "--model fake:sleep_s=1: the stand-in"),
         ({"save_uncertainty": True, "ensemble_size": 1}, "--save-uncertainty needs an --ensemble-size of at least 2"),
     ],

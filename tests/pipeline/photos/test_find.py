@@ -142,14 +142,14 @@ def test_a_name_is_the_file_name_without_its_last_suffix(tmp_path, file, name):
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ("nowhere", "nowhere: there is no such file or folder"),
-        ("nowhere.jpg", r"nowhere\.jpg: there is no such file or folder"),
+        ("nowhere", "nowhere: no such file or folder"),
+        ("nowhere.jpg", r"nowhere\.jpg: no such file or folder"),
         ("*.gif", r"\*\.gif: no file matches this pattern"),
         ("**/*.gif", "no file matches this pattern"),
         ("inner", r"inner holds 2 files, none of which ends in \.jpg, \.jpeg, \.png"),
         ("empty", "empty holds 0 files, none"),
         ("hidden", "hidden holds 0 files, none"),
-        ("gone.jpg", "there is no such file or folder"),
+        ("gone.jpg", "no such file or folder"),
     ],
 )
 def test_no_photos_are_refused_with_what_was_named(tmp_path, named, said):

@@ -19,7 +19,7 @@ from model.config import EnsembleConfig, ModelConfig
 from model.prediction import ModelOutputError
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, StorageError
-from pipeline.files import storage
+from pipeline.files import local_disk, storage
 from pipeline.files.maps import quantise_deviation, quantise_saliency
 from pipeline.options import from_options
 from pipeline.photos import predict as photos_predict
@@ -294,7 +294,10 @@ def test_what_is_there_is_skipped_byte_for_byte_without_loading_a_model_and_told
     assert counts(report) == (2, 0, 2, 0)
     assert report.images_per_s == 0
     assert files_below(tmp_path) == before
-    assert f"2 photos have their outputs in {tmp_path / 'out'} already; --overwrite makes them again" in caplog.messages
+    assert (
+        f"skipping 2 photos whose outputs exist in {tmp_path / 'out'}; --overwrite computes them again"
+        in caplog.messages
+    )
 
 
 def test_only_what_is_missing_is_computed_and_only_what_is_missing_of_a_photo_is_written(tmp_path):
@@ -408,7 +411,8 @@ def test_a_turned_photo_is_predicted_as_stored_and_warned_about(tmp_path, caplog
         (tmp_path / "photos" / f"{orientation}.{image_format}").write_bytes(content)
     predict(make_config(tmp_path / "photos" / f"*.{image_format}", tmp_path / "out"))
     path = tmp_path / "photos" / f"6.{image_format}"
-    assert caplog.messages == [f"{path} is marked as turned; its mask lies as its pixels are stored"]
+    said = f"{path} has an EXIF orientation, which is not applied: its mask matches the pixels as stored"
+    assert caplog.messages == [said]
     assert grey_of(tmp_path / "out" / "6.png").shape == (30, 40)
 
 
@@ -548,7 +552,7 @@ def test_a_photo_too_wide_for_the_overlays_format_fails_by_itself(tmp_path, capl
 def test_photos_whose_masks_would_have_one_name_or_replace_a_photo_fail_and_the_others_are_done(tmp_path, caplog):
     photos = write_photos(tmp_path / "photos", "a.png", "a.bmp", "b.png")
     assert counts(predict(make_config(photos, tmp_path / "out"))) == (3, 2, 0, 1)
-    assert f"is where {photos / 'a.bmp'} goes" in problems_in(caplog)["a.png"]
+    assert f"is an output of {photos / 'a.bmp'} already" in problems_in(caplog)["a.png"]
     caplog.clear()
     before = files_below(photos)
     assert counts(predict(make_config(photos, photos, overwrite=True))) == (3, 0, 0, 3)
@@ -564,20 +568,20 @@ def test_files_that_are_left_out_are_told(tmp_path, caplog):
     (photos / "notes.txt").touch()
     with caplog.at_level(logging.INFO):
         predict(make_config(photos, tmp_path / "out"))
-    assert caplog.messages == ["1 files that are no photos by their names are left out, notes.txt"]
+    assert caplog.messages == ["ignoring 1 files whose names are not those of photos, notes.txt for example"]
 
 
 def test_an_output_folder_that_is_a_file_is_refused_before_a_model_is_loaded(tmp_path, monkeypatch):
     photos = write_photos(tmp_path / "photos", "a.png")
     (tmp_path / "out").touch()
     monkeypatch.delattr(photos_predict, "load_diffusion_model")
-    with pytest.raises(ConfigError, match=r"--output-dir .*out: nothing can be written there"):
+    with pytest.raises(ConfigError, match=r"--output-dir .*out: can't be written to"):
         predict(make_config(photos, tmp_path / "out"))
 
 
 def test_a_disk_that_is_full_is_raised_and_what_is_written_stays(tmp_path, monkeypatch):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png")
-    write_synced, written = storage._write_synced, []
+    write_synced, written = local_disk.write_synced, []
 
     def fill_up(path, content):
         written.append(path)
@@ -586,7 +590,7 @@ def test_a_disk_that_is_full_is_raised_and_what_is_written_stays(tmp_path, monke
         write_synced(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_write_synced", fill_up)
+        patch.setattr(local_disk, "write_synced", fill_up)
         with pytest.raises(StorageError, match=r"b\.png: the disk is full, \d+ bytes"):
             predict(make_config(photos, tmp_path / "out"))
     assert names_below(tmp_path / "out") == ["a.png"]

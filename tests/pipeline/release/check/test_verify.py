@@ -145,7 +145,7 @@ def test_one_turned_byte_of_a_tar_is_one_problem(copy):
     content[700] ^= 1
     (copy / TAR).write_bytes(content)
     assert len(problems_of(copy)) == 1
-    assert "its record says" in said_of(copy, TAR)
+    assert "; expected " in said_of(copy, TAR)
 
 
 def test_a_file_that_is_gone_and_one_that_nobody_lists_are_named(copy):
