@@ -3,12 +3,12 @@
 One rule: text that begins with a protocol of two or more letters and "://" is a URL. Everything else is a path on the
 local disk. A parameter called `url` takes either.
 
-- Local path: every character stands for itself, as the shell would pass it on. "~", "#", "?", "%", "*", "::" and
-  drives ("C:") mean nothing, so a folder may have any name. Relative paths start at the working directory.
-- `file:///x` and `local:///x`: the path `/x`, character by character; nothing is decoded. They must be absolute.
-- Other URLs: as fsspec reads them. Capitals in the protocol do not matter.
-- Chained URLs (`simplecache::s3://bucket/train2017.zip`): as fsspec reads them, and only for input files. Runs and
-  releases refuse them (see `storage`): a cache would hide what other processes write.
+- A local path is taken literally: "~", "#", "?", "%", "*", "::" and drives ("C:") have no meaning, so a folder may have
+  any name; only the shell expands "~". Relative paths start at the working directory.
+- `file:///x` and `local:///x` are the path `/x`, literally too: nothing is decoded. They must be absolute.
+- fsspec reads all other URLs. Capitals in a protocol make no difference.
+- Chained URLs (`simplecache::s3://bucket/train2017.zip`) work for input files only. `storage` refuses them for runs and
+  releases, where a cache would hide what other processes write.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What counts as a path and what as a URL: properties, examples, and the requests that are refused."""
+"""What counts as a path and what as a URL: properties, examples, and what is refused."""
 
 import os
 import string
@@ -78,7 +78,7 @@ def test_a_file_url_of_an_absolute_path_names_what_the_path_names(path):
 
 
 @given(ANY_TEXT | st.builds("{}://{}".format, PROTOCOLS, ANY_TEXT))
-def test_an_absolute_place_stays_the_same_place(text):
+def test_making_a_path_or_url_absolute_twice_changes_nothing_more(text):
     try:
         place = urls.absolute(text)
     except UsageError:
@@ -181,7 +181,7 @@ except UsageError as error:
 """
 
 
-def test_without_the_package_of_s3_the_command_that_installs_it_is_told():
+def test_without_s3fs_the_error_has_the_command_that_installs_it():
     done = subprocess.run([sys.executable, "-c", WITHOUT_S3FS], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "'s3://bucket/run/run.json': s3:// needs a package" in done.stdout
     assert "run pip install 'sod-benchmark[s3]'" in done.stdout
