@@ -1,4 +1,4 @@
-"""Photos in, saliency maps out; see PhotosConfig for all options."""
+"""Turn photos into saliency maps; PhotosConfig has all options."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Predict, then say on stdout, as one JSON line, how it ended."""
+    """Predict, then print the outcome as one line of JSON on stdout."""
     config = parse(sys.argv[1:])
     if config.reference:
         log_reference_preset(config.ensemble)
@@ -29,12 +29,12 @@ def main() -> int:
 
 
 def parse(arguments: Sequence[str]) -> PhotosConfig:
-    """Options of the preset and of the command line; exits with 2 when wrong."""
+    """Options of the preset and of the command line; exits with 2 if they are wrong."""
     return parse_config(PhotosConfig, arguments, {"batch_size": 0})
 
 
 def with_progress_bar(results: "Iterator[PhotoResult]", total: int) -> "Iterator[PhotoResult]":
-    """Pass the results on; on a terminal a bar stands below the messages meanwhile."""
+    """Pass the results on, and show a progress bar below the log messages if stderr is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

@@ -104,10 +104,10 @@ def build(arguments: Sequence[str]) -> int:
 def push(arguments: Sequence[str]) -> int:
     """Publish a release, and print one JSON line on stdout that says what was sent."""
     config = parse_config(PushConfig, arguments, {})
-    from pipeline.files import storage
+    from pipeline.files import urls
     from pipeline.release.publish.push import push_release
 
-    release, target = storage.absolute(config.release), storage.absolute(config.target)
+    release, target = urls.absolute(config.release), urls.absolute(config.target)
     pushed = push_release(release, target, dry_run=config.dry_run, loaders=config.loaders, report=report)
     for operation in pushed.operations if config.dry_run else ():
         report(operation)

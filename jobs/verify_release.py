@@ -31,10 +31,10 @@ class Arguments:
 def main() -> int:
     """Check the release, and print what is wrong."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
-    from pipeline.files import storage
+    from pipeline.files import urls
     from pipeline.release.check.verify import verify_release
 
-    release = storage.absolute(arguments.release)
+    release = urls.absolute(arguments.release)
     check = verify_release(release, arguments.annotations, loaders=arguments.loaders, report=report)
     if arguments.json:
         print(json.dumps(asdict(check)))

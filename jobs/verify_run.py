@@ -35,10 +35,10 @@ def report_thousands(shards: int, of: int) -> None:
 def main() -> int:
     """Check the run, repair it if requested, and print what is wrong."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
-    from pipeline.files import storage
+    from pipeline.files import urls
     from pipeline.runs.check import repair_run, verify_run
 
-    run = storage.absolute(arguments.run)
+    run = urls.absolute(arguments.run)
     check, removed = repair_run(run, report_thousands) if arguments.repair else (verify_run(run, report_thousands), ())
     if arguments.json:
         print(json.dumps({**asdict(check), "left": check.left, "removed": removed}))

@@ -87,7 +87,7 @@ class CandidateRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
-    """A file as it was written: what a reader checks before it trusts one."""
+    """Name, size and SHA-256 of a file as it was written; a reader compares them before it trusts the file."""
 
     name: str
     file_bytes: int

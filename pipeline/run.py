@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pipeline.collection.coco import Collection, read_samples
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import CollectionError, ConfigError, ReleaseNotMadeError, UsageError
-from pipeline.files import storage
+from pipeline.files import urls
 from pipeline.records import ShardSpec
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
 from pipeline.release.contact_sheet import write_contact_sheet
@@ -118,16 +118,16 @@ def resolved(config: RunConfig) -> RunConfig:
     """Make local paths absolute: replicas and submitted jobs have their own working directories."""
     inputs = replace(
         config.input,
-        images=storage.absolute(config.input.images),
-        annotations=storage.absolute(config.input.annotations),
+        images=urls.absolute(config.input.images),
+        annotations=urls.absolute(config.input.annotations),
     )
     model = config.model
     if model.is_folder:
-        model = replace(model, model=storage.absolute(model.model))
+        model = replace(model, model=urls.absolute(model.model))
     release = config.release
     if release.previous:
-        release = replace(release, previous=storage.absolute(release.previous))
-    return replace(config, out=storage.absolute(config.out), input=inputs, model=model, release=release)
+        release = replace(release, previous=urls.absolute(release.previous))
+    return replace(config, out=urls.absolute(config.out), input=inputs, model=model, release=release)
 
 
 def read_inputs(config: RunConfig) -> Collection:

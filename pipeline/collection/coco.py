@@ -1,7 +1,7 @@
-"""A COCO annotation JSON and the folder or zip it speaks of → samples in image id order.
+"""Read a COCO annotation JSON and find its images in a folder or zip: samples in image id order.
 
-The annotations are wrong as a whole (`AnnotationError`) or right; an image that can't be found or trusted is one
-sample with a `problem`. Where the bytes are is `image_store`'s business; no image is opened here.
+The annotations are right, or wrong as a whole (`AnnotationError`); an image that can't be found or trusted becomes a
+sample with a `problem`. `image_store` finds the bytes; no image is opened here.
 """
 
 import dataclasses
@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.collection.image_store import CANNOT_OPEN, ImageStore, open_store, read_file
-from pipeline.errors import AnnotationError, SampleError
+from pipeline.collection.image_store import CANNOT_OPEN, ImageStore, open_store
+from pipeline.errors import AnnotationError, SampleError, UsageError
+from pipeline.files import urls
 from pipeline.records import Sample
 
 MAX_NUMBER = 10**12 - 1
@@ -24,7 +25,7 @@ _LONGEST_ORIGIN = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class License:
-    """An entry of the annotations' `licenses`; `name` and `url` are "" where the annotations give none."""
+    """An entry of the annotations' `licenses`; `name` and `url` are "" if the annotations do not give them."""
 
     id: int
     name: str
@@ -33,31 +34,31 @@ class License:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Whom an image is to be attributed to, as its entry says; "" where it says nothing."""
+    """Whom to attribute an image to, as its entry says; "" where it says nothing."""
 
     author: str
     source: str
-    """The first there is of `flickr_url`, `source`, `url` and `coco_url`: a page, or words."""
+    """The first of `flickr_url`, `source`, `url` and `coco_url` that is filled: the address of a page, or words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """All images of an annotation file, in ascending id order, and the licences it names.
+    """All images of an annotation file, in ascending id order, and the licences it describes.
 
-    A sample's `license_id` is 0 when its entry has none, and may be missing in `licenses`.
+    A sample's `license_id` is 0 if its entry has none; `licenses` may lack it.
     """
 
     samples: tuple[Sample, ...]
     licenses: Mapping[int, License]
     origins: Mapping[str, Origin]
-    """By key; only of images whose entry says anything."""
+    """Key → origin, of images whose entry says anything."""
     annotations_sha256: str
     has_instances: bool
-    """Are there annotations with outlines, as `pipeline/collection/instances.py` reads them?"""
+    """Does the file have annotations with outlines, as `instances.read_instances` reads them?"""
 
 
 def license_of(sample: Sample, licenses: Mapping[int, License]) -> License:
-    """The licence of an image; without name and URL if it is not among those described."""
+    """The licence of an image; without name and URL if `licenses` does not describe it."""
     return licenses.get(sample.license_id, License(id=sample.license_id, name="", url=""))
 
 
@@ -67,7 +68,7 @@ def read_samples(annotations: str, images: str) -> Collection:
     Args:   annotations: local path or fsspec URL of a COCO annotation JSON; it may lack `annotations`.
             images: local path or fsspec URL of the folder with the images, or of a zip of it.
     Raises: AnnotationError: the JSON can't be read as COCO annotations.
-            CollectionError: there is no folder or whole zip at `images`.
+            CollectionError: `images` is neither a folder nor a whole zip.
     """
     collection = read_annotations(annotations)
     store = open_store(images, [sample.file_name for sample in collection.samples])
@@ -76,14 +77,14 @@ def read_samples(annotations: str, images: str) -> Collection:
 
 
 def read_annotations(annotations: str) -> Collection:
-    """The same, without looking for the images: no sample has a location.
+    """Read the annotations without looking for the images: no sample has a location.
 
     Raises: AnnotationError: the JSON can't be read as COCO annotations.
     """
     dropped = False
 
     def drop_annotation(entry: dict[str, Any]) -> dict[str, Any] | None:
-        """Forget annotations while parsing: the polygons of train2017 would take gigabytes."""
+        """Drop annotations during parsing: the polygons of train2017 would take gigabytes."""
         nonlocal dropped
         dropped |= "image_id" in entry and "segmentation" in entry
         return None if "image_id" in entry and not ("file_name" in entry or "width" in entry) else entry
@@ -100,9 +101,15 @@ def read_annotations(annotations: str) -> Collection:
 
 
 def read_annotation_bytes(annotations: str) -> bytes:
-    """The annotation JSON as it is stored. Raises AnnotationError if it can't be read."""
+    """The annotation JSON as it is stored.
+
+    Raises: AnnotationError: it can't be read.
+    """
     try:
-        return read_file(annotations)
+        fs, path = urls.resolve(annotations)
+        return bytes(fs.cat_file(path))
+    except UsageError as error:
+        raise AnnotationError(f"annotations {error}") from error
     except CANNOT_OPEN as error:
         raise AnnotationError(f"annotations {annotations!r}: {error}; give a COCO annotation JSON") from error
 
@@ -110,11 +117,11 @@ def read_annotation_bytes(annotations: str) -> bytes:
 def parse_document(
     annotations: str, annotation_bytes: bytes, keep: Callable[[dict[str, Any]], dict[str, Any] | None]
 ) -> dict[str, Any]:
-    """The annotation JSON as an object.
+    """Parse the annotation JSON.
 
     Args:   annotations: where it comes from, for messages.
-            keep: called with every object in it as soon as that is read; what it returns stands in its place.
-    Raises: AnnotationError: it is no JSON, or no object.
+            keep: called with every object in it as soon as it is read; returns what replaces it.
+    Raises: AnnotationError: it is not JSON, or not an object.
     """
     try:
         document = json.loads(annotation_bytes, object_hook=keep)
@@ -173,7 +180,7 @@ def _sample(where: str, entry: object) -> Sample:
 
 
 def _origin(entry: Mapping[str, Any]) -> Origin | None:
-    """What is no text, or longer than any name or address, counts as not said."""
+    """Values that are not text, or are longer than any name or address, are ignored."""
     said = {name: value for name, value in entry.items() if isinstance(value, str) and len(value) < _LONGEST_ORIGIN}
     source = next((said[name] for name in _SOURCE_FIELDS if said.get(name)), "")
     author = said.get("author", "")
@@ -210,9 +217,9 @@ def _number(where: str, entry: dict[str, Any], field: str, least: int) -> int:
 
 
 def _text(where: str, entry: dict[str, Any], field: str) -> str:
-    """The text, with half surrogate pairs, which JSON may hold and UTF-8 can't, written as "\\ud800".
+    """A text field, in which half a surrogate pair, valid in JSON but not in UTF-8, becomes a text like "\\ud800".
 
-    No file can have such a name, and as it has a backslash now, it is an unsafe one.
+    No file can have such a name, and its backslash makes it an unsafe one.
     """
     value = entry.get(field)
     if not isinstance(value, str):
@@ -222,6 +229,7 @@ def _text(where: str, entry: dict[str, Any], field: str) -> str:
 
 
 def text_as_utf8(text: str) -> str:
+    """The text with whatever UTF-8 can't hold written as backslash escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

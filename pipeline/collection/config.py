@@ -1,21 +1,21 @@
-"""What is segmented: where images and annotations are, and how large an image may be."""
+"""The input of a run: where images and annotations are, and how large an image may be."""
 
 from dataclasses import dataclass
 
 from pipeline.options import require_positive
 
 MAX_IMAGE_BYTES = 64 << 20
-"""Default limit on an image file, and on the part of an archive that it takes: 64 MiB."""
+"""Default limit on an image file, and on the bytes it takes in an archive: 64 MiB."""
 MAX_IMAGE_PIXELS = 89_000_000
-"""Default limit on height x width: just below Pillow's own; as RGB this is 267 MB of memory per image."""
+"""Default limit on height x width, just below Pillow's own: as RGB, 267 MB of memory per image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputConfig:
-    """What is segmented."""
+    """The images to segment."""
 
     images: str
-    """Folder of images, or a zip of the official kind (read without unpacking); a path or an fsspec URL."""
+    """Folder of images, or a zip like COCO's (read without unpacking); a path or an fsspec URL."""
     annotations: str
     """COCO annotation JSON that lists the images; a path or an fsspec URL."""
     max_image_bytes: int = MAX_IMAGE_BYTES

@@ -1,8 +1,8 @@
-"""Where the bytes of each image are: in a folder or a zip, local or remote, looked through once and never unpacked.
+"""Find the bytes of each image: in a folder or a zip, local or remote, listed once and never unpacked.
 
-This module decides which file or archive member belongs to a `file_name` of the annotations, and that no name leaves
-its folder. It reads no image: `images.read_bytes` does, from the `Location` found here. What it says of an image goes
-into a manifest, so it names no path of this machine, and says the same of a folder and of a zip of it.
+This module decides which file or archive member belongs to a `file_name` of the annotations, and ensures that no name
+leaves the images folder. It reads no image: `images.read_bytes` does, from the `Location` found here. Messages about an
+image go into a manifest, so they name no path of this machine, and are the same for a folder and for a zip of it.
 """
 
 import os
@@ -16,31 +16,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import CollectionError, SampleError
+from pipeline.errors import CollectionError, SampleError, UsageError
+from pipeline.files import urls
 from pipeline.records import Location
 
-CANNOT_OPEN = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError, ImportError)
-"""What opening a path raises when the path is wrong, not the machine; ValueError and ImportError are fsspec's answers
-to an unknown protocol and to one whose package is not installed."""
+CANNOT_OPEN = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError)
+"""What opening a path raises when the path is wrong, rather than the machine."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _LOCAL_HEADER_BYTES = 30
 _ENCRYPTED = 0x1 | 0x40
 _READABLE_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# What `zipfile` was seen to raise for archives with flipped bytes; OverflowError: offsets beyond 2^63.
+# Errors that `zipfile` was seen to raise for archives with flipped bytes; OverflowError: offsets beyond 2^63.
 _TORN = (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError, EOFError, IndexError)
 
 
 class ImageStore(Protocol):
-    """A folder or archive that was listed once."""
+    """A folder or archive of images, listed once."""
 
     def locate(self, file_name: str) -> Location:
-        """Where the bytes of `file_name` are.
+        """Find the bytes of `file_name`.
 
         Raises: SampleError: `unsafe_path`, `missing`, or `unreadable` (ambiguous, encrypted, unknown compression).
         """
@@ -50,49 +48,31 @@ def open_store(images: str, file_names: Iterable[str]) -> ImageStore:
     """List a folder of images, or read the central directory of a zip of them.
 
     Args:   images: local path or fsspec URL of a folder or a zip.
-            file_names: all names that will be asked for; folders that none of them is in are not listed.
-    Raises: CollectionError: there is nothing at `images`, or it is neither a folder nor a whole zip.
+            file_names: all names that will be requested; folders without any of them are not listed.
+    Raises: CollectionError: nothing exists at `images`, or it is neither a folder nor a whole zip.
     """
     try:
-        fs, path = filesystem(images)
-        path.encode("utf-8")  # a plan keeps paths as text
+        fs, path = urls.resolve(images)
+        path.encode("utf-8")  # a plan stores paths as text
         kind = fs.info(path)["type"]
         if kind == "directory":
             return _open_folder(fs, path, images, set(file_names))
         if kind == "file":
             return _open_zip(fs, path, images, set(file_names))
+    except CollectionError:
+        raise
+    except UsageError as error:
+        raise CollectionError(f"images {error}") from error
     except CANNOT_OPEN as error:
         raise CollectionError(f"images {images!r}: {error}; give an existing folder or zip that can be read") from error
-    raise CollectionError(
-        f"images {images!r}: found something of type {kind!r}; give a folder of images or a zip of them"
-    )
-
-
-def filesystem(url: str) -> tuple[AbstractFileSystem, str]:
-    """The fsspec file system of a path or URL, and the path in it, absolute for local ones.
-
-    Raises ValueError or ImportError for an empty path and for a protocol that is unknown or not installed.
-    Local paths never go through URL parsing, so that "::" and "#" in a folder's name mean nothing.
-    """
-    if not url:
-        raise ValueError("the path is empty")
-    if not _URL.match(url):
-        return LocalFileSystem(), os.path.abspath(url)
-    fs, path = fsspec.core.url_to_fs(url)
-    return fs, str(path)
-
-
-def read_file(url: str) -> bytes:
-    """The bytes of a file at a local path or fsspec URL; raises one of `CANNOT_OPEN` when the path is wrong."""
-    fs, path = filesystem(url)
-    return bytes(fs.cat_file(path))
+    raise CollectionError(f"images {images!r}: its type is {kind!r}; give a folder of images or a zip of them")
 
 
 def safe_name(file_name: str) -> str:
     """`file_name` in normal form: relative, "/" between its parts, without "." parts.
 
-    Raises: SampleError: `unsafe_path`, as the name may lead out of its folder. "::" and "://" are refused since a URL
-            made of the folder and such a name would be read as another URL.
+    Raises: SampleError: `unsafe_path`: the name may lead out of its folder. "::" and "://" are refused because the URL
+            of the folder joined with such a name would mean another place.
     """
     rules = {
         "is empty": not file_name,
@@ -111,7 +91,7 @@ def safe_name(file_name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Folder:
-    """A listed folder: `files` and `links` (symbolic ones, local only) are relative to `root`, a path or URL."""
+    """A listed folder. `files` and `links` (symbolic, local only) are relative to `root`, a path or URL."""
 
     root: str
     files: frozenset[str]
@@ -131,7 +111,7 @@ class _Folder:
         if os.path.commonpath([root, target]) != root:
             raise SampleError("unsafe_path", f"file_name {_short(name)} is a link that leads out of the images folder")
         if not os.path.isfile(target):
-            raise SampleError("missing", f"file_name {_short(name)} is a link that leads to no file")
+            raise SampleError("missing", f"file_name {_short(name)} is a link that does not lead to a file")
         return Location(path=target)
 
 
@@ -140,14 +120,14 @@ def _open_folder(fs: AbstractFileSystem, path: str, images: str, file_names: set
         files, links = _list_local(path, {parent for name in file_names for parent in _parents(name)})
         return _Folder(root=path, files=files, links=links)
     if "::" in images:
-        raise CollectionError(f"images {images!r}: a chained URL of a folder; give the folder's or the zip's own URL")
+        raise CollectionError(f"images {images!r}: a chained URL of a folder; give the folder's own URL, or a zip's")
     root = path.rstrip("/") + "/"
     files = frozenset(str(name).removeprefix(root) for name in fs.find(path))
     return _Folder(root=images.rstrip("/"), files=files, links=frozenset())
 
 
 def _list_local(root: str, wanted: set[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Regular files and links of `root` and of its wanted sub-folders, relative; one listing each and no stat."""
+    """Relative names of regular files and links in `root` and its wanted sub-folders; one listing each, no stat."""
     files, links = set(), set()
     folders = [""]
     while folders:
@@ -174,8 +154,8 @@ def _parents(file_name: str) -> list[str]:
 class _Zip:
     """The central directory of a zip.
 
-    `top` is "" or the one folder that all members are in, with its "/". `bases` has the members of each basename,
-    only for basenames that a single wanted name has: two images never share a member because their folders differ.
+    `top` is the one folder that holds all members, with its "/", or "". `bases` maps a basename to its members, only if
+    a single wanted name has that basename, so that images in different folders never share a member.
     """
 
     path: str
@@ -229,13 +209,13 @@ def _member_problem(member: zipfile.ZipInfo, archive_bytes: int) -> str:
 
 
 def _open_zip(fs: AbstractFileSystem, path: str, images: str, file_names: set[str]) -> _Zip:
-    # A remote directory is read in a few large ranges; block_size means nothing to a local file.
+    # A remote central directory is read in a few large ranges; local files ignore block_size.
     options = {} if isinstance(fs, LocalFileSystem) else {"cache_type": "readahead", "block_size": 1 << 20}
     with fs.open(path, "rb", **options) as file:
         archive_bytes = file.seek(0, os.SEEK_END)
         try:
             with zipfile.ZipFile(file) as archive:
-                infos = [member for member in archive.infolist() if _is_image(member)]
+                infos = [member for member in archive.infolist() if _may_be_image(member)]
         except _TORN as error:
             file.seek(0)
             raise CollectionError(_not_a_zip(images, archive_bytes, file.read(4), error)) from error
@@ -253,8 +233,8 @@ def _open_zip(fs: AbstractFileSystem, path: str, images: str, file_names: set[st
     return _Zip(path=own_path, archive_bytes=archive_bytes, members=dict(members), bases=dict(bases), top=top)
 
 
-def _is_image(member: zipfile.ZipInfo) -> bool:
-    """Neither a folder, nor a link, nor what macOS adds to archives."""
+def _may_be_image(member: zipfile.ZipInfo) -> bool:
+    """Is it neither a folder, nor a link, nor a file that macOS adds to archives?"""
     is_link = stat.S_ISLNK(member.external_attr >> 16)
     return not (member.is_dir() or is_link or member.filename.startswith("__MACOSX/"))
 
@@ -263,7 +243,7 @@ def _not_a_zip(images: str, archive_bytes: int, start: bytes, error: Exception) 
     if start.startswith(b"PK"):
         return f"images {images!r}: a torn zip of {archive_bytes} bytes ({error}); copy or download it again"
     found = f"a file of {archive_bytes} bytes that begins with {start!r}"
-    return f"images {images!r}: not a zip but {found}; give a zip or the folder of its files"
+    return f"images {images!r}: not a zip but {found}; give a zip or a folder of images"
 
 
 def _missing(file_name: str) -> str:

@@ -1,9 +1,8 @@
-"""A sample → its bytes → an RGB array, or a `SampleError` that says why not.
+"""Read and decode images: a sample → its bytes → an RGB array, or a `SampleError` that says why not.
 
-What is wrong with one image is a `SampleError` and final. What is wrong with the machine (I/O errors, lost
-connections, no memory or file handles, an archive or folder that has gone) is raised as it comes: the image may be
-fine, and is tried again. Details go into a manifest, so they name no path of this machine. Everything here may be
-called from several threads.
+A `SampleError` means that the image itself is bad, and is final. Errors of the machine (I/O errors, lost connections,
+no memory or file handles, an archive or folder that has disappeared) are raised unchanged: the image may be fine, and
+is tried again. Details go into a manifest, so they name no path of this machine. All functions are thread-safe.
 """
 
 import io
@@ -18,7 +17,7 @@ import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 from jaxtyping import UInt8
 
-# Imported here, since Pillow imports plugins at their first use: out of file handles, it would call images unknown.
+# Pillow imports plugins at their first use; out of file handles then, it would call every image unknown.
 from PIL import (  # noqa: F401
     BmpImagePlugin,
     ExifTags,
@@ -32,24 +31,24 @@ from PIL import (  # noqa: F401
 )
 
 from pipeline.collection.config import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
-from pipeline.collection.image_store import filesystem
 from pipeline.errors import SampleError
+from pipeline.files import urls
 from pipeline.records import STORED, Location, Sample
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-# The extra field's length is known from the local header only; official archives have 28 bytes, and names 32.
+# Only the local header has the length of the extra field. In COCO's archives it is 28 bytes, and names take 32.
 _HEADER_SLACK_BYTES = 256
 
 
 def read_bytes(sample: Sample, *, max_bytes: int = MAX_IMAGE_BYTES) -> bytes:
     """Read the file of one image, from a folder or out of a zip.
 
-    Args:    max_bytes: limit on the bytes of the image, and on those it takes in the archive.
+    Args:    max_bytes: limit on the size of the image, and on the bytes it takes in the archive.
     Raises:  SampleError: the sample's own `problem`; `missing`, `unreadable`, `too_many_bytes`.
-             OSError: the machine, the connection, or the whole archive or folder failed; not this image's fault.
+             OSError: the machine, the connection, or the whole archive or folder failed, not this image.
     """
     if sample.problem:
         raise SampleError(sample.problem, sample.problem_detail)
@@ -60,12 +59,12 @@ def read_bytes(sample: Sample, *, max_bytes: int = MAX_IMAGE_BYTES) -> bytes:
 
 
 def decode(sample: Sample, image_bytes: bytes, *, max_pixels: int = MAX_IMAGE_PIXELS) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode an image of any supported format, told by its content and not by its name.
+    """Decode an image of any supported format, which its content decides, not its name.
 
-    Grey, palette, CMYK and 16-bit images become 8-bit RGB; transparent ones are laid on white; of several frames the
-    first is taken. An EXIF orientation is not applied: annotations count rows and columns as stored.
+    Grey, palette, CMYK and 16-bit images become 8-bit RGB; transparent ones are put on white; the first of several
+    frames is used. An EXIF orientation is not applied: annotations count rows and columns as stored.
 
-    Args:    image_bytes: what `read_bytes` gave.
+    Args:    image_bytes: the image file, from `read_bytes`.
              max_pixels: limit on height x width, checked before any pixel is decoded.
     Returns: [H, W, 3] in 0..255, of the annotated size, writable.
     Raises:  SampleError: `too_many_pixels`, `size_mismatch`, `undecodable`.
@@ -77,9 +76,10 @@ def decode(sample: Sample, image_bytes: bytes, *, max_pixels: int = MAX_IMAGE_PI
 def decode_rgb(
     label: str, image_bytes: bytes, *, max_pixels: int = MAX_IMAGE_PIXELS, annotated_px: tuple[int, int] | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The same for an image without an annotation; `label` names it in messages.
+    """Decode as `decode` does, with or without an annotated size.
 
-    Args:    annotated_px: width and height that it must have.
+    Args:    label: names the image in messages.
+             annotated_px: width and height that it must have.
     Raises:  SampleError: `too_many_pixels`, `size_mismatch`, `undecodable`.
     """
     _ignore_pillow_warnings()
@@ -93,11 +93,11 @@ def decode_rgb(
     except Image.DecompressionBombError as error:
         raise SampleError("too_many_pixels", f"{label}: {error}; the limit is {max_pixels} pixels") from error
     except Exception as error:
-        # Pillow has no class for broken images: SyntaxError, ValueError, struct.error and others were seen, and
-        # OSError. An OSError from the system has an errno, one about the image has none.
+        # Pillow has no error class for broken images: SyntaxError, ValueError, struct.error, OSError and others were
+        # seen. An OSError from the system has an errno, one about the image has none.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        # Pillow names its file object by its address, which would differ from run to run.
+        # Pillow's message has the address of its file object, which differs from run to run.
         message = _ADDRESS.sub("", str(error))[:200]
         found = f"{len(image_bytes)} bytes that begin with {image_bytes[:12]!r}"
         raise SampleError("undecodable", f"{label}: {type(error).__name__}: {message!r}; {found}") from error
@@ -105,9 +105,9 @@ def decode_rgb(
 
 
 def is_turned(image_bytes: bytes) -> bool:
-    """Does a decodable image ask viewers to turn or mirror it (EXIF orientation)? `decode` does not."""
+    """Does a decodable image tell viewers to turn or mirror it (EXIF orientation)? `decode` does not do so."""
     with (
-        suppress(Exception),  # EXIF of nonsense raises what it likes, and asks for nothing
+        suppress(Exception),  # nonsense in EXIF raises anything, and counts as no orientation
         Image.open(io.BytesIO(image_bytes), formats=_FORMATS) as image,
     ):
         return bool(image.getexif().get(ExifTags.Base.Orientation, 1) != 1)
@@ -125,11 +125,11 @@ def _check_size(label: str, size_px: tuple[int, int], max_pixels: int, annotated
 
 def _rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     if image.mode.startswith("I;16"):
-        # Pillow keeps the high byte of 16-bit colour, so grey does the same.
+        # Keep the high byte, as Pillow does for 16-bit colour.
         grey = (np.array(image) >> 8).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):
-        raise ValueError(f"pixels of mode {image.mode} have no fixed range to bring to 8 bits")
+        raise ValueError(f"pixels of mode {image.mode} have no fixed range to convert to 8 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -137,31 +137,31 @@ def _rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _ignore_pillow_warnings() -> None:
-    """Silence what Pillow warns about (corrupt EXIF and the like): an image decodes, or it is a `SampleError`.
+    """Silence Pillow's warnings (corrupt EXIF and the like): an image decodes, or raises a `SampleError`.
 
-    The filter stays: `warnings.catch_warnings` is not safe in threads, and restores other threads' filters.
+    The filter stays set: `warnings.catch_warnings` is not thread-safe, and would restore other threads' filters.
     """
     if warnings.filters[:1] != [_QUIET]:
         warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
 
 
 def _read_file(sample: Sample, location: Location, max_bytes: int) -> bytes:
-    fs, path = filesystem(location.path)
+    fs, path = urls.resolve(location.path)
     is_local = isinstance(fs, LocalFileSystem)
     try:
-        # One byte more than allowed shows that there are more. Of a local file no more is asked for than is there:
-        # Python allocates what it is asked for, and 64 MiB per image were 0.08 of the 0.13 ms that reading one took.
+        # One byte over the limit shows that the file is too large. A local read is capped at the file's size because
+        # Python allocates as much as requested: 64 MiB per image took 0.08 of the 0.13 ms of reading one.
         limit = min(max_bytes, os.path.getsize(path)) if is_local else max_bytes
         image_bytes = bytes(fs.cat_file(path, start=0, end=limit + 1))
     except FileNotFoundError as error:
         if is_local and not os.path.isdir(os.path.dirname(path)):
-            raise  # the folder has gone, unmounted perhaps: no verdict on each of its images
-        raise _error(sample, "missing", "the file has gone since the collection was listed") from error
+            raise  # the folder has disappeared, unmounted perhaps: that says nothing about its images
+        raise _error(sample, "missing", "the file has disappeared since the collection was listed") from error
     except (IsADirectoryError, NotADirectoryError) as error:
         raise _error(sample, "unreadable", error.strerror or type(error).__name__) from error
     except PermissionError as error:
         if not is_local:
-            raise  # expired credentials: a matter of the whole run
+            raise  # expired credentials concern the whole run
         raise _error(sample, "unreadable", error.strerror or type(error).__name__) from error
     if len(image_bytes) > max_bytes:
         raise _error(sample, "too_many_bytes", f"{fs.size(path)} bytes; the limit is {max_bytes}")
@@ -170,7 +170,7 @@ def _read_file(sample: Sample, location: Location, max_bytes: int) -> bytes:
 
 def _read_member(sample: Sample, location: Location, max_bytes: int) -> bytes:
     """Read and check one member of a zip: local header, stored bytes, length, CRC-32."""
-    # The words for a file of its own, where they hold: a release does not show whether images came in a zip.
+    # Where possible, these are the messages of `_read_file`: a release does not show whether images came in a zip.
     for claimed, unit in ((location.image_bytes, "bytes"), (location.stored_bytes, "bytes in the archive")):
         if claimed > max_bytes:
             raise _error(sample, "too_many_bytes", f"{claimed} {unit}; the limit is {max_bytes}")
@@ -187,8 +187,8 @@ def _read_member(sample: Sample, location: Location, max_bytes: int) -> bytes:
 
 
 def _stored_bytes(sample: Sample, location: Location) -> bytes:
-    """The member's bytes as they stand in the archive; one range read, two when its header is unusually long."""
-    fs, path = filesystem(location.path)
+    """The member's bytes as stored in the archive: one range read, or two if its header is unusually long."""
+    fs, path = urls.resolve(location.path)
     start = location.header_offset
     end = start + _LOCAL_HEADER.size + _HEADER_SLACK_BYTES + location.stored_bytes
     chunk = bytes(fs.cat_file(path, start=start, end=end))
@@ -208,14 +208,14 @@ def _stored_bytes(sample: Sample, location: Location) -> bytes:
 
 
 def _inflate(sample: Sample, location: Location, stored: bytes) -> bytes:
-    """Inflate at most one byte more than the member claims: a bomb is noticed, not unpacked."""
+    """Inflate at most one byte more than the member claims, so that a zip bomb is noticed and not unpacked."""
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         image_bytes = stream.decompress(stored, location.image_bytes + 1)
     except zlib.error as error:
         raise _error(sample, "unreadable", f"member at {location.header_offset}: {error}") from error
     if not stream.eof or stream.unused_data:
-        found = f"{len(stored)} bytes that inflate to other than the {location.image_bytes} claimed"
+        found = f"{len(stored)} bytes do not inflate to the {location.image_bytes} claimed"
         raise _error(sample, "unreadable", f"member at {location.header_offset}: {found}")
     return image_bytes
 

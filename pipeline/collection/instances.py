@@ -1,8 +1,8 @@
-"""The annotations' own instances, and how far the mask of a salient object agrees with them.
+"""Instances in the annotations, and how well the mask of a salient object agrees with them.
 
-COCO has people's outlines of 80 kinds of things. Where a mask is the union of some of them, two independent sources
-agree; where it is not, the object may be of another kind, or the mask wrong. No pixel is drawn before the outline was
-found to fit its image: COCO's tools trust what they are given.
+COCO has hand-drawn outlines of 80 kinds of things. A mask that is a union of some of them agrees with an independent
+source; any other shows an object of another kind, or is wrong. An outline is drawn only after it is known to fit its
+image, because COCO's tools do not check their input.
 """
 
 import hashlib
@@ -19,11 +19,12 @@ from pipeline.collection.coco import parse_document, read_annotation_bytes, text
 from pipeline.records import Sample
 
 _LONGEST_OUTLINE_PX = 200_000
-"""Of all outlines of one instance: COCO's tools store five points per pixel. An honest one has a few thousand."""
+"""Limit on all outlines of one instance together, as COCO's tools store five points per pixel. Honest instances have a
+few thousand."""
 _MOST_PX = 1 << 30
-"""Of an image: COCO's tools count them in 32 bits, and do not look whether they got the memory."""
+"""Limit on an image: COCO's tools count pixels in 32 bits, and do not check whether allocation succeeded."""
 _MOST_PER_IMAGE = 2_000
-"""Instances of one image; those of COCO have up to a hundred. What is beyond is left out."""
+"""Limit on the instances of one image; any more are ignored. Images of COCO have up to a hundred."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class Instance:
     category: str
     supercategory: str
     counts: str
-    """COCO's compressed run lengths of its mask, which fit the size of the image."""
+    """COCO's compressed run lengths of its mask; they fit the size of the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +42,22 @@ class CrossCheck:
     """How a mask compares with the instances of its image."""
 
     instance_iou: float | None
-    """Intersection over union of the mask with the best union of instances, in [0, 1]; None if there are none."""
+    """Intersection over union of the mask with the best union of instances, in [0, 1]; None without instances."""
     categories: tuple[str, ...]
-    """Of the instances in that union, the one that shares most pixels with the mask first."""
+    """Categories of the instances in that union; the one that shares most pixels with the mask comes first."""
     supercategory: str
-    """Of the first of them; "" without any."""
+    """Supercategory of the first of them; "" if `categories` is empty."""
 
 
 UNCHECKED = CrossCheck(instance_iou=None, categories=(), supercategory="")
 
 
 def read_instances(annotations: str, samples: Sequence[Sample]) -> dict[str, tuple[Instance, ...]]:
-    """Key → the instances of that image, of images that have any. An annotation that is none is left out.
+    """Read the instances of images: key → instances, of images that have any. Invalid annotations are ignored.
 
-    Args:   samples: whose instances are wanted; with images that could be read, no size is made up.
-            860,000 instances, as train2017 has, take 0.6 GB and 2.5 minutes (from 20,000 outlines of 28 corners each).
+    860,000 instances, as in train2017, take 0.6 GB and 2.5 minutes (measured with 20,000 outlines of 28 corners each).
+
+    Args:   samples: the images whose instances are wanted. Give images that could be read: their sizes are true.
     Raises: AnnotationError: the file can't be read as JSON.
     """
     sizes = {sample.image_id: sample for sample in samples}
@@ -87,7 +89,7 @@ def read_instances(annotations: str, samples: Sequence[Sample]) -> dict[str, tup
 
 
 def digest_of(instances: Mapping[str, Sequence[Instance]]) -> str:
-    """SHA-256, in hex, of all that is compared with."""
+    """SHA-256, in hex, of all instances."""
     digest = hashlib.sha256()
     for key, of_image in instances.items():
         for instance in of_image:
@@ -97,15 +99,15 @@ def digest_of(instances: Mapping[str, Sequence[Instance]]) -> str:
 
 
 def cross_check(mask: Bool[np.ndarray, "h w"], instances: Sequence[Instance]) -> CrossCheck:
-    """Compare a mask with the union of those instances that fits it best.
+    """Compare a mask with the union of instances that fits it best.
 
-    For instances that do not overlap the best union is found: to maximise shared / (mask + outside) is a fractional
-    programme, so it consists of all instances whose share inside the mask lies above some bound (Dinkelbach 1967,
-    doi:10.1287/mnsc.13.7.492). Overlapping ones are counted once, in the same order.
+    If no instances overlap, that union is the best one: maximising shared / (mask + outside) is a fractional programme,
+    so it consists of all instances whose share inside the mask lies above some bound (Dinkelbach 1967,
+    doi:10.1287/mnsc.13.7.492). Overlapping instances are taken in the same order; their common pixels count once.
     """
     if not instances:
         return UNCHECKED
-    # One at a time, and drawn twice rather than held: a dense photograph has hundreds.
+    # One at a time, and drawn twice instead of kept: a dense photograph has hundreds.
     shared, share = [], []
     for instance in instances:
         drawn = decode_counts(instance.counts, *mask.shape)
@@ -116,7 +118,7 @@ def cross_check(mask: Bool[np.ndarray, "h w"], instances: Sequence[Instance]) ->
     union = np.zeros_like(mask)
     for taken, place in enumerate(order, start=1):
         if not shared[place]:
-            break  # it and all that follow lie outside
+            break  # this one and all that follow lie outside
         union |= decode_counts(instances[place].counts, *mask.shape)
         inside = int((union & mask).sum())
         iou = inside / max(1, int(union.sum()) + mask_px - inside)
@@ -131,13 +133,13 @@ def cross_check(mask: Bool[np.ndarray, "h w"], instances: Sequence[Instance]) ->
 
 
 def decode_counts(counts: str, height: int, width: int) -> Bool[np.ndarray, "h w"]:
-    """The mask that compressed run lengths mean.
+    """Draw the mask of compressed run lengths.
 
-    Raises: ValueError: they are none, or not of a mask of that size.
+    Raises: ValueError: they are invalid, or belong to a mask of another size.
     """
     runs = _run_lengths(counts)
     if runs is None or min(runs, default=0) < 0 or sum(runs) != height * width:
-        raise ValueError(f"{counts[:40]!r} … are no run lengths of {height * width} pixels")
+        raise ValueError(f"{counts[:40]!r} … are not run lengths of {height * width} pixels")
     in_mask = np.arange(len(runs)) % 2 == 1  # runs go down the columns, the first is outside
     return np.repeat(in_mask, runs).reshape(width, height).T
 
@@ -151,7 +153,7 @@ def _categories(entries: object) -> Iterator[tuple[int, tuple[str, str]]]:
 
 
 def _counts(segmentation: object, height: int, width: int) -> str | None:
-    """The compressed run lengths of polygons or run lengths; None if they are no mask of that size."""
+    """The compressed run lengths of polygons or run lengths; None if they are not a mask of that size."""
     if height * width > _MOST_PX:
         return None
     if isinstance(segmentation, list):
@@ -180,10 +182,10 @@ def _compressed(rle: Mapping[str, Any]) -> str:
 
 
 def _clipped(polygon: object, height: int, width: int) -> Float[np.ndarray, "n 2"] | None:
-    """Corners within the image: COCO's tools walk along every edge, however far out it leads."""
+    """Corners moved into the image, because COCO's tools walk along every edge, however far out it leads."""
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         return None
-    if not all(type(value) in (int, float) and abs(value) < 2**53 for value in polygon):  # NaN is not below it either
+    if not all(type(value) in (int, float) and abs(value) < 2**53 for value in polygon):  # false for NaN too
         return None
     corners: Float[np.ndarray, "n 2"] = np.array(polygon, dtype=np.float64).reshape(-1, 2).clip(0, (width, height))
     return corners
@@ -194,10 +196,10 @@ def _outline_px(corners: Float[np.ndarray, "n 2"]) -> float:
 
 
 def _run_lengths(text: str) -> list[int] | None:
-    """COCO's compressed form, read without COCO's tools, which write beyond a mask whose runs are longer than it.
+    """Read COCO's compressed form; COCO's own tools write out of bounds if runs are longer than the mask.
 
-    Six bits per character, from 48 on: five of the number, lowest first, and one that says whether it goes on; the top
-    bit of the last is the sign. From the fourth number on it is the difference to the last but one.
+    A character holds six bits, from code 48 on: five of a number, lowest first, and one that says whether it continues;
+    the top bit of its last five is the sign. From the fourth number on, the difference to the last but one is stored.
     Source: rleFrString of pycocotools 2.0.11.
     """
     runs: list[int] = []

@@ -15,7 +15,7 @@ from pipeline.evaluation.evaluate import Evaluation, gather, measure_all
 from pipeline.evaluation.grey import decode_file
 from pipeline.evaluation.outcomes import Failed, How, Outcome, measure_map
 from pipeline.evaluation.pairs import Pair
-from pipeline.files import storage
+from pipeline.files import storage, urls
 from pipeline.files.tars import encode_json
 from pipeline.run import resolved, run
 from pipeline.runs.candidates import committed_shards, read_maps, read_rows, read_shard_record
@@ -41,8 +41,8 @@ def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: Evaluation
     Raises: CollectionError: no image can be measured. Also whatever `pipeline.run.run` raises.
     """
     keyed = {f"{number:012d}": pair for number, pair in enumerate(pairs, start=1)}
-    url = storage.absolute(run_url(out))
-    annotations = storage.join(storage.absolute(out), "images.json")
+    url = urls.absolute(run_url(out))
+    annotations = storage.join(urls.absolute(out), "images.json")
     storage.publish(annotations, encode_json(annotations_of(pairs)))
     run(resolved(_run_config(pairs, annotations, url, config)))
     shards = [_shard_maps(url, shard, keyed, how) for shard in sorted(committed_shards(url))]

@@ -1,77 +1,64 @@
-"""Files of runs and releases, on any fsspec URL: published whole or not at all.
+"""Files of runs and releases, at a local path or an fsspec URL: published whole or not at all.
 
-On a local disk a file is written beside its final name, synced, and moved (or linked, where it must not be there yet).
-An object store publishes an object when its upload is complete, which is the same promise.
+`local_disk` keeps that promise on the local disk. An object store keeps it by itself: an object appears when its upload
+is complete. `urls` says what counts as a path and what as a URL.
 """
 
 import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import StorageError, StorageUnavailableError
+from pipeline.errors import StorageError, StorageUnavailableError, UsageError
+from pipeline.files import local_disk, urls
 from pipeline.records import StoredFile
 
-_PIECE_BYTES = 8 << 20  # of a file that is copied or checked; tars of a release may be larger than memory
+_PIECE_BYTES = 8 << 20  # of a file that is copied or checked: a release's tars may be larger than memory
 
 
 def join(url: str, *names: str) -> str:
-    """`url/name/name`; names are plain, relative and ours."""
+    """`url/name/name`; the names are relative, and are not checked."""
     return "/".join([url.rstrip("/"), *names])
 
 
 def publish(url: str, content: bytes) -> StoredFile:
-    """Write a file whole, in the place of an older one if there is one."""
+    """Write a file whole, replacing an older one."""
     fs, path = _locate(url)
     with _explained(fs, url, len(content)):
         if _is_local(fs):
-            with _beside(Path(path)) as temporary:
-                _write_synced(temporary, content)
-                os.replace(temporary, path)
-                _sync_folder(Path(path).parent)
+            local_disk.write(Path(path), content)
         else:
             fs.pipe_file(path, content)
     return stored_file(Path(path).name, content)
 
 
 def publish_file(url: str, source: Path) -> None:
-    """Move a finished local file to its final place, whole; `source` is gone afterwards."""
+    """Move a finished local file to its final place, whole; `source` no longer exists afterwards."""
     fs, path = _locate(url)
     with _explained(fs, url, source.stat().st_size):
         if _is_local(fs):
-            with _beside(Path(path)) as temporary:
-                shutil.move(source, temporary)
-                with temporary.open("rb") as file:
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-                _sync_folder(Path(path).parent)
+            local_disk.move(Path(path), source)
         else:
             fs.put_file(str(source), path)
             source.unlink()
 
 
 def create(url: str, content: bytes) -> bool:
-    """Write a file whole if none of that name is there.
+    """Write a file whole if none of this name exists.
 
-    Returns: False, and nothing changed, if there is one.
+    Returns: False if one exists; nothing changes then.
     """
     fs, path = _locate(url)
     try:
         with _explained(fs, url, len(content)):
             if _is_local(fs):
-                with _beside(Path(path)) as temporary:
-                    _write_synced(temporary, content)
-                    os.link(temporary, path)  # atomic and exclusive, and never seen half-written
-                    _sync_folder(Path(path).parent)
+                local_disk.create(Path(path), content)
             else:
                 fs.pipe_file(path, content, mode="create")
     except FileExistsError:
@@ -82,7 +69,7 @@ def create(url: str, content: bytes) -> bool:
 def read(url: str) -> bytes:
     """The content of a file.
 
-    Raises: StorageError: there is none.
+    Raises: StorageError: it does not exist.
     """
     fs, path = _locate(url)
     try:
@@ -93,54 +80,55 @@ def read(url: str) -> bytes:
     return content
 
 
-def read_checked(url: str, record: StoredFile) -> bytes:
-    """The content of a file, after its size and SHA-256 were compared with its record.
+def read_checked(url: str, expected: StoredFile) -> bytes:
+    """The content of a file, after its size and SHA-256 have been compared with the expected ones.
 
-    Raises: StorageError: it is missing, or is not what the record says.
+    Raises: StorageError: it is missing, or is not the expected file.
     """
     content = read(url)
-    _compare(url, stored_file(record.name, content), record)
+    _compare(url, stored_file(expected.name, content), expected)
     return content
 
 
-def check(url: str, record: StoredFile) -> None:
-    """Compare a file's size and SHA-256 with its record, without ever holding all of it.
+def check(url: str, expected: StoredFile) -> None:
+    """Compare a file's size and SHA-256 with the expected ones, reading it in pieces.
 
-    Raises: StorageError: it is missing, or is not what the record says.
+    Raises: StorageError: it is missing, or is not the expected file.
     """
-    _check_pieces(url, record, lambda piece: None)
+    _check_pieces(url, expected, lambda piece: None)
 
 
-def copy_checked(url: str, source: str, record: StoredFile) -> None:
-    """Copy the file at `source`, without ever holding all of it, and publish the copy if it is what the record says.
+def copy_checked(url: str, source: str, expected: StoredFile) -> None:
+    """Copy the file at `source` in pieces, and publish the copy if it is the expected file.
 
-    Raises: StorageError: the source is missing, or is not what the record says; nothing is at `url` then.
+    Raises: StorageError: the source is missing, or is not the expected file; nothing is published at `url` then.
     """
     fs, path = _locate(url)
-    with _beside(Path(path) if _is_local(fs) else Path(tempfile.gettempdir(), Path(path).name)) as temporary:
-        with _explained(LocalFileSystem(), str(temporary), record.file_bytes), temporary.open("wb") as file:
-            _check_pieces(source, record, file.write)
+    final = Path(path) if _is_local(fs) else Path(tempfile.gettempdir(), Path(path).name)
+    with local_disk.beside(final) as temporary:
+        with _explained(LocalFileSystem(), str(temporary), expected.file_bytes), temporary.open("wb") as file:
+            _check_pieces(source, expected, file.write)
         publish_file(url, temporary)
 
 
 def exists(url: str) -> bool:
-    """Is there a file or folder of that name?"""
+    """Does a file or folder of this name exist?"""
     fs, path = _locate(url)
     with _explained(fs, url):
         return bool(fs.exists(path))
 
 
 def is_file(url: str) -> bool:
-    """Is there a file of that name, neither a folder nor a pipe?"""
+    """Does a file of this name exist? Neither folders nor pipes count."""
     fs, path = _locate(url)
     with _explained(fs, url):
         return bool(fs.isfile(path))
 
 
 def list_names(url: str, *, hidden: bool = False) -> list[str]:
-    """Names of the files in a folder, sorted; none if there is no such folder.
+    """Names of the files and folders in a folder, sorted; empty if the folder does not exist.
 
-    Args: hidden: list unfinished files too, whose names begin with a dot.
+    Args: hidden: include names that begin with a dot, such as those of unfinished files.
     """
     fs, path = _locate(url)
     try:
@@ -153,14 +141,14 @@ def list_names(url: str, *, hidden: bool = False) -> list[str]:
 
 
 def is_unfinished(name: str) -> bool:
-    """Is that the name of a file that was being written when its writer was killed?"""
+    """Is this a name that `local_disk.beside` gives? A writer that is killed leaves such a file."""
     return name.startswith(".") and name.endswith(".tmp")
 
 
 def remove(url: str) -> bool:
     """Remove a file.
 
-    Returns: False if there is none.
+    Returns: False if it does not exist.
     """
     fs, path = _locate(url)
     try:
@@ -172,7 +160,7 @@ def remove(url: str) -> bool:
 
 
 def remove_tree(url: str) -> None:
-    """Remove a folder and all in it, if it is there."""
+    """Remove a folder and everything in it, if it exists."""
     fs, path = _locate(url)
     with _explained(fs, url):
         if fs.exists(path):
@@ -180,40 +168,35 @@ def remove_tree(url: str) -> None:
 
 
 def remove_if_empty(url: str) -> None:
-    """Remove a folder of the local disk if nothing is in it, not even what somebody puts there at this moment.
+    """Remove a folder of the local disk if it is empty, even while others write to it.
 
     Object stores have no folders.
     """
     fs, path = _locate(url)
     if _is_local(fs):
-        with contextlib.suppress(OSError):  # something is in it, or it is not there
+        with contextlib.suppress(OSError):  # it is not empty, or does not exist
             os.rmdir(path)
 
 
-def absolute(url: str) -> str:
-    """A path made absolute, so that processes with another working directory mean the same; URLs as they are."""
-    return url if "://" in url else os.path.abspath(url)
-
-
 def stored_file(name: str, content: bytes) -> StoredFile:
-    """What a reader checks a file of that content against."""
+    """Name, size and SHA-256 of a file with this content."""
     return StoredFile(name=name, file_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def stored_file_at(path: Path) -> StoredFile:
-    """The same for a local file, read in pieces."""
+    """Name, size and SHA-256 of a local file, read in pieces."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return StoredFile(name=path.name, file_bytes=path.stat().st_size, sha256=digest)
 
 
-def _check_pieces(url: str, record: StoredFile, keep: Callable[[bytes], object]) -> None:
+def _check_pieces(url: str, expected: StoredFile, keep: Callable[[bytes], object]) -> None:
     digest, file_bytes = hashlib.sha256(), 0
     for piece in _pieces(url):
         digest.update(piece)
         file_bytes += len(piece)
         keep(piece)
-    _compare(url, StoredFile(name=record.name, file_bytes=file_bytes, sha256=digest.hexdigest()), record)
+    _compare(url, StoredFile(name=expected.name, file_bytes=file_bytes, sha256=digest.hexdigest()), expected)
 
 
 def _pieces(url: str) -> Iterator[bytes]:
@@ -226,22 +209,23 @@ def _pieces(url: str) -> Iterator[bytes]:
         raise StorageError(f"{url} is missing") from error
 
 
-def _compare(url: str, found: StoredFile, record: StoredFile) -> None:
-    if found != record:
+def _compare(url: str, found: StoredFile, expected: StoredFile) -> None:
+    if found != expected:
         raise StorageError(
-            f"{url} has {found.file_bytes} bytes and SHA-256 {found.sha256}; its record says {record.file_bytes} and "
-            f"{record.sha256}. Delete the record to have the file made again"
+            f"{url} has {found.file_bytes} bytes and SHA-256 {found.sha256}; expected {expected.file_bytes} bytes and "
+            f"SHA-256 {expected.sha256}. Delete the record to have the file made again"
         )
 
 
 def _locate(url: str) -> tuple[Any, str]:
-    if "://" not in url:  # never parsed: "::" and "~" in the name of a local folder mean nothing
-        return LocalFileSystem(), os.path.abspath(url)
-    fs, path = url_to_fs(url)
-    # Listings are remembered: on S3 an object that another process had created, or whose creation was answered by an
-    # error, was "missing" for a read that came after.
-    fs.invalidate_cache()
-    return fs, str(path)
+    if urls.is_chained(url):
+        raise UsageError(f"{url!r}: a chained URL (with '::') can only be read as an input; give a plain URL or path")
+    fs, path = urls.resolve(url)
+    if not _is_local(fs):
+        # fsspec remembers listings: on S3 an object that another process had created, or whose creation was answered
+        # by an error, was "missing" for a read that came after.
+        fs.invalidate_cache()
+    return fs, path
 
 
 def _is_local(fs: Any) -> bool:
@@ -250,10 +234,10 @@ def _is_local(fs: Any) -> bool:
 
 @contextlib.contextmanager
 def _explained(fs: Any, url: str, size_bytes: int = 0) -> Iterator[None]:
-    """Say of a full disk, and of a store that does not answer, where and what to do.
+    """Turn a full disk, and a store that does not respond, into an error that says where, and what to do.
 
-    Clients of stores try again by themselves, with growing pauses (s3fs 5 to 25 times, up to 45 s): what comes here is
-    what stayed. Their errors have no common class; botocore's are not even OSErrors.
+    Clients of stores retry by themselves, with growing pauses (s3fs 5 to 25 times, up to 45 s); errors that arrive here
+    outlasted that. Their classes have no common base; botocore's are not even OSErrors.
     """
     try:
         yield
@@ -262,39 +246,12 @@ def _explained(fs: Any, url: str, size_bytes: int = 0) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageUnavailableError(
-                f"{url}: the disk is full, {size_bytes} bytes were to be written; what is there stays. Make room, then "
-                "the same command goes on"
+                f"{url}: the disk is full, {size_bytes} bytes could not be written; existing files are unchanged. Free "
+                "some space, then run the same command again to resume"
             ) from error
         if _is_local(fs):
             raise
         raise StorageUnavailableError(
-            f"{url}: the storage does not do what it is asked for ({type(error).__name__}: {str(error)[:200]}); "
-            "what is there stays. When it answers again, the same command goes on"
+            f"{url}: storage failed ({type(error).__name__}: {str(error)[:200]}); existing files are unchanged. "
+            "Once it responds, run the same command again to resume"
         ) from error
-
-
-@contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A name beside `path`, hidden from `list_names`; whatever is left under it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Without this a power cut can forget the new name although the content is on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""webdataset tars whose bytes depend on nothing but their members."""
+"""webdataset tars whose bytes depend only on their members."""
 
 import io
 import json
@@ -10,11 +10,11 @@ from pipeline.errors import StorageError
 
 
 class SampleTar:
-    """Writes samples into one tar, in the order they come; no time, user or permission of this machine gets in.
+    """Writes samples to one tar, in the order they come, without times, users or permissions of this machine.
 
-    The tar ends with `close` only: after an exception half a tar is left, for the caller to throw away.
-    Its bytes are those of webdataset's TarWriter, whose import takes PyTorch with it: three seconds and 0.6 GB in
-    processes that have no other use for it.
+    Only `close` completes the tar: after an exception, the caller discards what was written.
+    The bytes equal those of webdataset's TarWriter, whose import pulls in PyTorch: three seconds and 0.6 GB in
+    processes that do not need it otherwise.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -23,12 +23,13 @@ class SampleTar:
         self._extensions: frozenset[str] = frozenset()
 
     def add(self, key: str, members: Mapping[str, bytes]) -> None:
-        """Write one sample: extension → content, the same extensions for all samples of a tar.
+        """Write one sample: extension → content. All samples of a tar have the same extensions.
 
-        Raises: StorageError: the key has a dot (readers would cut it there), comes twice, or has other extensions.
+        Raises: StorageError: the key has a dot (readers would cut it there) or a slash, or was added before; or the
+                extensions are others than those of the first sample.
         """
         if "." in key or "/" in key or key in self._keys:
-            raise StorageError(f"key {key!r} can't go into a tar: it has a dot or slash, or is there already")
+            raise StorageError(f"key {key!r} can't be added to the tar: it has a dot or slash, or was added before")
         self._extensions = self._extensions or frozenset(members)
         if members.keys() != self._extensions:
             raise StorageError(f"sample {key} has members {sorted(members)}, others have {sorted(self._extensions)}")
@@ -39,16 +40,16 @@ class SampleTar:
             self._tar.addfile(member, io.BytesIO(members[extension]))
 
     def close(self) -> None:
-        """End the tar; the file stays open."""
+        """Complete the tar; the file stays open."""
         self._tar.close()
 
 
 def samples_of(content: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Key and members (extension → content) of a tar's samples, in its order, one at a time.
+    """Yield the samples of a tar in its order: key and members (extension → content).
 
-    Compressed tars and sparse members are refused: a few KB of them unpack to whatever they like.
-    Raises: ValueError: a member is no plain file, comes twice, or is apart from the others of its key.
-            tarfile.TarError: it is no tar.
+    Compressed tars and sparse members are refused: a few KB of them can unpack to any size.
+    Raises: ValueError: a member is not a plain file, comes twice, or is apart from the others of its key.
+            tarfile.TarError: it is not a tar.
     """
     seen: set[str] = set()
     key, members = "", dict[str, bytes]()
@@ -62,7 +63,9 @@ def samples_of(content: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
                     yield key, members
                 key, members = stem, {}
             if file is None or extension in members or (stem in seen and not members):
-                raise ValueError(f"member {member.name!r} is no plain file, comes twice, or is apart from its sample")
+                raise ValueError(
+                    f"member {member.name!r} is not a plain file, comes twice, or is apart from its sample"
+                )
             seen.add(stem)
             members[extension] = file.read()
         if members:
@@ -70,5 +73,5 @@ def samples_of(content: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 def encode_json(value: Mapping[str, Any]) -> bytes:
-    """JSON whose bytes depend on nothing but the value: sorted keys, no spaces, no NaN."""
+    """JSON whose bytes depend only on the value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -1,4 +1,4 @@
-"""From what the user named to photos and the names of their masks; nothing is read."""
+"""Find the photos that a path or glob names, and name their outputs; no file is read."""
 
 import glob
 import os
@@ -11,28 +11,28 @@ from pipeline.evaluation.pairs import SUFFIXES, is_image
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
-    """One file, and what its outputs are called."""
+    """A photo's file, and the name of its outputs."""
 
     path: Path
     name: str
-    """Path without suffix, below the folder that was named; with the seed it decides the noise of the members, as the
-    key of a sample does (for images of COCO's newer names both are the 12-digit id)."""
+    """Path without suffix, relative to the requested folder. With the seed it decides the noise of the members, as the
+    key of a sample does (for images named like COCO's newer ones, both are the 12-digit id)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Photos in the order of their names, and files of a folder that were left out."""
+    """Photos in the order of their names, and the names of files in the folder that are not photos."""
 
     photos: tuple[Photo, ...]
     ignored: tuple[str, ...]
 
 
 def find_photos(named: str) -> Found:
-    """Photos of a file, a folder (not of folders in it) or a glob.
+    """Find the photos of a file, a folder (without its sub-folders) or a glob.
 
-    In a folder the suffix tells; a file that is named by itself or by a glob is tried whatever it is called.
+    In a folder the suffix decides what is a photo; a file named by itself or by a glob is tried whatever its suffix.
 
-    Raises: CollectionError: there are none.
+    Raises: CollectionError: there are no photos.
     """
     path = Path(named)
     if path.is_dir():
@@ -44,10 +44,10 @@ def find_photos(named: str) -> Found:
         return Found(photos=_photos(photos, path), ignored=ignored)
     if path.exists():
         return Found(photos=_photos([path], path.parent), ignored=())
-    # A set: two ** find a file in several ways.
+    # A set, because a glob with two ** finds a file several times.
     matches = sorted({Path(match) for match in glob.glob(named, recursive=True) if os.path.isfile(match)})
     if not matches:
-        what = "no file matches this pattern" if glob.has_magic(named) else "there is no such file or folder"
+        what = "no file matches this pattern" if glob.has_magic(named) else "no such file or folder"
         raise CollectionError(f"--input-rgb-path {named}: {what}")
     return Found(photos=_photos(matches, _fixed_part(named)), ignored=())
 
@@ -57,7 +57,7 @@ def _photos(files: list[Path], root: Path) -> tuple[Photo, ...]:
 
 
 def _fixed_part(pattern: str) -> Path:
-    """The folders of a glob before its first wildcard: below them, the outputs keep the folders of the photos."""
+    """The folders of a glob before its first wildcard; below them, outputs keep the folders of their photos."""
     parts = []
     for part in Path(pattern).parts[:-1]:
         if glob.has_magic(part):

@@ -1,7 +1,7 @@
 """The files that a photo becomes: where they go, which are there, what stands in their way, and their writing."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +19,22 @@ from pipeline.photos.overlay import draw_overlay
 
 
 def mask_path(config: PhotosConfig, photo: Photo) -> Path:
-    """Where the saliency map of a photo goes."""
+    """The file of a photo's saliency map."""
     return config.output_dir / f"{photo.name}.png"
 
 
 def uncertainty_path(config: PhotosConfig, photo: Photo) -> Path:
-    """Where its uncertainty goes, if it is wanted."""
+    """The file of a photo's uncertainty, if requested."""
     return config.output_dir / "uncertainty" / f"{photo.name}.png"
 
 
 def overlay_path(config: PhotosConfig, photo: Photo) -> Path:
-    """Where the picture to look at goes, if it is wanted."""
+    """The file of a photo's picture to look at, if requested."""
     return config.output_dir / "overlay" / f"{photo.name}.jpg"
 
 
 def output_paths(config: PhotosConfig, photo: Photo) -> list[Path]:
-    """All that a photo becomes under this configuration."""
+    """All files that are requested for a photo."""
     paths = [mask_path(config, photo)]
     if config.save_uncertainty:
         paths.append(uncertainty_path(config, photo))
@@ -44,12 +44,15 @@ def output_paths(config: PhotosConfig, photo: Photo) -> list[Path]:
 
 
 def is_finished(config: PhotosConfig, photo: Photo) -> bool:
-    """Is everything there, and not to be made again?"""
+    """Do all outputs of a photo exist, without a request to overwrite them?"""
     return not config.overwrite and all(path.exists() for path in output_paths(config, photo))
 
 
 def clashes(config: PhotosConfig, photos: Sequence[Photo]) -> dict[Photo, str]:
-    """Photos whose outputs have no place of their own, and why; the first of two photos has the place."""
+    """Photos whose outputs would overwrite a photo or another photo's outputs, and why.
+
+    The first of two photos with the same output is not among them.
+    """
     sources = {photo.path.resolve() for photo in photos}
     owners: dict[Path, Photo] = {}
     problems: dict[Photo, str] = {}
@@ -59,29 +62,29 @@ def clashes(config: PhotosConfig, photos: Sequence[Photo]) -> dict[Photo, str]:
             if path.resolve() in sources:
                 problems[photo] = f"{path} would replace a photo; give another --output-dir"
             elif owner is not photo:
-                problems[photo] = f"{path} is where {owner.path} goes; rename one of the two"
+                problems[photo] = f"{path} is an output of {owner.path} already; rename one of the two"
     return problems
 
 
 def require_writable(folder: Path) -> None:
-    """Make the output folder and try it out, before a model is loaded for nothing.
+    """Create the output folder and test that it can be written to, before a model is loaded in vain.
 
-    Raises: ConfigError: nothing can be written there.
+    Raises: ConfigError: it can't be written to.
     """
     trial = folder / f".trial-{os.getpid()}"
     try:
         storage.publish(str(trial), b"")
         trial.unlink()
     except OSError as error:
-        raise ConfigError(f"--output-dir {folder}: nothing can be written there ({error.strerror or error})") from error
+        raise ConfigError(f"--output-dir {folder}: can't be written to ({error.strerror or error})") from error
 
 
 def write_outputs(
     config: PhotosConfig, photo: Photo, pixels: UInt8[np.ndarray, "h w 3"], prediction: Prediction
 ) -> None:
-    """Write what is wanted of a photo, each file whole; of what is there already, nothing unless asked.
+    """Write the requested outputs of a photo, each file whole; existing ones only if they are to be overwritten.
 
-    Raises: OSError: it can't be written.
+    Raises: OSError: a file can't be written.
     """
     contents: dict[Path, Callable[[], bytes]] = {}
     contents[mask_path(config, photo)] = lambda: encode_png(quantise_saliency(prediction.saliency))
@@ -92,12 +95,6 @@ def write_outputs(
     for path, content in contents.items():
         if config.overwrite or not path.exists():
             storage.publish(str(path), content())
-
-
-def without(photos: Iterable[Photo], others: Iterable[Photo]) -> list[Photo]:
-    """Photos in their order, those of `others` left out."""
-    left_out = set(others)
-    return [photo for photo in photos if photo not in left_out]
 
 
 def _uncertainty_png(prediction: Prediction, height_width: tuple[int, ...]) -> bytes:

@@ -1,4 +1,4 @@
-"""A picture to look at: the photo, darker outside of the salient object, with the mask's outline."""
+"""A picture to look at: the photo, darkened outside the salient object, with the mask's outline."""
 
 import io
 
@@ -13,15 +13,15 @@ _OUTLINE_RGB = (255, 60, 120)
 _SHADE = 0.3
 """Brightness where the saliency is 0."""
 _LINES_PER_SIDE = 250
-"""The outline is so many times thinner than the longer side, at least one pixel."""
+"""The longer side divided by this is the width of the outline, at least one pixel."""
 
 
 def draw_overlay(photo: UInt8[np.ndarray, "h w 3"], saliency: Float[np.ndarray, "h w"]) -> bytes:
-    """A JPEG of the photo's size."""
+    """Draw the picture: a JPEG of the photo's size."""
     shaded = photo * (_SHADE + (1 - _SHADE) * saliency[:, :, None])
     mask = mask_of(quantise_saliency(saliency))
     width_px = max(1, max(photo.shape) // _LINES_PER_SIDE)
-    # Not Pillow's MinFilter: it looks at the whole square around each pixel, 10 s for 4000 x 3000 instead of 0.04 s.
+    # Not Pillow's MinFilter: it reads the whole square around each pixel, which takes 10 s for 4000 x 3000, not 0.04 s.
     inner = minimum_filter(mask, 2 * width_px + 1, mode="nearest")
     shaded[mask & ~inner] = _OUTLINE_RGB
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Photos through a model: what is there already is left alone, what fails is named, everything else is done."""
+"""Predict photos: existing outputs are kept, photos that fail are named, all others are done."""
 
 import errno
 import logging
@@ -20,7 +20,7 @@ from pipeline.collection.images import decode_rgb, is_turned
 from pipeline.errors import ConfigError, SampleError
 from pipeline.photos.config import PhotosConfig
 from pipeline.photos.find import Photo, find_photos
-from pipeline.photos.outputs import clashes, is_finished, require_writable, without, write_outputs
+from pipeline.photos.outputs import clashes, is_finished, require_writable, write_outputs
 from pipeline.replicas.batches import predict_batch, read_ahead
 from pipeline.selection.stopping_rule import stopping_rule
 
@@ -29,21 +29,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotosReport:
-    """How it ended. The counts add up to the photos that were found."""
+    """The outcome. The counts add up to the photos that were found."""
 
     output_dir: str
     photos: int
     predicted: int
     skipped: int
-    """Their outputs were there already."""
+    """Photos whose outputs existed already."""
     failed: int
     images_per_s: float
-    """Of this session, without loading the model."""
+    """Speed of this session, without loading the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoResult:
-    """A photo that is settled; an empty `problem` means that its outputs are written."""
+    """A photo that is done; if `problem` is empty, its outputs are written."""
 
     photo: Photo
     problem: str
@@ -59,23 +59,27 @@ class _Read:
 def predict(
     config: PhotosConfig, watched: Callable[[Iterator[PhotoResult], int], Iterator[PhotoResult]] = lambda it, _: it
 ) -> PhotosReport:
-    """Find the photos and write what is wanted of them.
+    """Find the photos and write the requested outputs.
 
-    Args:   watched: given the results and how many there will be, passes them on; shows progress meanwhile.
-    Raises: UsageError: no photos, no such weights, or an output folder that can't be written to.
-            OSError: writing failed on the way; what is written stays, and the same command goes on.
+    Args:   watched: gets the results and their number, and passes the results on; may show progress.
+    Raises: UsageError: there are no photos or no such weights, or the output folder can't be written to.
+            OSError: writing failed; finished outputs stay, and the same call resumes.
     """
     found = find_photos(config.input_rgb_path)
     if found.ignored:
-        _log.info("%d files that are no photos by their names are left out, %s", len(found.ignored), found.ignored[0])
+        _log.info(
+            "ignoring %d files whose names are not those of photos, %s for example",
+            len(found.ignored),
+            found.ignored[0],
+        )
     problems = clashes(config, found.photos)
     for photo, problem in problems.items():
         _log.error("%s failed: %s", photo.path, problem)
-    candidates = without(found.photos, problems)
+    candidates = [photo for photo in found.photos if photo not in problems]
     todo = [photo for photo in candidates if not is_finished(config, photo)]
     if skipped := len(candidates) - len(todo):
         _log.info(
-            "%d photos have their outputs in %s already; --overwrite makes them again", skipped, config.output_dir
+            "skipping %d photos whose outputs exist in %s; --overwrite computes them again", skipped, config.output_dir
         )
     failed, started = len(problems), time.monotonic()
     if todo:
@@ -98,9 +102,9 @@ def predict(
 
 
 def load(config: PhotosConfig) -> DiffusionModel:
-    """The weights that the configuration names.
+    """Load the weights that the configuration names.
 
-    Raises: ConfigError: there are none, or others than they should be.
+    Raises: ConfigError: they do not exist, or are not what they should be.
     """
     settings = _with_precision(config)
     try:
@@ -112,8 +116,10 @@ def load(config: PhotosConfig) -> DiffusionModel:
 
 
 def predict_photos(photos: Sequence[Photo], model: DiffusionModel, config: PhotosConfig) -> Iterator[PhotoResult]:
-    """Predict and write; one result per photo, in order."""
-    for batch in read_ahead(photos, lambda photo: _read(photo, model, config), _images_together(model)):
+    """Predict photos and write their outputs; yield one result per photo, in order."""
+    members_at_once = model.ensemble.batch_size or most_at_once(model.pipeline.device.type)
+    photos_at_once = max(1, members_at_once // model.ensemble.ensemble_size)
+    for batch in read_ahead(photos, lambda photo: _read(photo, model, config), photos_at_once):
         predictions = predict_batch(model, {read.photo.name: read.pixels for read in batch if read.pixels is not None})
         for read in batch:
             outcome = predictions.get(read.photo.name)
@@ -136,21 +142,15 @@ def _load_official(config: PhotosConfig, settings: ModelConfig) -> DiffusionMode
 
 
 def _with_precision(config: PhotosConfig) -> ModelConfig:
-    """`--half-precision` as a dtype, which depends on the device; a dtype that was given stays."""
+    """Turn `--half-precision` into the dtype that suits the device; an explicit dtype wins."""
     if not config.half_precision or config.model.dtype != "float32":
         return config.model
     on_gpu = resolve_device(config.model.device).startswith("cuda")
     return replace(config.model, dtype="float16" if on_gpu else "bfloat16")
 
 
-def _images_together(model: DiffusionModel) -> int:
-    """Images whose members make up a batch of the size asked for, or of the largest that is any use."""
-    at_once = model.ensemble.batch_size or most_at_once(model.pipeline.device.type)
-    return max(1, at_once // model.ensemble.ensemble_size)
-
-
 def _read(photo: Photo, model: DiffusionModel, config: PhotosConfig) -> _Read:
-    """Pixels as stored, as a run takes them."""
+    """Read the pixels as stored, like a run."""
     try:
         size_bytes = photo.path.stat().st_size
         if size_bytes > MAX_IMAGE_BYTES:
@@ -162,19 +162,24 @@ def _read(photo: Photo, model: DiffusionModel, config: PhotosConfig) -> _Read:
     except OSError as error:
         return _Read(photo=photo, pixels=None, problem=f"unreadable: {error.strerror or error}")
     if is_turned(content):
-        _log.warning("%s is marked as turned; its mask lies as its pixels are stored", photo.path)
+        _log.warning(
+            "%s has an EXIF orientation, which is not applied: its mask matches the pixels as stored", photo.path
+        )
     if config.output_processing_res and model.processing_side_px:
         pixels = squared(pixels, model.processing_side_px)
     return _Read(photo=photo, pixels=pixels, problem="")
 
 
 def _write(read: _Read, prediction: Prediction, config: PhotosConfig) -> str:
-    """Why a photo's outputs could not be written, if that is its own fault and not the disk's."""
-    assert read.pixels is not None  # they were predicted
+    """Write a photo's outputs; return what went wrong if the photo is the cause, "" if nothing did."""
+    assert read.pixels is not None  # the prediction was made from them
     try:
         write_outputs(config, read.photo, read.pixels, prediction)
     except OSError as error:
-        if error.errno not in (None, errno.ENAMETOOLONG):  # Pillow's have none: a JPEG has at most 65,500 px a side
+        if error.errno not in (
+            None,
+            errno.ENAMETOOLONG,
+        ):  # Pillow's errors have none: a JPEG has at most 65,500 px a side
             raise
         return f"its outputs can't be written: {error.strerror or error}"
     return ""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from pipeline.files import storage
+from pipeline.files import storage, urls
 
 
 def stray_files(release: str, known: set[str]) -> Iterator[str]:
@@ -18,7 +18,7 @@ def stray_files(release: str, known: set[str]) -> Iterator[str]:
 
 def remove_unfinished(folder: str) -> None:
     """Remove what a writer who was killed had not finished; object stores have nothing of that kind."""
-    if "://" in folder:
+    if not urls.is_local(folder):
         return
     for name in storage.list_names(folder, hidden=True):
         url = storage.join(folder, name)

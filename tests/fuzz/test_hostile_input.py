@@ -1,7 +1,7 @@
-"""Hostile input: whatever bytes come, an image is decoded or refused with a reason, a collection opened or refused.
+"""Hostile input: whatever the bytes, an image is decoded or refused with a reason, a collection opened or refused.
 
-Valid files are damaged: bytes turned, cut out, repeated, put in from elsewhere. `make fuzz N=…` tries N damages of each
-kind instead of the few that the suite has time for.
+Valid files are damaged: bytes flipped, cut out, repeated, inserted. `make fuzz N=…` tries N damages of each kind; the
+suite has time for a few.
 """
 
 import io
@@ -140,7 +140,7 @@ def assert_processed(samples, folder):
 @pytest.mark.parametrize("kind", ZIPS)
 @given(data=st.data())
 @budget
-def test_a_damaged_zip_is_refused_or_its_images_are_what_the_checksums_say(kind, data, tmp_path_factory):
+def test_a_damaged_zip_is_refused_or_its_images_match_their_checksums(kind, data, tmp_path_factory):
     whole = {entry["file_name"]: make_jpeg(entry["id"], entry["width"], entry["height"]) for entry in entries(4)}
     with tempfile.TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder:
         images, annotations = Path(folder, "images.zip"), Path(folder, "annotations.json")
@@ -200,7 +200,7 @@ def test_damaged_annotations_are_refused_by_name_or_every_image_gets_its_row(dat
 
 @given(data=st.data())
 @budget
-def test_annotations_that_are_damaged_as_bytes_are_refused_or_read(data, tmp_path_factory):
+def test_annotations_with_damaged_bytes_are_refused_or_read(data, tmp_path_factory):
     with tempfile.TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder:
         annotations = Path(folder, "annotations.json")
         annotations.write_bytes(data.draw(damaged(ANNOTATIONS)))
@@ -216,7 +216,7 @@ OUTLINES = st.lists(st.lists(st.floats(-1e6, 1e6) | SCALARS, min_size=0, max_siz
 
 @given(data=st.data())
 @budget
-def test_damaged_instances_are_left_out_or_compared_with_masks(data, tmp_path_factory):
+def test_damaged_instances_are_ignored_or_compared_with_masks(data, tmp_path_factory):
     samples = [
         make_sample(key=make_key(entry["id"]), image_id=entry["id"], width=entry["width"], height=entry["height"])
         for entry in entries(4)

@@ -1,4 +1,4 @@
-"""A real S3 server on this machine (moto), and one that misbehaves: it throttles, fails, and hangs up on request."""
+"""A local S3 server (moto) that throttles, fails and hangs up on request."""
 
 import itertools
 import socket
@@ -18,21 +18,21 @@ FAULTS = {
     "throttled": ("503 Slow Down", "SlowDown"),
     "failed": ("500 Internal Server Error", "InternalError"),
 }
-"""Fault → status and code of the answer. Besides: `reset`, the connection ends without an answer; `answer lost`, the
-request is carried out and the connection ends then."""
+"""Fault → status and code of the response. There are two more: `reset` closes the connection without a response;
+`answer lost` carries out the request, then closes the connection."""
 
 
 class FaultyS3:
-    """The server's application; what is in `coming` befalls the next requests, None of it befalls those."""
+    """The server's application. `coming` has the faults of the next requests, None for a request without one."""
 
     def __init__(self):
         self._app = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.Lock()
-        self.bucket = f"bench-{next(_numbers)}"  # moto's memory is this process's, not the server's
+        self.bucket = f"bench-{next(_numbers)}"  # moto keeps its state per process, not per server
         self.coming = deque()
         self.requests = []
         self.fault_of = None
-        """Called with the number of the request, instead of `coming`."""
+        """If set, gives the fault of a request by its number, instead of `coming`."""
 
     def __call__(self, environ, start_response):
         with self._lock:
@@ -50,18 +50,18 @@ class FaultyS3:
             b"".join(self._app(environ, lambda *_: None))
         if fault is not None:
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
-            raise ConnectionResetError  # what the server takes for a client that went away
+            raise ConnectionResetError  # to the server, a client that went away
         return self._app(environ, start_response)
 
 
 class _Quiet(MotoRequestHandler):
     def log_request(self, *_arguments):
-        """Thousands of lines otherwise."""
+        """Log nothing, instead of thousands of lines."""
 
 
 @contextmanager
 def s3_server(patch):
-    """Serve, with an empty bucket, and have every client in this process and its children use it."""
+    """Start the server with an empty bucket, for every client in this process and its children."""
     app = FaultyS3()
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""Runs on an object store: a real S3 server (moto), which throttles, fails and hangs up as real ones do."""
+"""Runs on an object store: a local S3 server (moto) that throttles, fails and hangs up like real ones."""
 
 import asyncio
 import itertools
@@ -25,7 +25,7 @@ numbers = itertools.count()
 @pytest.fixture(scope="module")
 def s3():
     with pytest.MonkeyPatch.context() as patch:
-        # Pauses of the client grow to seconds; here they are to be short, and as many.
+        # The client's pauses grow to seconds; make them short, and keep their number.
         patch.setattr("botocore.retryhandler.delay_exponential", lambda *_, **__: 0.01)
         patch.setattr("s3fs.core.asyncio.sleep", _short_sleep)
         with s3_server(patch) as app:
@@ -53,7 +53,7 @@ def out(s3):
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory):
-    """Inputs, and the files of a run on a local disk."""
+    """Inputs, and the files of an undisturbed run on a local disk."""
     folder = tmp_path_factory.mktemp("quiet")
     inputs = make_collection(folder / "in", COUNT)
     config = make_config(inputs, folder / "run")
@@ -70,7 +70,7 @@ def objects(url):
     return {key.removeprefix(path + "/"): fs.cat_file(key) for key in fs.find(path)}
 
 
-def test_a_release_on_s3_stands_the_check_and_is_pushed_and_a_torn_one_is_neither(s3, quiet, out):
+def test_a_release_on_s3_passes_the_check_and_is_pushed_and_a_torn_one_does_neither(s3, quiet, out):
     release = run(make_config(quiet[0], out)).release
     s3.coming.extend(["throttled", "reset", None, "failed"])
     assert verify_release(release).problems == ()
@@ -100,11 +100,11 @@ def test_throttling_errors_and_lost_connections_change_no_byte(s3, quiet, out, s
     assert objects(out) == files
 
 
-def test_a_store_that_stays_away_is_named_and_the_run_goes_on_later(s3, quiet, out):
+def test_a_store_that_keeps_failing_is_named_and_the_run_resumes_later(s3, quiet, out):
     inputs, files = quiet
     s3.fault_of = lambda number: "failed" if number > 25 else None
     with pytest.raises(
-        StorageError, match=r"s3://bench-\d+/run-\d+/.*: the storage does not do .*the same command goes on"
+        StorageError, match=r"s3://bench-\d+/run-\d+/.*: storage failed .*run the same command again to resume"
     ):
         run(make_config(inputs, out))
     s3.fault_of = None
@@ -113,7 +113,7 @@ def test_a_store_that_stays_away_is_named_and_the_run_goes_on_later(s3, quiet, o
 
 
 @pytest.mark.parametrize("number", [2, 5, 7, 10, 14])
-def test_a_session_that_ends_at_a_write_is_gone_on_with(quiet, out, number):
+def test_a_session_that_ends_at_a_write_is_resumed(quiet, out, number):
     inputs, files = quiet
     with pytest.MonkeyPatch.context() as patch:
         end_at_write(patch, number, after=number % 2 == 0)
@@ -123,7 +123,7 @@ def test_a_session_that_ends_at_a_write_is_gone_on_with(quiet, out, number):
     assert objects(out) == files
 
 
-def test_what_is_torn_on_s3_is_found_and_computed_again(quiet, out):
+def test_a_torn_file_on_s3_is_found_and_computed_again(quiet, out):
     inputs, files = quiet
     run(make_config(inputs, out))
     storage.publish(f"{out}/candidates/000001.tar", files["candidates/000001.tar"][:700])
@@ -134,7 +134,7 @@ def test_what_is_torn_on_s3_is_found_and_computed_again(quiet, out):
     assert objects(out) == files
 
 
-def test_what_another_process_wrote_after_a_listing_is_there(out):
+def test_a_file_that_another_process_wrote_after_a_listing_is_read(out):
     storage.publish(storage.join(out, "mine"), b"1")
     assert storage.list_names(out) == ["mine"]
     s3fs.S3FileSystem(skip_instance_cache=True).pipe_file(storage.join(out, "theirs"), b"2")
@@ -150,7 +150,7 @@ def test_an_upload_that_ends_early_never_becomes_visible(s3, out):
     assert storage.read(f"{out}/file") == b"old"
 
 
-def test_a_lease_whose_answer_was_lost_is_ones_own(s3, out):
+def test_a_lease_whose_response_was_lost_is_still_held(s3, out):
     for number in range(1, 12):
         s3.requests.clear()
         s3.fault_of = lambda at, number=number: "answer lost" if at == number else None

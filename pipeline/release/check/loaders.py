@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pipeline
 from pipeline.errors import StorageError, StorageUnavailableError
-from pipeline.files import storage
+from pipeline.files import storage, urls
 from pipeline.records import Problem
 from pipeline.release.check.loaders_child import LoaderAnswer, LoaderTask
 from pipeline.release.check.release_json import StatedRelease
@@ -73,7 +73,7 @@ def check_with_loaders(
     notes: list[str] = []
     problems: list[Problem] = []
     with tempfile.TemporaryDirectory(prefix="loaders-") as temporary:
-        if "://" in release:
+        if not urls.is_local(release):
             if any(len(names) > 1 for names in task.tars.values()):
                 notes.append("the release is at a URL, so loaders got only the first tar of each split")
             firsts = {split: names[:1] for split, names in task.tars.items()}
@@ -96,7 +96,7 @@ def _task(release: str, stated: StatedRelease, keys: Mapping[str, Sequence[str]]
     images = {split: sum(len(keys.get(name, ())) for name in tars.get(split, ())) for split in sorted(stated.splits)}
     return LoaderTask(
         loader="",
-        folder=storage.absolute(release),
+        folder=urls.absolute(release),
         tars=tars,
         keys=keys,
         annotated={f"annotations/{split}.json": count for split, count in images.items()},

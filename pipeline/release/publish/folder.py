@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UsageError
-from pipeline.files import storage
+from pipeline.files import storage, urls
 from pipeline.records import StoredFile
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.publish.report import OutgoingRelease, PushReport, outgoing_release, require_sound
@@ -36,7 +36,7 @@ def push_to_folder(
     name = f"{ours.name}-{ours.version}"
     folder = storage.join(target, name)
     _refuse_target(ours, target, folder)
-    if not dry_run and "://" in target:
+    if not dry_run and not urls.is_local(target):
         _try_to_write(target, storage.join(target, f".{name}.push.tmp"))
     require_sound(ours, loaders, report)
     _refuse_different_release(folder, ours)  # the check took a while
@@ -87,7 +87,7 @@ def _refuse_target(release: OutgoingRelease, target: str, folder: str) -> None:
 
 
 def _resolved(url: str) -> str:
-    return url.rstrip("/") if "://" in url else os.path.realpath(url).rstrip("/")
+    return os.path.realpath(url).rstrip("/") if urls.is_local(url) else url.rstrip("/")
 
 
 def _try_to_write(target: str, url: str) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UsageError
-from pipeline.files import storage
+from pipeline.files import storage, urls
 from pipeline.records import StoredFile
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.publish.hub_api import HubApi, HubRepository, default_api, scrubbed, scrubbed_logs
@@ -70,7 +70,7 @@ def push_to_hub(
              StorageError: what arrived is not what was sent; then nothing is merged.
     """
     name = _repository_name(target)
-    if "://" in release:
+    if not urls.is_local(release):
         raise UsageError(
             f"{scrubbed(release)}: an upload to the Hub needs local files; push the release to a local folder first, "
             "then push that copy to the Hub"

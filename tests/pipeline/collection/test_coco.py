@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -28,7 +29,7 @@ ANYTHING = st.recursive(
 
 
 def make_entry(image_id, /, **overrides):
-    """The n-th image is n + 2 pixels wide."""
+    """An entry of `images`; the n-th image is n + 2 pixels wide."""
     entry = {"id": image_id, "file_name": f"{image_id:012d}.jpg", "width": image_id + 2, "height": 5, "license": 3}
     return {name: value for name, value in {**entry, **overrides}.items() if value != "ABSENT"}
 
@@ -66,7 +67,7 @@ def message_of(tmp_path, document):
 
 @settings(max_examples=40, deadline=None)
 @given(st.sets(st.integers(0, 200), min_size=1, max_size=8), st.randoms(use_true_random=False))
-def test_samples_come_in_id_order_however_the_entries_stand_and_decode_as_annotated(ids, shuffler):
+def test_samples_come_in_id_order_for_any_order_of_entries_and_decode_as_annotated(ids, shuffler):
     shuffled = sorted(ids)
     shuffler.shuffle(shuffled)
     with tempfile.TemporaryDirectory() as parent:
@@ -82,7 +83,7 @@ def test_samples_come_in_id_order_however_the_entries_stand_and_decode_as_annota
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_changed_annotations_give_samples_or_an_error_of_usage(data):
+def test_changed_annotations_give_samples_or_a_usage_error(data):
     document = make_document(make_entry(1), make_entry(2), annotations=[{"id": 1, "image_id": 1}])
     if data.draw(st.booleans()):
         target = data.draw(st.sampled_from([document, document["licenses"][0], *document["images"]]))
@@ -98,7 +99,7 @@ def test_changed_annotations_give_samples_or_an_error_of_usage(data):
 
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(st.binary(max_size=50), ANYTHING.map(json.dumps).map(str.encode)))
-def test_any_bytes_as_annotations_give_samples_or_an_error_of_usage(content):
+def test_any_bytes_as_annotations_give_samples_or_a_usage_error(content):
     gives_samples_or_usage_error(content)
 
 
@@ -113,7 +114,7 @@ def gives_samples_or_usage_error(content):
 # Examples
 
 
-def test_all_fields_of_an_entry_become_the_samples(tmp_path):
+def test_a_sample_has_all_fields_of_its_entry(tmp_path):
     sample = read(tmp_path, make_document(make_entry(2), make_entry(1))).samples[1]
     assert (sample.key, sample.image_id, sample.file_name) == ("000000000002", 2, "000000000002.jpg")
     assert (sample.width, sample.height, sample.license_id) == (4, 5, 3)
@@ -143,12 +144,12 @@ def test_images_alone_are_enough(tmp_path):
     assert len(read(tmp_path, {"images": [make_entry(1)]}).samples) == 1
 
 
-def test_annotations_do_not_get_in_the_way(tmp_path):
+def test_annotations_with_polygons_are_ignored(tmp_path):
     polygons = [{"id": number, "image_id": 1, "segmentation": [[0, 1, 2, 3]]} for number in range(100)]
     assert len(read(tmp_path, make_document(make_entry(1), annotations=polygons)).samples) == 1
 
 
-def test_an_entry_of_images_may_have_fields_of_its_own(tmp_path):
+def test_an_image_entry_may_have_extra_fields(tmp_path):
     entry = make_entry(1, image_id=5, segments=[{"x": 1}])
     assert read(tmp_path, make_document(entry)).samples[0].image_id == 1
 
@@ -185,7 +186,7 @@ def test_an_unsafe_name_costs_one_image_and_keeps_its_name(tmp_path, file_name):
     assert good.problem == ""
 
 
-def test_a_name_that_utf_8_can_not_hold_costs_one_image(tmp_path):
+def test_a_name_that_is_not_valid_utf_8_costs_one_image(tmp_path):
     unsafe, good = read(tmp_path, make_document(make_entry(1, file_name="a\ud800.jpg"), make_entry(2))).samples
     assert (unsafe.problem, unsafe.file_name) == ("unsafe_path", "a\\ud800.jpg")
     assert unsafe.problem_detail.encode()
@@ -237,18 +238,18 @@ def test_a_wrong_field_is_reported_with_file_entry_id_value_and_remedy(tmp_path,
 
 
 @pytest.mark.parametrize("entry", [None, 5, "a.jpg", [1]])
-def test_an_entry_that_is_no_object_is_reported(tmp_path, entry):
+def test_an_entry_that_is_not_an_object_is_reported(tmp_path, entry):
     message = message_of(tmp_path, make_document(make_entry(1), entry))
     assert "images[1]: an object is needed, found " in message
 
 
-def test_an_id_that_is_there_twice_is_reported_with_both_places(tmp_path):
+def test_a_duplicate_id_is_reported_with_both_places(tmp_path):
     message = message_of(tmp_path, make_document(make_entry(1), make_entry(2), make_entry(1, file_name="b.jpg")))
     assert "images[0] and images[2] both have id 1" in message
 
 
 @pytest.mark.slow
-def test_a_million_entries_are_read_and_the_one_that_is_there_twice_is_named(tmp_path):
+def test_a_million_entries_are_read_and_the_duplicate_is_named(tmp_path):
     line = '{{"id": {0}, "file_name": "{0}.jpg", "width": 9, "height": 9}}'
     entries = ", ".join(line.format(number) for number in (*range(999_999), 7))
     annotations = tmp_path / "many.json"
@@ -266,14 +267,14 @@ def test_a_document_without_images_is_reported(tmp_path, images):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\x1f\x8b\x08\0", b"\xff\xfe\xff", b"[" * 100_000, b"1" * 5000])
-def test_what_is_no_json_is_reported_with_its_start(tmp_path, content):
+def test_invalid_json_is_reported_with_its_start(tmp_path, content):
     message = message_of(tmp_path, content)
     assert "not JSON: " in message
     assert f"{len(content)} bytes that begin with {content[:16]!r}" in message
 
 
 @pytest.mark.parametrize("content", [b"[]", b"5", b"null", b'"x"', b"NaN"])
-def test_json_that_is_no_object_is_reported(tmp_path, content):
+def test_json_that_is_not_an_object_is_reported(tmp_path, content):
     assert "a JSON object with `images` is needed, found " in message_of(tmp_path, content)
 
 
@@ -298,7 +299,7 @@ def test_annotations_that_can_not_be_opened_are_reported(tmp_path):
         assert repr(annotations) in str(caught.value)
 
 
-def test_images_that_are_not_there_are_an_error_of_the_collection(tmp_path):
+def test_missing_images_are_a_collection_error(tmp_path):
     with pytest.raises(CollectionError, match="absent"):
         read(tmp_path, make_document(make_entry(1)), str(tmp_path / "absent"))
 
@@ -309,11 +310,11 @@ def test_a_message_stays_short_whatever_the_value(tmp_path):
         assert len(message_of(tmp_path, document)) < 600
 
 
-def test_an_error_of_the_machine_is_no_error_of_usage(tmp_path, monkeypatch):
+def test_a_machine_error_is_not_a_usage_error(tmp_path, monkeypatch):
     def failing(*args, **named):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("pipeline.collection.coco.read_file", failing)
+    monkeypatch.setattr(LocalFileSystem, "cat_file", failing)
     with pytest.raises(OSError, match="Input/output error") as caught:
         read(tmp_path, make_document(make_entry(1)))
     assert not isinstance(caught.value, PipelineError)
@@ -327,7 +328,7 @@ def test_an_error_of_the_machine_is_no_error_of_usage(tmp_path, monkeypatch):
         ({"image_id": 1, "caption": "x"}, False),
     ],
 )
-def test_whether_there_are_instances_is_known(tmp_path, annotation, has_any):
+def test_the_collection_says_whether_the_file_has_instances(tmp_path, annotation, has_any):
     path = tmp_path / "annotations.json"
     images = [{"id": 1, "file_name": "1.jpg", "width": 3, "height": 3}]
     path.write_text(json.dumps({"images": images, "annotations": [annotation]}))

@@ -84,7 +84,7 @@ def test_folder_and_zip_local_and_remote_stored_and_deflated_give_the_same_bytes
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_a_zip_with_changed_bytes_gives_true_bytes_or_one_of_our_errors(data):
+def test_a_zip_with_changed_bytes_gives_correct_bytes_or_one_of_our_errors(data):
     files = {f"{number}.jpg": b"image %d " % number * (10 * number) for number in range(1, 4)}
     with tempfile.TemporaryDirectory() as parent:
         path = Path(parent) / "z.zip"
@@ -129,7 +129,7 @@ def test_a_zip_member_is_found_by_its_exact_name_first(tmp_path):
     assert read(store.locate("train2017/a.jpg")) == b"in folder"
 
 
-def test_an_exact_name_goes_before_the_same_name_below_the_top_folder(tmp_path):
+def test_an_exact_name_wins_over_the_same_name_below_the_top_folder(tmp_path):
     files = {"t/a.jpg": b"right", "t/t/a.jpg": b"wrong", "t/./b.jpg": b"exact", "t/b.jpg": b"normal"}
     store = open_store(make_zip(tmp_path / "z.zip", files, top=""), list(files))
     assert read(store.locate("t/a.jpg")) == read(store.locate("t/./a.jpg")) == b"right"
@@ -148,7 +148,7 @@ def test_a_zip_member_is_found_by_its_unique_basename(tmp_path):
     assert read(store.locate("val/a.jpg")) == b"image"
 
 
-def test_a_basename_that_two_members_have_is_ambiguous(tmp_path):
+def test_a_basename_shared_by_two_members_is_ambiguous(tmp_path):
     images = make_zip(tmp_path / "z.zip", {"x/a.jpg": b"1", "y/a.jpg": b"2"}, top="")
     error = problem_of(images, "a.jpg")
     assert error.reason == "unreadable"
@@ -162,14 +162,14 @@ def test_two_images_never_share_a_member_because_their_basenames_are_equal(tmp_p
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_member_that_is_twice_in_a_zip_is_ambiguous(tmp_path):
+def test_a_duplicate_member_of_a_zip_is_ambiguous(tmp_path):
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.writestr("a.jpg", "1")
         archive.writestr("a.jpg", "2")
     assert problem_of(str(tmp_path / "z.zip"), "a.jpg").reason == "unreadable"
 
 
-def test_folders_and_links_in_a_zip_are_no_images(tmp_path):
+def test_folders_and_links_in_a_zip_are_not_images(tmp_path):
     link = zipfile.ZipInfo("link.jpg")
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
@@ -192,7 +192,7 @@ def test_needless_parts_of_a_name_do_not_matter(tmp_path):
         assert read(open_store(images, ["./x//a.jpg"]).locate("./x//a.jpg")) == b"image"
 
 
-def test_a_folder_is_listed_once_and_only_where_images_are_asked_for(tmp_path, monkeypatch):
+def test_a_folder_is_listed_once_and_only_where_images_are_requested(tmp_path, monkeypatch):
     names = [f"x/{number}.jpg" for number in range(50)]
     images = make_folder(tmp_path, dict.fromkeys([*names, "huge/other.jpg"], b""))
     listed, asked = [], []
@@ -251,7 +251,7 @@ def test_a_name_that_may_leave_its_folder_is_unsafe_in_folder_and_zip(tmp_path, 
 
 
 @pytest.mark.parametrize("file_name", ["xy::file:/etc/passwd", "file://a.jpg"])
-def test_a_name_that_makes_another_url_of_the_folders_is_unsafe(file_name):
+def test_a_name_that_would_change_the_url_of_its_folder_is_unsafe(file_name):
     fsspec.filesystem("memory").pipe_file(f"/urls/{file_name}", b"")
     assert problem_of("memory://urls", file_name).reason == "unsafe_path"
 
@@ -275,14 +275,14 @@ def test_dangling_and_circular_links_are_missing(tmp_path):
         assert problem_of(images, name).reason == "missing"
 
 
-def test_what_is_no_regular_file_is_missing(tmp_path):
+def test_anything_but_a_regular_file_is_missing(tmp_path):
     images = make_folder(tmp_path / "f", {"folder.jpg/a.jpg": b""})
     os.mkfifo(tmp_path / "f" / "pipe.jpg")
     for name in ("folder.jpg", "pipe.jpg", "absent.jpg", "absent/a.jpg", "."):
         assert problem_of(images, name).reason == "missing"
 
 
-def test_folder_and_zip_say_the_same_of_a_missing_image_and_name_no_path(tmp_path):
+def test_folder_and_zip_report_a_missing_image_alike_and_name_no_path(tmp_path):
     folder = make_folder(tmp_path / "f", {"a.jpg": b""})
     details = {problem_of(images, "b.jpg").detail for images in (folder, make_zip(tmp_path / "z.zip", {"a.jpg": b""}))}
     assert len(details) == 1
@@ -290,14 +290,14 @@ def test_folder_and_zip_say_the_same_of_a_missing_image_and_name_no_path(tmp_pat
     assert str(tmp_path) not in detail
 
 
-def test_nothing_at_the_images_path_is_an_error_that_names_it(tmp_path):
+def test_a_missing_images_path_is_an_error_that_names_it(tmp_path):
     for images in (str(tmp_path / "absent"), "memory://absent-folder", "nonsense://x", "", "\0", "\udc80"):
         with pytest.raises(CollectionError) as caught:
             open_store(images, ["a.jpg"])
         assert repr(images) in str(caught.value)
 
 
-def test_a_folder_whose_name_is_no_text_is_an_error(tmp_path):
+def test_a_folder_whose_name_is_not_valid_text_is_an_error(tmp_path):
     make_folder(tmp_path / "f\udc80", {"a.jpg": b""})
     with pytest.raises(CollectionError, match="surrogates not allowed"):
         open_store(str(tmp_path / "f\udc80"), ["a.jpg"])
@@ -305,12 +305,12 @@ def test_a_folder_whose_name_is_no_text_is_an_error(tmp_path):
 
 def test_a_pipe_as_images_is_an_error(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CollectionError, match="something of type 'other'"):
+    with pytest.raises(CollectionError, match="its type is 'other'"):
         open_store(str(tmp_path / "pipe"), ["a.jpg"])
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip at all", b"\x1f\x8b" + bytes(600), bytes(10240)])
-def test_a_file_that_is_no_zip_is_an_error_that_says_what_was_found(tmp_path, content):
+def test_a_file_that_is_not_a_zip_is_an_error_that_says_what_was_found(tmp_path, content):
     (tmp_path / "x.tar").write_bytes(content)
     with pytest.raises(CollectionError) as caught:
         open_store(str(tmp_path / "x.tar"), ["a.jpg"])
@@ -335,7 +335,7 @@ def test_an_encrypted_member_is_unreadable(tmp_path):
     assert (error.reason, "encrypted" in error.detail) == ("unreadable", True)
 
 
-def test_a_member_of_another_compression_is_unreadable(tmp_path):
+def test_a_member_with_an_unsupported_compression_is_unreadable(tmp_path):
     error = problem_of(make_zip(tmp_path / "z.zip", {"a.jpg": b"image"}, method=zipfile.ZIP_BZIP2), "a.jpg")
     assert (error.reason, "method 12" in error.detail) == ("unreadable", True)
 
@@ -367,14 +367,14 @@ def test_a_directory_of_a_later_version_of_zip_can_not_be_read(tmp_path):
         open_store(str(path), ["a.jpg"])
 
 
-def test_a_directory_with_a_name_that_is_no_utf_8_can_not_be_read(tmp_path):
+def test_a_directory_with_a_name_that_is_not_utf_8_can_not_be_read(tmp_path):
     path = Path(make_zip(tmp_path / "z.zip", {"ä.jpg": b"image"}, top=""))
     path.write_bytes(path.read_bytes().replace("ä".encode(), b"\xff\xff"))
     with pytest.raises(CollectionError, match=r"a torn zip of .* can't decode byte"):
         open_store(str(path), ["a.jpg"])
 
 
-def test_one_bad_member_leaves_the_others_as_they_are(tmp_path):
+def test_one_bad_member_does_not_affect_the_others(tmp_path):
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.writestr("bad.jpg", "1", zipfile.ZIP_LZMA)
         archive.writestr("good.jpg", "2")

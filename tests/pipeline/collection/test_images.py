@@ -88,7 +88,7 @@ def decodes_or_fails(content):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9), st.sampled_from(["PNG", "BMP", "TIFF", "WEBP"]))
-def test_a_lossless_image_decodes_to_its_very_pixels(width, height, seed, image_format):
+def test_a_lossless_image_decodes_to_exactly_its_pixels(width, height, seed, image_format):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     content = encoded(pixels, image_format, **({"lossless": True} if image_format == "WEBP" else {}))
     assert np.array_equal(decode(make_sample(width=width, height=height), content), pixels)
@@ -98,7 +98,7 @@ def test_a_lossless_image_decodes_to_its_very_pixels(width, height, seed, image_
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_the_content_tells_the_format_and_not_the_name(image_format):
+def test_the_content_decides_the_format_not_the_name(image_format):
     grey = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
     pixels = decode(make_sample(file_name="a.jpg"), encoded(grey, image_format))
     assert np.abs(pixels.astype(int) - 120).max() <= 2
@@ -111,7 +111,7 @@ def test_grey_images_have_three_equal_channels(image_format):
     assert np.abs(pixels[:, :, 0].astype(int) - PIXELS[:, :, 0]).mean() < 10
 
 
-def test_the_result_may_be_written_to_and_is_contiguous():
+def test_the_result_is_writable_and_contiguous():
     for content in ENCODED:
         flags = decode(make_sample(), content).flags
         assert (flags.writeable, flags.c_contiguous) == (True, True)
@@ -133,7 +133,7 @@ def exact_palette(pixels):
     return np.array(Image.fromarray(pixels).convert("P").convert("RGB"))
 
 
-def test_a_16_bit_grey_image_is_brought_to_8_bits():
+def test_a_16_bit_grey_image_is_converted_to_8_bits():
     grey = np.full((HEIGHT, WIDTH), 0x12FF, np.uint16)
     grey[0], grey[1] = 0, 0xFFFF
     pixels = decode(make_sample(), encoded(grey))
@@ -141,7 +141,7 @@ def test_a_16_bit_grey_image_is_brought_to_8_bits():
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparent_pixels_are_laid_on_white_and_opaque_ones_are_kept(mode):
+def test_transparent_pixels_become_white_and_opaque_ones_are_kept(mode):
     alpha = np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
     alpha[0] = 0
     image = np.concatenate([np.full((HEIGHT, WIDTH, 3), 40, np.uint8), alpha], axis=2)
@@ -159,7 +159,7 @@ def test_transparent_pixels_are_laid_on_white_and_opaque_ones_are_kept(mode):
 
 
 @pytest.mark.parametrize("image_format", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_of_several_frames_the_first_is_taken(image_format):
+def test_the_first_of_several_frames_is_used(image_format):
     first, second = (np.full((HEIGHT, WIDTH, 3), value, np.uint8) for value in (200, 10))
     content = encoded(first, image_format, save_all=True, append_images=[Image.fromarray(second)])
     assert np.abs(decode(make_sample(), content).astype(int) - 200).max() <= 2
@@ -177,16 +177,16 @@ def test_an_exif_orientation_is_not_applied():
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_but_the_first_asks_for_a_turn(image_format, orientation):
+def test_every_orientation_but_the_first_means_turned(image_format, orientation):
     assert is_turned(encoded(image_format=image_format, exif=exif_with(orientation))) is (orientation != 1)
 
 
-def test_an_image_without_exif_asks_for_nothing():
+def test_an_image_without_exif_is_not_turned():
     assert not any(is_turned(content) for content in ENCODED)
 
 
 @pytest.mark.parametrize("content", ENCODED)
-def test_without_an_annotation_any_size_will_do_and_the_pixels_are_the_same(content):
+def test_without_an_annotation_any_size_is_accepted_and_the_pixels_are_the_same(content):
     assert np.array_equal(decode_rgb("a.jpg", content), decode(make_sample(), content))
 
 
@@ -200,7 +200,7 @@ def test_the_limit_on_pixels_is_inclusive():
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff", b"<svg/>"])
-def test_what_is_no_image_is_undecodable(content):
+def test_anything_but_an_image_is_undecodable(content):
     error = error_of(decode, make_sample(), content)
     assert error.reason == "undecodable"
     assert error.detail.startswith("000000000042 ('a.jpg'): ")
@@ -216,7 +216,7 @@ def test_a_truncated_image_is_undecodable(image_format):
         assert error.reason == "undecodable"
 
 
-def test_an_image_without_an_annotation_is_refused_by_its_label():
+def test_an_error_about_an_image_without_an_annotation_has_its_label():
     for content, limit in ((b"no image", 10_000), (encoded(), WIDTH * HEIGHT - 1)):
         error = error_of(decode_rgb, "holiday.jpg", content, max_pixels=limit)
         assert error.reason == ("undecodable" if content == b"no image" else "too_many_pixels")
@@ -260,7 +260,7 @@ def test_too_many_pixels_are_refused_from_the_header_alone(width, monkeypatch):
     assert "the limit is 89000000 pixels" in error.detail
 
 
-def test_pillows_warnings_reach_nobody_whatever_the_filters_are():
+def test_pillows_warnings_are_silenced_whatever_the_filters_are():
     end = struct.pack(">I", 8) + b"acTL" + bytes(8)
     content = encoded()
     spoilt = content[:33] + end + struct.pack(">I", zlib.crc32(end[4:])) + content[33:]
@@ -274,7 +274,7 @@ def test_pillows_warnings_reach_nobody_whatever_the_filters_are():
             assert len(caught) == (action == "always")
 
 
-def test_decoding_leaves_pillows_switches_alone():
+def test_decoding_leaves_pillows_settings_unchanged():
     before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
     for content in ENCODED:
         decode(make_sample(), content)
@@ -282,7 +282,7 @@ def test_decoding_leaves_pillows_switches_alone():
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), MemoryError()], ids=repr)
-def test_a_machine_out_of_something_while_decoding_is_no_verdict_on_an_image(monkeypatch, error):
+def test_a_machine_that_runs_out_of_something_while_decoding_does_not_fail_the_image(monkeypatch, error):
     monkeypatch.setattr(Image.Image, "convert", raising(error))
     with pytest.raises(type(error)):
         decode(make_sample(), encoded())

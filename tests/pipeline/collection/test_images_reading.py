@@ -1,4 +1,4 @@
-"""Examples and faults of reading the bytes of one image; the property over whole collections is test_image_store's."""
+"""Examples and faults of reading the bytes of one image; test_image_store has the property over whole collections."""
 
 import errno
 import random
@@ -101,7 +101,7 @@ def test_the_limit_is_inclusive(tmp_path):
 
 
 @pytest.mark.parametrize("reason", sorted(FAILURE_REASONS))
-def test_a_problem_of_the_plan_is_raised_before_anything_is_read(tmp_path, reason):
+def test_a_problem_in_the_plan_is_raised_before_anything_is_read(tmp_path, reason):
     location = make_file(tmp_path, b"image").location
     error = error_of(read_bytes, make_sample(location=location, problem=reason, problem_detail="found so"))
     assert (error.reason, error.detail) == (reason, "found so")
@@ -111,7 +111,7 @@ def test_a_sample_without_location_is_missing():
     assert error_of(read_bytes, make_sample()).reason == "missing"
 
 
-def test_a_file_that_has_gone_is_missing_and_named(tmp_path):
+def test_a_file_that_disappeared_is_missing_and_named(tmp_path):
     error = error_of(read_bytes, make_sample(location=Location(path=str(tmp_path / "a.jpg"))))
     assert error.reason == "missing"
     assert error.detail.startswith("000000000042 ('a.jpg'): ")
@@ -122,7 +122,7 @@ def test_a_folder_in_the_place_of_a_file_is_unreadable(tmp_path):
     assert error_of(read_bytes, make_sample(location=Location(path=str(tmp_path)))).reason == "unreadable"
 
 
-def test_a_file_that_may_not_be_read_is_unreadable(tmp_path, monkeypatch):
+def test_a_file_without_read_permission_is_unreadable(tmp_path, monkeypatch):
     monkeypatch.setattr(LocalFileSystem, "cat_file", raising(PermissionError(errno.EACCES, "Permission denied")))
     assert error_of(read_bytes, make_file(tmp_path, b"image")).reason == "unreadable"
 
@@ -224,7 +224,7 @@ def test_an_archive_cut_after_planning_is_unreadable_where_it_ends(tmp_path):
     ],
     ids=repr,
 )
-def test_what_is_wrong_with_the_machine_is_no_verdict_on_an_image(tmp_path, monkeypatch, error):
+def test_a_machine_error_does_not_fail_an_image(tmp_path, monkeypatch, error):
     file, member = make_file(tmp_path, b"image"), make_member(tmp_path, b"image")
     monkeypatch.setattr(LocalFileSystem, "cat_file", raising(error))
     for sample in (file, member):
@@ -233,24 +233,24 @@ def test_what_is_wrong_with_the_machine_is_no_verdict_on_an_image(tmp_path, monk
         assert caught.value is error
 
 
-def test_an_archive_that_has_gone_is_no_verdict_on_its_images(tmp_path):
+def test_an_archive_that_disappeared_does_not_fail_its_images(tmp_path):
     sample = make_member(tmp_path, b"image")
     Path(sample.location.path).unlink()
     with pytest.raises(FileNotFoundError):
         read_bytes(sample)
 
 
-def test_a_folder_that_has_gone_is_no_verdict_on_its_images(tmp_path):
+def test_a_folder_that_disappeared_does_not_fail_its_images(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_bytes(make_sample(location=Location(path=str(tmp_path / "unmounted" / "a.jpg"))))
 
 
-def test_refused_credentials_are_no_verdict_on_an_image(monkeypatch):
+def test_refused_credentials_do_not_fail_an_image(monkeypatch):
     monkeypatch.setattr(MemoryFileSystem, "cat_file", raising(PermissionError("403")))
     with pytest.raises(PermissionError):
         read_bytes(make_sample(location=Location(path="memory://bucket/a.jpg")))
 
 
-def test_a_remote_file_that_has_gone_is_missing():
+def test_a_remote_file_that_disappeared_is_missing():
     error = error_of(read_bytes, make_sample(location=Location(path="memory://gone/a.jpg")))
     assert error.reason == "missing"

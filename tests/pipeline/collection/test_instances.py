@@ -1,4 +1,4 @@
-"""Instances of the annotations: what is read of them, and how masks are compared with their unions."""
+"""Instances in the annotations: how they are read, and how masks are compared with their unions."""
 
 import itertools
 import json
@@ -69,7 +69,7 @@ def iou(one, other):
 
 
 @given(MASKS, st.integers(1, 5), st.randoms(use_true_random=False))
-def test_of_instances_that_do_not_overlap_the_best_union_is_found(mask, count, random):
+def test_the_best_union_of_instances_that_do_not_overlap_is_found(mask, count, random):
     owner = np.array([random.randrange(count + 1) for _ in range(mask.size)]).reshape(mask.shape)
     parts = [owner == number for number in range(count)]
     unions = itertools.product([False, True], repeat=count)
@@ -79,7 +79,7 @@ def test_of_instances_that_do_not_overlap_the_best_union_is_found(mask, count, r
 
 
 @given(MASKS, st.data())
-def test_the_agreement_is_that_of_some_union_and_no_worse_than_that_of_the_best_single_instance(mask, data):
+def test_the_agreement_is_that_of_some_union_and_at_least_that_of_the_best_single_instance(mask, data):
     parts = data.draw(st.lists(arrays(bool, mask.shape), min_size=1, max_size=4))
     found = cross_check(mask, [make_instance(part, str(number)) for number, part in enumerate(parts)])
     union = np.any([parts[int(name)] for name in found.categories] or [mask & False], axis=0)
@@ -88,7 +88,7 @@ def test_the_agreement_is_that_of_some_union_and_no_worse_than_that_of_the_best_
 
 
 @given(MASKS.filter(np.any))
-def test_a_mask_that_is_an_instance_agrees_with_it_wholly(mask):
+def test_a_mask_equal_to_an_instance_agrees_fully(mask):
     found = cross_check(mask, [make_instance(~mask, "rest"), make_instance(mask)])
     assert (found.instance_iou, found.categories, found.supercategory) == (1.0, ("dog",), "animal")
 
@@ -100,14 +100,14 @@ def test_run_lengths_are_read_as_cocos_tools_write_them(runs):
 
 
 @given(MASKS)
-def test_a_mask_comes_back_from_the_run_lengths_of_cocos_tools(mask):
+def test_run_lengths_of_cocos_tools_decode_to_the_mask(mask):
     assert np.array_equal(decode_counts(encoded(mask)["counts"].decode(), *mask.shape), mask)
 
 
 # Examples of the comparison
 
 
-def test_without_instances_nothing_is_said():
+def test_a_mask_without_instances_is_unchecked():
     assert cross_check(square(0, 0, 4), []) == UNCHECKED
 
 
@@ -123,7 +123,7 @@ def test_categories_come_with_the_one_that_shares_most_first_and_once():
     assert (found.instance_iou, found.categories) == (1.0, ("dog", "cat"))
 
 
-def test_a_mask_beside_every_instance_agrees_with_none():
+def test_a_mask_outside_every_instance_agrees_with_none():
     found = cross_check(square(0, 0, 4), [make_instance(square(10, 10, 4))])
     assert (found.instance_iou, found.categories, found.supercategory) == (0.0, (), "")
 
@@ -144,7 +144,7 @@ def test_polygons_are_drawn_at_the_size_of_their_image(tmp_path):
 
 
 @pytest.mark.parametrize("compressed", [True, False])
-def test_run_lengths_of_both_kinds_are_taken(tmp_path, compressed):
+def test_run_lengths_of_both_kinds_are_read(tmp_path, compressed):
     rle = encoded(square(1, 1, 9))
     counts = rle["counts"].decode()
     segmentation = {"size": [16, 20], "counts": counts if compressed else _run_lengths(counts)}
@@ -152,13 +152,13 @@ def test_run_lengths_of_both_kinds_are_taken(tmp_path, compressed):
     assert np.array_equal(drawn(instance), square(1, 1, 9))
 
 
-def test_instances_come_in_the_order_of_their_ids_whatever_that_of_the_file(tmp_path):
+def test_instances_come_in_id_order_for_any_order_in_the_file(tmp_path):
     one, other = annotation(id=2), annotation(id=1, category_id=1)
     assert read(tmp_path, one, other) == read(tmp_path, other, one)
     assert [instance.category for instance in read(tmp_path, one, other)[make_key(7)]] == ["person", "dog"]
 
 
-def test_the_digest_tells_other_instances_apart(tmp_path):
+def test_other_instances_have_another_digest(tmp_path):
     digests = {
         digest_of(read(tmp_path, *some))
         for some in ([], [annotation()], [annotation(category_id=1)], [annotation(), annotation(id=6)])
@@ -199,12 +199,12 @@ FITTING = {"size": [16, 20], "counts": [320]}
     ],
     ids=str,
 )
-def test_what_is_no_instance_of_the_image_is_left_out_and_costs_no_other(tmp_path, overrides):
+def test_an_invalid_instance_is_ignored_and_costs_no_other(tmp_path, overrides):
     found = read(tmp_path, annotation(**overrides), annotation(id=6))
     assert [len(of_image) for of_image in found.values()] == [1]
 
 
-def test_an_outline_that_leaves_its_image_is_cut_off_there(tmp_path):
+def test_an_outline_that_leaves_its_image_is_clipped(tmp_path):
     outline = [-1e9, -1e9, 1e9, -1e9, 1e9, 8, -1e9, 8]
     (instance,) = read(tmp_path, annotation(segmentation=[outline]))[make_key(7)]
     assert np.array_equal(drawn(instance), np.arange(16)[:, None].repeat(20, 1) < 8)
@@ -213,23 +213,23 @@ def test_an_outline_that_leaves_its_image_is_cut_off_there(tmp_path):
 @pytest.mark.parametrize("side", [2**16, 100_000, 2**32, 10**12])
 @pytest.mark.parametrize("outlines", [1, 2])
 def test_images_of_absurd_sizes_are_not_drawn(tmp_path, side, outlines):
-    """Of two outlines COCO's tools make a whole mask, and did not survive that."""
+    """COCO's tools draw a whole mask to merge two outlines, and crashed."""
     sample = make_sample(width=side, height=side)
     assert read(tmp_path, annotation(segmentation=[[0, 0, 9, 0, 9, 9]] * outlines), samples=[sample]) == {}
 
 
-def test_outlines_that_are_long_together_are_left_out(tmp_path):
+def test_outlines_that_are_too_long_together_are_ignored(tmp_path):
     outline = [0, 0, 20, 16] * 2_000
     assert len(read(tmp_path, annotation(segmentation=[outline]))) == 1
     assert read(tmp_path, annotation(segmentation=[outline] * 3)) == {}
 
 
-def test_of_absurdly_many_instances_the_first_are_kept(tmp_path, monkeypatch):
+def test_the_first_of_absurdly_many_instances_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(instances, "_MOST_PER_IMAGE", 3)
     assert len(read(tmp_path, *(annotation(id=number) for number in range(5)))[make_key(7)]) == 3
 
 
-def test_however_many_instances_there_are_few_are_held_at_once():
+def test_few_instances_are_held_at_once_however_many_exist():
     mask = np.ones((300, 300), bool)
     many = [make_instance(mask)] * 100
     tracemalloc.start()
@@ -240,11 +240,11 @@ def test_however_many_instances_there_are_few_are_held_at_once():
 
 
 @pytest.mark.parametrize("categories", [None, {}, [1, {}, {"id": 1}, {"id": 18, "name": 7}]])
-def test_instances_of_categories_without_a_name_are_left_out(tmp_path, categories):
+def test_instances_of_nameless_categories_are_ignored(tmp_path, categories):
     assert read(tmp_path, annotation(), categories=categories) in ({}, {make_key(7): ()})
 
 
-def test_a_file_that_is_no_json_is_an_error_that_names_it(tmp_path):
+def test_a_file_that_is_not_json_is_an_error_that_names_it(tmp_path):
     path = tmp_path / "annotations.json"
     path.write_text("{")
     with pytest.raises(AnnotationError, match=r"annotations\.json.*not JSON"):

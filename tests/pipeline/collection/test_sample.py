@@ -1,4 +1,4 @@
-"""The embedded sample: every photograph is whole, and free with its author and licence told."""
+"""The embedded sample: every photograph is whole, and has a free licence and a named author."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_the_description_counts_the_images():
 
 
 @every_sample
-def test_an_image_is_there_and_decodes_at_its_annotated_size(sample):
+def test_an_image_exists_and_decodes_at_its_annotated_size(sample):
     assert sample.problem == ""
     assert decode(sample, read_bytes(sample)).shape == (sample.height, sample.width, 3)
 
@@ -53,7 +53,7 @@ def test_an_image_has_a_licence_with_an_address_and_an_author(sample):
 
 
 @every_sample
-def test_the_notice_says_of_an_image_what_the_annotations_say(sample):
+def test_the_notice_and_the_annotations_agree_on_an_image(sample):
     entry, licence = ENTRIES[sample.image_id], COLLECTION.licenses[sample.license_id]
     _, title, author, source, licence_cell, package = ROWS[sample.file_name].strip(" |").split(" | ")
     assert (title, author) == (entry["name"], entry["author"])
@@ -74,7 +74,7 @@ def test_there_are_no_other_files():
     assert {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()} == expected
 
 
-def test_every_named_licence_is_some_images():
+def test_every_licence_belongs_to_an_image():
     assert set(COLLECTION.licenses) == {sample.license_id for sample in COLLECTION.samples}
 
 
@@ -88,7 +88,7 @@ def test_a_photograph_has_a_mask_of_its_size_and_outlines(sample):
     assert all(len(polygon) >= 3 for polygon in outline["polygons"])
 
 
-def test_the_masks_say_which_of_them_could_be_others():
+def test_the_outlines_say_for_which_photographs_another_object_is_as_good():
     assert OUTLINES.keys() == {sample.key for sample in COLLECTION.samples}
     unclear = [int(key) for key, outline in OUTLINES.items() if not outline["clear"]]
     assert unclear == [7, 15, 16, 19]

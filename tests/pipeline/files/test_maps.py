@@ -112,7 +112,7 @@ def test_a_png_of_another_mode_is_refused_by_name(mode):
         decode_png(file.getvalue())
 
 
-def test_what_is_no_whole_png_is_refused():
+def test_anything_but_a_whole_png_is_refused():
     file = io.BytesIO()
     Image.new("L", (4, 4)).save(file, "BMP")
     whole = encode_png(np.arange(900, dtype=np.uint8).reshape(30, 30))

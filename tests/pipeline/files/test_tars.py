@@ -51,7 +51,7 @@ def test_webdataset_reads_back_what_was_written_in_the_order_of_writing(samples)
 
 @settings(max_examples=30)
 @given(SAMPLES)
-def test_the_bytes_are_those_of_webdatasets_own_writer(samples):
+def test_the_bytes_equal_those_of_webdatasets_own_writer(samples):
     file = io.BytesIO()
     with TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as writer:
         for key, members in samples.items():
@@ -81,7 +81,7 @@ def test_json_is_read_back_and_does_not_depend_on_the_order_of_keys(value):
 # Examples
 
 
-def test_the_same_samples_give_the_same_bytes_at_another_time(monkeypatch):
+def test_the_same_samples_give_the_same_bytes_at_any_time(monkeypatch):
     samples = [(make_key(number), members_of(number)) for number in range(3)]
     today = tar_of(samples)
     monkeypatch.setattr(time, "time", lambda: 2e9)
@@ -94,7 +94,7 @@ def test_nothing_of_this_machine_is_in_a_tar():
     assert facts == {(0, 0, 0, "", "", 0o644)}
 
 
-def test_the_file_stays_open_for_who_opened_it():
+def test_closing_the_tar_leaves_the_file_open():
     file = io.BytesIO()
     SampleTar(file).close()
     assert not file.closed
@@ -106,7 +106,7 @@ def test_the_file_stays_open_for_who_opened_it():
 
 
 @pytest.mark.parametrize("key", ["0.1", ".", "a/b", "/1", "1"])
-def test_a_key_with_a_dot_or_slash_or_that_is_there_already_is_refused_by_name(key):
+def test_a_key_with_a_dot_or_slash_or_a_duplicate_is_refused_by_name(key):
     tar = SampleTar(io.BytesIO())
     tar.add("1", members_of(1))
     tar.add("2", members_of(2))  # readers notice doubles only if they follow each other
@@ -134,6 +134,6 @@ def test_a_refused_sample_leaves_no_trace():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_json_has_no_number_for_is_refused(value):
+def test_a_number_that_json_can_not_hold_is_refused(value):
     with pytest.raises(ValueError, match="JSON compliant"):
         encode_json({"score": value})

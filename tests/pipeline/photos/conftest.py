@@ -1,4 +1,4 @@
-"""The embedded model is loaded once for all of these tests, and computes with one thread."""
+"""Load the embedded model once for all of these tests."""
 
 import pytest
 

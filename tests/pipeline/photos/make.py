@@ -1,4 +1,4 @@
-"""Small photos by formula, and the embedded model made quick: few members, one step, few pixels, loaded once."""
+"""Small photos by formula, and a quick form of the embedded model: few members, one step, few pixels, loaded once."""
 
 import io
 from functools import cache
@@ -38,7 +38,7 @@ def encoded(pixels, image_format="PNG", mode=None, **options):
 
 
 def write_photos(folder, *names):
-    """A photo under each name, encoded as its suffix says; the n-th shows `make_pixels(n)`."""
+    """Write a photo under each name, in the format of its suffix; the n-th shows `make_pixels(n)`."""
     for number, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def write_photos(folder, *names):
 
 
 def load_quickly(settings, ensemble, enough=None):
-    """In the place of `load_diffusion_model` for the embedded weights: they are read once for all tests."""
+    """Stand in for `load_diffusion_model`: the embedded weights are read once for all tests."""
     assert settings.folder == EMBEDDED_MODEL
     return ready(_embedded(), settings, ensemble, enough)
 
@@ -58,7 +58,7 @@ def _embedded():
 
 
 def files_below(folder):
-    """Path → content and time of change, of every file below a folder, hidden ones too."""
+    """Path → content and modification time of every file below a folder, including hidden ones."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 

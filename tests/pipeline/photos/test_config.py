@@ -1,4 +1,4 @@
-"""What can be asked for about photos: defaults, spellings, the preset, and requests that contradict themselves."""
+"""Options of predicting photos: defaults, spellings, the preset, and requests that contradict themselves."""
 
 import re
 from dataclasses import asdict
@@ -19,7 +19,7 @@ REQUIRED = ["--input-rgb-path", "photos", "--output-dir", "out"]
 # Examples
 
 
-def test_the_defaults_are_those_of_a_run_but_for_members_at_once_which_the_memory_decides():
+def test_the_defaults_are_those_of_a_run_except_the_batch_size_which_free_memory_decides():
     config = parse(REQUIRED)
     assert config == PhotosConfig(
         input_rgb_path="photos", output_dir=Path("out"), model=ModelConfig(), ensemble=EnsembleConfig(batch_size=0)
@@ -37,7 +37,7 @@ def test_options_are_written_with_dashes_or_underscores_and_switches_need_no_val
     assert parse(underscores) == config
 
 
-def test_the_original_names_of_the_official_paths_are_taken():
+def test_the_original_names_of_the_official_paths_are_accepted():
     paths = [f"--{name}={name}" for name in OFFICIAL_OPTIONS]
     config = parse(["--input_rgb_path=photos", "--output_dir=out", *paths])
     assert config.is_official
@@ -46,7 +46,7 @@ def test_the_original_names_of_the_official_paths_are_taken():
 
 
 @pytest.mark.parametrize("arguments", [[], ["--reference"], ["--no-reference"]])
-def test_the_preset_sets_its_options_if_asked_for_and_no_others(arguments):
+def test_the_preset_sets_its_options_if_requested_and_no_others(arguments):
     wanted = arguments == ["--reference"]
     preset = {name: option.value for name, option in REFERENCE_PRESET.items()} if wanted else {}
     expected = asdict(EnsembleConfig(batch_size=0)) | preset
@@ -105,12 +105,12 @@ def test_one_of_the_three_official_paths_is_refused_with_the_names_of_the_others
             {"model": "/a/folder", **dict.fromkeys(OFFICIAL_OPTIONS, Path("weights"))},
             "--model /a/folder and --stable-diffusion-repo-path both name weights; give one of them",
         ),
-        ({"model": "fake"}, "--model fake: the stand-in paints discs; photos want `nano` or a folder"),
+        ({"model": "fake"}, "--model fake: the stand-in paints discs; photos need `nano` or a folder"),
         ({"model": "fake:sleep_s=1"}, "--model fake:sleep_s=1: the stand-in"),
         ({"save_uncertainty": True, "ensemble_size": 1}, "--save-uncertainty needs an --ensemble-size of at least 2"),
     ],
 )
-def test_what_contradicts_itself_is_refused_by_name(options, said):
+def test_contradicting_options_are_refused_by_name(options, said):
     with pytest.raises(ConfigError) as refused:
         make_config("photos", Path("out"), **options)
     assert said in str(refused.value)

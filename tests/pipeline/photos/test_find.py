@@ -1,4 +1,4 @@
-"""From what was named to photos: files, folders and globs; properties of their names, examples, faults."""
+"""Finding photos by file, folder and glob: properties of their names, examples, faults."""
 
 import tempfile
 from pathlib import Path
@@ -55,14 +55,14 @@ def test_a_file_named_by_itself_is_found_whatever_is_in_its_name(names):
 # Examples
 
 
-def test_a_folder_gives_its_photos_in_order_and_tells_the_other_files(tmp_path):
+def test_a_folder_gives_its_photos_in_order_and_lists_the_other_files(tmp_path):
     make_files(tmp_path, "b.png", "a.jpg", "C.JPEG", "notes.txt", "clip.mp4", ".hidden.jpg", "inner/d.jpg")
     found = find_photos(str(tmp_path))
     assert [photo.name for photo in found.photos] == ["C", "a", "b"]
     assert found.ignored == ("clip.mp4", "notes.txt")
 
 
-def test_the_order_is_that_of_the_names_whatever_the_disk_says(tmp_path, monkeypatch):
+def test_photos_are_in_order_of_their_names_whatever_the_disk_says(tmp_path, monkeypatch):
     iterdir = Path.iterdir
     monkeypatch.setattr(Path, "iterdir", lambda folder: sorted(iterdir(folder), reverse=True))
     assert names_in(make_files(tmp_path, "b.jpg", "c.jpg", "a.png")) == ["a", "b", "c"]
@@ -74,7 +74,7 @@ def test_every_format_that_is_decoded_counts_as_a_photo(tmp_path, suffix):
     assert names_in(tmp_path) == ["a"]
 
 
-def test_a_folder_that_is_called_like_a_photo_is_a_folder(tmp_path):
+def test_a_folder_named_like_a_photo_is_a_folder(tmp_path):
     make_files(tmp_path, "x.jpg/a.jpg", "b.jpg")
     assert names_in(tmp_path) == ["b"]
     assert names_in(tmp_path / "x.jpg") == ["a"]
@@ -82,7 +82,7 @@ def test_a_folder_that_is_called_like_a_photo_is_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["scan", "photo.heic", "a.jpg.part", ".hidden.jpg"])
-def test_a_file_named_by_itself_is_tried_whatever_it_is_called(tmp_path, name):
+def test_a_file_named_by_itself_is_tried_whatever_its_name(tmp_path, name):
     make_files(tmp_path, name)
     assert [photo.path.name for photo in find_photos(str(tmp_path / name)).photos] == [name]
 
@@ -92,7 +92,7 @@ def test_a_glob_gives_files_of_any_name_in_order(tmp_path):
     assert names_in(tmp_path / "b*") == ["b1", "b2"]
 
 
-def test_below_the_fixed_part_of_a_glob_the_folders_stay_in_the_names(tmp_path):
+def test_names_keep_the_folders_below_the_fixed_part_of_a_glob(tmp_path):
     make_files(tmp_path, "x.jpg", "a/x.jpg", "a/b/y.jpg", "a/.c/z.jpg")
     assert names_in(tmp_path / "**" / "*.jpg") == ["a/b/y", "a/x", "x"]
     assert names_in(tmp_path / "a" / "**" / "*.jpg") == ["b/y", "x"]
@@ -115,7 +115,7 @@ def test_names_do_not_depend_on_how_the_folder_is_written(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("folder", ["photos [2024]", "what?", "a*b", "été 💡"])
-def test_folders_with_wildcards_in_their_names_are_meant_as_they_are(tmp_path, folder):
+def test_wildcards_in_the_name_of_an_existing_folder_are_taken_literally(tmp_path, folder):
     make_files(tmp_path, f"{folder}/x.jpg", f"{folder}/y [1].jpg")
     assert names_in(tmp_path / folder) == ["x", "y [1]"]
     assert names_in(tmp_path / folder / "y [1].jpg") == ["y [1]"]
@@ -142,14 +142,14 @@ def test_a_name_is_the_file_name_without_its_last_suffix(tmp_path, file, name):
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ("nowhere", "nowhere: there is no such file or folder"),
-        ("nowhere.jpg", r"nowhere\.jpg: there is no such file or folder"),
+        ("nowhere", "nowhere: no such file or folder"),
+        ("nowhere.jpg", r"nowhere\.jpg: no such file or folder"),
         ("*.gif", r"\*\.gif: no file matches this pattern"),
         ("**/*.gif", "no file matches this pattern"),
         ("inner", r"inner holds 2 files, none of which ends in \.jpg, \.jpeg, \.png"),
         ("empty", "empty holds 0 files, none"),
         ("hidden", "hidden holds 0 files, none"),
-        ("gone.jpg", "there is no such file or folder"),
+        ("gone.jpg", "no such file or folder"),
     ],
 )
 def test_no_photos_are_refused_with_what_was_named(tmp_path, named, said):

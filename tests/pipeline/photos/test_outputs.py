@@ -1,4 +1,4 @@
-"""Where a photo's outputs go, which are there, what stands in their way, and that they are written whole or not."""
+"""Outputs of a photo: their paths, which of them exist, clashes, and that each is written whole or not at all."""
 
 import errno
 from pathlib import Path
@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, StorageError
-from pipeline.files import storage
+from pipeline.files import local_disk, storage
 from pipeline.photos.find import Photo
-from pipeline.photos.outputs import clashes, is_finished, output_paths, require_writable, without, write_outputs
+from pipeline.photos.outputs import clashes, is_finished, output_paths, require_writable, write_outputs
 from tests.pipeline.make import make_prediction
 from tests.pipeline.photos.make import files_below, grey_of, make_config, make_pixels, names_below
 
@@ -24,7 +24,7 @@ def make_photo(file="a.jpg", name=None):
 
 
 def make_members(height=30, width=40):
-    """The left half is salient to all, the middle quarter to one of two."""
+    """Two members: the left half is salient to both, the next quarter to one."""
     members = np.zeros((2, height, width), np.float32)
     members[:, :, : width // 2] = 1
     members[0, :, : width * 3 // 4] = 1
@@ -39,29 +39,22 @@ def write(config, photo=None, prediction=None):
 
 
 @given(st.lists(st.tuples(NAMES, st.sampled_from([".jpg", ".png"])), unique=True), st.booleans(), st.booleans())
-def test_photos_without_a_clash_share_no_output_and_the_first_of_two_has_none(drawn, save_uncertainty, overlay):
+def test_photos_without_a_clash_share_no_output_and_the_first_of_two_never_clashes(drawn, save_uncertainty, overlay):
     config = make_config("/photos", Path("/out"), save_uncertainty=save_uncertainty, overlay=overlay)
     photos = [make_photo(name + suffix) for name, suffix in drawn]
     problems = clashes(config, photos)
-    paths = [path for photo in without(photos, problems) for path in output_paths(config, photo)]
+    paths = [path for photo in photos if photo not in problems for path in output_paths(config, photo)]
     assert len(paths) == len(set(paths))
-    assert photos[:1] == without(photos[:1], problems)
+    assert not problems.keys() & set(photos[:1])
     for photo, problem in problems.items():
         assert "rename one of the two" in problem
         assert photo in photos
 
 
-@given(st.lists(NAMES, unique=True), st.data())
-def test_leaving_photos_out_keeps_the_order_of_the_others(names, data):
-    photos = [make_photo(f"{name}.jpg") for name in names]
-    others = data.draw(st.sets(st.sampled_from(photos))) if photos else set()
-    assert without(photos, others) == [photo for photo in photos if photo not in others]
-
-
 # Examples
 
 
-def test_outputs_have_the_photos_name_and_folders_of_their_own_beside_the_masks():
+def test_outputs_have_the_photos_name_and_each_kind_has_its_folder():
     photo = make_photo("inner/a.b.jpg")
     assert output_paths(make_config("/photos", Path("/out")), photo) == [Path("/out/inner/a.b.png")]
     assert output_paths(make_config("/photos", Path("/out"), **ALL), photo) == [
@@ -72,7 +65,7 @@ def test_outputs_have_the_photos_name_and_folders_of_their_own_beside_the_masks(
 
 
 @pytest.mark.parametrize("options", [{}, {"save_uncertainty": True}, {"overlay": True}, ALL])
-def test_exactly_what_is_wanted_is_written_and_then_it_is_finished(tmp_path, options):
+def test_exactly_the_requested_outputs_are_written_and_finish_a_photo(tmp_path, options):
     config = make_config("/photos", tmp_path / "out", **options)
     assert not is_finished(config, make_photo())
     write(config)
@@ -82,7 +75,7 @@ def test_exactly_what_is_wanted_is_written_and_then_it_is_finished(tmp_path, opt
     assert not is_finished(make_config("/photos", tmp_path / "out", **options, overwrite=True), make_photo())
 
 
-def test_saliency_and_uncertainty_are_stored_as_their_documentation_says(tmp_path):
+def test_saliency_and_uncertainty_are_stored_as_documented(tmp_path):
     write(make_config("/photos", tmp_path, save_uncertainty=True))
     saliency, uncertainty = grey_of(tmp_path / "a.png"), grey_of(tmp_path / "uncertainty" / "a.png")
     assert saliency.shape == uncertainty.shape == (30, 40)
@@ -90,12 +83,12 @@ def test_saliency_and_uncertainty_are_stored_as_their_documentation_says(tmp_pat
     assert [uncertainty[0, column] for column in (0, 25, 39)] == [0, 255, 0]  # two members: one half from their mean
 
 
-def test_uncertainty_comes_to_the_photos_size(tmp_path):
+def test_uncertainty_is_resized_to_the_photos_size(tmp_path):
     write(make_config("/photos", tmp_path, save_uncertainty=True), prediction=make_prediction(make_members(64, 64)))
     assert grey_of(tmp_path / "uncertainty" / "a.png").shape == (30, 40)
 
 
-def test_what_is_there_already_is_left_alone_and_what_is_missing_is_added(tmp_path):
+def test_existing_outputs_are_kept_and_missing_ones_added(tmp_path):
     write(make_config("/photos", tmp_path))
     (tmp_path / "a.png").write_bytes(b"from an earlier time")
     before = files_below(tmp_path)
@@ -106,13 +99,13 @@ def test_what_is_there_already_is_left_alone_and_what_is_missing_is_added(tmp_pa
     assert sorted(after) == ["a.png", "overlay/a.jpg", "uncertainty/a.png"]
 
 
-def test_what_is_there_already_is_replaced_if_asked_for(tmp_path):
+def test_existing_outputs_are_replaced_on_request(tmp_path):
     (tmp_path / "a.png").write_bytes(b"from an earlier time")
     write(make_config("/photos", tmp_path, overwrite=True))
     assert grey_of(tmp_path / "a.png").shape == (30, 40)
 
 
-def test_the_output_folder_is_made_and_tried_out_and_nothing_is_left_in_it(tmp_path):
+def test_the_output_folder_is_created_and_tested_and_nothing_is_left_in_it(tmp_path):
     require_writable(tmp_path / "new" / "out")
     assert (tmp_path / "new" / "out").is_dir()
     assert names_below(tmp_path) == []
@@ -121,13 +114,13 @@ def test_the_output_folder_is_made_and_tried_out_and_nothing_is_left_in_it(tmp_p
 # Faults
 
 
-def test_two_photos_of_one_name_are_told_and_the_first_has_the_place():
+def test_the_second_of_two_photos_with_one_name_is_reported():
     first, second = make_photo("a.jpg"), make_photo("a.png")
     problems = clashes(make_config("/photos", Path("/out")), [first, second])
-    assert problems == {second: "/out/a.png is where /photos/a.jpg goes; rename one of the two"}
+    assert problems == {second: "/out/a.png is an output of /photos/a.jpg already; rename one of the two"}
 
 
-def test_a_mask_that_would_lie_where_another_ones_uncertainty_goes_is_told():
+def test_a_mask_with_the_path_of_another_photos_uncertainty_is_reported():
     photos = [make_photo("a.jpg"), make_photo("uncertainty/a.jpg")]
     assert clashes(make_config("/photos", Path("/out")), photos) == {}
     problems = clashes(make_config("/photos", Path("/out"), save_uncertainty=True), photos)
@@ -144,26 +137,26 @@ def test_a_mask_never_replaces_a_photo(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["in_the_way", "in_the_way/out"])
-def test_a_file_in_the_way_of_the_output_folder_is_named(tmp_path, folder):
+def test_a_file_in_place_of_the_output_folder_is_named(tmp_path, folder):
     (tmp_path / "in_the_way").touch()
-    with pytest.raises(ConfigError, match=rf"^--output-dir .*{folder}: nothing can be written there \(\w+"):
+    with pytest.raises(ConfigError, match=rf"^--output-dir .*{folder}: can't be written to \(\w+"):
         require_writable(tmp_path / folder)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
-def test_an_output_folder_that_takes_nothing_is_named_with_the_systems_reason(tmp_path, monkeypatch, number):
+def test_an_unwritable_output_folder_is_named_with_the_systems_reason(tmp_path, monkeypatch, number):
     def publish(_url, _content):
         raise OSError(number, "Reason of the system")
 
     monkeypatch.setattr(storage, "publish", publish)
-    with pytest.raises(ConfigError, match=r"out: nothing can be written there \(Reason of the system\)"):
+    with pytest.raises(ConfigError, match=r"out: can't be written to \(Reason of the system\)"):
         require_writable(tmp_path / "out")
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
-def test_a_disk_that_is_full_at_any_file_leaves_whole_files_only_and_the_rest_can_follow(tmp_path, monkeypatch, at):
+def test_a_disk_that_fills_up_at_any_file_leaves_whole_files_only_and_the_rest_can_follow(tmp_path, monkeypatch, at):
     config, written = make_config("/photos", tmp_path, **ALL), []
-    write_synced = storage._write_synced
+    write_synced = local_disk.write_synced
 
     def fill_up(path, content):
         written.append(path)
@@ -173,7 +166,7 @@ def test_a_disk_that_is_full_at_any_file_leaves_whole_files_only_and_the_rest_ca
         write_synced(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_write_synced", fill_up)
+        patch.setattr(local_disk, "write_synced", fill_up)
         with pytest.raises(StorageError, match=r"the disk is full, \d+ bytes"):
             write(config)
     before = files_below(tmp_path)

@@ -1,4 +1,4 @@
-"""Photos through the embedded model: the same mask in any company, each bad photo by itself, going on, full disks."""
+"""Predicting photos with the embedded model: masks do not depend on other photos; bad photos, resuming, full disks."""
 
 import errno
 import json
@@ -19,7 +19,7 @@ from model.config import EnsembleConfig, ModelConfig
 from model.prediction import ModelOutputError
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, StorageError
-from pipeline.files import storage
+from pipeline.files import local_disk, storage
 from pipeline.files.maps import quantise_deviation, quantise_saliency
 from pipeline.options import from_options
 from pipeline.photos import predict as photos_predict
@@ -45,12 +45,12 @@ EXIF_ORIENTATION = 0x0112
 LIMIT_PX = 89_000_000
 
 BATCH_STEPS = 1
-"""A mask differs by at most so many of 255 steps with the batch that its photo is in. Of the maps before rounding, 4e-5
-was seen at 64 px (2.4e-6 at 160 px), a hundredth of a step, which can carry a value over the middle between two."""
+"""The batch of a photo changes its mask by at most this many of 255 steps. Before rounding, differences of 4e-5 were
+seen at 64 px (2.4e-6 at 160 px), a hundredth of a step, which can change how a value is rounded."""
 
 
 def predict_one(photos, out, **options):
-    """Of a photo by itself."""
+    """The mask of a photo that is predicted alone."""
     assert predict(make_config(photos, out, **options)).predicted == 1
     (mask,) = Path(out).rglob("*.png")
     return grey_of(mask)
@@ -70,7 +70,7 @@ def assert_within(one, other, steps):
     assert np.abs(one.astype(int) - other.astype(int)).max() <= steps
 
 
-# The same mask in any company
+# The same mask alone and among others
 
 
 @settings(max_examples=6)
@@ -89,7 +89,7 @@ def test_a_photo_has_the_same_mask_alone_and_among_others_whatever_the_batch(
 
 @pytest.fixture(scope="module")
 def alone_masks(tmp_path_factory):
-    """Masks of sample photos that were predicted by themselves, each computed once."""
+    """Masks of sample photos predicted alone, each computed once."""
     known = {}
 
     def mask_of(number, members):
@@ -211,7 +211,7 @@ def test_the_overlay_shows_the_photo_in_its_size(tmp_path):
         (1, 0, [5]),
     ],
 )
-def test_so_many_photos_are_predicted_together_as_have_the_members_of_a_batch(
+def test_photos_are_predicted_together_until_their_members_fill_a_batch(
     tmp_path, monkeypatch, ensemble_size, batch_size, batches
 ):
     photos, seen = write_photos(tmp_path / "photos", *(f"{number}.png" for number in range(5))), []
@@ -232,9 +232,7 @@ def test_so_many_photos_are_predicted_together_as_have_the_members_of_a_batch(
         ({"dtype": "bfloat16"}, True, "bfloat16"),
     ],
 )
-def test_half_precision_is_the_dtype_that_the_device_is_good_at_unless_one_is_given(
-    monkeypatch, options, has_gpu, dtype
-):
+def test_half_precision_is_the_dtype_that_suits_the_device_unless_one_is_given(monkeypatch, options, has_gpu, dtype):
     seen = []
     monkeypatch.setattr(saliency.torch.cuda, "is_available", lambda: has_gpu)
     monkeypatch.setattr(photos_predict, "load_diffusion_model", lambda settings, *_: seen.append(settings))
@@ -242,7 +240,7 @@ def test_half_precision_is_the_dtype_that_the_device_is_good_at_unless_one_is_gi
     assert [settings.dtype for settings in seen] == [dtype]
 
 
-def test_half_precision_moves_masks_a_little(tmp_path, monkeypatch):
+def test_half_precision_changes_masks_a_little(tmp_path, monkeypatch):
     photos = write_photos(tmp_path / "photos", "a.png")
     whole = predict_one(photos, tmp_path / "whole")
     monkeypatch.setattr(photos_predict, "load_diffusion_model", saliency.load_diffusion_model)
@@ -250,7 +248,7 @@ def test_half_precision_moves_masks_a_little(tmp_path, monkeypatch):
     assert 0 < np.abs(whole.astype(int) - half).mean() < 10
 
 
-def test_official_files_are_loaded_as_such_with_device_dtype_and_ensemble(tmp_path, monkeypatch):
+def test_official_files_are_loaded_with_device_dtype_and_ensemble(tmp_path, monkeypatch):
     seen = []
 
     def load_official(files, dtype):
@@ -266,7 +264,7 @@ def test_official_files_are_loaded_as_such_with_device_dtype_and_ensemble(tmp_pa
     assert dtype == saliency.torch.bfloat16
 
 
-def test_the_results_are_passed_through_whoever_watches(tmp_path):
+def test_the_results_pass_through_the_watcher(tmp_path):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png")
     (photos / "b.png").write_bytes(b"")
     seen = []
@@ -281,10 +279,10 @@ def test_the_results_are_passed_through_whoever_watches(tmp_path):
     assert seen == [2, ("a", False), ("b", True)]
 
 
-# What is there already
+# Existing outputs
 
 
-def test_what_is_there_is_skipped_byte_for_byte_without_loading_a_model_and_told(tmp_path, monkeypatch, caplog):
+def test_finished_photos_are_skipped_and_reported_without_loading_a_model(tmp_path, monkeypatch, caplog):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png")
     predict(make_config(photos, tmp_path / "out", **ALL))
     before = files_below(tmp_path)
@@ -294,10 +292,13 @@ def test_what_is_there_is_skipped_byte_for_byte_without_loading_a_model_and_told
     assert counts(report) == (2, 0, 2, 0)
     assert report.images_per_s == 0
     assert files_below(tmp_path) == before
-    assert f"2 photos have their outputs in {tmp_path / 'out'} already; --overwrite makes them again" in caplog.messages
+    assert (
+        f"skipping 2 photos whose outputs exist in {tmp_path / 'out'}; --overwrite computes them again"
+        in caplog.messages
+    )
 
 
-def test_only_what_is_missing_is_computed_and_only_what_is_missing_of_a_photo_is_written(tmp_path):
+def test_only_missing_photos_are_computed_and_only_missing_outputs_written(tmp_path):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png")
     predict(make_config(photos / "a.png", tmp_path / "out"))
     before = files_below(tmp_path / "out")
@@ -324,7 +325,7 @@ def test_overwriting_computes_and_replaces_everything(tmp_path):
 
 
 @pytest.mark.parametrize("at", [0, 1, 4, 7])
-def test_interrupted_at_any_file_the_same_command_computes_the_rest_and_the_result_is_that_of_an_undisturbed_one(
+def test_after_an_interruption_at_any_file_the_same_command_computes_the_rest_with_the_same_result(
     tmp_path, monkeypatch, at
 ):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png")
@@ -382,7 +383,7 @@ UNUSUAL = {
 }
 
 
-def test_unusual_but_whole_photos_are_no_failures(tmp_path, caplog):
+def test_unusual_but_whole_photos_do_not_fail(tmp_path, caplog):
     photos = tmp_path / "photos"
     photos.mkdir()
     for name, content in UNUSUAL.items():
@@ -394,21 +395,22 @@ def test_unusual_but_whole_photos_are_no_failures(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(("width", "height"), [(40_000, 3), (3, 40_000), (1, 1)])
-def test_very_long_and_very_small_photos_are_no_failures(tmp_path, width, height):
+def test_very_long_and_very_small_photos_do_not_fail(tmp_path, width, height):
     (tmp_path / "a.png").write_bytes(encoded(np.full((height, width, 3), 90, np.uint8)))
     assert counts(predict(make_config(tmp_path / "a.png", tmp_path / "out", **ALL))) == (1, 1, 0, 0)
     assert grey_of(tmp_path / "out" / "a.png").shape == (height, width)
 
 
 @pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
-def test_a_turned_photo_is_predicted_as_stored_and_warned_about(tmp_path, caplog, image_format):
+def test_a_turned_photo_is_predicted_as_stored_with_a_warning(tmp_path, caplog, image_format):
     (tmp_path / "photos").mkdir()
     for orientation in (1, 6):
         content = encoded(make_pixels(), image_format, exif=with_orientation(orientation))
         (tmp_path / "photos" / f"{orientation}.{image_format}").write_bytes(content)
     predict(make_config(tmp_path / "photos" / f"*.{image_format}", tmp_path / "out"))
     path = tmp_path / "photos" / f"6.{image_format}"
-    assert caplog.messages == [f"{path} is marked as turned; its mask lies as its pixels are stored"]
+    said = f"{path} has an EXIF orientation, which is not applied: its mask matches the pixels as stored"
+    assert caplog.messages == [said]
     assert grey_of(tmp_path / "out" / "6.png").shape == (30, 40)
 
 
@@ -457,7 +459,7 @@ def test_every_bad_photo_fails_by_itself_with_its_reason_and_the_others_are_done
     assert counts(again) == (len(BAD) + 2, 0, 2, len(BAD))
 
 
-def test_the_limit_that_was_exceeded_is_told(tmp_path, caplog):
+def test_the_exceeded_limit_is_reported(tmp_path, caplog):
     (tmp_path / "huge.png").write_bytes(png_header(40_000, 40_000))
     predict(make_config(tmp_path / "huge.png", tmp_path / "out"))
     assert f"the limit is {LIMIT_PX} pixels" in problems_in(caplog)["huge.png"]
@@ -485,7 +487,7 @@ def test_a_file_that_can_not_be_read_fails_with_the_systems_reason(tmp_path, mon
     assert problems_in(caplog) == {"b.png": f"unreadable: {error.strerror}"}
 
 
-def test_a_file_that_goes_away_while_others_are_predicted_fails_and_is_named(tmp_path, monkeypatch, caplog):
+def test_a_file_that_disappears_during_prediction_fails_and_is_named(tmp_path, monkeypatch, caplog):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png")
     find_photos = photos_predict.find_photos
 
@@ -499,7 +501,7 @@ def test_a_file_that_goes_away_while_others_are_predicted_fails_and_is_named(tmp
     assert problems_in(caplog) == {"b.png": "unreadable: No such file or directory"}
 
 
-def test_a_photo_of_which_the_networks_make_nan_fails_by_itself(tmp_path, monkeypatch, caplog):
+def test_a_photo_that_the_networks_turn_into_nan_fails_by_itself(tmp_path, monkeypatch, caplog):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png")
 
     def load_spoilt(settings, ensemble, enough):
@@ -519,7 +521,7 @@ def test_a_photo_of_which_the_networks_make_nan_fails_by_itself(tmp_path, monkey
     assert problems_in(caplog)["b.png"].startswith("model_output: key b: members lie in [nan, nan]")
 
 
-def test_a_photo_too_large_for_the_memory_at_its_own_size_fails_by_itself(tmp_path, monkeypatch, caplog):
+def test_a_photo_too_large_for_memory_at_its_own_size_fails_by_itself(tmp_path, monkeypatch, caplog):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png")
     (photos / "b.png").write_bytes(encoded(make_pixels(width=640, height=640)))
     for module in (memory, saliency):
@@ -545,10 +547,10 @@ def test_a_photo_too_wide_for_the_overlays_format_fails_by_itself(tmp_path, capl
     assert problems_in(caplog)["b.png"].startswith("its outputs can't be written: ")
 
 
-def test_photos_whose_masks_would_have_one_name_or_replace_a_photo_fail_and_the_others_are_done(tmp_path, caplog):
+def test_photos_whose_masks_clash_or_would_replace_a_photo_fail_and_the_others_are_done(tmp_path, caplog):
     photos = write_photos(tmp_path / "photos", "a.png", "a.bmp", "b.png")
     assert counts(predict(make_config(photos, tmp_path / "out"))) == (3, 2, 0, 1)
-    assert f"is where {photos / 'a.bmp'} goes" in problems_in(caplog)["a.png"]
+    assert f"is an output of {photos / 'a.bmp'} already" in problems_in(caplog)["a.png"]
     caplog.clear()
     before = files_below(photos)
     assert counts(predict(make_config(photos, photos, overwrite=True))) == (3, 0, 0, 3)
@@ -559,25 +561,25 @@ def test_photos_whose_masks_would_have_one_name_or_replace_a_photo_fail_and_the_
 # Faults of the request and of the machine
 
 
-def test_files_that_are_left_out_are_told(tmp_path, caplog):
+def test_ignored_files_are_reported(tmp_path, caplog):
     photos = write_photos(tmp_path / "photos", "a.png")
     (photos / "notes.txt").touch()
     with caplog.at_level(logging.INFO):
         predict(make_config(photos, tmp_path / "out"))
-    assert caplog.messages == ["1 files that are no photos by their names are left out, notes.txt"]
+    assert caplog.messages == ["ignoring 1 files whose names are not those of photos, notes.txt for example"]
 
 
 def test_an_output_folder_that_is_a_file_is_refused_before_a_model_is_loaded(tmp_path, monkeypatch):
     photos = write_photos(tmp_path / "photos", "a.png")
     (tmp_path / "out").touch()
     monkeypatch.delattr(photos_predict, "load_diffusion_model")
-    with pytest.raises(ConfigError, match=r"--output-dir .*out: nothing can be written there"):
+    with pytest.raises(ConfigError, match=r"--output-dir .*out: can't be written to"):
         predict(make_config(photos, tmp_path / "out"))
 
 
-def test_a_disk_that_is_full_is_raised_and_what_is_written_stays(tmp_path, monkeypatch):
+def test_a_full_disk_raises_and_finished_outputs_stay(tmp_path, monkeypatch):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png")
-    write_synced, written = storage._write_synced, []
+    write_synced, written = local_disk.write_synced, []
 
     def fill_up(path, content):
         written.append(path)
@@ -586,7 +588,7 @@ def test_a_disk_that_is_full_is_raised_and_what_is_written_stays(tmp_path, monke
         write_synced(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_write_synced", fill_up)
+        patch.setattr(local_disk, "write_synced", fill_up)
         with pytest.raises(StorageError, match=r"b\.png: the disk is full, \d+ bytes"):
             predict(make_config(photos, tmp_path / "out"))
     assert names_below(tmp_path / "out") == ["a.png"]
@@ -601,7 +603,7 @@ def test_a_disk_that_is_full_is_raised_and_what_is_written_stays(tmp_path, monke
         (CheckpointError("swinb.pth: 3 tensors are missing"), "3 tensors are missing"),
     ],
 )
-def test_weights_that_can_not_be_loaded_are_a_wrong_request(monkeypatch, error, said):
+def test_weights_that_can_not_be_loaded_are_a_config_error(monkeypatch, error, said):
     def fail(*_):
         raise error
 

@@ -242,7 +242,7 @@ def test_a_link_in_a_tar_is_not_a_map(broken):
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(info)
     rewrite_record(broken, "000001", tar=path)
-    assert any("is no plain file" in what for what in whats(verify_run(str(broken))))
+    assert any("is not a plain file" in what for what in whats(verify_run(str(broken))))
 
 
 def test_a_record_of_no_planned_shard_is_named_and_repaired(broken):

@@ -267,7 +267,7 @@ def test_links_and_folders_in_a_tar_are_found(copy, kind):
         link.type, link.linkname = kind, "/etc/passwd"
         tar.addfile(link)
     mend_sums(copy)
-    assert "is no plain file" in " ".join(problem.what for problem in problems_of(copy) if problem.where == TAR)
+    assert "is not a plain file" in " ".join(problem.what for problem in problems_of(copy) if problem.where == TAR)
 
 
 @pytest.mark.parametrize(

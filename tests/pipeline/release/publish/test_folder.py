@@ -132,7 +132,7 @@ def test_files_that_arrive_torn_are_noticed_before_anything_is_visible(released,
         publish_file(url, source)
 
     monkeypatch.setattr(storage, "publish_file", publish_torn)
-    with pytest.raises(StorageError, match="its record says"):
+    with pytest.raises(StorageError, match="; expected "):
         push(released, target)
     assert not storage.exists(storage.join(target, NAME, "release.json"))
     monkeypatch.undo()
