@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.benchmarks.kinds import Growth
+from pipeline.benchmarks.growth import Growth
 
 ROOT = Path(__file__).resolve().parents[2]
 
