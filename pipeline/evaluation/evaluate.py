@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.config import ClusterConfig
-from pipeline.errors import CollectionError
+from pipeline.errors import PipelineError
 from pipeline.evaluation.measures import ALL_METRICS, Metric
 from pipeline.evaluation.outcomes import Failed, How, Measured, Outcome, measure_files
 from pipeline.evaluation.pairs import Pair, pair_files
@@ -64,7 +64,7 @@ def evaluate_folders(
     Args:   normalize, metrics: see `measure`.
             count: how many pairs there must be, if that is known.
             cluster: where the work runs; this process if left out. It changes no bit of the result.
-    Raises: CollectionError: the folders can't be paired, or not one pair can be measured.
+    Raises: CollectionError: the folders can't be paired. PipelineError: not one pair can be measured.
     """
     pairs = pair_files(predictions, masks, count)
     how = How(normalize=normalize, metrics=tuple(metrics))
@@ -99,14 +99,14 @@ def measure_all(
 
 
 def gather(outcomes: Iterable[Outcome]) -> Evaluation:
-    """Average what was measured. Raises CollectionError if nothing was."""
+    """Average what was measured. Raises PipelineError if nothing was."""
     found = sorted(outcomes, key=lambda outcome: outcome.name)
     images = tuple(outcome for outcome in found if isinstance(outcome, Measured))
     failures = tuple(outcome for outcome in found if isinstance(outcome, Failed))
     for failure in failures:
         log.error("%s failed: %s", failure.name, failure.reason)
     if not images:
-        raise CollectionError(f"none of the {len(failures)} images could be measured; the first: {failures[0].reason}")
+        raise PipelineError(f"none of the {len(failures)} images could be measured; the first: {failures[0].reason}")
     measures = [image.measures for image in images]
     return Evaluation(
         images=images,
