@@ -8,9 +8,10 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from model.config import EnsembleConfig, ModelConfig
+from model.config import EnsembleConfig, ModelConfig, check_seed
 from pipeline.benchmarks.benchmark import Case, Result, arguments_of, at_least_one, not_empty, table_head
 from pipeline.benchmarks.model_work import ModelWork
+from pipeline.preconditions import require_extra
 
 if TYPE_CHECKING:
     from model.saliency import DiffusionModel
@@ -30,9 +31,15 @@ class Adaptive:
     def __post_init__(self) -> None:
         at_least_one(self, "images")
         not_empty(self, "seeds")
+        for seed in self.seeds:
+            check_seed(seed)
 
     def cases(self) -> list[Case]:
-        """One case per seed."""
+        """One case per seed.
+
+        Raises: ConfigError: the packages that compare maps with masks are not installed.
+        """
+        require_extra("eval", "py_sod_metrics", "cv2")
         common = arguments_of(self)
         return [{"seed": seed, **common} for seed in common.pop("seeds")]
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from model.config import EnsembleConfig, ModelConfig
+from model.config import EnsembleConfig, ModelConfig, at_least
 from pipeline.benchmarks.benchmark import Case, Result, arguments_of, at_least_one, table_head
 from pipeline.config import ClusterConfig, RunConfig
+from pipeline.errors import ConfigError
 
 WIDTH, HEIGHT = 640, 480
 """The size of most of COCO's images."""
@@ -24,7 +25,7 @@ class Busy:
     model: str = "nano"
     """Same as the main job's --model."""
     ensemble_size: int = 10
-    """Members per image."""
+    """Members per image, at least 2."""
     denoise_steps: int = 10
     """Denoising steps per member."""
     replicas: int = 1
@@ -33,10 +34,16 @@ class Busy:
     """CPU threads per replica."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "images", "shard_size", "ensemble_size", "denoise_steps", "replicas", "threads")
+        at_least_one(self, "images", "shard_size", "denoise_steps", "replicas", "threads")
+        at_least(self, 2, "ensemble_size")
+        EnsembleConfig(ensemble_size=self.ensemble_size, denoise_steps=self.denoise_steps)  # checks upper bounds
 
     def cases(self) -> list[Case]:
-        """On Ray, where shards overlap, and in one process, where they do not."""
+        """On Ray, where shards overlap, and in one process, where they do not.
+
+        Raises: ConfigError: there is no such model.
+        """
+        _check_model(ModelConfig(model=self.model))
         return [{**arguments_of(self), "engine": engine} for engine in ("ray", "inline")]
 
     def table(self, results: Sequence[Result]) -> Iterator[str]:
@@ -50,6 +57,18 @@ class Busy:
                 f"| {result['busy']:.1%} of the time | {result['images_per_s']:.2f} "
                 f"| {result['busy_with_start']:.1%}, {result['images_per_s_with_start']:.2f} |"
             )
+
+
+def _check_model(config: ModelConfig) -> None:
+    from model.fake import FakeModel
+
+    try:
+        if config.is_fake:
+            FakeModel.from_name(config.model, EnsembleConfig())
+        elif not config.folder.is_dir():
+            raise FileNotFoundError("there is no such folder")
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(f"--model {config.model}: {error}") from error
 
 
 def measure(

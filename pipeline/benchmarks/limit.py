@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.config import ModelConfig
-from pipeline.benchmarks.benchmark import Case, Result, at_least_one, table_head
+from pipeline.benchmarks.benchmark import Case, Result, at_least_one, not_empty, table_head
 from pipeline.benchmarks.model_work import Dtype, Size
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Limit:
 
     def __post_init__(self) -> None:
         at_least_one(self, "batch", "threads")
+        not_empty(self, "sizes", "dtypes", "compiled")
 
     def cases(self) -> list[Case]:
         """One case per size, precision and form."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from model.config import EnsembleConfig
 from pipeline.benchmarks.benchmark import at_least_one
 
 Size = Literal["nano", "full"]
@@ -26,3 +27,4 @@ class ModelWork:
 
     def __post_init__(self) -> None:
         at_least_one(self, "ensemble_size", "denoise_steps", "threads")
+        EnsembleConfig(ensemble_size=self.ensemble_size, denoise_steps=self.denoise_steps)  # checks upper bounds

@@ -13,6 +13,7 @@ from model.config import EnsembleConfig, ModelConfig, at_least
 from pipeline.benchmarks.benchmark import Case, Result, at_least_one, table_head
 from pipeline.collection.config import InputConfig
 from pipeline.config import ClusterConfig, RunConfig
+from pipeline.preconditions import require_extra
 
 if TYPE_CHECKING:
     from pipeline.benchmarks.segment import Segment
@@ -36,14 +37,19 @@ class Orchestration:
     rounds: int = 3
     """How often each way is measured, in turn."""
     ensemble_size: int = 3
-    """Members per image. The fake model draws them, and that time is part of the rates."""
+    """Members per image, at least 2. The fake model draws them, and that time is part of the rates."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "widths_px", "rounds", "ensemble_size")
+        at_least_one(self, "widths_px", "rounds")
         at_least(self, 4, "images")
+        at_least(self, 2, "ensemble_size")
 
     def cases(self) -> list[Case]:
-        """Every way of doing the work, one after the other, round by round."""
+        """Every way of doing the work, one after the other, round by round.
+
+        Raises: ConfigError: the packages of Ray Data are not installed.
+        """
+        require_extra("dev", "pandas")
         common = {"images": self.images, "ensemble_size": self.ensemble_size}
         return [
             {**common, "width": width, "height": width * 3 // 4, "way": way}

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, Literal
 
 from model.config import EnsembleConfig, ModelConfig
-from pipeline.benchmarks.benchmark import Case, Result, arguments_of, at_least_one, table_head
+from pipeline.benchmarks.benchmark import Case, Result, arguments_of, at_least_one, not_empty, table_head
 from pipeline.benchmarks.model_work import Dtype, ModelWork, Size
 
 
@@ -31,6 +31,7 @@ class Speed:
 
     def __post_init__(self) -> None:
         at_least_one(self, "images", "rounds")
+        not_empty(self, "sizes", "dtypes")
 
     def cases(self) -> list[Case]:
         """Every way, one after the other, round by round.

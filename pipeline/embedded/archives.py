@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.embedded.material import Source, SourceError
+from pipeline.errors import ConfigError
 
 Member = tuple[str, Callable[[], bytes]]
 """Path inside an archive, and a function that reads the content."""
@@ -26,13 +27,13 @@ Member = tuple[str, Callable[[], bytes]]
 def require_clients(folder: Path, sources: Sequence[Source]) -> None:
     """Check that the programs which fetch and unpack are installed, for all packages not yet in `folder`.
 
-    Raises: SourceError: one is missing; the message names it and a source that needs it.
+    Raises: ConfigError: one is missing; the message names it and a source that needs it.
     """
     for source in sources:
         needed = [] if _package_folder(folder, source).is_dir() else [_client_command(source)[0]]
         for program in [*needed, "dpkg-deb"] if source.registry == "apt" else needed:
             if shutil.which(program) is None:
-                raise SourceError(f"{source.name}: `{program}` is not installed; {source.package} needs it")
+                raise ConfigError(f"{source.name}: `{program}` is not installed; {source.package} needs it")
 
 
 def fetch_archive(folder: Path, source: Source) -> Path:

@@ -83,7 +83,7 @@ def label(
     A file is an RGBA PNG, at most LONG_SIDE_PX wide and high, with the teacher's map as its alpha.
 
     Args:    teacher: returns the teacher; called only if a photograph is left to label.
-    Raises:  SourceError: a program is missing, a package can't be fetched, or a file is not as listed.
+    Raises:  ConfigError: a program is missing. SourceError: a package can't be fetched, or a file is not as listed.
     """
     packages = [list(group) for _, group in groupby(photographs, key=lambda photograph: photograph.package)]
     require_clients(cache / "archives", [_source(group) for group in packages])

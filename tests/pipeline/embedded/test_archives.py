@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pipeline.embedded import archives
 from pipeline.embedded.archives import fetch_archive, read_archive, require_clients, safe_path, unpack
 from pipeline.embedded.material import SourceError
+from pipeline.errors import ConfigError
 
 ANY = re.compile(".")
 
@@ -177,7 +178,7 @@ def test_a_missing_client_is_named(tmp_path, monkeypatch, make_source):
 
 def test_missing_programs_are_refused_before_anything_is_fetched(tmp_path, monkeypatch, make_source):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(SourceError, match=r"^things: `npm` is not installed; @some/things needs it$"):
+    with pytest.raises(ConfigError, match=r"^things: `npm` is not installed; @some/things needs it$"):
         require_clients(tmp_path, [make_source()])
     (tmp_path / "npm-some-things").mkdir()
     require_clients(tmp_path, [make_source()])  # fetched already
@@ -186,7 +187,7 @@ def test_missing_programs_are_refused_before_anything_is_fetched(tmp_path, monke
 def test_a_debian_package_that_is_fetched_still_has_to_be_unpacked(tmp_path, monkeypatch, make_source):
     monkeypatch.setenv("PATH", "")
     (tmp_path / "apt-things").mkdir()
-    with pytest.raises(SourceError, match="`dpkg-deb` is not installed"):
+    with pytest.raises(ConfigError, match="`dpkg-deb` is not installed"):
         require_clients(tmp_path, [make_source(registry="apt", package="things")])
 
 
