@@ -1,4 +1,4 @@
-"""Measurements side by side in one run; see Arguments for what there is."""
+"""Measurements of one kind, side by side; see Arguments for the kinds."""
 
 import json
 import subprocess
@@ -6,44 +6,49 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
 from jobs.command_line import DONE, FAILED, report, run_job
-from pipeline.benchmarks.kinds import Busy, Case, Growth, Orchestration, Release, Resume
-from pipeline.benchmarks.model_kinds import Adaptive, Breakdown, Choices, Limit, Speed
+from pipeline.benchmarks.benchmark import Benchmark, Case
+from pipeline.benchmarks.kinds import KINDS, options_class
+
+if TYPE_CHECKING:
+    Kind = Benchmark
+else:
+    Kind = Union[tuple(map(options_class, KINDS))]  # noqa: UP007
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """Measure one kind of thing in several cases, each in a process of its own, and print a table of them."""
+    """Run the cases of one kind of measurement, each in its own process, and print a table of the results."""
 
-    kind: Speed | Adaptive | Choices | Limit | Breakdown | Busy | Orchestration | Growth | Resume | Release
+    kind: Kind
     json: bool = False
-    """One line of JSON instead of the table."""
+    """Print one line of JSON instead of the table."""
 
 
 def main() -> int:
     """Measure, and print a table."""
     flat = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
     arguments = tyro.cli(Arguments, description=Arguments.__doc__, config=flat)
-    name, found = type(arguments.kind).__name__.lower(), list[dict[str, Any]]()
+    name, results = type(arguments.kind).__name__.lower(), list[dict[str, Any]]()
     for case in arguments.kind.cases():
-        answer = measured(name, case)
-        if answer is None:
+        result = measured(name, case)
+        if result is None:
             return FAILED
-        found.append(answer)
+        results.append(result)
         report(f"{name} {' '.join(map(str, case.values()))}: done")
-    lines = [json.dumps({name: found})] if arguments.json else arguments.kind.table(found)
+    lines = [json.dumps({name: results})] if arguments.json else arguments.kind.table(results)
     print(*lines, sep="\n")
     return DONE
 
 
 def measured(name: str, case: Case) -> dict[str, Any] | None:
-    """One measurement: memory is that of a process which does nothing else. None if it failed."""
+    """The result of one measurement, in a process of its own, so that its memory is its own; None if it failed."""
     command = [sys.executable, "-m", "pipeline.benchmarks", name]
     with (
         tempfile.TemporaryDirectory(prefix="benchmark-") as folder,
@@ -52,7 +57,7 @@ def measured(name: str, case: Case) -> dict[str, Any] | None:
         try:
             output, _ = process.communicate()
         except KeyboardInterrupt:
-            process.terminate()  # it shuts its cluster down, which a kill would leave
+            process.terminate()  # lets it shut its cluster down; a kill would leave the cluster running
             process.communicate()
             raise
     return json.loads(output.splitlines()[-1]) if process.returncode == 0 else None

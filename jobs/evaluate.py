@@ -1,4 +1,4 @@
-"""Saliency maps against masks, in the measures of the field; see EvaluationConfig for all options."""
+"""Measure saliency maps against masks with the metrics of the field; see EvaluationConfig for all options."""
 
 import json
 import sys
@@ -9,15 +9,16 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, parse_config, run_job
 from pipeline.evaluation.config import EvaluationConfig
-from pipeline.evaluation.tasks import find_tasks
+from pipeline.evaluation.tasks import Task, find_tasks
 
 
 def main() -> int:
-    """Evaluate, then say on stdout, as one JSON line, what came out."""
+    """Evaluate, then print the result on stdout as one JSON line."""
     config = parse(sys.argv[1:])
+    tasks = find_tasks(config)
+    check_surroundings(tasks, config)
     if config.reference:
         log_reference_preset(config.ensemble)
-    tasks = find_tasks(config)
     from pipeline.evaluation.job import brief, evaluate
     from pipeline.evaluation.tables import metrics_table
 
@@ -28,8 +29,24 @@ def main() -> int:
 
 
 def parse(arguments: Sequence[str]) -> EvaluationConfig:
-    """Options of the preset and of the command line; exits with 2 when wrong."""
+    """Options of the preset and of the command line; exits with 2 if they are wrong."""
     return parse_config(EvaluationConfig, arguments, {})
+
+
+def check_surroundings(tasks: Sequence[Task], config: EvaluationConfig) -> None:
+    """Check what the options alone don't show: packages, the model's weights, the folder for results.
+
+    Raises: ConfigError: a package or the weights are missing, or nothing can be written to --out.
+    """
+    from pipeline.preconditions import require_extra, require_target
+
+    require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
+    if "://" not in config.out:
+        require_target(Path(config.out), "--out")
+    if not config.predictions:
+        from pipeline.evaluation.model_run import check_model
+
+        check_model(tasks[0].pairs, config)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make the composites that the embedded model is trained on; see Arguments for what can be set."""
+"""Make the composites that the embedded model is trained on; see Arguments for all options."""
 
 import json
 import sys
@@ -9,38 +9,54 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, USAGE, report, run_job
+from jobs.command_line import DONE, report, run_job
+from model.config import at_least, check_seed
+from pipeline.errors import ConfigError
+from pipeline.preconditions import require_target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """Fetch the sources' packages once into OUT/cache, then write OUT/part-*.npy and last OUT/recipe.json."""
+    """Fetch the sources' packages once into OUT/cache, then write OUT/part-*.npy, and OUT/recipe.json last."""
 
     out: Path = Path("out/training")
     count: int = 12000  # composites; 200 KB each at 224 px
-    seed: int = 0  # another seed gives other composites from the same material
+    seed: int = 0  # another seed makes other composites from the same material
     px: int = 224  # side of the square composites
     workers: int = 2  # processes of about 0.5 GB each; they change the speed, not the bytes
-    permissive_only: bool = False  # leave out sources whose licence asks for more than attribution
+    permissive_only: bool = False  # leave out sources whose licence requires more than attribution
     preview: Path | None = None  # write a PNG of 48 composites with their masks instead
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "count", "workers")
+        at_least(self, 32, "px")
+        check_seed(self.seed)
 
 
 def main() -> int:
-    """Make the composites or their preview; one JSON line says what was made of what."""
+    """Make the composites or their preview, then print what was made from what as one JSON line."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
-    if min(arguments.count, arguments.workers) < 1 or arguments.px < 32:
-        report("error: --count and --workers are at least 1, --px at least 32")
-        return USAGE
-    from pipeline.embedded.composite_store import Request, draw_preview, write_composites
+    require_target(arguments.out, "--out")
+    if arguments.preview is not None and arguments.preview.suffix.lower() != ".png":
+        raise ConfigError(f"--preview {arguments.preview}: the preview is a PNG; give a name that ends in .png")
+    from pipeline.embedded.archives import require_clients
+    from pipeline.embedded.composite_store import Request, claim, draw_preview, write_composites
     from pipeline.embedded.sources import SOURCES, fetch
 
     sources = [source for source in SOURCES if source.permissive or not arguments.permissive_only]
-    material = fetch(arguments.out / "cache", sources, report)
+    request = Request(count=arguments.count, seed=arguments.seed, px=arguments.px)
+    cache = arguments.out / "cache"
     if arguments.preview is not None:
-        draw_preview(material, arguments.seed, arguments.px).save(arguments.preview)
+        require_target(arguments.preview.parent, "--preview")
+    else:
+        claim(arguments.out, {"seed": request.seed, "px": request.px}, begin=False)
+    require_clients(cache / "archives", sources)
+    material = fetch(cache, sources, report)
+    if arguments.preview is not None:
+        arguments.preview.parent.mkdir(parents=True, exist_ok=True)
+        draw_preview(material, request.seed, request.px).save(arguments.preview)
         print(json.dumps({"preview": str(arguments.preview)}))
         return DONE
-    request = Request(count=arguments.count, seed=arguments.seed, px=arguments.px)
     recipe = write_composites(material, request, arguments.out, arguments.workers, report)
     used = {source["name"]: source["used"] for source in recipe["sources"]}
     print(json.dumps({"out": str(arguments.out), "count": recipe["count"], "used": used}))

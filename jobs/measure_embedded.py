@@ -1,4 +1,4 @@
-"""Measure the embedded model on the sample's hand-drawn masks and write its card; see Arguments for what can be set."""
+"""Measure the embedded model on the sample's hand-drawn masks and write its card; see Arguments for all options."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.command_line import DONE, report, run_job
+from pipeline.preconditions import require_extra, require_target
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,16 +19,18 @@ ROOT = Path(__file__).resolve().parents[1]
 class Arguments:
     """Evaluate on the 37 photographs with several numbers of steps; figures and pictures go into the card."""
 
-    model: str = "nano"  # a model folder, or the embedded weights
-    card: Path = ROOT / "model/nano/README.md"  # has the lines between which figures are written
+    model: str = "nano"  # a model folder, or nano for the embedded weights
+    card: Path = ROOT / "model/nano/README.md"  # must contain the two lines between which figures are written
 
 
 def main() -> int:
-    """Measure; one JSON line says where the card is."""
+    """Measure, then print where the card is as one JSON line."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
-    from pipeline.embedded.model_card import measure
+    require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
+    require_target(arguments.card.parent, "--card")
+    from pipeline.embedded.model_card import write_card
 
-    report(measure(arguments.model, ROOT / "pipeline/sample", arguments.card, report))
+    report(write_card(arguments.model, ROOT / "pipeline/sample", arguments.card, report))
     print(json.dumps({"card": str(arguments.card)}))
     return DONE
 

@@ -1,4 +1,4 @@
-"""Train the nano model from composites; see TrainingConfig for what can be set."""
+"""Train the embedded nano model; see EmbeddedTrainingConfig for all options."""
 
 import json
 import sys
@@ -9,15 +9,17 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.command_line import DONE, run_job
-from pipeline.embedded.config import TrainingConfig
+from pipeline.embedded.config import EmbeddedTrainingConfig
+from pipeline.preconditions import require_target
 
 
 def main() -> int:
-    """Train what is left to train; one JSON line says where the model is."""
-    config = tyro.cli(TrainingConfig, description=TrainingConfig.__doc__)
-    from pipeline.embedded.recipe import train
+    """Train what is left to train, then print where the model is as one JSON line."""
+    config = tyro.cli(EmbeddedTrainingConfig, description=EmbeddedTrainingConfig.__doc__)
+    require_target(config.out, "--out")
+    from pipeline.embedded.recipe import train_embedded
 
-    model = train(config)
+    model = train_embedded(config)
     print(json.dumps({"model": str(model) if model else None, "stage": config.stage}))
     return DONE
 

@@ -1,1 +1,1 @@
-"""What `jobs/benchmark.py` measures. See `kinds.py` for what can be set; each kind has a module of its name here."""
+"""What `jobs/benchmark.py` measures: one module per kind, with its options and its `measure`. `kinds.py` lists them."""

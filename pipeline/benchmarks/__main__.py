@@ -1,6 +1,6 @@
-"""One measurement, in a process that does nothing else: `python -m pipeline.benchmarks KIND FOLDER CASE`.
+"""One measurement in a process that does nothing else: `python -m pipeline.benchmarks KIND FOLDER CASE`.
 
-CASE is the JSON of the arguments of the kind's `measure`, whose answer is printed as JSON.
+CASE holds the arguments of the kind's `measure` as JSON; what it returns is printed as JSON.
 """
 
 import importlib
@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # So that Ray is shut down with us.
+    # SIGTERM raises KeyboardInterrupt, so that Ray is shut down on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     kind, folder, case = sys.argv[1:]
-    found = importlib.import_module(f"pipeline.benchmarks.{kind}").measure(Path(folder), **json.loads(case))
-    print(json.dumps(found))
+    result = importlib.import_module(f"pipeline.benchmarks.{kind}").measure(Path(folder), **json.loads(case))
+    print(json.dumps(result))

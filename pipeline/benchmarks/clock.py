@@ -1,4 +1,4 @@
-"""Time, for devices that work behind the caller's back."""
+"""A clock for devices that work while the caller goes on."""
 
 import time
 
@@ -6,7 +6,7 @@ import torch
 
 
 def now() -> float:
-    """Seconds, after everything that a GPU was asked to do is done."""
+    """Seconds, read once everything that a GPU was asked to do is done."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -1,42 +1,79 @@
 """What a shard costs as their number grows: time, and memory of the driver."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from model.config import EnsembleConfig, ModelConfig
-from pipeline.benchmarks.inputs import VARIANTS, make_photo, write_collection
-from pipeline.benchmarks.runs import Measured, carry_out, cluster
+from pipeline.benchmarks.benchmark import Case, Result, at_least_one, table_head
 from pipeline.config import ClusterConfig, RunConfig
-from pipeline.replicas.usage import peak_rss_bytes
+
+if TYPE_CHECKING:
+    from pipeline.benchmarks.runs import RunTimes
 
 WIDTH, HEIGHT = 32, 24
-MEMBERS = 2
-WARM_UP = 4
-"""Shards of a run before the one that is measured: what is imported and connected then is not counted."""
+WARM_UP_SHARDS = 4
+"""Shards of a run before the measured one: imports and the connection to Ray are not counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """What a shard costs as their number grows: time, and memory of the driver, with the fake model."""
+
+    shards: tuple[int, ...] = (100, 1_000, 10_000)
+    """Numbers of shards; each shard has one image of 32 x 24 px."""
+    engine: Literal["ray", "inline"] = "ray"
+    """Same as the main job's --engine."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "shards")
+
+    def cases(self) -> list[Case]:
+        """One case per number of shards."""
+        return [{"shards": shards, "engine": self.engine} for shards in self.shards]
+
+    def table(self, results: Sequence[Result]) -> Iterator[str]:
+        """One row per case."""
+        yield from table_head(
+            "shards", "listed and planned", "worked on", "per shard", "memory of the driver", "per shard"
+        )
+        for result in results:
+            shards = result["shards"]
+            each_ms, each_kb = 1e3 * result["work_s"] / shards, result["bytes"] / 1e3 / shards
+            yield (
+                f"| {shards:,} | {result['plan_s']:.2f} s | {result['work_s']:.1f} s | {each_ms:.1f} ms "
+                f"| {result['bytes'] / 1e6:.0f} MB | {each_kb:.1f} KB |"
+            )
 
 
 def measure(folder: Path, *, shards: int, engine: Literal["ray", "inline"]) -> dict[str, Any]:
-    """Make a run of so many shards of one image each."""
+    """Make a run of this many shards of one image each."""
+    from pipeline.benchmarks.runs import cluster
+    from pipeline.replicas.usage import peak_rss_bytes
+
     with cluster(wanted=engine == "ray"):
-        _run(folder / "warm-up", WARM_UP, engine)
+        _make_run(folder / "warm-up", WARM_UP_SHARDS, engine)
         before = peak_rss_bytes()
-        found = _run(folder / "measured", shards, engine)
+        took = _make_run(folder / "measured", shards, engine)
     return {
         "engine": engine,
         "shards": shards,
-        "plan_s": found.plan_s,
-        "work_s": found.work_s,
+        "plan_s": took.plan_s,
+        "work_s": took.work_s,
         "bytes": peak_rss_bytes() - before,
     }
 
 
-def _run(folder: Path, shards: int, engine: Literal["ray", "inline"]) -> Measured:
-    photos = [make_photo(number, WIDTH, HEIGHT) for number in range(VARIANTS)]
+def _make_run(folder: Path, shards: int, engine: Literal["ray", "inline"]) -> "RunTimes":
+    from pipeline.benchmarks.inputs import make_collection
+    from pipeline.benchmarks.runs import carry_out
+
     config = RunConfig(
         out=str(folder / "run"),
-        input=write_collection(folder, photos, shards, WIDTH, HEIGHT),
+        input=make_collection(folder, shards, WIDTH, HEIGHT),
         model=ModelConfig(model="fake"),
-        ensemble=EnsembleConfig(ensemble_size=MEMBERS),
+        ensemble=EnsembleConfig(ensemble_size=2),
         cluster=ClusterConfig(engine=engine),
         shard_size=1,
     )

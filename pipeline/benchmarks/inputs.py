@@ -1,4 +1,4 @@
-"""Collections to measure with: a few pictures under many names, since what is measured is their number."""
+"""Collections to measure with: a few pictures under many names, since only their number matters."""
 
 import io
 import json
@@ -11,9 +11,9 @@ from PIL import Image
 from pipeline.collection.config import InputConfig
 
 VARIANTS = 16
-"""Different pictures of a collection."""
+"""Number of different pictures in a collection."""
 MADE_WITH = {"weights": "benchmark"}
-"""What a measured run's fingerprint says of its model."""
+"""What the fingerprint of a measured run says about its model."""
 
 
 def make_photo(number: int, width: int, height: int) -> bytes:
@@ -28,8 +28,15 @@ def make_photo(number: int, width: int, height: int) -> bytes:
     return buffer.getvalue()
 
 
+def make_collection(root: Path, images: int, width: int, height: int) -> InputConfig:
+    """Write a collection of `images` photograph-like JPEGs, `VARIANTS` of them different."""
+    return write_collection(
+        root, [make_photo(number, width, height) for number in range(VARIANTS)], images, width, height
+    )
+
+
 def write_collection(root: Path, photos: Sequence[bytes], images: int, width: int, height: int) -> InputConfig:
-    """A folder of so many images, ids 1, 2, …, and its annotations; image n has the bytes of photo n % len(photos)."""
+    """Write images with ids 1, 2, … and their annotations; image n has the bytes of photo n % len(photos)."""
     folder, annotations = root / "images", root / "annotations.json"
     folder.mkdir(parents=True)
     for number, photo in enumerate(photos):

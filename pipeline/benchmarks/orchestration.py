@@ -1,33 +1,88 @@
 """What everything around the model costs: the same images through the pipeline, Ray Data, and a plain loop."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from statistics import median
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from model.config import EnsembleConfig, ModelConfig
-from pipeline.benchmarks.inputs import VARIANTS, make_photo, write_collection
-from pipeline.benchmarks.runs import carry_out, cluster
-from pipeline.benchmarks.segment import Segment
+from model.config import EnsembleConfig, ModelConfig, at_least
+from pipeline.benchmarks.benchmark import Case, Result, at_least_one, table_head
 from pipeline.collection.config import InputConfig
 from pipeline.config import ClusterConfig, RunConfig
-from pipeline.files.tars import SampleTar
+from pipeline.preconditions import require_extra
+
+if TYPE_CHECKING:
+    from pipeline.benchmarks.segment import Segment
 
 SHARD_IMAGES = 64
-"""A run's default, and what Ray Data is asked to put into a tar."""
+"""Images per shard: a run's default, which Ray Data is told to put into a tar as well."""
 BATCH_IMAGES = 4
 WARM_UP_IMAGES = 2 * SHARD_IMAGES
-"""Of a run before those that are measured: what is imported and connected then is not counted."""
-
-Way = Literal["ray", "inline", "ray data", "loop"]
+"""Images of a run before the measured ones: imports and the connection to Ray are not counted."""
 
 
-def measure(folder: Path, *, images: int, width: int, height: int, ensemble_size: int, way: Way) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orchestration:
+    """What everything around the model costs: images/s of one replica with the fake model, in the pipeline on Ray and
+    in one process, through Ray Data, and in a plain loop of one thread."""
+
+    images: int = 2_048
+    """Images of each size. A run of a quarter as many is subtracted, which removes start-up time."""
+    widths_px: tuple[int, ...] = (64, 640)
+    """Widths of the images; heights are three quarters of them."""
+    rounds: int = 3
+    """How often each way is measured, in turn."""
+    ensemble_size: int = 3
+    """Members per image, at least 2. The fake model draws them, and that time is part of the rates."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "widths_px", "rounds")
+        at_least(self, 4, "images")
+        at_least(self, 2, "ensemble_size")
+
+    def cases(self) -> list[Case]:
+        """Every way of doing the work, one after the other, round by round.
+
+        Raises: ConfigError: the packages of Ray Data are not installed.
+        """
+        require_extra("dev", "pandas")
+        common = {"images": self.images, "ensemble_size": self.ensemble_size}
+        return [
+            {**common, "width": width, "height": width * 3 // 4, "way": way}
+            for width, _, way in product(self.widths_px, range(self.rounds), _WAYS)
+        ]
+
+    def table(self, results: Sequence[Result]) -> Iterator[str]:
+        """One row per size and way: medians over the rounds."""
+        yield from table_head(
+            "images", "way", "images/s of a replica", "lowest to highest", "against Ray Data", "start"
+        )
+        rows = defaultdict[tuple[int, int, str], list[Result]](list)
+        for result in results:
+            rows[result["width"], result["height"], result["way"]].append(result)
+        for (width, height, way), same in rows.items():
+            rates = [result["images_per_s"] for result in same]
+            theirs = median(result["images_per_s"] for result in rows[width, height, "ray data"])
+            start_s = median(result["start_s"] for result in same)
+            yield (
+                f"| {width} x {height} px | {way} | {median(rates):.0f} | {min(rates):.0f} to {max(rates):.0f} "
+                f"| {median(rates) / theirs:.2f} | {start_s:.1f} s |"
+            )
+
+
+def measure(folder: Path, *, images: int, width: int, height: int, ensemble_size: int, way: str) -> dict[str, Any]:
     """Images/s of one replica, from the difference between a run of all images and one of a quarter of them.
 
-    So the start of a replica is no part of it. The times of tars would not tell: Ray Data writes most of its tars in
-    the end, when the processors that its other stages hold become free.
+    The difference leaves out the start of a replica. The times at which tars are written would mislead: Ray Data writes
+    most of its tars at the end, when the CPU cores that its other stages hold become free.
     """
+    from pipeline.benchmarks.inputs import VARIANTS, make_photo, write_collection
+    from pipeline.benchmarks.runs import cluster
+
     photos = [make_photo(number, width, height) for number in range(VARIANTS)]
     seconds = {}
     with cluster(wanted=way in ("ray", "ray data")):
@@ -48,15 +103,9 @@ def measure(folder: Path, *, images: int, width: int, height: int, ensemble_size
     }
 
 
-def _on_ray(folder: Path, inputs: InputConfig, ensemble_size: int) -> None:
-    _run(folder, inputs, ensemble_size, "ray")
+def _in_pipeline(folder: Path, inputs: InputConfig, ensemble_size: int, engine: Literal["ray", "inline"]) -> None:
+    from pipeline.benchmarks.runs import carry_out
 
-
-def _inline(folder: Path, inputs: InputConfig, ensemble_size: int) -> None:
-    _run(folder, inputs, ensemble_size, "inline")
-
-
-def _run(folder: Path, inputs: InputConfig, ensemble_size: int, engine: Literal["ray", "inline"]) -> None:
     config = RunConfig(
         out=str(folder / "run"),
         input=inputs,
@@ -68,7 +117,7 @@ def _run(folder: Path, inputs: InputConfig, ensemble_size: int, engine: Literal[
     carry_out(config)
 
 
-def _ray_data(folder: Path, inputs: InputConfig, ensemble_size: int) -> None:
+def _in_ray_data(folder: Path, inputs: InputConfig, ensemble_size: int) -> None:
     from pipeline.benchmarks.ray_data import write_tars
 
     shards = -(-len(_paths(inputs)) // SHARD_IMAGES)
@@ -76,15 +125,19 @@ def _ray_data(folder: Path, inputs: InputConfig, ensemble_size: int) -> None:
     write_tars(inputs.images, tars, shards=shards, ensemble_size=ensemble_size, batch_images=BATCH_IMAGES)
 
 
-def _loop(folder: Path, inputs: InputConfig, ensemble_size: int) -> None:
-    """The work itself in one thread: nothing ahead, nothing behind, no care that files are whole."""
+def _in_a_loop(folder: Path, inputs: InputConfig, ensemble_size: int) -> None:
+    """The bare work in one thread: no reading ahead, no writing behind, no care that files are whole."""
+    from pipeline.benchmarks.segment import Segment
+
     segment, paths = Segment(ensemble_size), _paths(inputs)
     for start in range(0, len(paths), SHARD_IMAGES):
         with (folder / f"{start:06d}.tar").open("wb") as file:
             _write_tar(file, segment, paths[start : start + SHARD_IMAGES])
 
 
-def _write_tar(file: BinaryIO, segment: Segment, paths: Sequence[Path]) -> None:
+def _write_tar(file: BinaryIO, segment: "Segment", paths: Sequence[Path]) -> None:
+    from pipeline.files.tars import SampleTar
+
     tar = SampleTar(file)
     for start in range(0, len(paths), BATCH_IMAGES):
         batch = paths[start : start + BATCH_IMAGES]
@@ -99,9 +152,9 @@ def _paths(inputs: InputConfig) -> list[Path]:
     return sorted(Path(inputs.images).iterdir())
 
 
-_WAYS: dict[Way, Callable[[Path, InputConfig, int], None]] = {
-    "ray": _on_ray,
-    "inline": _inline,
-    "ray data": _ray_data,
-    "loop": _loop,
+_WAYS: dict[str, Callable[[Path, InputConfig, int], None]] = {
+    "ray": lambda folder, inputs, ensemble_size: _in_pipeline(folder, inputs, ensemble_size, "ray"),
+    "inline": lambda folder, inputs, ensemble_size: _in_pipeline(folder, inputs, ensemble_size, "inline"),
+    "ray data": _in_ray_data,
+    "loop": _in_a_loop,
 }

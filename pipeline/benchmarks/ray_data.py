@@ -1,7 +1,7 @@
-"""The work of a run as a user of Ray Data would write it, to compare rates with; nothing else uses it.
+"""The work of a run as a user of Ray Data would write it; only used to compare rates.
 
-Nothing is planned, committed or resumed. Ray is imported here and not in `pipeline/replicas/cluster.py`, since this is
-no part of the pipeline.
+Nothing is planned, committed or resumed. Ray is imported here and not in `pipeline/replicas/cluster.py`, because this
+is not part of the pipeline.
 """
 
 import logging
@@ -12,10 +12,10 @@ from pipeline.benchmarks.segment import Segment
 
 
 def write_tars(images: str, tars: str, *, shards: int, ensemble_size: int, batch_images: int) -> None:
-    """From a folder of images to tars of their maps, about as many as there would be shards, with one replica.
+    """Turn a folder of images into tars of their maps, about as many as there would be shards, with one replica.
 
-    On the cluster that this process is connected to. Reading and writing are tasks of their own, which Ray Data runs
-    beside the replica where there are CPU cores left.
+    Runs on the cluster that this process is connected to. Reading and writing are separate tasks, which Ray Data runs
+    beside the replica if there are CPU cores left.
     """
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""What ours is measured against: the loop that diffusers' pipelines, and the reference, run for every member anew."""
+"""What we are measured against: the loop that the reference and diffusers' pipelines run anew for every member."""
 
 import numpy as np
 import torch
@@ -14,9 +14,9 @@ from model.seeds import member_seed
 def members_one_by_one(
     pipeline: SODDiffusionPipeline, image: UInt8[np.ndarray, "_h _w 3"], key: str, members: int, steps: int
 ) -> Float[Tensor, "e ph pw"]:
-    """The members of one image: each encodes the image, conditions on it, denoises and decodes, by plain networks.
+    """The members of one image: each encodes the image, conditions on it, denoises and decodes, with plain networks.
 
-    The reference reads a checkpoint from the disk for every image besides; that is left out.
+    The reference also reads a checkpoint from the disk for every image; that is left out.
     """
     return torch.cat([_member(pipeline, image, member_seed(0, key, number), steps) for number in range(members)])
 

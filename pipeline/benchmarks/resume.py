@@ -1,29 +1,53 @@
 """Finding out what is left of a run: time and memory until work begins."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.benchmarks.inputs import MADE_WITH
+from pipeline.benchmarks.benchmark import Case, Result, at_least_one, table_head
 from pipeline.collection.config import InputConfig
 from pipeline.config import RunConfig
-from pipeline.files.tars import encode_json
-from pipeline.records import Location, Sample, ShardRecord, ShardSpec, StoredFile
-from pipeline.replicas.progress import Progress
-from pipeline.replicas.usage import peak_rss_bytes
-from pipeline.run import todo_of
-from pipeline.runs.plan import plan_shards
-from pipeline.runs.run_file import open_run
-from pipeline.selection.policy import PolicyConfig
+
+if TYPE_CHECKING:
+    from pipeline.records import Sample, ShardSpec
 
 
-def measure(folder: Path, shards: int, images_per_shard: int) -> dict[str, Any]:
-    """Make a run of so many committed shards, then find out what is left of it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Finding out what is left of a run, for several numbers of committed shards."""
 
-    The annotations are not read and no weights are hashed: both are the same however far the run is.
+    shards: tuple[int, ...] = (1_000, 10_000, 100_000)
+    """Numbers of shards. They are synthetic, but their records and their plan are real."""
+    images_per_shard: int = 1
+    """More images make a larger plan."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "shards", "images_per_shard")
+
+    def cases(self) -> list[Case]:
+        """One case per number of shards."""
+        return [{"shards": shards, "images_per_shard": self.images_per_shard} for shards in self.shards]
+
+    def table(self, results: Sequence[Result]) -> Iterator[str]:
+        """One row per case."""
+        yield from table_head("committed shards", "seconds until work begins", "per shard", "memory of it")
+        for result in results:
+            seconds, shards = result["seconds"], result["shards"]
+            each_ms = 1e3 * seconds / shards
+            yield f"| {shards:,} | {seconds:.2f} s | {each_ms:.3f} ms | {result['bytes'] / 1e6:.0f} MB |"
+
+
+def measure(folder: Path, *, shards: int, images_per_shard: int) -> dict[str, Any]:
+    """Make a run of this many committed shards, then find out what is left of it.
+
+    Annotations are not read and weights are not hashed: neither depends on how far the run is.
     """
+    from pipeline.benchmarks.inputs import MADE_WITH
+    from pipeline.replicas.usage import peak_rss_bytes
+    from pipeline.runs.run_file import open_run
+
     samples = _samples(shards * images_per_shard)
     open_run(str(folder), samples, images_per_shard, MADE_WITH)
     _write_records(folder, samples, images_per_shard)
@@ -36,12 +60,18 @@ def measure(folder: Path, shards: int, images_per_shard: int) -> dict[str, Any]:
     return {"shards": shards, "seconds": seconds, "bytes": peak_rss_bytes() - before}
 
 
-def _left(folder: str, specs: Sequence[ShardSpec]) -> list[ShardSpec]:
+def _left(folder: str, specs: Sequence["ShardSpec"]) -> list["ShardSpec"]:
+    from pipeline.replicas.progress import Progress
+    from pipeline.run import todo_of
+    from pipeline.selection.policy import PolicyConfig
+
     config = RunConfig(out=folder, input=InputConfig(images="", annotations=""))
     return todo_of(config, specs, Progress(len(specs), PolicyConfig()))
 
 
-def _samples(count: int) -> list[Sample]:
+def _samples(count: int) -> list["Sample"]:
+    from pipeline.records import Location, Sample
+
     return [
         Sample(
             key=f"{number:012d}", image_id=number, file_name=f"{number:012d}.jpg", width=640, height=480, license_id=1,
@@ -51,8 +81,12 @@ def _samples(count: int) -> list[Sample]:
     ]  # fmt: skip
 
 
-def _write_records(run: Path, samples: list[Sample], images_per_shard: int) -> None:
-    """As `commit_shard` leaves them, without waiting for the disk each time."""
+def _write_records(run: Path, samples: list["Sample"], images_per_shard: int) -> None:
+    """Write shard records as `commit_shard` does, but without waiting for the disk each time."""
+    from pipeline.files.tars import encode_json
+    from pipeline.records import ShardRecord, StoredFile
+    from pipeline.runs.plan import plan_shards
+
     (run / "commits").mkdir()
     for spec in plan_shards(samples, images_per_shard):
         tar, rows = (

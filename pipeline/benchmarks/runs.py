@@ -1,4 +1,4 @@
-"""Runs to measure: planned, predicted and committed as ever; no release is made of them."""
+"""Runs to measure: planned, predicted and committed like any other, but no release is made from them."""
 
 import time
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ from pipeline.runs.run_file import open_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What a run took."""
+class RunTimes:
+    """The time a run took, and what its replicas used."""
 
     shards: int
     plan_s: float
-    """Finding the images, and planning."""
+    """Listing the images and planning."""
     work_s: float
-    """From starting replicas to the last commit."""
+    """From the start of the replicas to the last commit."""
     usage: list[ReplicaUsage]
 
 
-def carry_out(config: RunConfig) -> Measured:
-    """A run up to its last commit; every image has to be predicted."""
+def carry_out(config: RunConfig) -> RunTimes:
+    """Make a run up to its last commit; every image has to be predicted."""
     started = time.perf_counter()
     samples = read_samples(config.input.annotations, config.input.images).samples
     specs, _ = open_run(config.out, samples, config.shard_size, MADE_WITH)
@@ -37,12 +37,12 @@ def carry_out(config: RunConfig) -> Measured:
     ended = time.perf_counter()
     assert progress.settled == len(samples), progress.line()
     assert progress.decisions["failed"] == 0, progress.line()
-    return Measured(shards=len(specs), plan_s=planned - started, work_s=ended - planned, usage=usage)
+    return RunTimes(shards=len(specs), plan_s=planned - started, work_s=ended - planned, usage=usage)
 
 
 @contextmanager
 def cluster(*, wanted: bool) -> Iterator[None]:
-    """Ray for as long as the block takes, connected once, if it is wanted."""
+    """Connect to Ray once for the whole block, if `wanted`."""
     if not wanted:
         yield
         return

@@ -1,4 +1,4 @@
-"""What is done to a batch of images between their bytes and their tar members, without anything around it."""
+"""What happens to a batch of images between their bytes and their tar members, without anything around it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from pipeline.selection.scores import score
 
 
 class Segment:
-    """Decodes, predicts with the fake model, scores and encodes: the same work, step by step, as `process_shard`."""
+    """Decodes, predicts with the fake model, scores and encodes: step by step the work of `process_shard`."""
 
     def __init__(self, ensemble_size: int) -> None:
         self._model = FakeModel(ensemble=EnsembleConfig(ensemble_size=ensemble_size))
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """From `path` and `bytes` of each image to its key and members, in columns as Ray Data has them."""
+        """Turn `path` and `bytes` of each image into its key and members, in columns as Ray Data uses them."""
         keys, photos = [Path(path).stem for path in batch["path"]], list(batch["bytes"])
         pixels = [decode_rgb(key, photo) for key, photo in zip(keys, photos, strict=True)]
         samples = []

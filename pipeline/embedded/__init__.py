@@ -1,1 +1,1 @@
-"""The embedded `nano` model: its training data, and the training itself."""
+"""The embedded `nano` model: its training data and its training."""

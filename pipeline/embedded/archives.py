@@ -1,7 +1,7 @@
-"""A package as its registry gives it, and the files in it that are wanted.
+"""Fetch packages from their registries, and unpack the files wanted from them.
 
-Archives are somebody else's: a path that would leave the folder, a link or a device is refused, and no code of a
-package is run. Clients of the registries do the fetching, so that their mirrors and settings count.
+Archives come from strangers: a path that would leave the folder, a link or a device is refused, and no code of a
+package is run. The registries' own clients do the fetching, so that their mirrors and settings apply.
 """
 
 import io
@@ -14,18 +14,31 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.embedded.material import Source, SourceError
+from pipeline.errors import ConfigError
 
 Member = tuple[str, Callable[[], bytes]]
-"""Path inside an archive, and what reads the content."""
+"""Path inside an archive, and a function that reads the content."""
+
+
+def require_clients(folder: Path, sources: Sequence[Source]) -> None:
+    """Check that the programs which fetch and unpack are installed, for all packages not yet in `folder`.
+
+    Raises: ConfigError: one is missing; the message names it and a source that needs it.
+    """
+    for source in sources:
+        needed = [] if _package_folder(folder, source).is_dir() else [_client_command(source)[0]]
+        for program in [*needed, "dpkg-deb"] if source.registry == "apt" else needed:
+            if shutil.which(program) is None:
+                raise ConfigError(f"{source.name}: `{program}` is not installed; {source.package} needs it")
 
 
 def fetch_archive(folder: Path, source: Source) -> Path:
-    """The source's package as its registry gives it; the folder of a package is renamed into place when complete."""
-    final = folder / f"{source.registry}-{re.sub(r'[^A-Za-z0-9.-]+', '-', source.package).strip('-')}"
+    """Fetch the source's package unless it is in `folder`; a package's folder is renamed into place when complete."""
+    final = _package_folder(folder, source)
     if not final.is_dir():
         partial = final.with_suffix(".tmp")
         shutil.rmtree(partial, ignore_errors=True)
@@ -34,8 +47,12 @@ def fetch_archive(folder: Path, source: Source) -> Path:
         partial.rename(final)
     archives = [file for file in sorted(final.iterdir()) if file.suffix in {".whl", ".deb", ".tgz", ".gz", ".zip"}]
     if len(archives) != 1:
-        raise SourceError(f"{source.name}: expected one archive in {final}; hint: delete that folder and try again")
+        raise SourceError(f"{source.name}: expected one archive in {final}; delete that folder and run again")
     return archives[0]
+
+
+def _package_folder(folder: Path, source: Source) -> Path:
+    return folder / f"{source.registry}-{re.sub(r'[^A-Za-z0-9.-]+', '-', source.package).strip('-')}"
 
 
 def _client_command(source: Source) -> list[str]:
@@ -47,12 +64,12 @@ def _client_command(source: Source) -> list[str]:
 
 
 def _run(command: list[str], folder: Path, source: Source) -> None:
-    """Run a registry's client in `folder`; its standard output is not ours."""
+    """Run a registry's client in `folder`; keep its standard output out of ours."""
     hint = {"apt": "run `apt-get update` once", "pip": "is PyPI reachable?", "npm": "is the npm registry reachable?"}
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=1800)
     except FileNotFoundError as error:
-        raise SourceError(f"{source.name}: `{command[0]}` is not installed, it fetches {source.package}") from error
+        raise SourceError(f"{source.name}: `{command[0]}` is not installed; {source.package} needs it") from error
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         said = (error.stderr or "").strip()[-400:] if isinstance(error, subprocess.CalledProcessError) else "timed out"
         raise SourceError(f"{source.name}: `{' '.join(command)}`: {said}; hint: {hint[source.registry]}") from error
@@ -61,34 +78,34 @@ def _run(command: list[str], folder: Path, source: Source) -> None:
 def unpack(archive: Path, folder: Path, wanted: re.Pattern[str]) -> list[Path]:
     """Write the wanted members below `folder` once, and return their paths, sorted.
 
-    The folder's `.done` lists the pattern; another pattern or archive unpacks anew.
-    Raises:  SourceError: a wanted member leaves the folder or is a link.
+    The folder's `.done` holds the archive and the pattern; with another archive or pattern, all is unpacked again.
+    Raises:  SourceError: a wanted member leaves the folder or is a link, or nothing matches the pattern.
     """
     done, key = folder / ".done", json.dumps([archive.name, wanted.pattern])
     if not (done.is_file() and done.read_text(encoding="utf-8") == key):
         shutil.rmtree(folder, ignore_errors=True)
-        for name, content in read_members(archive, wanted):
+        for name, content in read_archive(archive, wanted):
             target = folder / safe_path(name)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         if not folder.is_dir():
-            raise SourceError(f"{archive} holds nothing like {wanted.pattern!r}; hint: has the package changed?")
+            raise SourceError(f"{archive} holds nothing that matches {wanted.pattern!r}; the package may have changed")
         done.write_text(key, encoding="utf-8")
     return sorted(path for path in folder.rglob("*") if path.is_file() and path != done)
 
 
 def safe_path(name: str) -> PurePosixPath:
-    """A member's path relative to the folder it is unpacked to; `./` in front is usual in Debian packages."""
+    """A member's path relative to the folder it is unpacked to. Debian packages usually put `./` in front."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.parts:
-        raise SourceError(f"archive member {name!r} leaves its folder; nothing of the archive is used")
+        raise SourceError(f"archive member {name!r} leaves its folder; nothing from the archive is used")
     return path
 
 
-def read_members(archive: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:
-    """Path and content of the wanted members of a .deb, .tgz, .whl or .zip, and of the .sh3f and .rcc inside it."""
+def read_archive(archive: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:
+    """Path and content of the wanted members of a .deb, .tgz, .whl or .zip, and of any .sh3f and .rcc inside it."""
     if archive.suffix == ".deb":
-        # dpkg-deb hands out the plain tar, so that our own checks see every path; `-x` would follow the package.
+        # dpkg-deb only unwraps the tar, so that our own checks see every path; `-x` would trust the package.
         command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
         try:
             packed = subprocess.run(command, check=True, capture_output=True).stdout
@@ -105,7 +122,7 @@ def read_members(archive: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, 
 
 
 def _with_nested(name: str, read: Callable[[], bytes]) -> Iterator[Member]:
-    """The member itself, then the members of the archive it is, if it is one."""
+    """The member itself; if it is an archive, then its members too."""
     yield name, read
     if name.endswith((".sh3f", ".rcc")):
         inner = _zip_members(io.BytesIO(read())) if name.endswith(".sh3f") else _rcc_members(read())
@@ -123,7 +140,7 @@ def _tar_members(stream: io.BytesIO) -> Iterator[Member]:
 def _tar_content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     stream = tar.extractfile(member) if member.isreg() else None
     if stream is None:
-        raise SourceError(f"archive member {member.name!r} is a link or device; nothing of the archive is used")
+        raise SourceError(f"archive member {member.name!r} is a link or device; nothing from the archive is used")
     return stream.read()
 
 
@@ -136,7 +153,7 @@ def _zip_members(stream: io.BytesIO) -> Iterator[Member]:
 
 def _zip_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     if (info.external_attr >> 16) & 0o170000 == 0o120000:  # the Unix file type of a symbolic link
-        raise SourceError(f"archive member {info.filename!r} is a link; nothing of the archive is used")
+        raise SourceError(f"archive member {info.filename!r} is a link; nothing from the archive is used")
     return archive.read(info)
 
 
@@ -154,7 +171,7 @@ def _rcc_members(raw: bytes) -> Iterator[Member]:
         units = struct.unpack(">H", raw[name_at : name_at + 2])[0] if node else 0
         path = f"{folder}/{raw[name_at + 6 : name_at + 6 + 2 * units].decode('utf-16-be')}".lstrip("/")
         first, second = struct.unpack(">II", raw[at + 6 : at + 14])
-        if flags & 2:  # a folder of `first` children from node `second` on
+        if flags & 2:  # a folder with `first` children, from node `second` on
             for child in range(second, second + first):
                 yield from walk(child, path)
         else:

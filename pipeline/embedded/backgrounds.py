@@ -1,6 +1,6 @@
-"""What is behind the objects: studios, gradients, noise, textures, photographs, horizons under made skies.
+"""What is behind the objects: studios, gradients, noise, textures, photographs, horizons under synthetic skies.
 
-Owns also how a picture is picked from the material and a square cut from it, since objects are filled the same way.
+Also picks pictures from the material and cuts squares from them, since objects are filled the same way.
 Images are float32 [px, px, 3] in 0..255.
 """
 
@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from pipeline.embedded.effects import Floats, Rng, blur, jitter_colours, over, ramp_field, smooth_noise, to_range
-from pipeline.embedded.material import Kind, Material, Pixels
+from pipeline.embedded.material import Material, PictureKind, Pixels
 
 
 def draw_background(material: Material, rng: Rng, px: int) -> tuple[Floats, bool]:
-    """A background [px, px, 3], and whether it is a plain one (a studio, a sheet of paper) where clutter would lie."""
+    """A background [px, px, 3], and whether it is plain, as a studio or a sheet of paper: no place for clutter."""
     makers: list[tuple[float, Callable[[], Floats]]] = [
         (0.14, lambda: gradient(rng, px)),
         (0.07, lambda: noise_field(rng, px)),
@@ -37,8 +37,8 @@ def draw_background(material: Material, rng: Rng, px: int) -> tuple[Floats, bool
     return scene, False
 
 
-def pick(material: Material, kind: Kind, rng: Rng) -> Pixels:
-    """A picture of this kind: the source by its share, then any of its pictures."""
+def pick(material: Material, kind: PictureKind, rng: Rng) -> Pixels:
+    """A picture of this kind: draw a source by its share, then any of its pictures."""
     groups = material.of(kind)
     shares = np.array([group.source.share for group in groups])
     group = groups[int(rng.choice(len(groups), p=shares / shares.sum()))]
@@ -46,15 +46,15 @@ def pick(material: Material, kind: Kind, rng: Rng) -> Pixels:
 
 
 def pick_filling(material: Material, rng: Rng) -> Pixels:
-    """A texture or a photograph, or plain noise where the material has neither."""
-    kinds: list[Kind] = [kind for kind in ("texture", "photo") if material.of(kind)]
+    """A texture or a photograph, or noise if the material has neither."""
+    kinds: list[PictureKind] = [kind for kind in ("texture", "photo") if material.of(kind)]
     if not kinds:
         return noise_field(rng, 96).astype(np.uint8)
     return pick(material, kinds[int(rng.integers(len(kinds)))], rng)
 
 
 def crop_of(picture: Pixels, rng: Rng, px: int, smallest: float) -> Floats:
-    """A square of the picture, of `smallest` to 1 of its short side, mirrored by chance, at [px, px, 3 or 4]."""
+    """A square cut from the picture, [px, px, 3 or 4]: `smallest` to 1 of its short side, mirrored half the time."""
     height, width = picture.shape[:2]
     side = float(rng.uniform(smallest, 1)) * min(height, width)
     x, y = float(rng.uniform(0, width - side)), float(rng.uniform(0, height - side))
@@ -65,7 +65,7 @@ def crop_of(picture: Pixels, rng: Rng, px: int, smallest: float) -> Floats:
 
 
 def studio(rng: Rng, px: int) -> Floats:
-    """White paper or a nearly uniform wall with a little light fall-off: what products are photographed on."""
+    """White paper or a nearly uniform wall with slight light fall-off, as behind products in catalogues."""
     white = rng.random() < 0.45
     tone = rng.uniform(238, 255, 3) if white else rng.uniform(20, 240) + rng.normal(0, 14, 3)
     scene = np.broadcast_to(tone.astype(np.float32), (px, px, 3))
@@ -83,7 +83,7 @@ def gradient(rng: Rng, px: int) -> Floats:
 
 def noise_field(rng: Rng, px: int) -> Floats:
     """Noise of several sizes between three colours: foliage, rock, cloth, out-of-focus clutter."""
-    # Three greys of one tint: independent channels gave neon colours that no photograph has.
+    # Three greys of one tint: independent channels gave neon colours that photographs don't have.
     palette = np.clip(rng.uniform(20, 225, (3, 1)) + rng.normal(0, 22, 3) + rng.normal(0, 9, (3, 3)), 0, 255)
     cells = (2, 5, 12, 30, 70)
     slope = float(rng.uniform(0.45, 1.0))
@@ -94,7 +94,7 @@ def noise_field(rng: Rng, px: int) -> Floats:
 
 
 def skyline(material: Material, rng: Rng, px: int) -> Floats:
-    """A photographed horizon whose sky was cut out, under a made or photographed sky."""
+    """A photographed horizon whose sky was cut out, under a synthetic or photographed sky."""
     ground = crop_of(pick(material, "skyline", rng), rng, px, smallest=0.6)
     return over(draw_sky(material, rng, px), ground[..., :3], ground[..., 3] / np.float32(255))
 
@@ -114,7 +114,7 @@ def draw_sky(material: Material, rng: Rng, px: int) -> Floats:
 
 
 def ground_and_sky(material: Material, rng: Rng, px: int) -> Floats:
-    """Two backgrounds that meet at a slightly uneven horizon; the lower one is foreshortened, as a floor is."""
+    """Two backgrounds that meet at a slightly uneven horizon; the lower one is foreshortened like a floor."""
     upper = draw_sky(material, rng, px) if rng.random() < 0.5 else crop_of(pick_filling(material, rng), rng, px, 0.4)
     lower = crop_of(pick_filling(material, rng), rng, px, 0.4)
     horizon = float(rng.uniform(0.3, 0.8)) * px

@@ -1,10 +1,10 @@
 """Salient-object composites: cut-outs pasted over backgrounds so that nothing but the object itself gives it away.
 
-Owns: one composite as a pure function of (material, seed, index, px). Where the pictures come from is
-`pipeline.embedded.sources`; many composites on disk are `pipeline.embedded.composite_store`.
+Makes one composite as a pure function of (material, seed, index, px). The pictures come from
+`pipeline.embedded.sources`; `pipeline.embedded.composite_store` puts many composites on disk.
 
-Every effect is one small function. The order matters: paste, then light, blur, noise, gamma and JPEG over the whole,
-so that seams are no cue.
+Every effect is one small function. The order matters: objects are pasted first; light, blur, noise, gamma and JPEG then
+go over the whole, so that seams give nothing away.
 """
 
 import numpy as np
@@ -14,14 +14,14 @@ from pipeline.embedded.effects import feather, illuminate, over, photograph
 from pipeline.embedded.material import Material, Pixels
 from pipeline.embedded.objects import add_clutter, cast_shadow, draw_layout, dress_object
 
-RECIPE_VERSION = 1  # goes up when the same arguments give other bytes
+RECIPE_VERSION = 1  # raise it when the same arguments give other bytes
 
 
 def make_composite(material: Material, seed: int, index: int, px: int) -> tuple[Pixels, Pixels]:
     """One training pair: the same bytes for the same arguments (and versions of numpy and Pillow) on every machine.
 
-    Returns: image uint8 [px, px, 3]; mask uint8 [px, px], soft alpha of all salient objects, mean in about
-        `MIN_AREA`..`MAX_AREA` of 255 (where no layout in `LAYOUT_ATTEMPTS` reached that, the last one is kept).
+    Returns: image uint8 [px, px, 3]; mask uint8 [px, px], the soft alpha of all salient objects. Its mean is roughly
+        `MIN_AREA` to `MAX_AREA` of 255 (if none of `LAYOUT_ATTEMPTS` layouts reaches that, the last one is kept).
     """
     rng = np.random.default_rng([seed, index])
     scene, is_plain = draw_background(material, rng, px)

@@ -1,4 +1,4 @@
-"""Training pairs as tensors: reads the parts of composites and of photographs' views, and cuts crops from them."""
+"""Training pairs as tensors: read the parts of composites and of photographs' views, and cut crops from them."""
 
 import json
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from pipeline.errors import CollectionError
 
 MIN_CROP = 0.8
 """Smallest side of a training crop, as a share of the pair's side."""
-_HINT = "run jobs/make_composites.py or jobs/make_photographs.py, which make what is missing"
+_HINT = "run jobs/make_composites.py or jobs/make_photographs.py, which makes what is missing"
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """All training pairs of some folders; uint8 images `[n, px, px, 3]` and masks `[n, px, px]`, one pair per part."""
+    """All training pairs of some folders: per part, uint8 images `[n, px, px, 3]` and masks `[n, px, px]`."""
 
     images: tuple[UInt8[np.ndarray, "_n px px 3"], ...]
     masks: tuple[UInt8[np.ndarray, "_n px px"], ...]
@@ -29,8 +29,8 @@ class Pairs:
     def open(cls, *folders: Path) -> "Pairs":
         """Map the parts of all folders into memory.
 
-        Raises: CollectionError: a folder holds no finished set of pairs, or a part is missing or torn; they have
-            pairs of different sizes.
+        Raises: CollectionError: a folder holds no finished set of pairs, a part is missing or torn, or the folders
+            have pairs of different sizes.
         """
         opened = [cls._open(folder) for folder in folders]
         images = tuple(part for pairs in opened for part in pairs.images)
@@ -44,21 +44,21 @@ class Pairs:
     def _open(cls, folder: Path) -> "Pairs":
         recipe = folder / "recipe.json"
         if not recipe.exists():
-            raise CollectionError(f"{folder} holds no recipe.json: {_HINT}")
+            raise CollectionError(f"{folder} has no recipe.json: {_HINT}")
         count = json.loads(recipe.read_text(encoding="utf-8"))["count"]
         images = tuple(_map(path) for path in sorted(folder.glob("part-*.images.npy")))
         masks = tuple(_map(path) for path in sorted(folder.glob("part-*.masks.npy")))
         lengths = [len(part) for part in images]
         if lengths != [len(part) for part in masks] or sum(lengths) < count:
             raise CollectionError(
-                f"{folder} holds {sum(lengths)} images and {sum(len(part) for part in masks)} masks of {count}: {_HINT}"
+                f"{folder} has {sum(lengths)} images and {sum(len(part) for part in masks)} masks of {count}: {_HINT}"
             )
         return cls(images, masks)
 
     def draw(
         self, count: int, generator: torch.Generator
     ) -> tuple[Float[Tensor, "b 3 px px"], Float[Tensor, "b 1 px px"]]:
-        """`count` pairs at random, with repetition; values in [0, 1]."""
+        """Draw `count` pairs at random, with repetition; values in [0, 1]."""
         sizes = [len(part) for part in self.images]
         ends = np.cumsum(sizes)
         chosen = torch.randint(int(ends[-1]), (count,), generator=generator).numpy()
@@ -71,7 +71,7 @@ class Pairs:
     def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Part by part, in order; shapes and ranges as in `draw`."""
         for images, masks in zip(self.images, self.masks, strict=True):
-            yield _as_tensors(np.array(images), np.array(masks))  # copies: torch warns of read-only memory
+            yield _as_tensors(np.array(images), np.array(masks))  # copies: torch warns about read-only memory
 
 
 def crop_and_flip(
@@ -98,7 +98,7 @@ def _map(path: Path) -> np.ndarray:
     try:
         part: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise CollectionError(f"{path} is torn or no array ({error}): delete it and make it again") from error
+        raise CollectionError(f"{path} is torn or not an array ({error}): delete it and make it again") from error
     return part
 
 

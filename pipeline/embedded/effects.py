@@ -1,6 +1,6 @@
-"""Effects on pictures: laying over, softening, noise, light and camera.
+"""Effects on pictures: overlay, softening, noise, light and camera.
 
-Images are float32 [h, w, 3] in 0..255 and alphas float32 [h, w] in 0..1 until `photograph`, which is the last one.
+Images are float32 [h, w, 3] in 0..255 and alphas float32 [h, w] in 0..1 until `photograph`, the last effect.
 """
 
 import io
@@ -20,17 +20,17 @@ GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def over(scene: Floats, colours: Floats, alpha: Floats) -> Floats:
-    """The colours laid over the scene."""
+    """Lay the colours over the scene."""
     return np.asarray(scene + (colours - scene) * alpha[..., None], dtype=np.float32)
 
 
 def feather(alpha: Floats, radius: float) -> Floats:
-    """The alpha with softened edges, still in 0..1."""
+    """Soften the edges of an alpha; it stays in 0..1."""
     return blur(alpha * np.float32(255), radius) / np.float32(255)
 
 
 def illuminate(scene: Floats, rng: Rng) -> Floats:
-    """Light from one side over everything, and sometimes darker corners."""
+    """Light everything from one side, and sometimes darken the corners."""
     px = scene.shape[0]
     light: npt.NDArray[np.floating[Any]] = 1 + float(rng.uniform(0, 0.4)) * (ramp_field(rng, px) - 0.5)
     if rng.random() < 0.25:
@@ -40,7 +40,7 @@ def illuminate(scene: Floats, rng: Rng) -> Floats:
 
 
 def photograph(scene: Floats, rng: Rng) -> Pixels:
-    """What a camera does to all of it alike: blur, noise, gamma, rarely black and white, JPEG of quality 35-95."""
+    """Do what a camera does to the whole picture: blur, noise, gamma, rarely black and white, JPEG of quality 35-95."""
     px = scene.shape[0]
     radii = [0, rng.uniform(0.2, 0.9), rng.uniform(0.9, 1.8)]
     scene = blur(scene, float(rng.choice(radii, p=[0.4, 0.5, 0.1])) * px / 192)
@@ -56,7 +56,7 @@ def photograph(scene: Floats, rng: Rng) -> Pixels:
 
 
 def jitter_colours(image: Floats, rng: Rng) -> Floats:
-    """Exposure, contrast, saturation and white balance changed at random, as lights and cameras do."""
+    """Change exposure, contrast, saturation and white balance at random, as lights and cameras do."""
     grey = (image @ GREY)[..., None]
     image = to_range(grey + (image - grey) * float(np.exp(rng.normal(-0.08, 0.3))))
     gains = np.exp(rng.normal(0, 0.16) + rng.normal(0, 0.07, 3)).astype(np.float32)
@@ -65,12 +65,12 @@ def jitter_colours(image: Floats, rng: Rng) -> Floats:
 
 
 def to_range(values: npt.NDArray[np.floating[Any]]) -> Floats:
-    """Clipped to 0..255, as float32."""
+    """Clip to 0..255, as float32."""
     return np.asarray(np.clip(values, 0, 255), dtype=np.float32)
 
 
 def blur(image: Floats, radius: float) -> Floats:
-    """Gaussian blur in 8 bits (Pillow's is several times faster than a float one in numpy); values in 0..255."""
+    """Blur with a Gaussian in 8 bits, several times faster in Pillow than in numpy with floats; values in 0..255."""
     if radius < 0.1:
         return image
     levels = Image.fromarray(np.clip(np.rint(image), 0, 255).astype(np.uint8))

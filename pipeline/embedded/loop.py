@@ -1,7 +1,7 @@
 """One resumable stretch of training: optimiser, schedule, checkpoints, moving average.
 
-What a step computes comes in as a function of the step's number, and draws all its randomness from that number: so a
-run that was killed and resumed takes exactly the steps that an uninterrupted one takes.
+The caller passes what a step computes as a function of the step's number, from which all randomness is drawn: so a run
+that is killed and resumed takes exactly the steps that an uninterrupted one takes.
 """
 
 import logging
@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.seeds import member_seed
 from model.training import MovingAverage
-from pipeline.errors import StorageError
+from pipeline.errors import RunMismatchError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +28,10 @@ CHECKPOINT_KEYS = frozenset({"step", "steps", "module", "optimiser", "average"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """How long and how fast a stage is trained."""
+    """How long and how fast a stage trains."""
 
     steps: int
-    """Optimiser steps of the stage."""
+    """Optimiser steps in the stage."""
     batch: int
     """Images per step."""
     learning_rate: float
@@ -38,7 +39,7 @@ class Schedule:
     warmup_steps: int = 50
     max_grad_norm: float = 1.0
     ema_decay: float = 0.99
-    """Decay of the weights' moving average, which is what a stage leaves behind; the reach is 1/(1 - decay) steps."""
+    """Decay of the weights' moving average, which is the result of a stage; it reaches back 1/(1 - decay) steps."""
     checkpoint_every: int = 200
 
 
@@ -52,8 +53,6 @@ class TrainedGroup:
 
 def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
     """The randomness of one step; the same whenever and wherever that step is taken."""
-    from model.seeds import member_seed
-
     return torch.Generator().manual_seed(member_seed(seed, stage, step))
 
 
@@ -64,10 +63,11 @@ def run_stage(
     schedule: Schedule,
     checkpoint: Path,
 ) -> None:
-    """Train `module` in place, from `checkpoint` if that is there; at the end it holds the averaged weights.
+    """Train `module` in place, from `checkpoint` if it exists; at the end it holds the averaged weights.
 
-    Raises: StorageError: the checkpoint is of another schedule or can't be read.
-            FloatingPointError: the loss is no finite number.
+    Raises: RunMismatchError: the checkpoint is from a training of another length.
+            StorageError: the checkpoint can't be read.
+            FloatingPointError: the loss is not finite.
     """
     parameters = [p for group in groups for p in group.parameters]
     optimiser = torch.optim.AdamW([{"params": list(g.parameters), "rate_share": g.rate_share} for g in groups], lr=0.0)
@@ -84,7 +84,7 @@ def run_stage(
             log.info("%s %d/%d loss %.4f, %.0f s left", checkpoint.stem, done, schedule.steps, mean_loss, left_s)
             losses.clear()
         if done % schedule.checkpoint_every == 0 or done == schedule.steps:
-            _save(checkpoint, module, optimiser, average, schedule, done)
+            _save_checkpoint(checkpoint, module, optimiser, average, schedule, done)
     average.write_to_model()
 
 
@@ -111,7 +111,7 @@ def learning_rate(schedule: Schedule, step: int) -> float:
     return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _save(
+def _save_checkpoint(
     checkpoint: Path,
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -135,6 +135,15 @@ def _save(
     beside.replace(checkpoint)
 
 
+def check_checkpoint(checkpoint: Path, steps: int) -> None:
+    """Refuse a checkpoint that a stage of this many steps can't be resumed from. It may be missing.
+
+    Raises: RunMismatchError, StorageError: as `run_stage`.
+    """
+    if checkpoint.exists():
+        _read_checkpoint(checkpoint, steps)
+
+
 def _resume(
     checkpoint: Path,
     module: nn.Module,
@@ -144,28 +153,28 @@ def _resume(
 ) -> int:
     if not checkpoint.exists():
         return 0
-    state = _read(checkpoint)
-    if state["steps"] != schedule.steps:
-        raise StorageError(
-            f"{checkpoint} is of a training of {state['steps']} steps, this one has {schedule.steps}: "
-            "give another --out, or delete the file to start this stage again"
-        )
+    state = _read_checkpoint(checkpoint, schedule.steps)
     module.load_state_dict(state["module"])
     optimiser.load_state_dict(state["optimiser"])
     for shadow, saved in zip(average.shadow, state["average"], strict=True):
         shadow.copy_(saved)
-    log.info("%s: going on at step %d of %d", checkpoint.stem, state["step"], schedule.steps)
+    log.info("%s: resuming at step %d of %d", checkpoint.stem, state["step"], schedule.steps)
     return int(state["step"])
 
 
-def _read(checkpoint: Path) -> dict[str, Any]:
+def _read_checkpoint(checkpoint: Path, steps: int) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
     except Exception as error:
-        raise StorageError(f"{checkpoint} is no readable checkpoint ({error}): delete it to start again") from error
+        raise StorageError(f"{checkpoint} is not a readable checkpoint ({error}): delete it to start again") from error
     missing = CHECKPOINT_KEYS - state.keys() if isinstance(state, dict) else CHECKPOINT_KEYS
     if missing:
         raise StorageError(
-            f"{checkpoint} is no checkpoint of ours, it has no {sorted(missing)}: delete it to start again"
+            f"{checkpoint} is not one of our checkpoints, it lacks {sorted(missing)}: delete it to start again"
+        )
+    if state["steps"] != steps:
+        raise RunMismatchError(
+            f"{checkpoint} is from a training of {state['steps']} steps, this one has {steps}: "
+            "give another --out, or delete the file to start this stage again"
         )
     return state

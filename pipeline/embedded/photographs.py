@@ -1,9 +1,9 @@
-"""Real photographs from public packages, each with the teacher's saliency map: what composites can't show.
+"""Real photographs from public packages, each with the teacher's saliency map: they show what composites can't.
 
-Owns: the list of photographs (`photographs.csv`), and the way from it to labelled pictures on disk. Training pairs that
-are cut from them are `pipeline.embedded.photograph_views`.
+Owns the list of photographs (`photographs.csv`) and the way from it to labelled pictures on disk.
+`pipeline.embedded.photograph_views` cuts training pairs from them.
 
-No photograph of the sample is in the list, nor one of the field's test sets.
+The list contains no photograph of the sample or of the field's test sets.
 """
 
 import csv
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.collection.images import decode_rgb
-from pipeline.embedded.archives import fetch_archive, unpack
+from pipeline.embedded.archives import fetch_archive, require_clients, unpack
 from pipeline.embedded.material import Pixels, Registry, Source, SourceError
 from pipeline.embedded.teacher import Teacher
 from pipeline.files.storage import publish
@@ -28,17 +28,17 @@ from pipeline.files.storage import publish
 LIST = Path(__file__).with_name("photographs.csv")
 _PERMISSIVE = re.compile(r"(CC0-|CC-BY-\d|public-domain|MIT|Apache-|BSD-)")
 LONG_SIDE_PX = 448
-"""Photographs are kept at twice the side of a view: a view is a crop of half the sides or more."""
+"""Photographs are kept at twice the side of a view, because a view is a crop of at least half the sides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photograph:
-    """One line of the list: a file of a package.
+    """One line of the list: a file in a package.
 
     Args:
-        path: inside the archive, or inside the archive in it.
-        sha256: of the file; another content is refused, since nobody has looked at it.
-        licence: of the file as the package's `copyright` has it, else of the package.
+        path: inside the archive; for a nested archive, its own path comes first.
+        sha256: digest of the file; other content is refused, since nobody has looked at it.
+        licence: the file's in the package's `copyright`, or else the package's.
     """
 
     registry: Registry
@@ -50,7 +50,7 @@ class Photograph:
 
     @property
     def is_permissive(self) -> bool:
-        """Does the licence ask for no more than attribution?"""
+        """Whether the licence requires no more than attribution."""
         return _PERMISSIVE.match(self.licence) is not None
 
 
@@ -64,7 +64,12 @@ def read_list(path: Path = LIST) -> tuple[Photograph, ...]:
     try:
         return tuple(Photograph(**cast(dict[str, Any], row)) for row in rows)
     except TypeError as error:
-        raise SourceError(f"{path} is no list of photographs: {error}") from error
+        raise SourceError(f"{path} is not a list of photographs: {error}") from error
+
+
+def missing_labels(photographs: Sequence[Photograph], cache: Path) -> int:
+    """How many of the photographs the teacher has not labelled yet."""
+    return sum(not _labelled_path(cache, photograph).exists() for photograph in photographs)
 
 
 def label(
@@ -73,22 +78,26 @@ def label(
     teacher: Callable[[], Teacher],
     report: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """An RGBA PNG per photograph, its alpha the teacher's map, at most LONG_SIDE_PX wide and high; kept on disk.
+    """Label the photographs that have no label yet, and return the files of all.
 
-    Args:    teacher: gives the teacher; called if there is anything left to label.
-    Raises:  SourceError: a package can't be had, or does not hold a listed file as it was listed.
+    A file is an RGBA PNG, at most LONG_SIDE_PX wide and high, with the teacher's map as its alpha.
+
+    Args:    teacher: returns the teacher; called only if a photograph is left to label.
+    Raises:  ConfigError: a program is missing. SourceError: a package can't be fetched, or a file is not as listed.
     """
-    folder, labelled = cache / "labelled", []
-    folder.mkdir(parents=True, exist_ok=True)
+    packages = [list(group) for _, group in groupby(photographs, key=lambda photograph: photograph.package)]
+    require_clients(cache / "archives", [_source(group) for group in packages])
+    labelled: list[Path] = []
+    (cache / "labelled").mkdir(parents=True, exist_ok=True)
     network: Teacher | None = None
-    for package, group in groupby(photographs, key=lambda photograph: photograph.package):
-        for photograph, content in _contents(list(group), cache):
-            path = folder / f"{photograph.sha256}.png"
+    for group in packages:
+        for photograph, content in _contents(group, cache):
+            path = _labelled_path(cache, photograph)
             labelled.append(path)
             if not path.exists():
                 network = network or teacher()
                 _publish_png(path, _labelled(photograph.path, content, network))
-        report(f"{package}: {len(labelled)} of {len(photographs)} photographs are labelled")
+        report(f"{group[0].package}: {len(labelled)} of {len(photographs)} photographs are labelled")
     return labelled
 
 
@@ -97,6 +106,10 @@ def read_labelled(path: Path) -> tuple[Pixels, Pixels]:
     with Image.open(path) as stored:
         pixels = np.asarray(stored)
     return pixels[..., :3], pixels[..., 3]
+
+
+def _labelled_path(cache: Path, photograph: Photograph) -> Path:
+    return cache / "labelled" / f"{photograph.sha256}.png"
 
 
 def _contents(photographs: Sequence[Photograph], cache: Path) -> list[tuple[Photograph, bytes]]:
@@ -109,7 +122,7 @@ def _contents(photographs: Sequence[Photograph], cache: Path) -> list[tuple[Phot
         path = folder / photograph.path
         content = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(content).hexdigest() != photograph.sha256:
-            raise SourceError(f"{archive} does not hold {photograph.path} as listed; hint: has the package changed?")
+            raise SourceError(f"{archive} does not hold {photograph.path} as listed; the package may have changed")
         contents.append((photograph, content))
     return contents
 

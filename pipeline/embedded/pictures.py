@@ -1,4 +1,4 @@
-"""Which pictures of a source serve, and at what size: one connected cut-out, a texture that looks alike everywhere."""
+"""Which pictures of a source are usable, and at what size: one connected cut-out, or a uniform texture."""
 
 import hashlib
 import io
@@ -12,11 +12,11 @@ from PIL import Image
 from pipeline.embedded.material import Pixels, Source
 
 CUTOUT_PX = 384  # long side kept of cut-outs, textures and skylines: more than the 224 px of a composite
-PHOTO_PX = 768  # long side kept of photographs: there are few, so that composites use crops of them
+PHOTO_PX = 768  # long side kept of photographs; there are few, so composites use crops of them
 
 
 def read_pictures(files: Sequence[Path], source: Source) -> Iterator[Pixels]:
-    """The usable pictures among a source's files, downscaled, without byte-for-byte doubles."""
+    """The usable pictures among a source's files, downscaled, without identical files."""
     seen: set[bytes] = set()
     for file in files:
         content = file.read_bytes()
@@ -29,7 +29,7 @@ def read_pictures(files: Sequence[Path], source: Source) -> Iterator[Pixels]:
 
 
 def read_picture(content: bytes, source: Source) -> Pixels | None:
-    """One picture, or None if it does not serve its kind."""
+    """One picture, or None if it is not usable as its kind."""
     with Image.open(io.BytesIO(content)) as stored:
         stored.draft("RGB", (PHOTO_PX, PHOTO_PX))
         image: Image.Image = stored.convert("RGBA" if source.kind in ("cutout", "skyline") else "RGB")
@@ -54,14 +54,14 @@ def _usable_cutout(image: Image.Image, min_px: int, *, photographs_only: bool) -
 
 
 def is_one_object(alpha: Pixels) -> bool:
-    """Whether a cropped alpha shows one connected thing that neither fills its box (a sign) nor is a few threads."""
+    """Whether a cropped alpha shows one connected thing that neither fills its box (a sign) nor is mere threads."""
     small = np.asarray(Image.fromarray(alpha).resize((48, 48), Image.Resampling.BOX)) > 90
     share = small.mean()
     return bool(0.10 < share < 0.93 and _largest_part(small) > 0.85)
 
 
 def _largest_part(mask: npt.NDArray[np.bool_]) -> float:
-    """Share of the mask's pixels in its largest 8-connected part: labels spread to neighbours until they rest."""
+    """Share of the mask's pixels in its largest 8-connected part: labels spread to neighbours until none changes."""
     labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
     while True:
         padded = np.pad(labels, 1)
@@ -78,9 +78,9 @@ def _colours(pixels: Pixels) -> npt.NDArray[np.int64]:
 
 
 def is_photographic(pixels: Pixels) -> bool:
-    """Whether a cut-out has the many colours and the restless surface of a photograph: flat art has neither.
+    """Whether a cut-out has the many colours and the uneven surface of a photograph, which flat art lacks.
 
-    The bounds part the 630 larger stamps as a person would, but for a dozen shaded drawings that pass.
+    The bounds divide the 630 larger stamps as a person would, except for a dozen shaded drawings that pass.
     """
     opaque = pixels[..., 3] > 200
     grey = pixels[..., :3].astype(np.float32).mean(axis=2)
@@ -93,7 +93,7 @@ def is_photographic(pixels: Pixels) -> bool:
 
 
 def is_texture(pixels: Pixels) -> bool:
-    """Whether a picture looks alike everywhere (no faces, labels, unwrapped models) without being one colour."""
+    """Whether a picture looks the same everywhere (no faces, labels, unwrapped models) without being one colour."""
     height, width = pixels.shape[:2]
     if min(height, width) < 96 or max(height, width) > 3 * min(height, width):
         return False

@@ -9,27 +9,31 @@ import torch
 
 from model.diffusion import SODDiffusionPipeline
 from model.training import load_backbone_in_order
-from pipeline.embedded.config import TrainingConfig
+from pipeline.embedded.config import EmbeddedTrainingConfig
 from pipeline.embedded.data import Pairs
-from pipeline.embedded.loop import Schedule
+from pipeline.embedded.loop import Schedule, check_checkpoint
 from pipeline.embedded.sources import backbone_weights
 from pipeline.embedded.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
-from pipeline.errors import ModelError, RunMismatchError
+from pipeline.errors import ConfigError, ModelError, RunMismatchError
 from pipeline.files.storage import publish, stored_file_at
 from pipeline.made_with import differences, refusal
 
 log = logging.getLogger(__name__)
 
 
-def train(config: TrainingConfig) -> Path | None:
-    """Take every stage that is not complete yet.
+def train_embedded(config: EmbeddedTrainingConfig) -> Path | None:
+    """Train every stage that is not complete yet.
 
     Returns: the folder of the finished model, None after a single stage.
-    Raises: CollectionError: there are no composites. StorageError: a checkpoint is of another number of steps.
-            RunMismatchError: `config.out` was begun with another seed or other composites.
-            ModelError: the backbone's weights can't be read.
+    Raises: CollectionError: there are no composites. ConfigError: the backbone's file does not exist.
+            RunMismatchError: `config.out` was begun with another seed, other composites or another number of steps.
+            StorageError: a checkpoint can't be read. ModelError: the backbone's weights can't be read.
     """
     torch.set_num_threads(config.threads)
+    if config.backbone is not None and not config.backbone.is_file():
+        raise ConfigError(f"--backbone {config.backbone}: there is no such file; leave it out to fetch the weights")
+    for stage, steps in _steps_of(config).items():
+        check_checkpoint(config.out / f"{stage}.pt", steps)
     composites = Pairs.open(config.data)
     data = composites
     if config.photographs is not None and config.stage != "vae":
@@ -50,11 +54,17 @@ def train(config: TrainingConfig) -> Path | None:
     cached = cache_latents(pipeline, data, config.out / "latents")
     schedule = Schedule(steps=config.diffusion_steps, batch=32, learning_rate=2e-3, ema_decay=0.995)
     train_diffusion(pipeline, cached, schedule, config.out, config.seed)
-    return _save(pipeline, config.out / "model")
+    return _save_model(pipeline, config.out / "model")
 
 
-def _claim(config: TrainingConfig) -> None:
-    """Refuse a folder that was begun with something else: its checkpoints would be taken for those of this training."""
+def _steps_of(config: EmbeddedTrainingConfig) -> dict[str, int]:
+    """Stage → its steps, for the stages that will be trained."""
+    steps = {"conditioner": config.conditioner_steps, "vae": config.vae_steps, "diffusion": config.diffusion_steps}
+    return steps if config.stage == "all" else {config.stage: steps[config.stage]}
+
+
+def _claim(config: EmbeddedTrainingConfig) -> None:
+    """Refuse a folder that was begun with something else, whose checkpoints would be taken for this training's."""
     path = config.out / "training.json"
     request: dict[str, Any] = {
         "seed": config.seed,
@@ -79,8 +89,8 @@ def _load_backbone(pipeline: SODDiffusionPipeline, path: Path) -> None:
     log.info("backbone weights from %s", path)
 
 
-def _save(pipeline: SODDiffusionPipeline, folder: Path) -> Path:
-    """Half precision halves the file; the masks differ by less than their 8-bit steps."""
+def _save_model(pipeline: SODDiffusionPipeline, folder: Path) -> Path:
+    """Save in half precision: half the file, and masks differ by less than their 8-bit steps."""
     for network in (pipeline.conditioner, pipeline.vae):
         network.to(memory_format=torch.contiguous_format)
     pipeline.to(dtype=torch.float16).save_pretrained(folder)

@@ -1,12 +1,11 @@
-"""Where the pictures come from that composites are made of: packages of public registries, by name and licence.
+"""The sources of the pictures in composites: packages of public registries, by name and licence.
 
-Owns: the list of sources, and the way from it to material. How a package is fetched and unpacked is
-`pipeline.embedded.archives`, which pictures of it serve is `pipeline.embedded.pictures`. Nothing that is fetched here
-is copied into the repository.
+Owns the list of sources and the way from it to material. `pipeline.embedded.archives` fetches and unpacks packages,
+`pipeline.embedded.pictures` decides which pictures are usable. Nothing that is fetched is copied into the repository.
 
-No picture of the sample photos may be used: the sample is what a trained model is looked at with. The patterns below
-name what is taken, so the four wallpapers and the photographs of animals and tools that the sample uses stay out.
-Photographs with buildings stay out too: with them as backgrounds a model learns "buildings are background".
+No photograph of the sample may be used, because trained models are judged on the sample. The patterns below name what
+is taken, so the four wallpapers and the photographs of animals and tools that the sample uses stay out. Photographs
+with buildings stay out too: with them as backgrounds, a model learns "buildings are background".
 """
 
 import re
@@ -100,9 +99,9 @@ BACKBONE = Source(
 def fetch(
     folder: Path, sources: Sequence[Source] = SOURCES, report: Callable[[str], None] = lambda _: None
 ) -> Material:
-    """Fetch what is not in the cache folder yet, and read the usable pictures of all sources.
+    """Fetch the packages missing from the cache folder, and read the usable pictures of all sources.
 
-    Raises:  SourceError: a client is missing, a package can't be had, or a source gives no usable picture.
+    Raises:  SourceError: a client is missing, a package can't be fetched, or a source has no usable picture.
     """
     groups = []
     for source in sources:
@@ -110,15 +109,15 @@ def fetch(
         files = unpack(archive, folder / "unpacked" / source.name, re.compile(source.files))
         pictures = tuple(read_pictures(files, source))
         if not pictures:
-            raise SourceError(f"{source.name}: no usable picture in {archive}; hint: has the package changed?")
+            raise SourceError(f"{source.name}: no usable picture in {archive}; the package may have changed")
         report(f"{source.name}: {len(pictures)} of {len(files)} files")
-        record = stored_file_at(archive)
-        groups.append(Group(source=source, archive=record.name, sha256=record.sha256, pictures=pictures))
+        stored = stored_file_at(archive)
+        groups.append(Group(source=source, archive=stored.name, sha256=stored.sha256, pictures=pictures))
     return Material(groups=tuple(groups))
 
 
 def backbone_weights(folder: Path) -> Path:
-    """Path of the pretrained backbone's .pth, fetched if need be; reading it safely is the caller's business."""
+    """Path of the pretrained backbone's .pth, fetched if necessary; the caller must read it safely."""
     archive = fetch_archive(folder / "archives", BACKBONE)
     files = unpack(archive, folder / "unpacked" / BACKBONE.name, re.compile(BACKBONE.files))
     if len(files) != 1:

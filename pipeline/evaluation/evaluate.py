@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeline.config import ClusterConfig
-from pipeline.errors import CollectionError
+from pipeline.errors import PipelineError
 from pipeline.evaluation.outcomes import Failed, How, Measured, Outcome, measure_files
 from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.risk_coverage import RiskCoverage, risk_coverages
@@ -52,7 +52,7 @@ def evaluate_pairs(pairs: Sequence[Pair], how: How, cluster: ClusterConfig) -> E
     Maps of another size than their mask are resized to it, bilinearly and in 8 bits, as the field's toolkits do.
 
     Args:   cluster: where the work runs; the result is the same to the last bit.
-    Raises: CollectionError: no pair can be measured.
+    Raises: PipelineError: no pair can be measured.
     """
     chunks = [Chunk(pairs=pairs[i : i + CHUNK_IMAGES], how=how) for i in range(0, len(pairs), CHUNK_IMAGES)]
     return gather(measure_all(measure_chunk, chunks, cluster, len(pairs)))
@@ -80,14 +80,14 @@ def measure_all(
 
 
 def gather(outcomes: Iterable[Outcome]) -> Evaluation:
-    """Sort outcomes by name and average what was measured. Raises CollectionError if nothing was."""
+    """Sort outcomes by name and average what was measured. Raises PipelineError if nothing was."""
     found = sorted(outcomes, key=lambda outcome: outcome.name)
     images = tuple(outcome for outcome in found if isinstance(outcome, Measured))
     failures = tuple(outcome for outcome in found if isinstance(outcome, Failed))
     for failure in failures:
         log.error("%s failed: %s", failure.name, failure.reason)
     if not images:
-        raise CollectionError(f"none of the {len(failures)} images could be measured; the first: {failures[0].reason}")
+        raise PipelineError(f"none of the {len(failures)} images could be measured; the first: {failures[0].reason}")
     measures = [image.measures for image in images]
     return Evaluation(
         images=images,

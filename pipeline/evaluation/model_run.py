@@ -19,7 +19,7 @@ from pipeline.files import storage, urls
 from pipeline.files.tars import encode_json
 from pipeline.run import resolved, run
 from pipeline.runs.candidates import committed_shards, read_maps, read_rows, read_shard_record
-from pipeline.runs.fingerprint import settled_device
+from pipeline.runs.fingerprint import fingerprint, settled_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,14 @@ def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: Evaluation
     run(resolved(_run_config(pairs, annotations, url, config)))
     shards = [_shard_maps(url, shard, keyed, how) for shard in sorted(committed_shards(url))]
     return gather(measure_all(measure_shard, shards, config.cluster, len(pairs)))
+
+
+def check_model(pairs: Sequence[Pair], config: EvaluationConfig) -> None:
+    """Refuse a model that can't predict the pairs, before anything is written.
+
+    Raises: ConfigError: the configured weights do not exist.
+    """
+    fingerprint(resolved(_run_config(pairs, "", "", config)))
 
 
 def run_url(out: str) -> str:

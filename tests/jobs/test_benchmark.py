@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.benchmarks.kinds import Growth
+from jobs.benchmark import main
+from pipeline.benchmarks.growth import Growth
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,16 +85,21 @@ def test_growth_is_measured_in_a_process_and_on_a_cluster_of_its_own():
         (("busy", "--images", "0"), "images is 0; it must be at least 1"),
         (("orchestration", "--images", "3"), "images is 3; it must be at least 4"),
         (("growth", "--shards"), "shards is (); it must be at least 1"),
+        (("busy", "--denoise-steps", "1000"), "denoise_steps is 1000; it must be from 1 to 999"),
+        (("busy", "--model", "fake:no_such=1"), "no option 'no_such'"),
+        (("busy", "--model", "/no/such/folder"), "--model /no/such/folder: there is no such folder"),
+        (("breakdown", "--denoise-steps", "1000"), "denoise_steps is 1000; it must be from 1 to 999"),
+        (("limit", "--sizes"), "sizes is (); give at least one"),
+        (("adaptive", "--seeds", "-1"), "seed is -1"),
         ((), "Missing subcommand"),
     ],
 )
-def test_nonsense_is_a_wrong_request(arguments, said):
-    done = benchmark(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in " ".join(done.stderr.replace("│", " ").split())
+def test_nonsense_is_a_wrong_request(run_here, arguments, said):
+    code, stdout, stderr = run_here(main, "benchmark.py", *arguments)
+    assert (code, stdout) == (2, "")
+    assert said in " ".join(stderr.replace("│", " ").split())
 
 
 def test_a_measurement_that_fails_ends_the_job():
-    done = benchmark("busy", "--images", "1", "--model", "fake:no_such=1")
+    done = benchmark("busy", "--images", "1", "--model", "fake:raise_at=000000000001")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "no option 'no_such'" in done.stderr

@@ -1,5 +1,6 @@
 """The evaluation's contract with the shell: what it prints and leaves, and how it exits, for right and wrong input."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.evaluate import main
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.job import evaluate
 from pipeline.evaluation.tasks import find_tasks
@@ -77,6 +79,9 @@ def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path):
     ("options", "said"),
     [
         (("--masks", "masks"), "give --predictions, or --images"),
+        ((*MAPS, "--images", "photos"), "give --predictions or --images"),
+        ((*MAPS, "--out", "maps/im001.png"), "--out maps/im001.png: nothing can be written there"),
+        ((*MAPS, "--dataset", "DUTS"), "DUTS-TE"),
         (("--predictions", "maps", "--masks", "nowhere"), "nowhere: this folder does not exist"),
         (("--predictions", "photos", "--masks", "more"), "more/im004.png has none"),
         (("--dataset", "ECSSD", "--root", "."), "ECSSD is not in ."),
@@ -86,15 +91,42 @@ def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path):
         ((*MAPS, "--reference"), "leave out the options of model and ensemble"),
         ((*PHOTOS, "--model", "/no/such/folder"), "/no/such/folder"),
         ((*PHOTOS, "--processing-res", "100"), "processing_res is 100"),
+        ((*PHOTOS, "--model", "fake:no_such=1"), "no option 'no_such'"),
     ],
 )
-def test_wrong_requests_are_refused_by_name_with_2(tmp_path, options, said):
+def test_wrong_requests_are_refused_by_name_with_2(tmp_path, run_here, monkeypatch, options, said):
     make_folders(tmp_path, 3)
     make_folders(tmp_path / "four", 4)
     (tmp_path / "more").symlink_to(tmp_path / "four/masks")
-    done = run_job(tmp_path, *options)
-    assert done.returncode == USAGE, done.stderr
-    assert said in " ".join(done.stderr.replace("│", " ").split())  # messages are wrapped in a box
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-    assert not (tmp_path / "out/evaluation.json").exists()
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    code, stdout, stderr = run_here(main, "evaluate.py", "--engine", "inline", "--out", "out", *options)
+    assert code == USAGE, stderr
+    assert said in " ".join(stderr.replace("│", " ").split())  # messages are wrapped in a box
+    assert stdout == ""
+    assert sorted(tmp_path.rglob("*")) == before, "nothing was begun"
+
+
+def test_missing_packages_are_refused_with_the_command_that_installs_them(tmp_path, run_here, monkeypatch):
+    make_folders(tmp_path, 3)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    code, _, stderr = run_here(main, "evaluate.py", *MAPS, "--out", "out")
+    assert code == USAGE
+    assert (
+        "missing packages: py_sod_metrics, cv2, matplotlib; run in the project's folder: pip install '.[eval]'"
+        in stderr
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_maps_of_which_none_can_be_measured_are_a_failure_of_the_work_and_no_wrong_request(
+    tmp_path, run_here, monkeypatch
+):
+    make_folders(tmp_path, 2)
+    for path in (tmp_path / "maps").iterdir():
+        path.write_bytes(b"not an image")
+    monkeypatch.chdir(tmp_path)
+    code, _, stderr = run_here(main, "evaluate.py", "--engine", "inline", *MAPS, "--out", "out")
+    assert code == FAILED
+    assert "none of the 2 images could be measured" in stderr

@@ -1,5 +1,6 @@
 """jobs/make_photographs.py: from the list to views that a training takes; nothing is fetched."""
 
+import importlib.util
 import json
 import sys
 
@@ -11,6 +12,7 @@ from jobs.make_photographs import main
 from pipeline.embedded import photographs, teacher
 from pipeline.embedded.data import Pairs
 from pipeline.embedded.photographs import Photograph
+from pipeline.errors import ConfigError, RunMismatchError
 from tests.pipeline.make import make_jpeg
 
 DONE, USAGE = 0, 2
@@ -37,6 +39,7 @@ def job(monkeypatch, tmp_path, capsys):
         "_contents",
         lambda group, cache: [(photo, make_jpeg(int(photo.path[0]), 60, 40)) for photo in group],
     )
+    monkeypatch.setattr(photographs, "require_clients", lambda folder, sources: None)
     monkeypatch.setattr(teacher, "Teacher", All)
     monkeypatch.setattr(teacher, "teacher_weights", lambda cache: "weights")
 
@@ -60,10 +63,26 @@ def test_it_leaves_views_and_says_what_they_are_of(job, tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", [["--count", "0"], ["--px", "31"], ["--threads", "0"]])
+@pytest.mark.parametrize("wrong", [["--count", "0"], ["--px", "31"], ["--threads", "0"], ["--seed", "-1"]])
 def test_nonsense_is_a_wrong_request(job, tmp_path, wrong):
-    assert job(*wrong) == (USAGE, "")
+    with pytest.raises(SystemExit, match=f"^{USAGE}$"):
+        job(*wrong)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_teacher_is_refused_before_anything_is_fetched(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"missing packages: onnxruntime; .* pip install '\.\[nano\]'$"):
+        job()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_begun_with_another_request_is_refused_before_anything_is_fetched(job, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/request.json").write_text('{"seed": 1, "px": 224}')
+    with pytest.raises(RunMismatchError, match="seed"):
+        job()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["request.json"]
 
 
 def test_the_job_has_a_home_for_its_arguments():

@@ -1,12 +1,37 @@
-"""What is measured of each kind, and what its table makes of it."""
+"""The kinds of benchmark: what each measures, and what its table shows."""
 
-from pipeline.benchmarks.kinds import Busy, Growth, Orchestration, Release, Resume
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+from pipeline.benchmarks.busy import Busy
+from pipeline.benchmarks.growth import Growth
+from pipeline.benchmarks.kinds import KINDS, options_class
+from pipeline.benchmarks.orchestration import Orchestration
+from pipeline.benchmarks.release import Release
+from pipeline.benchmarks.resume import Resume
 
 WAYS = ["ray", "inline", "ray data", "loop"]
 
 
 def cells(line):
     return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_case_of_every_kind_has_the_arguments_of_its_measurement(kind):
+    measure = importlib.import_module(f"pipeline.benchmarks.{kind}").measure
+    cases = options_class(kind)().cases()
+    assert cases
+    for case in cases:
+        inspect.signature(measure).bind(Path(), **case)
+
+
+def test_every_module_with_a_measurement_is_in_the_table_of_kinds():
+    modules = (Path(__file__).parents[3] / "pipeline/benchmarks").glob("*.py")
+    assert {path.stem for path in modules if "\ndef measure(" in path.read_text()} == set(KINDS)
 
 
 def test_ways_are_measured_in_turn_so_that_a_slow_hour_of_the_machine_slows_all_of_them():

@@ -1,6 +1,5 @@
-"""What is measured of the model: the reference's way gives ours, small forms of each, tables. No figure is asserted."""
+"""Benchmarks of the model: small forms of each, and their tables. No measured figure is asserted."""
 
-import inspect
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +8,28 @@ import torch
 
 from model import diffusion
 from model.architectures import build
-from pipeline.benchmarks import adaptive, breakdown, choices, limit, speed
-from pipeline.benchmarks.model_kinds import Adaptive, Breakdown, Choices, Limit, Speed, Work
+from model.saliency import torch_dtype
+from pipeline.benchmarks import adaptive, breakdown, choices, limit, networks, speed
+from pipeline.benchmarks.adaptive import Adaptive
+from pipeline.benchmarks.breakdown import Breakdown
+from pipeline.benchmarks.choices import Choices
+from pipeline.benchmarks.limit import Limit
+from pipeline.benchmarks.model_work import ModelWork
 from pipeline.benchmarks.networks import sample_photos
 from pipeline.benchmarks.reference import members_one_by_one
+from pipeline.benchmarks.speed import Speed
 from tests.model.conftest import build_tiny
 from tests.model.make import make_ensemble
 
 SMALL = {"size": "nano", "dtype": "float32", "threads": 1, "device": "cpu"}
+
+
+@pytest.fixture
+def _tiny_model(monkeypatch):
+    """Measure the real classes at tiny width instead of the embedded model."""
+    monkeypatch.setattr(
+        networks, "measured_pipeline", lambda size, config: build_tiny().to(dtype=torch_dtype(config.dtype))
+    )
 
 
 def test_the_references_way_gives_our_members():
@@ -34,6 +47,7 @@ def test_photographs_begin_again_when_they_run_out():
     assert keys[37:] == keys[:2]
 
 
+@pytest.mark.usefixtures("_tiny_model")
 @pytest.mark.parametrize("way", ["reference", "exact", "adaptive"])
 def test_a_way_of_working_is_timed_with_the_members_that_it_took(way):
     found = speed.measure(Path(), way=way, images=2, ensemble_size=4, denoise_steps=1, **SMALL)
@@ -41,6 +55,7 @@ def test_a_way_of_working_is_timed_with_the_members_that_it_took(way):
     assert found["members"] == 4  # four are one round
 
 
+@pytest.mark.usefixtures("_tiny_model")
 def test_a_pass_is_timed_against_matrix_products_and_its_operations_are_counted(monkeypatch):
     monkeypatch.setattr(limit, "MATRIX_SIDE", 64)
     found = limit.measure(Path(), batch=2, compiled=False, **SMALL)
@@ -57,6 +72,7 @@ def test_operations_are_those_that_torch_counts():
     assert 0.7 * counter.get_total_flops() < limit.operations("nano", 2) < counter.get_total_flops()
 
 
+@pytest.mark.usefixtures("_tiny_model")
 def test_the_parts_of_an_images_time_add_up_and_nothing_stays_replaced():
     before = diffusion.preprocess
     found = breakdown.measure(Path(), images=2, ensemble_size=2, denoise_steps=1, **SMALL)
@@ -102,7 +118,7 @@ def test_tables_of_limit_and_breakdown():
     ]
 
 
-@pytest.mark.parametrize("kind", [Work, Limit])
+@pytest.mark.parametrize("kind", [ModelWork, Limit])
 def test_nonsense_is_refused(kind):
     with pytest.raises(ValueError, match=r"^threads is 0; it must be at least 1$"):
         kind(threads=0)
@@ -114,13 +130,7 @@ def test_no_case_at_all_is_refused(kind, name):
         kind(**{name: ()})
 
 
-@pytest.mark.parametrize("kind", [Breakdown, Adaptive, Choices])
-def test_every_case_has_the_arguments_of_its_measurement(kind):
-    measure = {Breakdown: breakdown, Adaptive: adaptive, Choices: choices}[kind].measure
-    for case in kind().cases():
-        inspect.signature(measure).bind(Path(), **case)
-
-
+@pytest.mark.usefixtures("_tiny_model")
 def test_a_choice_is_compared_with_the_defaults_on_the_same_photographs():
     work = {"ensemble_size": 3, "denoise_steps": 1, "threads": 1, "device": "cpu"}
     same = choices.measure(Path(), size="nano", choice="no-keep-memory", images=2, **work)

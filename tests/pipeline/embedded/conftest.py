@@ -9,6 +9,7 @@ import torch
 
 from pipeline.embedded.composites import make_composite
 from pipeline.embedded.material import Group, Material, Source
+from tests.model.conftest import build_tiny
 
 
 def _make_source(**overrides):
@@ -59,6 +60,22 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+def _tiny_pipeline(seed):
+    pipeline = build_tiny()
+    generator = torch.Generator().manual_seed(seed)
+    for network in (pipeline.unet, pipeline.vae, pipeline.conditioner):
+        network.requires_grad_(True)
+        for weight in network.parameters():
+            weight.data += 1e-3 * torch.randn(weight.shape, generator=generator)
+    return pipeline
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline():
+    """The real classes at tiny width, to be trained: weights follow from a seed, as in `new_pipeline`."""
+    return _tiny_pipeline
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.embedded import archives
-from pipeline.embedded.archives import fetch_archive, read_members, safe_path, unpack
+from pipeline.embedded.archives import fetch_archive, read_archive, require_clients, safe_path, unpack
 from pipeline.embedded.material import SourceError
+from pipeline.errors import ConfigError
 
 ANY = re.compile(".")
 
@@ -126,7 +127,7 @@ def test_another_pattern_unpacks_anew(tmp_path):
 def test_an_archive_without_anything_wanted_is_an_error_every_time(tmp_path):
     archive = make_tar(tmp_path / "a.tgz", "good.txt")
     for _ in range(2):
-        with pytest.raises(SourceError, match="holds nothing"):
+        with pytest.raises(SourceError, match="holds nothing that matches"):
             unpack(archive, tmp_path / "folder", re.compile("png$"))
 
 
@@ -134,21 +135,21 @@ def test_nested_archives_are_read_with_their_own_path(tmp_path):
     inner = io.BytesIO()
     make_zip(inner, {"chair.png": b"chair"})
     packed = make_zip(tmp_path / "a.zip", {"models.sh3f": inner.getvalue(), "data.rcc": make_rcc("fish.webp", b"fish")})
-    members = dict(read_members(packed, re.compile("(png|webp)$")))
+    members = dict(read_archive(packed, re.compile("(png|webp)$")))
     assert members == {"models.sh3f/chair.png": b"chair", "data.rcc/fish.webp": b"fish"}
 
 
 def test_compressed_contents_of_a_resource_file_are_inflated(tmp_path):
     content = struct.pack(">I", 4) + zlib.compress(b"fish")
     packed = make_zip(tmp_path / "a.zip", {"data.rcc": make_rcc("fish.webp", content, flags=1)})
-    assert dict(read_members(packed, re.compile("webp$"))) == {"data.rcc/fish.webp": b"fish"}
+    assert dict(read_archive(packed, re.compile("webp$"))) == {"data.rcc/fish.webp": b"fish"}
 
 
 @pytest.mark.parametrize("content", [b"not one", make_rcc("a.webp", b"x", flags=4)], ids=["not one", "zstd"])
 def test_a_resource_file_of_another_kind_is_refused(tmp_path, content):
     packed = make_zip(tmp_path / "a.zip", {"data.rcc": content})
     with pytest.raises(SourceError, match="resource file"):
-        list(read_members(packed, re.compile("webp$")))
+        list(read_archive(packed, re.compile("webp$")))
 
 
 @pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg-deb")
@@ -160,7 +161,7 @@ def test_a_debian_package_is_read(tmp_path):
     (tmp_path / "root" / "a.png").write_bytes(b"a")
     command = ["dpkg-deb", "--build", tmp_path / "root", tmp_path / "a.deb"]
     subprocess.run(command, check=True, capture_output=True)
-    assert dict(read_members(tmp_path / "a.deb", re.compile("png$"))) == {"./a.png": b"a"}
+    assert dict(read_archive(tmp_path / "a.deb", re.compile("png$"))) == {"./a.png": b"a"}
 
 
 def test_a_package_is_fetched_once_and_whole(tmp_path, monkeypatch, make_source):
@@ -173,6 +174,21 @@ def test_a_missing_client_is_named(tmp_path, monkeypatch, make_source):
     monkeypatch.setattr(archives, "_client_command", lambda source: ["no-such-client-here"])
     with pytest.raises(SourceError, match=r"no-such-client-here.*not installed.*@some/things"):
         fetch_archive(tmp_path, make_source())
+
+
+def test_missing_programs_are_refused_before_anything_is_fetched(tmp_path, monkeypatch, make_source):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match=r"^things: `npm` is not installed; @some/things needs it$"):
+        require_clients(tmp_path, [make_source()])
+    (tmp_path / "npm-some-things").mkdir()
+    require_clients(tmp_path, [make_source()])  # fetched already
+
+
+def test_a_debian_package_that_is_fetched_still_has_to_be_unpacked(tmp_path, monkeypatch, make_source):
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "apt-things").mkdir()
+    with pytest.raises(ConfigError, match="`dpkg-deb` is not installed"):
+        require_clients(tmp_path, [make_source(registry="apt", package="things")])
 
 
 def test_a_failing_client_says_why_and_leaves_no_archive(tmp_path, monkeypatch, make_source):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.embedded import composite_store
-from pipeline.embedded.composite_store import Request, describe, draw_preview, plan_parts, write_composites
+from pipeline.embedded.composite_store import Request, claim, describe, draw_preview, plan_parts, write_composites
 from pipeline.embedded.composites import make_composite
 from pipeline.errors import RunMismatchError
 from pipeline.files import storage
@@ -95,6 +95,15 @@ def test_nothing_is_forked(material, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fork", refuse)
     write_composites(material, make_request(), tmp_path, 1)
     assert (tmp_path / "recipe.json").is_file()
+
+
+def test_a_request_can_be_checked_without_beginning_anything(tmp_path):
+    claim(tmp_path, {"seed": 0, "px": PX}, begin=False)
+    assert list(tmp_path.iterdir()) == []
+    claim(tmp_path, {"seed": 0, "px": PX, "sources": []})
+    claim(tmp_path, {"seed": 0, "px": PX}, begin=False)
+    with pytest.raises(RunMismatchError, match="seed"):
+        claim(tmp_path, {"seed": 1, "px": PX}, begin=False)
 
 
 @pytest.mark.parametrize(("field", "value"), [("seed", 1), ("px", 48)])
@@ -184,5 +193,5 @@ def test_workers_end_when_their_parent_is_killed(slow_job):
 def test_a_killed_worker_ends_the_job_with_a_hint(slow_job):
     for worker in children_of(slow_job.pid):
         os.kill(worker, signal.SIGKILL)
-    assert "hint: fewer workers" in slow_job.communicate(timeout=60)[1]
+    assert "fewer --workers need less memory" in slow_job.communicate(timeout=60)[1]
     assert slow_job.returncode == 1

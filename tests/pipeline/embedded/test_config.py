@@ -2,20 +2,20 @@
 
 import pytest
 
-from pipeline.embedded.config import TrainingConfig
+from pipeline.embedded.config import EmbeddedTrainingConfig
 
 
 @pytest.mark.parametrize("field", ["conditioner_steps", "vae_steps", "diffusion_steps", "threads"])
 def test_a_number_below_one_is_refused_by_name_value_and_bound(field):
     with pytest.raises(ValueError, match=f"{field} is 0; it must be at least 1"):
-        TrainingConfig(**{field: 0})
+        EmbeddedTrainingConfig(**{field: 0})
 
 
 @pytest.mark.parametrize("seed", [-1, 1 << 63])
 def test_a_seed_out_of_its_bounds_is_refused(seed):
     with pytest.raises(ValueError, match=rf"seed is {seed}; it must be from 0 to 2\^63 - 1"):
-        TrainingConfig(seed=seed)
+        EmbeddedTrainingConfig(seed=seed)
 
 
 def test_the_largest_seed_is_taken():
-    assert TrainingConfig(seed=(1 << 63) - 1).seed == (1 << 63) - 1
+    assert EmbeddedTrainingConfig(seed=(1 << 63) - 1).seed == (1 << 63) - 1

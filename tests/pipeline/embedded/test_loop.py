@@ -19,7 +19,7 @@ from torch import nn
 
 from pipeline.embedded import loop
 from pipeline.embedded.loop import Schedule, TrainedGroup, learning_rate, run_stage, step_generator
-from pipeline.errors import StorageError
+from pipeline.errors import RunMismatchError, StorageError
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = 12
@@ -129,7 +129,7 @@ def test_a_group_without_a_share_of_the_rate_stays_as_it_was(tmp_path):
 def test_a_checkpoint_of_another_schedule_is_refused_and_kept(tmp_path):
     train_tiny(tmp_path / "tiny.pt")
     before = (tmp_path / "tiny.pt").read_bytes()
-    with pytest.raises(StorageError, match=f"training of {STEPS} steps, this one has 13.*another --out"):
+    with pytest.raises(RunMismatchError, match=f"training of {STEPS} steps, this one has 13.*another --out"):
         train_tiny(tmp_path / "tiny.pt", steps=13)
     assert (tmp_path / "tiny.pt").read_bytes() == before
 
@@ -146,14 +146,14 @@ def test_a_torn_checkpoint_is_refused_wherever_it_is_torn(tmp_path):
 @pytest.mark.parametrize("content", [{"step": 1}, [1, 2]], ids=["other keys", "no dictionary"])
 def test_another_file_of_tensors_is_no_checkpoint(tmp_path, content):
     torch.save(content, tmp_path / "tiny.pt")
-    with pytest.raises(StorageError, match="no checkpoint of ours"):
+    with pytest.raises(StorageError, match="not one of our checkpoints"):
         train_tiny(tmp_path / "tiny.pt")
 
 
 @pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state))])
 def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_not_run(tmp_path, save, malice):
     save({"step": 1, "steps": STEPS, "module": malice(tmp_path / "touched")}, tmp_path / "tiny.pt")
-    with pytest.raises(StorageError, match="no readable checkpoint"):
+    with pytest.raises(StorageError, match="not a readable checkpoint"):
         train_tiny(tmp_path / "tiny.pt")
     assert not (tmp_path / "touched").exists()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.embedded import model_card
-from pipeline.embedded.model_card import BEGIN, END, measure, with_measured
+from pipeline.embedded.model_card import BEGIN, END, with_measured, write_card
 from pipeline.errors import ConfigError
 
 words = st.text(st.characters(exclude_characters="<>-", exclude_categories=["Cs"]))
@@ -26,7 +26,7 @@ def test_only_what_is_between_the_marks_is_written_anew(before, old, after, new)
 def test_a_card_without_marks_is_refused_before_any_work(tmp_path, page):
     (tmp_path / "README.md").write_text(page)
     with pytest.raises(ConfigError, match="to write the figures between"):
-        measure("nano", tmp_path / "nowhere", tmp_path / "README.md")
+        write_card("nano", tmp_path / "nowhere", tmp_path / "README.md")
 
 
 def row_of(page, steps):
@@ -41,7 +41,7 @@ def test_the_cards_figures_are_those_that_are_measured(request, tmp_path, monkey
     monkeypatch.setattr(model_card, "STEPS", (1,))
     root = request.config.rootpath
     shutil.copy(root / "model/nano/README.md", tmp_path)
-    measured = measure("nano", root / "pipeline/sample", tmp_path / "README.md")
+    measured = write_card("nano", root / "pipeline/sample", tmp_path / "README.md")
     page = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert measured in page
     for found, stated in zip(

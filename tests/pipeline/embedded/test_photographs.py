@@ -21,7 +21,7 @@ from pipeline.embedded.composite_store import Request
 from pipeline.embedded.data import Pairs
 from pipeline.embedded.material import SourceError
 from pipeline.embedded.photograph_views import MIN_KEPT, make_view, write_views
-from pipeline.embedded.photographs import LONG_SIDE_PX, Photograph, label, read_labelled, read_list
+from pipeline.embedded.photographs import LONG_SIDE_PX, Photograph, label, missing_labels, read_labelled, read_list
 from pipeline.errors import RunMismatchError
 from tests.pipeline.evaluation.make import photo, truth
 
@@ -108,7 +108,7 @@ def test_no_photograph_of_the_sample_is_in_the_list(request):
 
 def test_another_table_is_no_list(tmp_path):
     (tmp_path / "list.csv").write_text("name,size\na,1\n")
-    with pytest.raises(SourceError, match=r"list\.csv is no list of photographs"):
+    with pytest.raises(SourceError, match=r"list\.csv is not a list of photographs"):
         read_list(tmp_path / "list.csv")
 
 
@@ -145,8 +145,14 @@ def test_photographs_of_several_packages_are_labelled(tmp_path):
 @pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"path": "b/0.jpg"}])
 def test_a_file_that_is_not_as_listed_is_refused(tmp_path, listed, change):
     wrong = replace(listed[0], **change)
-    with pytest.raises(SourceError, match=re.escape(wrong.path) + " as listed|holds nothing like"):
+    with pytest.raises(SourceError, match=re.escape(wrong.path) + " as listed|holds nothing that matches"):
         label([wrong], tmp_path / "cache", Half)
+
+
+def test_labels_are_missing_until_they_are_made(tmp_path, listed):
+    assert missing_labels(listed, tmp_path / "cache") == 3
+    label(listed[:2], tmp_path / "cache", Half)
+    assert missing_labels(listed, tmp_path / "cache") == 1
 
 
 # Views

@@ -1,4 +1,4 @@
-"""The recipe from composites to a model that predicts; killed anywhere, it ends in the same files."""
+"""The recipe from composites to a model that predicts, on a tiny pipeline; killed anywhere, it ends in equal files."""
 
 import dataclasses
 import json
@@ -7,15 +7,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from model.config import EnsembleConfig
 from model.saliency import DiffusionModel, load_pipeline
 from pipeline.embedded import loop, recipe, sources, stages
-from pipeline.embedded.config import TrainingConfig
+from pipeline.embedded.config import EmbeddedTrainingConfig
 from pipeline.embedded.loop import Schedule
-from pipeline.embedded.recipe import train
-from pipeline.embedded.stages import new_pipeline
-from pipeline.errors import CollectionError, ModelError, RunMismatchError
+from pipeline.embedded.recipe import train_embedded
+from pipeline.errors import CollectionError, ConfigError, ModelError, RunMismatchError
 
 
 class Interruption(Exception):
@@ -40,9 +40,10 @@ def interrupt_after(monkeypatch, steps):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _small_schedules():
-    """Batches of two, a checkpoint at every other step."""
+def _small_trainings(tiny_pipeline):
+    """A tiny pipeline, batches of two, a checkpoint at every other step."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, "new_pipeline", tiny_pipeline)
         small = {"batch": 2, "checkpoint_every": 2, "warmup_steps": 1}
         patch.setattr(recipe, "Schedule", lambda **fields: Schedule(**(fields | small)))
         patch.setattr(stages, "STATISTICS_MASKS", 8)
@@ -50,11 +51,11 @@ def _small_schedules():
 
 
 @pytest.fixture(scope="module")
-def config(composites_folder, tmp_path_factory):
+def config(composites_folder, tiny_pipeline, tmp_path_factory):
     """Three steps a stage, from a random backbone."""
     folder = tmp_path_factory.mktemp("training")
-    torch.save(dict(new_pipeline(5).conditioner.backbone.state_dict()), folder / "backbone.pth")
-    return TrainingConfig(
+    torch.save(dict(tiny_pipeline(5).conditioner.backbone.state_dict()), folder / "backbone.pth")
+    return EmbeddedTrainingConfig(
         data=composites_folder, out=folder / "out", backbone=folder / "backbone.pth", threads=1,
         conditioner_steps=3, vae_steps=3, diffusion_steps=3,
     )  # fmt: skip
@@ -63,7 +64,7 @@ def config(composites_folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(config):
     """The folder of a model whose training nothing stopped."""
-    return train(config)
+    return train_embedded(config)
 
 
 def test_the_trained_model_loads_and_predicts(trained, config):
@@ -75,8 +76,10 @@ def test_the_trained_model_loads_and_predicts(trained, config):
     assert 0 <= prediction.saliency.min() < prediction.saliency.max() <= 1
 
 
-def test_the_model_is_stored_in_half_precision_and_few_bytes(trained):
-    assert sum(len(content) for content in files_of(trained).values()) < 20e6
+def test_the_model_is_stored_in_half_precision(trained):
+    weights = [load_file(path) for path in trained.rglob("*.safetensors")]
+    assert len(weights) == 3
+    assert {value.dtype for tensors in weights for value in tensors.values()} <= {torch.float16, torch.int64}
 
 
 def test_killed_in_every_stage_and_run_again_the_model_is_the_same(config, trained, tmp_path, monkeypatch):
@@ -85,28 +88,28 @@ def test_killed_in_every_stage_and_run_again_the_model_is_the_same(config, train
         with monkeypatch.context() as patch:
             interrupt_after(patch, steps)
             with pytest.raises(Interruption):
-                train(again)
+                train_embedded(again)
     assert [path.name for path in sorted(tmp_path.glob("*.pt"))] == ["conditioner.pt", "diffusion.pt", "vae.pt"]
     assert not (tmp_path / "model").exists()
-    assert files_of(train(again)) == files_of(trained)
+    assert files_of(train_embedded(again)) == files_of(trained)
 
 
 def test_stages_one_by_one_make_the_same_model(config, trained, tmp_path):
     again = dataclasses.replace(config, out=tmp_path)
-    assert train(dataclasses.replace(again, stage="vae")) is None
+    assert train_embedded(dataclasses.replace(again, stage="vae")) is None
     assert [path.name for path in tmp_path.glob("*.pt")] == ["vae.pt"]
-    assert train(dataclasses.replace(again, stage="conditioner")) is None
-    assert files_of(train(again)) == files_of(trained)
+    assert train_embedded(dataclasses.replace(again, stage="conditioner")) is None
+    assert files_of(train_embedded(again)) == files_of(trained)
 
 
 def test_a_finished_training_takes_no_step_again(config, trained, monkeypatch):
     before = files_of(trained)
     interrupt_after(monkeypatch, 0)
-    assert files_of(train(config)) == before
+    assert files_of(train_embedded(config)) == before
 
 
 def test_another_seed_makes_another_model(config, trained, tmp_path):
-    other = train(dataclasses.replace(config, out=tmp_path, seed=1))
+    other = train_embedded(dataclasses.replace(config, out=tmp_path, seed=1))
     assert files_of(other).keys() == files_of(trained).keys()
     assert files_of(other) != files_of(trained)
 
@@ -114,7 +117,7 @@ def test_another_seed_makes_another_model(config, trained, tmp_path):
 @pytest.mark.usefixtures("trained")
 def test_a_folder_begun_with_another_seed_is_refused(config):
     with pytest.raises(RunMismatchError, match="seed: made with 0, requested 1\nGive another --out"):
-        train(dataclasses.replace(config, seed=1))
+        train_embedded(dataclasses.replace(config, seed=1))
 
 
 @pytest.mark.usefixtures("trained")
@@ -122,12 +125,12 @@ def test_a_folder_begun_with_other_composites_is_refused(config, tmp_path):
     shutil.copytree(config.data, tmp_path / "data")
     (tmp_path / "data" / "recipe.json").write_text(json.dumps({"count": 8, "seed": 1}))
     with pytest.raises(RunMismatchError, match="composites_sha256: made with "):
-        train(dataclasses.replace(config, data=tmp_path / "data"))
+        train_embedded(dataclasses.replace(config, data=tmp_path / "data"))
 
 
 def test_without_composites_nothing_is_begun(config, tmp_path):
     with pytest.raises(CollectionError, match=r"no recipe\.json"):
-        train(dataclasses.replace(config, data=tmp_path, out=tmp_path / "out"))
+        train_embedded(dataclasses.replace(config, data=tmp_path, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -135,18 +138,27 @@ def test_without_composites_nothing_is_begun(config, tmp_path):
 def test_another_files_tensors_are_no_backbone(config, tmp_path, content):
     torch.save(content, tmp_path / "b.pth")
     with pytest.raises(ModelError, match=r"b\.pth does not hold the backbone's weights"):
-        train(dataclasses.replace(config, out=tmp_path, backbone=tmp_path / "b.pth"))
+        train_embedded(dataclasses.replace(config, out=tmp_path, backbone=tmp_path / "b.pth"))
 
 
 def test_a_missing_backbone_is_named(config, tmp_path):
-    with pytest.raises(ModelError, match=r"nowhere\.pth"):
-        train(dataclasses.replace(config, out=tmp_path, backbone=tmp_path / "nowhere.pth"))
+    with pytest.raises(ConfigError, match=r"nowhere\.pth: there is no such file"):
+        train_embedded(dataclasses.replace(config, out=tmp_path / "out", backbone=tmp_path / "nowhere.pth"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("field", ["conditioner_steps", "vae_steps", "diffusion_steps"])
+def test_a_checkpoint_of_another_length_is_refused_before_any_step(config, monkeypatch, field):
+    interrupt_after(monkeypatch, 0)
+    with pytest.raises(RunMismatchError, match="from a training of 3 steps, this one has 4"):
+        train_embedded(dataclasses.replace(config, **{field: 4}))
 
 
 def test_code_in_a_backbone_is_not_run(config, tmp_path, malice):
     torch.save({"weight": malice(tmp_path / "touched")}, tmp_path / "b.pth")
     with pytest.raises(ModelError):
-        train(dataclasses.replace(config, out=tmp_path, backbone=tmp_path / "b.pth"))
+        train_embedded(dataclasses.replace(config, out=tmp_path, backbone=tmp_path / "b.pth"))
     assert not (tmp_path / "touched").exists()
 
 
@@ -158,5 +170,5 @@ def test_a_backbone_that_is_not_given_is_fetched_into_the_cache(config, tmp_path
     asked = []
     monkeypatch.setattr(recipe, "backbone_weights", fetch)
     with pytest.raises(sources.SourceError):
-        train(dataclasses.replace(config, out=tmp_path, backbone=None))
+        train_embedded(dataclasses.replace(config, out=tmp_path, backbone=None))
     assert asked == [config.data / "cache"]

@@ -1,4 +1,4 @@
-"""The stages, on the real architecture: what each trains, what it leaves alone, what it keeps on disk."""
+"""The stages, on a tiny pipeline: what each trains, what it leaves alone, what it keeps on disk."""
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from pipeline.embedded import stages
 from pipeline.embedded.data import Pairs, crop_and_flip
 from pipeline.embedded.loop import Schedule
 from pipeline.embedded.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
+from tests.model.conftest import TINY_PX
 
 
 def make_schedule(**overrides):
@@ -31,8 +32,14 @@ def data(composites_folder, monkeypatch):
 
 
 @pytest.fixture
-def pipeline():
-    """As it is after training: batch norm takes its statistics from what it has seen."""
+def pipeline(tiny_pipeline):
+    """In evaluation mode, as after training: batch norm uses the statistics that it has collected."""
+    return tiny_pipeline(0)
+
+
+@pytest.fixture
+def nano():
+    """The real architecture, in evaluation mode."""
     pipeline = new_pipeline(0)
     for network in (pipeline.conditioner, pipeline.vae, pipeline.unet):
         network.eval()
@@ -40,13 +47,13 @@ def pipeline():
 
 
 def cached_latents(count=4):
-    shapes = {"image_latents": (4, 24, 24), "mask_latents": (4, 24, 24), "context": (576, 64)}
+    shapes = {"image_latents": (4, 8, 8), "mask_latents": (4, 8, 8), "context": (64, 64)}
     generator = torch.Generator().manual_seed(0)
     return {name: torch.randn((count, *shape), generator=generator).half() for name, shape in shapes.items()}
 
 
-def test_the_seed_decides_the_initial_weights(pipeline):
-    before = copy_of(pipeline.unet)
+def test_the_seed_decides_the_initial_weights(nano):
+    before = copy_of(nano.unet)
     assert changed(before, new_pipeline(0).unet) == set()
     assert changed(before, new_pipeline(1).unet)
 
@@ -79,16 +86,16 @@ def test_the_backbone_learns_more_slowly_than_what_is_new(pipeline, data, tmp_pa
 def test_the_vaes_latents_of_masks_are_standardised(pipeline, data, tmp_path):
     train_vae(pipeline, data, make_schedule(), tmp_path, seed=0)
     _, masks = data.draw(8, torch.Generator().manual_seed(0))
-    _, masks = crop_and_flip(masks.expand(-1, 3, -1, -1), masks, 192, None)
+    _, masks = crop_and_flip(masks.expand(-1, 3, -1, -1), masks, TINY_PX, None)
     with torch.no_grad():
         latents = pipeline.encode((masks * 2 - 1).expand(-1, 3, -1, -1))
     assert latents.mean((0, 2, 3)).tolist() == pytest.approx([0] * 4, abs=1e-3)
     assert latents.std((0, 2, 3)).tolist() == pytest.approx([1] * 4, abs=1e-3)
 
 
-def test_a_finished_vae_is_standardised_once_only(pipeline, data, tmp_path):
+def test_a_finished_vae_is_standardised_once_only(pipeline, tiny_pipeline, data, tmp_path):
     train_vae(pipeline, data, make_schedule(), tmp_path, seed=0)
-    again = new_pipeline(0)
+    again = tiny_pipeline(1)
     train_vae(again, data, make_schedule(), tmp_path, seed=0)
     assert changed(copy_of(pipeline.vae), again.vae) == set()
 
@@ -114,8 +121,8 @@ def test_a_stage_draws_nothing_from_the_global_generator(pipeline, data, tmp_pat
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_latents_are_cached_part_by_part_in_half_precision(pipeline, data, tmp_path):
-    cached = cache_latents(pipeline, data, tmp_path)
+def test_latents_are_cached_part_by_part_in_half_precision(nano, data, tmp_path):
+    cached = cache_latents(nano, data, tmp_path)
     assert {name: (tuple(value.shape), value.dtype) for name, value in cached.items()} == {
         "image_latents": ((8, 4, 24, 24), torch.float16),
         "mask_latents": ((8, 4, 24, 24), torch.float16),
@@ -130,7 +137,7 @@ def test_latents_are_cached_part_by_part_in_half_precision(pipeline, data, tmp_p
 def test_cached_latents_are_those_of_the_composites_in_their_order(pipeline, data, tmp_path):
     cached = cache_latents(pipeline, data, tmp_path)
     image = torch.from_numpy(data.images[1][2].copy()).permute(2, 0, 1)[None].float() / 255
-    image, _ = crop_and_flip(image, image[:, :1], 192, None)
+    image, _ = crop_and_flip(image, image[:, :1], TINY_PX, None)
     with torch.no_grad():
         assert torch.allclose(cached["image_latents"][7:], pipeline.encode(image).half(), atol=1e-2)
         assert torch.allclose(cached["context"][7:], pipeline.conditioner(image).context.half(), atol=1e-2)

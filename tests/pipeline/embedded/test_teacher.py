@@ -63,7 +63,7 @@ def test_a_map_lies_as_its_photograph(teacher):
 @pytest.mark.parametrize("content", [b"", b"no network"])
 def test_a_file_that_is_no_network_is_named(tmp_path, content):
     (tmp_path / "net.onnx").write_bytes(content)
-    with pytest.raises(SourceError, match=r"net\.onnx holds no network"):
+    with pytest.raises(SourceError, match=r"net\.onnx is not a network"):
         Teacher(tmp_path / "net.onnx", threads=1)
 
 

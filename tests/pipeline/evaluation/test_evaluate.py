@@ -7,7 +7,7 @@ import py_sod_metrics
 import pytest
 
 from pipeline.config import ClusterConfig
-from pipeline.errors import CollectionError
+from pipeline.errors import PipelineError, UsageError
 from pipeline.evaluation import evaluate as evaluate_module
 from pipeline.evaluation.evaluate import gather
 from pipeline.evaluation.measures import QUICK_METRICS
@@ -71,8 +71,9 @@ def test_if_nothing_can_be_measured_there_are_no_figures(tmp_path):
     folder = make_folders(tmp_path, 2)
     for number in (1, 2):
         (folder / f"maps/im00{number}.png").write_bytes(b"")
-    with pytest.raises(CollectionError, match=r"none of the 2 images could be measured; the first: .*maps/im001.png"):
+    with pytest.raises(PipelineError, match=r"none of the 2 .* measured; the first: .*maps/im001.png") as failure:
         evaluate_maps(folder)
+    assert not isinstance(failure.value, UsageError), "the work was done: exit code 1, not 2"
 
 
 def test_the_order_of_the_outcomes_changes_no_bit():
