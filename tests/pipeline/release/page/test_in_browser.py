@@ -149,10 +149,10 @@ class Shown:
             self.page.select_option(f"#{name}", value)
 
     def record(self):
-        return self.page.inner_text("#record")
+        return self.page.inner_text("#detail")
 
     def is_open(self):
-        return self.page.evaluate("document.getElementById('record').open")
+        return self.page.evaluate("document.getElementById('detail').open")
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def kept_open(chromium, release):
 def shown(kept_open):
     """The page from a file, in a light window of 1400 x 1000; most tests share it, since opening one takes a second."""
     kept_open.page.evaluate(
-        "record.close(); document.activeElement.blur(); change({ ...EVERYTHING }); curve.choose(0); scrollTo(0, 0)"
+        "detail.close(); document.activeElement.blur(); change({ ...EVERYTHING }); curve.choose(0); scrollTo(0, 0)"
     )
     yield kept_open
     assert kept_open.said == []
@@ -492,7 +492,7 @@ def test_the_curve_is_moved_by_keys_and_shows_the_images_between(shown):
 def test_a_click_opens_the_record_with_everything_that_is_known(shown):
     for row in (ROWS[0], ROWS[12]):
         shown.page.click(f"[data-key='{row['key']}']")
-        shown.page.wait_for_selector(f"#record dd:text-is('{row['image_bytes']}')")
+        shown.page.wait_for_selector(f"#detail dd:text-is('{row['image_bytes']}')")
         text = shown.record()
         for name in ("key", "verdict", "reason", "file_name", "license_name", "tar", "detail", "image_sha256"):
             assert row[name] in text
@@ -534,7 +534,7 @@ def test_arrows_go_on_to_the_next_page_and_back(shown):
 def test_the_focus_stays_in_an_open_record(shown):
     shown.page.click(".card")
     within = (
-        "document.activeElement === document.body || document.getElementById('record').contains(document.activeElement)"
+        "document.activeElement === document.body || document.getElementById('detail').contains(document.activeElement)"
     )
     reached = set()
     for _ in range(12):
@@ -566,7 +566,7 @@ def test_the_key_is_copied(opened, release, served, how):
 def test_a_record_names_the_members_of_its_tar(opened, tmp_path, embed_images):
     shown = opened(write_page(tmp_path, [make_page_row(7)], [make_solid_tile(0)], embed_images=embed_images))
     shown.page.click(".card")
-    members = shown.page.inner_text("#record dt:text-is('in the tar') + dd").split()
+    members = shown.page.inner_text("#detail dt:text-is('in the tar') + dd").split()
     photo = [f"{make_key(7)}.jpg"] * embed_images
     assert members == photo + [f"{make_key(7)}.{end}" for end in ("mask.png", "saliency.png", "variance.png", "json")]
 
@@ -582,11 +582,11 @@ def test_filters_order_page_and_open_record_survive_a_reload(opened, release, se
     shown.page.fill("[data-score=border] .most", "0.35")
     shown.page.keyboard.press("Tab")
     shown.page.click(".card >> nth=2")
-    before = (shown.count(), shown.keys(), shown.page.inner_text("#record-title"), shown.page.url)
+    before = (shown.count(), shown.keys(), shown.page.inner_text("#detail-title"), shown.page.url)
     assert "#" in before[-1]
     shown.page.reload()
-    shown.page.wait_for_selector("#record[open]")
-    assert (shown.count(), shown.keys(), shown.page.inner_text("#record-title"), shown.page.url) == before
+    shown.page.wait_for_selector("#detail[open]")
+    assert (shown.count(), shown.keys(), shown.page.inner_text("#detail-title"), shown.page.url) == before
 
 
 def test_an_address_opens_an_image_on_whichever_page_it_is(opened, release):
@@ -658,7 +658,7 @@ def test_nothing_is_wider_than_the_window(opened, release):
         shown.page.wait_for_timeout(50)
         assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
         shown.page.click(".card")
-        record = "document.querySelector('.record')"
+        record = "document.querySelector('.detail')"
         assert shown.page.evaluate(f"{record}.scrollWidth - {record}.clientWidth") == 0
         shown.page.keyboard.press("Escape")
 
@@ -707,11 +707,11 @@ def test_texts_of_the_data_set_are_shown_as_texts_and_run_nothing(opened, hostil
             shown.page.select_option(f"#{name}", index=place + 1)
             shown.page.click(".chip")
         shown.page.click(f".card >> nth={place}")
-        shown.page.wait_for_selector("#record dt:text-is('detail')")
-        texts = shown.page.eval_on_selector_all("#record dd", "all => all.map((one) => one.textContent)")
+        shown.page.wait_for_selector("#detail dt:text-is('detail')")
+        texts = shown.page.eval_on_selector_all("#detail dd", "all => all.map((one) => one.textContent)")
         assert texts.count(text) >= 4
         assert shown.page.evaluate(elements) == 0
-        assert shown.page.locator("#record a").count() == 0
+        assert shown.page.locator("#detail a").count() == 0
         shown.page.keyboard.press("Escape")
 
 
@@ -722,7 +722,7 @@ def test_only_addresses_of_the_web_become_links(opened, tmp_path):
     shown = opened(write_page(tmp_path, rows))
     for row in rows:
         shown.page.click(f"[data-key='{row['key']}']")
-        found = shown.page.eval_on_selector_all("#record a", "all => all.map((link) => link.getAttribute('href'))")
+        found = shown.page.eval_on_selector_all("#detail a", "all => all.map((link) => link.getAttribute('href'))")
         assert found == [url for url in links if url == row["license_url"]]
         shown.page.keyboard.press("Escape")
 
@@ -776,4 +776,4 @@ def test_two_hundred_thousand_images_are_loaded_filtered_and_sorted(opened, larg
     left = len(of_category) % PAGE_ROWS or PAGE_ROWS
     assert shown.keys() == keys_of(of_category)[-left:]
     shown.page.click(".card")
-    shown.page.wait_for_selector(f"#record dd:text-is('{of_category[-left]['image_sha256']}')")
+    shown.page.wait_for_selector(f"#detail dd:text-is('{of_category[-left]['image_sha256']}')")
