@@ -24,7 +24,8 @@ from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.release.check.loaders_child import LoaderAnswer, LoaderTask
 from pipeline.release.check.record import StatedRelease
-from pipeline.release.croissant import CROISSANT, MANIFEST, tars_by_split
+from pipeline.release.croissant import CROISSANT, tars_by_split
+from pipeline.release.manifest import MANIFEST
 from pipeline.runs.check import Problem
 
 TIME_LIMIT_S = 600.0

@@ -24,7 +24,6 @@ from pipeline.errors import CollectionError, StorageError, StorageUnavailableErr
 from pipeline.files import storage
 from pipeline.files.parquet import read_parquet
 from pipeline.files.tars import samples_of
-from pipeline.release.assemble import SUMS, sha256_sums
 from pipeline.release.changes import change_problems, changelog_problems
 from pipeline.release.check.loaders import loader_problems
 from pipeline.release.check.record import NOTHING, StatedRelease, read_record
@@ -39,6 +38,7 @@ from pipeline.release.check.texts import (
     sheet_problems,
     sheets_of,
 )
+from pipeline.release.contents import SUMS, sha256_sums
 from pipeline.release.identity import RELEASE_JSON, texts_digest
 from pipeline.release.manifest import SCHEMA
 from pipeline.release.strays import stray_files
@@ -276,7 +276,7 @@ class _Check:
         if self.unread.intersection(names):
             return
         samples = Counter(row["tar"] for row in self.rows.values())
-        tars = [ReleasedTar(record=self.stated.files[tar], samples=samples[tar], md5=self.md5s[tar]) for tar in names]
+        tars = [ReleasedTar(file=self.stated.files[tar], samples=samples[tar], md5=self.md5s[tar]) for tar in names]
         if content != wids_index(self.stated.release.name, tars):
             self.tell(name, "does not list the tars beside it with their sizes, MD5 and numbers of samples")
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pipeline.config import ReleaseConfig
 from pipeline.release.page.data import CHUNK_ROWS, call, data_files
-from pipeline.release.page.scores import AGREEMENT, bounds_of, describe_bounds, describe_scores
+from pipeline.release.page.scores import bounds_of, describe_bounds, describe_scores
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET
-from pipeline.release.templates import render
+from pipeline.release.templates import AGREEMENT, render
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.stopping_rule import members_in_words
 

@@ -7,7 +7,6 @@ from typing import Any
 from pipeline.selection.policy import RANKED_HIGH_FIRST, PolicyConfig, Threshold, parse_threshold
 from pipeline.selection.scores import CROSS_CHECKS, MEANINGS, SCORES
 
-AGREEMENT = "Agreement is not correctness: an ensemble can agree on the wrong object."
 SHOWN = (*SCORES, *CROSS_CHECKS)
 """Columns that the page treats as scores, in page order."""
 _UP_TO_ONE = ("pairwise_iou", "stability", "area", "border", "max_saliency", "instance_iou")

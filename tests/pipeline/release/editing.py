@@ -1,4 +1,4 @@
-"""Editing a release as a clever hand does: what was edited gets its sums mended."""
+"""Edits a release like a skilled forger: the sums of edited files are updated too."""
 
 import hashlib
 import json
@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 
 from pipeline.files.tars import encode_json
 from pipeline.records import StoredFile
-from pipeline.release.assemble import sha256_sums
+from pipeline.release.contents import sha256_sums
 
 
 def mend_sums(folder):
-    """What a clever hand does after it has edited a file."""
+    """Update the sums of all files after one was edited."""
     record = json.loads((folder / "release.json").read_text())
     record["files"].sort(key=lambda file: (file["name"] == "SHA256SUMS", file["name"]))
     for file in record["files"]:
