@@ -85,7 +85,12 @@ def croissant(about: CroissantAbout, files: Sequence[StoredFile]) -> bytes:
             *map(_file_object, files),
             *(_file_set(split, extension, tars[split]) for split in tars for extension in pictures),
         ],
-        "recordSet": [_manifest(), *(step for split in tars for step in _images(split, pictures))],
+        "recordSet": [
+            _record_set(
+                "manifest", "Every input image, accepted or not.", [_column("manifest", name) for name in SCHEMA.names]
+            ),
+            *(step for split in tars for step in _images(split, pictures)),
+        ],
     }
     return json.dumps(document, indent=1).encode("ascii")  # mlcroissant reads it with the machine's encoding
 
@@ -141,14 +146,6 @@ def _file_set(split: str, extension: str, tars: Sequence[str]) -> dict[str, Any]
     }
 
 
-def _manifest() -> dict[str, Any]:
-    return _record_set(
-        "manifest",
-        "Every input image, accepted or not.",
-        [_column("manifest", name) for name in SCHEMA.names],
-    )
-
-
 def _images(split: str, pictures: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Make the record set of a split's accepted images, preceded by the steps that join their pictures."""
     name = images_of(split)
@@ -156,7 +153,8 @@ def _images(split: str, pictures: Sequence[str]) -> Iterator[dict[str, Any]]:
     for number, extension in enumerate(reversed(pictures), start=1):
         step = f"{name}-step-{number}"
         key = _file_name(f"{split}-{extension}", before)
-        fields = [_field(step, "key", COLUMNS["key"], "sc:Text", **key), _picture(step, split, extension)]
+        content = {"fileSet": {"@id": f"{split}-{extension}"}, "extract": {"fileProperty": "content"}}
+        fields = [_field(step, "key", COLUMNS["key"], "sc:Text", **key), _image_field(step, extension, content)]
         yield _record_set(
             step,
             f"An intermediate step for {name}, which has everything in it.",
@@ -184,11 +182,6 @@ def _file_name(file_set: str, joined_with: str) -> dict[str, Any]:
     }
     references = {"references": {"field": {"@id": f"{joined_with}/key"}}} if joined_with else {}
     return {"source": source, **references}
-
-
-def _picture(record_set: str, split: str, extension: str) -> dict[str, Any]:
-    source = {"fileSet": {"@id": f"{split}-{extension}"}, "extract": {"fileProperty": "content"}}
-    return _image_field(record_set, extension, source)
 
 
 def _carried(record_set: str, before: str, extension: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Released:
     def manifest(self):
         return pq.read_table(self.folder / "manifest.parquet").to_pylist()
 
-    def record(self):
+    def release_json(self):
         return json.loads((self.folder / "release.json").read_text())
 
     def tars(self):

@@ -13,15 +13,15 @@ from pipeline.release.contents import sha256_sums
 
 def mend_sums(folder):
     """Update the sums of all files after one was edited."""
-    record = json.loads((folder / "release.json").read_text())
-    record["files"].sort(key=lambda file: (file["name"] == "SHA256SUMS", file["name"]))
-    for file in record["files"]:
+    stated = json.loads((folder / "release.json").read_text())
+    stated["files"].sort(key=lambda file: (file["name"] == "SHA256SUMS", file["name"]))
+    for file in stated["files"]:
         if file["name"] == "SHA256SUMS":
-            others = [StoredFile(**other) for other in record["files"] if other is not file]
+            others = [StoredFile(**other) for other in stated["files"] if other is not file]
             (folder / file["name"]).write_bytes(sha256_sums(others))
         content = (folder / file["name"]).read_bytes()
         file |= {"file_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (folder / "release.json").write_bytes(encode_json(record))
+    (folder / "release.json").write_bytes(encode_json(stated))
 
 
 def edit_manifest(folder, edit):

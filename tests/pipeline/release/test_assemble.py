@@ -135,18 +135,18 @@ def test_release_json_names_every_other_file_with_its_size_and_digest(released):
         if path.is_file() and path.name != "release.json":
             content = path.read_bytes()
             found[path.relative_to(released.folder).as_posix()] = (len(content), hashlib.sha256(content).hexdigest())
-    files = released.record()["files"]
+    files = released.release_json()["files"]
     assert {file["name"]: (file["file_bytes"], file["sha256"]) for file in files} == found
     assert [file["name"] for file in files] == sorted(found)
 
 
 def test_release_json_says_what_the_release_was_made_from_and_counts_its_images(released):
-    record = released.record()
-    assert (record["name"], record["version"], record["format"]) == ("sod-benchmark", "1.0.0", 2)
-    assert record["counts"] == {"accepted": 5, "failed": 1, "rejected": 4}
-    assert record["made_from"]["policy"] == json.loads(json.dumps(asdict(PolicyConfig())))
-    assert record["made_from"]["fingerprint"]["device"] == "cpu"
-    assert record["made_from"]["fingerprint"]["ensemble_size"] == "3"
+    stated = released.release_json()
+    assert (stated["name"], stated["version"], stated["format"]) == ("sod-benchmark", "1.0.0", 2)
+    assert stated["counts"] == {"accepted": 5, "failed": 1, "rejected": 4}
+    assert stated["made_from"]["policy"] == json.loads(json.dumps(asdict(PolicyConfig())))
+    assert stated["made_from"]["fingerprint"]["device"] == "cpu"
+    assert stated["made_from"]["fingerprint"]["ensemble_size"] == "3"
 
 
 def test_no_path_of_this_machine_is_in_a_release(released):
@@ -197,10 +197,10 @@ def test_the_plan_knows_the_size_of_a_member_in_a_tar(sizes):
 
 def test_a_release_without_accepted_images_has_everything_but_tars(released, release_of, tmp_path):
     empty = release_of(released.inputs, tmp_path, min_area=0.9)
-    names = [file["name"] for file in empty.record()["files"]]
+    names = [file["name"] for file in empty.release_json()["files"]]
     assert not [name for name in names if name.endswith(".tar")]
     assert len([name for name in names if name != "index.html" and not name.startswith("page/")]) == 8
-    assert empty.record()["counts"] == {"failed": 1, "rejected": 9}
+    assert empty.release_json()["counts"] == {"failed": 1, "rejected": 9}
     assert {row["tar"] for row in empty.manifest()} == {""}
     assert json.loads((empty.folder / "annotations" / "test.json").read_text())["images"] == []
 

@@ -274,5 +274,5 @@ def test_release_json_names_a_changed_photo_that_the_page_does_not_show(tmp_path
     release_of(inputs, tmp_path / "out")
     inputs.file(3).write_bytes(b"another")  # was rejected
     later = release_of(inputs, tmp_path / "out", version="2.0.0")
-    assert later.record()["without_thumbnail"] == [make_key(3)]
+    assert later.release_json()["without_thumbnail"] == [make_key(3)]
     assert verify_release(str(later.folder)).problems == ()

@@ -93,7 +93,7 @@ def test_it_says_that_agreement_is_not_correctness():
 
 def test_the_card_of_a_release_has_the_counts_of_its_record(released):
     text = (released.folder / "README.md").read_text()
-    for decision, count in released.record()["counts"].items():
+    for decision, count in released.release_json()["counts"].items():
         assert f"| {decision} | {count} |" in text
 
 

@@ -129,7 +129,7 @@ def test_a_changelog_whose_numbers_differ_from_the_table_is_found(pair, tmp_path
 
 
 def test_a_release_without_an_earlier_one_has_neither_file(pair):
-    assert not {"CHANGELOG.md", "changes.csv"} & {file["name"] for file in pair[0].record()["files"]}
+    assert not {"CHANGELOG.md", "changes.csv"} & {file["name"] for file in pair[0].release_json()["files"]}
 
 
 # Faults
@@ -144,14 +144,14 @@ def test_comparing_with_something_else_than_a_release_is_refused(tmp_path, pair,
 def earlier_with(pair, tmp_path):
     """A function that makes an earlier release with other annotations or another `release.json`."""
 
-    def make(content, edit=lambda record: None):
+    def make(content, edit=lambda stated: None):
         folder = tmp_path / "earlier"
         shutil.copytree(pair[0].folder, folder)
         (folder / "annotations/test.json").write_bytes(content)
         mend_sums(folder)
-        record = json.loads((folder / "release.json").read_text())
-        edit(record)
-        (folder / "release.json").write_text(json.dumps(record))
+        stated = json.loads((folder / "release.json").read_text())
+        edit(stated)
+        (folder / "release.json").write_text(json.dumps(stated))
         return str(folder)
 
     return make
@@ -176,8 +176,8 @@ def test_an_earlier_release_that_can_not_be_read_is_named(earlier_with, content)
 def test_no_name_in_an_earlier_release_leaves_its_folder(earlier_with, tmp_path, name):
     (tmp_path / "outside.json").write_bytes(b'{"annotations": []}')
 
-    def leave(record):
-        record["files"][0]["name"] = name
+    def leave(stated):
+        stated["files"][0]["name"] = name
 
     with pytest.raises(StorageError, match="names a file"):
         read_earlier(earlier_with(b'{"annotations": []}', leave))
@@ -193,7 +193,7 @@ def test_a_pipe_in_place_of_annotations_is_refused_at_once(earlier_with):
 
 def test_a_name_that_would_be_read_as_markdown_is_refused(earlier_with):
     with pytest.raises(StorageError, match="its name or version is not"):
-        read_earlier(earlier_with(b'{"annotations": []}', lambda record: record.update(name="x](http://evil)")))
+        read_earlier(earlier_with(b'{"annotations": []}', lambda stated: stated.update(name="x](http://evil)")))
 
 
 def test_a_mask_that_can_not_be_decoded_is_named(earlier_with):

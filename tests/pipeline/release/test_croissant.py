@@ -63,14 +63,14 @@ def about(released, **changes):
     return CroissantAbout(
         release=replace(released.config.release, **known),
         policy=released.config.policy,
-        counts=released.record()["counts"],
+        counts=released.release_json()["counts"],
         made_with={"ensemble_size": "3", "weights": "ab12"},
     )
 
 
 def files_of(released):
     """The files of a release that Croissant describes."""
-    files = [StoredFile(**file) for file in released.record()["files"]]
+    files = [StoredFile(**file) for file in released.release_json()["files"]]
     wanted = ("data/", "annotations/", "licenses.csv", "manifest.parquet")
     return [file for file in files if file.name.startswith(wanted) and not file.name.endswith("index.json")]
 

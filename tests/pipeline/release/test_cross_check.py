@@ -84,6 +84,6 @@ def test_other_instances_are_another_release(checked, release_of, tmp_path):
     instances["annotations"].pop()
     write_annotations(inputs, **instances)
     second = release_of(inputs, tmp_path / "out", version="2.0.0")
-    digests = [release.record()["made_from"]["instances"] for release in (first, second)]
+    digests = [release.release_json()["made_from"]["instances"] for release in (first, second)]
     assert digests[0] != digests[1]
     assert {row["key"] for row in first.manifest()} == {make_key(number) for number in range(1, 5)}
