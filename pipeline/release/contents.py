@@ -68,9 +68,7 @@ CONTENTS = (
     ),
     Content(name=CHANGES, meaning="Every image that was added, removed or changed.", only_if_compared=True),
     Content(name=CROISSANT, meaning="A description of the data for programs (Croissant 1.0)."),
-    Content(
-        name=SUMS, meaning="SHA-256 of the other files, for `sha256sum --check`; that of `release.json` is not in it."
-    ),
+    Content(name=SUMS, meaning="SHA-256 of every file except itself and `release.json`, for `sha256sum --check`."),
     Content(
         name=RELEASE_JSON,
         meaning="What this release was made from, and size and SHA-256 of every other file; written last.",
