@@ -1,28 +1,25 @@
 """Assembles a release from candidates: tars, annotations, manifest, card, page, and `release.json` last.
 
-No model is needed. Every file follows from the inputs, the candidates and the policy; neither the order of work nor
-where it is done shows.
+Needs no model. Every byte follows from the inputs, the candidates and the configuration; neither the order of the work
+nor where it runs makes a difference.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.collection.instances import UNCHECKED
-from pipeline.config import ReleaseConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import StoredFile, Verdict
-from pipeline.release.card import card
-from pipeline.release.changes import Earlier, change_files, changes_since, read_earlier
-from pipeline.release.coco_json import CocoAnnotations
-from pipeline.release.croissant import CROISSANT, croissant, is_described
+from pipeline.release.changes import Earlier, read_earlier
+from pipeline.release.contents import SUMS, Outcome, is_described, sha256_sums, texts_of
+from pipeline.release.croissant import CROISSANT, croissant
 from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.identity import FORMAT, RELEASE_JSON, check_identity, identity_of, texts_digest
-from pipeline.release.licenses import LicenseTable, is_listed, notice
-from pipeline.release.manifest import NOWHERE, Place, encode_manifest, manifest_row
-from pipeline.release.page.files import page_about, page_files
+from pipeline.release.manifest import NOWHERE, Place, manifest_row
 from pipeline.release.source import ReleaseSource, portions
 from pipeline.release.strays import remove_others, remove_unfinished
 from pipeline.release.survey import Surveyed, plan_survey, shown_photos, survey
@@ -33,7 +30,6 @@ from pipeline.release.tar_series import (
     facts_json,
     plan_tars,
     tar_member_bytes,
-    wids_index,
     write_tar,
 )
 from pipeline.replicas.tasks import spread, workers
@@ -42,13 +38,10 @@ from pipeline.selection.verdicts import considered, count_reasons, select
 
 log = logging.getLogger(__name__)
 
-SUMS = "SHA256SUMS"
-"""Sums of all files but itself and `release.json`, which has its sum."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Making:
-    """A release that is being made."""
+    """What the steps of an assembly share."""
 
     source: ReleaseSource
     config: RunConfig
@@ -58,28 +51,17 @@ class _Making:
     confirm: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """What is known when the tars are written."""
-
-    rows: Sequence[Mapping[str, Any]]
-    """Of the manifest."""
-    surveyed: Mapping[str, Surveyed]
-    tars: Mapping[str, Sequence[ReleasedTar]]
-    """Of every split, in their order."""
-
-
 def assemble(
     source: ReleaseSource, config: RunConfig, made_with: Mapping[str, str], confirm: Callable[[], None] = lambda: None
 ) -> str:
-    """Make the release that `config` names, if it is not there yet.
+    """Make the release that `config` names, unless it exists.
 
     Args:    made_with: the fingerprint of the run.
-             confirm: called between writes; what it raises ends the work. Two sessions that both believe to have the
-             run would write over each other's files.
-    Returns: its folder.
-    Raises:  ReleaseExistsError: the version is there, made from something else.
-             StorageError: an image changed, or went away, since it was predicted.
+             confirm: called before every write; it ends the work by raising, so that two sessions which both believe
+             they hold the run do not overwrite each other's files.
+    Returns: the folder of the release.
+    Raises:  ReleaseExistsError: the version exists and was made from something else.
+             StorageError: an image has changed or disappeared since it was predicted.
     """
     name = f"{config.release.name}-{config.release.version}"
     folder = storage.join(config.out, "release", name)
@@ -90,8 +72,8 @@ def assemble(
         log.info("release %s is complete", name)
         return folder
     confirm()
-    # What an assembly that was cut off has left is written over, and what is not of this release removed at the end: a
-    # session that only believes to have the run then does no harm to one that makes the same release.
+    # Files left by an interrupted assembly are overwritten, and those that do not belong to this release are removed at
+    # the end: so a session that wrongly believes it holds the run does no harm to one making the same release.
     remove_unfinished(folder)
     made = _Making(source=source, config=config, folder=folder, made_with=made_with, earlier=earlier, confirm=confirm)
     contents = _write_contents(made)
@@ -105,7 +87,7 @@ def assemble(
 
 
 def _write_contents(made: _Making) -> dict[str, Any]:
-    """All files but `release.json`; returns what that one says about them."""
+    """Write all files except `release.json`; return what that one says about them."""
     source, config, folder = made.source, made.config, made.folder
     tasks = plan_survey(source, folder, shown_photos(source, config), config.input.max_image_bytes)
     with workers(config.cluster, len(tasks)) as cluster:
@@ -113,32 +95,46 @@ def _write_contents(made: _Making) -> dict[str, Any]:
         surveyed = {image.key: image for answer in surveys for image in answer.images}
         verdicts = _verdicts(source, surveyed, config)
         planned = _plan(source, surveyed, verdicts, config)
-        log.info("%d images are accepted; writing %d tars", sum(len(tar.keys) for tar in planned), len(planned))
+        log.info("%d images accepted; writing %d tars", sum(len(tar.keys) for tar in planned), len(planned))
         written = spread(write_tar, _tar_tasks(planned, source, folder, config), cluster, lambda _: made.confirm())
     tars: dict[str, list[ReleasedTar]] = {split: [] for split in parse_splits(config.release.splits)}
     for tar, one in zip(planned, written, strict=True):
         tars[tar.split].append(one)
-    parts = _Parts(rows=_rows(source, surveyed, verdicts, planned), surveyed=surveyed, tars=tars)
-    files = [sheet for answer in surveys for sheet in answer.sheets] + [tar.record for tar in written]
-    files += [_publish(made, name, content) for name, content in sorted(_texts(made, parts).items())]
+    outcome = Outcome(rows=_rows(source, surveyed, verdicts, planned), surveyed=surveyed, tars=tars)
     counts = {decision: sum(reasons.values()) for decision, reasons in count_reasons(verdicts.values()).items()}
-    about = CroissantAbout(release=config.release, policy=config.policy, counts=counts, made_with=made.made_with)
-    described = sorted((file for file in files if is_described(file.name)), key=lambda file: file.name)
-    files.append(_publish(made, CROISSANT, croissant(about, described)))
-    files.sort(key=lambda file: file.name)
-    files.append(_publish(made, SUMS, sha256_sums(files)))
+    files = [sheet for answer in surveys for sheet in answer.sheets] + [tar.file for tar in written]
+    files += _write_texts(made, outcome, counts, files)
     without_photo = [key for answer in surveys for key in answer.without_photo]
     if without_photo:
         log.warning(
-            "%d photos are gone or others now, key %s for example: the page shows none",
+            "%d photos have disappeared or changed (key %s, for example): the page does not show them",
             len(without_photo),
             without_photo[0],
         )
     return {
         "counts": counts,
-        "files": [asdict(file) for file in sorted(files, key=lambda file: file.name)],
+        "files": [asdict(file) for file in _by_name(files)],
         "without_thumbnail": without_photo,
     }
+
+
+def _write_texts(
+    made: _Making, outcome: Outcome, counts: Mapping[str, int], written: Sequence[StoredFile]
+) -> list[StoredFile]:
+    """Write the texts: first those about images, then those about files; `written` are the sheets and tars."""
+    texts = texts_of(made.source, made.config, made.made_with, made.earlier, outcome)
+    files = [_publish(made, name, content) for name, content in sorted(texts.items())]
+    about = CroissantAbout(
+        release=made.config.release, policy=made.config.policy, counts=counts, made_with=made.made_with
+    )
+    described = [file for file in _by_name([*written, *files]) if is_described(file.name)]
+    files.append(_publish(made, CROISSANT, croissant(about, described)))
+    files.append(_publish(made, SUMS, sha256_sums(_by_name([*written, *files]))))
+    return files
+
+
+def _by_name(files: Sequence[StoredFile]) -> list[StoredFile]:
+    return sorted(files, key=lambda file: file.name)
 
 
 def _verdicts(source: ReleaseSource, surveyed: Mapping[str, Surveyed], config: RunConfig) -> dict[str, Verdict]:
@@ -157,7 +153,7 @@ def _verdicts(source: ReleaseSource, surveyed: Mapping[str, Surveyed], config: R
 def _plan(
     source: ReleaseSource, surveyed: Mapping[str, Surveyed], verdicts: Mapping[str, Verdict], config: RunConfig
 ) -> list[PlannedTar]:
-    """Which accepted image goes into which tar, split after split."""
+    """Decide which accepted image goes into which tar, split after split."""
     shares = parse_splits(config.release.splits)
     sizes: dict[str, list[tuple[str, int]]] = {split: [] for split in shares}
     for sample, row in source.images():
@@ -210,45 +206,6 @@ def _rows(
     ]
 
 
-def _texts(made: _Making, parts: _Parts) -> dict[str, bytes]:
-    """Name → content of all files that are neither tars nor sheets of tiles nor about those."""
-    source, config, release = made.source, made.config, made.config.release
-    contents: dict[str, bytes] = {}
-    annotations = {split: CocoAnnotations(release, source.licenses) for split in parts.tars}
-    licenses = LicenseTable(source.origins)
-    for (sample, _), row in zip(source.images(), parts.rows, strict=True):
-        if row["split"]:
-            annotations[row["split"]].add(sample, parts.surveyed[sample.key].mask)
-        if is_listed(row, config.policy, release.embed_images):
-            licenses.add(sample, source.license_of(sample))
-    for split, tars in parts.tars.items():
-        contents[f"annotations/{split}.json"] = annotations[split].encode()
-        contents[f"data/{split}/index.json"] = wids_index(release.name, tars)
-    if made.earlier:
-        contents |= _changes(release, made.earlier, parts)
-    with_tars = [split for split, tars in parts.tars.items() if tars]
-    return contents | {
-        "manifest.parquet": encode_manifest(parts.rows),
-        "licenses.csv": licenses.encode(),
-        "NOTICE": notice(f"{release.name} {release.version}", licenses.counts),
-        "README.md": card(release, config.policy, parts.rows, made.made_with, with_tars),
-        **page_files(parts.rows, page_about(release, config.policy, made.made_with)),
-    }
-
-
-def _changes(release: ReleaseConfig, earlier: Earlier, parts: _Parts) -> dict[str, bytes]:
-    masks = {key: image.mask for key, image in parts.surveyed.items()}
-    changes = changes_since(earlier, parts.rows, masks)
-    accepted = sum(row["verdict"] == "accepted" for row in parts.rows)
-    return change_files(release.name, release.version, earlier, changes, accepted)
-
-
-def sha256_sums(files: Sequence[StoredFile]) -> bytes:
-    """As `sha256sum --check` reads them."""
-    return "".join(f"{file.sha256}  {file.name}\n" for file in files).encode()
-
-
 def _publish(made: _Making, name: str, content: bytes) -> StoredFile:
     made.confirm()
-    record = storage.publish(storage.join(made.folder, name), content)
-    return StoredFile(name=name, file_bytes=record.file_bytes, sha256=record.sha256)
+    return replace(storage.publish(storage.join(made.folder, name), content), name=name)

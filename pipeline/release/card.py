@@ -1,4 +1,4 @@
-"""The release's README.md: front matter that the Hugging Face loader reads, and what a reader needs first."""
+"""The release's README.md: front matter for the Hugging Face loader, then what a reader needs to know first."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,9 @@ from typing import Any
 
 from pipeline.config import ReleaseConfig
 from pipeline.records import Verdict
+from pipeline.release.croissant_texts import MEMBERS
 from pipeline.release.manifest import COLUMNS
-from pipeline.release.templates import render
+from pipeline.release.templates import AGREEMENT, render
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
 from pipeline.selection.verdicts import count_reasons
@@ -18,20 +19,30 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardAgreement:
-    """How far accepted masks agree with the instances of the annotations."""
+    """How far accepted masks agree with the annotated instances."""
 
     images: int
-    """Accepted images that have any."""
+    """Accepted images that have instances."""
     median: float
-    """Of `instance_iou`."""
+    """Median of `instance_iou`."""
     tenth: float
-    """What nine in ten reach."""
+    """The `instance_iou` that nine in ten reach."""
     supercategories: Sequence[tuple[str, int]]
-    """Name → images, most first."""
+    """Name and number of images, most images first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFiles:
+    """What a card says about the files of its release."""
+
+    listed: Sequence[tuple[str, str]]
+    """Name and meaning of each file."""
+    splits_with_tars: Sequence[str]
+    """The splits to load: loaders fail at patterns that match nothing."""
 
 
 def agreement_of(rows: Sequence[Mapping[str, Any]]) -> CardAgreement | None:
-    """Of the manifest's rows; None without any instances."""
+    """Summarise the agreement over manifest rows; None if no accepted image has instances."""
     checked = [row for row in rows if row["verdict"] == "accepted" and row["instance_iou"] is not None]
     if not checked:
         return None
@@ -45,18 +56,16 @@ def agreement_of(rows: Sequence[Mapping[str, Any]]) -> CardAgreement | None:
     )
 
 
-def card(
+def render_card(
     release: ReleaseConfig,
     policy: PolicyConfig,
     rows: Sequence[Mapping[str, Any]],
     made_with: Mapping[str, str],
-    splits_with_tars: Sequence[str],
+    files: CardFiles,
 ) -> bytes:
-    """The card of a release.
+    """Render the card of a release.
 
-    Args: rows: of the manifest.
-          made_with: the fingerprint of the run.
-          splits_with_tars: splits that have images: loaders fail at patterns that match nothing.
+    Args: rows: manifest rows. made_with: the fingerprint of the run.
     """
     reasons = count_reasons(Verdict(decision=row["verdict"], reason=row["reason"]) for row in rows)
     counts = {name: sum(reasons.get(name, {}).values()) for name in ("accepted", "rejected", "failed")}
@@ -75,9 +84,13 @@ def card(
         policy=policy,
         bounds=bounds(policy),
         embed_images=release.embed_images,
-        compared=bool(release.previous),
         agreement=agreement_of(rows),
-        splits_with_tars=splits_with_tars,
+        agreement_is_not_correctness=AGREEMENT,
+        members_of_sample=[
+            *((name, meaning) for name, (_, meaning) in MEMBERS.items() if name != "jpg" or release.embed_images),
+            ("json", "Facts and scores of the image, also in its row of the manifest."),
+        ],
+        files=files,
         made_with=sorted(made_with.items()),
         columns=COLUMNS,
         citation=_citation(release),
@@ -86,7 +99,7 @@ def card(
 
 
 def _citation(release: ReleaseConfig) -> str:
-    """Empty if nobody says who publishes it."""
+    """The citation; empty if the creator is not given."""
     if not release.creator:
         return ""
     said = f"{_as_cell(release.creator)}. {release.name}, version {release.version}."
@@ -97,6 +110,6 @@ def _citation(release: ReleaseConfig) -> str:
 
 
 def _as_cell(text: str) -> str:
-    """A name from the annotations as text of a table: nothing of it is Markdown, HTML, or another line."""
+    """Turn a name from outside into the text of a table cell: no Markdown, HTML or line break survives."""
     words = " ".join(text.split())[:200]
     return "".join(letter if letter.isalnum() or letter in " -_" else f"&#{ord(letter)};" for letter in words)

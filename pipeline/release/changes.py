@@ -1,4 +1,4 @@
-"""What is different from an earlier release: `CHANGELOG.md` for people, `changes.csv` with every image of it."""
+"""What differs from an earlier release: `CHANGELOG.md` is a summary for people, `changes.csv` lists every image."""
 
 import csv
 import hashlib
@@ -19,42 +19,42 @@ from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.templates import render
 
 COLUMNS = ("key", "change", "iou", "reason")
-FILES = ("CHANGELOG.md", "changes.csv")
+CHANGELOG, CHANGES = "CHANGELOG.md", "changes.csv"
 GONE = "not_in_the_collection"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """An earlier release, as far as it is compared with."""
+    """What a comparison needs of an earlier release."""
 
     name: str
     version: str
     sha256: str
-    """Of its `release.json`."""
+    """SHA-256 of its `release.json`."""
     masks: Mapping[str, tuple[tuple[int, int], str]]
-    """Key → height and width, run lengths."""
+    """Key → (height, width), run lengths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One image that is not as it was."""
+    """One image that differs between the two releases."""
 
     key: str
     change: Literal["added", "removed", "changed"]
     iou: float | None = None
-    """Of the two masks, of an image that changed."""
+    """Intersection over union of the two masks, if the mask changed."""
     reason: str = ""
-    """Why it was removed, as the manifest has it."""
+    """Why it was removed: the reason in the manifest, or GONE."""
 
 
 def read_earlier(release: str) -> Earlier:
-    """The masks of a release, every file of them checked against its record.
+    """Read the masks of a release, checking every file that has some against `release.json`.
 
-    Raises: CollectionError: there is no release. StorageError: it is not what it should be.
+    Raises: CollectionError: there is no complete release. StorageError: it can't be read as a release.
     """
     url = storage.join(release, RELEASE_JSON)
     if not storage.is_file(url):
-        raise CollectionError(f"--previous {release} is no complete release: there is no {url}")
+        raise CollectionError(f"--previous {release} is not a complete release: {url} does not exist")
     content = storage.read(url)
     masks: dict[str, tuple[tuple[int, int], str]] = {}
     try:
@@ -64,8 +64,8 @@ def read_earlier(release: str) -> Earlier:
                 masks |= _masks_of(release, file)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(
-            f"--previous {release} is not what a release is ({type(error).__name__}: {str(error)[:200]}); "
-            "jobs/verify_release.py says what is wrong"
+            f"--previous {release} can't be read as a release ({type(error).__name__}: {str(error)[:200]}). Run "
+            "jobs/verify_release.py on it to see what is wrong"
         ) from error
     return Earlier(
         name=stated.release.name,
@@ -81,8 +81,8 @@ def _refuse(what: str) -> None:
 
 def _masks_of(release: str, file: StoredFile) -> dict[str, tuple[tuple[int, int], str]]:
     url = storage.join(release, file.name)
-    if not storage.is_file(url):  # a pipe that nobody writes into
-        raise ValueError(f"{file.name} is missing, or no plain file")
+    if not storage.is_file(url):  # reading a pipe that nobody writes into would hang
+        raise ValueError(f"{file.name} is missing or not a regular file")
     masks = {}
     for annotation in json.loads(storage.read_checked(url, file))["annotations"]:
         height, width = annotation["segmentation"]["size"]
@@ -93,11 +93,11 @@ def _masks_of(release: str, file: StoredFile) -> dict[str, tuple[tuple[int, int]
 def changes_since(
     earlier: Earlier, rows: Sequence[Mapping[str, Any]], masks: Mapping[str, EncodedMask]
 ) -> list[Change]:
-    """Every image that is not as it was, in the order of the keys.
+    """Compare two releases; return every image that differs, in key order.
 
-    Args: rows: of the manifest. masks: by key, of accepted images at least.
+    Args: rows: manifest rows. masks: key → mask, at least for all accepted images.
     """
-    found = [*_now(earlier, rows, masks)]
+    found = [*_added_or_changed(earlier, rows, masks)]
     accepted = {row["key"] for row in rows if row["verdict"] == "accepted"}
     reasons = {row["key"]: row["reason"] for row in rows}
     found += [
@@ -109,7 +109,7 @@ def changes_since(
 def change_files(
     name: str, version: str, earlier: Earlier, changes: Sequence[Change], accepted: int
 ) -> dict[str, bytes]:
-    """The two files."""
+    """Encode both files: name → content."""
     counts = {"added": 0, "removed": 0, "changed": 0} | Counter(change.change for change in changes)
     ious = [change.iou for change in changes if change.iou is not None]
     changelog = render(
@@ -129,28 +129,28 @@ def change_files(
     for change in changes:
         iou = "" if change.iou is None else f"{change.iou:.6f}"
         writer.writerow((change.key, change.change, iou, change.reason))
-    return dict(zip(FILES, (changelog, buffer.getvalue().encode()), strict=True))
+    return {CHANGELOG: changelog, CHANGES: buffer.getvalue().encode()}
 
 
 def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What in a `changes.csv` does not go with the manifest beside it; the earlier release is not looked at."""
+    """Find lines of `changes.csv` that contradict the manifest beside it; the earlier release is not read."""
     header, *lines = list(csv.reader(io.StringIO(content.decode(), newline="")))
     if tuple(header) != COLUMNS:
         yield f"has the columns {header}, not {list(COLUMNS)}"
         return
     keys = [line[0] for line in lines]
     if keys != sorted(set(keys)):
-        yield "its keys are not in order, or come twice"
+        yield "its keys are out of order or repeated"
     for key, change, iou, reason in lines:
         row = rows.get(key, {"verdict": "", "reason": GONE})
         is_here = row["verdict"] == "accepted"
         expected = ("", "changed" if iou else "added") if is_here else (row["reason"], "removed")
         if (reason, change) != expected or (iou and not (is_here and 0 <= float(iou) <= 1)):
-            yield f"{key} is said to be {change} {iou} {reason}, which does not go with the manifest"
+            yield f"{key} is listed as {change} {iou} {reason}, which contradicts the manifest"
 
 
 def changelog_problems(content: bytes, changes: bytes | None, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Numbers of a `CHANGELOG.md` that are not those of the `changes.csv` beside it."""
+    """Find numbers in `CHANGELOG.md` that differ from those of the `changes.csv` beside it."""
     lines = list(csv.DictReader(io.StringIO((changes or b"").decode(), newline="")))
     counts = Counter(line["change"] for line in lines)
     accepted = sum(row["verdict"] == "accepted" for row in rows.values())
@@ -161,10 +161,12 @@ def changelog_problems(content: bytes, changes: bytes | None, rows: Mapping[str,
         ("as before", accepted - counts["added"] - counts["changed"]),
     ):
         if f"\n| {words} | {count} |\n" not in content.decode():
-            yield f"does not say that {count} images are {words}, as changes.csv does"
+            yield f"does not say that {count} images are {words}, as {CHANGES} does"
 
 
-def _now(earlier: Earlier, rows: Sequence[Mapping[str, Any]], masks: Mapping[str, EncodedMask]) -> Iterator[Change]:
+def _added_or_changed(
+    earlier: Earlier, rows: Sequence[Mapping[str, Any]], masks: Mapping[str, EncodedMask]
+) -> Iterator[Change]:
     for row in rows:
         key = row["key"]
         if row["verdict"] != "accepted":
@@ -178,12 +180,12 @@ def _now(earlier: Earlier, rows: Sequence[Mapping[str, Any]], masks: Mapping[str
 
 
 def _iou(key: str, size: tuple[int, int], counts: str, row: Mapping[str, Any], mask: EncodedMask) -> float:
-    """0 where the image has another size now."""
+    """Intersection over union of an image's masks then and now; 0 if its size changed."""
     if size != (row["height"], row["width"]):
         return 0.0
     try:
         before, now = decode_counts(counts, *size), decode_counts(mask.counts, *size)
     except (ValueError, TypeError) as error:
-        raise StorageError(f"--previous: the mask of {key} can't be read ({error})") from error
+        raise StorageError(f"--previous: the mask of {key} can't be decoded ({error})") from error
     union = int((before | now).sum())
     return int((before & now).sum()) / union if union else 1.0

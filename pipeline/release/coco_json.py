@@ -18,18 +18,18 @@ CATEGORY = {"id": 1, "name": "salient object", "supercategory": "salient object"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedMask:
-    """A mask as COCO has it."""
+    """A mask in COCO's encoding."""
 
     counts: str
     """Compressed run lengths."""
     area_px: int
     bbox: tuple[float, float, float, float]
-    """Left, top, width and height in pixels; zeros for an empty mask."""
+    """Left, top, width, height in pixels; zeros for an empty mask."""
 
 
 def encode_mask(mask: Bool[np.ndarray, "h w"]) -> EncodedMask:
-    """Run lengths, area and bounding box of a mask."""
-    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))  # it refuses C order
+    """Compute run lengths, area and bounding box of a mask."""
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))  # pycocotools refuses C order
     left, top, width, height = (float(value) for value in coco_mask.toBbox(rle))
     return EncodedMask(
         counts=rle["counts"].decode("ascii"), area_px=int(coco_mask.area(rle)), bbox=(left, top, width, height)
@@ -37,7 +37,7 @@ def encode_mask(mask: Bool[np.ndarray, "h w"]) -> EncodedMask:
 
 
 class CocoAnnotations:
-    """Collects images and masks, in the order of the run; ids are those of the input."""
+    """Collects images and masks in the order they are added; ids are those of the collection."""
 
     def __init__(self, release: ReleaseConfig, licenses: Mapping[int, License]) -> None:
         self._info = {"description": release.name, "version": release.version}
@@ -46,7 +46,7 @@ class CocoAnnotations:
         self._annotations: list[dict[str, Any]] = []
 
     def add(self, sample: Sample, mask: EncodedMask) -> None:
-        """Add an accepted image and its mask; the annotation has the image's id, there is one per image."""
+        """Add an accepted image and its mask. Each image has one annotation, whose id is the image's."""
         self._images.append(
             {
                 "id": sample.image_id,
@@ -69,7 +69,7 @@ class CocoAnnotations:
         )
 
     def encode(self) -> bytes:
-        """The JSON; equal content gives equal bytes."""
+        """Encode the JSON; equal content gives equal bytes."""
         document = {
             "info": self._info,
             "licenses": self._licenses,
@@ -77,5 +77,4 @@ class CocoAnnotations:
             "images": self._images,
             "annotations": self._annotations,
         }
-
         return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -1,4 +1,4 @@
-"""One PNG to look at: photo, saliency, variance and verdict of the first images of a run."""
+"""One PNG for a quick look: photo, saliency, variance and verdict of a run's first images."""
 
 import io
 import itertools
@@ -24,7 +24,7 @@ _PAPER = (250, 250, 248)
 
 
 def write_contact_sheet(source: ReleaseSource, verdicts: Mapping[str, Verdict], config: RunConfig) -> str:
-    """Draw the first `MAX_IMAGES` predicted images whose photo can still be read; returns where the picture lies."""
+    """Draw the first `MAX_IMAGES` predicted images whose photo can still be read; return the sheet's path or URL."""
     cells = [
         _cell(image, members, verdicts[image.row.key], photo)
         for image, members, photo in itertools.islice(_photographed(source, config), MAX_IMAGES)
@@ -39,7 +39,7 @@ def write_contact_sheet(source: ReleaseSource, verdicts: Mapping[str, Verdict], 
 def _photographed(
     source: ReleaseSource, config: RunConfig
 ) -> Iterator[tuple[Picked, Mapping[str, bytes], Image.Image]]:
-    """Predicted images with what is stored of them: the sheet is for looking, a missing photo is no reason to fail."""
+    """Predicted images with stored members and photo, skipping unreadable photos: they are no reason to fail here."""
     (predicted,) = portions(source, [[row.key for _, row in source.images() if row.members]])
     for image, members in read_portions(predicted):
         try:
@@ -51,7 +51,7 @@ def _photographed(
 
 
 def _cell(image: Picked, members: Mapping[str, bytes], verdict: Verdict, photo: Image.Image) -> Image.Image:
-    """Photo, saliency and variance side by side over a caption."""
+    """Draw photo, saliency and variance side by side above a caption."""
     saliency, variance = (decode_png(members[f"{name}.png"]) for name in ("saliency", "variance"))
     pictures = (photo, Image.fromarray(saliency), Image.fromarray(variance_picture(variance)))
     cell = Image.new("RGB", (3 * THUMBNAIL_PX, THUMBNAIL_PX + CAPTION_PX), _PAPER)

@@ -1,12 +1,12 @@
-"""`croissant.json`: which files a release has and which records come out of them, for programs (Croissant 1.0).
+"""`croissant.json` (Croissant 1.0): tells programs which files a release has and which records they contain.
 
-Written as a plain document; mlcroissant is what checks it (`verify_loaders`), not what makes it. Two things follow from
-what its version 1.1.1 can read:
+We write it as plain JSON; mlcroissant only checks it (`check/loaders.py`). The limits of mlcroissant 1.1.1 explain two
+choices:
 
-- There is a record set `images-SPLIT` for each split, not one with a field for the split: filters work only where the
-  split is in the name of a file inside the tar, and whoever asks for one split is to read no tar of another.
-- It joins two sources at a time, with one file per record: so the pictures of a sample are brought together in steps,
-  record sets named `images-SPLIT-step-1` and so on. Nobody needs those.
+- Every split has a record set of its own, `images-SPLIT`, instead of one record set with a split field: filtering works
+  only if the split is in the name of a file inside the tar, and reading one split should not read the tars of another.
+- It joins two sources at a time, with one file per record. So the pictures of a sample are joined in steps, in record
+  sets named `images-SPLIT-step-1` and so on, which users can ignore.
 """
 
 import json
@@ -18,20 +18,19 @@ import pyarrow as pa
 from pipeline.config import ReleaseConfig
 from pipeline.records import StoredFile
 from pipeline.release.croissant_texts import MEMBERS, CroissantAbout, description, responsible_ai
-from pipeline.release.manifest import COLUMNS, SCHEMA
+from pipeline.release.manifest import COLUMNS, MANIFEST, SCHEMA
 from pipeline.selection.policy import SPLITS
 
 CROISSANT = "croissant.json"
-MANIFEST = "manifest.parquet"
 CONFORMS_TO = ("http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0")
-"""1.0, not 1.1: of a 1.1 document mlcroissant 1.1.1 drops which tar a file is in, and gives no records."""
+"""1.0, not 1.1: in a 1.1 document, mlcroissant 1.1.1 loses which tar a file is in and finds no records."""
 FORMATS = {
     "tar": "application/x-tar",
-    "parquet": "application/x-parquet",  # mlcroissant does not know the registered application/vnd.apache.parquet
+    "parquet": "application/x-parquet",  # mlcroissant does not know application/vnd.apache.parquet, the registered type
     "json": "application/json",
     "csv": "text/csv",
 }
-"""Suffix of a file → its media type."""
+"""File suffix → media type."""
 _TERMS = (
     "citeAs", "column", "equivalentProperty", "extract", "field", "fileObject", "fileProperty", "fileSet", "format",
     "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex",
@@ -50,20 +49,20 @@ CONTEXT: Mapping[str, Any] = {
     "sc": "https://schema.org/",
     **{term: f"cr:{term}" for term in _TERMS},
 }
-"""The context of every Croissant 1.0 document, whole: mlcroissant warns where a term is missing."""
-_SAID_OF_ALL = ("key", "verdict", "reason", "detail")
-"""Columns that are the same for all accepted images, and the key, which every record has anyway."""
+"""The complete context of every Croissant 1.0 document: mlcroissant warns about missing terms."""
+_NOT_IN_IMAGES = ("key", "verdict", "reason", "detail")
+"""Manifest columns left out of image records: the key, which they have already, and what is equal for all of them."""
 
 
 def croissant(about: CroissantAbout, files: Sequence[StoredFile]) -> bytes:
-    """The document.
+    """Encode the document.
 
-    Args:   files: what it describes, named relative to the release: manifest, tars, annotations, licences.
-    Raises: ValueError: a file is none of FORMATS, or there is no manifest.
+    Args:   files: the files to describe (manifest, tars, annotations, licences); names are relative to the release.
+    Raises: ValueError: the suffix of a file is not in FORMATS, or the manifest is not among the files.
     """
     tars = tars_by_split(files)
     if MANIFEST not in {file.name for file in files}:
-        raise ValueError(f"{MANIFEST} is not among the files, which are {[file.name for file in files]}")
+        raise ValueError(f"{MANIFEST} is not among the files to describe: {[file.name for file in files]}")
     pictures = [extension for extension in MEMBERS if extension != "jpg" or about.release.embed_images]
     document = {
         "@context": CONTEXT,
@@ -75,7 +74,7 @@ def croissant(about: CroissantAbout, files: Sequence[StoredFile]) -> bytes:
         "license": {
             "@type": "sc:CreativeWork",
             "name": "per image",
-            "description": "Every image keeps the licence of its owner: licenses.csv says which, NOTICE sums it up.",
+            "description": "Every image keeps the licence of its owner: licenses.csv lists them, NOTICE sums them up.",
         },
         "citeAs": f"{about.release.name}, version {about.release.version}; the collection that its images come from; "
         f"the model whose weights have the digest {about.made_with.get('weights', 'unknown')}",
@@ -86,23 +85,23 @@ def croissant(about: CroissantAbout, files: Sequence[StoredFile]) -> bytes:
             *map(_file_object, files),
             *(_file_set(split, extension, tars[split]) for split in tars for extension in pictures),
         ],
-        "recordSet": [_manifest(), *(step for split in tars for step in _images(split, pictures))],
+        "recordSet": [
+            _record_set(
+                "manifest", "Every input image, accepted or not.", [_column("manifest", name) for name in SCHEMA.names]
+            ),
+            *(step for split in tars for step in _images(split, pictures)),
+        ],
     }
-    return json.dumps(document, indent=1).encode("ascii")  # mlcroissant reads it in the encoding of the machine
-
-
-def is_described(name: str) -> bool:
-    """Is that a file of a release which its Croissant describes? Those with data are; those for people are not."""
-    return name in (MANIFEST, "licenses.csv") or name.endswith(".tar") or name.startswith("annotations/")
+    return json.dumps(document, indent=1).encode("ascii")  # mlcroissant reads it with the machine's encoding
 
 
 def images_of(split: str) -> str:
-    """Name of the record set with the accepted images of a split."""
+    """Name of the record set that has the accepted images of a split."""
     return f"images-{split}"
 
 
 def tars_by_split(files: Sequence[StoredFile]) -> dict[str, list[str]]:
-    """Split → its tars, in order; a split without any is left out."""
+    """Split → its tars, in order; splits without tars are left out."""
     tars: dict[str, list[str]] = {}
     for split in SPLITS:
         names = [file.name for file in files if file.name.startswith(f"data/{split}/") and file.name.endswith(".tar")]
@@ -112,7 +111,7 @@ def tars_by_split(files: Sequence[StoredFile]) -> dict[str, list[str]]:
 
 
 def _known_to_the_publisher(release: ReleaseConfig) -> dict[str, Any]:
-    """What no run knows; left out where it was not given, of which mlcroissant warns."""
+    """What only the publisher knows. Left out if not given, although mlcroissant then warns."""
     known = {
         "creator": {"@type": "sc:Organization", "name": release.creator} if release.creator else None,
         "datePublished": release.published_on,
@@ -124,7 +123,7 @@ def _known_to_the_publisher(release: ReleaseConfig) -> dict[str, Any]:
 def _file_object(file: StoredFile) -> dict[str, Any]:
     suffix = file.name.rpartition(".")[2]
     if suffix not in FORMATS:
-        raise ValueError(f"{file.name} is none of {', '.join(FORMATS)}: Croissant has no records of it")
+        raise ValueError(f"{file.name} can't be described: its suffix is not one of {', '.join(FORMATS)}")
     return {
         "@type": "cr:FileObject",
         "@id": file.name,
@@ -147,54 +146,42 @@ def _file_set(split: str, extension: str, tars: Sequence[str]) -> dict[str, Any]
     }
 
 
-def _manifest() -> dict[str, Any]:
-    return _record_set(
-        "manifest",
-        "Every input image, accepted or not.",
-        [_column("manifest", name) for name in SCHEMA.names],
-    )
-
-
 def _images(split: str, pictures: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The record set of a split's accepted images, after the steps that bring their pictures together."""
+    """Make the record set of a split's accepted images, preceded by the steps that join their pictures."""
     name = images_of(split)
     before, gathered = "", list[str]()
     for number, extension in enumerate(reversed(pictures), start=1):
         step = f"{name}-step-{number}"
         key = _file_name(f"{split}-{extension}", before)
-        fields = [_field(step, "key", COLUMNS["key"], "sc:Text", **key), _picture(step, split, extension)]
+        content = {"fileSet": {"@id": f"{split}-{extension}"}, "extract": {"fileProperty": "content"}}
+        fields = [_field(step, "key", COLUMNS["key"], "sc:Text", **key), _image_field(step, extension, content)]
         yield _record_set(
             step,
-            f"A step on the way to {name}, which has all of it.",
+            f"An intermediate step for {name}, which has everything in it.",
             [*fields, *(_carried(step, before, extension) for extension in gathered)],
         )
         before, gathered = step, [extension, *gathered]
     key = {"source": {"field": {"@id": f"{before}/key"}}, "references": _in_manifest("key")}
     yield _record_set(
         name,
-        f"The accepted images of the split {split}: their pictures from the tars, their facts from the manifest.",
+        f"The accepted images of the split {split}: pictures from the tars, facts from the manifest.",
         [
             _field(name, "key", COLUMNS["key"], "sc:Text", **key),
             *(_carried(name, before, extension) for extension in gathered),
-            *(_column(name, column) for column in SCHEMA.names if column not in _SAID_OF_ALL),
+            *(_column(name, column) for column in SCHEMA.names if column not in _NOT_IN_IMAGES),
         ],
     )
 
 
 def _file_name(file_set: str, joined_with: str) -> dict[str, Any]:
-    """The key of a sample from the name of one of its files; `joined_with` is a record set that has the same keys."""
+    """Take the key of a sample from a file's name; join on keys with the record set `joined_with`, if any."""
     source = {
         "fileSet": {"@id": file_set},
         "extract": {"fileProperty": "filename"},
-        "transform": {"regex": "^([^.]+)"},  # mlcroissant applies it to what it gave, too
+        "transform": {"regex": "^([^.]+)"},  # must keep keys as they are: mlcroissant also applies it to its own result
     }
     references = {"references": {"field": {"@id": f"{joined_with}/key"}}} if joined_with else {}
     return {"source": source, **references}
-
-
-def _picture(record_set: str, split: str, extension: str) -> dict[str, Any]:
-    source = {"fileSet": {"@id": f"{split}-{extension}"}, "extract": {"fileProperty": "content"}}
-    return _image_field(record_set, extension, source)
 
 
 def _carried(record_set: str, before: str, extension: str) -> dict[str, Any]:

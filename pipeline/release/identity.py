@@ -1,4 +1,4 @@
-"""What a release is made from, and `release.json`, which says so: equal identities give equal releases."""
+"""What a release is made from, as `release.json` states it: equal identities give equal releases."""
 
 import functools
 import hashlib
@@ -20,16 +20,17 @@ from pipeline.selection.policy import parse_splits
 
 RELEASE_JSON = "release.json"
 FORMAT = 2
-"""Goes up when a release has other files, or other things in them, than before."""
+"""Increases when releases get other files, or files get other contents."""
 _TEXTS = (".py", ".jinja", ".js", ".css", ".svg")
 
 
 def identity_of(
     source: ReleaseSource, config: RunConfig, made_with: Mapping[str, str], previous_sha256: str
 ) -> dict[str, Any]:
-    """Everything that a byte of the release follows from, as `release.json` has it.
+    """Everything that determines the bytes of a release, as `release.json` stores it.
 
-    Args: made_with: the fingerprint of the run. previous_sha256: of the earlier release's record; "" without one.
+    Args: made_with: the fingerprint of the run.
+          previous_sha256: SHA-256 of the `release.json` of the earlier release; "" without one.
     """
     digest = hashlib.sha256()
     for spec in source.specs:
@@ -74,7 +75,7 @@ def check_identity(folder: str, identity: Mapping[str, Any]) -> None:
 
 @functools.cache
 def texts_digest() -> str:
-    """SHA-256 of the code and templates that write the texts of a release: tells versions of this tool apart."""
+    """SHA-256 of the code and templates that write a release's texts; tells versions of this tool apart."""
     digest = hashlib.sha256()
     _add(digest, files("pipeline.release"))
     return digest.hexdigest()

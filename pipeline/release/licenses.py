@@ -1,4 +1,4 @@
-"""Whose images these are: `licenses.csv`, a row per image of which anything is here, and `NOTICE`, for people."""
+"""Whose images these are: `licenses.csv`, with a row per image in tars or page, and `NOTICE`, a summary for people."""
 
 import csv
 import io
@@ -15,22 +15,24 @@ COLUMNS = ("key", "image_id", "file_name", "license_id", "license_name", "licens
 NOBODY = Origin(author="", source="")
 _NOTICE = """NOTICE of {name}
 
-The masks, maps and scores of this release were made by a program; see README.md for how.
-Every image keeps the licence of its owner. What the annotations of the collection say of each image (licence, author,
-source) is in licenses.csv; nothing was added to it, and nobody has checked it. Images that were not accepted are listed
-too where the page shows a thumbnail of them. Licences of the images here:
+The masks, maps and scores of this release were made by a program; README.md says how.
+Every image keeps the licence of its owner. licenses.csv lists licence, author and source of each image as the
+collection's annotations give them; nothing was added, and nobody has checked them. It also lists images that were not
+accepted if the page shows a thumbnail of them. Licences of the images in this release:
 
 {lines}
 """
 
 
 class LicenseTable:
-    """Collects images, in the order of the run."""
+    """Collects the rows of `licenses.csv` in the order they are added."""
 
     def __init__(self, origins: Mapping[str, Origin]) -> None:
         self._origins = origins
         self._buffer = io.StringIO(newline="")
-        self._writer = csv.writer(self._buffer, lineterminator="\r\n")  # RFC 4180; and so fields with either are quoted
+        self._writer = csv.writer(
+            self._buffer, lineterminator="\r\n"
+        )  # as RFC 4180; fields that contain \r or \n get quoted
         self._writer.writerow(COLUMNS)
         self.counts: Counter[License] = Counter()
 
@@ -42,23 +44,23 @@ class LicenseTable:
         self.counts[licence] += 1
 
     def encode(self) -> bytes:
-        """The CSV."""
+        """Encode the CSV."""
         return self._buffer.getvalue().encode()
 
 
 def notice(name: str, counts: Mapping[License, int]) -> bytes:
-    """The text for people: how many images there are of each licence."""
+    """Encode `NOTICE`, which says how many images have which licence."""
     lines = []
     for licence, count in sorted(counts.items(), key=lambda item: item[0].id):
         words = " ".join(f"{licence.name} {licence.url}".split()) or "not named by the annotations"
-        # A terminal would obey what some characters ask for.
+        # Control characters would be obeyed by a terminal.
         shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
         lines.append(f"  {count:>9} images   licence {licence.id}: {shown}")
     return _NOTICE.format(name=name, lines="\n".join(lines) or "  no images").encode()
 
 
 def is_listed(row: Mapping[str, Any], policy: PolicyConfig, embed_images: bool) -> bool:
-    """Is anything of that image of the manifest in the release, in a tar or as a thumbnail of its page?"""
+    """Does the release contain anything of the image in this manifest row, in a tar or as a thumbnail on the page?"""
     if row["verdict"] == "accepted":
         return True
     shown = embed_images and row["verdict"] != "failed"

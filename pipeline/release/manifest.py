@@ -15,6 +15,7 @@ from pipeline.release.source import facts_of
 from pipeline.selection.scores import CROSS_CHECKS, SCORE_TABLE, SCORES
 from pipeline.selection.verdicts import Considered
 
+MANIFEST = "manifest.parquet"
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -40,46 +41,46 @@ SCHEMA = pa.schema(
         ("supercategory", pa.string()),
     ]
 )
-"""What an annotation claims may be absurd, so it gets 64 bits."""
+"""Numbers from annotations may be absurd, so they get 64 bits."""
 COLUMNS = {
-    "key": "Name of the image in this release: its id in the collection, with 12 digits.",
+    "key": "Name of the image in this release: its id in the collection, padded to 12 digits.",
     "image_id": "Id of the image in the collection.",
     "file_name": "Name of the image's file in the collection.",
-    "width": "Width of the image in pixels, as the collection's annotations say.",
-    "height": "Height of the image in pixels, as the collection's annotations say.",
+    "width": "Width of the image in pixels, according to the collection's annotations.",
+    "height": "Height of the image in pixels, according to the collection's annotations.",
     "license_id": "Number of the image's licence in the collection's annotations; 0 if they give none.",
     "license_name": "Name of that licence; empty if the annotations do not name it.",
     "license_url": "Address of that licence; empty if the annotations do not give one.",
-    "verdict": "What became of the image: accepted, rejected or failed.",
-    "reason": "Why an image was not accepted; empty if it was.",
-    "detail": "What was found wrong with a failed image; empty for others.",
+    "verdict": "Outcome for the image: accepted, rejected or failed.",
+    "reason": "Why the image was not accepted; empty if it was.",
+    "detail": "What was wrong with a failed image; empty for others.",
     "image_sha256": "SHA-256 of the image's bytes, in hexadecimal; empty if they could not be read.",
     "image_bytes": "Size of the image's file in bytes.",
-    "members": "Members of the ensemble that predicted the image; 0 if it failed.",
-    "fewer_at_once": "Not 0 if memory ran out and only so many members could be predicted at once: last bits move.",
-    "split": "Split that an accepted image is in; empty for others.",
-    "tar": "Tar that an accepted image is in, below the release; empty for others.",
+    "members": "Number of ensemble members that predicted the image; 0 if it failed.",
+    "fewer_at_once": "Members per pass after memory ran out, which may change last bits of maps; 0 if it never did.",
+    "split": "Split of an accepted image; empty for others.",
+    "tar": "Tar that contains an accepted image, relative to the release; empty for others.",
     "mask_sha256": "SHA-256 of an accepted image's mask PNG, in hexadecimal; empty for others.",
     **{name: f"{SCORE_TABLE[name].meaning.capitalize()}; null if the image failed." for name in SCORES},
     **{
         name: f"{SCORE_TABLE[name].meaning.capitalize()}; null if the image failed or has no such instances."
         for name in CROSS_CHECKS
     },
-    "categories": "Categories of the instances in that union, the one with most pixels in the mask first.",
+    "categories": "Categories of the instances in that union, the one with the most pixels in the mask comes first.",
     "supercategory": "Supercategory of the first of those categories; empty if unknown.",
 }
-"""Column of the manifest → what it says, in a sentence."""
+"""Column of the manifest → its meaning, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where an accepted image is."""
+    """Where a release has an accepted image."""
 
     split: str
     tar: str
-    """Relative to the release."""
+    """Name relative to the release."""
     mask_sha256: str
-    """Of the PNG."""
+    """SHA-256 of the mask's PNG."""
 
 
 NOWHERE = Place(split="", tar="", mask_sha256="")
@@ -93,7 +94,7 @@ def manifest_row(
     place: Place = NOWHERE,
     checked: CrossCheck = UNCHECKED,
 ) -> dict[str, Any]:
-    """What the manifest says of an input image, column by column, in the order of SCHEMA."""
+    """Make the manifest's row of an input image; columns in the order of SCHEMA."""
     values = {
         **facts_of(sample, row, licence),
         "verdict": verdict.decision,
@@ -113,14 +114,14 @@ def manifest_row(
 
 
 def encode_manifest(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """The parquet file; equal rows give equal bytes."""
+    """Encode the parquet file; equal rows give equal bytes."""
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), buffer, compression="zstd")
     return buffer.getvalue()
 
 
 def considered_of(row: Mapping[str, Any]) -> Considered:
-    """What verdicts depend on, as the manifest has it."""
+    """Read back from a row what its verdict depends on."""
     failed = row["verdict"] == "failed"
     return Considered(
         key=row["key"],

@@ -11,7 +11,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseExistsError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.release.changes import read_earlier
-from pipeline.release.identity import RELEASE_JSON, identity_of, refuse_other
+from pipeline.release.identity import RELEASE_JSON, identity_of, check_identity
 from pipeline.release.source import ReleaseSource
 from pipeline.runs.fingerprint import settled_device
 from pipeline.selection.policy import PolicyConfig, parse_threshold
@@ -69,7 +69,7 @@ def refuse_taken_version(
         {**made_with, "device": settled_device(config.out)},
         read_earlier(previous).sha256 if previous else "",
     )
-    refuse_other(folder, identity | _known_later(storage.join(folder, RELEASE_JSON)))
+    check_identity(folder, identity | _known_later(storage.join(folder, RELEASE_JSON)))
     if retries:
         raise ReleaseExistsError(
             f"{folder} exists, and was made before its failed images were tried again. Give another --version"
@@ -85,7 +85,7 @@ def _known_later(url: str) -> dict[str, object]:
         made_from = json.loads(storage.read(url))["made_from"]
         return {name: made_from[name] for name in _KNOWN_LATER}
     except (ValueError, KeyError, TypeError):
-        return {}  # `refuse_other` says what is wrong with it
+        return {}  # `check_identity` says what is wrong with it
 
 
 def _refuse_policy(policy: PolicyConfig, collection: Collection) -> None:

@@ -1,4 +1,4 @@
-"""What releases are made from: a complete run, and the parts of it that one task reads."""
+"""What releases are made from: a complete run, and the portions of it that tasks read."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,32 +14,32 @@ from pipeline.runs.candidates import read_members
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseSource:
-    """A complete run with all that is known of its images, read once: no task finds another state than its driver."""
+    """A complete run and everything known about its images, read once, so that tasks and driver see the same state."""
 
     run: str
     specs: Sequence[ShardSpec]
     records: Mapping[str, ShardRecord]
-    """By shard."""
+    """Shard → its record."""
     rows: Mapping[str, CandidateRow]
-    """By key, of every image."""
+    """Key → row, for every image."""
     licenses: Mapping[int, License]
     origins: Mapping[str, Origin]
     instances: Mapping[str, tuple[Instance, ...]]
-    """By key; only of images that the annotations have any of."""
+    """Key → instances, for images that have any."""
 
     def images(self) -> Iterator[tuple[Sample, CandidateRow]]:
-        """Every image of the run, in the order of the shards."""
+        """Iterate over every image of the run, shard after shard."""
         for spec in self.specs:
             for sample in spec.samples:
                 yield sample, self.rows[sample.key]
 
     def license_of(self, sample: Sample) -> License:
-        """The licence of an image; without name and URL if the annotations do not describe it."""
+        """The licence of an image; name and URL are empty if the annotations do not give them."""
         return license_of(sample, self.licenses)
 
 
 def facts_of(sample: Sample, row: CandidateRow, licence: License) -> dict[str, str | int]:
-    """What manifest and `KEY.json` both say of an image, beside its scores."""
+    """What both manifest and `KEY.json` say about an image, besides its scores."""
     return {
         "key": sample.key,
         "image_id": sample.image_id,
@@ -64,7 +64,7 @@ class Picked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portion:
-    """Some images of one candidate shard; small enough to be sent to a worker."""
+    """Some images of one candidate shard; small enough to send to a worker."""
 
     run: str
     record: ShardRecord
@@ -72,7 +72,7 @@ class Portion:
 
 
 def portions(source: ReleaseSource, groups: Sequence[Sequence[str]]) -> list[tuple[Portion, ...]]:
-    """The predicted images of each group of keys, in the order of the shards; a key is in one group at most."""
+    """Find the predicted images of each group of keys, shard after shard; a key is in at most one group."""
     group_of = {key: number for number, keys in enumerate(groups) for key in keys}
     found: list[list[Portion]] = [[] for _ in groups]
     for spec in source.specs:
@@ -87,31 +87,33 @@ def portions(source: ReleaseSource, groups: Sequence[Sequence[str]]) -> list[tup
 
 
 def read_portions(found: Sequence[Portion]) -> Iterator[tuple[Picked, dict[str, bytes]]]:
-    """Each image with its stored members (extension → content); one shard at a time is held in memory.
+    """Read each image's stored members (extension → content), holding one shard in memory at a time.
 
-    Raises: StorageError: a shard is not what its record says, or lacks an image.
+    Raises: StorageError: a shard does not match its record, or lacks an image.
     """
     for portion in found:
         members = read_members(portion.run, portion.record)
         for image in portion.images:
             if image.sample.key not in members:
                 raise StorageError(
-                    f"key {image.sample.key}: candidate shard {portion.record.shard} says that it was predicted, and "
-                    "has no maps of it; jobs/verify_run.py --repair has the shard made again"
+                    f"key {image.sample.key}: candidate shard {portion.record.shard} has no maps of this image, "
+                    "although its record says that it was predicted. Run jobs/verify_run.py --repair to make it again"
                 )
             yield image, members[image.sample.key]
 
 
 def original_bytes(image: Picked, max_bytes: int) -> bytes:
-    """The image file as it was predicted, byte by byte.
+    """Read the image file that was predicted, byte for byte.
 
-    Raises: StorageError: it has changed since, or can't be read any more.
+    Raises: StorageError: it has changed since, or can no longer be read.
     """
     sample, row = image.sample, image.row
     try:
         content = read_bytes(sample, max_bytes=max_bytes)
     except SampleError as error:
-        raise StorageError(f"key {sample.key} was predicted, but its image is gone now: {error.detail}") from error
+        raise StorageError(
+            f"key {sample.key}: its image was predicted but can no longer be read: {error.detail}"
+        ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != row.image_sha256:
         raise StorageError(

@@ -1,4 +1,4 @@
-"""Files in the folder of a release that are none of it."""
+"""Finds and removes files in a release's folder that do not belong to the release."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -7,7 +7,7 @@ from pipeline.files import storage, urls
 
 
 def stray_files(release: str, known: set[str]) -> Iterator[str]:
-    """Files and folders, hidden ones too, in the folders of the known files that are none of them."""
+    """List unknown files and folders, hidden ones too, in the folders that contain the known files."""
     folders = {str(parent) for name in known for parent in PurePosixPath(name).parents}
     for folder in sorted(folders):
         prefix = "" if folder == "." else f"{folder}/"
@@ -17,7 +17,7 @@ def stray_files(release: str, known: set[str]) -> Iterator[str]:
 
 
 def remove_unfinished(folder: str) -> None:
-    """Remove what a writer who was killed had not finished; object stores have nothing of that kind."""
+    """Remove unfinished files left by a killed writer; object stores have none."""
     if not urls.is_local(folder):
         return
     for name in storage.list_names(folder, hidden=True):
@@ -29,7 +29,7 @@ def remove_unfinished(folder: str) -> None:
 
 
 def remove_others(release: str, known: set[str]) -> None:
-    """Remove finished files that are not of the release: those of an earlier assembly that was cut off."""
+    """Remove finished files that do not belong to the release, left by an interrupted assembly."""
     for name in list(stray_files(release, known)):
-        if not storage.is_unfinished(name.rpartition("/")[2]):  # somebody may be writing it
+        if not storage.is_unfinished(name.rpartition("/")[2]):  # another session may be writing it
             storage.remove_tree(storage.join(release, name))

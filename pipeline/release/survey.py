@@ -1,11 +1,11 @@
-"""The first pass over the candidates: what verdicts, plans and annotations need of every mask, and tiles to look at.
+"""The first pass over the candidates: collects what verdicts, plans and annotations need, and draws tiles.
 
-A task takes the images of whole sheets, so that the sheets are the same however the work is spread.
+Each task covers whole sheets, so the sheets are the same however the work is spread.
 """
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import UInt8
@@ -23,7 +23,7 @@ from pipeline.release.tar_series import tar_member_bytes
 from pipeline.selection.verdicts import is_allowed
 
 SHEETS_PER_TASK = 8
-"""About 200 images: some seconds of work."""
+"""About 200 images, a few seconds of work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class SurveyTask:
     """The images of some sheets."""
 
     folder: str
-    """Of the release; sheets are published into it."""
+    """The release's folder; sheets are published into it."""
     first_sheet: int
     portions: tuple[Portion, ...]
     instances: Mapping[str, tuple[Instance, ...]]
@@ -42,14 +42,14 @@ class SurveyTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surveyed:
-    """What is known of a predicted image's maps."""
+    """Findings about the maps of a predicted image."""
 
     key: str
     mask: EncodedMask
     mask_sha256: str
-    """Of its PNG."""
+    """SHA-256 of the mask's PNG."""
     map_bytes: int
-    """Of the tar members of its three maps."""
+    """Bytes that the image's three maps take in a tar."""
     checked: CrossCheck
 
 
@@ -59,13 +59,13 @@ class Survey:
 
     images: tuple[Surveyed, ...]
     sheets: tuple[StoredFile, ...]
-    """Named relative to the release."""
+    """Names are relative to the release."""
     without_photo: tuple[str, ...]
-    """Keys of images whose photo was to be shown, and is gone or another one now."""
+    """Keys of images whose photo should be shown but has disappeared or changed."""
 
 
 def plan_survey(source: ReleaseSource, folder: str, shown: frozenset[str], max_image_bytes: int) -> list[SurveyTask]:
-    """Every predicted image in exactly one task."""
+    """Cut the survey into tasks; every predicted image is in exactly one."""
     keys = [row.key for _, row in source.images() if row.members]
     per_task = TILES_PER_SHEET * SHEETS_PER_TASK
     groups = [keys[start : start + per_task] for start in range(0, len(keys), per_task)]
@@ -83,9 +83,9 @@ def plan_survey(source: ReleaseSource, folder: str, shown: frozenset[str], max_i
 
 
 def survey(task: SurveyTask) -> Survey:
-    """Look at every image of a task, and publish its sheets.
+    """Survey every image of a task and publish the task's sheets.
 
-    Raises: StorageError: candidates are not what their record says.
+    Raises: StorageError: candidates do not match their shard record.
     """
     images, tiles, sheets, without_photo = [], [], list[StoredFile](), list[str]()
     last = task.portions[-1].images[-1]
@@ -112,14 +112,13 @@ def survey(task: SurveyTask) -> Survey:
         tiles.append(draw_tile(photo, saliency, variance))
         if len(tiles) == TILES_PER_SHEET or image is last:
             name = sheet_name(task.first_sheet + len(sheets))
-            record = storage.publish(storage.join(task.folder, name), encode_sheet(tiles))
-            sheets.append(StoredFile(name=name, file_bytes=record.file_bytes, sha256=record.sha256))
+            sheets.append(replace(storage.publish(storage.join(task.folder, name), encode_sheet(tiles)), name=name))
             tiles.clear()
     return Survey(images=tuple(images), sheets=tuple(sheets), without_photo=tuple(without_photo))
 
 
 def _photo(image: Picked, task: SurveyTask) -> UInt8[np.ndarray, "h w 3"] | None:
-    """None too if it is gone, or another one now: a thumbnail is no reason to fail."""
+    """None: it may not be shown, or has disappeared or changed; a missing thumbnail is no reason to fail."""
     if image.sample.key not in task.shown:
         return None
     try:
@@ -131,7 +130,7 @@ def _photo(image: Picked, task: SurveyTask) -> UInt8[np.ndarray, "h w 3"] | None
 
 
 def shown_photos(source: ReleaseSource, config: RunConfig) -> frozenset[str]:
-    """Keys of the predicted images of which pixels may be in the release: none of a release of masks alone."""
+    """Keys of the predicted images whose pixels may be in the release; none in a release of masks alone."""
     if not config.release.embed_images:
         return frozenset()
     return frozenset(

@@ -1,14 +1,14 @@
-"""The tars of a release: which image goes into which, planned before any is written, and the task that writes one.
+"""The tars of a release: plans which image goes into which tar, and writes one tar per task.
 
-The plan knows the size of every member, so the names, which say how many tars there are, need no renaming, and tars can
-be written side by side.
+The size of every member is known before any tar is written. So tars get their final names, which contain the number of
+tars, at once, and can be written in parallel.
 """
 
 import hashlib
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.collection.coco import License
@@ -33,37 +33,37 @@ class PlannedTar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TarTask:
-    """All that is needed to write one tar."""
+    """Everything needed to write one tar."""
 
     folder: str
-    """Of the release."""
+    """The release's folder."""
     name: str
     portions: tuple[Portion, ...]
     licenses: Mapping[str, License]
-    """By key."""
+    """Key → licence."""
     embed_images: bool
     max_image_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasedTar:
-    """A tar as it lies in the release."""
+    """A tar as it was written."""
 
-    record: StoredFile
-    """Named relative to the release."""
+    file: StoredFile
+    """Its name is relative to the release."""
     samples: int
     md5: str
 
 
 def tar_member_bytes(content_bytes: int) -> int:
-    """What a member of that size takes in a tar: a header, and the content in whole blocks."""
+    """Bytes that a member takes in a tar: a header, then the content in whole blocks."""
     return _BLOCK_BYTES * (1 + -(-content_bytes // _BLOCK_BYTES))
 
 
 def plan_tars(split: str, sample_bytes: Iterable[tuple[str, int]], tar_bytes: int) -> list[PlannedTar]:
-    """Cut a split's samples, in their order, into tars: one is closed by the sample with which it reaches `tar_bytes`.
+    """Distribute a split's samples over tars, in order; a tar ends with the sample that brings it to `tar_bytes`.
 
-    Args: sample_bytes: key, and what the sample takes in a tar.
+    Args: sample_bytes: pairs of a key and the bytes that its sample takes in a tar.
     """
     groups: list[list[str]] = []
     filled = tar_bytes
@@ -80,52 +80,52 @@ def plan_tars(split: str, sample_bytes: Iterable[tuple[str, int]], tar_bytes: in
 
 
 def write_tar(task: TarTask) -> ReleasedTar:
-    """Write a tar, and move it to the release.
+    """Write a tar and move it into the release.
 
-    Raises: StorageError: candidates are not what their record says, or an image is not what was predicted.
+    Raises: StorageError: candidates do not match their shard record, or an image has changed since it was predicted.
     """
     with tempfile.TemporaryDirectory(prefix="release-") as temporary:
         path = Path(temporary, "part.tar")
         with path.open("wb") as file, closing(SampleTar(file)) as tar:
-            for image, stored in read_portions(task.portions):
-                tar.add(image.sample.key, _members(image, stored, task))
-        record = storage.stored_file_at(path)
+            for image, maps in read_portions(task.portions):
+                tar.add(image.sample.key, _members(image, maps, task))
+        stored = storage.stored_file_at(path)
         with path.open("rb") as written:
             md5 = hashlib.file_digest(written, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         storage.publish_file(storage.join(task.folder, task.name), path)
     return ReleasedTar(
-        record=StoredFile(name=task.name, file_bytes=record.file_bytes, sha256=record.sha256),
+        file=replace(stored, name=task.name),
         samples=sum(len(portion.images) for portion in task.portions),
         md5=md5,
     )
 
 
-def _members(image: Picked, stored: Mapping[str, bytes], task: TarTask) -> dict[str, bytes]:
-    """Those of one sample; the same names for all of a release."""
-    mask = mask_of(decode_png(stored["saliency.png"]))
+def _members(image: Picked, maps: Mapping[str, bytes], task: TarTask) -> dict[str, bytes]:
+    """Tar members of one sample (extension → content); every sample of a release has the same extensions."""
+    mask = mask_of(decode_png(maps["saliency.png"]))
     original = {"jpg": original_bytes(image, task.max_image_bytes)} if task.embed_images else {}
     return original | {
         "mask.png": encode_png(mask.astype("uint8") * 255),
-        "saliency.png": stored["saliency.png"],
-        "variance.png": stored["variance.png"],
+        "saliency.png": maps["saliency.png"],
+        "variance.png": maps["variance.png"],
         "json": facts_json(image.sample, image.row, task.licenses[image.sample.key]),
     }
 
 
 def facts_json(sample: Sample, row: CandidateRow, licence: License) -> bytes:
-    """`KEY.json`: the same keys and JSON types for every sample."""
+    """Encode `KEY.json`; keys and JSON types are the same for every sample."""
     scores = {name: float(value) for name, value in row.scores.items()}
     return encode_json(facts_of(sample, row, licence) | {"scores": scores})
 
 
 def wids_index(name: str, tars: Sequence[ReleasedTar]) -> bytes:
-    """The index that the readers of the `wids` package take, so that samples can be had by number; as of wids 0.1."""
+    """Encode the index that `wids` (0.1) reads to give access to samples by number."""
     shards = [
         {
-            "url": tar.record.name.rpartition("/")[2],
+            "url": tar.file.name.rpartition("/")[2],
             "md5sum": tar.md5,
             "nsamples": tar.samples,
-            "filesize": tar.record.file_bytes,
+            "filesize": tar.file.file_bytes,
         }
         for tar in tars
     ]

@@ -1,20 +1,22 @@
-"""The templates of a release's texts: Markdown as it is, HTML escaped."""
+"""Renders the templates of a release's texts; values are escaped in HTML and inserted as they are in Markdown."""
 
 from typing import Any
 
 import jinja2
 
+AGREEMENT = "Agreement is not correctness: an ensemble can agree on the wrong object."
+"""What card, page and Croissant all say."""
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("pipeline.release", "."),
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
     undefined=jinja2.StrictUndefined,
-    # In Markdown whatever gets in is a number, a digest, a name of ours, or was made harmless before.
+    # Every value in Markdown is a number, a digest or one of our own names, or has been made harmless before.
     autoescape=lambda name: name is None or not name.endswith(".md.jinja"),
 )
 
 
 def render(template: str, **values: Any) -> bytes:
-    """A template of this package, filled in; a value that is missing is an error."""
+    """Fill in a template of this package; a missing value is an error."""
     return _TEMPLATES.get_template(template).render(**values).encode()

@@ -19,7 +19,6 @@ from pipeline.files import storage
 from pipeline.files.parquet import read_parquet
 from pipeline.files.tars import samples_of
 from pipeline.records import Problem
-from pipeline.release.assemble import SUMS, sha256_sums
 from pipeline.release.changes import change_problems, changelog_problems
 from pipeline.release.check.release_json import NOTHING, StatedRelease
 from pipeline.release.check.rows import cross_checks_against, misjudged, misplaced, rows_against
@@ -33,6 +32,7 @@ from pipeline.release.check.texts import (
     sheet_problems,
     sheets_of,
 )
+from pipeline.release.contents import SUMS, sha256_sums
 from pipeline.release.identity import RELEASE_JSON, texts_digest
 from pipeline.release.manifest import SCHEMA
 from pipeline.release.strays import stray_files
@@ -212,7 +212,7 @@ class Inspection:
         if self.unread.intersection(names):
             return
         samples = Counter(row["tar"] for row in self.rows.values())
-        tars = [ReleasedTar(record=self.stated.files[tar], samples=samples[tar], md5=self.md5s[tar]) for tar in names]
+        tars = [ReleasedTar(file=self.stated.files[tar], samples=samples[tar], md5=self.md5s[tar]) for tar in names]
         if content != wids_index(self.stated.release.name, tars):
             self.tell(name, "does not list the tars beside it with their sizes, MD5 sums and numbers of samples")
 

@@ -26,7 +26,8 @@ from pipeline.files import storage, urls
 from pipeline.records import Problem
 from pipeline.release.check.loaders_child import LoaderAnswer, LoaderTask
 from pipeline.release.check.release_json import StatedRelease
-from pipeline.release.croissant import CROISSANT, MANIFEST, tars_by_split
+from pipeline.release.croissant import CROISSANT, tars_by_split
+from pipeline.release.manifest import MANIFEST
 
 TIME_LIMIT_S = 600.0
 """Seconds per library, plus as many for every GB of tars that it gets. On two busy cores mlcroissant took 119 s for

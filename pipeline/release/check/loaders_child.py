@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.release.check.croissant_guard import strange_parts, with_tars
-from pipeline.release.croissant import CROISSANT, MANIFEST, images_of
+from pipeline.release.croissant import CROISSANT, images_of
 from pipeline.release.croissant_texts import MEMBERS
+from pipeline.release.manifest import MANIFEST
 
 _MOST_PROBLEMS = 5
 """Per file; five are enough to see what is wrong."""

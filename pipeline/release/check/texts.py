@@ -11,12 +11,12 @@ from PIL import Image
 
 from pipeline.collection.coco import Collection, License
 from pipeline.config import ReleaseConfig
-from pipeline.release.card import card
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.check.rows import Rows
 from pipeline.release.check.samples import FoundSample, mask_against
 from pipeline.release.coco_json import CATEGORY
-from pipeline.release.croissant import CROISSANT, croissant, is_described, tars_by_split
+from pipeline.release.contents import card, is_described
+from pipeline.release.croissant import CROISSANT, croissant, tars_by_split
 from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.licenses import COLUMNS, NOBODY, is_listed, notice
 from pipeline.release.manifest import SCHEMA

@@ -1,11 +1,11 @@
 "use strict";
-/* Holds the state of the page, brings it into the address bar and back, and has everything drawn that it changes. */
+/* Holds the page's state, keeps it in the address bar, and redraws what a change affects. */
 
 let state = { ...EVERYTHING };
 let shown = new Uint32Array();
-let histograms = [], bar, curve, gallery, record;
+let histograms = [], bar, curve, gallery, detail;
 
-/* Set fields of the state; a change of what is shown begins at its first page. */
+/* Set fields of the state; go to the first page unless `page` is among them. */
 function change(fields) {
   state = { ...state, page: 0, ...fields };
   keepInAddress();
@@ -34,16 +34,16 @@ function keepRange(name, least, most) {
   change({ ranges: isAll ? others : { ...others, [name]: [least, most] } });
 }
 
-/* Records */
+/* The detail view */
 
 function open(row) {
   const place = shown.indexOf(row);
   state = { ...state, open: table.columns.key[row] };
   keepInAddress();
-  record.show(row, Math.max(0, place), shown.length);
+  detail.show(row, Math.max(0, place), shown.length);
 }
 
-/* To the next image, or the one before; the gallery follows to its page. */
+/* Go to the next or previous image; the gallery follows to its page. */
 function move(step) {
   const place = shown.indexOf(table.columns.key.indexOf(state.open)) + step;
   if (place < 0 || place >= shown.length) return;
@@ -71,7 +71,7 @@ function addressOf({ ranges, ...fields }) {
   return parts.toString();
 }
 
-/* What an address says, as far as it can be believed: anybody can write one. */
+/* The state in an address, valid parts only: anybody can write one. */
 function stateOf(address) {
   const found = { ...EVERYTHING, ranges: {} };
   for (const [name, text] of new URLSearchParams(address)) {
@@ -103,7 +103,7 @@ function takeAddress() {
   const row = state.open ? table.columns.key.indexOf(state.open) : -1;
   if (row < 0) {
     state.open = "";
-    record.close();
+    detail.close();
     return;
   }
   const place = shown.indexOf(row);
@@ -114,7 +114,7 @@ function takeAddress() {
   open(row);
 }
 
-/* Light and dark: as the system has it until somebody chooses. */
+/* Light and dark follow the system until somebody chooses. */
 
 function setUpTheme() {
   const root = document.documentElement, key = "sod-page-theme";
@@ -123,7 +123,7 @@ function setUpTheme() {
   const isDark = () => root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   document.getElementById("theme").addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem(key, root.dataset.theme); } catch { /* not from this file, then */ }
+    try { localStorage.setItem(key, root.dataset.theme); } catch { /* not possible from this file */ }
     drawPlots();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawPlots);
@@ -163,7 +163,7 @@ function setUpPlots() {
 function setUpKeys() {
   document.addEventListener("keydown", (event) => {
     const isTyping = event.target.matches("input, textarea, select");
-    if (event.key !== "/" || isTyping || record.isOpen || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key !== "/" || isTyping || detail.isOpen || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     bar.query.focus();
   });
@@ -175,7 +175,7 @@ function start() {
   document.getElementById("main").hidden = false;
   bar = new Bar(change);
   gallery = new Gallery(open, turnTo);
-  record = new RecordDialog({ onMove: move, onClose: closed });
+  detail = new DetailDialog({ onMove: move, onClose: closed });
   const set = (fields) => { change(fields); document.getElementById("gallery-title").scrollIntoView(); };
   showVerdicts(document.getElementById("verdicts"), set);
   showLenses(document.getElementById("lenses"), set);

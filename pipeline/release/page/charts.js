@@ -1,11 +1,11 @@
 "use strict";
-/* Histograms and the curve, drawn by uPlot. Everything a plot shows can be had without it: as text, by inputs. */
+/* Histograms and the curve, drawn by uPlot. Everything a plot offers is also available as text and inputs. */
 
 const BINS = 40;
 const CURVE_POINTS = 240;
 const SLIDER_STEPS = 500;
 
-/* Colours come from style.css, so that they follow light and dark. */
+/* A colour of style.css, so that plots follow light and dark. */
 function colour(name) {
   const probe = document.body.appendChild(document.createElement("span"));
   probe.style.color = `var(--${name})`;
@@ -20,7 +20,7 @@ const count = (number) => COUNT.format(number);
 const scoreText = (value) => Number.isNaN(value) ? "–" : String(Number(value.toPrecision(3)));
 const share = (part, whole) => whole ? `${(100 * part / whole).toFixed(1)} %` : "–";
 
-/* Axes in the page's letters; plots are small, so they have few ticks. */
+/* Axes in the page's font; plots are small, so they get few ticks. */
 function plotAxes() {
   const quiet = colour("ink-soft"), grid = { stroke: colour("grid"), width: 1 };
   const font = "11px system-ui, sans-serif";
@@ -32,7 +32,7 @@ function plotAxes() {
   return [x, y];
 }
 
-/* The bounds of a score as lines, what lies beyond them shaded. */
+/* Draw the bounds of a score as lines and shade the range beyond them. */
 function drawBounds(plot, bounds) {
   const { ctx, bbox } = plot, ratio = uPlot.pxRatio;
   ctx.save();
@@ -53,7 +53,7 @@ function drawBounds(plot, bounds) {
   ctx.restore();
 }
 
-/* One score: title, bounds in words, histogram, and inputs for the range that is kept. */
+/* One score: title, bounds in words, histogram, and inputs for the range to keep. */
 class Histogram {
   constructor(score, onRange) {
     this.score = score;
@@ -75,13 +75,13 @@ class Histogram {
   #input(range, end) {
     const input = add(range, "input", { type: "text", inputMode: "decimal", className: end, autocomplete: "off" });
     input.placeholder = end === "least" ? "min" : "max";
-    input.setAttribute("aria-label", `${end === "least" ? "Least" : "Largest"} ${this.score.name} to show`);
+    input.setAttribute("aria-label", `${end === "least" ? "Smallest" : "Largest"} ${this.score.name} to show`);
     input.addEventListener("change", () => this.onRange(this.score.name, ...this.inputs.map((one, i) =>
       numberIn(one.value) ?? (i ? Infinity : -Infinity))));
     return input;
   }
 
-  /* Show these rows, and the range that is kept of this score. */
+  /* Show these rows and the range of this score that is kept. */
   update(rows, range) {
     this.data = histogramOf(this.score, this.axis, rows, BINS);
     const accepted = this.data.accepted.reduce((a, b) => a + b, 0), all = this.data.all.reduce((a, b) => a + b, 0);
@@ -98,7 +98,7 @@ class Histogram {
     return [this.data.edges, this.data.all, this.data.accepted];
   }
 
-  /* Draw anew, in the present colours and at the present width. */
+  /* Draw again in the current colours and width. */
   draw() {
     this.plot?.destroy();
     const height = 104, bars = uPlot.paths.bars({ size: [1, Infinity], align: 1, gap: 1 });
@@ -119,16 +119,16 @@ class Histogram {
     const { left, width } = plot.select;
     if (width < 3) return;
     const digits = (value) => Number(value.toPrecision(4));
-    const atEnd = left + width >= plot.over.clientWidth - 1;  // the last bar has all that lies beyond it
+    const atEnd = left + width >= plot.over.clientWidth - 1;  // the last bar includes everything beyond it
     const least = digits(plot.posToVal(left, "x")), most = digits(plot.posToVal(left + width, "x"));
     plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
     this.onRange(this.score.name, left <= 1 ? -Infinity : least, atEnd ? Infinity : most);
   }
 
-  /* What is under the cursor; without one the bounds. */
+  /* Describe the bar under the cursor, or the bounds without a cursor. */
   #say(value) {
     if (value === null) {
-      const beyond = this.axis.isCut ? "last bar: and above" : "";
+      const beyond = this.axis.isCut ? "last bar: this and above" : "";
       this.note.textContent = [...this.bounds.map((bound) => `${symbol(bound.sense)} ${scoreText(bound.bound)}`), beyond]
         .filter(Boolean).join(" · ");
       return;
@@ -142,7 +142,7 @@ class Histogram {
   }
 }
 
-/* How many images would be accepted if one bound were another. */
+/* How many images would be accepted with one bound moved. */
 class Curve {
   constructor(onShow) {
     this.choices = curveChoices();
@@ -204,7 +204,7 @@ class Curve {
     plot.ctx.fillRect(x, plot.bbox.top, uPlot.pxRatio, plot.bbox.height);
   }
 
-  /* Say what would be accepted at another bound; as near to the policy's own as that share of the axis it is meant. */
+  /* Say how many images another bound would accept. Closer to the policy's bound than `near` (a share of the axis), it snaps. */
   move(value, near = 0.004) {
     const { score, sense, bound } = this.choice, length = this.axis.most - this.axis.least;
     this.at = bound !== null && Math.abs(value - bound) <= near * length ? bound : Number(value.toPrecision(3));
@@ -227,7 +227,7 @@ class Curve {
   }
 }
 
-/* Every bound of the policy, and for scores without one the bound that would make sense. */
+/* Every bound of the policy; for a score without one, the side on which a bound would make sense. */
 function curveChoices() {
   return table.release.scores.filter(({ name }) => table.columns[name].some((value) => !Number.isNaN(value))).flatMap((score) => {
     const of = (sense) => table.release.bounds.filter((bound) => bound.score === score.name && bound.sense === sense).map((b) => b.bound);
@@ -239,13 +239,13 @@ function curveChoices() {
 
 const symbol = (sense) => sense === "<=" ? "≤" : "≥";
 
-/* The number that a text means, undefined if it means none. */
+/* The number in a text; undefined if it is not a number. */
 function numberIn(text) {
   const value = Number(text.trim().replace(",", "."));
   return text.trim() === "" || Number.isNaN(value) ? undefined : value;
 }
 
-/* A new element at the end of another; properties, never markup. */
+/* Append a new element; it is given properties, never markup. */
 function add(parent, tag, properties = {}) {
   return parent.appendChild(Object.assign(document.createElement(tag), properties));
 }

@@ -1,8 +1,8 @@
-"""The manifest as scripts that a page loads from a file: columns, cut into chunks of rows.
+"""The manifest as scripts, so that the page also works from a file: columns, in chunks of rows.
 
-`fetch` does not work from a file, `<script src>` does: each chunk is a call of a function of `page/rows.js`. What
-the gallery, its filters and its plots need is in `data-*.js`; the rest of a record comes when one is opened, from
-`details-*.js`. Everything is ASCII and free of `<`, so no text of a data set ends a script.
+`fetch` does not work from a file, `<script src>` does, so each chunk is a call to a function of `rows.js`. `data-*.js`
+has what the gallery, filters and plots need; `details-*.js` has the remaining columns and is loaded when an image is
+opened. Everything is ASCII without `<`, so no text of a collection can end a script.
 """
 
 import json
@@ -16,35 +16,35 @@ from pipeline.selection.policy import Bound
 Row = Mapping[str, Any]
 CHUNK_ROWS = 20_000
 DIGITS = 5
-"""Significant digits of a score: what nobody sees costs a third of the bytes."""
+"""Significant digits of a score; more would not be visible and would add a third to the bytes."""
 
 _PLAIN = ("key", "file_name", "width", "height", "members")
 _NAMED = ("verdict", "reason", "split", "tar", "supercategory")
-"""Texts that many rows share: a row has its place in a dictionary."""
+"""Texts that many rows share: a row stores a place in a dictionary."""
 _LICENCE = ("license_id", "license_name", "license_url")
 _GALLERY = frozenset((*_PLAIN, *_NAMED, *_LICENCE, "categories", *SHOWN))
 
 
 class Dictionary:
-    """Values by their place, in the order in which they came."""
+    """Distinct values, numbered in order of first appearance."""
 
     def __init__(self) -> None:
         self._places: dict[Any, int] = {}
 
     def place(self, value: Any) -> int:
-        """The place of a value, a new one if it was not there."""
+        """Return the place of a value; add the value if it is new."""
         return self._places.setdefault(value, len(self._places))
 
     def values(self) -> list[Any]:
-        """All values."""
+        """All values, in the order of their places."""
         return list(self._places)
 
 
 def data_files(rows: Sequence[Row], bounds: Sequence[Bound]) -> tuple[dict[str, bytes], dict[str, list[Any]]]:
-    """The chunks of all rows, and the dictionaries that their places point into.
+    """Encode all rows as chunks; also return the dictionaries that their places refer to.
 
-    Args: rows: of the manifest, in its order.
-          bounds: scores are rounded such that each stays on its side of these.
+    Args: rows: manifest rows, in manifest order.
+          bounds: rounding keeps every score on its side of these.
     """
     dictionaries = {name: Dictionary() for name in (*_NAMED, "licence", "category")}
     files: dict[str, bytes] = {}
@@ -59,15 +59,15 @@ def data_files(rows: Sequence[Row], bounds: Sequence[Bound]) -> tuple[dict[str, 
             of_score = [bound.limit for bound in bounds if bound.score == name]
             columns[name] = [rounded(row[name], of_score) for row in chunk]
         files[f"page/data-{number:03d}.js"] = call("rows", {"first": first, "columns": columns})
-        details = {name: [_plain(row[name]) for row in chunk] for name in chunk[0] if name not in _GALLERY}
+        details = {name: [_finite(row[name]) for row in chunk] for name in chunk[0] if name not in _GALLERY}
         files[f"page/details-{number:03d}.js"] = call("details", {"chunk": number, "columns": details})
     return files, {name: dictionary.values() for name, dictionary in dictionaries.items()}
 
 
 def rounded(score: float | None, bounds: Sequence[float]) -> float | None:
-    """A score to `DIGITS` significant digits; exact where rounding would move it onto or over one of the bounds.
+    """Round a score to `DIGITS` significant digits; keep it exact if rounding would move it onto or across a bound.
 
-    Returns: None if it is none or no finite number.
+    Returns: None if the score is None or not finite.
     """
     if score is None or not math.isfinite(score):
         return None
@@ -77,12 +77,12 @@ def rounded(score: float | None, bounds: Sequence[float]) -> float | None:
 
 
 def call(function: str, value: Any) -> bytes:
-    """A script that calls a function of the page with a value."""
+    """Encode a script that calls a function of the page with a value."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     safe = text.replace("<", "\\u003c")
     return f"sodPage.{function}({safe});\n".encode("ascii")
 
 
-def _plain(value: Any) -> Any:
-    """Columns of later manifests may have numbers that JSON has no word for."""
+def _finite(value: Any) -> Any:
+    """Replace NaN and infinities by None: columns of later manifests may contain them, JSON can't."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,7 +1,7 @@
-"""The page of a release: `index.html` and what it loads, as bytes. No storage, no pictures (see `tiles.py`).
+"""The page of a release: `index.html` and the files it loads, as bytes. Writes nothing; pictures are in `tiles.py`.
 
-The page is static and asks for nothing outside of its folder. Texts of the data set stand in its scripts' data only,
-and its scripts bring them into the document as text; the HTML has the names of the release, which are ours.
+The page is static and loads nothing from outside its folder. Texts from the collection appear only in data scripts, and
+the page inserts them as text, never as markup; the HTML itself contains only the release's own name and version.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,34 +11,33 @@ from typing import Any
 
 from pipeline.config import ReleaseConfig
 from pipeline.release.page.data import CHUNK_ROWS, call, data_files
-from pipeline.release.page.scores import AGREEMENT, describe_bounds, describe_scores
+from pipeline.release.page.scores import describe_bounds, describe_scores
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET
-from pipeline.release.templates import render
+from pipeline.release.templates import AGREEMENT, render
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
 
-SCRIPTS = ("rows.js", "view.js", "charts.js", "tiles.js", "gallery.js", "record.js", "filters.js")
-"""In the order in which they build on each other; `app.js` comes last, after the data."""
+SCRIPTS = ("rows.js", "view.js", "charts.js", "tiles.js", "gallery.js", "detail.js", "filters.js")
+"""In dependency order; `app.js` comes last, after the data."""
 _ASSETS = (*SCRIPTS, "app.js", "style.css", "icon.svg")
 _VENDOR = ("uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE.txt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageAbout:
-    """What a page says beside its rows."""
+    """What a page says about its release, besides the rows."""
 
     name: str
-    """Of the release."""
     version: str
     members: str
-    """How many an image has, in words."""
+    """How many members predicted each image, in words."""
     embed_images: bool
     """Are the photos in the tars?"""
     policy: PolicyConfig
 
 
 def page_about(release: ReleaseConfig, policy: PolicyConfig, made_with: Mapping[str, str]) -> PageAbout:
-    """What follows from the release's configuration, and from the fingerprint of its run."""
+    """Derive what a page says from the release's configuration and the fingerprint of its run."""
     return PageAbout(
         name=release.name,
         version=release.version,
@@ -49,9 +48,9 @@ def page_about(release: ReleaseConfig, policy: PolicyConfig, made_with: Mapping[
 
 
 def page_files(rows: Sequence[Mapping[str, Any]], about: PageAbout) -> dict[str, bytes]:
-    """All files of the page but the sheets of tiles.
+    """Encode all files of the page except the sheets of tiles.
 
-    Args:    rows: of the manifest, in its order; those with `members` have tiles, in the same order.
+    Args:    rows: manifest rows, in manifest order; each row with `members` has a tile, in the same order.
     Returns: name relative to the release → content; equal rows give equal bytes.
     """
     data, dictionaries = data_files(rows, bounds(about.policy))

@@ -1,10 +1,10 @@
 "use strict";
-/* The bar that filters and sorts, the chips that say what is filtered, the verdicts and lenses that set filters. */
+/* The bar that filters and sorts, the chips that show active filters, the verdicts and lenses that set filters. */
 
 const FILTERS = ["verdict", "reason", "category", "licence", "split"];
 
 class Bar {
-  /* Args: change: called with the fields of the state that are to be other ones. */
+  /* Args: change: called with the fields of the state to replace. */
   constructor(change) {
     this.change = change;
     this.form = document.getElementById("bar");
@@ -17,7 +17,7 @@ class Bar {
         change({ query: this.query.value });
       }, 120);
     });
-    this.waiting = 0;  // the timer of what was typed and is not searched for yet
+    this.waiting = 0;  // timer: text was typed but not searched for yet
     for (const name of FILTERS) this.#fill(name);
     this.sort = document.getElementById("sort");
     add(this.sort, "option", { value: "key", textContent: "key" });
@@ -53,7 +53,7 @@ class Bar {
     }
   }
 
-  /* Random order turned round is another random order. */
+  /* Reverse the order; a random order is shuffled again. */
   turn() {
     this.change(this.state.sort === "random" ? { seed: this.state.seed + 1 } : { descending: !this.state.descending });
   }
@@ -113,7 +113,7 @@ function hasScore(name) {
   return table.columns[name].some((value) => !Number.isNaN(value));
 }
 
-/* Text of a value → its images, most images first. */
+/* Pairs of a value's text and its number of images, most images first. */
 function tally(name) {
   const values = table.release.dictionaries[name], images = new Array(values.length).fill(0);
   for (const code of table.columns[name]) images[code]++;
@@ -130,7 +130,7 @@ function byImages(pairs) {
   return pairs.sort(([a, imagesA], [b, imagesB]) => imagesB - imagesA || (a < b ? -1 : 1));
 }
 
-/* How many images have which verdict and why; each is a button that shows them. */
+/* Images per verdict and reason; each count is a button that shows its images. */
 function showVerdicts(element, change) {
   const reasons = new Map([["accepted", new Map()], ["rejected", new Map()], ["failed", new Map()]]);
   for (let row = 0; row < table.images; row++) {
@@ -155,17 +155,17 @@ function showVerdicts(element, change) {
   }
 }
 
-/* Ways to look that tell most in a few minutes. */
+/* Views that tell the most in a few minutes. */
 function showLenses(element, change) {
   const sure = "ensemble_variance_per_area";
   const lenses = [
-    ["Random accepted", { verdict: "accepted", sort: "random", descending: false }, "A fair sample of what is in the release"],
+    ["Random accepted", { verdict: "accepted", sort: "random", descending: false }, "A fair sample of the release"],
     ["Least sure accepted", { verdict: "accepted", sort: sure, descending: true }, "Accepted with the largest variance per area"],
     ["Surest rejected", { verdict: "rejected", sort: sure, descending: false }, "Rejected with the smallest variance per area"],
   ];
   if (hasScore("instance_iou")) {
     lenses.push(["Unlike COCO's instances", { verdict: "accepted", sort: "instance_iou", descending: false },
-                 "Accepted, but no union of COCO's instances is like the mask"]);
+                 "Accepted, but no union of the collection's annotated instances matches the mask"]);
   }
   if (table.release.dictionaries.verdict.includes("failed")) {
     lenses.push(["Failed", { verdict: "failed", sort: "key", descending: false }, "Images without a prediction"]);

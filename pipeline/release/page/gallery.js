@@ -1,5 +1,5 @@
 "use strict";
-/* One page of cards. A card is a button: one stop for Tab, arrows move between them, Enter opens the record. */
+/* One page of cards. Each card is a button; together they are one Tab stop: arrows move, Enter opens the detail view. */
 
 const PAGE_ROWS = 48;
 
@@ -18,7 +18,7 @@ class Gallery {
     this.list.addEventListener("focusin", (event) => this.#stopAt(event.target.closest(".card")));
   }
 
-  /* Show a page of these rows; `sort` is the score that every card then says. */
+  /* Show one page of these rows; every card also shows the score it is sorted by. */
   show(rows, page, sort) {
     this.pages = Math.max(1, Math.ceil(rows.length / PAGE_ROWS));
     this.page = page;
@@ -95,7 +95,7 @@ class Gallery {
   }
 }
 
-/* Label and value of what a card says: the scores that verdicts mostly hang on, and the one it is sorted by. */
+/* Labels and values on a card: the scores that decide most verdicts, and the one it is sorted by. */
 function cardScores(row, sort) {
   if (table.tileOf[row] < 0) return [];
   const shown = [["variance", "ensemble_variance"], ["per area", "ensemble_variance_per_area"], ["IoU", "pairwise_iou"]];
@@ -104,7 +104,7 @@ function cardScores(row, sort) {
   return shown.filter(([, name]) => name in table.columns).map(([label, name]) => [label, table.columns[name][row]]);
 }
 
-/* Previous, next, and the number of the page to jump to. */
+/* Previous, next, and a page number to jump to. */
 class Pager {
   constructor(element, onPage) {
     this.previous = add(element, "button", { type: "button", className: "quiet", textContent: "‹" });

@@ -1,13 +1,13 @@
 "use strict";
-/* The manifest's rows as columns. Data scripts call `sodPage.release`, `.rows` and `.details`; nothing is drawn here. */
+/* The manifest's rows as columns. Data scripts call `sodPage.release`, `.rows` and `.details`; this file draws nothing. */
 
 const sodPage = {};
 
 const table = {
-  release: null,      // names, scores, bounds, dictionaries, layout of the tiles
+  release: null,      // names, scores, bounds, dictionaries, tile layout
   images: 0,
-  columns: {},        // name → typed array, or array of strings (key, file_name) or of lists (categories)
-  tileOf: null,       // Int32Array: number of the row's tile, -1 if it was not predicted
+  columns: {},        // name → typed array, or array of strings (key, file_name) or lists (categories)
+  tileOf: null,       // Int32Array: number of the row's tile, -1 if the image was not predicted
   searchable: [],     // key and file name in lower case
 };
 
@@ -35,7 +35,7 @@ sodPage.rows = ({ first, columns }) => {
   });
 };
 
-/* Called once, when all rows are there. */
+/* Called once, after all rows have arrived. */
 function numberTiles() {
   let tiles = 0;
   for (let row = 0; row < table.images; row++) {
@@ -43,7 +43,7 @@ function numberTiles() {
   }
 }
 
-/* The text, list or licence that a row's code in a dictionary means. */
+/* The text or licence behind a row's code in a column. */
 function named(column, row) {
   return table.release.dictionaries[column][table.columns[column][row]];
 }
@@ -52,8 +52,8 @@ function categoriesOf(row) {
   return table.columns.categories[row].map((code) => table.release.dictionaries.category[code]);
 }
 
-/* The rest of a record is in a script of its own, loaded when a record of its chunk is first opened. */
-const detailChunks = new Map();  // number of a chunk → { columns promise, how to keep it }
+/* The remaining columns of a chunk are in a script of their own, loaded when one of its images is first opened. */
+const detailChunks = new Map();  // chunk number → { columns: promise, resolve, reject }
 
 sodPage.details = ({ chunk, columns }) => detailChunks.get(chunk).resolve(columns);
 

@@ -1,13 +1,13 @@
 "use strict";
-/* Tiles out of their sheets. A sheet is read when the first of its tiles comes into view; the last few are kept. */
+/* Cuts tiles out of sheets. A sheet is loaded when one of its tiles first comes into view; the last few are kept. */
 
 const KEPT_SHEETS = 24;
 const PANEL_GAP_PX = 6;
-const sheets = new Map();  // number of a sheet → promise of its image
+const sheets = new Map();  // sheet number → promise of its image
 
 function sheetImage(number) {
   const found = sheets.get(number);
-  sheets.delete(number);  // and to the end: the first is the one that was not asked for the longest
+  sheets.delete(number);  // and append it again below: the first entry is the least recently used
   const image = found ?? new Promise((resolve, reject) => {
     const element = new Image();
     element.onload = () => resolve(element);
@@ -24,14 +24,14 @@ function sheetName(number) {
   return `page/tiles/${folder}/${String(number).padStart(5, "0")}.webp`;
 }
 
-/* Width and height of an image's picture in its panel: the integers of `fitted_px` in tiles.py. */
+/* Width and height of a picture in its panel; must equal `fitted_px` in tiles.py. */
 function fittedPx(row) {
   const { px } = table.release.tiles, { width, height } = table.columns;
   const longer = Math.max(width[row], height[row]);
   return [width[row], height[row]].map((side) => Math.max(1, Math.floor((2 * side * px + longer) / (2 * longer))));
 }
 
-/* A canvas for the panels of a tile in so many columns, each of a panel's size or of another. */
+/* A canvas for the panels of a tile, laid out in columns; a cell has a panel's size unless another is given. */
 function tileCanvas(columns = 4, [cellWidth, cellHeight] = [table.release.tiles.px, table.release.tiles.px]) {
   const { panels } = table.release.tiles;
   const canvas = document.createElement("canvas");
@@ -44,7 +44,7 @@ function tileCanvas(columns = 4, [cellWidth, cellHeight] = [table.release.tiles.
   return canvas;
 }
 
-/* Draw the tile of a row, without the grey around its pictures; rejects if its sheet can't be read. */
+/* Draw the tile of a row without the grey around its pictures. Rejects if its sheet can't be read. */
 async function drawTile(canvas, row) {
   const { px, panels, columns, per_sheet: perSheet } = table.release.tiles;
   const tile = table.tileOf[row], place = tile % perSheet;

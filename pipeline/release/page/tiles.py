@@ -1,7 +1,7 @@
-"""Thumbnails of a release: a tile per predicted image, and sheets of tiles as WebP.
+"""Thumbnails of a release: one tile per predicted image, and sheets of tiles as WebP.
 
-Many images make few files: `TILES_PER_SHEET` tiles share a sheet. What shows them is `page/gallery.js`; it gets the
-layout from here, through `page_data.py`, and cuts a panel to its picture by the rule of `fitted_px`.
+`TILES_PER_SHEET` tiles share a file, so many images need few files. `tiles.js` cuts the tiles out again: it gets the
+layout from `files.py` and crops each panel to its picture by the rule of `fitted_px`.
 """
 
 import functools
@@ -19,21 +19,22 @@ from pipeline.files.maps import mask_of, variance_picture
 TILE_PX = 128
 """Side of a panel."""
 PANELS = ("photo", "mask", "saliency", "variance")
-"""From left to right: the photo, the photo with the mask's outline, and the two maps."""
+"""From left to right: the photo, the photo with the mask's outline, the two maps."""
 TILES_PER_SHEET = 24
 SHEET_COLUMNS = 2
-"""Tiles stand in rows of so many; a full sheet is 1024 x 1536 pixels."""
+"""Tiles per row; a full sheet is 1024 x 1536 pixels."""
 PAPER_GREY = 128
-"""What is around and, without a photo, behind the pictures: both ends of the outline's brightness stand out from it."""
+"""Fills the panel around a picture, and replaces a photo that may not be shown: both the light and the dark line of the
+outline stand out from it."""
 
 _OUTLINE_RGB = (255, 240, 90)
 _RIM_RGB = (20, 20, 24)
 _MARK_RGB = (176, 176, 176)
 _NO_PHOTO = "no photo"
 _WEBP = {"quality": 70, "method": 2}
-"""On 24 tiles of photographs: 103 kB in 49 ms. Pillow's default, method 4, takes twice as long for 5 % less."""
+"""For 24 tiles of photographs: 103 kB in 49 ms. Pillow's default, method 4, takes twice as long and saves 5 %."""
 _VARIANCE_GREY = variance_picture(np.arange(256, dtype=np.uint8)[None])[0]
-"""Stored variance → grey: 256 values once instead of every pixel in floating point."""
+"""Stored variance → grey: 256 values computed once, instead of every pixel in floating point."""
 _AROUND = np.ones((3, 3), dtype=bool)
 
 
@@ -42,11 +43,11 @@ def draw_tile(
     saliency: UInt8[np.ndarray, "h w"],
     variance: UInt8[np.ndarray, "h w"],
 ) -> UInt8[np.ndarray, "tile_h tile_w 3"]:
-    """Photo, outline of the mask, saliency and variance of one image, side by side.
+    """Draw photo, mask outline, saliency and variance of one image side by side.
 
-    Args:    photo: of the maps' size, or that of `decode_small`. None: it may not be shown, and a sign stands for it.
+    Args:    photo: at the size of the maps or of `decode_small`. None: it may not be shown; a sign replaces it.
              saliency, variance: as stored, see `pipeline/files/maps.py`.
-    Returns: [TILE_PX, 4 * TILE_PX, 3]; every picture is in the middle of its panel, its longer side fills it.
+    Returns: [TILE_PX, 4 * TILE_PX, 3]; every picture is centred in its panel, its longer side fills it.
     """
     size_px = fitted_px(saliency.shape[1], saliency.shape[0])
     if photo is None:
@@ -70,32 +71,32 @@ def draw_tile(
 
 
 def decode_small(label: str, image_bytes: bytes) -> UInt8[np.ndarray, "h w 3"]:
-    """An image as large as a tile needs it, or larger: a JPEG at a half, a quarter or an eighth of its size.
+    """Decode an image at least as large as a tile needs; JPEGs at a half, a quarter or an eighth of their size.
 
-    Raises: SampleError: it can't be decoded.
+    Raises: SampleError: the image can't be decoded.
     """
     try:
         with Image.open(io.BytesIO(image_bytes), formats=("JPEG",)) as image:
             if image.mode == "RGB":
-                # Twice the picture's size at least, so that resizing still averages.
+                # At least twice the picture's size, so that resizing still averages.
                 width_px, height_px = fitted_px(*image.size)
                 image.draft("RGB", (2 * width_px, 2 * height_px))
                 return np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        pass  # no JPEG, or a torn one: the full way has the words for it
+        pass  # not a JPEG, or a torn one: decode_rgb reads it or says what is wrong
     return decode_rgb(label, image_bytes)
 
 
 def fitted_px(width: int, height: int) -> tuple[int, int]:
-    """Width and height of a picture in its panel; integers only, so that JavaScript finds the same."""
+    """Width and height of a picture in its panel; integer arithmetic, so that JavaScript gets the same result."""
     longer = max(width, height)
     return tuple(max(1, (2 * side * TILE_PX + longer) // (2 * longer)) for side in (width, height))  # type: ignore[return-value]
 
 
 def encode_sheet(tiles: Sequence[UInt8[np.ndarray, "tile_h tile_w 3"]]) -> bytes:
-    """Up to `TILES_PER_SHEET` tiles as one WebP; equal tiles give equal bytes for one version of Pillow and libwebp.
+    """Encode up to `TILES_PER_SHEET` tiles as one WebP; equal bytes for equal tiles, Pillow and libwebp.
 
-    Raises: ValueError: there is none, or there are more.
+    Raises: ValueError: there are no tiles, or too many.
     """
     if not 0 < len(tiles) <= TILES_PER_SHEET:
         raise ValueError(f"{len(tiles)} tiles; a sheet has 1 to {TILES_PER_SHEET}")
@@ -111,26 +112,26 @@ def encode_sheet(tiles: Sequence[UInt8[np.ndarray, "tile_h tile_w 3"]]) -> bytes
 
 
 def sheet_name(index: int) -> str:
-    """Name of a sheet, relative to the release; sheets count from 0. A folder has a thousand: the Hub takes 10,000."""
+    """Name of a sheet, relative to the release; numbered from 0. A folder holds 1,000: the Hub allows 10,000."""
     return f"page/tiles/{index // 1000:03d}/{index:05d}.webp"
 
 
 def _resized(pixels: UInt8[np.ndarray, "..."], size_px: tuple[int, int]) -> UInt8[np.ndarray, "..."]:
-    """Average over the pixels that fall into one, in two steps where there are many; enlarged smoothly."""
+    """Shrink by averaging (in two steps where there are many pixels) or enlarge smoothly."""
     image = Image.fromarray(pixels)
     how = Image.Resampling.BOX if image.width >= size_px[0] else Image.Resampling.BICUBIC
     return np.asarray(image.resize(size_px, how, reducing_gap=2.0))
 
 
 def _small_mask(coverage: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Pixels that are mostly mask; where a mask is too thin for that, those that have most of it."""
+    """Pixels that are mostly mask; for a mask too thin for that, those with the largest share of it."""
     mask: Bool[np.ndarray, "h w"] = coverage >= min(max(int(coverage.max()), 1), 128)
     return mask
 
 
 def _outlined(picture: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """A light line just inside of the mask with a dark one on both its sides: one of them shows on any photo."""
-    inner = binary_erosion(mask, _AROUND)  # beyond the picture is no mask: an object that is cut off has an outline
+    """Draw a light line just inside the mask with dark lines on both sides: one of them shows on any photo."""
+    inner = binary_erosion(mask, _AROUND)  # outside the picture counts as no mask, so a cut-off object is outlined too
     core = binary_erosion(inner, _AROUND)
     drawn = picture.copy()
     drawn[binary_dilation(mask, _AROUND) & ~mask] = _RIM_RGB
@@ -141,7 +142,7 @@ def _outlined(picture: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]
 
 @functools.lru_cache(maxsize=256)
 def _sign(size_px: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-    """Stands for a photo that may not be shown: a crossed frame that says so."""
+    """Draw a crossed frame in place of a photo that may not be shown; it says so."""
     width, height = size_px
     image = Image.new("RGB", size_px, (PAPER_GREY,) * 3)
     draw = ImageDraw.Draw(image)

@@ -1,12 +1,12 @@
 "use strict";
-/* Which rows are shown, in which order, and the numbers behind the plots. Values in, values out. */
+/* Selects and orders rows, and computes the numbers behind the plots. Values in, values out. */
 
 const EVERYTHING = Object.freeze({
   query: "", verdict: "", reason: "", category: "", licence: "", split: "", ranges: {},
   sort: "key", descending: false, seed: 1, page: 0, open: "",
 });
 
-/* Rows that pass all filters of a state, in its order, as Uint32Array. */
+/* The rows that pass all filters of a state, in its order, as Uint32Array. */
 function shownRows(state) {
   const tests = testsOf(state);
   const order = orderOf(state.sort, state.descending, state.seed);
@@ -37,12 +37,12 @@ function testsOf(state) {
   return tests;
 }
 
-/* What stands for a value of a dictionary in a state and in the address bar. */
+/* The text of a dictionary value in the state and the address bar. */
 function filterText(name, value) {
   return name === "licence" ? `${value[0]} ${value[1]}`.trim() : value;
 }
 
-/* `c:dog` is a category, `s:animal` all images whose object is of that supercategory. */
+/* `c:dog` selects a category, `s:animal` all images whose object has that supercategory. */
 function categoryTest(text) {
   const wanted = text.slice(2);
   if (text.startsWith("s:")) {
@@ -53,7 +53,7 @@ function categoryTest(text) {
   return (row) => table.columns.categories[row].includes(code);
 }
 
-/* All rows in an order; the last few orders are kept, so that another filter needs no sorting. */
+/* All rows in an order. The last few orders are kept, so changing a filter needs no sorting. */
 const orders = new Map();
 
 function orderOf(sort, descending, seed) {
@@ -74,11 +74,11 @@ function sorted(sort, descending, seed) {
   scored.sort((a, b) => sign * (values[a] - values[b]) || a - b);
   const order = new Uint32Array(rows.length);
   order.set(scored);
-  order.set(rows.filter((row) => Number.isNaN(values[row])), scored.length);  // without a score: last either way
+  order.set(rows.filter((row) => Number.isNaN(values[row])), scored.length);  // rows without the score come last either way
   return order;
 }
 
-/* A number per row that follows from the seed: mixing steps of MurmurHash3's finaliser. */
+/* One number per row, determined by the seed: mixing steps of MurmurHash3's finaliser. */
 function shuffled(seed) {
   return Float64Array.from({ length: table.images }, (_, row) => {
     let mixed = Math.imul(row + 1, 0x9e3779b1) ^ Math.imul(seed, 0x85ebca6b);
@@ -88,8 +88,8 @@ function shuffled(seed) {
   });
 }
 
-/* The part of a score's axis that is drawn: shares from 0 to 1, others from 0 to where nearly all images are, but not
-   so far that nothing could be told around the bounds. `isCut` says that some images lie beyond. */
+/* The range of a score's axis: 0 to 1 for shares; for others, from 0 to where nearly all images are, but short enough
+   to keep the area around the bounds readable. `isCut`: some images lie beyond it. */
 function axisOf(score) {
   if (score.unit) return { least: 0, most: 1, isCut: false };
   const values = table.columns[score.name].filter((value) => !Number.isNaN(value)).sort();
@@ -101,13 +101,13 @@ function axisOf(score) {
   return { least: 0, most, isCut: highest > most };
 }
 
-/* Up to two significant digits. */
+/* Rounded up to two significant digits. */
 function roundedUp(value) {
   const unit = 10 ** (Math.floor(Math.log10(value)) - 1);
   return Number((Math.ceil(value / unit) * unit).toPrecision(2));
 }
 
-/* Images per bin of a score, accepted and others; what is beyond the axis is in the last bin. */
+/* Accepted images and all images per bin of a score; the last bin also counts those beyond the axis. */
 function histogramOf(score, axis, rows, bins) {
   const accepted = new Array(bins).fill(0), all = new Array(bins).fill(0);
   const values = table.columns[score.name], verdicts = table.columns.verdict;
@@ -124,7 +124,7 @@ function histogramOf(score, axis, rows, bins) {
   return { edges, accepted, all };
 }
 
-/* How many images pass as one bound moves: `within(x)` with all other bounds in force, `alone(x)` without any. */
+/* How many images pass when one bound moves to x: `within(x)` with all other bounds in force, `alone(x)` without them. */
 function acceptanceOf(moved) {
   const { columns, release, images } = table;
   const others = release.bounds.filter((bound) => bound.score !== moved.score || bound.sense !== moved.sense);
@@ -146,7 +146,7 @@ function isWithin(value, bound) {
   return bound.sense === "<=" ? value <= bound.bound : value >= bound.bound;
 }
 
-/* Numbers in an ascending list that are below x, or x itself too. */
+/* How many numbers of an ascending list are below x, or at most x if `inclusive`. */
 function countBelow(ascending, x, inclusive) {
   let low = 0, high = ascending.length;
   while (low < high) {

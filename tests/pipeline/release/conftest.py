@@ -1,4 +1,4 @@
-"""A release to look at, made once; the tests of this folder only read it."""
+"""A release made once for the tests of this folder, which only read it."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from tests.pipeline.make import Inputs, make_collection, make_config
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """A run's inputs and configuration, and where its release lies."""
+    """A run's inputs and configuration, and the folder of its release."""
 
     inputs: Inputs
     config: RunConfig
@@ -26,14 +26,14 @@ class Released:
     def manifest(self):
         return pq.read_table(self.folder / "manifest.parquet").to_pylist()
 
-    def record(self):
+    def release_json(self):
         return json.loads((self.folder / "release.json").read_text())
 
     def tars(self):
         return sorted((self.folder / "data" / "test").glob("*.tar"))
 
     def samples(self):
-        """Key → extension → content of every sample, tar after tar."""
+        """Key → extension → content, for every sample, tar after tar."""
         found = {}
         for path in self.tars():
             with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as tar:
@@ -45,7 +45,7 @@ class Released:
 
 @pytest.fixture(scope="session")
 def release_of():
-    """Makes a release from inputs, in a folder, with options."""
+    """A function that makes a release from inputs, in a folder, with options."""
 
     def make(inputs, out, **options):
         config = make_config(inputs, out, **options)
@@ -58,7 +58,7 @@ def release_of():
 
 @pytest.fixture(scope="session")
 def released(tmp_path_factory, release_of):
-    """Of ten images 2, 4, 6, 8 and 10 are accepted, 3 has failed, the others are rejected."""
+    """A release of ten images: 2, 4, 6, 8 and 10 are accepted, 3 has failed, the others are rejected."""
     inputs = make_collection(tmp_path_factory.mktemp("inputs") / "in", 10)
     inputs.file(3).write_bytes(b"no image")
     return release_of(inputs, tmp_path_factory.mktemp("released"))

@@ -1,4 +1,4 @@
-"""Editing a release as a clever hand does: what was edited gets its sums mended."""
+"""Edits a release like a skilled forger: the sums of edited files are updated too."""
 
 import hashlib
 import json
@@ -8,20 +8,20 @@ import pyarrow.parquet as pq
 
 from pipeline.files.tars import encode_json
 from pipeline.records import StoredFile
-from pipeline.release.assemble import sha256_sums
+from pipeline.release.contents import sha256_sums
 
 
 def mend_sums(folder):
-    """What a clever hand does after it has edited a file."""
-    record = json.loads((folder / "release.json").read_text())
-    record["files"].sort(key=lambda file: (file["name"] == "SHA256SUMS", file["name"]))
-    for file in record["files"]:
+    """Update the sums of all files after one was edited."""
+    stated = json.loads((folder / "release.json").read_text())
+    stated["files"].sort(key=lambda file: (file["name"] == "SHA256SUMS", file["name"]))
+    for file in stated["files"]:
         if file["name"] == "SHA256SUMS":
-            others = [StoredFile(**other) for other in record["files"] if other is not file]
+            others = [StoredFile(**other) for other in stated["files"] if other is not file]
             (folder / file["name"]).write_bytes(sha256_sums(others))
         content = (folder / file["name"]).read_bytes()
         file |= {"file_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (folder / "release.json").write_bytes(encode_json(record))
+    (folder / "release.json").write_bytes(encode_json(stated))
 
 
 def edit_manifest(folder, edit):

@@ -1,4 +1,4 @@
-"""Properties, examples and faults of a release's tars and of `release.json`."""
+"""Properties, examples and faults of a release's tars and of its `release.json`."""
 
 import gc
 import hashlib
@@ -34,7 +34,7 @@ def facts_of(sample):
 
 
 def types_of(value):
-    """The value with its type in the place of every leaf."""
+    """A copy of the value with every leaf replaced by its type."""
     return {name: types_of(inner) for name, inner in value.items()} if isinstance(value, dict) else type(value)
 
 
@@ -47,7 +47,7 @@ def stored_maps(config):
 # The samples
 
 
-def test_every_accepted_image_is_there_in_key_order_with_the_same_members(released):
+def test_tars_have_every_accepted_image_in_key_order_with_the_same_members(released):
     samples = released.samples()
     assert list(samples) == KEYS
     for sample in samples.values():
@@ -84,7 +84,7 @@ def test_the_json_of_every_sample_has_the_same_keys_with_the_same_types(released
     assert types[0]["scores"] == dict.fromkeys(SCORES, float)
 
 
-def test_the_json_says_what_manifest_and_annotations_say(released):
+def test_the_json_agrees_with_manifest_and_annotations(released):
     rows = {row["key"]: row for row in released.manifest()}
     entries = {entry["id"]: entry for entry in released.inputs.entries}
     licenses = {entry["id"]: entry for entry in LICENSES}
@@ -100,7 +100,7 @@ def test_the_json_says_what_manifest_and_annotations_say(released):
         assert facts["image_sha256"] == hashlib.sha256(sample["jpg"]).hexdigest()
 
 
-def test_samples_keep_their_types_when_the_annotations_know_neither_licence_nor_its_name(tmp_path, release_of):
+def test_samples_keep_their_types_when_the_annotations_lack_a_licence_or_its_name(tmp_path, release_of):
     inputs = make_collection(tmp_path / "in", 4)
     entries = [entry | {"license": None} if entry["id"] == 2 else entry for entry in inputs.entries]
     inputs.annotations.write_text(json.dumps({"images": entries, "licenses": [{"id": 1}]}))
@@ -109,7 +109,7 @@ def test_samples_keep_their_types_when_the_annotations_know_neither_licence_nor_
     assert (first["license_id"], first["license_name"], first["license_url"]) == (0, "", "")
 
 
-# The manifest's view of them
+# What the manifest says about them
 
 
 def test_the_manifest_has_every_input_once_and_places_accepted_images_only(released):
@@ -135,18 +135,18 @@ def test_release_json_names_every_other_file_with_its_size_and_digest(released):
         if path.is_file() and path.name != "release.json":
             content = path.read_bytes()
             found[path.relative_to(released.folder).as_posix()] = (len(content), hashlib.sha256(content).hexdigest())
-    files = released.record()["files"]
+    files = released.release_json()["files"]
     assert {file["name"]: (file["file_bytes"], file["sha256"]) for file in files} == found
     assert [file["name"] for file in files] == sorted(found)
 
 
-def test_release_json_says_what_the_release_was_made_from_and_how_many_images_it_has(released):
-    record = released.record()
-    assert (record["name"], record["version"], record["format"]) == ("sod-benchmark", "1.0.0", 2)
-    assert record["counts"] == {"accepted": 5, "failed": 1, "rejected": 4}
-    assert record["made_from"]["policy"] == json.loads(json.dumps(asdict(PolicyConfig())))
-    assert record["made_from"]["fingerprint"]["device"] == "cpu"
-    assert record["made_from"]["fingerprint"]["ensemble_size"] == "3"
+def test_release_json_says_what_the_release_was_made_from_and_counts_its_images(released):
+    stated = released.release_json()
+    assert (stated["name"], stated["version"], stated["format"]) == ("sod-benchmark", "1.0.0", 2)
+    assert stated["counts"] == {"accepted": 5, "failed": 1, "rejected": 4}
+    assert stated["made_from"]["policy"] == json.loads(json.dumps(asdict(PolicyConfig())))
+    assert stated["made_from"]["fingerprint"]["device"] == "cpu"
+    assert stated["made_from"]["fingerprint"]["ensemble_size"] == "3"
 
 
 def test_no_path_of_this_machine_is_in_a_release(released):
@@ -160,14 +160,14 @@ def test_no_path_of_this_machine_is_in_a_release(released):
 
 @settings(max_examples=10)
 @given(st.integers(1, 60_000))
-def test_wherever_tars_are_cut_the_samples_are_the_same_and_the_manifest_knows_their_tar(
+def test_wherever_a_tar_ends_the_samples_are_the_same_and_the_manifest_names_their_tar(
     released, release_of, tmp_path_factory, tar_bytes
 ):
     split = release_of(released.inputs, tmp_path_factory.mktemp("split"), tar_bytes=tar_bytes)
     assert split.samples() == released.samples()
     tars = split.tars()
     assert [path.name for path in tars] == [f"test-{n:05d}-of-{len(tars):05d}.tar" for n in range(len(tars))]
-    # A tar is written in blocks of 10 KiB, and ends with one; a sample has five members of a few hundred bytes.
+    # A tar is written in blocks of 10 KiB and ends with an empty one; a sample has five members of a few hundred bytes.
     assert all(path.stat().st_size >= tar_bytes for path in tars[:-1])
     assert all(path.stat().st_size <= tar_bytes + 3 * 10_240 for path in tars)
     for row in split.manifest():
@@ -175,14 +175,14 @@ def test_wherever_tars_are_cut_the_samples_are_the_same_and_the_manifest_knows_t
             assert f"{row['key']}.jpg".encode() in (split.folder / row["tar"]).read_bytes()
 
 
-def test_a_tar_is_closed_by_the_sample_with_which_it_reaches_its_size():
+def test_a_tar_ends_with_the_sample_that_brings_it_to_its_size():
     tars = plan_tars("test", [(make_key(number), 100_000) for number in range(7)], tar_bytes=250_000)
     assert [[int(key) for key in tar.keys] for tar in tars] == [[0, 1, 2], [3, 4, 5], [6]]
     assert [tar.name for tar in tars] == [f"data/test/test-0000{number}-of-00003.tar" for number in range(3)]
 
 
 @given(st.lists(st.integers(0, 5000), max_size=8))
-def test_the_plan_knows_how_large_a_member_is_in_a_tar(sizes):
+def test_the_plan_knows_the_size_of_a_member_in_a_tar(sizes):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for number, size in enumerate(sizes):
@@ -195,12 +195,12 @@ def test_the_plan_knows_how_large_a_member_is_in_a_tar(sizes):
 # Faults
 
 
-def test_a_release_without_accepted_images_has_all_but_tars(released, release_of, tmp_path):
+def test_a_release_without_accepted_images_has_everything_but_tars(released, release_of, tmp_path):
     empty = release_of(released.inputs, tmp_path, min_area=0.9)
-    names = [file["name"] for file in empty.record()["files"]]
+    names = [file["name"] for file in empty.release_json()["files"]]
     assert not [name for name in names if name.endswith(".tar")]
     assert len([name for name in names if name != "index.html" and not name.startswith("page/")]) == 8
-    assert empty.record()["counts"] == {"failed": 1, "rejected": 9}
+    assert empty.release_json()["counts"] == {"failed": 1, "rejected": 9}
     assert {row["tar"] for row in empty.manifest()} == {""}
     assert json.loads((empty.folder / "annotations" / "test.json").read_text())["images"] == []
 
@@ -222,7 +222,7 @@ def test_an_assembly_that_fails_leaves_no_record_no_temporary_folder_and_no_open
     gc.collect()  # a file that is still open warns now
 
 
-def test_a_full_disk_is_raised_as_it_is_and_leaves_nothing_behind(tmp_path, release_of, monkeypatch):
+def test_a_full_disk_raises_its_own_error_and_leaves_nothing_behind(tmp_path, release_of, monkeypatch):
     inputs = make_collection(tmp_path / "in", 6)
 
     class FullTar(tar_series.SampleTar):

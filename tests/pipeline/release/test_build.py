@@ -1,4 +1,4 @@
-"""Releases made from a run that is there: no model, another policy, another release, the same bytes twice."""
+"""Releases made from an existing run: no model, another policy, another release, the same bytes twice."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 @pytest.fixture
 def build(released, monkeypatch):
-    """Makes a release of the run that there is, with options; no model may be loaded."""
+    """A function that makes a release of the existing run, with options; no model may be loaded."""
     monkeypatch.setattr(setup, "load_model", None)
 
     def make(**options):
@@ -60,7 +60,7 @@ def test_the_order_in_which_splits_are_written_moves_no_image():
     assert [split_of(make_key(n), one) for n in range(500)] == [split_of(make_key(n), other) for n in range(500)]
 
 
-def test_the_same_policy_written_otherwise_is_the_same_release(build):
+def test_the_same_policy_spelled_differently_is_the_same_release(build):
     first = build(version="4.0.0", thresholds=("border<=0.4", "area >= 0.010"), allowed_licenses=(2, 1))
     again = build(version="4.0.0", thresholds=("area>=0.01", "border <= 0.40"), allowed_licenses=(1, 2))
     assert first == again
@@ -74,7 +74,7 @@ def test_splits_have_their_shares():
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS), max_size=5))
-def test_licences_are_read_back_as_they_were_whatever_is_in_them(texts):
+def test_licences_with_any_text_are_read_back_as_they_were(texts):
     licenses, origins, expected = {}, {}, []
     for number, (file_name, name, url, author, source) in enumerate(texts):
         licenses[number] = License(id=number, name=name, url=url)
@@ -110,7 +110,7 @@ def test_the_same_policy_with_another_version_has_the_same_tars_and_masks(releas
     assert [name for name in same if again[name] != before[name]] == []
 
 
-def test_a_version_that_is_there_is_not_made_again_and_never_changed(released, build):
+def test_an_existing_version_is_not_made_again_and_never_changed(released, build):
     before = tree(released.folder)
     assert build().release == str(released.folder)
     with pytest.raises(ReleaseExistsError, match=r"policy\."):
@@ -127,7 +127,7 @@ def test_splits_share_the_images_among_them(build):
             assert [image["id"] for image in json.load(file)["images"]] == [int(key) for key in keys]
 
 
-def test_licences_say_whom_an_image_is_from(tmp_path, release_of):
+def test_licences_name_author_and_source_of_an_image(tmp_path, release_of):
     inputs = make_collection(tmp_path / "in", 4)
     inputs.entries[1] |= {"flickr_url": "http://f/2", "coco_url": "http://c/2", "author": 'A "B", <i>C</i>'}
     inputs.entries[3] |= {"coco_url": "http://c/4", "author": 7}
@@ -146,13 +146,13 @@ def test_licences_say_whom_an_image_is_from(tmp_path, release_of):
 @pytest.mark.parametrize(
     ("options", "listed"),
     [
-        ({}, [1, 2, 4, 5, 6, 7, 8, 9, 10]),  # 3 has failed: nothing of it is here
+        ({}, [1, 2, 4, 5, 6, 7, 8, 9, 10]),  # 3 has failed: the release has nothing of it
         ({"allowed_licenses": (2,)}, [1, 5, 7, 9]),
         ({"embed_images": False}, [2, 4, 6, 8, 10]),
     ],
     ids=["all", "one licence", "masks only"],
 )
-def test_licences_are_listed_of_every_image_of_which_something_is_here(build, options, listed):
+def test_licences_are_listed_for_every_image_of_which_the_release_has_something(build, options, listed):
     built = build(version=f"8.{len(listed)}.0", **options)
     with open(f"{built.release}/licenses.csv", newline="") as file:
         assert [int(row["image_id"]) for row in csv.DictReader(file)] == listed
@@ -162,7 +162,7 @@ def test_licences_are_listed_of_every_image_of_which_something_is_here(build, op
 # Faults
 
 
-def test_a_run_that_is_not_complete_is_refused(tmp_path, release_of):
+def test_an_incomplete_run_is_refused(tmp_path, release_of):
     inputs = make_collection(tmp_path / "in", 7)
     released = release_of(inputs, tmp_path / "out")
     (tmp_path / "out" / "commits" / "000001.json").unlink()
@@ -171,7 +171,7 @@ def test_a_run_that_is_not_complete_is_refused(tmp_path, release_of):
         complete_run(released.config.out, collection)
 
 
-def test_annotations_that_have_grown_are_refused_until_the_run_has(tmp_path, release_of):
+def test_annotations_that_have_grown_are_refused_until_the_run_has_grown_too(tmp_path, release_of):
     inputs = make_collection(tmp_path / "in", 4)
     released = release_of(inputs, tmp_path / "out")
     more = make_collection(tmp_path / "more", 6)
@@ -186,7 +186,7 @@ def test_a_run_remembers_where_its_images_were(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b'{"images": "a"}', b'{"nonsense": 1}'])
-def test_a_run_that_does_not_is_named(tmp_path, content):
+def test_a_run_that_does_not_remember_is_named(tmp_path, content):
     if content is not None:
         (tmp_path / "plan").mkdir()
         (tmp_path / "plan" / "inputs.json").write_bytes(content)
@@ -194,7 +194,7 @@ def test_a_run_that_does_not_is_named(tmp_path, content):
         remembered_inputs(str(tmp_path))
 
 
-def test_the_reason_of_an_image_that_fails_two_bounds_is_the_same_however_they_are_ordered(build):
+def test_the_reason_of_an_image_that_fails_two_bounds_does_not_depend_on_their_order(build):
     bounds = ("pairwise_iou>=1", "area<=0.005")
     built = build(version="7.0.0", thresholds=bounds, max_variance=0.25, max_variance_per_area=250.0)
     assert built.rejected == {"area_above_max": 9}
@@ -206,7 +206,7 @@ def test_the_reason_of_an_image_that_fails_two_bounds_is_the_same_however_they_a
     ("write", "version"), [("the first", "9.0.0"), ("one in the middle", "9.1.0"), ("the last", "9.2.0")]
 )
 def test_a_build_that_has_lost_the_run_stops_before_its_next_write(released, write, version):
-    """It would write over the files of the session that has the run now."""
+    """Otherwise it would overwrite the files of the session that holds the run now."""
     confirmed = 0
     config = make_config(released.inputs, released.config.out, version=version)
     collection = read_samples(config.input.annotations, config.input.images)
@@ -238,7 +238,7 @@ def test_a_build_that_has_lost_the_run_stops_before_its_next_write(released, wri
     assert (len(tree(folder)) if folder.exists() else 0) == written
 
 
-def test_a_build_confirms_that_the_run_is_its_own_before_everything_that_the_driver_writes(released, monkeypatch):
+def test_a_build_confirms_that_it_holds_the_run_before_every_write_of_the_driver(released, monkeypatch):
     config = make_config(released.inputs, released.config.out, version="9.3.0")
     collection = read_samples(config.input.annotations, config.input.images)
     specs, made_with = complete_run(config.out, collection)
@@ -256,7 +256,7 @@ def test_a_build_confirms_that_the_run_is_its_own_before_everything_that_the_dri
     for name in ("publish", "publish_file", "create", "list_names"):
         monkeypatch.setattr(storage, name, noted(name))
     build_release(source, config, made_with, lambda: events.append("confirmed"))
-    assert events.index("confirmed") < events.index("list_names")  # what was left unfinished is looked for, and removed
+    assert events.index("confirmed") < events.index("list_names")  # unfinished files are searched for and removed
     by_tasks = [event for event in events if event.endswith((".webp", ".tar"))]
     others = {*by_tasks, "confirmed", "list_names"}
     by_driver = [place for place, event in enumerate(events) if event not in others]
@@ -264,15 +264,15 @@ def test_a_build_confirms_that_the_run_is_its_own_before_everything_that_the_dri
     assert len(by_driver) > 20
     written = [place for place in by_driver if events[place] != "release.json"]
     assert {events[place - 1] for place in written} == {"confirmed"}
-    # Folders are listed for files of others, which are removed, just before the record is made.
+    # Just before release.json is made, folders are listed for foreign files, which are removed.
     before_record = [event for event in events[written[-1] + 1 : events.index("release.json")] if event == "confirmed"]
     assert before_record == ["confirmed"]
 
 
-def test_a_photo_that_is_gone_is_named_in_the_record_of_a_release_that_shows_none_of_it(tmp_path, release_of):
+def test_release_json_names_a_changed_photo_that_the_page_does_not_show(tmp_path, release_of):
     inputs = make_collection(tmp_path / "in", 4)
     release_of(inputs, tmp_path / "out")
     inputs.file(3).write_bytes(b"another")  # was rejected
     later = release_of(inputs, tmp_path / "out", version="2.0.0")
-    assert later.record()["without_thumbnail"] == [make_key(3)]
+    assert later.release_json()["without_thumbnail"] == [make_key(3)]
     assert verify_release(str(later.folder)).problems == ()

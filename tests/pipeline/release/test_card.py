@@ -1,4 +1,4 @@
-"""Examples of the release's README.md: what loaders read of it, and what people do."""
+"""Examples of the release's README.md: what loaders and people read in it."""
 
 import html
 import re
@@ -6,7 +6,9 @@ import re
 import pytest
 from huggingface_hub import DatasetCard
 
-from pipeline.release.card import agreement_of, card
+from pipeline.release.card import agreement_of
+from pipeline.release.contents import CONTENTS, card
+from pipeline.release.croissant_texts import MEMBERS
 from pipeline.release.manifest import SCHEMA
 from tests.pipeline.make import Inputs, make_config
 
@@ -46,13 +48,13 @@ def test_the_numbers_are_those_of_the_release():
         "| rejected | 4 |",
         "| failed | 1 |",
         "ensemble of 7 ",
-        "- `ensemble_variance<=0.0125`;",
-        "- `area>=0.25`; - `area<=0.5`;",
+        "- `ensemble_variance<=0.0125`",
+        "- `area>=0.25` - `area<=0.5`",
     ):
         assert said in re.sub(r"\s+", " ", text)
 
 
-def test_decisions_that_no_image_has_are_counted_as_none():
+def test_decisions_without_images_are_counted_as_0():
     text = card_of(reasons={"rejected": {"no_salient_object": 2}})
     assert "| accepted | 0 |" in text
     assert "| failed | 0 |" in text
@@ -64,7 +66,7 @@ def test_every_split_with_images_is_loaded_and_no_other():
     assert DatasetCard(card_of(splits=())).data.to_dict()["configs"] == [{"config_name": "default"}]
 
 
-def test_it_says_why_images_are_not_there_and_what_they_were_made_with():
+def test_it_says_why_images_were_not_accepted_and_what_masks_were_made_with():
     text = card_of()
     for line in ("| rejected: `border_above_max` | 3 |", "| failed: `missing` | 1 |", "| weights | `ab12` |"):
         assert line in text
@@ -74,13 +76,15 @@ def test_it_says_how_images_were_chosen():
     options = {"thresholds": ("border<=0.3",), "allowed_licenses": (4, 5), "commercial": True, "target_images": 9}
     text = re.sub(r"\s+", " ", card_of(**options))
     for said in (
-        "- `border<=0.3`;",
-        "one of the ids 4, 5;",
+        "- `border<=0.3` - ",
+        "licence is one of 4, 5 - ",
         "allows commercial use",
-        "the 9 best by `ensemble_var",
+        "the 9 best of the images that meet these conditions, ranked by `ensemble_var",
     ):
         assert said in text
-    assert "The images themselves are not here" in card_of(embed_images=False)
+    without_images = card_of(embed_images=False)
+    assert "The images themselves are not part of this release" in without_images
+    assert "`KEY.jpg`" not in without_images
 
 
 def test_it_says_that_agreement_is_not_correctness():
@@ -89,11 +93,11 @@ def test_it_says_that_agreement_is_not_correctness():
 
 def test_the_card_of_a_release_has_the_counts_of_its_record(released):
     text = (released.folder / "README.md").read_text()
-    for decision, count in released.record()["counts"].items():
+    for decision, count in released.release_json()["counts"].items():
         assert f"| {decision} | {count} |" in text
 
 
-def test_the_agreement_with_instances_is_said_of_accepted_images_that_have_any():
+def test_the_agreement_with_instances_covers_accepted_images_that_have_some():
     rows = [
         {"verdict": "accepted", "instance_iou": iou, "supercategory": name}
         for iou, name in [(0.9, "animal"), (0.5, "animal"), (0.1, ""), (None, "")]
@@ -108,14 +112,14 @@ def test_the_agreement_with_instances_is_said_of_accepted_images_that_have_any()
 @pytest.mark.parametrize(
     "name", ["a|b", "<script>alert(1)</script>", "[x](http://evil)", "# x\n| accepted | 9 |", "`x`"]
 )
-def test_a_category_is_text_in_the_card_whatever_is_in_it(name):
+def test_a_category_with_any_characters_is_plain_text_in_the_card(name):
     agreement = agreement_of([{"verdict": "accepted", "instance_iou": 0.5, "supercategory": name}])
     ((shown, _),) = agreement.supercategories
     assert not set(shown) & set("|<>[]()`\n")
     assert html.unescape(shown) == " ".join(name.split())
 
 
-def test_the_citation_names_who_publishes_the_release_if_anybody_says():
+def test_the_citation_names_the_publisher_if_given():
     cited = card_of(creator="A <b>| Lab", published_on="2026-11-24", homepage="https://example.org/sod")
     assert "> A &#60;b&#62;&#124; Lab. sod-benchmark, version 1.0.0. 2026-11-24, <https://example.org/sod>" in cited
     assert "\n> " not in card_of()
@@ -125,3 +129,12 @@ def test_every_column_of_the_manifest_is_in_the_card():
     text = card_of()
     for name in SCHEMA.names:
         assert f"| `{name}` | " in text
+
+
+def test_every_file_of_the_release_and_of_a_sample_is_in_the_card():
+    compared, alone = card_of(previous="r"), card_of()
+    for content in CONTENTS:
+        assert f"| `{content.name}` | {content.meaning} |" in compared
+        assert (f"| `{content.name}` | " in alone) == (not content.only_if_compared)
+    for extension in (*MEMBERS, "json"):
+        assert f"| `KEY.{extension}` | " in alone

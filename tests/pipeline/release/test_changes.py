@@ -1,4 +1,4 @@
-"""What is said to have changed since an earlier release, and that it is so."""
+"""What a release says has changed since an earlier one, and whether it is true."""
 
 import csv
 import io
@@ -65,7 +65,7 @@ def test_images_are_added_removed_changed_or_as_before(before, now):
 
 
 @given(IMAGES, IMAGES)
-def test_the_table_goes_with_the_manifest_and_the_counts_add_up(before, now):
+def test_the_table_agrees_with_the_manifest_and_the_counts_add_up(before, now):
     rejected = before.keys() - now.keys()
     changes = compared(before, now, rejected)
     files = change_files("n", "2", make_earlier(before), changes, len(now))
@@ -85,7 +85,7 @@ def test_an_image_that_is_rejected_now_has_the_reason_of_the_manifest():
     assert change == Change(key=make_key(1), change="removed", reason="why")
 
 
-def test_an_image_of_another_size_shares_nothing_with_what_it_was():
+def test_an_image_whose_size_changed_has_an_iou_of_0():
     (change,) = changes_since(
         Earlier(name="n", version="1", sha256="ab", masks={make_key(1): ((5, 4), "d0")}),
         rows_of([1]),
@@ -96,7 +96,7 @@ def test_an_image_of_another_size_shares_nothing_with_what_it_was():
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory, release_of):
-    """A release, and a stricter one of the same run that is compared with it."""
+    """A release, and a stricter one of the same run, compared with the first."""
     folder = tmp_path_factory.mktemp("pair")
     inputs = make_collection(folder / "in", 6)
     first = release_of(inputs, folder / "out")
@@ -105,7 +105,7 @@ def pair(tmp_path_factory, release_of):
     )
 
 
-def test_a_release_says_what_changed_since_the_one_that_it_is_compared_with(pair):
+def test_a_release_says_what_changed_since_the_earlier_one(pair):
     first, second = pair
     with (second.folder / "changes.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
@@ -118,7 +118,7 @@ def test_a_release_says_what_changed_since_the_one_that_it_is_compared_with(pair
 
 
 @pytest.mark.parametrize("words", ["added", "removed", "with another mask", "as before"])
-def test_numbers_of_a_changelog_that_are_not_those_of_the_table_are_found(pair, tmp_path, words):
+def test_a_changelog_whose_numbers_differ_from_the_table_is_found(pair, tmp_path, words):
     folder = tmp_path / "copy"
     shutil.copytree(pair[1].folder, folder)
     changelog = (folder / "CHANGELOG.md").read_text()
@@ -128,30 +128,30 @@ def test_numbers_of_a_changelog_that_are_not_those_of_the_table_are_found(pair, 
     assert (problem.where, words in problem.what) == ("CHANGELOG.md", True)
 
 
-def test_a_release_that_is_compared_with_none_has_neither_file(pair):
-    assert not {"CHANGELOG.md", "changes.csv"} & {file["name"] for file in pair[0].record()["files"]}
+def test_a_release_without_an_earlier_one_has_neither_file(pair):
+    assert not {"CHANGELOG.md", "changes.csv"} & {file["name"] for file in pair[0].release_json()["files"]}
 
 
 # Faults
 
 
-def test_comparing_with_what_is_no_release_is_refused(tmp_path, pair, release_of):
-    with pytest.raises(CollectionError, match="no complete release"):
+def test_comparing_with_something_else_than_a_release_is_refused(tmp_path, pair, release_of):
+    with pytest.raises(CollectionError, match="is not a complete release"):
         release_of(pair[0].inputs, pair[0].config.out, version="3.0.0", previous=str(tmp_path))
 
 
 @pytest.fixture
 def earlier_with(pair, tmp_path):
-    """Makes an earlier release with other content in its annotations, or with another record."""
+    """A function that makes an earlier release with other annotations or another `release.json`."""
 
-    def make(content, edit=lambda record: None):
+    def make(content, edit=lambda stated: None):
         folder = tmp_path / "earlier"
         shutil.copytree(pair[0].folder, folder)
         (folder / "annotations/test.json").write_bytes(content)
         mend_sums(folder)
-        record = json.loads((folder / "release.json").read_text())
-        edit(record)
-        (folder / "release.json").write_text(json.dumps(record))
+        stated = json.loads((folder / "release.json").read_text())
+        edit(stated)
+        (folder / "release.json").write_text(json.dumps(stated))
         return str(folder)
 
     return make
@@ -167,8 +167,8 @@ def earlier_with(pair, tmp_path):
         b'{"annotations": [{"image_id": "x", "segmentation": {"size": [1, 1]}}]}',
     ],
 )
-def test_an_earlier_release_that_is_none_is_named(earlier_with, content):
-    with pytest.raises(StorageError, match="earlier is not what a release is"):
+def test_an_earlier_release_that_can_not_be_read_is_named(earlier_with, content):
+    with pytest.raises(StorageError, match="earlier can't be read as a release"):
         read_earlier(earlier_with(content))
 
 
@@ -176,27 +176,27 @@ def test_an_earlier_release_that_is_none_is_named(earlier_with, content):
 def test_no_name_in_an_earlier_release_leaves_its_folder(earlier_with, tmp_path, name):
     (tmp_path / "outside.json").write_bytes(b'{"annotations": []}')
 
-    def leave(record):
-        record["files"][0]["name"] = name
+    def leave(stated):
+        stated["files"][0]["name"] = name
 
     with pytest.raises(StorageError, match="names a file"):
         read_earlier(earlier_with(b'{"annotations": []}', leave))
 
 
-def test_a_pipe_in_the_place_of_annotations_is_not_waited_for(earlier_with):
+def test_a_pipe_in_place_of_annotations_is_refused_at_once(earlier_with):
     folder = Path(earlier_with(b'{"annotations": []}'))
     (folder / "annotations/test.json").unlink()
     os.mkfifo(folder / "annotations/test.json")
-    with pytest.raises(StorageError, match="no plain file"):
+    with pytest.raises(StorageError, match="not a regular file"):
         read_earlier(str(folder))
 
 
 def test_a_name_that_would_be_read_as_markdown_is_refused(earlier_with):
     with pytest.raises(StorageError, match="its name or version differs"):
-        read_earlier(earlier_with(b'{"annotations": []}', lambda record: record.update(name="x](http://evil)")))
+        read_earlier(earlier_with(b'{"annotations": []}', lambda stated: stated.update(name="x](http://evil)")))
 
 
-def test_a_mask_that_can_not_be_read_is_named(earlier_with):
+def test_a_mask_that_can_not_be_decoded_is_named(earlier_with):
     annotation = {"image_id": 1, "segmentation": {"size": list(SHAPE), "counts": "oooo"}}
     earlier = read_earlier(earlier_with(json.dumps({"annotations": [annotation]}).encode()))
     earlier = Earlier(name="n", version="1", sha256="a", masks={make_key(1): (SHAPE, earlier.masks[make_key(1)][1])})
@@ -217,7 +217,7 @@ def test_a_mask_that_can_not_be_read_is_named(earlier_with):
         "{g},added,,",
     ],
 )
-def test_a_line_that_does_not_go_with_the_manifest_is_found(line):
+def test_a_line_that_contradicts_the_manifest_is_found(line):
     rows = {row["key"]: row for row in rows_of([1], rejected=[2])}
     line = line.format(a=make_key(1), r=make_key(2), g=make_key(3))
     content = f"key,change,iou,reason\r\n{line}\r\n".encode()
@@ -228,5 +228,5 @@ def test_lines_out_of_order_and_other_columns_are_found():
     rows = {row["key"]: row for row in rows_of([1, 2])}
     twice = io.StringIO()
     csv.writer(twice).writerows([("key", "change", "iou", "reason"), *[(make_key(1), "added", "", "")] * 2])
-    assert list(change_problems(twice.getvalue().encode(), rows)) == ["its keys are not in order, or come twice"]
+    assert list(change_problems(twice.getvalue().encode(), rows)) == ["its keys are out of order or repeated"]
     assert len(list(change_problems(b"key\n", rows))) == 1

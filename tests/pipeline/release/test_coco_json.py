@@ -16,7 +16,7 @@ from pipeline.files.maps import decode_png
 from pipeline.release.coco_json import CATEGORY, CocoAnnotations, encode_mask
 from tests.pipeline.make import make_sample
 
-# pycocotools hands numpy arrays of its own that numpy 2 warns about.
+# numpy 2 warns about the arrays that pycocotools hands it.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 MASKS = arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9))
@@ -79,7 +79,7 @@ def test_ids_are_those_of_the_input_and_unique(released):
     assert [annotation["id"] for annotation in document["annotations"]] == ids
 
 
-def test_there_is_one_category_and_every_annotation_is_of_it():
+def test_every_annotation_has_the_one_category():
     document = document_of([np.ones((2, 2), bool)] * 2)
     assert document["categories"] == [CATEGORY]
     assert {annotation["category_id"] for annotation in document["annotations"]} == {CATEGORY["id"]}

@@ -1,4 +1,4 @@
-"""Examples and faults of the picture to look at."""
+"""Examples and faults of the contact sheet."""
 
 import io
 
@@ -31,7 +31,7 @@ def cell_at(sheet, number):
 
 
 def verdict_seen(cell):
-    """The verdict whose colour the darkest point of the caption is nearest to; letters have soft edges."""
+    """The verdict whose colour is nearest to the darkest pixel of the caption; letters have soft edges."""
     caption = cell[THUMBNAIL_PX:].reshape(-1, 3).astype(int)
     darkest = caption[caption.sum(axis=1).argmin()]
     return min(COLOURS, key=lambda verdict: np.abs(darkest - COLOURS[verdict]).sum())
@@ -44,7 +44,7 @@ def test_every_predicted_image_has_a_cell_in_the_colour_of_its_verdict(released)
     assert [verdict_seen(cell_at(sheet, number)) for number in range(len(predicted))] == predicted
 
 
-def test_a_photo_and_its_maps_stand_side_by_side_each_in_the_middle_of_its_place(released):
+def test_a_photo_and_its_maps_stand_side_by_side_each_centred_in_its_place(released):
     photo, saliency, variance = np.split(cell_at(sheet_of(released), 1)[:THUMBNAIL_PX], 3, axis=1)
     with Image.open(released.inputs.file(2)) as image:
         original = np.asarray(image.convert("RGB"))
@@ -72,7 +72,7 @@ def test_without_a_predicted_image_there_is_an_empty_sheet(tmp_path, release_of)
     assert sheet.getcolors() == [(sheet.width * sheet.height, contact_sheet._PAPER)]
 
 
-def test_a_photo_that_can_not_be_read_any_more_is_left_out(tmp_path, release_of):
+def test_a_photo_that_can_no_longer_be_read_is_left_out(tmp_path, release_of):
     inputs = make_collection(tmp_path / "in", 4)
     assert sheet_of(release_of(inputs, tmp_path / "out")).size == size_of(COLUMNS, 2)
     inputs.file(3).write_bytes(b"no image")

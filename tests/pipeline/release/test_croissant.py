@@ -1,4 +1,4 @@
-"""mlcroissant does not complain about a release's croissant.json, and gives every record that it describes."""
+"""mlcroissant accepts a release's croissant.json without complaint and returns every record that it describes."""
 
 import hashlib
 import io
@@ -63,14 +63,14 @@ def about(released, **changes):
     return CroissantAbout(
         release=replace(released.config.release, **known),
         policy=released.config.policy,
-        counts=released.record()["counts"],
+        counts=released.release_json()["counts"],
         made_with={"ensemble_size": "3", "weights": "ab12"},
     )
 
 
 def files_of(released):
-    """Those of a release that have records."""
-    files = [StoredFile(**file) for file in released.record()["files"]]
+    """The files of a release that Croissant describes."""
+    files = [StoredFile(**file) for file in released.release_json()["files"]]
     wanted = ("data/", "annotations/", "licenses.csv", "manifest.parquet")
     return [file for file in files if file.name.startswith(wanted) and not file.name.endswith("index.json")]
 
@@ -87,7 +87,7 @@ def described(released, folder):
 
 
 def read(released, *names):
-    """What mlcroissant gives, in a process of its own: where it unpacks to, it settles when it is imported."""
+    """What mlcroissant returns. Runs in a process of its own: it fixes its cache folder when it is imported."""
     settings = {"CROISSANT_CACHE": str(released.folder.parent / f"cache-{os.urandom(4).hex()}"), "LC_ALL": "C"}
     command = [sys.executable, "-c", READ, str(released.folder / CROISSANT), *names]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
@@ -114,7 +114,7 @@ def pictures_of(released, split):
 
 
 def images_of(released, split):
-    """Key → what the record of an accepted image should be."""
+    """Key → expected record of an accepted image."""
     rows = {row["key"]: row for row in released.manifest() if row["split"] == split}
     pictures = pictures_of(released, split)
     assert pictures.keys() == rows.keys()
@@ -125,7 +125,7 @@ def images_of(released, split):
 
 
 def write_with_instances(inputs):
-    """Annotations in which every image but the sixth has two things: two categories, one for each half."""
+    """Write annotations in which every image but the sixth has two instances of two categories, one in each half."""
     boxes = [(entry, half) for entry in inputs.entries if entry["id"] != 6 for half in (0, 1)]
     annotations = []
     for number, (entry, half) in enumerate(boxes, start=1):
@@ -142,7 +142,7 @@ def write_with_instances(inputs):
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory, release_of):
-    """Several tars in two splits; names of files, and of the release, that formats could take for something else."""
+    """Several tars in two splits; names of files and of the release that formats could mistake for something else."""
     inputs = make_collection(tmp_path_factory.mktemp("odd") / "in", 16)
     for number, name in ODD_NAMES.items():
         inputs.file(number).rename(inputs.images / name)
@@ -159,7 +159,7 @@ def odd_read(odd):
     return read(odd, "manifest", "images-train", "images-test")
 
 
-def test_mlcroissant_finds_no_error_and_warns_of_nothing(odd_read):
+def test_mlcroissant_reports_neither_errors_nor_warnings(odd_read):
     assert "error" not in odd_read
     assert odd_read["complaints"] == []
 
@@ -185,7 +185,7 @@ def test_odd_names_lists_and_unknown_values_are_among_those_records(odd_read):
     assert records[make_key(6)]["instance_iou"] is None
 
 
-def test_a_turned_byte_of_a_tar_is_an_error_of_mlcroissant(odd, tmp_path):
+def test_mlcroissant_finds_a_flipped_bit_in_a_tar(odd, tmp_path):
     copy = described(odd, tmp_path / "copy")
     path = copy.folder / tars_by_split(files_of(odd))["test"][0]
     content = bytearray(path.read_bytes())
@@ -196,7 +196,7 @@ def test_a_turned_byte_of_a_tar_is_an_error_of_mlcroissant(odd, tmp_path):
 
 @pytest.fixture(scope="module")
 def masks_only(tmp_path_factory, release_of, released):
-    """Without images in the tars, and with a split that no image is in."""
+    """A release without images in the tars and with an empty split."""
     options = {"embed_images": False, "splits": ("validation=0.000001", "test=0.999999")}
     made = release_of(released.inputs, tmp_path_factory.mktemp("masks"), **options)
     assert (made.folder / "annotations" / "validation.json").exists()
@@ -233,7 +233,7 @@ def test_the_bytes_follow_from_the_release_and_are_ascii(released):
     assert croissant(about(released, creator="Ü"), files_of(released)).isascii()
 
 
-def test_columns_of_numbers_texts_and_lists_are_said_to_be_such(released):
+def test_columns_have_their_data_types(released):
     (manifest,) = (one for one in document_of(released)["recordSet"] if one["@id"] == "manifest")
     kinds = {field["name"]: (field["dataType"], field.get("repeated", False)) for field in manifest["field"]}
     assert kinds["file_name"] == ("sc:Text", False)
@@ -242,7 +242,7 @@ def test_columns_of_numbers_texts_and_lists_are_said_to_be_such(released):
     assert kinds["categories"] == ("sc:Text", True)
 
 
-def test_what_no_run_knows_is_left_out_unless_it_is_given(released):
+def test_what_only_the_publisher_knows_is_left_out_unless_given(released):
     unknown = document_of(released, creator="", published_on="", homepage="")
     assert unknown.keys().isdisjoint({"creator", "datePublished", "url"})
     known = document_of(released)
@@ -250,28 +250,28 @@ def test_what_no_run_knows_is_left_out_unless_it_is_given(released):
     assert known["creator"] == {"@type": "sc:Organization", "name": "Somebody"}
 
 
-def test_every_column_of_the_manifest_has_a_sentence_and_nothing_else_has():
+def test_every_column_of_the_manifest_is_described_in_a_sentence_and_nothing_else_is():
     assert COLUMNS.keys() == set(SCHEMA.names)
     assert all(text.endswith(".") and text[0].isupper() and len(text) > 20 for text in COLUMNS.values())
 
 
-def test_the_responsible_ai_texts_say_how_many_what_with_and_that_nobody_checked(released):
+def test_the_responsible_ai_texts_give_counts_tools_and_limits(released):
     document = document_of(released)
     texts = " ".join(json.dumps(value) for name, value in document.items() if name.startswith("rai:"))
     for said in (
         "Agreement is not correctness",
         "5 accepted, 4 rejected, 1 failed",
         "weights: ab12",
-        "no ground truth",
+        "not ground truth",
     ):
         assert said in texts
     assert "No human has checked them" in document["description"]
     assert '\\"max_variance\\": ' in texts
 
 
-def test_a_file_that_has_no_records_is_refused(released):
+def test_a_file_without_records_is_refused(released):
     notice = StoredFile(name="NOTICE", file_bytes=1, sha256="0" * 64)
-    with pytest.raises(ValueError, match="NOTICE is none of tar, parquet, json, csv"):
+    with pytest.raises(ValueError, match="NOTICE can't be described: its suffix is not one of tar, parquet, json, csv"):
         croissant(about(released), [*files_of(released), notice])
 
 

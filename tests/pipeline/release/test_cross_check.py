@@ -1,4 +1,4 @@
-"""A release whose annotations have instances: the manifest says how far masks agree with them, and policies may ask."""
+"""A release whose annotations have instances: masks are compared with them, and policies can use the agreement."""
 
 import shutil
 
@@ -13,7 +13,7 @@ from tests.pipeline.release.editing import edit_manifest
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory, release_of):
-    """Ten images; those with even ids are accepted, 5 and 10 have no instances."""
+    """A release of ten images: those with even ids are accepted, 5 and 10 have no instances."""
     folder = tmp_path_factory.mktemp("checked")
     inputs = make_collection(folder / "in", 10)
     write_annotations(inputs, **make_instances(inputs.entries))
@@ -49,14 +49,14 @@ def test_rejected_images_are_compared_too(checked):
     assert all(0 <= row["instance_iou"] <= 1 for row in rejected)
 
 
-def test_the_check_compares_again_where_it_is_given_the_annotations(checked):
+def test_the_check_compares_again_if_given_the_annotations(checked):
     assert verify_release(str(checked.folder), str(checked.inputs.annotations)).problems == ()
 
 
 @pytest.mark.parametrize(
     ("column", "value"), [("instance_iou", 0.999), ("categories", ["horse"]), ("supercategory", "food")]
 )
-def test_an_agreement_that_was_made_up_is_found(checked, tmp_path, column, value):
+def test_a_forged_agreement_is_found(checked, tmp_path, column, value):
     folder = tmp_path / "copy"
     shutil.copytree(checked.folder, folder)
     edit_manifest(folder, lambda rows: rows[1].update({column: value}))
@@ -64,7 +64,7 @@ def test_an_agreement_that_was_made_up_is_found(checked, tmp_path, column, value
     assert any(f"{make_key(2)}: agreement with the annotations' instances is" in problem.what for problem in found)
 
 
-def test_a_policy_can_ask_for_the_agreement_and_share_out_by_supercategory(checked, release_of):
+def test_a_policy_can_bound_the_agreement_and_distribute_over_supercategories(checked, release_of):
     out = checked.config.out
     strict = release_of(checked.inputs, out, version="2.0.0", thresholds=("instance_iou >= 0.2",))
     reasons = {number: row["reason"] for number, row in rows_of(strict).items() if number % 2 == 0}
@@ -84,6 +84,6 @@ def test_other_instances_are_another_release(checked, release_of, tmp_path):
     instances["annotations"].pop()
     write_annotations(inputs, **instances)
     second = release_of(inputs, tmp_path / "out", version="2.0.0")
-    digests = [release.record()["made_from"]["instances"] for release in (first, second)]
+    digests = [release.release_json()["made_from"]["instances"] for release in (first, second)]
     assert digests[0] != digests[1]
     assert {row["key"] for row in first.manifest()} == {make_key(number) for number in range(1, 5)}

@@ -51,7 +51,7 @@ def verdict_of(row):
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(SAMPLES, ROWS), max_size=5))
-def test_whatever_annotations_claim_every_image_keeps_its_row_with_all_columns(images):
+def test_whatever_annotations_say_every_image_has_a_row_with_all_columns(images):
     found = read_back(*(row_of(sample, row, verdict_of(row)) for sample, row in images))
     assert len(found) == len(images)
     for (sample, row), columns in zip(images, found, strict=True):
@@ -104,7 +104,7 @@ def test_a_rejected_image_keeps_its_scores():
     assert {name: row[name] for name in SCORES} == scores
 
 
-def test_a_licence_that_the_annotations_do_not_name_is_empty():
+def test_a_licence_missing_from_the_annotations_has_no_name_and_url():
     rows = read_back(*(row_of(make_sample(license_id=number), make_row(), ACCEPTED) for number in (1, 9)))
     found = [(row["license_id"], row["license_name"], row["license_url"]) for row in rows]
     assert found == [(1, "CC BY", "http://x/by"), (9, "", "")]
@@ -118,7 +118,7 @@ def test_a_manifest_without_images_still_has_its_columns():
 
 @settings(max_examples=40)
 @given(SAMPLES, ROWS)
-def test_what_verdicts_depend_on_comes_back_from_the_manifest(sample, row):
+def test_what_a_verdict_depends_on_can_be_read_back_from_the_manifest(sample, row):
     licence = License(id=sample.license_id, name="", url="http://x/by")
     checked = CrossCheck(instance_iou=0.5, categories=("dog",), supercategory="animal")
     if row.status == "failed":

@@ -1,4 +1,4 @@
-"""A release that is assembled by tasks on a Ray cluster has the bytes of one made in this process."""
+"""A release assembled by tasks on a Ray cluster has the same bytes as one made in this process."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def run_of_30(tmp_path_factory, release_of):
 
 def test_tasks_on_ray_and_this_process_give_the_same_bytes(run_of_30, release_of, monkeypatch):
     inputs, out = run_of_30
-    monkeypatch.setattr(survey, "SHEETS_PER_TASK", 1)  # the images of 30 are two sheets, and so two tasks
+    monkeypatch.setattr(survey, "SHEETS_PER_TASK", 1)  # 30 images make two sheets, so two tasks
     options = {"tar_bytes": 12_000, "version": "2.0.0"}
     inline = release_of(inputs, out, **options)
     expected = tree(inline.folder)
@@ -36,7 +36,7 @@ def test_tasks_on_ray_and_this_process_give_the_same_bytes(run_of_30, release_of
     assert tree(spread_over.folder) == expected
 
 
-def test_what_a_task_raises_comes_back_as_it_is(run_of_30, release_of, monkeypatch):
+def test_an_error_of_a_task_is_raised_unchanged(run_of_30, release_of, monkeypatch):
     inputs, out = run_of_30
     monkeypatch.setattr(survey, "SHEETS_PER_TASK", 1)
     content = inputs.file(30).read_bytes()
@@ -48,7 +48,7 @@ def test_what_a_task_raises_comes_back_as_it_is(run_of_30, release_of, monkeypat
         inputs.file(30).write_bytes(content)
 
 
-def test_the_work_of_one_task_needs_no_cluster():
+def test_a_single_task_needs_no_cluster():
     with workers(ClusterConfig(), 1) as alone, workers(ClusterConfig(), 2) as many:
         assert (alone.engine, many.engine) == ("inline", "ray")
     assert spread(str, [1, 2], ClusterConfig(engine="inline")) == ["1", "2"]

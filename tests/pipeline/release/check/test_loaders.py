@@ -55,10 +55,10 @@ def with_croissant(released, folder):
     about = CroissantAbout(
         release=released.config.release,
         policy=released.config.policy,
-        counts=released.record()["counts"],
+        counts=released.release_json()["counts"],
         made_with={"ensemble_size": "3"},
     )
-    files = [StoredFile(**file) for file in released.record()["files"]]
+    files = [StoredFile(**file) for file in released.release_json()["files"]]
     described = [
         file for file in files if file.name.endswith((".tar", ".parquet")) or file.name.startswith("annotations/")
     ]

@@ -35,7 +35,7 @@ TEXTS = st.sampled_from(HOSTILE) | st.text(max_size=8)
 
 
 def make_page_row(number=7, **overrides):
-    """A row of the manifest with all columns; with a `reason` and no `verdict` a failed one."""
+    """A manifest row with all columns; it has failed if only a `reason` is given."""
     key = make_key(number)
     row = {"key": key, "image_id": number, "file_name": f"{number}.jpg", "width": 20, "height": 16}
     row |= {"license_id": 1, "license_name": "CC BY", "license_url": "http://x/by", "verdict": "accepted", "reason": ""}
@@ -53,13 +53,13 @@ def make_about(**overrides):
 
 
 def value_of(script, function):
-    """What a script calls a function of the page with."""
+    """The value with which a script calls a function of the page."""
     found = re.fullmatch(rf"sodPage\.{function}\((.*)\);\n", script.decode("ascii"))
     return json.loads(found[1])
 
 
 def rows_of(found):
-    """The rows that a page's scripts have, as far as the gallery needs them."""
+    """The rows in a page's scripts, with the columns that the gallery needs."""
     dictionaries = value_of(found["page/release.js"], "release")["dictionaries"]
     rows = []
     for name in sorted(name for name in found if name.startswith("page/data-")):
@@ -93,7 +93,7 @@ ROWS = st.builds(
 
 @settings(max_examples=40)
 @given(st.lists(ROWS, max_size=6))
-def test_whatever_the_texts_are_every_row_is_in_the_scripts_and_none_in_the_html(rows):
+def test_whatever_texts_they_have_all_rows_are_in_the_scripts_and_none_in_the_html(rows):
     found = page_files(rows, make_about())
     assert found["index.html"] == page_files([], make_about())["index.html"].replace(
         b'<script defer src="page/release.js"></script>\n',
@@ -110,7 +110,7 @@ def test_whatever_the_texts_are_every_row_is_in_the_scripts_and_none_in_the_html
 
 @settings(max_examples=40)
 @given(st.lists(ROWS, min_size=1, max_size=6))
-def test_no_script_of_data_has_a_byte_that_html_or_an_old_parser_would_trip_over(rows):
+def test_no_data_script_has_a_byte_that_could_end_it_early(rows):
     for name, content in page_files(rows, make_about()).items():
         if re.search(r"page/(data|details|release)", name):
             assert content.isascii()
@@ -134,7 +134,7 @@ def test_a_rounded_score_is_near_and_on_the_same_side_of_every_bound(score, boun
 
 
 @given(st.lists(st.text() | st.integers(), max_size=8))
-def test_a_dictionary_has_every_value_once_at_the_place_that_it_gave(values):
+def test_a_dictionary_has_every_value_once_at_the_place_it_returned(values):
     dictionary = Dictionary()
     places = [dictionary.place(value) for value in values]
     assert [dictionary.values()[place] for place in places] == values
@@ -145,7 +145,7 @@ def test_a_dictionary_has_every_value_once_at_the_place_that_it_gave(values):
     st.fixed_dictionaries({name: st.floats(0, 1) for name in SCORES}),
     st.lists(st.sampled_from(("pairwise_iou>=0.5", "border<=0.3", "area>=0.2")), max_size=3),
 )
-def test_an_image_is_accepted_by_its_scores_if_it_is_within_all_bounds_of_the_page(scores, thresholds):
+def test_scores_accept_an_image_exactly_if_it_is_within_all_bounds_on_the_page(scores, thresholds):
     policy = PolicyConfig(max_variance=0.2, max_variance_per_area=0.6, thresholds=tuple(thresholds))
     accepted = by_scores(scores, policy).decision == "accepted"
     assert accepted == all(bound.passes(scores) for bound in bounds(policy))
@@ -154,7 +154,7 @@ def test_an_image_is_accepted_by_its_scores_if_it_is_within_all_bounds_of_the_pa
 # Examples
 
 
-def test_the_page_has_a_chunk_per_so_many_rows_and_loads_each(monkeypatch):
+def test_rows_are_cut_into_chunks_and_the_page_loads_each(monkeypatch):
     monkeypatch.setattr(page_data, "CHUNK_ROWS", 4)
     rows = [make_page_row(number) for number in range(9)]
     found = page_files(rows, make_about())
@@ -175,14 +175,14 @@ def test_every_column_of_the_manifest_is_in_a_script():
     assert {*SCHEMA.names} - columns == {"license_id", "license_name", "license_url"}
 
 
-def test_columns_that_later_manifests_may_have_are_part_of_a_record():
+def test_unknown_columns_are_part_of_the_details():
     row = make_page_row(later=float("nan"), other=[1, "two"])
     details = value_of(page_files([row], make_about())["page/details-000.js"], "details")
     assert details["columns"]["later"] == [None]
     assert details["columns"]["other"] == [[1, "two"]]
 
 
-def test_the_html_lets_no_script_or_style_in_but_those_of_the_folder():
+def test_the_html_allows_only_scripts_and_styles_of_its_folder():
     html = page_files([], make_about())["index.html"].decode()
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)[1]
     directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
@@ -209,7 +209,7 @@ def test_names_of_the_release_are_escaped():
     assert "<b>" not in html
 
 
-def test_every_link_of_the_page_is_a_file_of_it_or_of_the_release():
+def test_every_link_leads_to_a_file_of_the_page_or_the_release():
     links = []
     parser = HTMLParser()
     parser.handle_starttag = lambda _, attributes: links.extend(
@@ -221,7 +221,7 @@ def test_every_link_of_the_page_is_a_file_of_it_or_of_the_release():
     assert {link for link in links if not link.startswith("#")} - found.keys() == of_the_release
 
 
-def test_scripts_bring_texts_into_the_document_as_text_only():
+def test_scripts_insert_texts_as_text_only():
     found = page_files([], make_about())
     ours = [content.decode() for name, content in found.items() if re.fullmatch(r"page/\w+\.js", name)]
     assert len(ours) > 5
@@ -229,7 +229,7 @@ def test_scripts_bring_texts_into_the_document_as_text_only():
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", script)
 
 
-def test_bounds_of_the_policy_are_given_to_the_script_with_the_built_in_ones():
+def test_the_script_gets_the_bounds_of_the_policy_with_the_built_in_ones():
     policy = PolicyConfig(max_variance=0.01, thresholds=("pairwise_iou >= 0.9", "area<=inf"))
     found = value_of(page_files([], make_about(policy=policy))["page/release.js"], "release")["bounds"]
     assert {"score": "ensemble_variance", "sense": "<=", "bound": 0.01} in found
@@ -249,12 +249,12 @@ def test_every_score_has_its_meaning_on_the_page():
     assert list(SHOWN) == list(SCORE_TABLE)
 
 
-def test_the_script_knows_how_tiles_lie_in_their_sheets():
+def test_the_script_knows_the_layout_of_the_sheets():
     tiles = value_of(page_files([], make_about())["page/release.js"], "release")["tiles"]
     assert (tiles["px"], tiles["per_sheet"], len(tiles["panels"])) == (TILE_PX, TILES_PER_SHEET, 4)
 
 
-def test_scores_that_are_no_numbers_are_none():
+def test_scores_that_are_not_finite_are_none():
     assert [rounded(score, []) for score in (None, float("nan"), float("inf"), 0.123456789)] == [
         None,
         None,
@@ -263,18 +263,18 @@ def test_scores_that_are_no_numbers_are_none():
     ]
 
 
-def test_a_script_keeps_signs_that_end_scripts_as_escapes():
+def test_characters_that_could_end_a_script_are_escaped():
     assert call("rows", "</script>\u2028é") == b'sodPage.rows("\\u003c/script>\\u2028\\u00e9");\n'
 
 
-def test_what_a_page_says_of_its_release_follows_from_configuration_and_fingerprint():
+def test_what_a_page_says_follows_from_configuration_and_fingerprint():
     policy = PolicyConfig(max_variance=0.01)
     release = ReleaseConfig(name="masks", version="1.2.0", embed_images=False)
     about = page_about(release, policy, {"ensemble_size": "3", "weights": "…"})
     assert about == make_about(embed_images=False, policy=policy)
 
 
-def test_the_bundled_library_is_what_its_note_says_and_comes_with_its_licence():
+def test_the_bundled_library_matches_its_note_and_comes_with_its_licence():
     folder = files("pipeline.release") / "page" / "vendor"
     stated = dict(re.findall(r"^\| `([^`]+)` \|.*\| `([0-9a-f]{64})` \|$", (folder / "README.md").read_text(), re.M))
     assert stated.keys() == {"uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE.txt"}

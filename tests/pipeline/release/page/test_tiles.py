@@ -33,7 +33,7 @@ TILE_SHAPE = (TILE_PX, len(PANELS) * TILE_PX, 3)
 
 @st.composite
 def images(draw):
-    """Photo or none, saliency and variance of one size."""
+    """A photo or None, a saliency map and a variance map, all of one size."""
     shape = draw(st.tuples(SIDES, SIDES))
     photo = draw(st.none() | arrays.arrays(np.uint8, (*shape, 3), elements=BYTES, fill=BYTES))
     maps = [draw(arrays.arrays(np.uint8, shape, elements=BYTES, fill=BYTES)) for _ in range(2)]
@@ -41,7 +41,7 @@ def images(draw):
 
 
 def make_maps(height=96, width=128, rows=slice(30, 60), columns=slice(40, 80)):
-    """A rectangle that all members agree on."""
+    """Maps of a rectangle that all members agree on."""
     saliency = np.zeros((height, width), dtype=np.uint8)
     saliency[rows, columns] = 255
     return saliency, np.zeros_like(saliency)
@@ -57,7 +57,7 @@ def panel(tile, name):
 
 
 def picture(tile, name, width, height):
-    """The panel without what is around its picture."""
+    """The picture in a panel, without the grey around it."""
     width_px, height_px = fitted_px(width, height)
     top, left = (TILE_PX - height_px) // 2, (TILE_PX - width_px) // 2
     return panel(tile, name)[top : top + height_px, left : left + width_px]
@@ -68,7 +68,7 @@ def luma(pixels):
 
 
 def make_tile(number):
-    """A tile whose panels have colours that no other tile of a sheet has."""
+    """A tile whose panel colours are unique within a sheet."""
     tile = np.empty(TILE_SHAPE, dtype=np.uint8)
     for place in range(len(PANELS)):
         tile[:, place * TILE_PX : (place + 1) * TILE_PX] = (number * 10, 60 * place, 128)
@@ -85,7 +85,7 @@ def decoded(content):
 
 @settings(max_examples=60)
 @given(images())
-def test_pictures_of_any_size_stand_in_the_middle_of_panels_of_one_size(image):
+def test_pictures_of_any_size_are_centred_in_panels_of_one_size(image):
     tile = draw_tile(*image)
     assert tile.shape == TILE_SHAPE
     height, width = image[1].shape
@@ -179,13 +179,13 @@ def test_an_object_that_fills_the_image_has_an_outline_along_its_edges():
 
 
 @pytest.mark.parametrize("thin", [{"rows": slice(500, 502)}, {"columns": slice(333, 334)}])
-def test_an_object_that_is_thinner_than_a_pixel_of_the_tile_is_still_outlined(thin):
+def test_an_object_thinner_than_a_pixel_of_the_tile_is_still_outlined(thin):
     saliency, variance = make_maps(768, 1024, **{"rows": slice(100, 700), "columns": slice(100, 900), **thin})
     tile = draw_tile(make_photo(768, 1024), saliency, variance)
     assert (panel(tile, "mask") != panel(tile, "photo")).any()
 
 
-def test_a_photo_that_may_not_be_shown_is_nowhere_and_a_sign_says_so():
+def test_a_photo_that_may_not_be_shown_is_replaced_by_a_sign():
     saliency, variance = make_maps()
     hidden, shown = draw_tile(None, saliency, variance), draw_tile(make_photo(), saliency, variance)
     for name in ("saliency", "variance"):
@@ -198,7 +198,7 @@ def test_a_photo_that_may_not_be_shown_is_nowhere_and_a_sign_says_so():
     assert not np.array_equal(sign, background)
 
 
-def test_a_photo_that_was_decoded_smaller_gives_nearly_the_same_tile():
+def test_a_photo_decoded_at_a_smaller_size_gives_nearly_the_same_tile():
     content = make_jpeg(3, 640, 480)
     saliency, variance = make_maps(480, 640, slice(100, 300), slice(200, 400))
     small = decode_small("7", content)
@@ -209,7 +209,7 @@ def test_a_photo_that_was_decoded_smaller_gives_nearly_the_same_tile():
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("L", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"), ("P", "GIF")])
-def test_images_of_other_kinds_are_decoded_as_everywhere(mode, kind):
+def test_images_of_other_formats_are_decoded_by_decode_rgb(mode, kind):
     file = io.BytesIO()
     with Image.open(io.BytesIO(make_jpeg(1, 300, 200))) as image:
         image.convert(mode).save(file, kind)
@@ -220,12 +220,12 @@ def test_images_of_other_kinds_are_decoded_as_everywhere(mode, kind):
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", make_jpeg(1, 640, 480)[:2000]])
-def test_what_can_not_be_decoded_is_named_by_its_label(content):
+def test_an_image_that_can_not_be_decoded_is_named_by_its_label(content):
     with pytest.raises(SampleError, match="the label"):
         decode_small("the label", content)
 
 
 @pytest.mark.parametrize("count", [0, TILES_PER_SHEET + 1])
-def test_a_sheet_of_no_tiles_or_of_too_many_is_refused(count):
+def test_a_sheet_without_tiles_or_with_too_many_is_refused(count):
     with pytest.raises(ValueError, match=f"{count} tiles"):
         encode_sheet([make_tile(0)] * count)

@@ -1,12 +1,12 @@
 "use strict";
-/* The record of one image in a dialog: the browser's own, so focus stays in it and comes back, and Escape closes it. */
+/* The detail view of one image. It uses the browser's own dialog: focus stays inside and returns, Escape closes it. */
 
 const TAR_MEMBERS = ["jpg", "mask.png", "saliency.png", "variance.png", "json"];
 const isReleased = (end) => end !== "jpg" || table.release.embed_images;
 
-class RecordDialog {
+class DetailDialog {
   constructor({ onMove, onClose }) {
-    this.dialog = document.getElementById("record");
+    this.dialog = document.getElementById("detail");
     this.onMove = onMove;
     this.dialog.addEventListener("close", onClose);
     this.dialog.addEventListener("click", (event) => { if (event.target === this.dialog) this.dialog.close(); });
@@ -26,15 +26,15 @@ class RecordDialog {
     if (this.dialog.open) this.dialog.close();
   }
 
-  /* Show a row, which is the one of that place among `shown`. */
+  /* Show a row; `place` counts from 0 among the `shown` images. */
   show(row, place, shown) {
     const focused = this.dialog.contains(document.activeElement) ? document.activeElement.dataset.action : "";
     const body = document.createElement("div");
-    body.className = "record";
+    body.className = "detail";
     this.#head(body, row, place, shown);
-    const main = add(body, "div", { className: "record-main" });
+    const main = add(body, "div", { className: "detail-main" });
     this.#pictures(main, row);
-    const facts = add(main, "div", { className: "record-facts" });
+    const facts = add(main, "div", { className: "detail-facts" });
     this.#scores(facts, row);
     this.#facts(facts, row);
     this.dialog.replaceChildren(body);
@@ -45,12 +45,12 @@ class RecordDialog {
   }
 
   #head(body, row, place, shown) {
-    const head = add(body, "header", { className: "record-head" });
-    const title = add(head, "h2", { id: "record-title", textContent: table.columns.key[row] });
+    const head = add(body, "header", { className: "detail-head" });
+    const title = add(head, "h2", { id: "detail-title", textContent: table.columns.key[row] });
     const verdict = named("verdict", row);
     add(title, "span", { className: `badge ${verdict}`, textContent: verdict });
     add(head, "span", { className: "card-reason", textContent: named("reason", row) });
-    const buttons = add(head, "div", { className: "record-buttons" });
+    const buttons = add(head, "div", { className: "detail-buttons" });
     add(buttons, "span", { className: "hint", textContent: `${count(place + 1)} of ${count(shown)}` });
     action(buttons, "previous", "‹", "Previous image", () => this.onMove(-1)).disabled = place <= 0;
     action(buttons, "next", "›", "Next image", () => this.onMove(1)).disabled = place + 1 >= shown;
@@ -61,13 +61,13 @@ class RecordDialog {
   }
 
   #pictures(main, row) {
-    const pictures = add(main, "div", { className: "record-pictures" });
+    const pictures = add(main, "div", { className: "detail-pictures" });
     if (table.tileOf[row] < 0) {
       add(pictures, "p", { className: "placeholder", textContent: `no prediction: ${named("reason", row)}` });
       return;
     }
     const canvas = pictures.appendChild(tileCanvas(2, fittedPx(row)));
-    add(pictures, "p", { className: "hint", textContent: "Photo, outline of the mask; saliency, variance (white is 0.25)." });
+    add(pictures, "p", { className: "hint", textContent: "Photo, mask outline; saliency, variance (white is 0.25)." });
     drawTile(canvas, row).catch((error) => {
       canvas.replaceWith(Object.assign(document.createElement("p"), { className: "placeholder", textContent: error.message }));
     });
@@ -77,7 +77,7 @@ class RecordDialog {
     if (table.tileOf[row] < 0) return;
     const scores = add(facts, "table", { className: "scores" });
     const heads = add(add(scores, "thead"), "tr");
-    for (const [text, className] of [["score", ""], ["value", "number"], ["bound of the policy", ""], ["images below", "rank"]]) {
+    for (const [text, className] of [["score", ""], ["value", "number"], ["policy bound", ""], ["share below", "rank"]]) {
       add(heads, "th", { scope: "col", textContent: text, className });
     }
     const rows = add(scores, "tbody");
@@ -115,7 +115,7 @@ class RecordDialog {
     if (named("tar", row)) fact(list, "in the tar", TAR_MEMBERS.filter(isReleased).map((end) => `${table.columns.key[row]}.${end}`).join(" "));
     fact(list, "members", String(table.columns.members[row]));
     detailsOf(row).then((details) => {
-      for (const [name, detail] of details) fact(list, name.replaceAll("_", " "), detailText(detail));
+      for (const [name, value] of details) fact(list, name.replaceAll("_", " "), valueText(value));
     }, (error) => fact(list, "more", error.message));
   }
 }
@@ -133,11 +133,11 @@ function fact(list, name, text) {
   return add(list, "dd", { textContent: text === "" ? "–" : text });
 }
 
-function detailText(value) {
+function valueText(value) {
   return value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-/* Where a score stands among those of all predicted images. */
+/* The share of predicted images with a lower score. */
 function rankText(name, value) {
   let below = 0, scored = 0;
   for (const other of table.columns[name]) {
@@ -148,7 +148,7 @@ function rankText(name, value) {
   return `${Math.floor(100 * below / scored)} %`;
 }
 
-/* From a file some browsers refuse the clipboard; the old way works there. */
+/* Some browsers deny the clipboard to a page opened from a file; the old way works there. */
 async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);

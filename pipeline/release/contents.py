@@ -1,0 +1,167 @@
+"""The files of a release: the one list of them, and the bytes of all that are neither pictures nor tars.
+
+To add a file: list it in `CONTENTS`, make its bytes in `texts_of` (usually with a new module beside this one), and
+compare it with the other files in `check/`. The card lists whatever is in `CONTENTS`, `croissant.json` what has data.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import ReleaseConfig, RunConfig
+from pipeline.records import StoredFile
+from pipeline.release.card import CardFiles, render_card
+from pipeline.release.changes import CHANGELOG, CHANGES, Earlier, change_files, changes_since
+from pipeline.release.coco_json import CocoAnnotations
+from pipeline.release.croissant import CROISSANT
+from pipeline.release.identity import RELEASE_JSON
+from pipeline.release.licenses import LicenseTable, is_listed, notice
+from pipeline.release.manifest import MANIFEST, encode_manifest
+from pipeline.release.page.files import page_about, page_files
+from pipeline.release.source import ReleaseSource
+from pipeline.release.survey import Surveyed
+from pipeline.release.tar_series import ReleasedTar, wids_index
+from pipeline.selection.policy import PolicyConfig
+
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A file of a release, or all files of one kind."""
+
+    name: str
+    """Relative to the release. SPLIT stands for the name of a split, * for any characters."""
+    meaning: str
+    """What it is for, in Markdown; the card says so."""
+    is_described: bool = False
+    """Does `croissant.json` describe it? It describes data, not what is made for people."""
+    only_if_compared: bool = False
+    """Only in a release that is compared with an earlier one?"""
+
+
+CONTENTS = (
+    Content(name="README.md", meaning="This card."),
+    Content(
+        name="data/SPLIT/*.tar",
+        meaning="The accepted images of a split, as samples in webdataset format.",
+        is_described=True,
+    ),
+    Content(name="data/SPLIT/index.json", meaning="An index of these tars for random access with `wids`."),
+    Content(name=MANIFEST, meaning="One row for every input image, accepted or not.", is_described=True),
+    Content(
+        name="annotations/SPLIT.json",
+        meaning="The masks of a split in COCO format, with the image ids of the collection.",
+        is_described=True,
+    ),
+    Content(
+        name="licenses.csv",
+        meaning="Licence, author and source of every image of which this release has pixels or a mask.",
+        is_described=True,
+    ),
+    Content(name="NOTICE", meaning="How many images there are of each licence."),
+    Content(name="index.html", meaning="A page for browsing all images and scores; it needs no network."),
+    Content(name="page/*", meaning="Scripts, styles and thumbnails of that page."),
+    Content(
+        name=CHANGELOG, meaning="What differs from the earlier release, in numbers and reasons.", only_if_compared=True
+    ),
+    Content(name=CHANGES, meaning="Every image that was added, removed or changed.", only_if_compared=True),
+    Content(name=CROISSANT, meaning="A description of the data for programs (Croissant 1.0)."),
+    Content(name=SUMS, meaning="SHA-256 of every file except itself and `release.json`, for `sha256sum --check`."),
+    Content(
+        name=RELEASE_JSON,
+        meaning="What this release was made from, and size and SHA-256 of every other file; written last.",
+    ),
+)
+"""Every file that a release can have, in the order of the card."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What is known about the images of a release once its tars are written."""
+
+    rows: Sequence[Mapping[str, Any]]
+    """Manifest rows, in the order of the source's images."""
+    surveyed: Mapping[str, Surveyed]
+    """Key → findings, for every predicted image."""
+    tars: Mapping[str, Sequence[ReleasedTar]]
+    """Split → its tars, in order."""
+
+
+def texts_of(
+    source: ReleaseSource,
+    config: RunConfig,
+    made_with: Mapping[str, str],
+    earlier: Earlier | None,
+    outcome: Outcome,
+) -> dict[str, bytes]:
+    """Encode all files except tars, sheets of tiles, and those that list files: Croissant, sums and `release.json`.
+
+    Args:    made_with: the fingerprint of the run. earlier: the release to compare with, if any.
+    Returns: name relative to the release → content.
+    """
+    release, policy = config.release, config.policy
+    contents: dict[str, bytes] = {}
+    annotations = {split: CocoAnnotations(release, source.licenses) for split in outcome.tars}
+    licenses = LicenseTable(source.origins)
+    for (sample, _), row in zip(source.images(), outcome.rows, strict=True):
+        if row["split"]:
+            annotations[row["split"]].add(sample, outcome.surveyed[sample.key].mask)
+        if is_listed(row, policy, release.embed_images):
+            licenses.add(sample, source.license_of(sample))
+    for split, tars in outcome.tars.items():
+        contents[f"annotations/{split}.json"] = annotations[split].encode()
+        contents[f"data/{split}/index.json"] = wids_index(release.name, tars)
+    if earlier:
+        masks = {key: image.mask for key, image in outcome.surveyed.items()}
+        accepted = sum(row["verdict"] == "accepted" for row in outcome.rows)
+        changes = changes_since(earlier, outcome.rows, masks)
+        contents |= change_files(release.name, release.version, earlier, changes, accepted)
+    with_tars = [split for split, tars in outcome.tars.items() if tars]
+    return contents | {
+        MANIFEST: encode_manifest(outcome.rows),
+        "licenses.csv": licenses.encode(),
+        "NOTICE": notice(f"{release.name} {release.version}", licenses.counts),
+        "README.md": card(release, policy, outcome.rows, made_with, with_tars),
+        **page_files(outcome.rows, page_about(release, policy, made_with)),
+    }
+
+
+def card(
+    release: ReleaseConfig,
+    policy: PolicyConfig,
+    rows: Sequence[Mapping[str, Any]],
+    made_with: Mapping[str, str],
+    splits_with_tars: Sequence[str],
+) -> bytes:
+    """Encode `README.md`, which lists the files of the release.
+
+    Args: rows: manifest rows.
+          made_with: the fingerprint of the run.
+          splits_with_tars: the splits that have images.
+    """
+    listed = [
+        (content.name, content.meaning) for content in CONTENTS if release.previous or not content.only_if_compared
+    ]
+    return render_card(release, policy, rows, made_with, CardFiles(listed=listed, splits_with_tars=splits_with_tars))
+
+
+def sha256_sums(files: Sequence[StoredFile]) -> bytes:
+    """Encode `SHA256SUMS` in the format of `sha256sum --check`."""
+    return "".join(f"{file.sha256}  {file.name}\n" for file in files).encode()
+
+
+def content_of(name: str) -> Content | None:
+    """The entry of `CONTENTS` that a file belongs to; None if it is not a file of a release."""
+    for content in CONTENTS:
+        pattern = re.escape(content.name).replace("SPLIT", "[a-z]+").replace(r"\*", ".+")
+        if re.fullmatch(pattern, name):
+            return content
+    return None
+
+
+def is_described(name: str) -> bool:
+    """Does `croissant.json` describe that file of a release?"""
+    content = content_of(name)
+    return content is not None and content.is_described
