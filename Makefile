@@ -17,8 +17,10 @@ help:  ## List all targets
 demo: $(INSTALLED)  ## Run the main job on the embedded sample; pictures and release in out/demo
 	$(BIN)/python jobs/demo.py
 
-test: $(INSTALLED)  ## Run all tests, the files shared out among two processes (make test N=1 for one)
-	$(BIN)/python -m pytest -n $(or $(N),2) --dist loadfile --no-loadscope-reorder
+# A test process that dies is not replaced: xdist then waits for tests that nobody runs. The run ends and names the test.
+test: $(INSTALLED)  ## Run all tests in two processes (make test N=1 for one)
+	timeout --foreground --kill-after=60 80m \
+		$(BIN)/python -m pytest -n $(or $(N),2) --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
 browser:  ## Install Debian's Chromium, which the tests of a release's page drive
 	command -v chromium > /dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; }
@@ -46,10 +48,10 @@ card: $(INSTALLED)  ## Measure the embedded model on the sample's hand-drawn mas
 	$(BIN)/python jobs/measure_embedded.py
 
 fuzz: $(INSTALLED)  ## Damage images, zips and annotations in N ways each (make fuzz N=20000)
-	FUZZ_EXAMPLES=$(or $(N),5000) $(BIN)/python -m pytest --timeout 0 tests/fuzz
+	FUZZ_EXAMPLES=$(or $(N),5000) $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 tests/fuzz
 
 chaos: $(INSTALLED)  ## Run 200 images while N things are killed or fail (make chaos N=100 SEED=2)
-	CHAOS_FAULTS=$(or $(N),30) CHAOS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/end_to_end/test_chaos.py
+	CHAOS_FAULTS=$(or $(N),30) CHAOS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/end_to_end/test_chaos.py
 
 lock: $(INSTALLED)  ## Write what is installed in .venv into requirements.lock
 	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp
