@@ -50,7 +50,7 @@ card: $(INSTALLED)  ## Measure the embedded model on the sample's hand-drawn mas
 fuzz: $(INSTALLED)  ## Damage images, zips and annotations in N ways each (make fuzz N=20000)
 	FUZZ_EXAMPLES=$(or $(N),5000) $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 tests/fuzz
 
-chaos: $(INSTALLED)  ## Run 200 images while N things are killed or fail (make chaos N=100 SEED=2)
+chaos: $(INSTALLED)  ## Run 200 images again and again while N things are killed or fail (make chaos N=100 SEED=2)
 	CHAOS_FAULTS=$(or $(N),30) CHAOS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/end_to_end/test_chaos.py
 
 lock: $(INSTALLED)  ## Write what is installed in .venv into requirements.lock
