@@ -1,13 +1,18 @@
-# The commands of the project; each sets up .venv first if it has to.
+# The commands of the project; each sets up .venv first if necessary. `make help` lists them.
+.DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Large activations are freed and mapped anew at every training step; kept, a step takes a tenth less time.
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+# glibc frees and maps large activations anew at every training step; keeping them makes a step a tenth faster.
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: demo test browser full-size check format nano card fuzz chaos lock clean
+.PHONY: help demo test browser full-size check format nano card fuzz chaos lock clean
+
+help:  ## List all targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | sort | while IFS='|' read -r target text; do \
+		printf '%-12s %s\n' "$$target" "$$text"; done
 
 demo: $(INSTALLED)  ## Run the main job on the embedded sample; pictures and release in out/demo
 	$(BIN)/python jobs/demo.py
@@ -29,11 +34,11 @@ check: $(INSTALLED)  ## Format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-format: $(INSTALLED)  ## Bring the sources into the project's form
+format: $(INSTALLED)  ## Format the sources and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-nano: $(INSTALLED)  ## Train the embedded model from scratch (hours); goes on where it was killed
+nano: $(INSTALLED)  ## Train the embedded model from scratch (hours); run it again to resume
 	$(BIN)/python jobs/make_composites.py --out out/composites --seed 1 --permissive-only
 	$(BIN)/python jobs/make_photographs.py --out out/photographs
 	$(TRAINING_MALLOC) $(BIN)/python jobs/train_embedded.py \
@@ -48,12 +53,12 @@ fuzz: $(INSTALLED)  ## Damage images, zips and annotations in N ways each (make 
 chaos: $(INSTALLED)  ## Run 200 images again and again while N things are killed or fail (make chaos N=100 SEED=2)
 	CHAOS_FAULTS=$(or $(N),30) CHAOS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/end_to_end/test_chaos.py
 
-lock: $(INSTALLED)  ## Write down what is installed in .venv
+lock: $(INSTALLED)  ## Write what is installed in .venv into requirements.lock
 	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp
 	$(BIN)/python -m pip freeze --all --exclude pip | grep -v -i -E '^(nvidia-|cuda-|triton)' >> requirements.lock.tmp
 	mv requirements.lock.tmp requirements.lock
 
-clean:  ## Remove what the commands above made, .venv excepted
+clean:  ## Remove everything that the other targets made, except .venv
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(INSTALLED): requirements.lock

@@ -1,0 +1,302 @@
+"""What the documents show is true: their code runs; their options, targets, files and links exist."""
+
+import contextlib
+import importlib
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import tyro
+
+from jobs.publish_release import BuildConfig
+from pipeline.config import RunConfig
+from pipeline.options import read_toml
+from tests.documents import BLOCKS, MAKE_TARGETS, NAMES, ROOT, TEXTS, anchors, tree
+
+SAMPLE = ROOT / "pipeline/sample"
+RELEASE = "out/demo/release/sod-benchmark-1.0.0"
+JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py") if '__name__ == "__main__"' in path.read_text())
+FASTER = {
+    "jobs/coco_pseudolabel.py": "--model fake --engine inline",
+    "jobs/predict.py": "--ensemble-size 2 --denoise-steps 1",
+    "jobs/evaluate.py --images": "--model fake",
+    "jobs/publish_release.py build": "--engine inline",
+    "jobs/publish_release.py push": "--no-loaders",
+    "jobs/verify_release.py": "--no-loaders",
+}
+"""What is added to a command that is run: the stand-in instead of weights, and no check that other tests make."""
+OTHER_PROGRAMS = {"make", "hf", "pip"}
+"""Programs in blocks that are not run, beside the jobs."""
+
+
+def blocks(language, run):
+    """Each once, though two documents show it."""
+    return {block.code: block for block in BLOCKS if block.language == language and bool(block.not_run) != run}.values()
+
+
+def block_id(block):
+    return f"{block.document}:{block.code.splitlines()[0][:60]}"
+
+
+def toml_name(block):
+    """The name of the file, in the first line of a TOML block."""
+    return re.match(r"# (\w+\.toml)\n", block.code).group(1)
+
+
+(SUBMISSION,) = [block for block in blocks("bash", run=True) if "ray job submit" in block.code]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home folder with everything that the documents name, and the run that the README submits."""
+    home = tmp_path_factory.mktemp("home")
+    for layer in ("jobs", "model", "pipeline"):
+        (home / layer).symlink_to(ROOT / layer)
+    photos, masks = sorted((SAMPLE / "images").glob("*.jpg")), sorted((SAMPLE / "masks").glob("*.png"))
+    for folder, files in (("photos", photos[:4]), ("masks", masks[:4]), ("maps", masks[:4])):
+        (home / folder).mkdir()
+        for file in files:
+            shutil.copy(file, home / folder)
+    (home / "data/coco/annotations").mkdir(parents=True)
+    for annotations in (home / "data/coco/annotations/instances_train2017.json", home / "instances_train2017.json"):
+        shutil.copy(SAMPLE / "instances_sample.json", annotations)
+    with zipfile.ZipFile(home / "data/coco/train2017.zip", "w") as archive:
+        for photo in photos:
+            archive.write(photo, f"train2017/{photo.name}")
+    for block in BLOCKS:
+        if block.language == "toml":
+            (home / toml_name(block)).write_text(on_this_machine(block.code, home))
+    run_commands(SUBMISSION, home)
+    shutil.copytree(home / "data/runs/coco-1", home / "out/demo")
+    return home
+
+
+def on_this_machine(text, home):
+    """With the folders and buckets that the documents name inside of `home`."""
+    text = re.sub(r"ray job submit .*? -- ", "", text)
+    return text.replace("/data/", f"{home}/data/").replace("s3://bucket/", f"{home}/bucket/")
+
+
+def run_commands(block, home):
+    """All of a block, as a user types it, in a shell whose home and folder is `home`."""
+    script = ""
+    for command in block.commands:
+        added = [options for job, options in FASTER.items() if job in command]
+        script += f"{on_this_machine(command, home)} {' '.join(added)}\n"
+    return in_home(["bash", "-euc", script], home)
+
+
+def in_home(command, home):
+    """In a process of its own: libraries leave files open, which warns here when they are collected."""
+    environment = os.environ | {
+        "HF_HOME": str(home / "cache"),
+        "HF_HUB_OFFLINE": "1",
+        "HOME": str(home),
+        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),  # fonts of matplotlib
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(home),
+    }
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("bash", run=True) if b != SUBMISSION], ids=block_id)
+def test_commands_run_as_shown(home, block):
+    run_commands(block, home)
+
+
+OUTPUT = {
+    "webdataset": (18, r"\d{12} \(\d+, \d+\) \d\.\d+(e-\d+)?"),
+    "datasets": (18, r"\d{12} \(\d+, \d+\) \(\d+, \d+\) \d\.\d+"),
+    "pycocotools": (18, r"\d+ \(\d+, \d+\) \[[\d., ]+\]"),
+    "tarfile": (18, r"\d{12}\.mask\.png \(\d+, \d+\)"),
+    "wids": (1, r"18 000000000008"),
+    "model": (1, r"\(300, 451\) \(300, 451\)"),
+}
+"""Imported package → how many lines a Python block prints, and what each looks like."""
+
+
+@pytest.mark.parametrize("block", blocks("python", run=True), ids=block_id)
+def test_python_runs_and_prints_what_it_should(home, block):
+    (package,) = [name for name in OUTPUT if re.search(rf"^(from|import) .*\b{name}\b", block.code, re.MULTILINE)]
+    count, line = OUTPUT[package]
+    found = [text for text in in_home([sys.executable, "-c", block.code], home) if re.fullmatch(line, text)]
+    assert len(found) == count
+
+
+@pytest.mark.parametrize("block", blocks("toml", run=True), ids=block_id)
+def test_toml_files_are_read_by_the_job_that_takes_them(home, block):
+    kind = {"run.toml": RunConfig, "policy.toml": BuildConfig}[toml_name(block)]
+    assert read_toml(str(home / toml_name(block)), kind, "--config")
+
+
+class Parsed(Exception):
+    """A command line was understood, and its job is not to go on."""
+
+
+def parse(job, arguments, monkeypatch):
+    """Let a job read its command line, and no more."""
+    module, cli = importlib.import_module(f"jobs.{job}"), tyro.cli
+
+    def parse_only(*positional, **named):
+        cli(*positional, **named)
+        raise Parsed
+
+    monkeypatch.setattr(tyro, "cli", parse_only)
+    monkeypatch.setattr(sys, "argv", [f"jobs/{job}.py", *arguments])
+    module.main()
+
+
+@pytest.mark.parametrize("block", blocks("bash", run=False), ids=block_id)
+def test_commands_that_no_test_runs_are_understood(block, monkeypatch):
+    for command in block.commands:
+        program, *arguments = shlex.split(command)
+        if program != "python":
+            assert program in OTHER_PROGRAMS
+            continue
+        job = Path(arguments[0]).stem
+        if job == "demo":  # what it does not know goes to the main job
+            (ROOT / arguments[0]).resolve(strict=True)
+            job, arguments[1:] = "coco_pseudolabel", [*arguments[1:], "--images", "x", "--annotations", "x"]
+        with pytest.raises(Parsed), monkeypatch.context() as context:
+            parse(job, arguments[1:], context)
+
+
+def test_a_command_line_that_is_wrong_is_not_understood(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        parse("predict", ["--input-rgb-path", "x", "--output-dir", "y", "--overlays"], monkeypatch)
+    assert "--overlays" in capsys.readouterr().err
+
+
+def test_only_these_blocks_are_not_run():
+    assert {(block.document, block.not_run) for block in BLOCKS if block.not_run} == {
+        ("README.md", "sets up .venv, then takes minutes"),
+        ("CONTRIBUTING.md", "changes the developer's git hooks"),
+        ("jobs/README.md", "starts a Ray cluster; tests/end_to_end/test_demo.py runs it"),
+        (
+            "jobs/README.md",
+            "needs the official weights; tests/jobs/test_convert_checkpoint.py uses files of their form",
+        ),
+        ("jobs/README.md", "needs Stable Diffusion 2 and a Swin-B"),
+        ("jobs/README.md", "needs the public datasets"),
+        ("jobs/README.md", "takes minutes; tests/jobs/test_train.py runs shorter ones"),
+        ("jobs/README.md", "takes minutes; tests/pipeline/benchmarks run shorter ones"),
+        ("jobs/README.md", "fetches packages and takes hours"),
+        (
+            "jobs/README.md",
+            "takes minutes, and writes into model/nano; tests/pipeline/embedded/test_model_card.py runs it",
+        ),
+        ("pipeline/release/README.md", "FiftyOne brings a database server"),
+        ("pipeline/release/README.md", "needs an account on the Hugging Face Hub"),
+    }
+
+
+def test_every_block_is_of_a_language_that_is_tested_and_every_mark_belongs_to_a_block():
+    assert {block.language for block in BLOCKS} == {"", "bash", "python", "toml"}
+    fences = sum(len(re.findall(r"^\s*```", text, re.MULTILINE)) for text in TEXTS.values())
+    marks = sum(len(re.findall(r"<!-- not run", text)) for name, text in TEXTS.items() if name != "CONTRIBUTING.md")
+    marks += len(re.findall(r"^<!-- not run", TEXTS["CONTRIBUTING.md"], re.MULTILINE))  # it also explains the mark
+    assert (fences, marks) == (2 * len(BLOCKS), sum(bool(block.not_run) for block in BLOCKS))
+
+
+def help_of(job, *arguments):
+    """What a job's --help prints."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as context, contextlib.redirect_stdout(printed):
+        context.setattr(sys, "argv", [f"jobs/{job}.py", *arguments, "--help"])
+        with contextlib.suppress(SystemExit):
+            importlib.import_module(f"jobs.{job}").main()
+    return printed.getvalue()
+
+
+FOREIGN_OPTIONS = {"--help", "--working-dir", "--type", "--quiet", "--block"}
+"""Of `ray`, `hf` and `sha256sum`."""
+
+
+def test_every_option_in_the_documents_is_one_of_a_job():
+    kinds = re.findall(r"`(\w+)`", re.search(r"Kinds: (.*?)\.", TEXTS["jobs/README.md"], re.DOTALL).group(1))
+    commands = [(job,) for job in JOBS] + [("publish_release", "build"), ("publish_release", "push")]
+    known = " ".join(help_of(*command) for command in [*commands, *(("benchmark", kind) for kind in kinds)])
+    text = " ".join(TEXTS[name] for name in NAMES)
+    shown = {option.replace("_", "-") for option in re.findall(r"(?<![\w-])--[a-z][a-z_-]+", text)} - FOREIGN_OPTIONS
+    assert len(shown) > 40
+    assert [option for option in sorted(shown) if not re.search(rf"{option}(?![\w-])", known)] == []
+
+
+def test_every_job_and_every_kind_of_measurement_has_its_place_in_the_readme_of_the_jobs():
+    text = TEXTS["jobs/README.md"]
+    assert sorted(re.findall(r"^## (\w+)\.py$", text, re.MULTILINE)) == JOBS
+    kinds = re.search(r"\{([\w,]+)\}", help_of("benchmark")).group(1).split(",")
+    assert [kind for kind in kinds if f"`{kind}`" not in text] == []
+
+
+def test_the_readme_is_short():
+    assert len(TEXTS["README.md"].splitlines()) <= 200
+
+
+def trees(document):
+    return [tree(block) for block in BLOCKS if block.document == document and not block.language]
+
+
+def test_the_tree_in_the_readme_has_every_folder():
+    (shown,) = trees("README.md")
+    assert [path for path in shown if not (ROOT / path).is_dir()] == []
+    packages = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("[jmp]*/**/__init__.py")}
+    assert packages <= set(shown)
+
+
+@pytest.mark.parametrize(
+    ("document", "folder", "missing"),
+    [
+        ("pipeline/release/README.md", RELEASE, {"CHANGELOG.md", "changes.csv"}),  # only if a release came before
+        ("pipeline/README.md", "out/demo", set()),
+    ],
+)
+def test_a_tree_has_what_is_in_the_folder(home, document, folder, missing):
+    (shown,) = trees(document)
+    shown = {path.partition("/")[2] for path in shown[1:]}
+    assert {path for path in shown if not (home / folder / path).exists()} == missing
+    there = {path.name for path in (home / folder).iterdir() if not path.name.startswith(".")}
+    assert there <= {path.partition("/")[0] for path in shown}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_make_targets_links_and_files_in_the_documents_exist(name):
+    text, folder = TEXTS[name], (ROOT / name).parent
+    targets = {
+        target for found in re.findall(r"`make ([a-z-]+)|^make ([a-z-]+)", text, re.MULTILINE) for target in found
+    }
+    assert targets - {""} <= MAKE_TARGETS
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" not in link:
+            path, _, anchor = link.partition("#")
+            target = folder / path if path else ROOT / name
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+    for path in re.findall(r"`([\w./-]+\.py|(?:jobs|model|pipeline|tests)/[\w./-]*)`", text):
+        places = [ROOT / path, folder / path, ROOT / "jobs" / path, *([] if folder == ROOT else folder.rglob(path))]
+        assert any(place.exists() for place in places), path
+
+
+def test_the_buttons_of_the_page_are_called_as_its_description_says():
+    judge = re.search(r"To judge a release in five minutes.*?\n\n", TEXTS["pipeline/release/README.md"], re.DOTALL)
+    buttons = [re.sub(r"\s+", " ", name) for name in re.findall(r"\*([^*]+)\*", judge.group())]
+    script = (ROOT / "pipeline/release/page/filters.js").read_text(encoding="utf-8")
+    assert len(buttons) == 4
+    assert [button for button in buttons if f'["{button}"' not in script] == []
+
+
+def test_decisions_have_dates_and_each_subject_begins_with_its_oldest():
+    subjects = re.split(r"^## ", TEXTS["pipeline/DECISIONS.md"], flags=re.MULTILINE)[1:]
+    for subject in subjects:
+        dates = re.findall(r"^### (.{10})", subject, re.MULTILINE)
+        assert dates == sorted(dates)
+        assert all(re.fullmatch(r"2026-\d\d-\d\d", date) for date in dates)
