@@ -11,7 +11,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseExistsError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.release.changes import read_earlier
-from pipeline.release.identity import RELEASE_JSON, identity_of, check_identity
+from pipeline.release.identity import RELEASE_JSON, check_identity, identity_of
 from pipeline.release.source import ReleaseSource
 from pipeline.runs.fingerprint import settled_device
 from pipeline.selection.policy import PolicyConfig, parse_threshold
