@@ -26,6 +26,7 @@ JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py") if '__name__ ==
 FASTER = {
     "jobs/coco_pseudolabel.py": "--model fake --engine inline",
     "jobs/predict.py": "--ensemble-size 2 --denoise-steps 1",
+    "jobs/evaluate.py": "--engine inline",
     "jobs/evaluate.py --images": "--model fake",
     "jobs/publish_release.py build": "--engine inline",
     "jobs/publish_release.py push": "--no-loaders",
