@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.architectures import build
+from model.architectures import build_pipeline
 from model.config import ModelConfig
 from model.diffusion import SODDiffusionPipeline
 from model.runtime import prepare
@@ -64,7 +64,7 @@ class _Step:
         side, like = pipeline.default_processing_res // 8, {"device": pipeline.device, "dtype": pipeline.unet.dtype}
         tokens = torch.randn(1, side**2, pipeline.conditioner.config.feature_channels, **like)
         latents, timestep = torch.randn(batch, 4, side, side, **like), torch.tensor(500, device=pipeline.device)
-        self.form = pipeline.inference_form.of_images(torch.randn(1, 4, side, side, **like), tokens)
+        self.form = pipeline.inference_form.for_images(torch.randn(1, 4, side, side, **like), tokens)
         self.run: Callable[[], Any] = lambda: pipeline.unet(latents, timestep, encoder_hidden_states=tokens)
 
 
@@ -77,7 +77,7 @@ def _seconds(work: Callable[[], Any]) -> float:
 def operations(size: Size, batch: int) -> int:
     """Of a pass as we do it, counted on torch's device without values."""
     with torch.device("meta"):
-        pipeline = build(size)
+        pipeline = build_pipeline(size)
         step = _Step(pipeline, batch)
     with step.form, FlopCounterMode(display=False) as counter:
         step.run()

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from torch import nn
 
 import pipeline
-from model.architectures import build
+from model.architectures import build_pipeline
 from model.config import EMBEDDED_MODEL, ModelConfig
 from model.diffusion import SODDiffusionPipeline
 from model.saliency import load_pipeline, torch_dtype
@@ -29,7 +29,7 @@ def load(size: Size, config: ModelConfig) -> SODDiffusionPipeline:
 def _random_full(dtype: torch.dtype) -> SODDiffusionPipeline:
     """Time does not depend on what the weights are, as long as values stay finite and are no denormals."""
     with torch.device("meta"):
-        made = build("full")
+        made = build_pipeline("full")
     for network in (made.unet, made.vae, made.conditioner):
         nn.Module.to(network, dtype).to_empty(device="cpu")
         for weight in network.parameters():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from model.architectures import build
+from model.architectures import build_pipeline
 from model.conditioner import Conditioning, SaliencyConditioner
 from model.training import (
     EDGE_WEIGHT,
@@ -376,7 +376,7 @@ def test_the_nano_backbone_is_timms_so_that_its_checkpoints_fit():
     import timm
 
     whole = timm.create_model("tf_efficientnet_lite2", pretrained=False).state_dict()
-    conditioner = build("nano").conditioner
+    conditioner = build_pipeline("nano").conditioner
     load_backbone_in_order(conditioner, whole)
     own = conditioner.backbone.state_dict()
     for name, value in own.items():

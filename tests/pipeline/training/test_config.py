@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.options import from_options
-from pipeline.training.config import DataConfig, OptimiserConfig, TrainingConfig, WorkersConfig, resolved
+from pipeline.training.config import DataConfig, OptimiserConfig, TrainingConfig, WorkersConfig, with_absolute_paths
 
 REFERENCE = {
     "train_batch_size": 4,
@@ -123,9 +123,9 @@ def test_resolved_paths_mean_the_same_in_every_working_folder(tmp_path, monkeypa
     data = DataConfig(**{name: Path(name) for name in source}, val_img=Path("/photos"), val_gt=Path("masks"), flip=True)
     given_ = TrainingConfig(output_dir=Path("out"), data=data, pretrained_model_name_or_path="weights", seed=3)
     monkeypatch.chdir(tmp_path)
-    config = resolved(given_)
+    config = with_absolute_paths(given_)
     assert [getattr(config.data, name) for name in source] == [tmp_path / name for name in source]
     assert (config.data.val_img, config.data.val_gt, config.data.flip) == (Path("/photos"), tmp_path / "masks", True)
     assert (config.output_dir, config.pretrained_model_name_or_path) == (tmp_path / "out", str(tmp_path / "weights"))
-    assert (config.seed, resolved(config)) == (3, config)
-    assert resolved(TrainingConfig(output_dir=Path("out"), data=data)).pretrained_model_name_or_path == "nano"
+    assert (config.seed, with_absolute_paths(config)) == (3, config)
+    assert with_absolute_paths(TrainingConfig(output_dir=Path("out"), data=data)).pretrained_model_name_or_path == "nano"

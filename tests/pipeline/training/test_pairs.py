@@ -16,7 +16,7 @@ from PIL import Image
 from pipeline.errors import CollectionError
 from pipeline.run import run
 from pipeline.training.config import DataConfig
-from pipeline.training.pairs import Place, TrainingPair, check_sizes, find_pairs
+from pipeline.training.pairs import ImageSource, TrainingPair, check_sizes, find_pairs
 from tests.pipeline.evaluation.make import save, truth
 from tests.pipeline.make import make_collection
 from tests.pipeline.make import make_config as make_run_config
@@ -35,7 +35,7 @@ def paths_of(pairs):
 
 
 def pair_of(image, mask):
-    return TrainingPair(image=Place(path=image), mask=Place(path=mask))
+    return TrainingPair(image=ImageSource(path=image), mask=ImageSource(path=mask))
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_a_header_that_cannot_be_read_is_left_to_decoding(tmp_path_factory, cont
 
 def test_the_size_is_found_behind_a_long_comment(tmp_path):
     Image.new("RGB", (30, 20)).save(tmp_path / "long.jpg", exif=b"Exif\0\0" + bytes(60000), comment=b" " * 60000)
-    assert Place(path=tmp_path / "long.jpg").size_px() == (30, 20)
+    assert ImageSource(path=tmp_path / "long.jpg").size_px() == (30, 20)
 
 
 def test_a_member_of_a_tar_has_its_own_size(tmp_path, three):
@@ -254,7 +254,7 @@ def test_a_member_of_a_tar_has_its_own_size(tmp_path, three):
         tar.add(three / "masks/1.png", "0.mask.png")
     with tarfile.open(tmp_path / "a.tar") as tar:
         sizes = [
-            Place(path=tmp_path / "a.tar", offset=member.offset_data, size_bytes=member.size).size_px()
+            ImageSource(path=tmp_path / "a.tar", offset=member.offset_data, size_bytes=member.size).size_px()
             for member in tar
         ]
     assert sizes == [(24, 20), (24, 20)]

@@ -11,7 +11,7 @@ from model import training_start
 from model.checkpoints import load_branch
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.training.pairs import find_pairs
-from pipeline.training.start import Plan, claim_of, resume, settle_claim, starting_weights
+from pipeline.training.start import TrainingPlan, claim_of, resume, settle_claim, starting_weights
 from tests.golden.official_files import tiny_branch_state, tiny_conditioner, write_stable_diffusion
 from tests.pipeline.training.make import make_config, make_pairs, train_quietly
 
@@ -26,7 +26,7 @@ def make(folder, **options):
 def test_an_epoch_is_as_many_steps_as_see_every_pair(tmp_path_factory, pairs, batch, accumulated, world, epochs):
     options = {"train_batch_size": batch, "gradient_accumulation_steps": accumulated, "num_train_epochs": epochs}
     config = make(tmp_path_factory.getbasetemp(), **options, max_train_steps=None, learning_rate=1e-4)
-    plan = Plan.of(config, pairs, world)
+    plan = TrainingPlan.of(config, pairs, world)
     assert plan.steps_per_epoch == math.ceil(pairs / (batch * accumulated * world))
     assert plan.steps == epochs * plan.steps_per_epoch
     assert plan.validation_steps == plan.steps_per_epoch
@@ -35,7 +35,7 @@ def test_an_epoch_is_as_many_steps_as_see_every_pair(tmp_path_factory, pairs, ba
 
 def test_steps_overrule_epochs_and_the_rate_grows_with_the_batch_if_it_is_to(tmp_path):
     options = {"max_train_steps": 7, "validation_steps": 3, "scale_lr": True, "learning_rate": 1e-4}
-    plan = Plan.of(make(tmp_path, gradient_accumulation_steps=3, **options), 10, world=4)
+    plan = TrainingPlan.of(make(tmp_path, gradient_accumulation_steps=3, **options), 10, world=4)
     assert (plan.steps, plan.validation_steps) == (7, 3)
     assert plan.learning_rate == pytest.approx(1e-4 * 2 * 3 * 4)
 
