@@ -101,8 +101,8 @@ class OptimiserConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
         if self.lr_scheduler == "polynomial" and not self.scale_lr and self.learning_rate <= _POLYNOMIAL_END:
             raise ValueError(
-                f"learning_rate is {self.learning_rate}; with lr_scheduler polynomial, which ends at {_POLYNOMIAL_END}, "
-                "it must be above that"
+                f"learning_rate is {self.learning_rate}; it must be above {_POLYNOMIAL_END}, where lr_scheduler "
+                "polynomial ends"
             )
 
 

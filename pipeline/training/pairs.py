@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import sys
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,14 +33,14 @@ class ImageSource:
     name: str = ""
     """Name of the tar's member."""
 
-    def read(self, most_bytes: int = sys.maxsize) -> bytes:
+    def read(self, most_bytes: int = -1) -> bytes:
         """Read the bytes, or the first ones.
 
         Raises: OSError: the file no longer exists, or can't be read.
         """
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            return file.read(min(most_bytes, sys.maxsize if self.size_bytes < 0 else self.size_bytes))
+            return file.read(min((size for size in (most_bytes, self.size_bytes) if size >= 0), default=-1))
 
     def size_px(self) -> tuple[int, int] | None:
         """Width and height from the image's header; None if it can't be read."""

@@ -141,7 +141,7 @@ def check_claim(config: TrainingConfig, claim: dict[str, Any]) -> None:
         )
     before = json.loads(storage.read(url))
     different = [
-        f"  {name}: begun with {before.get(name)}, now {claim.get(name)}"
+        f"  {name}: begun with {before.get(name)}, requested {claim.get(name)}"
         for name in sorted(before.keys() | claim.keys())
         if before.get(name) != claim.get(name)
     ]

@@ -118,9 +118,9 @@ START = ("--from-stable-diffusion", "--backbone", "random")
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "give --pretrained-model-path and --swinb-model-path, or else --from-stable-diffusion"),
-        (OFFICIAL[:2], "give --pretrained-model-path and --swinb-model-path, or else --from-stable-diffusion"),
-        ((*OFFICIAL, *START), "give --pretrained-model-path and --swinb-model-path, or else --from-stable-diffusion"),
+        ((), "give either --pretrained-model-path and --swinb-model-path, or --from-stable-diffusion"),
+        (OFFICIAL[:2], "give either --pretrained-model-path and --swinb-model-path, or --from-stable-diffusion"),
+        ((*OFFICIAL, *START), "give either --pretrained-model-path and --swinb-model-path, or --from-stable-diffusion"),
         ((*START, "--seed", "-1"), "seed is -1; it must be from 0 to 2^63 - 1"),
         ((*START, "--dtype", "int8"), "int8"),
         (("--no-such-option",), "--no-such-option"),

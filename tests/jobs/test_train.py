@@ -123,8 +123,8 @@ def test_workers_of_ray_train_unless_this_process_is_asked_for(ask):
         ((*DATA, "--adam_beta1", "1"), "adam_beta1 is 1.0; it must be at least 0 and below 1"),
         ((*DATA, "--lr_scheduler", "zigzag"), "--lr-scheduler"),
         ((*DATA, "--no_such_option", "1"), "Unrecognized options: --no_such_option"),
-        ((*DATA, "--engine", "inline"), "release holds no data/*/*.tar, so it is no release of this project"),
-        ((*DATA,), "release holds no data/*/*.tar, so it is no release of this project"),
+        ((*DATA, "--engine", "inline"), "release holds no data/*/*.tar, so it is not a release of this project"),
+        ((*DATA,), "release holds no data/*/*.tar, so it is not a release of this project"),
     ],
 )
 def test_a_wrong_request_is_refused_by_name_with_2(tmp_path, monkeypatch, capsys, arguments, said):

@@ -128,7 +128,7 @@ def test_a_lost_a_foreign_a_reshaped_and_a_retyped_tensor_are_named_officially(c
     with pytest.raises(CheckpointError) as raised:
         load_branch(conditioner, file)
     message = str(raised.value)
-    assert message.startswith(f"{file} holds other tensors than expected: 1 missing ({lost} ")
+    assert message.startswith(f"{file} does not hold the expected tensors: 1 missing ({lost} ")
     assert "1 unknown (module.context3 float32 [1])" in message
     assert "2 of another form" in message
     assert f"{reshaped} is " in message
@@ -242,7 +242,7 @@ def test_a_folder_that_holds_something_is_refused_before_anything_is_read(tmp_pa
     kept.parent.mkdir(exist_ok=True)
     kept.write_text("kept")
     nowhere = OfficialFiles(unet=tmp_path / "no", stable_diffusion=tmp_path / "no", branch=tmp_path / "no")
-    with pytest.raises(CheckpointError, match="out is there already"):
+    with pytest.raises(CheckpointError, match="out already exists"):
         convert(nowhere, tmp_path / "out")
     assert kept.read_text() == "kept"
 
@@ -280,6 +280,6 @@ def test_what_came_into_the_folder_meanwhile_is_not_replaced(saved, tmp_path, mo
         (tmp_path / "out/theirs").touch()
 
     monkeypatch.setattr(os, "fsync", somebody_else_writes)
-    with pytest.raises(CheckpointError, match="out is there already"):
+    with pytest.raises(CheckpointError, match="out already exists"):
         convert(saved, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["theirs"]

@@ -406,7 +406,7 @@ def test_a_pipeline_saved_and_loaded_predicts_the_same_bits(tiny, tiny_folder, i
 
 @pytest.mark.parametrize("keys", [[], ["7"], ["7", "8", "9"]])
 def test_as_many_keys_as_images_are_needed(tiny, image_of, keys):
-    with pytest.raises(ValueError, match=f"^2 images and {len(keys)} keys; each image needs one$"):
+    with pytest.raises(ValueError, match=f"^2 images and {len(keys)} keys; each image needs a key$"):
         tiny([image_of(9, 9), image_of(8, 8)], keys, make_ensemble())
 
 
@@ -436,5 +436,5 @@ def test_a_unet_without_room_for_both_latents_is_refused(tiny):
         mid_block_type=None,
         norm_num_groups=4,
     )
-    with pytest.raises(ValueError, match="unet takes 4 channels; image and saliency latents together have 8"):
+    with pytest.raises(ValueError, match="unet has 4 input channels; image and saliency latents together have 8"):
         SODDiffusionPipeline(tiny.vae, unet, tiny.scheduler, tiny.conditioner)

@@ -325,7 +325,9 @@ def test_a_folder_without_an_index_is_refused(own_folder):
 
 def test_an_index_that_is_no_json_is_refused(own_folder):
     (own_folder / "model_index.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"model_index\.json is none of ours: JSONDecodeError"):
+    with pytest.raises(
+        CheckpointError, match=r"model_index\.json does not describe a pipeline of this project: JSONDecodeError"
+    ):
         make_model(own_folder)
 
 

@@ -227,7 +227,7 @@ def test_at_the_last_timestep_of_zero_snr_the_unet_sees_no_mask_and_is_to_answer
 def test_a_prediction_type_that_cannot_be_trained_is_refused(tiny):
     stub = with_scheduler(tiny, prediction_type="sample")
     stub.unet = oracle_of(stub.scheduler, torch.zeros(1, 4, 2, 2))
-    with pytest.raises(ValueError, match="prediction_type 'sample' can't be trained; v_prediction or epsilon"):
+    with pytest.raises(ValueError, match="prediction_type 'sample' can't be trained; use v_prediction or epsilon"):
         loss_with(stub, torch.zeros(1, 4, 2, 2))
 
 

@@ -1,6 +1,7 @@
 """What a training begins with: its length, its weights, and an output folder that is its own."""
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from model import training_start
 from model.checkpoints import load_branch
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.training.pairs import find_pairs
-from pipeline.training.start import TrainingPlan, claim_of, resume, settle_claim, starting_weights
+from pipeline.training.start import TrainingPlan, claim_folder, claim_of, resume, starting_weights
 from tests.golden.official_files import tiny_branch_state, tiny_conditioner, write_stable_diffusion
 from tests.pipeline.training.make import make_config, make_pairs, train_quietly
 
@@ -119,13 +120,13 @@ def test_another_setting_is_refused_with_both_values(tmp_path, pairs_folder, tin
     settle(make_config(pairs_folder, tiny_weights, tmp_path / "out"))
     written = (tmp_path / "out/training.json").read_bytes()
     other = make_config(pairs_folder, tiny_weights, tmp_path / "out", **{option: after})
-    with pytest.raises(RunMismatchError, match=f"  {option}: begun with {before}, asked for is {after}"):
+    with pytest.raises(RunMismatchError, match=f"  {option}: begun with {before}, requested {after}"):
         settle(other)
     assert (tmp_path / "out/training.json").read_bytes() == written
 
 
 def settle(config, world=1):
-    settle_claim(config, claim_of(config, find_pairs(config.data), world))
+    claim_folder(config, claim_of(config, find_pairs(config.data), world))
 
 
 @pytest.mark.parametrize(("option", "after"), [("max_train_steps", 9), ("checkpointing_steps", 1), ("threads", 2)])
@@ -138,36 +139,49 @@ def test_a_setting_that_changes_no_step_may_change(tmp_path, pairs_folder, tiny_
 def test_where_the_rate_falls_to_the_end_the_end_may_not_change(tmp_path, pairs_folder, tiny_weights):
     settle(make_config(pairs_folder, tiny_weights, tmp_path / "out", lr_scheduler="linear"))
     longer = make_config(pairs_folder, tiny_weights, tmp_path / "out", lr_scheduler="linear", max_train_steps=9)
-    with pytest.raises(RunMismatchError, match="max_train_steps: begun with 6, asked for is 9"):
+    with pytest.raises(RunMismatchError, match="max_train_steps: begun with 6, requested 9"):
         settle(longer)
 
 
 def test_other_pairs_other_weights_and_other_workers_are_refused(tmp_path, pairs_folder, tiny_weights):
     settle(make_config(pairs_folder, tiny_weights, tmp_path / "out"))
     more = make_config(make_pairs(tmp_path / "more", 5), tiny_weights, tmp_path / "out")
-    with pytest.raises(RunMismatchError, match="pairs: begun with 4, asked for is 5"):
+    with pytest.raises(RunMismatchError, match="pairs: begun with 4, requested 5"):
         settle(more)
     with pytest.raises(RunMismatchError, match="weights: begun with "):
         settle(make_config(pairs_folder, "nano", tmp_path / "out"))
-    with pytest.raises(RunMismatchError, match="workers: begun with 1, asked for is 2"):
+    with pytest.raises(RunMismatchError, match="workers: begun with 1, requested 2"):
         settle(make_config(pairs_folder, tiny_weights, tmp_path / "out"), world=2)
 
 
 def test_none_begins_anew_in_an_empty_folder_only(tmp_path, pairs_folder, tiny_weights):
     config = make_config(pairs_folder, tiny_weights, tmp_path / "out", resume_from_checkpoint="none")
     settle(config)
-    with pytest.raises(RunMismatchError, match="out holds a training; give another --output-dir, or let it go on"):
+    with pytest.raises(
+        RunMismatchError, match="out holds a training; give another --output-dir, or --resume-from-checkpoint latest"
+    ):
         settle(config)
 
 
 def test_a_checkpoint_that_there_is_not_is_refused_with_those_that_there_are(tmp_path):
     config = make(tmp_path, resume_from_checkpoint="checkpoint-7")
-    with pytest.raises(ConfigError, match=rf"--resume-from-checkpoint checkpoint-7: {tmp_path} has none"):
+    with pytest.raises(ConfigError, match=rf"--resume-from-checkpoint checkpoint-7: {tmp_path} has no checkpoint"):
         resume(None, config)
     for step in (2, 4):
         (tmp_path / f"checkpoint-{step}").mkdir()
     with pytest.raises(ConfigError, match="has checkpoint-2, checkpoint-4"):
         resume(None, config)
+
+
+def test_a_scheduler_whose_target_cannot_be_trained_is_refused_before_the_folder_is_claimed(
+    tmp_path, pairs_folder, tiny_weights
+):
+    weights = shutil.copytree(tiny_weights, tmp_path / "weights")
+    file = weights / "scheduler/scheduler_config.json"
+    file.write_text(file.read_text().replace("v_prediction", "sample"))
+    with pytest.raises(ConfigError, match="predicts 'sample'; give --prediction-type v_prediction or epsilon"):
+        train_quietly(make_config(pairs_folder, weights, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_checkpoints_a_training_begins(tmp_path):
