@@ -134,6 +134,15 @@ def test_wrong_options_are_refused_by_name_with_2(tmp_path, options, said):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_target_that_holds_something_is_refused_with_2_and_kept(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine").write_text("mine")
+    done = run_job("--stable-diffusion-repo-path", "sd2", "--out", "out", *START, folder=tmp_path)
+    assert done.returncode == USAGE, done.stderr
+    assert done.stderr.strip() == "error: out already exists and is not an empty folder; give another one"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [(OFFICIAL, "error: there is no folder unet/unet"), (START, "error: there is no folder sd2/unet")],

@@ -22,7 +22,7 @@ ROUNDING = 1e-5  # of float32, in aligned members whose shifts reach about ten
 
 methods = st.sampled_from(METHODS)
 reductions = st.sampled_from(REDUCTIONS)
-property_of_alignment = settings(max_examples=200)
+property_of_alignment = settings(max_examples=100)
 
 KINDS = {
     "noise": lambda random, base, e: random.random((e, *base.shape)),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import timm
@@ -178,6 +179,23 @@ def test_a_folder_that_holds_something_is_refused_first(tmp_path):
     (tmp_path / "kept").touch()
     with pytest.raises(CheckpointError, match="already exists"):
         write_start(tmp_path / "nowhere", None, tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(repo, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(training_start, "start_from_stable_diffusion", None)
+    with pytest.raises(CheckpointError, match="nothing can be written there"):
+        write_start(repo, None, tmp_path / "file/out")
+
+
+@pytest.mark.parametrize(("part", "backbone"), [("scheduler", None), (None, "swin_tiny_patch4_window7_224.none")])
+def test_missing_parts_and_backbones_are_refused_before_the_unet_is_loaded(repo, tmp_path, monkeypatch, part, backbone):
+    monkeypatch.setattr(training_start, "load_network", None)
+    folder = shutil.copytree(repo, tmp_path / "sd2")
+    if part:
+        shutil.rmtree(folder / part)
+    with pytest.raises(CheckpointError, match="no file .*scheduler_config|is neither a file nor"):
+        start_from_stable_diffusion(folder, backbone)
 
 
 # The backbone
