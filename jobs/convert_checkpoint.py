@@ -1,4 +1,4 @@
-"""Convert the official checkpoint, or prepare a training from Stable Diffusion 2; see Arguments for what can be set."""
+"""Convert the official checkpoint, or prepare a training from Stable Diffusion 2; see `Arguments` for the options."""
 
 import json
 import sys
@@ -19,27 +19,27 @@ from model.official_names import IMAGENET_BACKBONE
 class Arguments:
     """Write a model folder to OUT, for --model: the official weights, or untrained ones with --from-stable-diffusion.
 
-    OUT/origin.json says what it was made from, `sha256sum -c SHA256SUMS` in OUT checks it.
+    OUT/origin.json says what it was made from; `sha256sum -c SHA256SUMS` in OUT checks it.
     """
 
-    stable_diffusion_repo_path: Path  # a folder that has Stable Diffusion 2's folders vae and scheduler
-    out: Path  # the folder to be made
-    pretrained_model_path: Path | None = None  # the official UNet's folder, or a folder that has it as `unet`
+    stable_diffusion_repo_path: Path  # folder that contains Stable Diffusion 2's folders vae and scheduler
+    out: Path  # folder to create; it must not exist, or be empty
+    pretrained_model_path: Path | None = None  # the official UNet's folder, or a folder that contains it as `unet`
     swinb_model_path: Path | None = None  # the official Swin-B branch, .pth or .safetensors
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # precision of what is written
-    from_stable_diffusion: bool = False  # the start of a training; the folder must have a `unet` too
-    backbone: str = IMAGENET_BACKBONE  # with --from-stable-diffusion: a file, timm's name of weights, or `random`
-    seed: int = 0  # with --from-stable-diffusion: of the conditioner's random weights, from 0
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # precision of the saved weights
+    from_stable_diffusion: bool = False  # prepare a training; the Stable Diffusion folder must contain `unet` too
+    backbone: str = IMAGENET_BACKBONE  # with --from-stable-diffusion: a file, timm's name for weights, or `random`
+    seed: int = 0  # with --from-stable-diffusion: seed of the conditioner's random weights, from 0
 
     def __post_init__(self) -> None:
         official = (self.pretrained_model_path, self.swinb_model_path)
         if any(official) if self.from_stable_diffusion else not all(official):
-            raise ValueError("give --pretrained-model-path and --swinb-model-path, or else --from-stable-diffusion")
+            raise ValueError("give either --pretrained-model-path and --swinb-model-path, or --from-stable-diffusion")
         check_seed(self.seed)
 
 
 def main() -> int:
-    """Write the folder; one JSON line says what is in it."""
+    """Write the folder; print one JSON line that says what it contains."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
     from model.checkpoints import CheckpointError
     from model.weights import weights_sha256
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def write(arguments: Arguments) -> dict[str, int]:
-    """Make the folder that was asked for; gives the number of parameters of each network in it."""
+    """Write the requested folder; return the number of parameters of each network in it."""
     from model.checkpoints import OfficialFiles, convert
     from model.saliency import NETWORKS, torch_dtype
     from model.training_start import write_start

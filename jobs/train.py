@@ -1,4 +1,4 @@
-"""Fine-tune SOD-diffusion; see TrainingConfig for all options."""
+"""Fine-tune SOD-diffusion; `TrainingConfig` documents all options."""
 
 import json
 import sys
@@ -10,15 +10,16 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.command_line import DONE, run_job
-from pipeline.training.config import TrainingConfig
+from pipeline.training.config import TrainingConfig, require_packages
 
 
 def main() -> int:
-    """Train what is left to train; one JSON line says where the model is."""
+    """Train from the newest checkpoint, if any, to the end; print one JSON line that says where the model is."""
     config: TrainingConfig = tyro.cli(
         TrainingConfig, description=TrainingConfig.__doc__, config=(tyro.conf.OmitArgPrefixes,)
     )
     config = replace(config, output_dir=config.output_dir.absolute())
+    require_packages(config)
     from pipeline.training.cluster import train_inline, train_on_ray
 
     model = train_inline(config) if config.cluster.engine == "inline" else train_on_ray(config)

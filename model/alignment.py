@@ -1,17 +1,17 @@
 """Scale and shift the ensemble members of one image so that they agree, before they are reduced to a map.
 
-Aligned members a_i = s_i m_i + t_i have a map, their mean or lower median at each pixel. The reference's objective is
+The map of aligned members a_i = s_i m_i + t_i is their mean or lower median at each pixel. The reference's objective is
 
     f = d + 0.02 (|min map| + |1 - max map|),   d: root mean square of a_i - a_j over all pixels and pairs of members.
 
 A factor common to all members changes d and the map's range alike. So wherever d is above 0.02 once the map spans
-[0, 1] (0.04 to 0.29 on 24 photographs, by the nano model), f falls as everything shrinks, down to the 0.02 of a
-constant map: on the golden members, BFGS with exact gradients is at a range of 2e-13 after 200 iterations. The
-reference's two iterations hide that. So the factor is not for f to choose, and what is judged here is the shape: by the
+[0, 1] (0.04 to 0.29 on 24 photographs, with the nano model), f falls as everything shrinks, down to the 0.02 of a
+constant map: on the golden members, BFGS with exact gradients reaches a range of 2e-13 after 200 iterations. The
+reference's two iterations hide this. So f must not choose the factor, and this module judges the shape alone: by the
 value of f when the map spans exactly [0, 1], where f = d, the *disagreement*.
 
-Agreement found this way is partly made. A member that sees another object than the rest is flattened until it hardly
-disagrees, and a map without any salient object is stretched to full contrast.
+Part of the agreement found this way is made by the method. A member that sees another object than the rest is flattened
+until it hardly disagrees, and a map without any salient object is stretched to full contrast.
 
 Source: test-time ensembling of Ke et al. 2024, arXiv:2312.02145, as in SOD-diffusion.
 """
@@ -28,20 +28,20 @@ from torch import Tensor
 from model.config import Reduction
 
 FLAT = 1e-6
-"""A range of values up to this is rounding of float32, no structure: stretched to [0, 1] it would be noise."""
+"""A range of values up to this is float32 rounding, not structure; stretched to [0, 1] it would be noise."""
 
 REGULARISER = 0.02
 
 TIED = 1e-3
-"""Values this close to the map's extremes, which are 1 apart, count as equal to them; a quarter of a grey level of 8
-bits. Saturated members share their extremes over thousands of pixels, and rounding must not choose among these: with 0,
-members moved by 1e-6 moved 457 of 2,064 alignments, by up to 0.42."""
+"""Values this close to the map's extremes, which are 1 apart, count as equal to them; it is a quarter of an 8-bit grey
+level. Saturated members share their extremes over thousands of pixels, and rounding must not choose among those: with
+0, moving members by 1e-6 changed 457 of 2,064 alignments, by up to 0.42."""
 
 RESOLVED = 1e-7
-"""Disagreement that float32 can show; below it, members are equal."""
+"""The least disagreement that float32 can show; below it, members are equal."""
 
 MAX_STEPS = 50
-"""Of a descent. Members of trained networks took up to 3, random ones up to 8."""
+"""Limit on the steps of a descent. Members of trained networks took up to 3, random ones up to 8."""
 
 
 def align(
@@ -49,18 +49,18 @@ def align(
 ) -> Float[Tensor, "e h w"]:
     """Scale and shift each of the E >= 1 members.
 
-    `affine` looks for the least disagreement. That is never above the disagreement of the members stretched to [0, 1],
-    and was never seen above that of `reference`; so f is not either, when both maps are brought to the same range.
-    Members moved by 1e-6 moved its result by less than 2e-5, but for 2 of 2,064 trials, in which another minimum became
-    the lowest and the result moved by 0.02. `reference` does what the released code does, see `_by_reference`.
+    `affine` looks for the least disagreement. Its result never disagrees more than the members stretched to [0, 1], and
+    in no trial more than that of `reference`; the same holds for f once both maps have the same range. Moving members
+    by 1e-6 changed its result by less than 2e-5, except in 2 of 2,064 trials, in which another minimum became the
+    lowest and the result changed by 0.02. `reference` does what the released code does, see `_by_reference`.
 
-    One member is stretched to [0, 1]. A flat one among others stays or becomes another constant; if all are flat, there
-    is nothing to align, and they stay.
+    A single member is stretched to [0, 1]. A flat one among others stays or becomes another constant; if all are flat,
+    there is nothing to align, and they stay.
 
     Args:    members: finite.
-    Returns: aligned members, float32, finite. With `affine` no member is inverted, and their map spans [0, 1] but for
-             rounding; where members cancel each other to a flat map at every start, they are only stretched. With
-             `reference` the range is near [0, 1].
+    Returns: aligned members, float32, finite. With `affine` no member is inverted, and their map spans [0, 1] up to
+             rounding; if members cancel to a flat map at every start, they are only stretched. With `reference` the
+             range is near [0, 1].
     """
     low, span = _extent(members.double())
     if not span.any():
@@ -73,22 +73,12 @@ def align(
 
 
 def combine(members: Float[Tensor, "e h w"], reduction: Reduction) -> Float[Tensor, "h w"]:
-    """The map of the members: their mean, or their median, which is the lower one of two."""
+    """Combine members into a map: their mean, or their (lower) median."""
     return members.mean(0) if reduction == "mean" else members.median(0).values
 
 
-def alignment_objective(aligned: Float[Tensor, "e h w"], reduction: Reduction) -> float:
-    """f of the module's docstring, in float64; where the map spans [0, 1], the members' disagreement."""
-    aligned = aligned.double()
-    saliency = combine(aligned, reduction)
-    off_range = saliency.min().abs() + (1 - saliency.max()).abs()
-    # Over all pairs, the mean square of differences is twice the unbiased variance.
-    squares = torch.square(aligned - aligned.mean(0)).sum(0).mean() / max(len(aligned) - 1, 1)
-    return float(torch.sqrt(2 * squares) + REGULARISER * off_range)
-
-
 def _extent(members: Float[Tensor, "e h w"]) -> tuple[Float[Tensor, "e 1 1"], Float[Tensor, "e 1 1"]]:
-    """Minimum and range of each member; the range of flat ones is given as 0."""
+    """Minimum and range of each member; the range of a flat member is returned as 0."""
     low, high = members.amin((1, 2), keepdim=True), members.amax((1, 2), keepdim=True)
     return low, (high - low).where(high - low > FLAT, 0)
 
@@ -97,12 +87,12 @@ def _extent(members: Float[Tensor, "e h w"]) -> tuple[Float[Tensor, "e 1 1"], Fl
 
 
 def _by_reference(members: Float[Tensor, "e h w"], reduction: Reduction) -> Float[Tensor, "e h w"]:
-    """At most two iterations of BFGS on f, in float32 and by finite differences, from members stretched to [0, 1].
+    """Run at most two iterations of BFGS on f, in float32 with finite differences, from members stretched to [0, 1].
 
     Rounding steers it. The start is float32, in which the step of the differences (1.5e-8) vanishes for every parameter
-    above 0.5. So scales, at least 1 for members in [0, 1], never move, and shifts follow a slope of rounding errors; in
-    46 of 64 alignments none moved. Members moved by 1e-6 moved the result by up to 0.10, and another number of threads
-    moves it too (golden members: 0.034). Flat members, by whose range the reference divides, start as they are.
+    above 0.5. So scales, at least 1 for members in [0, 1], never change, and shifts follow a slope of rounding errors;
+    in 46 of 64 alignments none changed. Moving members by 1e-6 changed the result by up to 0.10, and so does another
+    number of threads (golden members: 0.034). Flat members start unchanged; the reference divides by their range.
 
     Source: BFGS of SciPy.
     """
@@ -154,11 +144,11 @@ class _Candidate:
 
 
 def _affine(stretched: Float[Tensor, "e h w"], reduction: Reduction) -> Float[Tensor, "e h w"]:
-    """The best of three descents: from members stretched to [0, 1], from these at equal mean levels, and from equal
-    levels and standard deviations.
+    """Take the best of three descents: from members stretched to [0, 1], from these at equal mean levels, and from
+    equal levels and standard deviations.
 
-    The first start is the reference's, and no descent goes up. From it alone, 36 medians of 8,000 random ensembles
-    (most of two or three members) ended above the reference's procedure; of all three, none of 33,196.
+    The first start is the reference's, and no descent goes up. With that start alone, 36 medians of 8,000 random
+    ensembles (most of two or three members) ended above the reference's procedure; with all three, none of 33,196.
     """
     values = stretched.flatten(1).cpu().numpy()
     levels = values.mean(1)
@@ -175,7 +165,7 @@ def _affine(stretched: Float[Tensor, "e h w"], reduction: Reduction) -> Float[Te
 
 
 def _problem(centred: Float[np.ndarray, "e p"], reduction: Reduction) -> _Problem:
-    """Of the members' pixels, d needs the covariances only."""
+    """Prepare a problem; d depends on the members' pixels only through their covariances."""
     count = len(centred)
     covariance = centred @ centred.T / centred.shape[1]
     form = np.zeros((2 * count, 2 * count))
@@ -190,19 +180,19 @@ def _problem(centred: Float[np.ndarray, "e p"], reduction: Reduction) -> _Proble
 
 
 def _descend(problem: _Problem, alignment: Float[np.ndarray, " n"]) -> _Candidate | None:
-    """Lower the disagreement until it stays; `None` where the start's map is flat.
+    """Lower the disagreement until it no longer falls; `None` if the start's map is flat.
 
-    The map of any alignment that keeps the requirements of a candidate spans [0, 1] or more. The one with the smallest
-    d among these, a convex problem with an exact solution, therefore disagrees no more than the candidate itself, but
-    for what `TIED` lets pass and rounding: so both are compared.
+    The map of any alignment that keeps the requirements of a candidate spans [0, 1] or more. Finding the one with the
+    smallest d among these is a convex problem with an exact solution, which therefore disagrees no more than the
+    candidate itself, up to rounding and what `TIED` lets pass; so both are compared.
     """
     candidate, (squares, axes) = _candidate(problem, alignment), np.linalg.eigh(problem.form)
     for _ in range(MAX_STEPS):
         if candidate is None or candidate.disagreement <= RESOLVED:
             break
         rows, bounds = _requirements(problem, candidate)
-        # Takes y to an alignment whose d is |y| times the present one. The floor is for what members have in common,
-        # which hardly adds to d: with 1e-13, scales were off by 5e-4.
+        # Maps y to an alignment whose d is |y| times the current one. The floor is for what members have in common,
+        # which hardly adds to d: with a floor of 1e-13, scales were off by 5e-4.
         whitening = axes / np.sqrt(np.maximum(squares / candidate.disagreement**2, 1e-8))
         solution = _closest(whitening, rows, bounds)
         better = None if solution is None else _candidate(problem, solution)
@@ -227,10 +217,10 @@ def _candidate(problem: _Problem, alignment: Float[np.ndarray, " n"]) -> _Candid
 
 
 def _requirements(problem: _Problem, candidate: _Candidate) -> tuple[Float[np.ndarray, "r n"], Float[np.ndarray, " r"]]:
-    """Rows and bounds, rows @ alignment >= bounds, that keep the range: the map >= 1 at one pixel and <= 0 at another.
+    """Rows and bounds (rows @ alignment >= bounds) that keep the range: the map >= 1 at one pixel and <= 0 at another.
 
-    Where the map is a median, as many members as it takes must be so; of tied ones, the least outlying. And no scale
-    is below 0.
+    If the map is a median, that must hold for as many members as the median needs; of tied ones, the least outlying are
+    chosen. No scale may be below 0.
     """
     count, mean = len(candidate.aligned), candidate.aligned.mean(0)
     # Among the pixels at the map's extremes, those where the members agree most.
@@ -256,7 +246,7 @@ def _requirements(problem: _Problem, candidate: _Candidate) -> tuple[Float[np.nd
 
 
 def _least(values: Float[np.ndarray, " e"], eligible: np.ndarray, count: int) -> Int[np.ndarray, " c"]:
-    """Places of the `count` smallest values among the eligible ones."""
+    """Indices of the `count` smallest values among the eligible ones."""
     places = np.flatnonzero(eligible)
     return places[np.argsort(values[places], kind="stable")[:count]]
 
@@ -264,7 +254,7 @@ def _least(values: Float[np.ndarray, " e"], eligible: np.ndarray, count: int) ->
 def _closest(
     whitening: Float[np.ndarray, "n n"], rows: Float[np.ndarray, "r n"], bounds: Float[np.ndarray, " r"]
 ) -> Float[np.ndarray, " n"] | None:
-    """whitening @ y for the shortest y with rows @ whitening @ y >= bounds; `None` where rounding hides it.
+    """whitening @ y for the shortest y with rows @ whitening @ y >= bounds; `None` if the solver fails.
 
     Source: least distance programming by non-negative least squares, Lawson and Hanson 1974, chapter 23.
     """
@@ -273,7 +263,7 @@ def _closest(
     target[-1] = 1
     try:
         multipliers, _ = nnls(columns, target, maxiter=100 * len(rows))
-    except RuntimeError:  # too many iterations; not seen in 150,000 calls
+    except RuntimeError:  # too many iterations; never happened in 150,000 calls
         return None
     residual = columns @ multipliers - target
     return whitening @ (residual[:-1] / -residual[-1])  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The two sizes of SOD-diffusion, with random weights; the only place that holds architecture numbers."""
+"""The two sizes of SOD-diffusion, with random weights; the only module that holds architecture numbers."""
 
 from typing import Literal
 
@@ -10,8 +10,8 @@ from model.diffusion import SODDiffusionPipeline
 Architecture = Literal["full", "nano"]
 
 
-def build(architecture: Architecture) -> SODDiffusionPipeline:
-    """A pipeline of that size, float32, on the CPU, in evaluation mode; weights come from torch's global generator."""
+def build_pipeline(architecture: Architecture) -> SODDiffusionPipeline:
+    """Build a float32 pipeline on the CPU, in evaluation mode; the weights come from torch's global generator."""
     pipeline = {"full": _full, "nano": _nano}[architecture]()
     for network in (pipeline.vae, pipeline.unet, pipeline.conditioner):
         network.eval()
@@ -51,7 +51,7 @@ def swin_b_conditioner() -> SaliencyConditioner:
         backbone_args={
             "img_size": 384,
             "dynamic_img_size": True,  # other sizes too
-            "always_partition": True,  # the reference shifts windows in the last stage too, timm alone would not
+            "always_partition": True,  # like the reference, shift windows in the last stage too
             "drop_path_rate": 0.2,
         },
         context_repeats=16,
@@ -63,8 +63,8 @@ def swin_b_conditioner() -> SaliencyConditioner:
 def _nano() -> SODDiffusionPipeline:
     """About 9 M parameters; 192 x 192 px, latents of 24 x 24.
 
-    Cross-attention stands at 12 x 12 only. At 160 px, with 10 x 10, another one at 20 x 20 made a step cost three times
-    as much and learn less per minute.
+    Cross-attention is only at 12 x 12. At 160 px (10 x 10), a second one at 20 x 20 tripled the cost of a step and
+    learned less per minute.
     """
     unet = UNet2DConditionModel(
         sample_size=24,
@@ -102,7 +102,7 @@ def _nano() -> SODDiffusionPipeline:
 def _scheduler(*, timestep_spacing: str, rescale_betas_zero_snr: bool, set_alpha_to_one: bool) -> DDIMScheduler:
     """Stable Diffusion 2's noise schedule.
 
-    Leading spacing is the reference's; trailing with zero terminal SNR is what few steps want (arXiv:2409.11355).
+    Leading spacing is the reference's; trailing spacing with zero terminal SNR suits few steps (arXiv:2409.11355).
     """
     return DDIMScheduler(
         num_train_timesteps=1000,

@@ -1,8 +1,8 @@
 """Cross-attention to the conditioner's tokens, shared by all members of an image.
 
-A token does not depend on the member or the timestep, so its keys and values are computed once per image, and the
-members' queries attend to them in one call. Where the UNet was trained on tokens that repeat their channels, a
-projection of the repeated vector equals that of the plain one with the blocks of its weight added up.
+A token depends on neither member nor timestep, so its keys and values are computed once per image, and the queries of
+all members attend to them in one call. If the UNet was trained on tokens that repeat their channels, projecting the
+repeated vector equals projecting the plain one with the summed blocks of the weight.
 Source: the interaction that SOD-diffusion calls AFIM, Computer Graphics Forum 43(7), e15251, 2024.
 """
 
@@ -28,40 +28,40 @@ _KERNELS = {
 
 
 class SharedContextAttention:
-    """The processor of one cross-attention layer while the members of some images are denoised."""
+    """Processor of one cross-attention layer while the members of some images are denoised."""
 
     def __init__(self, layer: Attention) -> None:
         self.layer = layer
         self._keys = self._values = torch.empty(0)
 
     def attend_to(self, tokens: Float[Tensor, "n t f"]) -> None:
-        """Project the tokens of N images, once for all their members and steps."""
+        """Project the tokens of N images once, for all their members and steps."""
         self._keys, self._values = (
             _heads(functional.linear(tokens, folded(projection.weight, tokens.shape[-1]), projection.bias), self.layer)
             for projection in (self.layer.to_k, self.layer.to_v)
         )
 
-    def forget(self) -> None:
+    def free(self) -> None:
         """Free the keys and values."""
         self._keys = self._values = torch.empty(0)
 
     def __call__(
         self, layer: Attention, hidden_states: Float[Tensor, "m l c"], *_: Any, **__: Any
     ) -> Float[Tensor, "m l c"]:
-        """Attend from L places of M members, those of an image side by side; diffusers' protocol of a processor."""
+        """Attend from L positions of M members, those of one image adjacent; follows diffusers' processor protocol."""
         images = len(self._keys)
         queries = layer.to_q(hidden_states)
         queries = _heads(queries.reshape(images, -1, queries.shape[-1]), layer)  # [N, heads, E*L, d]
         attended = functional.scaled_dot_product_attention(queries, self._keys, self._values)
         attended = attended.transpose(1, 2).reshape(*hidden_states.shape[:2], -1)  # [N*E, L, C]
-        result: Tensor = layer.to_out[0](attended)  # what follows is dropout
+        result: Tensor = layer.to_out[0](attended)  # to_out[1] is dropout
         return result
 
 
 def cross_attention_layers(unet: UNet2DConditionModel) -> list[Attention]:
     """The layers that attend to the context.
 
-    Raises: ValueError: one of them does more than project, attend and project, as no UNet of Stable Diffusion's does.
+    Raises: ValueError: a layer does more than project, attend and project; no UNet of Stable Diffusion's does.
     """
     layers = {
         name: layer for name, layer in unet.named_modules() if isinstance(layer, Attention) and layer.is_cross_attention
@@ -70,12 +70,12 @@ def cross_attention_layers(unet: UNet2DConditionModel) -> list[Attention]:
         extras = ("spatial_norm", "group_norm", "norm_cross", "norm_q", "norm_k", "added_kv_proj_dim")
         found = [extra for extra in extras if getattr(layer, extra, None) is not None]
         if found or layer.residual_connection or layer.rescale_output_factor != 1:
-            raise ValueError(f"unet layer {name} has {found or 'a residual'}; its context can't be shared by members")
+            raise ValueError(f"unet layer {name} has {found or 'a residual'}; members can't share its context")
     return list(layers.values())
 
 
 def kernels(attention: AttentionKernels) -> AbstractContextManager[None]:
-    """Attention by one kind of kernels only; `auto` leaves the choice to torch."""
+    """Restrict attention to one kind of kernel inside the block; `auto` leaves the choice to torch."""
     if attention == "auto":
         return contextlib.nullcontext()
     only: AbstractContextManager[None] = sdpa_kernel(_KERNELS[attention])
@@ -83,9 +83,9 @@ def kernels(attention: AttentionKernels) -> AbstractContextManager[None]:
 
 
 def require_kernels(attention: AttentionKernels, unet: UNet2DConditionModel) -> None:
-    """Refuse kernels that a UNet's device does not have for heads of its widths in its precision.
+    """Refuse kernels that the UNet's device lacks for the UNet's head widths and precision.
 
-    Raises: ValueError: it has none of that kind.
+    Raises: ValueError: the device has no such kernels.
     """
     layers = [layer for layer in unet.modules() if isinstance(layer, Attention)]
     for width in sorted({layer.to_q.out_features // layer.heads for layer in layers}):
@@ -95,16 +95,16 @@ def require_kernels(attention: AttentionKernels, unet: UNet2DConditionModel) -> 
                 functional.scaled_dot_product_attention(trial, trial, trial)
         except RuntimeError as error:
             raise ValueError(
-                f"attention is {attention!r}: there are no such kernels for {unet.device.type}, {str(unet.dtype)[6:]} "
-                f"and heads of {width} channels; give one of {', '.join(('auto', *_KERNELS))}"
+                f"attention is {attention!r}: no such kernels exist for {unet.device.type}, {str(unet.dtype)[6:]} "
+                f"and heads of {width} channels; choose one of {', '.join(('auto', *_KERNELS))}"
             ) from error
 
 
 def folded(weight: Float[Tensor, "c rf"], channels: int) -> Float[Tensor, "c f"]:
-    """The weight that does to a vector of `channels` values what `weight` does to its repetitions side by side."""
+    """The weight that gives for a vector of `channels` values what `weight` gives for the vector repeated."""
     if weight.shape[1] == channels:
         return weight
-    return weight.view(len(weight), -1, channels).sum(1)  # added up in float32 in half precision too, rounded once
+    return weight.view(len(weight), -1, channels).sum(1)  # torch sums half precision in float32 too, and rounds once
 
 
 def _heads(features: Float[Tensor, "n t c"], layer: Attention) -> Float[Tensor, "n heads t d"]:

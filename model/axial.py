@@ -1,6 +1,6 @@
 """Parallel axial attention: the encoder and decoder that turn backbone features into the conditioner's map.
 
-Owns the layers only; which backbone feeds them, and what the map is used for, is `model/conditioner.py`'s.
+Owns only the layers; `model/conditioner.py` chooses the backbone and uses the map.
 Source: Kim, Lee and Kim 2021, "UACANet", arXiv:2107.02368, in the form that SOD-diffusion uses.
 """
 
@@ -17,7 +17,7 @@ from torch.nn import functional
 class ConvNorm(nn.Module):
     """A bias-free convolution that keeps height and width, then batch norm.
 
-    In `image_statistics` it normalises each image by that image's own mean and variance instead of the trained ones.
+    Inside `image_statistics` it normalises each image by its own mean and variance instead of the trained ones.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int | tuple[int, int], dilation: int = 1) -> None:
@@ -29,16 +29,16 @@ class ConvNorm(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """Convolve and normalise."""
         x = self.conv(x)
-        if self.image_statistics:  # batch norm in training mode with a batch of one, for all images at once
+        if self.image_statistics:  # equals batch norm in training mode on each image alone
             return functional.instance_norm(x, weight=self.bn.weight, bias=self.bn.bias, eps=self.bn.eps)
         return self.bn(x)  # type: ignore[no-any-return]
 
 
 @contextmanager
 def image_statistics(network: nn.Module, wanted: bool) -> Iterator[None]:
-    """If `wanted`, the axial layers of `network` normalise by each image's own statistics inside the block.
+    """If `wanted`, let the axial layers of `network` normalise by each image's own statistics inside the block.
 
-    The released SOD-diffusion predicts so: its branch is never put in evaluation mode, and sees one image at a time.
+    The released SOD-diffusion predicts this way: its branch stays in training mode and sees one image at a time.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, ConvNorm)]
     for layer in layers:
@@ -53,9 +53,9 @@ def image_statistics(network: nn.Module, wanted: bool) -> Iterator[None]:
 class AxialAttention(nn.Module):
     """Self-attention between the rows, or between the columns, of a feature map.
 
-    Queries and keys have 1/8 of the channels. The map `[B, C, H, W]` is *viewed* as `[B, -1, H]` or `[B, -1, W]`
-    without a permutation, as in the reference: for the column axis this mixes positions in an order of its own, and on
-    maps that are not square the row axis mixes too. Trained weights depend on it, so it stays.
+    Queries and keys have 1/8 of the channels. As in the reference, the map `[B, C, H, W]` is *viewed* as `[B, -1, H]`
+    or `[B, -1, W]` without a permutation: for the column axis this mixes positions in an unusual order, and on maps
+    that are not square the row axis mixes too. Trained weights depend on it, so it stays.
     """
 
     def __init__(self, channels: int, axis: Literal["height", "width"]) -> None:
@@ -72,7 +72,7 @@ class AxialAttention(nn.Module):
         query, key, value = (
             layer(x).reshape(x.shape[0], -1, positions).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )  # [B, positions, features]
-        # Not F.scaled_dot_product_attention: the softmax here is of the plain products, without 1/sqrt(d).
+        # Not F.scaled_dot_product_attention: this softmax is over the plain products, without 1/sqrt(d).
         weights = torch.softmax(query @ key.transpose(1, 2), dim=-1)  # [B, positions, positions]
         attended = (weights @ value).transpose(1, 2).reshape(x.shape)
         result: Tensor = self.gamma * attended + x
@@ -80,7 +80,7 @@ class AxialAttention(nn.Module):
 
 
 class AxialKernel(nn.Module):
-    """One branch of the encoder: a receptive field of `size`, made of a row, a column and axial attention."""
+    """One branch of the encoder: a receptive field of `size` from a row, a column and axial attention."""
 
     def __init__(self, inputs: int, channels: int, size: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class AxialKernel(nn.Module):
 
 
 class AxialEncoder(nn.Module):
-    """One backbone feature map to `channels` channels, through four branches side by side and a residual."""
+    """Encodes one backbone feature map to `channels` channels, through four parallel branches and a residual."""
 
     def __init__(self, inputs: int, channels: int) -> None:
         super().__init__()
@@ -108,13 +108,13 @@ class AxialEncoder(nn.Module):
         self.residual = ConvNorm(inputs, channels, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        """Values are non-negative (ReLU)."""
+        """Encode the map; values are non-negative (ReLU)."""
         branches = torch.cat([self.point(x), *(kernel(x) for kernel in self.kernels)], dim=1)
         return functional.relu(self.merge(branches) + self.residual(x))
 
 
 class AxialDecoder(nn.Module):
-    """Encoded maps of strides 32, 16 and 8 to one map at stride 8 and its one-channel side output."""
+    """Merges encoded maps of strides 32, 16 and 8 into one map at stride 8 and its one-channel side output."""
 
     def __init__(self, channels: int, maps: int = 3) -> None:
         super().__init__()
@@ -127,9 +127,9 @@ class AxialDecoder(nn.Module):
     def forward(
         self, encoded: Sequence[Float[Tensor, "b c _h _w"]]
     ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b 1 h w"]]:
-        """Merge the maps, coarse first; height and width are those of the last one.
+        """Merge the maps, given coarse first; the result has the last one's height and width.
 
-        Returns: the feature map, and the side output (logits: unbounded).
+        Returns: the feature map, and the side output (unbounded logits).
         """
         height_width = encoded[-1].shape[2:]
         resized = [

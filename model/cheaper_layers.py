@@ -1,4 +1,4 @@
-"""Layers that give what others give, up to rounding, with less arithmetic; for inference."""
+"""Cheaper layers for inference: the same results as the layers they replace, up to rounding."""
 
 from typing import Any
 
@@ -8,26 +8,26 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Rows (and columns) of a 3 x 3 kernel that meet the same source row when the image was doubled by repetition: the even
-# rows of the result see (i-1, i, i), the odd ones (i, i, i+1).
+# Which rows (and columns) of a 3 x 3 kernel meet the same source row once the image is doubled by repetition: even rows
+# of the result see (i-1, i, i), odd ones (i, i, i+1).
 _MERGED = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 
 
 class MergedUpsample(nn.Module):
-    """Doubling by repetition, then a 3 x 3 convolution, as 2 x 2 convolutions of the small map: 4/9 of the products.
+    """Replace doubling by repetition and a 3 x 3 convolution by 2 x 2 convolutions of the small map (4/9 of the work).
 
-    Each of the four places that a source pixel becomes sees only 2 x 2 different source pixels.
-    Source: the sub-pixel convolution of Shi et al. 2016, arXiv:1609.05158, with weights that are equal to a repetition.
+    Each of the four output places of a source pixel sees only 2 x 2 different source pixels.
+    Source: the sub-pixel convolution of Shi et al. 2016, arXiv:1609.05158, with weights that reproduce the repetition.
     """
 
     def __init__(self, plain: Upsample2D) -> None:
         super().__init__()
         self.plain = plain
-        self.let_go()
+        self.free()
 
     @staticmethod
-    def stands_for(module: nn.Module) -> bool:
-        """Is that module one that this class can replace?"""
+    def can_replace(module: nn.Module) -> bool:
+        """Whether this class can replace the module."""
         return (
             isinstance(module, Upsample2D)
             and module.use_conv
@@ -37,13 +37,13 @@ class MergedUpsample(nn.Module):
             and (module.conv.kernel_size, module.conv.stride, module.conv.padding) == ((3, 3), (1, 1), (1, 1))
         )
 
-    def let_go(self) -> None:
-        """Free what was merged."""
+    def free(self) -> None:
+        """Free the merged weights."""
         self.weight = torch.empty(0)
         self.bias: Tensor | None = None
 
-    def take_over(self) -> None:
-        """Merge the weights as they are now."""
+    def merge_weights(self) -> None:
+        """Merge the current weights."""
         weight: Tensor = self.plain.conv.weight.detach()
         rows = torch.tensor(_MERGED, device=weight.device)  # [2 places, 2 source rows, 3 rows of the kernel]
         merged = torch.einsum("pak,qbl,oikl->pqoiab", rows, rows, weight.float())
@@ -52,7 +52,7 @@ class MergedUpsample(nn.Module):
         self.bias = None if bias is None else bias.detach().repeat(4)
 
     def forward(self, x: Float[Tensor, "b i h w"], output_size: Any = None, *_: Any) -> Float[Tensor, "b o h2 w2"]:
-        """As `Upsample2D`; a size of the result that is not the double is left to it."""
+        """Do what `Upsample2D` does; leave any output size other than the double to it."""
         batch, height, width = len(x), x.shape[2], x.shape[3]
         if output_size is not None and tuple(output_size) != (2 * height, 2 * width):
             return self.plain(x, output_size)  # type: ignore[no-any-return]
@@ -68,20 +68,20 @@ class MergedUpsample(nn.Module):
 
 
 class MeanConv(nn.Module):
-    """A convolution whose output channels are averaged, as one with the mean of its weights: one output channel."""
+    """Replace a convolution and the average over its output channels by one convolution with the mean weights."""
 
     def __init__(self, plain: nn.Conv2d) -> None:
         super().__init__()
         self.plain = plain
-        self.let_go()
+        self.free()
 
-    def let_go(self) -> None:
-        """Free what was merged."""
+    def free(self) -> None:
+        """Free the merged weights."""
         self.weight = torch.empty(0)
         self.bias: Tensor | None = None
 
-    def take_over(self) -> None:
-        """Merge the weights as they are now."""
+    def merge_weights(self) -> None:
+        """Merge the current weights."""
         weight = self.plain.weight.detach()
         self.weight = weight.float().mean(0, keepdim=True).to(weight.dtype)
         bias = self.plain.bias
@@ -93,30 +93,28 @@ class MeanConv(nn.Module):
 
 
 class SplitConv(nn.Module):
-    """A convolution of two maps side by side of which the first stays: its share is computed once."""
+    """A convolution of two maps joined along the channels, the first of which stays: its share is computed once."""
 
     def __init__(self, plain: nn.Conv2d) -> None:
         super().__init__()
         self.plain = plain
-        self.let_go()
+        self.free()
 
-    def take_over(self) -> None:
-        """Nothing yet: the weights are read when the first maps are known."""
+    def merge_weights(self) -> None:
+        """Do nothing yet: `set_first` reads the weights."""
 
-    def forget(self) -> None:
+    def free(self) -> None:
         """Free the share of the first maps."""
         self._share = self._weight = torch.empty(0)
 
-    let_go = forget
-
     def set_first(self, first: Float[Tensor, "n c h w"]) -> None:
-        """The maps that stay, one of each of N images."""
+        """Set the maps that stay, one for each of N images."""
         own = first.shape[1]
         self._weight = self.plain.weight[:, own:].contiguous()
         self._share = functional.conv2d(first, self.plain.weight[:, :own], self.plain.bias, padding=self.plain.padding)
 
     def forward(self, second: Float[Tensor, "m c h w"]) -> Float[Tensor, "m o h w"]:
-        """The convolution of both, for M second maps, those of an image side by side."""
+        """Convolve both maps, for M second maps; those of one image are adjacent."""
         result = functional.conv2d(second, self._weight, padding=self.plain.padding)
         members = len(second) // len(self._share)
         return result + self._share.repeat_interleave(members, 0)

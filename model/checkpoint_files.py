@@ -1,6 +1,6 @@
-"""Tensors and networks from other people's files, whole or not at all: what is torn, foreign or incomplete is named.
+"""Read tensors and networks from other people's files; refuse torn, foreign or incomplete ones by name.
 
-Owns reading and comparing. Which files make a model, and how their tensors are renamed, is `model/checkpoints.py`'s.
+Owns reading and comparing. `model/checkpoints.py` knows which files make a model and how their tensors are renamed.
 """
 
 import json
@@ -19,29 +19,29 @@ from torch import Tensor
 
 SAFETENSORS = "diffusion_pytorch_model.safetensors"
 WEIGHTS = (SAFETENSORS, "diffusion_pytorch_model.bin")
-"""Files in which diffusers keeps a network's weights; the first one that is there is taken."""
+"""Files in which diffusers keeps a network's weights; the first existing one is used."""
 
 SHOWN = 3
-"""Tensors of a kind that an error message names; of the others it gives the number."""
+"""How many tensors of a kind an error message names; the rest are counted."""
 
 
 class CheckpointError(ValueError):
-    """A file or folder is not the checkpoint that it was given as; the message says which one, and what it holds."""
+    """A file or folder is not the expected checkpoint; the message says which one, and what it holds."""
 
 
 def read_tensors(file: Path, inside: Sequence[str] = ()) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file or, under any other name, of a file of torch's; no code in it is run.
+    """Read the tensors of a `.safetensors` file or, under any other suffix, of a torch file; no code in it is run.
 
     Args:
-        file: mapped into memory, not read, where its format allows that.
-        inside: keys under which the tensors may stand, one level down, as in files of whole training runs.
+        file: mapped into memory rather than read, where its format allows that.
+        inside: keys under which the tensors may be nested one level down, as in files of whole training runs.
     Raises: CheckpointError: the file is missing, torn, or holds anything but names and tensors.
     """
-    _require_content(file)
+    require_content(file)
     try:
         content = load_file(file) if file.suffix == ".safetensors" else _load_torch(file)
     except Exception as error:  # torn files raised eight classes of errors, struct.error and KeyError among them
-        raise CheckpointError(f"{_sized(file)} is torn or no file of tensors: {reason(error)}") from error
+        raise CheckpointError(f"{_sized(file)} is torn or not a file of tensors: {reason(error)}") from error
     for key in inside:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -50,11 +50,11 @@ def read_tensors(file: Path, inside: Sequence[str] = ()) -> dict[str, Tensor]:
 
 
 def load_network(kind: Any, folder: Path, dtype: torch.dtype = torch.float32, weights: Sequence[str] = WEIGHTS) -> Any:
-    """A network of diffusers' from its folder, in evaluation mode; nothing is fetched.
+    """Load a network saved by diffusers from its folder, in evaluation mode; nothing is downloaded.
 
-    The VAE's attention layers may have the names of Stable Diffusion's time; diffusers renames them.
+    The VAE's attention layers may still have the names used by Stable Diffusion 2; diffusers renames them.
 
-    Args:   weights: names that the file of weights may have; the first one that is there is taken.
+    Args:   weights: possible names of the weights file; the first existing one is used.
     Raises: CheckpointError: the folder holds another network, or not exactly the tensors that its configuration needs.
     """
     config, file = network_files(folder, weights)
@@ -70,7 +70,7 @@ def load_network(kind: Any, folder: Path, dtype: torch.dtype = torch.float32, we
             ignore_mismatched_sizes=True,  # but reported, and refused below
             output_loading_info=True,
         )
-    except Exception as error:  # a configuration of nonsense gets anywhere in the network's constructor
+    except Exception as error:  # a nonsensical configuration can raise anything in the network's constructor
         raise CheckpointError(f"{folder} can't be loaded as {kind.__name__}: {reason(error)}") from error
     expected = network.state_dict()
     refuse_differences(
@@ -79,39 +79,39 @@ def load_network(kind: Any, folder: Path, dtype: torch.dtype = torch.float32, we
         unknown=report["unexpected_keys"],
         different=[f"{name} is {list(f)}, expected {list(own)}" for name, f, own in report["mismatched_keys"]],
     )
-    # They are views into the mapped file, wherever they lie in it: aligned anew, saved and loaded weights predict the
-    # same bits, and nobody can change them by writing to the file.
+    # The tensors are views into the mapped file, at any offset. Copied to aligned memory, loaded weights predict the
+    # same bits as saved ones, and nobody can change them by writing to the file.
     for tensor in chain(network.parameters(), network.buffers()):
         tensor.data = tensor.data.clone()
-    network.register_to_config(_name_or_path="")  # saved with the configuration: no paths of this machine
+    network.register_to_config(_name_or_path="")  # it is saved with the configuration: keep this machine's paths out
     return network
 
 
 def load_scheduler(folder: Path) -> DDIMScheduler:
-    """A DDIM scheduler with the noise schedule and the target that a folder of diffusers' describes.
+    """Load a DDIM scheduler with the noise schedule and the target that a diffusers folder describes.
 
-    Raises: CheckpointError: there is no such folder, or its configuration is none.
+    Raises: CheckpointError: the folder does not exist, or its configuration is invalid.
     """
     try:
         return DDIMScheduler.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # a configuration of nonsense gets anywhere in the scheduler's constructor
+    except Exception as error:  # a nonsensical configuration can raise anything in the scheduler's constructor
         raise CheckpointError(f"{folder} can't be loaded as DDIMScheduler: {reason(error)}") from error
 
 
 def network_files(folder: Path, weights: Sequence[str] = WEIGHTS) -> tuple[Path, Path]:
-    """Configuration and weights in a folder of diffusers'.
+    """Find the configuration and the weights in a diffusers folder.
 
-    Raises: CheckpointError: one of them is missing, or the weights are in several files.
+    Raises: CheckpointError: one of them is missing, or the weights are split into several files.
     """
     if not folder.is_dir():
         raise CheckpointError(f"there is no folder {folder}")
     config = folder / "config.json"
     file = next((folder / name for name in weights if (folder / name).is_file()), None)
-    there = sorted(path.name for path in folder.iterdir())
-    held = f"it holds {', '.join(there[:10]) or 'nothing'}{', …' if len(there) > 10 else ''}"
+    names = sorted(path.name for path in folder.iterdir())
+    held = f"it holds {', '.join(names[:10]) or 'nothing'}{', …' if len(names) > 10 else ''}"
     if not config.is_file():
-        raise CheckpointError(f"{folder} holds no config.json, so it is no network saved by diffusers; {held}")
-    if any(f"{name}.index.json" in there for name in WEIGHTS):
+        raise CheckpointError(f"{folder} holds no config.json, so it is not a network saved by diffusers; {held}")
+    if any(f"{name}.index.json" in names for name in WEIGHTS):
         raise CheckpointError(f"the weights in {folder} are split; save them in one file (max_shard_size); {held}")
     if file is None:
         raise CheckpointError(f"{folder} holds no {' and no '.join(weights)}; {held}")
@@ -121,7 +121,7 @@ def network_files(folder: Path, weights: Sequence[str] = WEIGHTS) -> tuple[Path,
 def check_same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path | str) -> None:
     """Compare names, shapes and dtypes.
 
-    Raises: CheckpointError: they are not the same; the message names the source, the tensors and both forms.
+    Raises: CheckpointError: they differ; the message names the source, the tensors, and both shapes and dtypes.
     """
     shared = [name for name in expected if name in found]
     refuse_differences(
@@ -139,9 +139,9 @@ def check_same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], sour
 def refuse_differences(
     source: Path | str, *, missing: Sequence[str] = (), unknown: Sequence[str] = (), different: Sequence[str] = ()
 ) -> None:
-    """Nothing, if there are none.
+    """Refuse tensors that are not as expected; do nothing if there are none.
 
-    Raises: CheckpointError: there are some; the first of each kind are named.
+    Raises: CheckpointError: there are some; the message names the first of each kind.
     """
     problems = [
         f"{len(tensors)} {kind} ({'; '.join([*tensors[:SHOWN], *['…'] * (len(tensors) > SHOWN)])})"
@@ -149,21 +149,25 @@ def refuse_differences(
         if tensors
     ]
     if problems:
-        raise CheckpointError(f"{source} holds other tensors than expected: {', '.join(problems)}")
+        raise CheckpointError(f"{source} does not hold the expected tensors: {', '.join(problems)}")
 
 
 def form(tensor: Tensor) -> str:
-    """Dtype and shape, to be read by people."""
+    """Dtype and shape in readable form."""
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
 def _load_torch(file: Path) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of pickles in a newer protocol, which then fail or are fine
+        warnings.simplefilter("ignore", UserWarning)  # about pickles of a newer protocol: they load, or fail clearly
         return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
 
 
-def _require_content(file: Path) -> None:
+def require_content(file: Path) -> None:
+    """Refuse a file without content.
+
+    Raises: CheckpointError: it is missing, empty, or a pointer of Git LFS.
+    """
     if not file.is_file():
         raise CheckpointError(f"there is no file {file}")
     with file.open("rb") as stream:
@@ -171,7 +175,7 @@ def _require_content(file: Path) -> None:
     if not start:
         raise CheckpointError(f"{_sized(file)} is empty")
     if start.startswith(b"version https://git-lfs"):
-        raise CheckpointError(f"{_sized(file)} is a pointer of Git LFS, not the file itself: run `git lfs pull` there")
+        raise CheckpointError(f"{_sized(file)} is a Git LFS pointer, not the file itself: run `git lfs pull` there")
 
 
 def _require_tensors_only(content: Any, file: Path) -> None:
@@ -186,7 +190,7 @@ def _require_tensors_only(content: Any, file: Path) -> None:
 
 
 def _is_plain(name: object, value: object) -> bool:
-    """A name and a tensor whose numbers are all there?"""
+    """Whether it is a name and a dense tensor with its values."""
     if not isinstance(name, str) or not isinstance(value, Tensor):
         return False
     return value.layout == torch.strided and not value.is_quantized and not value.is_meta
@@ -199,7 +203,7 @@ def _kind(value: object) -> str:
 
 
 def _not_floating(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Integers where weights belong, which diffusers would convert or stumble over; batch norm's counters are some."""
+    """Integer tensors in place of weights, which diffusers would convert or fail on; batch norm's counters are fine."""
     return [
         f"{name} is {form(value)}, expected floats"
         for name, value in tensors.items()
@@ -211,7 +215,7 @@ def _require_class(kind: Any, config: Path) -> None:
     try:
         fields = json.loads(config.read_bytes())
     except ValueError as error:
-        raise CheckpointError(f"{_sized(config)} is no JSON: {error}") from error
+        raise CheckpointError(f"{_sized(config)} is not JSON: {error}") from error
     found = fields.get("_class_name") if isinstance(fields, dict) else type(fields).__name__
     if found != kind.__name__:
         raise CheckpointError(f"{config} describes {found}, not {kind.__name__}")
@@ -222,7 +226,7 @@ def _sized(file: Path) -> str:
 
 
 def reason(error: Exception) -> str:
-    """What matters of a foreign message: torch's advises to run the code in the file."""
+    """The useful part of a library's error message; torch's also advises running the code in the file."""
     text = str(error)
     refused = re.search(r"Unsupported .+?(?= was not |\n|$)", text)
     return refused[0] if refused else f"{type(error).__name__}: {text.strip().partition(chr(10))[0][:200]}"

@@ -1,12 +1,9 @@
-"""The official SOD-diffusion checkpoint as a pipeline of ours, and as a folder that says what it was made from.
+"""Load the official SOD-diffusion checkpoint, and convert it to a model folder that says what it was made from.
 
-Owns which files make which part. Reading them is `checkpoint_files.py`'s, the branch's names are `official_names.py`'s.
+Owns which files make which part. `checkpoint_files.py` reads them, `official_names.py` knows the branch's names,
+`folders.py` writes the result.
 """
 
-import hashlib
-import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +21,11 @@ from model.checkpoint_files import (
     load_scheduler,
     network_files,
     read_tensors,
+    require_content,
 )
 from model.conditioner import SaliencyConditioner
 from model.diffusion import SODDiffusionPipeline
+from model.folders import origins, require_free, require_writable, save_pipeline
 from model.official_names import is_unused, official_name
 
 __all__ = ["CheckpointError", "OfficialFiles", "convert", "load_branch", "load_official"]
@@ -35,17 +34,17 @@ PROCESSING_RES = 384
 """Height and width in pixels that the official weights were trained for."""
 
 LATENT_CHANNELS = 4
-"""Of Stable Diffusion's VAE. The UNet takes those of the image and of the mask, and gives those of the mask."""
+"""Latent channels of Stable Diffusion's VAE. The UNet takes those of image and mask, and returns those of the mask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfficialFiles:
-    """Where the parts of an official checkpoint lie."""
+    """Where the parts of an official checkpoint are."""
 
     unet: Path
-    """The folder of diffusers' with the UNet, or a folder that has it as `unet`."""
+    """The diffusers folder of the UNet, or a folder that contains it as `unet`."""
     stable_diffusion: Path
-    """A folder that has Stable Diffusion 2's folders `vae` and `scheduler`."""
+    """A folder that contains Stable Diffusion 2's folders `vae` and `scheduler`."""
     branch: Path
     """The state dict of the Swin-B branch, `.pth` or `.safetensors`."""
 
@@ -54,17 +53,28 @@ class OfficialFiles:
         """The UNet's own folder."""
         return self.unet if (self.unet / "config.json").is_file() else self.unet / "unet"
 
+    def by_part(self) -> dict[str, list[Path]]:
+        """All files that are read, by part.
+
+        Raises: CheckpointError: one of them is missing or empty.
+        """
+        unet = list(network_files(self.unet_folder))
+        parts = {"unet": unet, **vae_and_scheduler_files(self.stable_diffusion), "branch": [self.branch]}
+        require_content(self.branch)
+        return parts
+
 
 def load_official(files: OfficialFiles, dtype: torch.dtype = torch.float32) -> SODDiffusionPipeline:
-    """The official checkpoint as a pipeline of ours: in evaluation mode, without gradients, on the CPU.
+    """Load the official checkpoint as our pipeline: in evaluation mode, without gradients, on the CPU.
 
-    Raises: CheckpointError: a part is missing, torn, or another network than the official one.
+    Raises: CheckpointError: a part is missing, torn, or not the official network.
     """
+    files.by_part()
     unet = load_network(UNet2DConditionModel, files.unet_folder)
     if unet.config.in_channels == LATENT_CHANNELS:
         raise CheckpointError(
             f"{files.unet_folder} takes {LATENT_CHANNELS} channels, expected {2 * LATENT_CHANNELS}: it is Stable "
-            "Diffusion's own UNet, never trained on masks; --from-stable-diffusion makes the start of a training of it"
+            "Diffusion's own UNet, never trained on masks; use --from-stable-diffusion to prepare a training from it"
         )
     conditioner = swin_b_conditioner()
     require_unet(unet, files.unet_folder, 2 * LATENT_CHANNELS, conditioner)
@@ -72,15 +82,15 @@ def load_official(files: OfficialFiles, dtype: torch.dtype = torch.float32) -> S
     load_branch(conditioner, files.branch)
     for network in (unet, vae, conditioner):
         network.eval().requires_grad_(False)
-    return assemble(vae, unet, scheduler, conditioner, dtype)
+    return assemble_pipeline(vae, unet, scheduler, conditioner, dtype)
 
 
 def load_branch(conditioner: SaliencyConditioner, file: Path) -> None:
-    """Copy the official branch's tensors into a conditioner, each to its one place.
+    """Copy the official branch's tensors into a conditioner.
 
-    Official tensors that nobody uses may be in the file or not (`official_names.UNUSED`).
+    The file may or may not hold the official tensors that our conditioner does not use (`official_names.UNUSED`).
 
-    Raises: CheckpointError: a tensor is missing, unknown, or of another shape or dtype.
+    Raises: CheckpointError: a tensor is missing, unknown, or has another shape or dtype.
     """
     own = conditioner.state_dict()
     found = {name: value for name, value in read_tensors(file).items() if not is_unused(name)}
@@ -89,27 +99,24 @@ def load_branch(conditioner: SaliencyConditioner, file: Path) -> None:
 
 
 def convert(files: OfficialFiles, out: Path, dtype: torch.dtype = torch.float32) -> SODDiffusionPipeline:
-    """Save the official checkpoint as a folder for `load_pipeline`; the same files give the same bytes.
+    """Save the official checkpoint as a folder for `load_pipeline`; equal files give equal bytes.
 
     Returns: the pipeline as saved.
-    Raises:  CheckpointError: see `load_official`; or there is something in `out` already.
+    Raises:  CheckpointError: see `load_official`; or `out` already holds something, or can't be written.
     """
     require_free(out)
+    require_writable(out.parent)
     pipeline = load_official(files, dtype)
-    read = {
-        "unet": list(network_files(files.unet_folder)),
-        **vae_and_scheduler_files(files.stable_diffusion),
-        "branch": [files.branch],
-    }
-    save(pipeline, out, {"kind": "official SOD-diffusion checkpoint", "files": origins(read)})
+    kind = "official SOD-diffusion checkpoint"
+    save_pipeline(pipeline, out, {"kind": kind, "files": origins(files.by_part())})
     return pipeline
 
 
-# Parts of Stable Diffusion, for a start of a training too
+# Parts of Stable Diffusion, also for the start of a training
 
 
 def load_vae_and_scheduler(repo: Path) -> tuple[Any, Any]:
-    """From Stable Diffusion's folder.
+    """Load VAE and scheduler from Stable Diffusion's folder.
 
     Raises: CheckpointError: one of them is missing or torn, or the VAE has another number of latent channels.
     """
@@ -119,14 +126,19 @@ def load_vae_and_scheduler(repo: Path) -> tuple[Any, Any]:
 
 
 def vae_and_scheduler_files(repo: Path) -> dict[str, list[Path]]:
-    """What `load_vae_and_scheduler` reads, by part."""
-    return {"vae": list(network_files(repo / "vae")), "scheduler": [repo / "scheduler" / "scheduler_config.json"]}
+    """The files that `load_vae_and_scheduler` reads, by part.
+
+    Raises: CheckpointError: one of them is missing or empty.
+    """
+    scheduler = repo / "scheduler" / "scheduler_config.json"
+    require_content(scheduler)
+    return {"vae": list(network_files(repo / "vae")), "scheduler": [scheduler]}
 
 
 def require_unet(unet: Any, folder: Path, in_channels: int, conditioner: SaliencyConditioner) -> None:
-    """The UNet has the inputs, outputs and context of a pipeline with that conditioner.
+    """Refuse a UNet whose inputs, outputs or context do not fit a pipeline with that conditioner.
 
-    Raises: CheckpointError: it has not.
+    Raises: CheckpointError: one of them does not fit.
     """
     context_channels = conditioner.config.feature_channels * conditioner.config.context_repeats
     facts = {"in_channels": in_channels, "out_channels": LATENT_CHANNELS, "cross_attention_dim": context_channels}
@@ -134,9 +146,9 @@ def require_unet(unet: Any, folder: Path, in_channels: int, conditioner: Salienc
 
 
 def require_facts(network: Any, folder: Path, facts: Mapping[str, int]) -> None:
-    """Fields of a configuration, of which some can have a value per level, are what they must be.
+    """Refuse a network whose configuration has other values than expected; some fields hold one value per level.
 
-    Raises: CheckpointError: one is not.
+    Raises: CheckpointError: a field has another value.
     """
     for name, expected in facts.items():
         found = network.config[name]
@@ -144,67 +156,12 @@ def require_facts(network: Any, folder: Path, facts: Mapping[str, int]) -> None:
             raise CheckpointError(f"{folder / 'config.json'}: {name} is {found}, expected {expected}")
 
 
-def assemble(
+def assemble_pipeline(
     vae: Any, unet: Any, scheduler: Any, conditioner: SaliencyConditioner, dtype: torch.dtype
 ) -> SODDiffusionPipeline:
-    """The pipeline in that precision, quiet."""
+    """Put a pipeline together in that precision, without a progress bar."""
     for network in (vae, unet, conditioner):
-        nn.Module.to(network, dtype)  # diffusers' own `to` warns of modules to be kept in float32, and names none
+        nn.Module.to(network, dtype)  # diffusers' own `to` warns about modules to keep in float32 and names none
     pipeline = SODDiffusionPipeline(vae, unet, scheduler, conditioner, default_processing_res=PROCESSING_RES)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-# Folders of ours
-
-
-def require_free(out: Path) -> None:
-    """There is nothing to lose.
-
-    Raises: CheckpointError: `out` is a file, or a folder with something in it.
-    """
-    if out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
-        raise CheckpointError(f"{out} is there already and not an empty folder; give another one")
-
-
-def origins(files: Mapping[str, list[Path]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Names without folders, sizes and SHA-256 of the files that each part was read from."""
-    return {part: {path.name: _fingerprint(path) for path in paths} for part, paths in files.items()}
-
-
-def save(pipeline: SODDiffusionPipeline, out: Path, origin: Mapping[str, Any], *, replace: bool = False) -> None:
-    """A folder of the pipeline, `origin.json` and `SHA256SUMS`; it gets its name last, when all of it is on the disk.
-
-    Args:   replace: throw away what is in `out`, once there is something to put in its place.
-    Raises: CheckpointError: there is something in `out` already, and it is to stay.
-    """
-    out = out.absolute()
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a conversion that was killed
-    try:
-        pipeline.save_pretrained(partial, safe_serialization=True)
-        origin = {"dtype": str(pipeline.unet.dtype).removeprefix("torch."), **origin}
-        (partial / "origin.json").write_text(json.dumps(origin, indent=2) + "\n")
-        files = sorted(path for path in partial.rglob("*") if path.is_file())
-        sums = [f"{_fingerprint(path)['sha256']}  {path.relative_to(partial).as_posix()}\n" for path in files]
-        (partial / "SHA256SUMS").write_text("".join(sums))
-        _sync([*files, partial / "SHA256SUMS"])
-        if replace:
-            shutil.rmtree(out, ignore_errors=True)
-        require_free(out)
-        os.replace(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _sync(files: list[Path]) -> None:
-    """Through to the disk: a power cut after the renaming must not leave a whole-looking folder of empty files."""
-    for path in files:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())

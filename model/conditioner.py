@@ -1,7 +1,7 @@
-"""The conditioner: an RGB image to the tokens that the UNet attends to.
+"""The conditioner: turns an RGB image into the tokens that the UNet attends to.
 
-A timm backbone gives features at strides 8, 16 and 32; axial encoders and a decoder make one 64-channel map of
-them. The UNet's side of the cross-attention is diffusers' own.
+A timm backbone gives features at strides 8, 16 and 32; axial encoders and a decoder turn them into one 64-channel
+map. diffusers implements the UNet's side of the cross-attention.
 Source: SOD-diffusion, Computer Graphics Forum 43(7), e15251, 2024 (there with Swin-B).
 """
 
@@ -24,20 +24,20 @@ STRIDES = (8, 16, 32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditioning:
-    """What the conditioner knows of B images."""
+    """The conditioner's output for B images."""
 
     features: Float[Tensor, "b f h w"]
     """The map at 1/8 of the images' height and width."""
     side_logits: Float[Tensor, "b 1 h w"]
-    """The decoder's own guess of the saliency map, before a sigmoid; used by training only."""
+    """The decoder's own estimate of the saliency map, before the sigmoid; only training uses it."""
     tokens: Float[Tensor, "b t f"]
-    """The map's positions in row order."""
+    """One token per position of the map, in row order."""
     repeats: int
-    """How often a token repeats its channels in the context."""
+    """How often each token's channels are repeated in the context."""
 
     @property
     def context(self) -> Float[Tensor, "b t d"]:
-        """The tokens as the UNet's cross-attention was trained on them."""
+        """The tokens in the form that the UNet's cross-attention was trained on."""
         return self.tokens.repeat(1, 1, self.repeats)
 
 
@@ -45,13 +45,13 @@ class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Backbone, axial encoders and decoder, context tokens.
 
     Args:
-        backbone_name: name of a timm model that can give feature maps; created with random weights.
-        backbone_args: further arguments of that timm model, as they stand in its documentation.
+        backbone_name: name of a timm model that can return feature maps; created with random weights.
+        backbone_args: further arguments of that timm model; see timm's documentation.
         feature_channels: channels of the map.
-        context_repeats: how often a token repeats its channels to fill the UNet's `cross_attention_dim`.
-        normalise_features: a LayerNorm over the channels of each backbone feature map (transformers want it).
-        position_code: add a fixed sine-cosine code of row and column to the tokens; without one they can't say *where*.
-        image_mean, image_std: three numbers each, subtracted and divided before the backbone, in units of [0, 1].
+        context_repeats: how often a token's channels are repeated to fill the UNet's `cross_attention_dim`.
+        normalise_features: apply a LayerNorm over the channels of each backbone feature map (transformers need it).
+        position_code: add a fixed sine-cosine code of row and column; without it tokens carry no position.
+        image_mean, image_std: three numbers each, for values in [0, 1]; the image is normalised by them first.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -77,11 +77,12 @@ class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.register_buffer("std", torch.tensor(image_std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Float[Tensor, "b 3 ph pw"]) -> Conditioning:
-        """Condition on B images: values in [0, 1], height and width multiples of 32."""
-        encoded = [
-            encoder(_channels_first(norm(feature), norm))
-            for feature, norm, encoder in zip(self._backbone_features(images), self.norms, self.encoders, strict=True)
-        ]
+        """Compute the conditioning of B images: values in [0, 1], height and width multiples of 32."""
+        encoded = []
+        for feature, norm, encoder in zip(self._backbone_features(images), self.norms, self.encoders, strict=True):
+            if self.config.normalise_features:
+                feature = norm(feature).permute(0, 3, 1, 2).contiguous()
+            encoded.append(encoder(feature))
         features, side_logits = self.decoder(encoded[::-1])  # coarse first
         return Conditioning(
             features=features,
@@ -91,7 +92,7 @@ class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
 
     def _backbone_features(self, images: Float[Tensor, "b 3 ph pw"]) -> list[Tensor]:
-        """Strides 8, 16, 32; channels last where a LayerNorm follows, else channels first."""
+        """Feature maps at strides 8, 16, 32: channels last if a LayerNorm follows, else channels first."""
         features: list[Tensor] = self.backbone((images - self.mean) / self.std)
         channels_last = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
         wanted_last = bool(self.config.normalise_features)
@@ -109,8 +110,8 @@ class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
 def position_code(channels: int, height: int, width: int) -> Float[Tensor, "1 c h w"]:
     """Sines and cosines of the row (first half of the channels) and of the column (second half).
 
-    Frequencies are geometric from half a period over the whole map upwards, in positions relative to the map's size,
-    so a place has the same code at every resolution (as far as a map of that resolution has a cell centre there).
+    Frequencies grow geometrically from half a period over the whole map. Positions are relative to the map's size, so a
+    place has the same code at every resolution that has a cell centre there.
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5, in two dimensions.
     """
     octaves = torch.arange(channels // 4, dtype=torch.float64) / (channels // 4)
@@ -127,14 +128,10 @@ def position_code(channels: int, height: int, width: int) -> Float[Tensor, "1 c 
 
 
 def _feature_backbone(name: str, arguments: dict[str, Any]) -> Any:
-    """The timm model cut down to its last three feature maps, random weights."""
+    """The timm model reduced to its last three feature maps, with random weights."""
     backbone = timm.create_model(name, features_only=True, pretrained=False, out_indices=(-3, -2, -1), **arguments)
     reductions = tuple(backbone.feature_info.reduction())
     if reductions != STRIDES:
-        raise ValueError(f"backbone {name!r} ends in feature maps at strides {reductions}, {STRIDES} are needed")
+        raise ValueError(f"backbone {name!r} ends in feature maps at strides {reductions}; {STRIDES} are needed")
     pad_before_shift(backbone)
     return backbone
-
-
-def _channels_first(x: Tensor, norm: nn.Module) -> Float[Tensor, "b c h w"]:
-    return x if isinstance(norm, nn.Identity) else x.permute(0, 3, 1, 2).contiguous()

@@ -1,7 +1,7 @@
-"""SODDiffusionPipeline: images to ensembles of saliency maps, one numbered story in `__call__`.
+"""SODDiffusionPipeline: turns images into ensembles of saliency maps, in numbered steps from `__call__` on.
 
-Owns latents and the denoising loop. Pixels and sizes belong to `geometry.py`, members' reduction to `ensemble.py`;
-files, keys' meaning and scores to `pipeline/`.
+Owns latents and the denoising loop. Pixels and sizes belong to `geometry.py`, the reduction of members to
+`ensemble.py`; files, the meaning of keys, and scores to `pipeline/`.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from model.config import AttentionKernels, EnsembleConfig, TimestepSpacing
 from model.ensemble import reduce_members
 from model.geometry import preprocess, processed_size, resize_map, without_padding
 from model.inference_form import InferenceForm
-from model.parts import cut
+from model.parts import member_parts
 from model.prediction import Enough, Prediction
 from model.rounds import rounds, variance_scale
 from model.seeds import member_seed
@@ -29,10 +29,10 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Salient-object detection by latent diffusion.
 
     Args:
-        vae: image and mask to latents and back; 4 latent channels, 1/8 of the size.
+        vae: converts images and masks to latents and back; 4 latent channels, 1/8 of the size.
         unet: 8 input channels (image latents, saliency latents), 4 output channels; attends to the context.
-        scheduler: its configuration decides prediction type and timestep spacing.
-        conditioner: image to context tokens.
+        scheduler: its configuration determines prediction type and timestep spacing.
+        conditioner: converts an image to context tokens.
         default_processing_res: height and width in pixels that the weights were trained for.
     Source: SOD-diffusion, Computer Graphics Forum 43(7), e15251, 2024.
     """
@@ -50,20 +50,20 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         super().__init__()
         if unet.config.in_channels != 2 * vae.config.latent_channels:
             raise ValueError(
-                f"unet takes {unet.config.in_channels} channels; image and saliency latents together have "
+                f"unet has {unet.config.in_channels} input channels; image and saliency latents together have "
                 f"{2 * vae.config.latent_channels}"
             )
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler, conditioner=conditioner)
         self.register_to_config(default_processing_res=default_processing_res)
         self.default_processing_res = default_processing_res
         self.attention: AttentionKernels = "auto"
-        """Kernels of the UNet. The autoencoder's one head of 512 channels is more than flash attention takes."""
+        """Kernels of the UNet. The autoencoder's single head of 512 channels is too wide for flash attention."""
         self._form: InferenceForm | None = None
 
     @property
     def inference_form(self) -> InferenceForm:
-        """UNet and VAE with cheaper layers, for as long as it is active."""
-        if self._form is None or not self._form.is_of(self.unet, self.vae):
+        """Gives UNet and VAE cheaper layers while it is active."""
+        if self._form is None or not self._form.belongs_to(self.unet, self.vae):
             self._form = InferenceForm(self.unet, self.vae)
         return self._form
 
@@ -75,29 +75,28 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         ensemble: EnsembleConfig,
         enough: Enough | None = None,
     ) -> list[Prediction]:
-        """Predict N images with E members each, or with fewer where these are enough.
+        """Predict N images with E members each, or with fewer where those are enough.
 
         Args:
             images: RGB, 0 to 255, each of its own height and width.
-            keys: name of each image; with `ensemble.seed` it decides the noise of its members.
+            keys: name of each image; with `ensemble.seed` it determines the noise of the image's members.
             ensemble: members, steps, resolution, seed, and how members become one map.
-            enough: asked about the members of an image after each round but the last; without it, all are one round.
+            enough: called with an image's members after each round but the last; without it, there is one round.
         Returns: one prediction per image, in order.
-        Raises:  ModelOutputError: the members of an image hold NaN.
+        Raises:  ModelOutputError: the members of an image contain NaN.
         """
         if len(images) != len(keys):
-            raise ValueError(f"{len(images)} images and {len(keys)} keys; each image needs one")
+            raise ValueError(f"{len(images)} images and {len(keys)} keys; each image needs a key")
         side_px = self.default_processing_res if ensemble.processing_res is None else ensemble.processing_res
         sizes = [processed_size(image.shape[:2], side_px) for image in images]
         predictions: dict[int, Prediction] = {}
         with self.inference_form.active():
             for size in dict.fromkeys(sizes):  # one, unless images are processed at their own sizes
-                places = [place for place, processed in enumerate(sizes) if processed == size]
-                own = [images[i] for i in places], [keys[i] for i in places]
-                members = self._members(*own, side_px, ensemble, enough)
-                for place, own_members in zip(places, members, strict=True):
-                    predictions[place] = _prediction(own_members, images[place].shape[:2], ensemble)
-        return [predictions[place] for place in range(len(images))]
+                alike = [i for i, processed in enumerate(sizes) if processed == size]
+                members = self._members([images[i] for i in alike], [keys[i] for i in alike], side_px, ensemble, enough)
+                for i, own_members in zip(alike, members, strict=True):
+                    predictions[i] = _prediction(own_members, images[i].shape[:2], ensemble)
+        return [predictions[i] for i in range(len(images))]
 
     def _members(
         self,
@@ -107,8 +106,8 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         ensemble: EnsembleConfig,
         enough: Enough | None,
     ) -> list[Float[Tensor, "_e ph pw"]]:
-        """The members of N images of one processed size."""
-        # 1. Bring all images to PH x PW pixels; they pass through the networks in parts of so many at once.
+        """Members of N images of one processed size."""
+        # 1. Bring all images to PH x PW pixels; at most `at_once` pass through a network together.
         at_once = ensemble.batch_size or len(images) * ensemble.ensemble_size
         pixels = preprocess(images, side_px).to(self.device, self.unet.dtype)  # [N, 3, PH, PW]
         parts = torch.split(pixels, at_once)
@@ -121,16 +120,16 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         for numbers in rounds(ensemble.ensemble_size) if enough else [range(ensemble.ensemble_size)]:
             # 3. Each (image, member) has noise of its own.
             latents = self._member_latents([keys[i] for i in going], numbers, ensemble.seed, image_latents)
-            # 4. Denoise the members of all images together, as far as they may be at once.
-            chosen = going if len(going) < len(images) else slice(None)  # a GPU would be waited for to pick images
+            # 4. Denoise the members of all images together, in parts of at most `at_once`.
+            chosen = going if len(going) < len(images) else slice(None)  # picking by a list would wait for a GPU
             latents = self._denoise_in_parts(latents, image_latents[chosen], tokens[chosen], ensemble, at_once)
-            # 5. Decode the members of one image at a time. For four of the nano model together, allocations were so
-            # large that every layer mapped its memory anew (800,000 page faults instead of 4,000), which took a fifth
-            # more time and 1.8 GB instead of 1.1.
+            # 5. Decode the members of one image at a time. For four images of the nano model together, allocations
+            # were so large that every layer mapped its memory anew (800,000 page faults instead of 4,000): a fifth
+            # more time, and 1.8 GB instead of 1.1.
             for image, own_latents in zip(going, torch.split(latents, len(numbers)), strict=True):  # [e, 4, h, w]
                 decoded = [self.decode(part) for part in torch.split(own_latents, at_once)]
                 members[image].append(without_padding(torch.cat(decoded), images[image].shape[:2], side_px))
-            # 6. An image goes on until its own members say that there are enough of them.
+            # 6. An image continues until its own members are enough.
             if enough is None or numbers.stop == ensemble.ensemble_size:
                 break
             going = [i for i in going if not enough(torch.cat(members[i]).float().cpu().numpy())]
@@ -156,12 +155,12 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                     ensemble.denoise_steps,
                     ensemble.timestep_spacing,
                 )
-                for part in cut(images, len(latents) // images, at_once)
+                for part in member_parts(images, len(latents) // images, at_once)
             ]
         )
 
     def encode(self, pixels: Float[Tensor, "b 3 ph pw"]) -> Float[Tensor, "b 4 h w"]:
-        """Mean latents, scaled. Images come in [0, 1], masks (three equal channels) in [-1, 1], as trained."""
+        """Encode to mean latents, scaled. Images are in [0, 1], masks (three equal channels) in [-1, 1], as trained."""
         latents = self.vae.encode(pixels).latent_dist.mode()
         return latents * self.vae.config.scaling_factor  # type: ignore[no-any-return]
 
@@ -173,22 +172,22 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         steps: int,
         spacing: TimestepSpacing = "trained",
     ) -> Float[Tensor, "be 4 h w"]:
-        """Run the DDIM loop (eta 0) for E members of each of B images; members of an image stand together."""
+        """Run the DDIM loop (eta 0) for E members of each of B images; members of one image are adjacent."""
         scheduler = self.scheduler
         if spacing != "trained":
             scheduler = DDIMScheduler.from_config(scheduler.config, timestep_spacing=spacing)
         scheduler.set_timesteps(steps)
-        # With trailing spacing, rounding adds a timestep of -1 for 62 numbers of steps, 61 the smallest.
+        # With trailing spacing, rounding adds a timestep of -1 for 62 values of `steps`, the smallest of them 61.
         timesteps = scheduler.timesteps[:steps]
-        # The scheduler looks numbers up in its tables: by timesteps on a GPU it would wait for that at every step.
-        with kernels(self.attention), self.inference_form.of_images(image_latents, tokens):
+        # The scheduler indexes its tables by timestep; timesteps on a GPU would make it wait for the GPU at every step.
+        with kernels(self.attention), self.inference_form.for_images(image_latents, tokens):
             for timestep, on_device in zip(timesteps, timesteps.to(latents.device, non_blocking=True), strict=True):
                 output = self.unet(latents, on_device, encoder_hidden_states=tokens).sample
                 latents = scheduler.step(output, timestep, latents).prev_sample
         return latents
 
     def decode(self, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b ph pw"]:
-        """Saliency in [0, 1]: the mean of the decoded channels, clipped to the masks' range of [-1, 1]."""
+        """Decode to saliency in [0, 1]: the mean of the decoded channels, clipped to the masks' range of [-1, 1]."""
         with self.inference_form.active():
             decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample  # [B, 1, PH, PW]
         saliency: Tensor = (decoded[:, 0].clamp(-1, 1) + 1) / 2
@@ -208,14 +207,14 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
 
 def initial_latents(seed: int, shape: tuple[int, int, int]) -> Float[Tensor, "c h w"]:
-    """Standard normal latents, float32, drawn on the CPU so that every device starts from the same ones."""
+    """Standard normal latents, float32, drawn on the CPU so that every device starts from the same values."""
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
 
 
 def _prediction(
     members: Float[Tensor, "e ph pw"], height_width: tuple[int, int], ensemble: EnsembleConfig
 ) -> Prediction:
-    """7. Reduce the members of one image; maps go back to the image's own size."""
+    """7. Reduce the members of one image; resize the maps to the image's own size."""
     reduced = reduce_members(
         members, reduction=ensemble.reduction, alignment=ensemble.alignment, stretch=ensemble.stretch
     )

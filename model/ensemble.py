@@ -1,4 +1,4 @@
-"""The ensemble members of one image to its saliency map, variance map and uncertainty map."""
+"""Reduce the ensemble members of one image to its saliency map, variance map and uncertainty map."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,15 @@ from model.prediction import ModelOutputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ensemble:
-    """What E members say together; float32."""
+    """Joint result of E members; float32."""
 
     saliency: Float[Tensor, "h w"]
     """Mean or median of the members, in [0, 1]."""
     variance: Float[Tensor, "h w"]
     """Population variance over the members about their mean, in [0, 0.25]."""
     uncertainty: Float[Tensor, "h w"]
-    """How far the members lie from the map, in units of saliency, in [0, 0.5]: for the mean, their standard deviation,
-    the root of `variance`; for the median, their median absolute deviation from it. Medians are the lower ones."""
+    """Spread of the members around the map, in units of saliency, in [0, 0.5]: for the mean, their standard deviation
+    (the root of `variance`); for the median, their median absolute deviation from it. Medians are lower medians."""
 
 
 def reduce_members(
@@ -31,17 +31,17 @@ def reduce_members(
     alignment: Alignment = "none",
     stretch: bool = False,
 ) -> Ensemble:
-    """Map, variance and uncertainty of the E ensemble members of one image.
+    """Compute map, variance and uncertainty of the E ensemble members of one image.
 
     Args:
-        members: in [0, 1], E >= 1; of one member, variance and uncertainty are 0.
+        members: in [0, 1], E >= 1; for one member, variance and uncertainty are 0.
         reduction, alignment, stretch: see `EnsembleConfig`. Variance and uncertainty are those of the aligned members.
-    Returns: the variance divides by E, so its bound of 0.25 does not move with E.
-    Raises:  ModelOutputError: a value is NaN or outside [0, 1], or there is no member.
+    Returns: the variance divides by E, so its bound of 0.25 does not depend on E.
+    Raises:  ModelOutputError: a value is NaN or outside [0, 1], or there are no members.
     Source:  test-time ensembling of Ke et al. 2024, arXiv:2312.02145.
     """
     if not len(members):
-        raise ModelOutputError("0 ensemble members; at least 1 is needed for a map")
+        raise ModelOutputError("0 ensemble members; a map needs at least 1")
     low, high = members.min().item(), members.max().item()
     if not (low >= 0 and high <= 1):  # written so that NaN is caught
         raise ModelOutputError(f"members lie in [{low}, {high}]; saliency maps lie in [0, 1]")
@@ -50,9 +50,9 @@ def reduce_members(
 
 
 def reduce_aligned(aligned: Float[Tensor, "e h w"], *, reduction: Reduction, stretch: bool) -> Ensemble:
-    """Map, variance and uncertainty of members on one scale; where those leave [0, 1], the results are cut to fit.
+    """Compute map, variance and uncertainty of members on one scale; members outside [0, 1] lead to clipped results.
 
-    `stretch` takes the map's range to [0, 1], and the distances with it. A flat map stays: its range would be noise.
+    `stretch` scales the map to [0, 1], and the distances with it. A flat map stays: stretched it would be noise.
     """
     saliency = combine(aligned, reduction)
     low, span = saliency.min().item(), (saliency.max() - saliency.min()).item()

@@ -1,6 +1,6 @@
-"""A deterministic stand-in for the real model: instant, and able to be slow, to fail, to hang and to die on request.
+"""A deterministic stand-in for the real model: instant, and able to be slow, fail, hang or die on request.
 
-It is named where a model is named: `fake`, or with options `fake:sleep_s=0.1,die_at=000000000007`.
+Give its name in place of a model's: `fake`, or with options `fake:sleep_s=0.1,die_at=000000000007`.
 """
 
 import os
@@ -23,32 +23,32 @@ SIDE_PX = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeModel:
-    """Paints a disc per member whose place and radius follow from seed, key and member; the image only gives the size.
+    """Paints one disc per member at a place determined by seed, key and member; of the image only the size matters.
 
-    The discs of keys that end in an odd digit scatter, so that a variance filter has something to reject.
+    Discs scatter for keys that end in an odd digit, so that a variance filter has something to reject.
     """
 
     ensemble: EnsembleConfig
     sleep_s: float = 0.0
-    """Waits so long per image."""
+    """Seconds to wait per image."""
     fail_at: str = ""
-    """Raises ModelOutputError for this key, as networks that give NaN do."""
+    """Key at which to raise ModelOutputError, as networks that give NaN do."""
     raise_at: str = ""
-    """Raises RuntimeError when it meets this key."""
+    """Key at which to raise RuntimeError."""
     die_at: str = ""
-    """Ends the process without a word when it meets this key, or one of several with + between them."""
+    """Key at which to end the process silently; several keys are joined by +."""
     hang_at: str = ""
-    """Does nothing any more when it meets this key."""
+    """Key at which to stop responding."""
     once: str = ""
-    """A file that is made before dying or hanging; while it exists, that is over."""
+    """A file created before dying or hanging; while it exists, neither happens again."""
     tally: str = ""
-    """A file to which the key of each image is added that it is asked for: shows what is computed twice."""
+    """A file to which each requested image's key is appended; shows what is computed twice."""
     enough: Enough | None = None
-    """As in the real model; no option of its name."""
+    """See `SODDiffusionPipeline`; cannot be set through the name."""
 
     @property
     def device_kind(self) -> str:
-        """It computes on the CPU."""
+        """Always `cpu`."""
         return "cpu"
 
     @classmethod
@@ -113,7 +113,7 @@ class FakeModel:
 
 
 def _stretched(values: Float[np.ndarray, "p p"], height_width: tuple[int, int]) -> Float[np.ndarray, "h w"]:
-    """Nearest neighbour: exact, so that the ranges of the values hold without a clip."""
+    """Resize by nearest neighbour, which keeps the values and so needs no clipping."""
     rows, columns = (np.arange(length) * SIDE_PX // length for length in height_width)
     stretched: Float[np.ndarray, "h w"] = values[np.ix_(rows, columns)]
     return stretched

@@ -1,4 +1,6 @@
-"""One training step of the whole model: what learns, what is frozen, and the loss; the loop is `pipeline/training/`'s.
+"""One training step of the whole model: what learns, what is frozen, and the loss.
+
+The loop belongs to `pipeline/training/`.
 
 Source: SOD-diffusion, Computer Graphics Forum 43(7), e15251, 2024, and its released training code.
 """
@@ -14,25 +16,25 @@ from model.diffusion import SODDiffusionPipeline
 from model.training import auxiliary_loss, diffusion_loss
 
 AUXILIARY_CHANNELS = 3
-"""Outputs of the convolution that only the auxiliary loss uses, as in the reference."""
+"""Output channels of the convolution that only the auxiliary loss uses, as in the reference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepLosses:
-    """What a batch costs; scalars that gradients go through."""
+    """Losses of a batch: scalars."""
 
     diffusion: Float[Tensor, ""]
     """Squared error of the UNet's output."""
     auxiliary: Float[Tensor, ""]
-    """Squared error of a convolution of the conditioner's features, unweighted."""
+    """Squared error of a convolution of the conditioner's features, unweighted; detached."""
     total: Float[Tensor, ""]
-    """What is minimised."""
+    """The loss to minimise."""
 
 
 class FineTuning(nn.Module):
-    """The networks that learn (UNet, conditioner, the auxiliary convolution) as one module, for one optimiser.
+    """The networks that learn (UNet, conditioner, auxiliary convolution) as one module, for one optimiser.
 
-    The VAE encodes without gradients and is no part of it.
+    The VAE encodes without gradients and is not part of it.
     """
 
     def __init__(self, pipeline: SODDiffusionPipeline, losses: LossConfig, *, conditioner_learns: bool = True) -> None:
@@ -49,7 +51,7 @@ class FineTuning(nn.Module):
         self.conditioner.requires_grad_(conditioner_learns)
 
     def train(self, mode: bool = True) -> "FineTuning":
-        """As in torch; batch norm inside a pretrained backbone keeps its statistics: small batches would spoil them."""
+        """Set the mode as torch does, but keep the backbone's batch norm frozen: small batches would spoil it."""
         super().train(mode)
         self.conditioner.train(mode and self.conditioner_learns)
         for layer in self.pipeline.conditioner.backbone.modules():
@@ -58,7 +60,7 @@ class FineTuning(nn.Module):
         return self
 
     def forward(self, images: Float[Tensor, "b 3 p p"], masks: Float[Tensor, "b 1 p p"], seed: int) -> StepLosses:
-        """The losses of a batch; images and masks in [0, 1], noise and timesteps from `seed`."""
+        """Compute the losses of a batch; images and masks in [0, 1], noise and timesteps from `seed`."""
         with torch.no_grad():
             image_latents = self.pipeline.encode(images)
             mask_latents = self.pipeline.encode((masks * 2 - 1).expand(-1, 3, -1, -1))

@@ -1,4 +1,4 @@
-"""Pixels of an image ↔ tensors that the networks take: resizing to a square, or padding of the image's own size."""
+"""Convert between an image's pixels and the networks' tensors: resize to a square, or pad at the image's own size."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 from model.config import SIDE_MULTIPLE, ResizeFilter
 
 OWN_SIZE_MULTIPLE = 64
-"""An image processed at its own size is padded to a multiple of this: latents have an eighth of it, which Stable
+"""An image processed at its own size is padded to a multiple of this: latents have an eighth of the size, which Stable
 Diffusion's UNet halves three times."""
 
 
@@ -32,10 +32,10 @@ def processed_size(height_width: tuple[int, int], side_px: int) -> tuple[int, in
 
 
 def preprocess(images: Sequence[UInt8[np.ndarray, "_h _w 3"]], side_px: int) -> Float[Tensor, "n 3 ph pw"]:
-    """Bring images to one size, which they must have in common (`processed_size`); values in [0, 1].
+    """Stack images, which must share one `processed_size`, into a tensor with values in [0, 1].
 
-    Squares are resized (bicubic, the aspect ratio given up, as in the reference). With `side_px` 0 nothing is resized:
-    the last row and column are repeated at the lower and right edge.
+    Images become squares by bicubic resizing that ignores the aspect ratio, as in the reference. With `side_px` 0
+    nothing is resized: the last row and column are repeated at the lower and right edge.
     """
     prepared = [_padded(image) if side_px == 0 else squared(image, side_px) for image in images]
     return torch.from_numpy(np.stack(prepared)).permute(0, 3, 1, 2).float() / 255
@@ -44,24 +44,24 @@ def preprocess(images: Sequence[UInt8[np.ndarray, "_h _w 3"]], side_px: int) -> 
 def without_padding(
     maps: Float[Tensor, "e ph pw"], height_width: tuple[int, int], side_px: int
 ) -> Float[Tensor, "e _h _w"]:
-    """Cut off what `preprocess` added; squares have no padding."""
+    """Cut off the padding that `preprocess` added; squares have none."""
     return maps if side_px else maps[:, : height_width[0], : height_width[1]]
 
 
 def resize_map(
     values: Float[Tensor, "h w"], height_width: tuple[int, int], resize_filter: ResizeFilter = "bilinear"
 ) -> Float[Tensor, "h2 w2"]:
-    """Antialiased where it gets smaller. Bilinear keeps the range of the values, bicubic (Pillow's) can leave it."""
+    """Resize a map, antialiased when shrinking. Bilinear keeps the values' range; bicubic (Pillow's) can exceed it."""
     if tuple(values.shape) == height_width:
         return values
     height, width = height_width
-    if width == 1 < height:  # torch 2.14 resizes to one column by repeating the first row, to one row as it should
+    if width == 1 < height:  # torch 2.14 resizes to one column by repeating the first row; to one row it is correct
         return resize_map(values.T, (width, height), resize_filter).T
     return functional.interpolate(values[None, None], height_width, mode=resize_filter, antialias=True)[0, 0]
 
 
 def squared(image: UInt8[np.ndarray, "_h _w 3"], side_px: int) -> UInt8[np.ndarray, "p p 3"]:
-    """Resized to a square of that side, bicubically; an image of that size comes back as it is."""
+    """Resize bicubically to a square of that side; an image of that size comes back unchanged."""
     return np.asarray(Image.fromarray(image).resize(processed_size((0, 0), side_px), Image.Resampling.BICUBIC))
 
 

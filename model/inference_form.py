@@ -1,7 +1,7 @@
-"""The UNet and VAE of a pipeline in the form that inference runs: the same function with less arithmetic.
+"""Run a pipeline's UNet and VAE with less arithmetic during inference, for the same result.
 
-What depends on the image alone is computed once for all its members; layers with a cheaper equal are replaced by that.
-The networks themselves stay as they are saved and trained: the form is put on for a while, and taken off again.
+Whatever depends only on the image is computed once for all its members, and layers with a cheaper equivalent are
+replaced. The replacement is temporary: saving and training see the networks' own layers.
 """
 
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ from model.cheaper_layers import MeanConv, MergedUpsample, SplitConv
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a cheaper layer goes, and what it stands for."""
+class _Slot:
+    """Where a cheaper layer goes."""
 
     parent: nn.Module
     name: str
@@ -30,53 +30,53 @@ class _Place:
 
 
 class InferenceForm:
-    """Cheaper layers for the denoising of saliency latents and for decoding them to one channel.
+    """Cheaper layers for denoising saliency latents and for decoding them to one channel.
 
-    Raises: ValueError: the UNet has cross-attention of another kind than Stable Diffusion's.
+    Raises: ValueError: the UNet's cross-attention is not of Stable Diffusion's kind.
     """
 
     def __init__(self, unet: UNet2DConditionModel, vae: AutoencoderKL) -> None:
         self.unet, self.vae = unet, vae
         self._attentions = [SharedContextAttention(layer) for layer in cross_attention_layers(unet)]
         self._first = SplitConv(unet.conv_in)
-        self._places = [
-            _Place(unet, "conv_in", self._first),
-            _Place(vae.decoder, "conv_out", MeanConv(vae.decoder.conv_out)),
+        self._slots = [
+            _Slot(unet, "conv_in", self._first),
+            _Slot(vae.decoder, "conv_out", MeanConv(vae.decoder.conv_out)),
             *_upsamplers(unet),
             *_upsamplers(vae.decoder),
         ]
         self._entered = 0
 
-    def is_of(self, unet: Any, vae: Any) -> bool:
-        """Is it the form of these very networks?"""
+    def belongs_to(self, unet: Any, vae: Any) -> bool:
+        """Whether it was made for exactly these networks."""
         return self.unet is unet and self.vae is vae
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Put the form on, with the weights as they are now; within another such block it is on already."""
+        """Use the cheaper layers, with the current weights, inside the block; nested blocks have no further effect."""
         if self._entered:
             yield
             return
         before = [layer.layer.processor for layer in self._attentions]
         self._entered += 1
         try:
-            for place in self._places:
-                place.cheaper.take_over()
-                place.put(place.cheaper)
+            for slot in self._slots:
+                slot.cheaper.merge_weights()
+                slot.put(slot.cheaper)
             for attention in self._attentions:
                 attention.layer.processor = attention
             yield
         finally:
-            for place in self._places:
-                place.put(place.cheaper.plain)
-                place.cheaper.let_go()
+            for slot in self._slots:
+                slot.put(slot.cheaper.plain)
+                slot.cheaper.free()
             for attention, processor in zip(self._attentions, before, strict=True):
                 attention.layer.processor = processor
             self._entered -= 1
 
     @contextmanager
-    def of_images(self, image_latents: Float[Tensor, "n 4 h w"], tokens: Float[Tensor, "n t f"]) -> Iterator[None]:
-        """The same, for N images: the UNet then takes the saliency latents of their members, side by side."""
+    def for_images(self, image_latents: Float[Tensor, "n 4 h w"], tokens: Float[Tensor, "n t f"]) -> Iterator[None]:
+        """Activate the form for N images: the UNet then takes only their members' saliency latents, image by image."""
         with self.active():
             try:
                 self._first.set_first(image_latents)
@@ -84,13 +84,13 @@ class InferenceForm:
                     attention.attend_to(tokens)
                 yield
             finally:
-                self._first.forget()
+                self._first.free()
                 for attention in self._attentions:
-                    attention.forget()
+                    attention.free()
 
 
-def _upsamplers(network: nn.Module) -> Iterator[_Place]:
+def _upsamplers(network: nn.Module) -> Iterator[_Slot]:
     for parent in list(network.modules()):
         for name, child in parent.named_children():
-            if MergedUpsample.stands_for(child):
-                yield _Place(parent, name, MergedUpsample(child))
+            if MergedUpsample.can_replace(child):
+                yield _Slot(parent, name, MergedUpsample(child))

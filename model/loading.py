@@ -1,15 +1,15 @@
-"""From a configuration to the model that it names; light to import, heavy only when real weights are asked for."""
+"""Load the model that a configuration names; light to import, heavy only for real weights."""
 
 from model.config import EnsembleConfig, ModelConfig
 from model.prediction import Enough, SaliencyModel
 
 
 def load_model(config: ModelConfig, ensemble: EnsembleConfig, enough: Enough | None = None) -> SaliencyModel:
-    """Saved weights, or the stand-in where the name begins with `fake`.
+    """Load saved weights, or the stand-in if the name begins with `fake`.
 
     Args:   enough: lets images stop early, see `SODDiffusionPipeline`.
 
-    Raises: OSError, ValueError: there is no such model.
+    Raises: OSError, ValueError: no such model exists.
     """
     if config.is_fake:
         from model.fake import FakeModel

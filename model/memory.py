@@ -1,4 +1,4 @@
-"""How many ensemble members a device can hold at once: found by memory beforehand, halved when it was too many."""
+"""How many ensemble members fit on a device at once: estimated from free memory, halved when memory runs out."""
 
 import gc
 import logging
@@ -16,22 +16,23 @@ from torch.utils._pytree import tree_iter
 from model.prediction import ModelMemoryError
 
 MOST_AT_ONCE = {"cpu": 20, "cuda": 64}
-"""More members at once than these gain nothing. The nano model on one core: 2 at once 1.34 images/s, 5: 1.59,
-10: 1.61, 20: 1.70, 80: 1.67. The figure for GPUs is a guess: none was there to measure."""
+"""Members at once by kind of device; more bring no gain. The nano model on one core: 2 at once gave 1.34 images/s,
+5: 1.59, 10: 1.61, 20: 1.70, 80: 1.67. The figure for GPUs is a guess: no GPU was available for measuring."""
 
 FREE_SHARE = 0.5
-"""Share of the free memory that members may take. Tensors are counted, the work space of kernels and what allocators
-keep are not: the nano model on a CPU really took 0.1 GB more and 1.2 to 1.5 times as much (512 and 1024 px)."""
+"""Share of the free memory that members may take. Only tensors are counted, not the kernels' work space or the memory
+that allocators keep: the nano model on a CPU really took 0.1 GB more plus 1.2 to 1.5 times the count (512 and 1024 px).
+"""
 
 _CONTAINER = Path("/sys/fs/cgroup")
-"""Where a control group (version 2) tells its limits to those inside."""
+"""Where a process reads the limits of its control group (version 2)."""
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is left on a device, 0 or more; on the CPU what the system has, or the container's limit leaves."""
+    """Free memory of a device, 0 or more; for the CPU, of the system or within the container's limit."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + unused)
@@ -44,7 +45,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def _cached_bytes() -> int:
-    """Of what a container uses, the files that were read and are kept for as long as nobody needs the memory."""
+    """The part of a container's memory that caches files and is given up when memory is needed."""
     try:
         counts = dict(line.split() for line in (_CONTAINER / "memory.stat").read_text().splitlines())
         return int(counts["inactive_file"])
@@ -53,7 +54,7 @@ def _cached_bytes() -> int:
 
 
 class LiveTensors(TorchDispatchMode):
-    """Counts the bytes of the tensors that are made and not yet freed while it is active; the same on every device."""
+    """While active, counts the bytes of tensors created and not yet freed; the count is the same on every device."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -62,7 +63,7 @@ class LiveTensors(TorchDispatchMode):
         self._known: set[int] = set()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Carry out one operation, then count the storages that it made."""
+        """Run one operation, then count the storages that it created."""
         result = function(*args, **(kwargs or {}))
         for value in tree_iter(result):
             if isinstance(value, Tensor):
@@ -75,28 +76,28 @@ class LiveTensors(TorchDispatchMode):
         self._known.add(storage._cdata)
         self.live_bytes += storage.nbytes()
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
-        weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+        weakref.finalize(storage, self._count_freed, storage._cdata, storage.nbytes())
 
-    def _forget(self, identity: int, size_bytes: int) -> None:
+    def _count_freed(self, identity: int, size_bytes: int) -> None:
         self._known.discard(identity)
         self.live_bytes -= size_bytes
 
 
 def most_at_once(device_kind: str) -> int:
-    """So many members at once, and no more, are of use on a kind of device; those not measured count as GPUs."""
+    """The largest useful number of members at once on a kind of device; unmeasured kinds count as GPUs."""
     return MOST_AT_ONCE.get(device_kind, MOST_AT_ONCE["cuda"])
 
 
 def members_that_fit(device: torch.device, member_bytes: float) -> int:
-    """How many members may pass through the networks at once, 0 if not even one; at most `MOST_AT_ONCE`."""
+    """How many members may pass through the networks at once: at most `MOST_AT_ONCE`, 0 if not even one fits."""
     return min(most_at_once(device.type), int(FREE_SHARE * free_bytes(device) / member_bytes))
 
 
 def with_fewer_when_out_of_memory(work: Callable[[int], T], at_once: int) -> tuple[T, int]:
-    """Call `work` with a number of members at once, and with half as many each time that memory runs out.
+    """Call `work` with a number of members at once, and halve that number each time memory runs out.
 
-    Returns: the result, and the number with which it came.
-    Raises:  ModelMemoryError: there is not enough memory for one at a time.
+    Returns: the result, and the number of members with which it succeeded.
+    Raises:  ModelMemoryError: memory is too small even for one member at a time.
     """
     while True:
         try:
@@ -104,17 +105,17 @@ def with_fewer_when_out_of_memory(work: Callable[[int], T], at_once: int) -> tup
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            reason = (str(error) or type(error).__name__).splitlines()[0]  # Python's own has no text
-        # Not before here: the error holds the frames, and these the tensors of the failed attempt.
+            reason = (str(error) or type(error).__name__).splitlines()[0]  # Python's MemoryError has no text
+        # Only here, outside the handler: the error keeps the frames alive, and with them the failed attempt's tensors.
         if at_once == 1:
             raise ModelMemoryError(f"out of memory with one ensemble member at a time: {reason}")
         at_once //= 2
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        _log.warning("out of memory (%s); going on with %d members at once", reason, at_once)
+        _log.warning("out of memory (%s); continuing with %d members at once", reason, at_once)
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Was it memory that failed? torch has a class for that on GPUs; on the CPU it is a plain RuntimeError."""
+    """Whether memory ran out. torch has its own error class for GPUs; on the CPU it raises a plain RuntimeError."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)

@@ -1,13 +1,13 @@
-"""How the official checkpoint of the conditioner names its tensors, and which of them nobody needs; light to import.
+"""How the official conditioner checkpoint names its tensors, and which of them are unused; light to import.
 
-One rule per part of ours; reading the file and comparing it with the rules is `model/checkpoints.py`'s.
+Holds one rule per part of our conditioner; `model/checkpoints.py` reads the file and applies the rules.
 Source: the state dict of the Swin-B branch in QuantumScriptHub/SOD-diffusion: 1,625 tensors, of which 1,006 are used.
 """
 
 import re
 
 IMAGENET_BACKBONE = "swin_base_patch4_window12_384.ms_in22k_ft_in1k"
-"""timm's name of the Swin-B weights that a training begins with, unless others are asked for."""
+"""timm's name for the Swin-B weights that a training starts from by default."""
 
 UNUSED = {
     "encoders of strides 2 and 4": re.compile(r"context[12]\."),
@@ -15,14 +15,14 @@ UNUSED = {
     "attention refinement": re.compile(r"attention[0-2]\."),
     "window positions": re.compile(r"backbone\.layers\.\d\.blocks\.\d+\.attn\.relative_position_index$"),
 }
-"""Official tensors without a place in our conditioner.
+"""Official tensors that our conditioner does not use.
 
-- Encoders of strides 2 and 4: the reference encodes the patch embedding (`context1`) and the first stage (`context2`)
-  too, but its decoder takes strides 8, 16 and 32 only.
-- Norm of stride 4: it stands between the first stage and `context2`.
-- Attention refinement: UACANet's modules (arXiv:2107.02368) that sharpen the side output step by step. The
-  cross-attention is given the decoder's map, and nothing of theirs.
-- Window positions: a table that follows from the window's size; timm computes it.
+- Encoders of strides 2 and 4: the reference also encodes the patch embedding (`context1`) and the first stage
+  (`context2`), but its decoder takes only strides 8, 16 and 32.
+- Norm of stride 4: it sits between the first stage and `context2`.
+- Attention refinement: UACANet's modules (arXiv:2107.02368), which sharpen the side output step by step. The
+  cross-attention gets the decoder's map and nothing from them.
+- Window positions: a table determined by the window's size; timm computes it.
 """
 
 _ENCODER = {
@@ -48,12 +48,12 @@ _ATTENTION = {
 
 
 def official_name(ours: str) -> str:
-    """What the official checkpoint calls a tensor of our conditioner; different tensors have different names.
+    """Name of one of our conditioner's tensors in the official checkpoint; different tensors get different names.
 
-    Raises: ValueError: the tensor is in no part of a conditioner.
+    Raises: ValueError: the tensor belongs to no part of a conditioner.
     """
     part, _, rest = ours.partition(".")
-    if part == "backbone":  # timm counts the downsampling to the stage that it leads into
+    if part == "backbone":  # timm assigns a downsampling to the stage after it
         ours = re.sub(r"\.layers_(\d+)\.downsample\.", lambda m: f".layers.{int(m[1]) - 1}.downsample.", ours)
         return re.sub(r"\.layers_(\d+)\.", r".layers.\1.", ours)
     if part == "decoder":
@@ -63,11 +63,11 @@ def official_name(ours: str) -> str:
         return f"backbone.norm{int(number) + 1}.{rest}"
     if part == "encoders":
         return f"context{int(number) + 3}" + _renamed(f".{rest}", _ENCODER | _ATTENTION)
-    raise ValueError(f"{ours} is no tensor of a conditioner")
+    raise ValueError(f"{ours} is not a tensor of a conditioner")
 
 
 def is_unused(official: str) -> bool:
-    """Is it an official tensor that has no place in our conditioner?"""
+    """Whether our conditioner does not use this official tensor."""
     return any(pattern.match(official) for pattern in UNUSED.values())
 
 

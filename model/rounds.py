@@ -1,25 +1,25 @@
-"""Members in rounds, so that an image can stop when it has enough of them; no torch.
+"""Rounds of ensemble members, after each of which an image can stop; no torch.
 
-Whether they are enough is decided elsewhere (`pipeline/selection/stopping_rule.py`), by the members of the image alone.
+`pipeline/selection/stopping_rule.py` decides whether an image has enough members, by its own members alone.
 """
 
 FIRST_ROUND = 3
-"""The fewest members of which each says something about the spread of the others."""
+"""The fewest members for which each one says something about the spread of the others."""
 LATER_ROUNDS = 2
-"""Members of each round after the first: few, so that an image stops soon after it has enough."""
+"""Members per round after the first: few, so that an image stops soon after it has enough."""
 
 
 def rounds(ensemble_size: int) -> list[range]:
-    """The members of each round: 3, then 2 at a time; a single one that is left over joins the last round."""
+    """Member numbers of each round: 3 members, then 2 at a time; a single leftover member joins the last round."""
     starts = [0, *range(FIRST_ROUND, ensemble_size - 1, LATER_ROUNDS)]
     return [range(first, end) for first, end in zip(starts, [*starts[1:], ensemble_size], strict=True)]
 
 
 def variance_scale(members: int, ensemble_size: int) -> float:
-    """What the population variance over some members is multiplied by to be, on average, that of the whole ensemble.
+    """Factor that makes the population variance over some members equal, on average, to that over the whole ensemble.
 
-    The fewer members, the closer they lie to a mean of their own: an image that stops early would look surer than it
-    is. 1 for a whole ensemble, and for a single member, which has no variance.
+    The fewer members, the closer they lie to their own mean, so an image that stops early would look surer than it is.
+    The factor is 1 for a whole ensemble, and for a single member, which has no variance.
     """
     if members in (1, ensemble_size):
         return 1.0

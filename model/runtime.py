@@ -1,6 +1,6 @@
 """How a pipeline's networks run on a device: memory layout, allocator, attention kernels, compilation.
 
-None of it changes what is computed; all but the allocator can move the last bits.
+None of it changes what is computed; everything but the allocator can change the last bits.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from model.config import ModelConfig
 from model.diffusion import SODDiffusionPipeline
 
 _COMPILED_FORMS = 64
-"""Sizes of batches that the UNet is compiled for; torch's own limit of 8 lets further ones run uncompiled."""
+"""Batch sizes that the UNet is compiled for; torch's own limit is 8, and further sizes run uncompiled."""
 # Names and numbers of malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _NEVER_BYTES = 2**31 - 1
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def prepare(pipeline: SODDiffusionPipeline, config: ModelConfig) -> SODDiffusionPipeline:
-    """The pipeline, on its device already, in the memory layout asked for, compiled if that is asked for.
+    """Give a pipeline that is already on its device the configured memory layout and kernels; compile it if requested.
 
     Raises: ValueError: the device has no attention kernels of that kind.
     """
@@ -40,19 +40,19 @@ def prepare(pipeline: SODDiffusionPipeline, config: ModelConfig) -> SODDiffusion
     for network in (pipeline.unet, pipeline.vae, pipeline.conditioner):
         network.to(memory_format=layout)
     if config.compile and can_compile(pipeline.device):
-        # The UNet only: the nano model's ran in 0.87 of the time on a CPU, its decoder in 1.4 times as much. Each size
-        # of batch by itself: left to torch, whether a size gets its own form would follow from those that came before.
+        # Only the UNet: on a CPU, the nano model's ran in 0.87 of the time, its decoder in 1.4 times the time. Each
+        # batch size is compiled for itself: otherwise earlier sizes would decide whether torch compiles one anew.
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILED_FORMS)
         pipeline.unet.compile(dynamic=False)
     return pipeline
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, where its C library is glibc.
+    """Let this process keep the memory that it frees, if its C library is glibc.
 
-    glibc gives large blocks back to the system when they are freed; the next layer's activations are then mapped and
-    zeroed anew, page by page. Without that, the nano model took 0.91 of the time with one thread and 0.84 with two,
-    with a twelfth of the page faults and 8 % more memory; a pass of the full UNet 0.9.
+    By default glibc returns large freed blocks to the system, so the next layer's activations are mapped and zeroed
+    anew, page by page. With memory kept, the nano model took 0.91 of the time with one thread and 0.84 with two, a
+    twelfth of the page faults and 8 % more memory; a pass of the full UNet took 0.9 of the time.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -64,22 +64,22 @@ def keep_freed_memory() -> None:
 
 
 def can_compile(device: torch.device) -> bool:
-    """Is there all that compiling takes, a C++ compiler or Triton among it? Tried with one line, in seconds."""
+    """Whether compiling works here, which needs a C++ compiler or Triton; compiles one line to find out, in seconds."""
     try:
         torch.compile(lambda x: x.sin() + 1, dynamic=False)(torch.ones(8, device=device))
     except TorchDynamoException as error:
-        _log.warning("there is no compiler for the UNet (%s); going on without", _reason(error))
+        _log.warning("no compiler for the UNet (%s); continuing uncompiled", _reason(error))
         return False
     return True
 
 
 def or_uncompiled(pipeline: SODDiffusionPipeline, call: Callable[[], T]) -> T:
-    """The call's result; where compiling the UNet fails, that of a second call with the UNet as it was."""
+    """Return the call's result; if compiling the UNet fails, call once more with the uncompiled UNet."""
     try:
         return call()
     except TorchDynamoException as error:
         reason = _reason(error)
-    _log.warning("the UNet can't be compiled (%s); going on without", reason)
+    _log.warning("can't compile the UNet (%s); continuing uncompiled", reason)
     pipeline.unet._compiled_call_impl = None
     return call()
 

@@ -1,6 +1,6 @@
-"""timm's Swin Transformer as the reference has it, for feature maps that are no multiple of the window.
+"""timm's Swin Transformer changed to match the reference on feature maps that are not a multiple of the window.
 
-At 384 px all maps are whole windows and nothing here changes anything; at other sizes the order matters.
+At 384 px all maps consist of whole windows and nothing here has an effect; at other sizes the order of steps matters.
 """
 
 from typing import Any
@@ -12,9 +12,9 @@ from torch.nn import functional
 
 
 class PaddedSwinBlock(SwinTransformerBlock):  # type: ignore[misc]
-    """A Swin block that fills its map up to whole windows first and shifts them then; timm shifts first.
+    """A Swin block that pads its map to whole windows before shifting; timm shifts first.
 
-    Shifted first, the zeros stand in the middle of the map's torus, and other positions share a window.
+    If the shift comes first, the zeros end up in the middle of the map's torus, and other positions share a window.
     """
 
     def _attn(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
@@ -27,7 +27,7 @@ class PaddedSwinBlock(SwinTransformerBlock):  # type: ignore[misc]
 
 
 def pad_before_shift(backbone: nn.Module) -> None:
-    """Make all Swin blocks of a backbone pad before they shift; timm builds them with a class of its own choice."""
+    """Make all Swin blocks of a backbone pad before they shift; timm offers no choice of the block's class."""
     for block in backbone.modules():
         if type(block) is SwinTransformerBlock:
             as_any: Any = block

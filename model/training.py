@@ -1,4 +1,4 @@
-"""What one training step minimises: losses, noise, and the moving average of weights.
+"""Losses, noise, and the moving average of weights in training.
 
 Loops, checkpoints and data belong to `pipeline/training/`, and for the embedded model to `pipeline/embedded/`.
 """
@@ -18,15 +18,15 @@ from model.diffusion import SODDiffusionPipeline
 KL_WEIGHT = 1e-6
 """Weight of the VAE's KL term, as in Rombach et al. 2022, arXiv:2112.10752."""
 EDGE_WEIGHT = 1.0
-"""Weight of the VAE's loss on differences of neighbouring pixels: without it the outlines of masks blur."""
+"""Weight of the VAE's loss on differences between neighbouring pixels; without it the outlines of masks blur."""
 
 
 def multires_noise(
     shape: Sequence[int], generator: torch.Generator, *, iterations: int = 6, discount: float = 0.3
 ) -> Float[Tensor, "b c h w"]:
-    """Noise with large-scale components: Gaussian noise plus ever coarser, ever weaker copies; standard deviation 1.
+    """Noise with large-scale components: Gaussian noise plus ever coarser, weaker copies; standard deviation 1.
 
-    Each copy is 2 to 4 times smaller than the one before and `discount` times as strong; it ends early at one pixel.
+    Each copy is 2 to 4 times smaller than the one before and `discount` times as strong; one pixel ends the sequence.
     Source: "multi-resolution" (pyramid) noise as in Marigold, Ke et al. 2024, arXiv:2312.02145, section 3.3.
     """
     batch, channels, height, width = shape
@@ -56,7 +56,7 @@ def vae_loss(vae: AutoencoderKL, pixels: Float[Tensor, "b 3 h w"], generator: to
 def side_loss(conditioning: Conditioning, masks: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
     """Cross-entropy plus 1 - soft IoU of the decoder's side output against masks in [0, 1].
 
-    The side output is brought to the masks' size first, so that outlines count at full resolution.
+    The side output is resized to the masks' size first, so that outlines count at full resolution.
     """
     logits = functional.interpolate(
         conditioning.side_logits.float(), size=masks.shape[2:], mode="bilinear", align_corners=False
@@ -73,14 +73,14 @@ def auxiliary_loss(
 ) -> Float[Tensor, ""]:
     """The reference's second loss: a 3x3 convolution of the conditioner's features against the mask at 1/8 size.
 
-    Masks are in [0, 1] here and compared in the VAE's range of [-1, 1].
+    Masks are given in [0, 1] and compared in the VAE's range of [-1, 1].
     """
     target = functional.interpolate(masks * 2 - 1, size=features.shape[2:], mode="area")
     return functional.mse_loss(head(features), target.expand(-1, head.out_channels, -1, -1))
 
 
 def draw_timesteps(count: int, generator: torch.Generator, *, exponent: float = 0.6) -> Int[Tensor, " b"]:
-    """Timesteps in [0, 999]; an exponent below 1 leans towards noise, where the shape of the object is decided."""
+    """Draw timesteps in [0, 999]; an exponent below 1 favours noisy ones, which determine the object's shape."""
     return (999 * torch.rand(count, generator=generator) ** exponent).round().long()
 
 
@@ -92,7 +92,10 @@ def diffusion_loss(
     generator: torch.Generator,
     losses: LossConfig = LossConfig(timestep_exponent=0.6),  # noqa: B008 (frozen)
 ) -> Float[Tensor, ""]:
-    """Squared error against the scheduler's target (velocity or noise) at random timesteps, multi-resolution noise."""
+    """Squared error against the scheduler's target (velocity or noise), with random timesteps and multires noise.
+
+    Raises: ValueError: the scheduler's prediction type can't be trained.
+    """
     scheduler: DDIMScheduler = pipeline.scheduler
     noise = multires_noise(
         mask_latents.shape,
@@ -109,7 +112,7 @@ def diffusion_loss(
         target = noise
     else:
         raise ValueError(
-            f"prediction_type {scheduler.config.prediction_type!r} can't be trained; v_prediction or epsilon"
+            f"prediction_type {scheduler.config.prediction_type!r} can't be trained; use v_prediction or epsilon"
         )
     return functional.mse_loss(output.float(), target.float())
 
@@ -118,8 +121,8 @@ def diffusion_loss(
 def standardise_latents(vae: AutoencoderKL, mean: Float[Tensor, " c"], std: Float[Tensor, " c"]) -> None:
     """Fold the latents' measured statistics into the VAE, so that `scaling_factor * latents` is N(0, 1) per channel.
 
-    Left alone, the latents of a small VAE came out with standard deviations of .7 to 1.0 and means off zero, and then
-    the noise schedule is wrong. `mean` and `std` are those of the unscaled latents before this call.
+    Without this, a small VAE's latents had standard deviations of .7 to 1.0 and means off zero, which makes the noise
+    schedule wrong. `mean` and `std` are those of the unscaled latents before this call.
     """
     scale = 1 / (vae.config.scaling_factor * std)
     quant, post_quant = vae.quant_conv, vae.post_quant_conv
@@ -132,7 +135,7 @@ def standardise_latents(vae: AutoencoderKL, mean: Float[Tensor, " c"], std: Floa
 
 
 class MovingAverage:
-    """Exponential moving average of trained weights, kept beside them."""
+    """Exponential moving average of trained weights."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
         self.decay = decay
@@ -141,20 +144,20 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move the average towards the present weights by `1 - decay`."""
+        """Move the average towards the current weights by `1 - decay`."""
         torch._foreach_lerp_(self.shadow, [p.detach() for p in self.parameters], 1 - self.decay)
 
     @torch.no_grad()
     def write_to_model(self) -> None:
-        """Put the average in the place of the trained weights."""
+        """Overwrite the trained weights with the average."""
         for parameter, average in zip(self.parameters, self.shadow, strict=True):
             parameter.copy_(average)
 
 
 def load_backbone_in_order(conditioner: SaliencyConditioner, weights: dict[str, Tensor]) -> None:
-    """Copy a backbone checkpoint whose tensors stand in timm's order under other names.
+    """Copy a backbone checkpoint whose tensors are in timm's order but have other names.
 
-    `weights` may go on beyond the backbone (its classifier). `num_batches_tracked` is skipped on both sides.
+    `weights` may hold further tensors after the backbone's (a classifier). `num_batches_tracked` is skipped in both.
     Raises: ValueError: a shape differs, or there are too few tensors.
     """
     own = {k: v for k, v in conditioner.backbone.state_dict().items() if not k.endswith("num_batches_tracked")}

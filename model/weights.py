@@ -1,4 +1,4 @@
-"""The identity of a model's files; light to import."""
+"""Hash that identifies a model folder; light to import."""
 
 import hashlib
 from pathlib import Path
@@ -7,9 +7,9 @@ WEIGHT_SUFFIXES = (".safetensors", ".json")
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 over names and contents of a model folder's weights and configurations, in the order of names.
+    """SHA-256 over names and contents of a model folder's weights and configurations, sorted by name.
 
-    Raises: FileNotFoundError: there is no model in the folder.
+    Raises: FileNotFoundError: the folder holds no model.
     """
     files = sorted(p for p in folder.rglob("*") if p.suffix in WEIGHT_SUFFIXES and p.is_file())
     if not any(p.suffix == ".safetensors" for p in files):

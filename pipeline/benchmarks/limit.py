@@ -106,7 +106,7 @@ class _UNetPass:
         side, like = pipeline.default_processing_res // 8, {"device": pipeline.device, "dtype": pipeline.unet.dtype}
         tokens = torch.randn(1, side**2, pipeline.conditioner.config.feature_channels, **like)
         latents, timestep = torch.randn(batch, 4, side, side, **like), torch.tensor(500, device=pipeline.device)
-        self.form = pipeline.inference_form.of_images(torch.randn(1, 4, side, side, **like), tokens)
+        self.form = pipeline.inference_form.for_images(torch.randn(1, 4, side, side, **like), tokens)
         self.run: Callable[[], Any] = lambda: pipeline.unet(latents, timestep, encoder_hidden_states=tokens)
 
 
@@ -123,10 +123,10 @@ def operations(size: Size, batch: int) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from model.architectures import build
+    from model.architectures import build_pipeline
 
     with torch.device("meta"):
-        unet_pass = _UNetPass(build(size), batch)
+        unet_pass = _UNetPass(build_pipeline(size), batch)
     with unet_pass.form, FlopCounterMode(display=False) as counter:
         unet_pass.run()
     return int(counter.get_total_flops())

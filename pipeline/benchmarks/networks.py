@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from torch import nn
 
 import pipeline
-from model.architectures import build
+from model.architectures import build_pipeline
 from model.config import EMBEDDED_MODEL, ModelConfig
 from model.diffusion import SODDiffusionPipeline
 from model.saliency import load_pipeline, torch_dtype
@@ -29,7 +29,7 @@ def measured_pipeline(size: Size, config: ModelConfig) -> SODDiffusionPipeline:
 def _random_full(dtype: torch.dtype) -> SODDiffusionPipeline:
     """The full architecture. Its speed does not depend on the weights as long as values are finite and not denormal."""
     with torch.device("meta"):
-        made = build("full")
+        made = build_pipeline("full")
     for network in (made.unet, made.vae, made.conditioner):
         nn.Module.to(network, dtype).to_empty(device="cpu")
         for weight in network.parameters():

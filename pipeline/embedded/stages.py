@@ -14,7 +14,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from model.architectures import build
+from model.architectures import build_pipeline
 from model.diffusion import SODDiffusionPipeline
 from model.training import diffusion_loss, side_loss, standardise_latents, vae_loss
 from pipeline.embedded.data import Pairs, crop_and_flip
@@ -100,7 +100,7 @@ def train_diffusion(
 def new_pipeline(seed: int) -> SODDiffusionPipeline:
     """The nano architecture with weights drawn from `seed`."""
     torch.manual_seed(seed)
-    return build("nano")
+    return build_pipeline("nano")
 
 
 def _as_vae_input(masks: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 3 h w"]:

@@ -1,1 +1,1 @@
-"""Fine-tuning SOD-diffusion by the reference's protocol: data, steps, checkpoints, validation, workers."""
+"""Fine-tune SOD-diffusion by the reference's protocol: data, steps, checkpoints, validation, workers."""

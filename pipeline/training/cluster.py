@@ -1,17 +1,18 @@
-"""Ray Train: the trainer's loop on one worker per GPU, over any number of machines.
+"""Run the trainer's loop with Ray Train: one worker per GPU, on any number of machines.
 
-Checkpoints are the trainer's own, in the output folder, which all machines must see: Ray only starts the workers anew
-when some died, and they go on from the newest.
+Checkpoints are the trainer's own, in the output folder, which all machines must see. Ray only restarts workers when
+some died; they resume from the newest checkpoint.
 """
 
 import json
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-# Before ray: it sets the authentication mode, which ray reads when it is imported.
+# Before ray: this sets the authentication mode, which ray reads when it is imported.
 from pipeline.replicas.cluster import connected
 
 # isort: split
@@ -23,12 +24,12 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from torch import nn
 
-from pipeline.errors import ModelError, PipelineError, UsageError
+from pipeline.errors import ConfigError, ModelError, PipelineError, UsageError
 from pipeline.files import storage
-from pipeline.training.config import TrainingConfig, resolved
-from pipeline.training.pairs import check_sizes, find_pairs
+from pipeline.training.config import TrainingConfig, with_absolute_paths
+from pipeline.training.preflight import check_request
 from pipeline.training.start import check_claim, claim_of
-from pipeline.training.trainer import Worker, train
+from pipeline.training.trainer import Worker, train_in_worker
 
 _REFUSAL = "refused.json"
 
@@ -37,20 +38,21 @@ def train_on_ray(config: TrainingConfig) -> Path:
     """Train on the cluster of RAY_ADDRESS, or on one that is started here and ends with the training.
 
     Returns: the folder of the finished model.
-    Raises:  UsageError: data, weights or output folder are not what was asked for; found before any worker starts.
-             ModelError: workers died more often than `max_failures`, or for a reason that would come again.
+    Raises:  UsageError: data, weights, workers or output folder can't be used; found before the first step.
+             ModelError: workers died more often than `max_failures`, or for a reason that would recur.
     """
-    config = resolved(config)
-    pairs = find_pairs(config.data)
-    check_sizes(pairs)
+    config = with_absolute_paths(config)
+    pairs = check_request(config)
+    claim = claim_of(config, pairs, config.cluster.workers)
     with connected(for_training=True):
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        workers = config.cluster.workers or max(1, gpus)
-        check_claim(config, claim_of(config, pairs, workers))
+        workers, use_gpu = workers_on(ray.cluster_resources(), config.cluster.workers)
+        check_claim(config, claim | {"workers": workers})
+        # The claim is checked: from here on workers resume, also those that replace dead ones.
+        resume = "latest" if config.resume_from_checkpoint == "none" else config.resume_from_checkpoint
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"config": _begun(config)},
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0),
+            train_loop_config={"config": replace(config, resume_from_checkpoint=resume)},
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
             run_config=RunConfig(
                 name="ray",
                 storage_path=str(config.output_dir),
@@ -63,7 +65,7 @@ def train_on_ray(config: TrainingConfig) -> Path:
             trainer.fit()
         except ray.train.TrainingFailedError as error:
             if not refusal.exists():
-                raise ModelError(f"the training failed: {error}") from error
+                raise ModelError(f"training failed: {error}") from error
         if refusal.exists():
             found = json.loads(refusal.read_bytes())
             refusal.unlink()
@@ -75,20 +77,27 @@ def train_inline(config: TrainingConfig) -> Path:
     """Train in this process."""
     _use_threads(config)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return train(config, Worker(device=device))
+    return train_in_worker(config, Worker(device=device))
 
 
-def _begun(config: TrainingConfig) -> TrainingConfig:
-    """What workers are to do, those too that replace dead ones: go on; whether they may has been checked."""
-    resume = "latest" if config.resume_from_checkpoint == "none" else config.resume_from_checkpoint
-    return replace(config, resume_from_checkpoint=resume)
+def workers_on(resources: Mapping[str, float], requested: int) -> tuple[int, bool]:
+    """Number of workers on a cluster with these resources, and whether each gets a GPU.
+
+    Raises: ConfigError: the cluster can't start as many; Ray would wait for further machines forever.
+    """
+    gpus = int(resources.get("GPU", 0))
+    workers = requested or max(1, gpus)
+    most, unit = (gpus, "GPUs") if gpus else (int(resources.get("CPU", 0)), "CPUs")
+    if workers > most:
+        raise ConfigError(f"--workers {workers}: the cluster has {most} {unit}, one per worker; give at most {most}")
+    return workers, gpus > 0
 
 
 def _work(options: dict[str, TrainingConfig]) -> None:
-    """What each worker runs, and runs again when one of them was lost.
+    """Run one worker; Ray calls this again when a worker was lost.
 
-    Ray Train can't tell a worker that died from one that found that it is no use: it would try that `max_failures`
-    times too. So such a worker leaves its reason in a file, and those that come after it stop at once.
+    Ray Train can't tell a worker that died from one that gave up for good reason, and would retry the latter
+    `max_failures` times too. So a worker that gives up leaves its reason in a file, and its successors stop at once.
     """
     config = options["config"]
     refusal = config.output_dir / _REFUSAL
@@ -112,21 +121,20 @@ def _train(config: TrainingConfig) -> None:
         world=world,
         device=ray.train.torch.get_device(),
         wrap=_among_others if world > 1 else lambda networks: networks,
-        wait=_barrier if world > 1 else lambda: None,
+        wait=torch.distributed.barrier if world > 1 else lambda: None,
     )
-    train(config, worker)
+    train_in_worker(config, worker)
 
 
 def _among_others(networks: nn.Module) -> nn.Module:
-    """The conditioner's side output has no part in the loss, so its weights never get a gradient to wait for."""
+    """Synchronise gradients with the other workers.
+
+    The conditioner's side output does not enter the loss, so its weights get no gradients and must not be waited for.
+    """
     wrapped: nn.Module = ray.train.torch.prepare_model(
         networks, parallel_strategy_kwargs={"find_unused_parameters": True}
     )
     return wrapped
-
-
-def _barrier() -> None:
-    torch.distributed.barrier()
 
 
 def _use_threads(config: TrainingConfig) -> None:

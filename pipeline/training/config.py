@@ -1,40 +1,46 @@
-"""Everything that can be set about a training; names and defaults are the reference's where it has them."""
+"""Options of a training; names and defaults are the reference's where it has them."""
 
+import importlib.util
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from model.config import SIDE_MULTIPLE, LossConfig, ModelConfig, at_least, check_seed
+from pipeline.errors import ConfigError
 
 LearningRateSchedule = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
 ]
 
 
+_POLYNOMIAL_END = 1e-7
+"""Final learning rate of diffusers' polynomial schedule."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """What is learnt from: two list files, two folders, or a release of this project."""
+    """Training data: two list files, two folders, or a release of this project."""
 
     train_img_list: Path | None = None
-    """Text file with the path of one image per line; relative ones are relative to the file's folder."""
+    """Text file with one image path per line; relative paths are relative to the file's folder."""
     train_gt_list: Path | None = None
-    """Text file with the path of one mask per line, in the order of the images."""
+    """Text file with one mask path per line, in the order of the images."""
     train_img: Path | None = None
     """Folder of images, instead of lists; masks have the same names up to the suffix."""
     train_gt: Path | None = None
     """Folder of masks."""
     train_release: Path | None = None
-    """Folder of a release of this project, instead of both: its tars are read."""
+    """Folder of a release of this project, whose tars are read, instead of lists or folders."""
     val_img: Path | None = None
-    """Folder of images to validate with; without one, nothing is validated and the last weights are kept."""
+    """Folder of validation images; without it, nothing is validated and only the last weights are kept."""
     val_gt: Path | None = None
-    """Folder of their masks."""
+    """Folder of validation masks."""
     flip: bool = False
     """Mirror half of the training images at random. The reference does not."""
     min_crop: float = 1.0
-    """Smallest side of a random crop as a share of the image's, above 0 to 1; 1 is no crops, as in the reference."""
+    """Smallest side of a random crop relative to the image's, above 0 to 1; 1 means no crops, as in the reference."""
     dataloader_num_workers: int = 0
-    """Processes that read and decode ahead, per worker; 0 reads between steps. Changes no result."""
+    """Processes per worker that read and decode ahead; 0 reads between steps. Changes no result."""
 
     def __post_init__(self) -> None:
         sources = {
@@ -55,7 +61,7 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimiserConfig:
-    """How weights follow from losses."""
+    """How losses change the weights."""
 
     learning_rate: float = 3e-5
     """Peak of AdamW's learning rate."""
@@ -64,21 +70,25 @@ class OptimiserConfig:
     scale_lr: bool = False
     """Multiply the learning rate by batch size, accumulated batches and workers."""
     lr_scheduler: LearningRateSchedule = "constant"
-    """Course of the learning rate, one of those of diffusers."""
+    """Schedule of the learning rate, one of diffusers'."""
     lr_warmup_steps: int = 500
     """Steps over which schedules with a warm-up raise the rate from 0."""
     adam_beta1: float = 0.9
+    """AdamW's decay of the gradient's moving average."""
     adam_beta2: float = 0.999
+    """AdamW's decay of the squared gradient's moving average."""
     adam_weight_decay: float = 1e-2
+    """AdamW's weight decay."""
     adam_epsilon: float = 1e-8
+    """AdamW's term against division by 0."""
     max_grad_norm: float = 1.0
-    """Longest gradient of the UNet, longer ones are shortened; that of the conditioner is left, as in the reference."""
+    """Norm to which longer gradients of the UNet are cut; the conditioner's are not cut, as in the reference."""
     gradient_accumulation_steps: int = 1
     """Batches whose gradients are added up for one step."""
     use_ema: bool = False
     """Keep a moving average of the weights; validation and the saved model then use it."""
     ema_decay: float = 0.9999
-    """What the average keeps of itself at each step, 0 to 1; it rises to that over the first steps."""
+    """Share of itself that the average keeps at each step, 0 to 1; it rises to this value over the first steps."""
 
     def __post_init__(self) -> None:
         at_least(self, 1, "gradient_accumulation_steps")
@@ -89,39 +99,45 @@ class OptimiserConfig:
         for name in ("adam_beta1", "adam_beta2", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+        if self.lr_scheduler == "polynomial" and not self.scale_lr and self.learning_rate <= _POLYNOMIAL_END:
+            raise ValueError(
+                f"learning_rate is {self.learning_rate}; it must be above {_POLYNOMIAL_END}, where lr_scheduler "
+                "polynomial ends"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkersConfig:
-    """Where it runs. The number of workers changes the batch, and threads the last bits; the rest changes no result."""
+    """Where it runs. Workers change the effective batch, threads the last bits; the rest changes no result."""
 
     engine: Literal["ray", "inline"] = "ray"
     """`ray`: workers of Ray Train, on the cluster of RAY_ADDRESS or one started here. `inline`: this process alone."""
     workers: int = 0
-    """Workers, each with a GPU if the cluster has some; 0 is one per GPU, or a single one without GPUs."""
+    """Number of workers, each with a GPU if the cluster has any; 0 is one per GPU, or a single one without GPUs."""
     threads: int = 0
     """CPU threads per worker; 0 is all cores."""
     max_failures: int = 3
-    """How often workers may die; training goes on from the last checkpoint each time."""
+    """How often workers may die; each time, training resumes from the last checkpoint."""
 
     def __post_init__(self) -> None:
         at_least(self, 0, "workers", "threads", "max_failures")
+        if self.engine == "inline" and self.workers > 1:
+            raise ValueError(f"workers is {self.workers}; engine inline is this process alone: use engine ray")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
     """Fine-tune SOD-diffusion: the UNet and the conditioner learn, the VAE is frozen.
 
-    The result is OUTPUT_DIR/model, for --model. The same command with --resume-from-checkpoint latest (the default)
-    goes on where it was killed.
+    The result is OUTPUT_DIR/model, for --model. After an interruption, run the same command again to resume from the
+    newest checkpoint.
     """
 
     pretrained_model_name_or_path: str = "nano"
-    """Weights to begin with: a model folder, `nano`, or Stable Diffusion 2's folder together with
-    `swinb_model_path`."""
+    """Starting weights: a model folder, `nano`, or Stable Diffusion 2's folder together with `swinb_model_path`."""
     swinb_model_path: Path | None = None
-    """Weights of the conditioner to begin with, `.pth` or `.safetensors`: of a whole branch of SOD-diffusion, or of a
-    Swin-B classifier as its backbone. Needed beside Stable Diffusion 2's own folder, which has no conditioner."""
+    """Starting weights of the conditioner, `.pth` or `.safetensors`: a whole branch of SOD-diffusion, or a Swin-B
+    classifier for its backbone. Required with Stable Diffusion 2's own folder, which has no conditioner."""
     output_dir: Path
     """Folder for checkpoints, metrics, pictures and the model."""
     data: DataConfig
@@ -129,37 +145,38 @@ class TrainingConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     cluster: WorkersConfig = field(default_factory=WorkersConfig)
     seed: int = 0
-    """Decides order, crops, noise and timesteps; 0 to 2^63 - 1."""
+    """Determines order, crops, noise and timesteps; 0 to 2^63 - 1."""
     train_batch_size: int = 4
     """Images per worker and batch."""
     num_train_epochs: int = 500
-    """Passes over the training data, unless `max_train_steps` says otherwise."""
+    """Passes over the training data, unless `max_train_steps` is given."""
     max_train_steps: int | None = None
-    """Steps of the optimiser; overrides the epochs."""
+    """Optimiser steps; overrides the epochs."""
     processing_res: int | None = None
-    """Height and width in pixels that images and masks are resized to, a multiple of 32; `None` is what the weights
-    were trained for, and 384 for the reference."""
+    """Height and width in pixels that images and masks are resized to, a multiple of 32; `None`: the size that the
+    weights were trained for (384 for the reference)."""
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     """Precision of activations; weights stay in float32. fp16 scales the loss."""
     checkpointing_steps: int = 1000
     """Steps between checkpoints."""
     checkpoints_total_limit: int | None = 3
-    """Checkpoints that are kept, the newest ones; `None` is all."""
+    """How many of the newest checkpoints to keep; `None` keeps all."""
     resume_from_checkpoint: str = "latest"
-    """`latest`, the name of a checkpoint in the output folder, or `none` to begin anew in an empty folder."""
+    """`latest`, the name of a checkpoint in the output folder, or `none` to start a new training in an empty folder."""
     validation_steps: int | None = None
-    """Steps between validations; `None` is once per epoch."""
+    """Steps between validations; `None`: one per epoch."""
     best_by: Literal["mae", "s_measure", "max_f"] = "mae"
-    """Measure by which OUTPUT_DIR/best is kept."""
+    """Measure that decides which model OUTPUT_DIR/best keeps."""
     validation_ensemble_size: int = 1
     """Members per image in a validation."""
     validation_denoise_steps: int = 10
+    """DDIM steps per member in a validation, 1 to 999."""
     gradient_checkpointing: bool = False
-    """Compute activations of the UNet twice instead of keeping them: less memory, a third more time."""
+    """Compute the UNet's activations twice instead of keeping them: less memory, a third more time."""
     save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the saved models."""
     report_to: Literal["tensorboard", "none"] = "tensorboard"
-    """Beside OUTPUT_DIR/metrics.csv, which is always written."""
+    """Where to report, in addition to OUTPUT_DIR/metrics.csv, which is always written."""
 
     def __post_init__(self) -> None:
         at_least(self, 1, "train_batch_size", "num_train_epochs", "checkpointing_steps", "validation_ensemble_size")
@@ -171,10 +188,10 @@ class TrainingConfig:
         check_seed(self.seed)
 
 
-def resolved(config: TrainingConfig) -> TrainingConfig:
-    """With absolute paths: workers have another working folder than whoever asked for the training."""
-    places = {option.name: getattr(config.data, option.name) for option in fields(config.data)}
-    data: dict[str, Any] = {name: place.absolute() for name, place in places.items() if isinstance(place, Path)}
+def with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
+    """Make all paths absolute: workers have another working folder than the command."""
+    values = {option.name: getattr(config.data, option.name) for option in fields(config.data)}
+    data: dict[str, Any] = {name: value.absolute() for name, value in values.items() if isinstance(value, Path)}
     model = ModelConfig(model=config.pretrained_model_name_or_path)
     return replace(
         config,
@@ -183,3 +200,17 @@ def resolved(config: TrainingConfig) -> TrainingConfig:
         output_dir=config.output_dir.absolute(),
         pretrained_model_name_or_path=str(model.folder.absolute()) if model.is_folder else model.model,
     )
+
+
+def require_packages(config: TrainingConfig) -> None:
+    """Refuse a training whose optional packages are not installed.
+
+    Raises: ConfigError: some are missing; the message gives the command that installs them.
+    """
+    needed = dict.fromkeys(("pandas", "pydantic", "requests"), "'ray[train]'") | {"py_sod_metrics": "pysodmetrics"}
+    if config.report_to == "tensorboard":
+        needed["tensorboard"] = "tensorboard"
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        command = " ".join(["pip install", *dict.fromkeys(needed[name] for name in missing)])
+        raise ConfigError(f"training needs {', '.join(missing)}, which can't be found: {command}")

@@ -1,4 +1,4 @@
-"""Pairs → tensors, in an order that follows from the seed alone: sample number n is the same on every machine."""
+"""Turn pairs into tensors in an order set by the seed alone: sample number n is the same on every machine."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pipeline.training.pairs import TrainingPair
 
 
 class Draws(Dataset[tuple[Tensor, Tensor]]):
-    """An endless sequence of samples: the pairs in one random order per epoch, each cropped and mirrored at random."""
+    """Endless sequence of samples: the pairs in a new random order per epoch, each cropped and mirrored at random."""
 
     def __init__(self, pairs: Sequence[TrainingPair], side_px: int, config: DataConfig, seed: int) -> None:
         self.pairs = pairs
@@ -27,7 +27,7 @@ class Draws(Dataset[tuple[Tensor, Tensor]]):
         self._order: tuple[int, Int64[np.ndarray, " n"]] | None = None
 
     def __getitem__(self, number: int) -> tuple[Float[Tensor, "3 p p"], Float[Tensor, "1 p p"]]:
-        """Sample `number`, from 0; image and mask in [0, 1], mirrored and cropped as its number has it.
+        """Read sample `number`, from 0; image and mask in [0, 1], mirrored and cropped as the number determines.
 
         Raises: CollectionError: the pair can't be read.
         """
@@ -48,7 +48,7 @@ class Draws(Dataset[tuple[Tensor, Tensor]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchNumbers(Sampler[list[int]]):
-    """Which samples each batch of a worker is made of, from batch `first` to before batch `end`."""
+    """Sample numbers of each batch of a worker, from batch `first` up to but not including batch `end`."""
 
     batch: int
     rank: int
@@ -57,7 +57,7 @@ class BatchNumbers(Sampler[list[int]]):
     end: int
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Batch b of all workers together are consecutive samples; each worker has its stretch of them."""
+        """Batch b of all workers together consists of consecutive samples; each worker has its share of them."""
         for number in range(self.first, self.end):
             start = (number * self.world + self.rank) * self.batch
             yield list(range(start, start + self.batch))
@@ -67,7 +67,7 @@ class BatchNumbers(Sampler[list[int]]):
 
 
 def batches(draws: Draws, numbers: BatchNumbers, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images [B, 3, P, P] and masks [B, 1, P, P], read ahead by `workers` processes."""
+    """Yield images [B, 3, P, P] and masks [B, 1, P, P], read ahead by `workers` processes."""
     loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
         draws,
         batch_sampler=numbers,
@@ -93,7 +93,7 @@ def _cropped(
 def _tensors(
     pixels: UInt8[np.ndarray, "h w 3"], truth: Bool[np.ndarray, "h w"], side_px: int
 ) -> tuple[Float[Tensor, "3 p p"], Float[Tensor, "1 p p"]]:
-    """Resized as for a prediction (the aspect ratio given up); masks have grey edges then."""
+    """Resize as for a prediction (ignoring the aspect ratio), which gives masks grey edges."""
     mask = Image.fromarray(truth.astype(np.uint8) * 255).resize((side_px, side_px), Image.Resampling.BILINEAR)
     image = torch.from_numpy(squared(pixels, side_px).copy()).permute(2, 0, 1)
     return image.float() / 255, torch.from_numpy(np.array(mask))[None].float() / 255

@@ -1,4 +1,4 @@
-"""Numbers of a training over its steps: a CSV that a resumed training continues, and TensorBoard."""
+"""Metrics of a training by step: a CSV file that a resumed training continues, and TensorBoard."""
 
 import csv
 import io
@@ -9,22 +9,22 @@ from typing import Any
 from pipeline.files import storage
 
 COLUMNS = ("step", "epoch", "loss", "loss_diffusion", "loss_auxiliary", "learning_rate", "mae", "s_measure", "max_f")
-"""Losses are means since the row before; the last three are of a validation, empty elsewhere."""
+"""Losses are means since the previous row; the last three come from validations and are empty in other rows."""
 
 
 class Metrics:
-    """Rows for `metrics.csv` and scalars for TensorBoard, from the step on at which a training is resumed."""
+    """Writes rows to `metrics.csv` and scalars to TensorBoard, from the step at which a training starts or resumes."""
 
     def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
         self._path = folder / "metrics.csv"
         rows = _rows(self._path)
-        self._rows = [row for row in rows if int(row["step"]) <= step]  # later ones come again
+        self._rows = [row for row in rows if int(row["step"]) <= step]  # later steps are taken again
         self._board = _board(folder / "tensorboard", step) if tensorboard else None
         if len(self._rows) != len(rows):
             self._publish()
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Add numbers of a step, whole or not at all."""
+        """Add the metrics of a step, whole or not at all."""
         self._rows.append({"step": str(step), **{name: f"{value:.6g}" for name, value in values.items()}})
         self._publish()
         if self._board is not None:
@@ -33,12 +33,12 @@ class Metrics:
             self._board.flush()
 
     def best(self, name: str, larger_is_better: bool) -> float | None:
-        """The best value that any validation so far gave."""
+        """The best value of all validations so far; None before the first."""
         values = [float(row[name]) for row in self._rows if row.get(name)]
         return (max if larger_is_better else min)(values) if values else None
 
     def close(self) -> None:
-        """Let go of TensorBoard's file."""
+        """Close TensorBoard's file."""
         if self._board is not None:
             self._board.close()
 

@@ -1,4 +1,4 @@
-"""What a training learns from: images and their masks, in list files, folders or the tars of a release."""
+"""Training pairs: images and their masks from list files, folders or the tars of a release."""
 
 import contextlib
 import io
@@ -18,42 +18,37 @@ from pipeline.evaluation.pairs import pair_files
 from pipeline.evaluation.truth import truth_of
 from pipeline.training.config import DataConfig
 
-_HEAD_BYTES = 1 << 16  # 64 KiB: formats have their size in front
+_HEAD_BYTES = 1 << 16  # 64 KiB: formats store the size near the start
 _NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the bytes of a file are: the whole of a file, or a stretch of a tar."""
+class ImageSource:
+    """Where the bytes of an image or mask are: a whole file, or a member of a tar."""
 
     path: Path
     offset: int = 0
     size_bytes: int = -1
-    """-1 is all of the file."""
+    """-1: to the end of the file."""
     name: str = ""
-    """Of the member of a tar."""
+    """Name of the tar's member."""
 
-    def read(self) -> bytes:
-        """The bytes.
+    def read(self, most_bytes: int = -1) -> bytes:
+        """Read the bytes, or the first ones.
 
-        Raises: OSError: the file is not there any more, or can't be read.
+        Raises: OSError: the file no longer exists, or can't be read.
         """
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            return file.read(self.size_bytes)
+            return file.read(min((size for size in (most_bytes, self.size_bytes) if size >= 0), default=-1))
 
     def size_px(self) -> tuple[int, int] | None:
-        """Width and height by the image's header, if that can be read."""
-        with contextlib.suppress(Exception), Image.open(io.BytesIO(self._head())) as image:
+        """Width and height from the image's header; None if it can't be read."""
+        with contextlib.suppress(Exception), Image.open(io.BytesIO(self.read(_HEAD_BYTES))) as image:
             return image.size
         with contextlib.suppress(Exception), Image.open(io.BytesIO(self.read())) as image:  # a long EXIF comes first
             return image.size
         return None
-
-    def _head(self) -> bytes:
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(_HEAD_BYTES if self.size_bytes < 0 else min(_HEAD_BYTES, self.size_bytes))
 
     def __str__(self) -> str:
         return f"{self.path}:{self.name}" if self.name else str(self.path)
@@ -63,19 +58,19 @@ class Place:
 class TrainingPair:
     """An image and its mask."""
 
-    image: Place
-    mask: Place
+    image: ImageSource
+    mask: ImageSource
 
     def read(self) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
         """Decode both.
 
-        Raises: CollectionError: one of them can't be decoded, or they have different sizes; the message names both.
+        Raises: CollectionError: one of them can't be decoded, or their sizes differ; the message names both.
         """
         try:
             pixels = decode_rgb(str(self.image), self.image.read())
             truth = decode_image(io.BytesIO(self.mask.read()), str(self.mask), truth_of)
         except (SampleError, OSError) as error:
-            raise CollectionError(f"image {self.image} and mask {self.mask} can't be learnt from: {error}") from error
+            raise CollectionError(f"can't train on image {self.image} and mask {self.mask}: {error}") from error
         if pixels.shape[:2] != truth.shape:
             (height, width), (mask_height, mask_width) = pixels.shape[:2], truth.shape
             raise CollectionError(_different_sizes(self, (width, height), (mask_width, mask_height)))
@@ -83,36 +78,38 @@ class TrainingPair:
 
 
 def find_pairs(config: DataConfig) -> tuple[TrainingPair, ...]:
-    """All pairs of the configured source, in the order of lists, or of names.
+    """Find all pairs of the configured source, in the order of the lists or of names.
 
     Raises: CollectionError: there are none, a file is missing, or images and masks do not belong together.
     """
     if config.train_img_list and config.train_gt_list:
-        return _of_lists(config.train_img_list, config.train_gt_list)
+        return _pairs_in_lists(config.train_img_list, config.train_gt_list)
     if config.train_img and config.train_gt:
         return tuple(
-            TrainingPair(image=Place(path=pair.source), mask=Place(path=pair.mask))
+            TrainingPair(image=ImageSource(path=pair.source), mask=ImageSource(path=pair.mask))
             for pair in pair_files(config.train_img, config.train_gt)
         )
     if config.train_release:
-        return _of_release(config.train_release)
+        return _pairs_in_release(config.train_release)
     raise CollectionError("no training data is given")
 
 
-def check_sizes(pairs: Sequence[TrainingPair]) -> None:
-    """Refuse images whose masks have another size, by their headers: training would meet them hours later.
+def check_images(pairs: Sequence[TrainingPair]) -> None:
+    """Refuse pairs whose headers can't be read or give different sizes: training would meet them hours later.
 
-    What has no readable header is left to `TrainingPair.read`.
-    Raises: CollectionError: some have; the message counts them and names the files of the first ones.
+    Pixels are not decoded.
+    Raises: CollectionError: there are such pairs; the message names files.
     """
     different = []
     for pair in pairs:
         image_px, mask_px = pair.image.size_px(), pair.mask.size_px()
-        if image_px and mask_px and image_px != mask_px:
+        if not (image_px and mask_px):
+            pair.read()  # raises, and knows why
+        elif image_px != mask_px:
             different.append(_different_sizes(pair, image_px, mask_px))
     if different:
         named = "\n".join(different[:_NAMED])
-        raise CollectionError(f"{len(different)} of {len(pairs)} masks have another size than their images:\n{named}")
+        raise CollectionError(f"{len(different)} of {len(pairs)} masks differ in size from their images:\n{named}")
 
 
 def _different_sizes(pair: TrainingPair, image_px: tuple[int, int], mask_px: tuple[int, int]) -> str:
@@ -120,28 +117,28 @@ def _different_sizes(pair: TrainingPair, image_px: tuple[int, int], mask_px: tup
     return f"image {pair.image}: {width} x {height} px, its mask {pair.mask}: {mask_width} x {mask_height} px"
 
 
-def _of_lists(images: Path, masks: Path) -> tuple[TrainingPair, ...]:
+def _pairs_in_lists(images: Path, masks: Path) -> tuple[TrainingPair, ...]:
     image_paths, mask_paths = (list(_listed(path)) for path in (images, masks))
     if len(image_paths) != len(mask_paths):
         raise CollectionError(
-            f"{images} lists {len(image_paths)} images and {masks} {len(mask_paths)} masks; each image needs its mask, "
-            "in the same line"
+            f"{images} lists {len(image_paths)} images and {masks} {len(mask_paths)} masks; each image needs its mask "
+            "on the same line"
         )
     return tuple(
-        TrainingPair(image=Place(path=image), mask=Place(path=mask))
+        TrainingPair(image=ImageSource(path=image), mask=ImageSource(path=mask))
         for image, mask in zip(image_paths, mask_paths, strict=True)
     )
 
 
 def _listed(file: Path) -> Iterator[Path]:
-    """The paths in a list file, checked to be there."""
+    """The paths in a list file, checked to exist."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise CollectionError(f"{file} can't be read as a list of paths: {error}") from error
+        raise CollectionError(f"can't read {file} as a list of paths: {error}") from error
     named = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not named:
-        raise CollectionError(f"{file} lists no file")
+        raise CollectionError(f"{file} lists no files")
     for number, line in named:
         path = (file.parent / line).absolute()
         if not path.is_file():
@@ -149,26 +146,28 @@ def _listed(file: Path) -> Iterator[Path]:
         yield path
 
 
-def _of_release(folder: Path) -> tuple[TrainingPair, ...]:
-    tars = sorted((folder.absolute() / "data").glob("*/*.tar"))  # as in lists: the working folder decides no name
+def _pairs_in_release(folder: Path) -> tuple[TrainingPair, ...]:
+    tars = sorted((folder.absolute() / "data").glob("*/*.tar"))  # names must not depend on the working folder
     if not tars:
-        raise CollectionError(f"{folder} holds no data/*/*.tar, so it is no release of this project")
-    return tuple(pair for tar in tars for pair in _of_tar(tar))
+        raise CollectionError(f"{folder} holds no data/*/*.tar, so it is not a release of this project")
+    return tuple(pair for tar in tars for pair in _pairs_in_tar(tar))
 
 
-def _of_tar(tar: Path) -> Iterator[TrainingPair]:
-    """The pairs of one tar; only its headers are read."""
-    images: dict[str, Place] = {}
-    masks: dict[str, Place] = {}
+def _pairs_in_tar(tar: Path) -> Iterator[TrainingPair]:
+    """The pairs of one tar; only the headers of its members are read."""
+    images: dict[str, ImageSource] = {}
+    masks: dict[str, ImageSource] = {}
     try:
         with tarfile.open(tar) as members:
             for member in members:
                 key, _, extension = member.name.partition(".")
                 kind = {"jpg": images, "mask.png": masks}.get(extension)
                 if kind is not None and member.isfile():
-                    kind[key] = Place(path=tar, offset=member.offset_data, size_bytes=member.size, name=member.name)
+                    kind[key] = ImageSource(
+                        path=tar, offset=member.offset_data, size_bytes=member.size, name=member.name
+                    )
     except (tarfile.TarError, OSError) as error:
-        raise CollectionError(f"{tar} can't be read: {error}") from error
+        raise CollectionError(f"can't read {tar}: {error}") from error
     if lonely := sorted(images.keys() ^ masks.keys()):
-        raise CollectionError(f"{tar}: {lonely[0]} has an image or a mask, not both")
+        raise CollectionError(f"{tar}: {lonely[0]} has only an image or only a mask")
     return iter(TrainingPair(image=images[key], mask=masks[key]) for key in images)

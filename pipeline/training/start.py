@@ -1,4 +1,4 @@
-"""What a training begins or goes on with: weights, data, the claim on the output folder, the newest checkpoint."""
+"""How a training starts or resumes: length, weights, the claim on the output folder, the checkpoint."""
 
 import contextlib
 import hashlib
@@ -20,12 +20,15 @@ from pipeline.training.config import TrainingConfig
 from pipeline.training.pairs import TrainingPair
 from pipeline.training.state import TrainingState, checkpoints
 
-_CLAIM = "training.json"
+CLAIM = "training.json"
+"""File in the output folder that says which training the folder belongs to."""
+
+_TARGETS = ("v_prediction", "epsilon")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How long a training is and how fast; follows from data, workers and configuration."""
+class TrainingPlan:
+    """Length and learning rate of a training, from data, workers and configuration."""
 
     steps: int
     steps_per_epoch: int
@@ -33,8 +36,8 @@ class Plan:
     learning_rate: float
 
     @classmethod
-    def of(cls, config: TrainingConfig, pairs: int, world: int) -> "Plan":
-        """For a number of training pairs and of workers."""
+    def of(cls, config: TrainingConfig, pairs: int, world: int) -> "TrainingPlan":
+        """Plan for a number of training pairs and a number of workers."""
         images_per_step = config.train_batch_size * config.optimiser.gradient_accumulation_steps * world
         steps_per_epoch = -(-pairs // images_per_step)
         return cls(
@@ -46,17 +49,19 @@ class Plan:
 
 
 def starting_weights(config: TrainingConfig) -> SODDiffusionPipeline:
-    """In float32, on the CPU, with the target and the resolution that were asked for.
+    """Load the starting weights in float32, on the CPU, with the configured target and resolution.
 
-    Raises: ConfigError: there are no such weights.
+    Raises: ConfigError: the weights do not exist or can't be trained.
     """
-    with _named_in_errors(config) as folder:
+    with _starting_folder(config) as folder:
         pipeline = load_start(folder, seed=config.seed)
     if config.swinb_model_path is not None:
-        with _fault_of("--swinb-model-path"):
+        with fault_of("--swinb-model-path"):
             load_branch_or_backbone(pipeline.conditioner, config.swinb_model_path)
     if config.loss.prediction_type:
         pipeline.scheduler.register_to_config(prediction_type=config.loss.prediction_type)
+    if (found := pipeline.scheduler.config.prediction_type) not in _TARGETS:
+        raise ConfigError(f"the weights' scheduler predicts {found!r}; give --prediction-type {' or '.join(_TARGETS)}")
     if config.processing_res:
         pipeline.default_processing_res = config.processing_res
         pipeline.register_to_config(default_processing_res=config.processing_res)
@@ -64,19 +69,20 @@ def starting_weights(config: TrainingConfig) -> SODDiffusionPipeline:
 
 
 @contextlib.contextmanager
-def _named_in_errors(config: TrainingConfig) -> Iterator[Path]:
-    """The folder of the weights to begin with; what goes wrong with it inside the block is the option's fault."""
+def _starting_folder(config: TrainingConfig) -> Iterator[Path]:
+    """The folder of the starting weights; errors inside the block name the option."""
     model = ModelConfig(model=config.pretrained_model_name_or_path)
-    with _fault_of(f"--pretrained-model-name-or-path {model.model}"):
+    with fault_of(f"--pretrained-model-name-or-path {model.model}"):
         if model.is_fake:
-            raise ValueError("the stand-in has no weights to learn")
+            raise ValueError("the stand-in has no weights to train")
         if is_stable_diffusion(model.folder) and config.swinb_model_path is None:
-            raise ValueError("it has no conditioner; weights to begin one with go to --swinb-model-path")
+            raise ValueError("it has no conditioner; give starting weights for one with --swinb-model-path")
         yield model.folder
 
 
 @contextlib.contextmanager
-def _fault_of(option: str) -> Iterator[None]:
+def fault_of(option: str) -> Iterator[None]:
+    """Turn errors inside the block into a ConfigError that names the option."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -84,14 +90,14 @@ def _fault_of(option: str) -> Iterator[None]:
 
 
 def claim_of(config: TrainingConfig, pairs: tuple[TrainingPair, ...], world: int) -> dict[str, Any]:
-    """What decides the losses: a training goes on only with the same.
+    """Everything that determines the losses; a training resumes only with an equal claim.
 
-    Raises: ConfigError: there are no such weights.
+    Raises: ConfigError: the starting weights do not exist.
     """
     names = "".join(f"{pair.image}\0{pair.mask}\0" for pair in pairs)
-    with _named_in_errors(config) as folder:
+    with _starting_folder(config) as folder:
         weights = weights_sha256(folder)
-    with _fault_of("--swinb-model-path"):
+    with fault_of("--swinb-model-path"):
         branch = config.swinb_model_path and storage.stored_file_at(config.swinb_model_path).sha256
     claim = {
         "weights": weights,
@@ -108,51 +114,61 @@ def claim_of(config: TrainingConfig, pairs: tuple[TrainingPair, ...], world: int
         "processing_res": config.processing_res,
         "mixed_precision": config.mixed_precision,
     }
-    if not config.optimiser.lr_scheduler.startswith("constant"):  # the others end with the training
+    if not config.optimiser.lr_scheduler.startswith("constant"):  # other schedules depend on the training's length
         claim |= {"max_train_steps": config.max_train_steps, "num_train_epochs": config.num_train_epochs}
     return claim
 
 
-def settle_claim(config: TrainingConfig, claim: dict[str, Any]) -> None:
-    """Write the claim into an output folder, or compare with the one that is there.
+def claim_folder(config: TrainingConfig, claim: dict[str, Any]) -> None:
+    """Write the claim into the output folder, or compare it with the existing one.
 
-    Raises: RunMismatchError: the folder holds a training with other settings, or one that was not to be gone on with.
+    Raises: RunMismatchError: the folder holds a training with other settings, or one that must not be resumed.
     """
-    if not storage.create(storage.join(str(config.output_dir), _CLAIM), encode_json(claim)):
+    if not storage.create(storage.join(str(config.output_dir), CLAIM), encode_json(claim)):
         check_claim(config, claim)
 
 
 def check_claim(config: TrainingConfig, claim: dict[str, Any]) -> None:
-    """Compare the claim with one that is in the output folder, if one is, and write nothing.
+    """Compare the claim with the output folder's, if it has one; write nothing.
 
-    Raises: RunMismatchError: as `settle_claim`.
+    Raises: RunMismatchError: see `claim_folder`.
     """
-    url = storage.join(str(config.output_dir), _CLAIM)
+    url = storage.join(str(config.output_dir), CLAIM)
     if not storage.exists(url):
         return
     if config.resume_from_checkpoint == "none":
-        raise RunMismatchError(f"{config.output_dir} holds a training; give another --output-dir, or let it go on")
+        raise RunMismatchError(
+            f"{config.output_dir} holds a training; give another --output-dir, or --resume-from-checkpoint latest"
+        )
     if found := differences(json.loads(storage.read(url)), claim):
         subject = f"{config.output_dir} holds a training with other settings"
-        raise RunMismatchError(refusal(subject, found, "Request its settings, or give another --output-dir"))
+        raise RunMismatchError(
+            refusal(subject, found, "Use the settings it was begun with, or give another --output-dir")
+        )
 
 
 def resume(state: TrainingState, config: TrainingConfig) -> Path | None:
-    """Load the checkpoint to go on from: the newest, or the one that is named.
+    """Load the checkpoint to resume from.
 
-    Returns: its folder; None at the beginning.
-    Raises: ConfigError: there is no checkpoint of that name. StorageError: it is torn.
+    Returns: its folder; None at the start of a training.
+    Raises: ConfigError: see `checkpoint_to_resume`. StorageError: the checkpoint is torn.
     """
-    there = checkpoints(config.output_dir)
-    if config.resume_from_checkpoint in ("latest", "none"):
-        checkpoint = there[-1] if there else None
-    else:
-        checkpoint = next((path for path in there if path.name == config.resume_from_checkpoint), None)
-        if checkpoint is None:
-            names = ", ".join(path.name for path in there) or "none"
-            raise ConfigError(
-                f"--resume-from-checkpoint {config.resume_from_checkpoint}: {config.output_dir} has {names}"
-            )
+    checkpoint = checkpoint_to_resume(config)
     if checkpoint is not None:
         state.load(checkpoint)
     return checkpoint
+
+
+def checkpoint_to_resume(config: TrainingConfig) -> Path | None:
+    """The newest checkpoint, or the configured one; None at the start of a training.
+
+    Raises: ConfigError: there is no checkpoint of the configured name.
+    """
+    found, name = checkpoints(config.output_dir), config.resume_from_checkpoint
+    if name in ("latest", "none"):
+        return found[-1] if found else None
+    for path in found:
+        if path.name == name:
+            return path
+    names = ", ".join(path.name for path in found) or "no checkpoint"
+    raise ConfigError(f"--resume-from-checkpoint {name}: {config.output_dir} has {names}")

@@ -1,6 +1,7 @@
-"""Everything that a training goes on from: weights, optimiser, learning rate, moving average, step; and its files.
+"""The state of a training (weights, optimiser, learning rate, moving average, step) and its checkpoints.
 
-A checkpoint is a folder that gets its name when it is complete. Random numbers need none: they follow from the step.
+A checkpoint is a folder that gets its name when it is complete. It stores no random state: the step determines all
+random numbers.
 """
 
 import contextlib
@@ -25,15 +26,15 @@ _PARTIAL = ".partial"
 
 
 class TrainingState:
-    """A model that learns and all that its optimiser remembers."""
+    """The networks in training, and everything that their optimiser remembers."""
 
     def __init__(self, networks: FineTuning, config: TrainingConfig, learning_rate: float, steps: int) -> None:
         options = config.optimiser
         self.networks = networks
         self.step = 0
-        """Steps that were taken."""
+        """Steps taken so far."""
         self.pending: list[list[float]] = []
-        """Losses since the last row of metrics: total, diffusion, auxiliary."""
+        """Losses (total, diffusion, auxiliary) since the last row of metrics."""
         self.optimiser = torch.optim.AdamW(
             list(_groups(networks, options, learning_rate)),
             lr=learning_rate,
@@ -52,11 +53,11 @@ class TrainingState:
         self.average: Any = EMAModel(list(networks.parameters()), decay=options.ema_decay) if options.use_ema else None
 
     def take_step(self) -> None:
-        """Move the weights by the gradients that have come together, and the average towards them."""
+        """Update the weights with the accumulated gradients, then the moving average."""
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        if self.scaler.get_scale() >= scale:  # else fp16 overflowed: the weights were left, and the rate is too
+        if self.scaler.get_scale() >= scale:  # else fp16 overflowed: the weights stayed, and the rate stays too
             self.schedule.step()
         self.optimiser.zero_grad()
         if self.average is not None:
@@ -65,7 +66,7 @@ class TrainingState:
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """Inside the block the networks have their averaged weights, if there is an average."""
+        """Give the networks their averaged weights inside the block, if there is an average."""
         if self.average is None:
             yield
             return
@@ -77,11 +78,11 @@ class TrainingState:
             self.average.restore(self.networks.parameters())
 
     def save(self, folder: Path, limit: int | None) -> Path:
-        """Write `folder/checkpoint-STEP`, then remove the oldest ones above the limit."""
+        """Write `folder/checkpoint-STEP`, then remove the oldest checkpoints beyond the limit."""
         final = folder / f"checkpoint-{self.step}"
         partial = final.with_name(final.name + _PARTIAL)
-        for left in folder.glob(f"checkpoint-*{_PARTIAL}"):  # by a training that was killed
-            shutil.rmtree(left)
+        for unfinished in folder.glob(f"checkpoint-*{_PARTIAL}"):  # left by a training that was killed
+            shutil.rmtree(unfinished)
         partial.mkdir(parents=True)
         tensors = {name: value.contiguous() for name, value in self.networks.state_dict().items()}
         save_file(tensors, partial / "networks.safetensors")
@@ -97,9 +98,9 @@ class TrainingState:
         return final
 
     def load(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint of the same networks and settings.
+        """Restore a checkpoint of the same networks and settings.
 
-        Raises: StorageError: it is torn, or of others.
+        Raises: StorageError: it is torn, or of other networks.
         """
         try:
             tensors = load_file(checkpoint / "networks.safetensors")
@@ -112,10 +113,8 @@ class TrainingState:
                 self.average.load_state_dict(memory["average"])
                 self.average.to(self._device)
             self.step, self.pending = int(memory["step"]), memory["pending"]
-        except Exception as error:  # files that were cut or changed raise errors of a dozen classes
-            raise StorageError(
-                f"{checkpoint} can't be gone on from ({error}): delete it to use the one before"
-            ) from error
+        except Exception as error:  # truncated or changed files raise errors of a dozen classes
+            raise StorageError(f"can't resume from {checkpoint} ({error}): delete it to use the one before") from error
 
     def _memory(self) -> dict[str, Any]:
         return {
@@ -135,14 +134,14 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def _remove(checkpoint: Path) -> None:
-    """It loses its name first: what is left of it, if this is where the training is killed, is no checkpoint."""
+    """Rename it first, so that it no longer counts as a checkpoint if the training is killed halfway through."""
     nameless = checkpoint.with_name(f"{checkpoint.name}.old{_PARTIAL}")
     checkpoint.rename(nameless)
     shutil.rmtree(nameless)
 
 
 def _groups(networks: FineTuning, options: OptimiserConfig, learning_rate: float) -> Iterator[dict[str, Any]]:
-    """The UNet with the auxiliary convolution, and the conditioner, which may have a rate of its own."""
+    """Parameter groups: the UNet with the auxiliary convolution, and the conditioner, which may have another rate."""
     yield {"params": [*networks.unet.parameters(), *networks.auxiliary_head.parameters()]}
     if networks.conditioner_learns:
         rate = learning_rate * options.conditioner_rate_share

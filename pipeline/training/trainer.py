@@ -1,12 +1,12 @@
-"""The training loop of one worker: batches and steps; the same alone and among others.
+"""The training loop of one worker, alone or among others.
 
-All random numbers follow from the seed and the number of the batch, so a training that was killed and resumed takes
-exactly the steps that an uninterrupted one takes.
+The seed and the number of the batch determine all random numbers, so a training that was killed and resumed takes
+exactly the same steps as an uninterrupted one.
 """
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,66 +16,86 @@ from torch import Tensor, nn
 
 from model.fine_tuning import FineTuning
 from model.seeds import member_seed
-from pipeline.errors import ModelError
+from pipeline.errors import ConfigError, ModelError, StorageError, UsageError
 from pipeline.training.config import TrainingConfig
 from pipeline.training.dataset import BatchNumbers, Draws, batches
-from pipeline.training.pairs import check_sizes, find_pairs
-from pipeline.training.start import Plan, check_claim, claim_of, resume, settle_claim, starting_weights
+from pipeline.training.pairs import TrainingPair, find_pairs
+from pipeline.training.preflight import check_request
+from pipeline.training.start import TrainingPlan, check_claim, claim_folder, claim_of, resume, starting_weights
 from pipeline.training.state import TrainingState
 from pipeline.training.watch import Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """One process of a training, and how it works with the others; by default it is alone on the CPU."""
+    """One process of a training, and how it cooperates with the others; by default alone on the CPU."""
 
     rank: int = 0
     world: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     wrap: Callable[[nn.Module], nn.Module] = lambda networks: networks
-    """Makes the gradients of all workers one (torch's DistributedDataParallel)."""
+    """Averages the gradients of all workers (torch's DistributedDataParallel)."""
     report: Callable[[dict[str, float]], None] = lambda values: None
-    """Called by the first worker with the numbers of each row of metrics."""
-    wait: Callable[[], None] = lambda: None
-    """Returns when all workers have come to it."""
+    """Called by the first worker with each row of metrics."""
+    wait: Callable[[], Any] = lambda: None
+    """Returns once all workers have called it."""
 
 
-def train(config: TrainingConfig, worker: Worker) -> Path:
+def train_in_worker(config: TrainingConfig, worker: Worker) -> Path:
     """Train to the end, from the newest checkpoint if there is one.
 
     Returns: the folder of the finished model.
-    Raises:  UsageError: data, weights or output folder are not what was asked for.
-             StorageError: a checkpoint is torn. ModelError: the loss is no number any more.
+    Raises:  UsageError: data, weights, precision or output folder can't be used; nothing was begun.
+             StorageError: a checkpoint or an image is torn. ModelError: the loss is no longer finite.
     """
-    pairs = find_pairs(config.data)
-    claim = claim_of(config, pairs, worker.world) if worker.rank == 0 else None  # hashes gigabytes of weights
-    if claim is not None:
-        check_sizes(pairs)
+    first = worker.rank == 0
+    pairs = check_request(config) if first else find_pairs(config.data)
+    _check_precision(config, worker.device)
+    claim = claim_of(config, pairs, worker.world) if first else {}  # hashes gigabytes of weights
+    if first:
         check_claim(config, claim)
-    pipeline = starting_weights(config).to(worker.device)
-    if claim is not None:
-        settle_claim(config, claim)  # weights that can't be loaded have claimed no folder
-    if config.gradient_checkpointing:
-        pipeline.unet.enable_gradient_checkpointing()
-    torch.manual_seed(config.seed)  # of the auxiliary convolution's first weights
-    learns = config.optimiser.conditioner_rate_share > 0
-    networks = FineTuning(pipeline, config.loss, conditioner_learns=learns).to(worker.device).train()
-    plan = Plan.of(config, len(pairs), worker.world)
-    state = TrainingState(networks, config, plan.learning_rate, plan.steps)
-    resume(state, config)
-    watch = Watch(config, plan, state, claim, worker.report) if claim is not None else None
-    draws = Draws(pairs, config.processing_res or pipeline.default_processing_res, config.data, config.seed)
-    for _ in _steps(state, draws, config, worker, plan.steps):
+    plan = TrainingPlan.of(config, len(pairs), worker.world)
+    state = _initial_state(config, plan, worker)
+    if first:
+        claim_folder(config, claim)  # last of all: a refused training claims no folder
+    try:
+        resume(state, config)
+        watch = Watch(config, plan, state, claim, worker.report) if first else None
+        for _ in _steps(state, pairs, config, worker, plan.steps):
+            if watch is not None:
+                watch.after_step()  # meanwhile the others wait for this worker's next gradients
         if watch is not None:
-            watch.after_step()  # the others wait for this worker's next gradients meanwhile
-    if watch is not None:
-        watch.finish()
+            watch.finish()
+    except UsageError as error:  # a file that turned out bad: the training has begun, so the request is not refused
+        raise StorageError(f"{error}; once that is fixed, run the same command again to resume") from error
     worker.wait()
     return config.output_dir / "model"
 
 
-def _steps(state: TrainingState, draws: Draws, config: TrainingConfig, worker: Worker, end: int) -> Iterator[None]:
-    """Take the steps that are left, and yield after each."""
+def _check_precision(config: TrainingConfig, device: torch.device) -> None:
+    """Refuse a precision that the device lacks."""
+    try:
+        _autocast(config, device)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"--mixed-precision {config.mixed_precision} can't be used on {device}: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _initial_state(config: TrainingConfig, plan: TrainingPlan, worker: Worker) -> TrainingState:
+    pipeline = starting_weights(config).to(worker.device)
+    if config.gradient_checkpointing:
+        pipeline.unet.enable_gradient_checkpointing()
+    torch.manual_seed(config.seed)  # for the auxiliary convolution's initial weights
+    learns = config.optimiser.conditioner_rate_share > 0
+    networks = FineTuning(pipeline, config.loss, conditioner_learns=learns).to(worker.device).train()
+    return TrainingState(networks, config, plan.learning_rate, plan.steps)
+
+
+def _steps(
+    state: TrainingState, pairs: Sequence[TrainingPair], config: TrainingConfig, worker: Worker, end: int
+) -> Iterator[None]:
+    """Take the remaining steps, and yield after each."""
     accumulated = config.optimiser.gradient_accumulation_steps
     numbers = BatchNumbers(
         batch=config.train_batch_size,
@@ -84,13 +104,17 @@ def _steps(state: TrainingState, draws: Draws, config: TrainingConfig, worker: W
         first=state.step * accumulated,
         end=end * accumulated,
     )
-    coming = batches(draws, numbers, config.data.dataloader_num_workers)
+    side_px = config.processing_res or state.networks.pipeline.default_processing_res
+    coming = batches(Draws(pairs, side_px, config.data, config.seed), numbers, config.data.dataloader_num_workers)
     learning = worker.wrap(state.networks)
     while state.step < end:
         losses = [_learn(next(coming), learning, state, config, worker, part) for part in range(accumulated)]
         mean: Tensor = torch.tensor(losses, dtype=torch.float64).mean(0)
         if not math.isfinite(mean[0]):
-            raise ModelError(f"the loss of step {state.step} is {mean[0].item()}; go on with a lower --learning-rate")
+            raise ModelError(
+                f"the loss of step {state.step} is {mean[0].item()}; start again in another --output-dir with a lower "
+                "--learning-rate"
+            )
         state.scaler.unscale_(state.optimiser)
         torch.nn.utils.clip_grad_norm_(state.networks.unet.parameters(), config.optimiser.max_grad_norm)
         state.take_step()
@@ -106,20 +130,20 @@ def _learn(
     worker: Worker,
     part: int,
 ) -> list[float]:
-    """Add the gradients of one batch, part `part` of a step; gives total, diffusion and auxiliary loss."""
+    """Add the gradients of one batch, part `part` of a step; return total, diffusion and auxiliary loss."""
     accumulated = config.optimiser.gradient_accumulation_steps
     seed = member_seed(config.seed, f"noise/{worker.rank}", state.step * accumulated + part)
-    torch.manual_seed(seed)  # of stochastic depth
+    torch.manual_seed(seed)  # for stochastic depth
     images, masks = (values.to(worker.device) for values in batch)
     # Workers exchange gradients once per step, with the last of its batches.
     apart = getattr(learning, "no_sync", contextlib.nullcontext) if part < accumulated - 1 else contextlib.nullcontext
     with apart():
-        with _precision(config, worker.device):
+        with _autocast(config, worker.device):
             losses = learning(images, masks, seed)
         state.scaler.scale(losses.total / accumulated).backward()
     return [losses.total.item(), losses.diffusion.item(), losses.auxiliary.item()]
 
 
-def _precision(config: TrainingConfig, device: torch.device) -> Any:
+def _autocast(config: TrainingConfig, device: torch.device) -> Any:
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(config.mixed_precision)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)

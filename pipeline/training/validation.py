@@ -1,4 +1,4 @@
-"""How good a model in training is: its masks for a folder of photos, measured, and a picture of some of them."""
+"""Validate a model in training: measure its masks for a folder of photos, and draw some of them."""
 
 import io
 from collections.abc import Sequence
@@ -15,31 +15,29 @@ from pipeline.evaluation.pairs import pair_files
 from pipeline.evaluation.summary import summarise
 from pipeline.files import storage
 from pipeline.files.maps import quantise_saliency
-from pipeline.training.pairs import Place, TrainingPair
+from pipeline.training.config import DataConfig
+from pipeline.training.pairs import ImageSource, TrainingPair
 
 GRID_PHOTOS = 12
-"""Photos in the picture: the first ones by name."""
+"""Photos shown in the picture: the first ones by name."""
 _CELL_PX = 160
 
 
 class Validation:
-    """A folder of photos with masks, paired once; the photos are read at each validation.
+    """Validation on photos with masks, which are read anew each time."""
 
-    Raises: CollectionError: photos and masks do not belong together.
-    """
-
-    def __init__(self, images: Path, masks: Path, ensemble: EnsembleConfig) -> None:
+    def __init__(self, pairs: Sequence[tuple[str, TrainingPair]], ensemble: EnsembleConfig) -> None:
+        self.pairs = pairs
         self.ensemble = ensemble
-        self._named = [
-            (pair.name, TrainingPair(image=Place(path=pair.source), mask=Place(path=pair.mask)))
-            for pair in pair_files(images, masks)
-        ]
 
     def run(self, pipeline: SODDiffusionPipeline, picture: Path) -> dict[str, float]:
-        """MAE, S-measure and max F over all photos at their own sizes; the picture shows photo, mask and prediction."""
+        """Measure MAE, S-measure and max F over all photos at their own sizes; write the picture.
+
+        The picture shows photo, mask and prediction.
+        """
         measures: list[ImageMeasures] = []
         rows: list[tuple[UInt8[np.ndarray, ...], ...]] = []
-        for name, pair in self._named:
+        for name, pair in self.pairs:
             pixels, truth = pair.read()
             (prediction,) = pipeline([pixels], [name], self.ensemble)
             saliency = quantise_saliency(prediction.saliency)
@@ -52,8 +50,21 @@ class Validation:
         return {name: float(value) for name, value in values.items() if value is not None}
 
 
+def validation_pairs(config: DataConfig) -> list[tuple[str, TrainingPair]]:
+    """Name and pair of each validation photo; none if no validation is configured.
+
+    Raises: CollectionError: photos and masks do not belong together.
+    """
+    if not (config.val_img and config.val_gt):
+        return []
+    return [
+        (pair.name, TrainingPair(image=ImageSource(path=pair.source), mask=ImageSource(path=pair.mask)))
+        for pair in pair_files(config.val_img, config.val_gt)
+    ]
+
+
 def _grid(rows: Sequence[tuple[UInt8[np.ndarray, "..."], ...]]) -> bytes:
-    """Photo, mask and prediction side by side, one photo per row, two columns of rows."""
+    """Draw photo, mask and prediction side by side: two photos per row."""
     columns = 2
     height = -(-len(rows) // columns) * _CELL_PX
     sheet = Image.new("RGB", (columns * 3 * _CELL_PX, height), "white")

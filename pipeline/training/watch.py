@@ -1,4 +1,4 @@
-"""What the first worker does between steps: metrics, validations, checkpoints, the best and the final model."""
+"""The first worker's work between steps: metrics, validations, checkpoints, the best and the final model."""
 
 import copy
 import logging
@@ -10,34 +10,36 @@ from typing import Any
 import torch
 from torch import nn
 
-from model.checkpoints import save
 from model.config import EnsembleConfig
 from model.diffusion import SODDiffusionPipeline
+from model.folders import save_pipeline
 from model.saliency import torch_dtype
 from pipeline.training.config import TrainingConfig
 from pipeline.training.metrics import Metrics
-from pipeline.training.start import Plan
+from pipeline.training.start import TrainingPlan
 from pipeline.training.state import TrainingState
-from pipeline.training.validation import Validation
+from pipeline.training.validation import Validation, validation_pairs
 
 log = logging.getLogger(__name__)
 
 LOG_EVERY_STEPS = 10
+MODEL_KIND = "fine-tuned"
+"""Kind in the `origin.json` of saved models."""
 
 
 class Watch:
     """Writes everything that a training leaves in its output folder.
 
     Args:
-        claim: what the training was made with; stands in `origin.json` of its models.
-        report: called with the numbers of each row of metrics.
+        claim: what determines the losses; goes into the `origin.json` of saved models.
+        report: called with each row of metrics.
     Raises: CollectionError: validation photos and masks do not belong together.
     """
 
     def __init__(
         self,
         config: TrainingConfig,
-        plan: Plan,
+        plan: TrainingPlan,
         state: TrainingState,
         claim: dict[str, Any],
         report: Callable[[dict[str, float]], None],
@@ -53,7 +55,7 @@ class Watch:
         self._started, self._first = time.monotonic(), state.step
 
     def after_step(self) -> None:
-        """Whatever is due at this step; the checkpoint last, since it says that the rest is written."""
+        """Do whatever is due at this step; the checkpoint comes last, since it implies that the rest is written."""
         step = self.state.step
         validates = self.validation is not None and self.is_due(self.plan.validation_steps)
         if validates or self.is_due(LOG_EVERY_STEPS):
@@ -69,11 +71,11 @@ class Watch:
         self.metrics.close()
 
     def is_due(self, every_steps: int) -> bool:
-        """Every so many steps, and at the end."""
+        """Whether something done every so many steps, and at the end, is due."""
         return self.state.step % every_steps == 0 or self.state.step == self.plan.steps
 
     def _losses(self) -> dict[str, float]:
-        """Means since the last row."""
+        """Mean losses since the last row, and where the training stands."""
         state, plan = self.state, self.plan
         total, diffusion, auxiliary = torch.tensor(state.pending, dtype=torch.float64).mean(0).tolist()
         state.pending.clear()
@@ -88,7 +90,7 @@ class Watch:
         }
 
     def _validate(self) -> dict[str, float]:
-        """Measures of the present weights; if they are the best so far, OUTPUT_DIR/best holds them afterwards."""
+        """Measure the current weights; save them as OUTPUT_DIR/best if they are the best so far."""
         assert self.validation is not None
         name, step = self.config.best_by, self.state.step
         best = self.metrics.best(name, larger_is_better=name != "mae")
@@ -102,26 +104,28 @@ class Watch:
         return values
 
     def _save_model(self, folder: Path) -> None:
-        """The present (or averaged) weights as a folder for --model, whole or not at all."""
+        """Save the current (or averaged) weights as a folder for --model, whole or not at all."""
         dtype, source = torch_dtype(self.config.save_dtype), self.pipeline
         with self.state.averaged():
             vae, unet, conditioner = (
-                nn.Module.to(copy.deepcopy(network), "cpu", dtype).eval()  # diffusers' own `to` warns of nothing
+                nn.Module.to(copy.deepcopy(network), "cpu", dtype).eval()  # diffusers' own `to` warns needlessly
                 for network in (source.vae, source.unet, source.conditioner)
             )
         copied = SODDiffusionPipeline(
             vae, unet, source.scheduler, conditioner, default_processing_res=source.default_processing_res
         )
-        save(copied, folder, {"kind": "fine-tuned", "step": self.state.step, "training": self.claim}, replace=True)
+        origin = {"kind": MODEL_KIND, "step": self.state.step, "training": self.claim}
+        save_pipeline(copied, folder, origin, replace=True)
         log.info("saved %s", folder)
 
 
 def _validation(config: TrainingConfig) -> Validation | None:
-    if not (config.data.val_img and config.data.val_gt):
+    pairs = validation_pairs(config.data)
+    if not pairs:
         return None
     ensemble = EnsembleConfig(
         ensemble_size=config.validation_ensemble_size,
         denoise_steps=config.validation_denoise_steps,
         processing_res=config.processing_res,
     )
-    return Validation(config.data.val_img, config.data.val_gt, ensemble)
+    return Validation(pairs, ensemble)

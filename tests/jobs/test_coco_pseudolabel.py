@@ -154,7 +154,7 @@ def test_kernels_that_the_device_lacks_are_a_wrong_request_and_say_what_to_do_th
     write_collection(tmp_path, [photo()])
     done = run_job(tmp_path, "--model", "nano", "--attention", "efficient")
     assert done.returncode == USAGE, done.stderr
-    assert "--model nano: attention is 'efficient': there are no such kernels for cpu" in done.stderr
+    assert "--model nano: attention is 'efficient': no such kernels exist for cpu" in done.stderr
     assert "Traceback" not in done.stderr
     done = run_job(tmp_path, "--model", "nano")
     assert done.returncode == USAGE, done.stderr

@@ -118,9 +118,9 @@ START = ("--from-stable-diffusion", "--backbone", "random")
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "give --pretrained-model-path and --swinb-model-path, or else --from-stable-diffusion"),
-        (OFFICIAL[:2], "give --pretrained-model-path and --swinb-model-path, or else --from-stable-diffusion"),
-        ((*OFFICIAL, *START), "give --pretrained-model-path and --swinb-model-path, or else --from-stable-diffusion"),
+        ((), "give either --pretrained-model-path and --swinb-model-path, or --from-stable-diffusion"),
+        (OFFICIAL[:2], "give either --pretrained-model-path and --swinb-model-path, or --from-stable-diffusion"),
+        ((*OFFICIAL, *START), "give either --pretrained-model-path and --swinb-model-path, or --from-stable-diffusion"),
         ((*START, "--seed", "-1"), "seed is -1; it must be from 0 to 2^63 - 1"),
         ((*START, "--dtype", "int8"), "int8"),
         (("--no-such-option",), "--no-such-option"),
@@ -132,6 +132,15 @@ def test_wrong_options_are_refused_by_name_with_2(tmp_path, options, said):
     assert said in words(done.stderr)
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_that_holds_something_is_refused_with_2_and_kept(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine").write_text("mine")
+    done = run_job("--stable-diffusion-repo-path", "sd2", "--out", "out", *START, folder=tmp_path)
+    assert done.returncode == USAGE, done.stderr
+    assert done.stderr.strip() == "error: out already exists and is not an empty folder; give another one"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_every_option_of_the_preset_is_logged_with_its_effect_and_explicit_ones_
     assert "  stretch = False: your own value, which overrules --reference" in said
     assert "  reduction = median: the map is the lower median of the members, not their mean" in said
     assert any(line.startswith("  batch_stats = True: the conditioner's batch norm takes") for line in said)
-    assert "  resize_filter = bicubic: maps come back to the image's size bicubically" in said
+    assert "  resize_filter = bicubic: maps are resized to the image's size bicubically" in said
 
 
 def test_nothing_is_logged_without_the_preset(predict_here, tmp_path):
@@ -260,10 +260,10 @@ def torn_weights(folder):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (a_file, "mine holds no model_index.json, so it is no saved SOD-diffusion pipeline"),
-        (an_empty_folder, "mine holds no model_index.json, so it is no saved SOD-diffusion pipeline"),
-        (another_pipeline, "mine holds no conditioner/config.json, so it is no saved SOD-diffusion pipeline"),
-        (a_torn_index, "mine/model_index.json is none of ours: JSONDecodeError"),
+        (a_file, "mine holds no model_index.json, so it is not a saved SOD-diffusion pipeline"),
+        (an_empty_folder, "mine holds no model_index.json, so it is not a saved SOD-diffusion pipeline"),
+        (another_pipeline, "mine holds no conditioner/config.json, so it is not a saved SOD-diffusion pipeline"),
+        (a_torn_index, "mine/model_index.json does not describe a pipeline of this project: JSONDecodeError"),
         (torn_weights, "mine/vae/diffusion_pytorch_model.safetensors"),
     ],
 )

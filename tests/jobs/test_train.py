@@ -1,5 +1,6 @@
 """The contract of training with the shell: the reference's options, exit codes, one JSON line, and kills survived."""
 
+import importlib.util
 import json
 import random
 import signal
@@ -123,8 +124,8 @@ def test_workers_of_ray_train_unless_this_process_is_asked_for(ask):
         ((*DATA, "--adam_beta1", "1"), "adam_beta1 is 1.0; it must be at least 0 and below 1"),
         ((*DATA, "--lr_scheduler", "zigzag"), "--lr-scheduler"),
         ((*DATA, "--no_such_option", "1"), "Unrecognized options: --no_such_option"),
-        ((*DATA, "--engine", "inline"), "release holds no data/*/*.tar, so it is no release of this project"),
-        ((*DATA,), "release holds no data/*/*.tar, so it is no release of this project"),
+        ((*DATA, "--engine", "inline"), "release holds no data/*/*.tar, so it is not a release of this project"),
+        ((*DATA,), "release holds no data/*/*.tar, so it is not a release of this project"),
     ],
 )
 def test_a_wrong_request_is_refused_by_name_with_2(tmp_path, monkeypatch, capsys, arguments, said):
@@ -137,6 +138,33 @@ def test_a_wrong_request_is_refused_by_name_with_2(tmp_path, monkeypatch, capsys
     assert (ended.value.code, shown.out) == (USAGE, "")
     assert said in " ".join(shown.err.replace("│", " ").split())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("engine", ["inline", "ray"])
+def test_an_output_folder_with_the_users_files_is_refused_with_2_before_ray_starts(
+    folder, tmp_path, monkeypatch, capsys, engine
+):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/mine").write_text("mine")
+    arguments = make_command(folder, folder / "tiny", tmp_path, engine=engine)
+    monkeypatch.setattr(cluster, "connected", None)
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run_job(main)
+    assert ended.value.code == USAGE
+    assert "it holds model but no training.json" in capsys.readouterr().err
+    assert (tmp_path / "model/mine").read_text() == "mine"
+
+
+def test_a_missing_package_is_refused_with_2_and_the_command_that_installs_it(tmp_path, monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorboard" else find(name))
+    monkeypatch.setattr(sys, "argv", ["train.py", *DATA])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run_job(main)
+    assert ended.value.code == USAGE
+    assert "error: training needs tensorboard, which can't be found: pip install tensorboard" in capsys.readouterr().err
 
 
 def wait_for(path, process):

@@ -5,18 +5,18 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from model.architectures import build
+from model.architectures import build_pipeline
 
 
 @pytest.fixture(scope="module")
 def full():
     with torch.device("meta"):
-        return build("full")
+        return build_pipeline("full")
 
 
 @pytest.fixture(scope="module")
 def nano():
-    return build("nano")
+    return build_pipeline("nano")
 
 
 def parameters_of(network):
@@ -78,9 +78,9 @@ def test_every_schedule_is_that_of_a_1000_step_ddim_without_clipping(size, reque
 def test_weights_follow_from_torchs_global_seed():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        one = build("nano").unet.conv_in.weight
+        one = build_pipeline("nano").unet.conv_in.weight
         torch.manual_seed(3)
-        same = build("nano").unet.conv_in.weight
-        other = build("nano").unet.conv_in.weight
+        same = build_pipeline("nano").unet.conv_in.weight
+        other = build_pipeline("nano").unet.conv_in.weight
     assert torch.equal(one, same)
     assert not torch.equal(one, other)

@@ -67,5 +67,7 @@ def test_cross_attention_of_another_kind_is_refused_with_its_name():
     for layer in unet.modules():
         if isinstance(layer, Attention) and layer.is_cross_attention:
             layer.norm_cross = torch.nn.LayerNorm(8)
-    with pytest.raises(ValueError, match=r"unet layer down_blocks\.0\S+attn2 has \['norm_cross'\]; its context can't"):
+    with pytest.raises(
+        ValueError, match=r"unet layer down_blocks\.0\S+attn2 has \['norm_cross'\]; members can't share"
+    ):
         cross_attention_layers(unet)

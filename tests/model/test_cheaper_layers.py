@@ -21,7 +21,7 @@ def draw(*shape, seed=1, layout=torch.contiguous_format):
 
 
 def taken_over(cheaper):
-    cheaper.take_over()
+    cheaper.merge_weights()
     return cheaper
 
 
@@ -65,8 +65,8 @@ def test_a_merged_upsampling_leaves_other_sizes_than_the_double_to_the_plain_one
     ],
 )
 def test_a_merged_upsampling_stands_for_nothing_else(other):
-    assert not MergedUpsample.stands_for(other)
-    assert MergedUpsample.stands_for(Upsample2D(4, use_conv=True))
+    assert not MergedUpsample.can_replace(other)
+    assert MergedUpsample.can_replace(Upsample2D(4, use_conv=True))
 
 
 @given(st.integers(1, 3), st.integers(1, 5), st.integers(1, 4), sides, sides, st.booleans())

@@ -109,7 +109,7 @@ def test_tensors_that_are_lost_added_or_changed_are_counted_and_named(expected, 
     with pytest.raises(CheckpointError) as raised:
         check_same(found, expected, "the file")
     message = str(raised.value)
-    assert message.startswith("the file holds other tensors than expected")
+    assert message.startswith("the file does not hold the expected tensors")
     assert "1 unknown (added float32 [2])" in message
     assert (f"{len(lost)} missing" in message) == bool(lost)
     assert (f"{len(changed - lost)} of another form" in message) == bool(changed - lost)
@@ -163,8 +163,8 @@ def test_parameters_count_as_tensors(tmp_path):
     ("content", "said"),
     [
         (b"", r"\(0 bytes\) is empty"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a pointer of Git LFS"),
-        (b"<html>not found</html>", "is torn or no file of tensors"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a Git LFS pointer"),
+        (b"<html>not found</html>", "is torn or not a file of tensors"),
     ],
 )
 @each_format
@@ -186,7 +186,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path, suffix):
 def test_a_zip_of_something_else_is_refused(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
         archive.writestr(name, b"something")
-    with pytest.raises(CheckpointError, match=r"a\.pth \(\d+ bytes\) is torn or no file of tensors"):
+    with pytest.raises(CheckpointError, match=r"a\.pth \(\d+ bytes\) is torn or not a file of tensors"):
         read_tensors(tmp_path / "a.pth")
 
 

@@ -50,6 +50,15 @@ def files(saved, tmp_path):
 
 
 @pytest.fixture(scope="module")
+def converted(saved, tmp_path_factory):
+    """The folder that `convert` makes of the official layout: to be left as it is; and the pipeline it returned."""
+    out = tmp_path_factory.mktemp("converted") / "made/out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "swin_b_conditioner", tiny_conditioner)
+        return out, convert(saved, out)
+
+
+@pytest.fixture(scope="module")
 def conditioner():
     return tiny_conditioner()
 
@@ -128,7 +137,7 @@ def test_a_lost_a_foreign_a_reshaped_and_a_retyped_tensor_are_named_officially(c
     with pytest.raises(CheckpointError) as raised:
         load_branch(conditioner, file)
     message = str(raised.value)
-    assert message.startswith(f"{file} holds other tensors than expected: 1 missing ({lost} ")
+    assert message.startswith(f"{file} does not hold the expected tensors: 1 missing ({lost} ")
     assert "1 unknown (module.context3 float32 [1])" in message
     assert "2 of another form" in message
     assert f"{reshaped} is " in message
@@ -146,7 +155,7 @@ def test_the_file_of_a_whole_training_run_is_refused_as_a_branch(files):
 
 
 def test_stable_diffusions_own_unet_is_refused_with_what_can_be_done_with_it(files):
-    with pytest.raises(CheckpointError, match=r"takes 4 channels, expected 8.*--from-stable-diffusion makes"):
+    with pytest.raises(CheckpointError, match=r"takes 4 channels, expected 8.*use --from-stable-diffusion"):
         load_official(replace(files, unet=files.stable_diffusion))
 
 
@@ -189,25 +198,25 @@ def test_a_broken_scheduler_is_refused(files, content):
 # What is saved
 
 
-def test_a_converted_folder_is_opened_with_every_tensor_as_it_was_loaded(saved, tmp_path):
-    returned = convert(saved, tmp_path / "made/out")
-    assert_equal(load_pipeline(tmp_path / "made/out"), load_official(saved))
-    assert_equal(returned, load_official(saved))
-    assert [path.name for path in (tmp_path / "made").iterdir()] == ["out"]
+def test_a_converted_folder_is_opened_with_every_tensor_as_it_was_loaded(saved, converted):
+    out, returned = converted
+    official = load_official(saved)
+    assert_equal(load_pipeline(out), official)
+    assert_equal(returned, official)
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
-def test_the_same_files_give_the_same_bytes_wherever_they_and_the_folder_lie(saved, files, tmp_path):
-    convert(saved, tmp_path / "one")
+def test_equal_files_give_equal_bytes_wherever_they_and_the_folder_are(converted, files, tmp_path):
+    one, _ = converted
     convert(replace(files, unet=files.unet / "unet"), tmp_path / "two")
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    texts = [content for name, content in contents(tmp_path / "one").items() if not name.endswith(".safetensors")]
+    assert contents(one) == contents(tmp_path / "two")
+    texts = [content for name, content in contents(one).items() if not name.endswith(".safetensors")]
     assert len(texts) == 7
     assert not any(os.fsencode(tmp_path.parent) in text for text in texts)
 
 
-def test_the_origin_names_every_file_that_was_read_with_its_hash(saved, tmp_path):
-    convert(saved, tmp_path / "out")
-    origin = json.loads((tmp_path / "out/origin.json").read_text())
+def test_the_origin_names_every_file_that_was_read_with_its_hash(saved, converted):
+    origin = json.loads((converted[0] / "origin.json").read_text())
     read = {
         "unet": saved.unet / "unet",
         "vae": saved.stable_diffusion / "vae",
@@ -225,9 +234,8 @@ def test_the_origin_names_every_file_that_was_read_with_its_hash(saved, tmp_path
             assert recorded == {"sha256": sha256sum[:64], "bytes": (folder / name).stat().st_size}
 
 
-def test_sha256sum_checks_every_file_and_notices_a_changed_one(saved, tmp_path):
-    out = tmp_path / "out"
-    convert(saved, out)
+def test_sha256sum_checks_every_file_and_notices_a_changed_one(converted, tmp_path):
+    out = Path(shutil.copytree(converted[0], tmp_path / "out"))
     check = ["sha256sum", "--strict", "-c", "SHA256SUMS"]
     done = subprocess.run(check, cwd=out, capture_output=True, text=True, check=True)
     assert [line.removesuffix(": OK") for line in done.stdout.splitlines()] == sorted(contents(out))[1:]
@@ -242,9 +250,25 @@ def test_a_folder_that_holds_something_is_refused_before_anything_is_read(tmp_pa
     kept.parent.mkdir(exist_ok=True)
     kept.write_text("kept")
     nowhere = OfficialFiles(unet=tmp_path / "no", stable_diffusion=tmp_path / "no", branch=tmp_path / "no")
-    with pytest.raises(CheckpointError, match="out is there already"):
+    with pytest.raises(CheckpointError, match="out already exists"):
         convert(nowhere, tmp_path / "out")
     assert kept.read_text() == "kept"
+
+
+@pytest.mark.parametrize("out", ["file/out", "/proc/out"])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(saved, tmp_path, monkeypatch, out):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(checkpoints, "load_official", None)
+    with pytest.raises(CheckpointError, match="nothing can be written there"):
+        convert(saved, tmp_path / out)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_missing_branch_is_refused_before_the_unet_is_loaded(files, monkeypatch):
+    monkeypatch.setattr(checkpoints, "load_network", None)
+    files.branch.unlink()
+    with pytest.raises(CheckpointError, match=r"there is no file .*/swinb\.pth"):
+        load_official(files)
 
 
 def test_an_empty_folder_and_what_a_killed_conversion_left_are_no_hindrance(saved, tmp_path):
@@ -280,6 +304,6 @@ def test_what_came_into_the_folder_meanwhile_is_not_replaced(saved, tmp_path, mo
         (tmp_path / "out/theirs").touch()
 
     monkeypatch.setattr(os, "fsync", somebody_else_writes)
-    with pytest.raises(CheckpointError, match="out is there already"):
+    with pytest.raises(CheckpointError, match="out already exists"):
         convert(saved, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["theirs"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from model.architectures import build
+from model.architectures import build_pipeline
 from model.conditioner import SaliencyConditioner, position_code
 from tests.golden.branch import GOLDEN, batch_statistics
 
@@ -176,7 +176,7 @@ def test_norms_standardise_the_channels_of_every_backbone_feature():
 
 @torch.no_grad()
 def test_the_nano_conditioner_gives_576_tokens_of_64_channels():
-    conditioning = build("nano").conditioner.eval()(images_of(2, 192, 192))
+    conditioning = build_pipeline("nano").conditioner.eval()(images_of(2, 192, 192))
     assert conditioning.features.shape == (2, 64, 24, 24)
     assert conditioning.side_logits.shape == (2, 1, 24, 24)
     assert conditioning.context.shape == (2, 576, 64)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from model.architectures import build
+from model.architectures import build_pipeline
 from model.official_names import official_name
 
 pytestmark = [pytest.mark.full_size, pytest.mark.timeout(1800)]
@@ -32,7 +32,7 @@ def official(tmp_path_factory):
     """Official files of random weights."""
     folder = tmp_path_factory.mktemp("official")
     torch.manual_seed(0)
-    pipeline = build("full")
+    pipeline = build_pipeline("full")
     pipeline.unet.save_pretrained(folder / "checkpoint/unet")
     pipeline.vae.save_pretrained(folder / "sd2/vae")
     pipeline.scheduler.save_pretrained(folder / "sd2/scheduler")

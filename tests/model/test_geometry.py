@@ -16,7 +16,7 @@ PILLOW_ATOL = 5e-5
 
 sides = st.integers(1, 200)
 map_sides = st.integers(1, 60)
-few = settings(deadline=None, max_examples=12)
+few = settings(deadline=None, max_examples=5)
 
 
 def make_noise(height, width, seed=0):
@@ -140,7 +140,7 @@ def test_maps_are_resized_as_pillow_does_it_with_floats(resize_filter, height, w
 
 
 @few
-@given(st.lists(st.tuples(st.integers(1, 140), st.integers(1, 140)), min_size=1, max_size=4))
+@given(st.lists(st.tuples(st.integers(1, 100), st.integers(1, 100)), min_size=1, max_size=4))
 @example([(20, 30), (70, 10), (20, 31), (64, 64), (65, 64)])  # of three processed sizes, not one after the other
 def test_images_of_different_own_sizes_come_back_in_order_and_as_each_alone(tiny, image_of, sizes):
     images = [image_of(*size, number) for number, size in enumerate(sizes)]
@@ -154,8 +154,9 @@ def test_images_of_different_own_sizes_come_back_in_order_and_as_each_alone(tiny
 
 
 @few
-@given(st.integers(1, 130), st.integers(1, 130))
+@given(st.integers(1, 100), st.integers(1, 100))
 @example(64, 64)
+@example(129, 1)
 def test_at_its_own_size_an_image_is_padded_and_its_members_are_cut(tiny, image_of, height, width):
     image = image_of(height, width)
     padded_height, padded_width = processed_size((height, width), 0)

@@ -34,7 +34,7 @@ def conditioned(pipeline, images, members, latent_side=8, seed=0):
     return latents, pipeline.encode(pixels), conditioning.tokens, conditioning.context
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=6)
 @given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([4, 8, 12]), st.integers(1, 4))
 def test_denoising_gives_what_the_plain_loop_gives(tiny, images, members, latent_side, steps):
     with torch.inference_mode():
@@ -46,7 +46,7 @@ def test_denoising_gives_what_the_plain_loop_gives(tiny, images, members, latent
     assert (other - plain).abs().max() > 20 * LATENTS_ATOL  # the context matters
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=4)
 @given(st.integers(1, 3), st.sampled_from([4, 8, 12]))
 def test_decoding_gives_the_mean_of_the_plain_decoders_channels(tiny, members, latent_side):
     latents = torch.randn(members, 4, latent_side, latent_side, generator=torch.Generator().manual_seed(members)) / 5

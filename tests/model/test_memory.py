@@ -238,7 +238,7 @@ def test_members_are_halved_until_they_fit(error, caplog):
     assert with_fewer_when_out_of_memory(make_work(1, error, tried), 8) == ("done by 1", 1)
     assert tried == [8, 4, 2, 1]
     assert [record.getMessage().rpartition("; ")[2] for record in caplog.records] == [
-        f"going on with {count} members at once" for count in (4, 2, 1)
+        f"continuing with {count} members at once" for count in (4, 2, 1)
     ]
 
 

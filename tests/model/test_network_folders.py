@@ -181,9 +181,9 @@ def test_the_folder_of_another_network_is_refused(vae_folder):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "is no JSON"),
-        ("{", "is no JSON"),
-        ("version https://git-lfs.github.com/spec/v1", "is no JSON"),
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ("version https://git-lfs.github.com/spec/v1", "is not JSON"),
         ("[]", "describes list, not AutoencoderKL"),
         ("{}", "describes None, not AutoencoderKL"),
     ],

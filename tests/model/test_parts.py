@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.parts import cut
+from model.parts import member_parts
 
 
 @given(st.integers(1, 6), st.integers(1, 12), st.integers(1, 80))
 def test_parts_hold_every_member_once_in_order_and_never_one_without_its_image(images, members, at_once):
-    parts = list(cut(images, members, at_once))
+    parts = list(member_parts(images, members, at_once))
     places = range(images * members)
     assert [place for part in parts for place in places[part.members]] == list(places)
     for part in parts:

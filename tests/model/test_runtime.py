@@ -82,7 +82,7 @@ def test_auto_leaves_the_choice_of_kernels_to_torch(monkeypatch):
 
 def test_kernels_that_a_device_lacks_are_refused_with_those_to_choose_from(own_tiny):
     with pytest.raises(
-        ValueError, match=r"^attention is 'efficient': there are no such kernels for cpu, float32 and heads of \d+ chan"
+        ValueError, match=r"^attention is 'efficient': no such kernels exist for cpu, float32 and heads of \d+ chan"
     ):
         ready(own_tiny, ModelConfig(attention="efficient"), make_ensemble())
     require_kernels("math", own_tiny.unet)
@@ -159,7 +159,7 @@ def test_a_device_without_a_compiler_is_another_kind_and_says_why(own_tiny, capl
     model = ready(own_tiny, ModelConfig(compile=True), make_ensemble())
     assert model.device_kind == "cpu without a compiler"
     assert own_tiny.unet._compiled_call_impl is None
-    assert "there is no compiler for the UNet (RuntimeError: no C++ compiler); going on without" in caplog.text
+    assert "no compiler for the UNet (RuntimeError: no C++ compiler); continuing uncompiled" in caplog.text
 
 
 @pytest.mark.slow
@@ -176,7 +176,7 @@ def test_where_the_unet_cant_be_compiled_it_works_without(tiny, own_tiny, image_
     with caplog.at_level(logging.WARNING, logger="model.runtime"):
         (found,) = model.predict([image_of(20, 30)], ["7"])
     assert_close(found, tiny([image_of(20, 30)], ["7"], make_ensemble())[0])
-    assert "the UNet can't be compiled (RuntimeError: no C++ compiler); going on without" in caplog.text
+    assert "can't compile the UNet (RuntimeError: no C++ compiler); continuing uncompiled" in caplog.text
     caplog.clear()
     model.predict([image_of(20, 30)], ["7"])
     assert "compiled" not in caplog.text

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from model.architectures import build
+from model.architectures import build_pipeline
 from model.conditioner import Conditioning, SaliencyConditioner
 from model.training import (
     EDGE_WEIGHT,
@@ -227,7 +227,7 @@ def test_at_the_last_timestep_of_zero_snr_the_unet_sees_no_mask_and_is_to_answer
 def test_a_prediction_type_that_cannot_be_trained_is_refused(tiny):
     stub = with_scheduler(tiny, prediction_type="sample")
     stub.unet = oracle_of(stub.scheduler, torch.zeros(1, 4, 2, 2))
-    with pytest.raises(ValueError, match="prediction_type 'sample' can't be trained; v_prediction or epsilon"):
+    with pytest.raises(ValueError, match="prediction_type 'sample' can't be trained; use v_prediction or epsilon"):
         loss_with(stub, torch.zeros(1, 4, 2, 2))
 
 
@@ -376,7 +376,7 @@ def test_the_nano_backbone_is_timms_so_that_its_checkpoints_fit():
     import timm
 
     whole = timm.create_model("tf_efficientnet_lite2", pretrained=False).state_dict()
-    conditioner = build("nano").conditioner
+    conditioner = build_pipeline("nano").conditioner
     load_backbone_in_order(conditioner, whole)
     own = conditioner.backbone.state_dict()
     for name, value in own.items():

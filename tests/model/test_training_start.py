@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import timm
@@ -176,8 +177,25 @@ def test_another_unet_than_stable_diffusions_is_refused(repo, tmp_path, unet, sa
 
 def test_a_folder_that_holds_something_is_refused_first(tmp_path):
     (tmp_path / "kept").touch()
-    with pytest.raises(CheckpointError, match="is there already"):
+    with pytest.raises(CheckpointError, match="already exists"):
         write_start(tmp_path / "nowhere", None, tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(repo, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(training_start, "start_from_stable_diffusion", None)
+    with pytest.raises(CheckpointError, match="nothing can be written there"):
+        write_start(repo, None, tmp_path / "file/out")
+
+
+@pytest.mark.parametrize(("part", "backbone"), [("scheduler", None), (None, "swin_tiny_patch4_window7_224.none")])
+def test_missing_parts_and_backbones_are_refused_before_the_unet_is_loaded(repo, tmp_path, monkeypatch, part, backbone):
+    monkeypatch.setattr(training_start, "load_network", None)
+    folder = shutil.copytree(repo, tmp_path / "sd2")
+    if part:
+        shutil.rmtree(folder / part)
+    with pytest.raises(CheckpointError, match=r"no file .*scheduler_config|is neither a file nor"):
+        start_from_stable_diffusion(folder, backbone)
 
 
 # The backbone
@@ -220,7 +238,7 @@ def test_a_file_that_lacks_a_tensor_is_refused_and_nothing_is_changed(classifier
     conditioner = tiny_conditioner()
     before = state_of(conditioner)
     with pytest.raises(
-        CheckpointError, match=re.escape(f"swin.pth holds other tensors than expected: 1 missing ({name} ")
+        CheckpointError, match=re.escape(f"swin.pth does not hold the expected tensors: 1 missing ({name} ")
     ):
         load_backbone(conditioner, tmp_path / "swin.pth")
     assert equal(before, conditioner.state_dict())
@@ -270,7 +288,7 @@ def test_without_a_network_a_name_is_refused_with_what_helps(monkeypatch):
 
     conditioner = tiny_conditioner()
     monkeypatch.setattr(timm, "create_model", create_model)
-    with pytest.raises(CheckpointError, match=r"ms_in1k can't be fetched, give a file.*ConnectionError: no route"):
+    with pytest.raises(CheckpointError, match=r"can't download .*ms_in1k; give a file.*ConnectionError: no route"):
         load_backbone(conditioner, "swin_tiny_patch4_window7_224.ms_in1k")
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model import diffusion
-from model.architectures import build
+from model.architectures import build_pipeline
 from model.saliency import torch_dtype
 from pipeline.benchmarks import adaptive, breakdown, choices, limit, networks, speed
 from pipeline.benchmarks.adaptive import Adaptive
@@ -65,7 +65,7 @@ def test_a_pass_is_timed_against_matrix_products_and_its_operations_are_counted(
 
 def test_operations_are_those_that_torch_counts():
     with torch.device("meta"):
-        unet = build("nano").unet
+        unet = build_pipeline("nano").unet
         latents, context = torch.empty(2, 8, 24, 24), torch.empty(2, 576, 64)
         with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
             unet(latents, torch.tensor(5), encoder_hidden_states=context)

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.options import from_options
 from pipeline.training.config import TrainingConfig
-from pipeline.training.trainer import Worker, train
+from pipeline.training.trainer import Worker, train_in_worker
 from tests.pipeline.evaluation.make import photo, save, truth
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -50,7 +50,7 @@ def make_command(folder, weights, out, **options):
 def train_quietly(config, after_step=lambda values: None):
     """Train in this process without waiting for the disk; `after_step` gets each row of metrics, and may raise."""
     torch.manual_seed(os.getpid() + len(str(config.output_dir)))  # nothing may follow from what was drawn before
-    return train(config, Worker(report=after_step))
+    return train_in_worker(config, Worker(report=after_step))
 
 
 def stop_at(step):

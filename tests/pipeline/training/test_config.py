@@ -1,13 +1,22 @@
 """Options of a training: wrong ones are refused with name, value and bound; data come from exactly one source."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.errors import ConfigError
 from pipeline.options import from_options
-from pipeline.training.config import DataConfig, OptimiserConfig, TrainingConfig, WorkersConfig, resolved
+from pipeline.training.config import (
+    DataConfig,
+    OptimiserConfig,
+    TrainingConfig,
+    WorkersConfig,
+    require_packages,
+    with_absolute_paths,
+)
 
 REFERENCE = {
     "train_batch_size": 4,
@@ -113,6 +122,46 @@ def test_half_of_the_validation_is_refused(half):
         DataConfig(train_release=Path("r"), **{half: Path("x")})
 
 
+def test_workers_need_ray():
+    with pytest.raises(ValueError, match="workers is 2; engine inline is this process alone: use engine ray"):
+        make(engine="inline", workers=2)
+    assert make(engine="inline", workers=1).cluster.workers == make(workers=2).cluster.workers - 1
+
+
+def test_a_polynomial_schedule_starts_above_its_end():
+    with pytest.raises(
+        ValueError, match="learning_rate is 1e-07; it must be above 1e-07, where lr_scheduler polynomial"
+    ):
+        make(learning_rate=1e-7, lr_scheduler="polynomial")
+    assert make(learning_rate=1e-7).optimiser.learning_rate == 1e-7
+    assert make(learning_rate=1.1e-7, lr_scheduler="polynomial").optimiser.learning_rate == 1.1e-7
+
+
+@pytest.mark.parametrize(
+    ("missing", "report_to", "command"),
+    [
+        (["tensorboard"], "tensorboard", "training needs tensorboard, which can't be found: pip install tensorboard"),
+        (["py_sod_metrics"], "none", "training needs py_sod_metrics, which can't be found: pip install pysodmetrics"),
+        (
+            ["pandas", "pydantic"],
+            "none",
+            "training needs pandas, pydantic, which can't be found: pip install 'ray[train]'",
+        ),
+        (["tensorboard"], "none", ""),
+    ],
+)
+def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypatch, missing, report_to, command):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find(name))
+    config = make(report_to=report_to)
+    if not command:
+        require_packages(config)
+        return
+    with pytest.raises(ConfigError) as refused:
+        require_packages(config)
+    assert str(refused.value) == command
+
+
 def test_the_parts_have_defaults_that_pass_their_own_checks():
     assert OptimiserConfig().gradient_accumulation_steps == 1
     assert WorkersConfig().workers == 0
@@ -123,9 +172,11 @@ def test_resolved_paths_mean_the_same_in_every_working_folder(tmp_path, monkeypa
     data = DataConfig(**{name: Path(name) for name in source}, val_img=Path("/photos"), val_gt=Path("masks"), flip=True)
     given_ = TrainingConfig(output_dir=Path("out"), data=data, pretrained_model_name_or_path="weights", seed=3)
     monkeypatch.chdir(tmp_path)
-    config = resolved(given_)
+    config = with_absolute_paths(given_)
     assert [getattr(config.data, name) for name in source] == [tmp_path / name for name in source]
     assert (config.data.val_img, config.data.val_gt, config.data.flip) == (Path("/photos"), tmp_path / "masks", True)
     assert (config.output_dir, config.pretrained_model_name_or_path) == (tmp_path / "out", str(tmp_path / "weights"))
-    assert (config.seed, resolved(config)) == (3, config)
-    assert resolved(TrainingConfig(output_dir=Path("out"), data=data)).pretrained_model_name_or_path == "nano"
+    assert (config.seed, with_absolute_paths(config)) == (3, config)
+    assert (
+        with_absolute_paths(TrainingConfig(output_dir=Path("out"), data=data)).pretrained_model_name_or_path == "nano"
+    )

@@ -93,6 +93,6 @@ def test_what_no_new_worker_would_mend_is_told_once_and_not_tried_again(tmp_path
     options = {"engine": "ray", "learning_rate": 1e30, "max_train_steps": 5}
     code, _, errors = run_job(*make_command(pairs_folder, tiny_weights, tmp_path / "out", **options))
     assert code == 1
-    assert errors.splitlines()[-1].endswith("go on with a lower --learning-rate")
+    assert errors.splitlines()[-1].endswith("start again in another --output-dir with a lower --learning-rate")
     assert "Traceback" not in errors.splitlines()[-1]
     assert not (tmp_path / "out/refused.json").exists()

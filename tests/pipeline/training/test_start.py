@@ -1,6 +1,7 @@
 """What a training begins with: its length, its weights, and an output folder that is its own."""
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from model import training_start
 from model.checkpoints import load_branch
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.training.pairs import find_pairs
-from pipeline.training.start import Plan, claim_of, resume, settle_claim, starting_weights
+from pipeline.training.start import TrainingPlan, claim_folder, claim_of, resume, starting_weights
 from tests.golden.official_files import tiny_branch_state, tiny_conditioner, write_stable_diffusion
 from tests.pipeline.training.make import make_config, make_pairs, train_quietly
 
@@ -26,7 +27,7 @@ def make(folder, **options):
 def test_an_epoch_is_as_many_steps_as_see_every_pair(tmp_path_factory, pairs, batch, accumulated, world, epochs):
     options = {"train_batch_size": batch, "gradient_accumulation_steps": accumulated, "num_train_epochs": epochs}
     config = make(tmp_path_factory.getbasetemp(), **options, max_train_steps=None, learning_rate=1e-4)
-    plan = Plan.of(config, pairs, world)
+    plan = TrainingPlan.of(config, pairs, world)
     assert plan.steps_per_epoch == math.ceil(pairs / (batch * accumulated * world))
     assert plan.steps == epochs * plan.steps_per_epoch
     assert plan.validation_steps == plan.steps_per_epoch
@@ -35,7 +36,7 @@ def test_an_epoch_is_as_many_steps_as_see_every_pair(tmp_path_factory, pairs, ba
 
 def test_steps_overrule_epochs_and_the_rate_grows_with_the_batch_if_it_is_to(tmp_path):
     options = {"max_train_steps": 7, "validation_steps": 3, "scale_lr": True, "learning_rate": 1e-4}
-    plan = Plan.of(make(tmp_path, gradient_accumulation_steps=3, **options), 10, world=4)
+    plan = TrainingPlan.of(make(tmp_path, gradient_accumulation_steps=3, **options), 10, world=4)
     assert (plan.steps, plan.validation_steps) == (7, 3)
     assert plan.learning_rate == pytest.approx(1e-4 * 2 * 3 * 4)
 
@@ -125,7 +126,7 @@ def test_another_setting_is_refused_with_both_values(tmp_path, pairs_folder, tin
 
 
 def settle(config, world=1):
-    settle_claim(config, claim_of(config, find_pairs(config.data), world))
+    claim_folder(config, claim_of(config, find_pairs(config.data), world))
 
 
 @pytest.mark.parametrize(("option", "after"), [("max_train_steps", 9), ("checkpointing_steps", 1), ("threads", 2)])
@@ -156,18 +157,31 @@ def test_other_pairs_other_weights_and_other_workers_are_refused(tmp_path, pairs
 def test_none_begins_anew_in_an_empty_folder_only(tmp_path, pairs_folder, tiny_weights):
     config = make_config(pairs_folder, tiny_weights, tmp_path / "out", resume_from_checkpoint="none")
     settle(config)
-    with pytest.raises(RunMismatchError, match="out holds a training; give another --output-dir, or let it go on"):
+    with pytest.raises(
+        RunMismatchError, match="out holds a training; give another --output-dir, or --resume-from-checkpoint latest"
+    ):
         settle(config)
 
 
 def test_a_checkpoint_that_there_is_not_is_refused_with_those_that_there_are(tmp_path):
     config = make(tmp_path, resume_from_checkpoint="checkpoint-7")
-    with pytest.raises(ConfigError, match=rf"--resume-from-checkpoint checkpoint-7: {tmp_path} has none"):
+    with pytest.raises(ConfigError, match=rf"--resume-from-checkpoint checkpoint-7: {tmp_path} has no checkpoint"):
         resume(None, config)
     for step in (2, 4):
         (tmp_path / f"checkpoint-{step}").mkdir()
     with pytest.raises(ConfigError, match="has checkpoint-2, checkpoint-4"):
         resume(None, config)
+
+
+def test_a_scheduler_whose_target_cannot_be_trained_is_refused_before_the_folder_is_claimed(
+    tmp_path, pairs_folder, tiny_weights
+):
+    weights = shutil.copytree(tiny_weights, tmp_path / "weights")
+    file = weights / "scheduler/scheduler_config.json"
+    file.write_text(file.read_text().replace("v_prediction", "sample"))
+    with pytest.raises(ConfigError, match="predicts 'sample'; give --prediction-type v_prediction or epsilon"):
+        train_quietly(make_config(pairs_folder, weights, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_checkpoints_a_training_begins(tmp_path):

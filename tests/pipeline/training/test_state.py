@@ -145,7 +145,7 @@ def test_a_torn_checkpoint_is_refused_by_name(config, saved, tmp_path, file, sha
     if share is not None:
         (folder / file).write_bytes(content[: int(share * len(content))])
     state = make_state(config)
-    with pytest.raises(StorageError, match=r"checkpoint-2 can't be gone on from .*delete it to use the one before"):
+    with pytest.raises(StorageError, match=r"can't resume from .*checkpoint-2 .*delete it to use the one before"):
         state.load(folder)
 
 

@@ -12,7 +12,8 @@ from model.saliency import load_pipeline
 from pipeline.errors import CollectionError
 from pipeline.files.maps import quantise_saliency
 from pipeline.training import validation
-from pipeline.training.validation import Validation
+from pipeline.training.config import DataConfig
+from pipeline.training.validation import Validation, validation_pairs
 from tests.pipeline.training.make import (
     make_config,
     make_pairs,
@@ -32,7 +33,9 @@ def tiny(tiny_weights):
 @pytest.mark.filterwarnings("ignore:This class will be removed:UserWarning")
 def test_the_figures_are_the_librarys_for_the_saved_masks(tiny, tmp_path):
     make_pairs(tmp_path, 3, 40, 56)
-    found = Validation(tmp_path / "photos", tmp_path / "masks", ENSEMBLE).run(tiny, tmp_path / "picture.png")
+    config = DataConfig(train_release=tmp_path, val_img=tmp_path / "photos", val_gt=tmp_path / "masks")
+    pairs = validation_pairs(config)
+    found = Validation(pairs, ENSEMBLE).run(tiny, tmp_path / "picture.png")
     mae, s, f = py_sod_metrics.MAE(), py_sod_metrics.Smeasure(), py_sod_metrics.Fmeasure()
     for number in range(3):
         pixels = np.asarray(Image.open(tmp_path / f"photos/{number}.png"))

@@ -1,0 +1,101 @@
+"""Model folders: saved whole or not at all, with their origin and checksums; nothing of the user's is removed."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from model.checkpoint_files import CheckpointError
+from model.diffusion import SODDiffusionPipeline
+
+_ORIGIN = "origin.json"
+_SUMS = "SHA256SUMS"
+
+
+def require_free(out: Path) -> None:
+    """Refuse a target that holds something.
+
+    Raises: CheckpointError: `out` is a file, or a folder with something in it.
+    """
+    if out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
+        raise CheckpointError(f"{out} already exists and is not an empty folder; give another one")
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that can't be written to or created; leave no trace of the attempt.
+
+    Raises: CheckpointError: nothing can be written there.
+    """
+    folder = folder.absolute()
+    try:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        tempfile.TemporaryDirectory(prefix=".trial-", dir=existing).cleanup()
+    except OSError as error:
+        raise CheckpointError(f"{folder}: nothing can be written there ({error.strerror or error})") from error
+
+
+def require_replaceable(folder: Path, kind: str) -> None:
+    """Refuse to replace a folder that holds anything but what `save_pipeline` wrote with that `kind` of origin.
+
+    Raises: CheckpointError: it does; the message names the first such file.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise CheckpointError(f"{folder} is not a folder and would be replaced; move it away, or give another one")
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    if not files:
+        return
+    sums, origin = folder / _SUMS, folder / _ORIGIN
+    lines = sums.read_text().splitlines() if sums.is_file() else []
+    foreign = sorted({*files} - {line.partition("  ")[2] for line in lines} - {_SUMS})
+    if not foreign and not (origin.is_file() and json.loads(origin.read_bytes()).get("kind") == kind):
+        foreign = [files[0]]
+    if foreign:
+        raise CheckpointError(
+            f"{folder} would be replaced, but {foreign[0]} in it is not from a training; move the folder away, or give "
+            "another one"
+        )
+
+
+def origins(files: Mapping[str, list[Path]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Names without folders, sizes and SHA-256 of the files that each part was read from."""
+    return {part: {path.name: _fingerprint(path) for path in paths} for part, paths in files.items()}
+
+
+def save_pipeline(
+    pipeline: SODDiffusionPipeline, out: Path, origin: Mapping[str, Any], *, replace: bool = False
+) -> None:
+    """Save the pipeline with `origin.json` and `SHA256SUMS`; rename it to `out` once everything is on disk.
+
+    Args:   replace: remove the contents of `out` once the replacement is written.
+    Raises: CheckpointError: `out` holds something and must not be replaced.
+    """
+    out = out.absolute()
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
+    try:
+        pipeline.save_pretrained(partial, safe_serialization=True)
+        origin = {"dtype": str(pipeline.unet.dtype).removeprefix("torch."), **origin}
+        (partial / _ORIGIN).write_text(json.dumps(origin, indent=2) + "\n")
+        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        sums = [f"{_fingerprint(path)['sha256']}  {path.relative_to(partial).as_posix()}\n" for path in files]
+        (partial / _SUMS).write_text("".join(sums))
+        # A power cut after the renaming must not leave a complete-looking folder of empty files.
+        for path in [*files, partial / _SUMS]:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        if replace:
+            shutil.rmtree(out, ignore_errors=True)
+        require_free(out)
+        os.replace(partial, out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
