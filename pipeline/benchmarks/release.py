@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -132,7 +132,7 @@ def _variant(number: int) -> Variant:
     return Variant(photo=photo, row=row, members=encode_members(row, prediction))
 
 
-def _candidate(sample: "Sample", variants: Sequence[Variant]) -> tuple["CandidateRow", Mapping[str, bytes]]:
+def _candidate(sample: "Sample", variants: Sequence[Variant]) -> tuple["CandidateRow", dict[str, bytes]]:
     from pipeline.files.tars import encode_json
 
     variant = variants[sample.image_id % len(variants)]
