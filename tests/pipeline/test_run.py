@@ -298,7 +298,7 @@ def test_other_licences_need_another_version(own):
     document = json.loads(inputs.annotations.read_text())
     document["licenses"] = [LICENSES[0], LICENSES[1] | {"name": "CC0 1.0"}]
     inputs.annotations.write_text(json.dumps(document))
-    with pytest.raises(ReleaseExistsError, match="another licenses"):
+    with pytest.raises(ReleaseExistsError, match="  licenses: made with "):
         run(config)
 
 
@@ -359,7 +359,7 @@ def test_a_release_of_other_candidates_needs_another_version(own):
     entry = inputs.entries[ACCEPTED - 1]
     inputs.file(ACCEPTED).write_bytes(make_jpeg(99, entry["width"], entry["height"]))
     storage.remove_tree(storage.join(config.out, "commits", "000001.json"))
-    with pytest.raises(ReleaseExistsError, match="another candidates"):
+    with pytest.raises(ReleaseExistsError, match="  candidates: made with "):
         run(config)
 
 
