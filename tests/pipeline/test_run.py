@@ -276,7 +276,7 @@ def test_another_policy_needs_another_version_and_computes_nothing(own, monkeypa
     forbid_computing(monkeypatch)
     with pytest.raises(ReleaseExistsError) as refused:
         run(another(inputs, config, **LAX))
-    for said in (RELEASE, "another policy", "0.02", "0.25", "--version"):
+    for said in (RELEASE, "policy.max_variance: made with 0.02, requested 0.25", "0.02", "0.25", "--version"):
         assert said in str(refused.value)
     assert tree(config.out) == before
     report = run(another(inputs, config, **LAX, version="1.1.0"))
