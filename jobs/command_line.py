@@ -14,6 +14,7 @@ import tyro
 
 from model.config import REFERENCE_PRESET, EnsembleConfig
 from pipeline.options import from_options, option_types, with_preset
+from pipeline.replicas.signals import signals_kept
 
 if TYPE_CHECKING:
     from pipeline.records import Problem
@@ -29,13 +30,14 @@ def run_job(job: Callable[[], int]) -> None:
 
     SIGTERM ends it as Ctrl-C does: half-done work is cleaned up, and a line says how to resume.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
     for chatty in ("httpx", "httpx2", "urllib3", "fsspec", "diffusers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    sys.exit(_exit_code(job))
+    with signals_kept():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        sys.exit(_exit_code(job))
 
 
 def report(line: str) -> None:

@@ -83,7 +83,7 @@ def test_a_release_is_pushed_where_others_get_it(out, tmp_path):
     assert (dry.returncode, list(tmp_path.iterdir())) == (0, [])
     files = [path for path in release.rglob("*") if path.is_file() and path.name != "release.json"]
     assert f"{len(files)} files, {sum(path.stat().st_size for path in files)} bytes would be sent" in dry.stderr
-    assert "bytes would be sent; 0 were there" in dry.stderr
+    assert "bytes would be sent; 0 existed already" in dry.stderr
     operations = [line for line in dry.stderr.splitlines() if line.startswith("write ")]
     assert operations == json.loads(dry.stdout)["operations"]
     assert f"write sod-benchmark-1.0.0/NOTICE, {(release / 'NOTICE').stat().st_size} bytes" in operations

@@ -355,7 +355,7 @@ def test_an_accepted_image_that_went_away_since_the_run_began_is_refused_by_name
         return assemble(*args)
 
     monkeypatch.setattr(build, "assemble", assemble_later)
-    with pytest.raises(StorageError, match=f"{make_key(ACCEPTED)} was predicted, but its image is gone"):
+    with pytest.raises(StorageError, match=f"{make_key(ACCEPTED)}: its image was predicted but can no longer be read"):
         run(another(inputs, config, version="1.1.0"))
 
 
@@ -370,13 +370,16 @@ def test_other_candidates_under_a_taken_version_fail_after_work_and_the_run_is_n
     entry = inputs.entries[ACCEPTED - 1]
     inputs.file(ACCEPTED).write_bytes(make_jpeg(99, entry["width"], entry["height"]))
     storage.remove_tree(storage.join(config.out, "commits", "000001.json"))
-    with pytest.raises(ReleaseNotMadeError, match="another candidates"):
+    with pytest.raises(ReleaseNotMadeError, match="  candidates: made with "):
         run(config)
     assert not issubclass(ReleaseNotMadeError, UsageError)
 
 
 REFUSED = {
-    "a previous release that does not exist": ({"previous": "/nowhere"}, "--previous /nowhere is no complete release"),
+    "a previous release that does not exist": (
+        {"previous": "/nowhere"},
+        "--previous /nowhere is not a complete release",
+    ),
     "a licence that no image has": ({"allowed_licenses": (7,)}, "allowed_licenses 7 allows no image.* 1, 2"),
     "no licence known to be commercial": ({"commercial": True}, "commercial allows no image.*http://x/by"),
     "a bound on instances": ({"thresholds": ("instance_iou>=0.5",)}, "instance_iou>=0.5 needs outlines"),

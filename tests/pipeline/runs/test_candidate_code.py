@@ -14,10 +14,11 @@ ENTRIES = ("pipeline/replicas/work.py", "model/loading.py")
 """Where `process_shard` is, and where its model comes from."""
 DECIDES_NO_BYTE = {
     "pipeline/collection/config.py": "options; limits of images are fields of the fingerprint, paths change no byte",
-    "pipeline/collection/image_store.py": "opens files; rows have the SHA-256 of what was read",
     "pipeline/config.py": "options; those that change a byte are fields of the fingerprint",
     "pipeline/errors.py": "error classes; the texts of rows come from the modules that raise them",
+    "pipeline/files/local_disk.py": "writes bytes unchanged",
     "pipeline/files/storage.py": "carries bytes unchanged; records have their SHA-256",
+    "pipeline/files/urls.py": "finds files; rows have the SHA-256 of what was read",
     "pipeline/made_with.py": "compares fingerprints",
     "pipeline/options.py": "options as TOML and on the command line",
     "pipeline/replicas/journal.py": "writes RUN/journal only",
