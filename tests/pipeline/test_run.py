@@ -378,7 +378,7 @@ def test_other_candidates_under_a_taken_version_fail_after_work_and_the_run_is_n
 REFUSED = {
     "a previous release that does not exist": (
         {"previous": "/nowhere"},
-        "--previous /nowhere is not a complete release",
+        "/nowhere is not a complete release",
     ),
     "a licence that no image has": ({"allowed_licenses": (7,)}, "allowed_licenses 7 allows no image.* 1, 2"),
     "no licence known to be commercial": ({"commercial": True}, "commercial allows no image.*http://x/by"),
