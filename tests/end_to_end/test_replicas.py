@@ -63,11 +63,11 @@ def test_an_image_that_always_kills_its_process_is_found_skipped_and_recorded(dr
 
 def test_a_replica_that_hangs_is_replaced(drive, tmp_path, undisturbed):
     model = f"fake:hang_at=000000000007,once={tmp_path.parent / f'{tmp_path.name}.hung'}"
-    # Long enough for a replica to start on a busy machine: it is ended too while nothing of it is finished.
+    # Long enough for a replica to start: on a busy machine one that does not is ended too, and replaced.
     said = drive(model, stall_after_s=12.0, progress_every_s=1.0)
-    # It has another shard in hand, which it would have worked on next.
-    found = re.search(r"no image of shard ([\d and]+) was finished for 12 s; its replica is ended", said)
-    assert "000001" in found[1].split(" and ")
+    found = re.findall(r"no image of shard ([\d and]+) was finished for 12 s; its replica is ended", said)
+    # It may have another shard in hand, which it would have worked on next.
+    assert any("000001" in shards.split(" and ") for shards in found)
     assert digests(tmp_path) == undisturbed
 
 

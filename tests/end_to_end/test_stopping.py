@@ -81,6 +81,6 @@ def test_a_job_that_is_stopped_before_it_began_says_so(start, tmp_path):
     os.kill(job.pid, signal.SIGTERM)
     output, _ = job.communicate(timeout=TIMEOUT_S)
     assert job.returncode == 1, output
-    assert "the same command" in output
+    assert "Run the same command again" in output
     assert "Traceback" not in output
     assert not (tmp_path / "lease").exists()
