@@ -149,10 +149,11 @@ def test_a_missing_backbone_is_named(config, tmp_path):
 
 @pytest.mark.usefixtures("trained")
 @pytest.mark.parametrize("field", ["conditioner_steps", "vae_steps", "diffusion_steps"])
-def test_a_checkpoint_of_another_length_is_refused_before_any_step(config, monkeypatch, field):
+def test_a_checkpoint_of_another_length_is_refused_before_any_step(config, tmp_path, monkeypatch, field):
+    shutil.copy(config.out / f"{field.removesuffix('_steps')}.pt", tmp_path)
     interrupt_after(monkeypatch, 0)
     with pytest.raises(RunMismatchError, match="from a training of 3 steps, this one has 4"):
-        train_embedded(dataclasses.replace(config, **{field: 4}))
+        train_embedded(dataclasses.replace(config, out=tmp_path, **{field: 4}))
 
 
 def test_code_in_a_backbone_is_not_run(config, tmp_path, malice):
