@@ -8,7 +8,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 # glibc frees and maps large activations anew at every training step; keeping them makes a step a tenth faster.
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: help demo test browser full-size check format nano card fuzz chaos lock clean
+.PHONY: help demo test quick thorough browser full-size check format nano card fuzz chaos lock clean
 
 help:  ## List all targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | sort | while IFS='|' read -r target text; do \
@@ -21,6 +21,11 @@ demo: $(INSTALLED)  ## Run the main job on the embedded sample; pictures and rel
 test: $(INSTALLED)  ## Run all tests in two processes (make test N=1 for one)
 	timeout --foreground --kill-after=60 80m \
 		$(BIN)/python -m pytest -n $(or $(N),2) --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+
+thorough: $(INSTALLED)  ## Run the long forms: many more examples, damages and faults, the card's figures (an hour or more)
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 -m "thorough or not (ray or slow)"
+	$(MAKE) fuzz N=20000
+	$(MAKE) chaos N=100
 
 browser:  ## Install Debian's Chromium, which the tests of a release's page drive
 	command -v chromium > /dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; }

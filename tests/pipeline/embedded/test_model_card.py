@@ -35,19 +35,39 @@ def row_of(page, steps):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.mark.slow
-def test_the_cards_figures_are_those_that_are_measured(request, tmp_path, monkeypatch):
+@pytest.fixture
+def card(request, tmp_path, monkeypatch):
+    """Measures with one step per member; gives the page that it wrote."""
+
+    def write(sample):
+        monkeypatch.setattr(model_card, "STEPS", (1,))
+        shutil.copy(request.config.rootpath / "model/nano/README.md", tmp_path)
+        measured = write_card("nano", sample, tmp_path / "README.md")
+        page = (tmp_path / "README.md").read_text(encoding="utf-8")
+        assert measured in page
+        for name in ("risk_coverage", "examples", "failures"):
+            with Image.open(tmp_path / f"{name}.png") as picture:
+                assert len(picture.convert("RGB").getcolors(1 << 20)) > 100
+        return page
+
+    return write
+
+
+def test_a_card_is_written_from_what_is_measured_now(request, card, tmp_path, monkeypatch):
+    sample, few = request.config.rootpath / "pipeline/sample", tmp_path / "sample"
+    for folder in ("images", "masks"):
+        (few / folder).mkdir(parents=True)
+        for path in sorted((sample / folder).glob("*.*g"))[:4]:
+            shutil.copy(path, few / folder)
+    shutil.copy(sample / "masks/outlines.json", few / "masks")
+    monkeypatch.setattr(model_card, "MEMBERS", 3)
+    assert re.search(r"^\| 3 members × 1 steps \| 0\.\d{3} \| 0\.\d{3} \|", card(few), re.MULTILINE)
+
+
+@pytest.mark.thorough
+def test_the_cards_figures_are_those_that_are_measured(request, card):
     """One row of the table, by the function that wrote all of them: the time aside, which is the machine's."""
-    monkeypatch.setattr(model_card, "STEPS", (1,))
     root = request.config.rootpath
-    shutil.copy(root / "model/nano/README.md", tmp_path)
-    measured = write_card("nano", root / "pipeline/sample", tmp_path / "README.md")
-    page = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert measured in page
-    for found, stated in zip(
-        row_of(page, 1)[1:5], row_of((root / "model/nano/README.md").read_text(), 1)[1:5], strict=True
-    ):
-        assert float(found) == pytest.approx(float(stated), abs=0.0021)  # other CPUs, other last bits
-    for name in ("risk_coverage", "examples", "failures"):
-        with Image.open(tmp_path / f"{name}.png") as picture:
-            assert len(picture.convert("RGB").getcolors(1 << 20)) > 100
+    found, stated = card(root / "pipeline/sample"), (root / "model/nano/README.md").read_text(encoding="utf-8")
+    for now, then in zip(row_of(found, 1)[1:5], row_of(stated, 1)[1:5], strict=True):
+        assert float(now) == pytest.approx(float(then), abs=0.0021)  # other CPUs, other last bits
