@@ -77,7 +77,7 @@ def build(arguments: Sequence[str]) -> int:
     config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig, "--policy") if path else {})
     from pipeline.collection.coco import read_annotations
     from pipeline.release.build import build_release, complete_run, source_of
-    from pipeline.release.preflight import refuse_impossible, refuse_taken_version
+    from pipeline.release.preflight import refuse_taken_version, refuse_unbuildable
     from pipeline.run import locked, read_inputs, resolved
     from pipeline.runs.run_file import remembered_inputs
 
@@ -91,7 +91,7 @@ def build(arguments: Sequence[str]) -> int:
     )
     # Masks alone need no images.
     collection = read_inputs(of_run) if config.release.embed_images else read_annotations(of_run.input.annotations)
-    refuse_impossible(of_run, collection)
+    refuse_unbuildable(of_run, collection)
     with locked(of_run.out) as lease:  # meanwhile no session changes candidates or makes the same release
         specs, made_with = complete_run(of_run.out, collection)
         refuse_taken_version(of_run, collection, made_with, retries=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pipeline.config import RunConfig
 from pipeline.files import storage
 from pipeline.records import Sample, ShardRecord, ShardSpec
-from pipeline.release.preflight import refuse_impossible
+from pipeline.release.preflight import refuse_unbuildable
 from pipeline.replicas.progress import Progress
 from pipeline.run import check_version, process, read_inputs
 from pipeline.runs.candidates import committed_shards, read_shard_record, read_shard_records
@@ -67,7 +67,7 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     """
     collection = read_inputs(config)
     made_with = fingerprint(config)
-    refuse_impossible(config, collection)
+    refuse_unbuildable(config, collection)
     check_version(config, collection, made_with)
     specs, whole, added = plan_of(config.out, collection.samples, config.shard_size, made_with)
     names = committed_shards(config.out)

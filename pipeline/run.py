@@ -12,7 +12,7 @@ from pipeline.files import urls
 from pipeline.records import ShardSpec
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
 from pipeline.release.contact_sheet import write_contact_sheet
-from pipeline.release.preflight import is_released, refuse_impossible, refuse_taken_version
+from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.setup import ReplicaSetup, ShardWork
 from pipeline.replicas.usage import ReplicaUsage, in_words
@@ -52,7 +52,7 @@ def run(config: RunConfig) -> RunReport:
     # 2. Find out what the candidates will be made with.
     made_with = fingerprint(config)
     # 3. Refuse a request that could only fail after the work.
-    refuse_impossible(config, collection)
+    refuse_unbuildable(config, collection)
     # 4. Lock the run for this session.
     with locked(config.out) as lease:
         return _carry_out(config, collection, made_with, lease)

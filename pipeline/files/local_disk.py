@@ -26,7 +26,7 @@ def move(path: Path, source: Path) -> None:
         _sync_folder(path.parent)
 
 
-def create(path: Path, content: bytes) -> None:
+def create_whole(path: Path, content: bytes) -> None:
     """Write a file that does not exist yet.
 
     Raises: FileExistsError: it exists; it stays as it is.

@@ -58,7 +58,7 @@ def create(url: str, content: bytes) -> bool:
     try:
         with _explained(fs, url, len(content)):
             if _is_local(fs):
-                local_disk.create(Path(path), content)
+                local_disk.create_whole(Path(path), content)
             else:
                 fs.pipe_file(path, content, mode="create")
     except FileExistsError:

@@ -66,7 +66,7 @@ def clashes(config: PhotosConfig, photos: Sequence[Photo]) -> dict[Photo, str]:
     return problems
 
 
-def require_writable(folder: Path) -> None:
+def prepare_output_folder(folder: Path) -> None:
     """Create the output folder and test that it can be written to, before a model is loaded in vain.
 
     Raises: ConfigError: it can't be written to.

@@ -20,7 +20,7 @@ from pipeline.collection.images import decode_rgb, is_turned
 from pipeline.errors import ConfigError, SampleError
 from pipeline.photos.config import PhotosConfig
 from pipeline.photos.find import Photo, find_photos
-from pipeline.photos.outputs import clashes, is_finished, require_writable, write_outputs
+from pipeline.photos.outputs import clashes, is_finished, prepare_output_folder, write_outputs
 from pipeline.replicas.batches import predict_batch, read_ahead
 from pipeline.selection.stopping_rule import stopping_rule
 
@@ -83,7 +83,7 @@ def predict(
         )
     failed, started = len(problems), time.monotonic()
     if todo:
-        require_writable(config.output_dir)
+        prepare_output_folder(config.output_dir)
         model = load(config)
         started = time.monotonic()
         for result in watched(predict_photos(todo, model, config), len(todo)):

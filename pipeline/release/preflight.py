@@ -22,7 +22,7 @@ _KNOWN_LATER = ("candidates", "instances")
 """Fields of a release's identity that follow from the candidates."""
 
 
-def refuse_impossible(config: RunConfig, collection: Collection) -> None:
+def refuse_unbuildable(config: RunConfig, collection: Collection) -> None:
     """Refuse a policy that can accept no image of the collection, and an earlier release that can't be read.
 
     Raises: ConfigError: one of the two. StorageUnavailableError: the earlier release's storage does not answer.

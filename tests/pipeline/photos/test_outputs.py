@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.errors import ConfigError, StorageError
 from pipeline.files import local_disk, storage
 from pipeline.photos.find import Photo
-from pipeline.photos.outputs import clashes, is_finished, output_paths, require_writable, write_outputs
+from pipeline.photos.outputs import clashes, is_finished, output_paths, prepare_output_folder, write_outputs
 from tests.pipeline.make import make_prediction
 from tests.pipeline.photos.make import files_below, grey_of, make_config, make_pixels, names_below
 
@@ -106,7 +106,7 @@ def test_existing_outputs_are_replaced_on_request(tmp_path):
 
 
 def test_the_output_folder_is_created_and_tested_and_nothing_is_left_in_it(tmp_path):
-    require_writable(tmp_path / "new" / "out")
+    prepare_output_folder(tmp_path / "new" / "out")
     assert (tmp_path / "new" / "out").is_dir()
     assert names_below(tmp_path) == []
 
@@ -140,7 +140,7 @@ def test_a_mask_never_replaces_a_photo(tmp_path):
 def test_a_file_in_place_of_the_output_folder_is_named(tmp_path, folder):
     (tmp_path / "in_the_way").touch()
     with pytest.raises(ConfigError, match=rf"^--output-dir .*{folder}: can't be written to \(\w+"):
-        require_writable(tmp_path / folder)
+        prepare_output_folder(tmp_path / folder)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
@@ -150,7 +150,7 @@ def test_an_unwritable_output_folder_is_named_with_the_systems_reason(tmp_path, 
 
     monkeypatch.setattr(storage, "publish", publish)
     with pytest.raises(ConfigError, match=r"out: can't be written to \(Reason of the system\)"):
-        require_writable(tmp_path / "out")
+        prepare_output_folder(tmp_path / "out")
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
