@@ -41,7 +41,7 @@ def words(output):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """An official checkpoint with the branch in full (360 MB): to be left as it is."""
+    """An official checkpoint with the full-size branch (360 MB); tests must not change it."""
     root = tmp_path_factory.mktemp("official")
     yield write_official(root, official_state())
     shutil.rmtree(root)
@@ -49,7 +49,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def converted(files, tmp_path_factory):
-    """The folder that the job made of it, with the reference's own names of options, and what the job said."""
+    """The folder that the job made with the reference's option names, and the job's output."""
     out = tmp_path_factory.mktemp("converted") / "model"
     done = run_job(
         *("--pretrained_model_path", files.unet, "--stable_diffusion_repo_path", files.stable_diffusion),
@@ -147,7 +147,7 @@ def test_a_target_that_holds_something_is_refused_with_2_and_kept(tmp_path):
     ("options", "said"),
     [(OFFICIAL, "error: there is no folder unet/unet"), (START, "error: there is no folder sd2/unet")],
 )
-def test_what_is_no_checkpoint_is_refused_by_name_with_2(tmp_path, options, said):
+def test_missing_folders_are_refused_by_name_with_2(tmp_path, options, said):
     done = run_job("--stable-diffusion-repo-path", "sd2", "--out", "out", *options, folder=tmp_path)
     assert done.returncode == USAGE, done.stderr
     assert done.stderr.strip().splitlines()[-1] == said
