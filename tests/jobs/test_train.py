@@ -152,7 +152,7 @@ def test_an_output_folder_with_the_users_files_is_refused_with_2_before_ray_star
     with pytest.raises(SystemExit) as ended:
         run_job(main)
     assert ended.value.code == USAGE
-    assert "it holds model but no training.json" in capsys.readouterr().err
+    assert "holds model but no training.json" in capsys.readouterr().err
     assert (tmp_path / "model/mine").read_text() == "mine"
 
 

@@ -51,7 +51,7 @@ def files(saved, tmp_path):
 
 @pytest.fixture(scope="module")
 def converted(saved, tmp_path_factory):
-    """The folder that `convert` makes of the official layout, and the pipeline it returned; tests must not change them."""
+    """The folder that `convert` makes of the official layout, and the pipeline it returned."""
     out = tmp_path_factory.mktemp("converted") / "made/out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "swin_b_conditioner", tiny_conditioner)

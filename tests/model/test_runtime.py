@@ -111,12 +111,12 @@ def test_memory_is_kept_if_configured(own_tiny, monkeypatch, keep_memory):
 
 
 def test_kept_memory_costs_fewer_page_faults():
-    """In a process of its own, which takes and frees 64 MB fifty times, before and after."""
+    """In a process of its own, which takes and frees 64 MB twelve times, before and after."""
     script = (
         "import resource, torch\nfrom model.runtime import keep_freed_memory\n"
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "    for _ in range(50): torch.ones(1 << 24)\n"
+        "    for _ in range(12): torch.ones(1 << 24)\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
         "given_back = faults()\nkeep_freed_memory()\nprint(given_back, faults())"
     )

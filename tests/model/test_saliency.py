@@ -353,7 +353,7 @@ def test_weights_that_lack_a_tensor_are_refused_not_filled_with_random_numbers(o
     lost = []
     change_weights(own_folder / network / WEIGHTS, lambda tensors: lost.append(tensors.popitem()[0]))
     with pytest.raises(
-        CheckpointError, match=rf"{network}/{WEIGHTS} does not hold the expected tensors: .*1 missing \({lost[0]} "
+        CheckpointError, match=rf"{network}/{WEIGHTS} does not hold the expected tensors: 1 missing \({lost[0]} "
     ):
         make_model(own_folder)
 
@@ -366,7 +366,7 @@ def test_weights_of_another_shape_are_refused(own_folder, network):
 
     change_weights(own_folder / network / WEIGHTS, shorten)
     with pytest.raises(
-        CheckpointError, match=rf"{network}/{WEIGHTS} does not hold the expected tensors: .* 1 of another form"
+        CheckpointError, match=rf"{network}/{WEIGHTS} does not hold the expected tensors: 1 of another form"
     ):
         make_model(own_folder)
 
