@@ -29,11 +29,11 @@ def check_request(config: TrainingConfig) -> tuple[TrainingPair, ...]:
 
 def _check_output_folder(config: TrainingConfig) -> None:
     out = config.output_dir
-    with fault_of(f"--output-dir {out}"):
+    with fault_of("--output-dir"):
         require_writable(out)
         if not (out / CLAIM).exists():
             found = [name for name in _OUTPUTS if (out / name).exists()] + [path.name for path in checkpoints(out)]
             if found:
-                raise ValueError(f"it holds {found[0]} but no {CLAIM}, so it is not from a training; give another one")
+                raise ValueError(f"{out} holds {found[0]} but no {CLAIM}, so it is not from a training; give another")
         for name in ("model", "best"):
             require_replaceable(out / name, MODEL_KIND)

@@ -33,7 +33,7 @@ def reference_branch():
 
 @contextmanager
 def batch_statistics(conditioner):
-    """Batch norm with the statistics of the batch at hand; the running ones are left as they are."""
+    """Use the current batch's statistics in batch norm; running statistics stay unchanged."""
     layers = [module for module in conditioner.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:

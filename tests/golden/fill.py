@@ -1,4 +1,4 @@
-"""Deterministic, formula-made weights: the same on every machine, so only inputs and outputs need storing."""
+"""Deterministic weights by formula: equal on every machine, so only inputs and outputs need storing."""
 
 import zlib
 
@@ -8,7 +8,7 @@ import torch
 def fill_(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Fill a state dict in place, tensor by tensor, from the CRC-32 of each key.
 
-    Floating tensors only; integer buffers (relative position indices, batch counters) stay as they are.
+    Floating tensors only; integer buffers (relative position indices, batch counters) stay unchanged.
     """
     for key, value in state.items():
         if not value.is_floating_point():

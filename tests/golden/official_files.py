@@ -16,11 +16,11 @@ UNUSED_TENSORS = {
     "attention2.threshold": torch.ones(1),
     "backbone.layers.0.blocks.0.attn.relative_position_index": torch.ones(4, 4, dtype=torch.int64),
 }
-"""Some that the branch's file holds and our conditioner has no place for."""
+"""Some tensors of the branch's file that our conditioner does not use."""
 
 
 class Unpickled:
-    """What no official file holds: it makes a file when it is unpickled."""
+    """Creates a file when unpickled; no official file holds such an object."""
 
     def __init__(self, proof):
         self.proof = proof
@@ -69,13 +69,13 @@ def small_vae(**overrides):
 
 
 def filled(network):
-    """With the formula's weights."""
+    """Fill a network with the formula's weights."""
     fill_(network.state_dict())
     return network
 
 
 def tiny_conditioner():
-    """A conditioner like the official one, with the smallest Swin that gives its context width; random weights."""
+    """A conditioner like the official one, with the smallest Swin of its context width; random weights."""
     return SaliencyConditioner(
         backbone_name="swin_tiny_patch4_window7_224",
         backbone_args={"img_size": 64, "window_size": 2, "embed_dim": 16, "depths": [1] * 4, "num_heads": [1, 2, 4, 8]},
@@ -91,7 +91,7 @@ def tiny_branch_state():
 
 
 def write_official(root, branch_state):
-    """The official layout; the UNet's folder is named by its parent, as accelerate leaves it."""
+    """Write the official layout; as accelerate leaves it, the UNet is in a folder `unet` of the checkpoint."""
     files = OfficialFiles(unet=root / "checkpoint", stable_diffusion=root / "sd2", branch=root / "swinb.pth")
     small_unet().save_pretrained(files.unet / "unet")
     write_stable_diffusion(files.stable_diffusion)
@@ -100,14 +100,14 @@ def write_official(root, branch_state):
 
 
 def write_stable_diffusion(folder):
-    """Stable Diffusion 2's folders: a UNet of 4 channels, a VAE, a scheduler."""
+    """Write Stable Diffusion 2's folders: a UNet of 4 channels, a VAE, a scheduler."""
     small_unet(in_channels=4, sample_size=96).save_pretrained(folder / "unet")
     small_vae().save_pretrained(folder / "vae")
     stable_diffusion_scheduler().save_pretrained(folder / "scheduler")
 
 
 def stable_diffusion_scheduler(**overrides):
-    """Stable Diffusion 2's, as its folder describes it."""
+    """Stable Diffusion 2's scheduler, as its folder describes it."""
     return DDIMScheduler(
         **{
             "beta_schedule": "scaled_linear",

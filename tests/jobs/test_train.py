@@ -27,7 +27,7 @@ TIMEOUT_S = 100
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The tiny pipeline in `tiny`, four pairs beside it: to be left as they are."""
+    """The tiny pipeline in `tiny`, and four pairs; tests must not change them."""
     folder = make_pairs(tmp_path_factory.mktemp("in"), 4)
     build_tiny().save_pretrained(folder / "tiny")
     return folder
@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def ask(monkeypatch, tmp_path):
-    """The configuration that arguments lead to; nothing is trained."""
+    """Returns the configuration that arguments give; nothing is trained."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
@@ -94,7 +94,7 @@ def field_of(config, dotted):
 
 
 @pytest.mark.parametrize("dashes", [False, True], ids=["underscores", "dashes"])
-def test_every_option_of_the_reference_is_taken_by_its_name(ask, dashes):
+def test_every_option_of_the_reference_is_accepted_by_its_name(ask, dashes):
     options = {"train_img_list": "i.txt", "train_gt_list": "g.txt", "output_dir": "out"}
     options |= {name: value for name, (value, _, _) in REFERENCE.items()}
     names = {name: name.replace("_", "-") if dashes else name for name in options}
@@ -108,7 +108,7 @@ def test_every_option_of_the_reference_is_taken_by_its_name(ask, dashes):
     assert config.output_dir == Path.cwd() / "out"
 
 
-def test_workers_of_ray_train_unless_this_process_is_asked_for(ask):
+def test_ray_train_is_used_unless_engine_inline_is_configured(ask):
     assert ask(*DATA)[0] == "train_on_ray"
     assert ask(*DATA, "--engine", "inline")[0] == "train_inline"
 
@@ -152,7 +152,7 @@ def test_an_output_folder_with_the_users_files_is_refused_with_2_before_ray_star
     with pytest.raises(SystemExit) as ended:
         run_job(main)
     assert ended.value.code == USAGE
-    assert "it holds model but no training.json" in capsys.readouterr().err
+    assert "holds model but no training.json" in capsys.readouterr().err
     assert (tmp_path / "model/mine").read_text() == "mine"
 
 

@@ -1,4 +1,4 @@
-"""A pipeline in the real classes at tiny width, and one thread for all."""
+"""A tiny pipeline of the real classes, and one thread for all tests."""
 
 import numpy as np
 import pytest
@@ -20,19 +20,19 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def tiny():
-    """The tiny pipeline in evaluation mode, seed 0, shared by all tests: to be left as it is."""
+    """The tiny pipeline in evaluation mode, seed 0, shared by all tests, which must not change it."""
     return build_tiny()
 
 
 @pytest.fixture
 def own_tiny():
-    """The same for one test alone, which may change it."""
+    """A tiny pipeline for one test, which may change it."""
     return build_tiny()
 
 
 @pytest.fixture(scope="session")
 def tiny_folder(tiny, tmp_path_factory):
-    """The tiny pipeline saved: to be left as it is."""
+    """Folder of the saved tiny pipeline; tests must not change it."""
     folder = tmp_path_factory.mktemp("tiny")
     tiny.save_pretrained(folder)
     return folder
@@ -97,13 +97,13 @@ def _make_the_image_matter(unet, conditioner):
 
 @pytest.fixture(scope="session")
 def branch():
-    """The reference's Swin-B branch in our classes, weights by formula: to be left as it is."""
+    """The reference's Swin-B branch in our classes, weights by formula; tests must not change it."""
     return reference_branch()
 
 
 @pytest.fixture(scope="session")
 def image_of():
-    """Makes an RGB image whose values follow from its size and number."""
+    """Makes an RGB image whose values are a formula of its size and number."""
     return _image_of
 
 

@@ -1,12 +1,12 @@
-"""What several tests of the model need: a quick ensemble, drawn weights, and how equal two predictions are."""
+"""Helpers of several model tests: a quick ensemble, drawn weights, equality of predictions."""
 
 import numpy as np
 import torch
 
 from model.config import EnsembleConfig
 
-# One image's result moves by the last bits with the batch that it is in, and with the parts in which its members pass
-# through the networks: sums of other lengths, added in another order. Over 450 random batches of 1 to 4 images, parts
+# The last bits of an image's result depend on its batch, and on the parts in which its members pass through the
+# networks: sums have other lengths and orders. Over 450 random batches of 1 to 4 images, parts
 # and own sizes, no value of the tiny pipeline's maps or members moved by more than 4e-6.
 BATCH_ATOL = 2e-5
 
@@ -28,7 +28,7 @@ def assert_close(one, other):
 
 
 def with_drawn_weights(layer, seed=0):
-    """The layer in evaluation mode, with weights, gamma and running statistics that are none of the initial ones."""
+    """The layer in evaluation mode, with weights, gamma and running statistics that differ from the initial ones."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in layer.state_dict().items():

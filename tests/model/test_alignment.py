@@ -101,7 +101,7 @@ def golden_members():
 # Properties
 
 
-@property_of_alignment
+@settings(max_examples=60)
 @given(ensembles(), reductions)
 def test_affine_never_disagrees_more_than_the_reference_or_the_stretched_members(members, reduction):
     start = stretched(members)

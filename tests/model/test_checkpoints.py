@@ -38,20 +38,20 @@ def _tiny_branch(monkeypatch):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """An official layout: to be left as it is."""
+    """An official layout; tests must not change it."""
     return write_official(tmp_path_factory.mktemp("official"), STATE)
 
 
 @pytest.fixture
 def files(saved, tmp_path):
-    """The same for one test alone, which may damage it."""
+    """An official layout for one test, which may damage it."""
     root = Path(shutil.copytree(saved.branch.parent, tmp_path / "official"))
     return OfficialFiles(unet=root / "checkpoint", stable_diffusion=root / "sd2", branch=root / "swinb.pth")
 
 
 @pytest.fixture(scope="module")
 def converted(saved, tmp_path_factory):
-    """The folder that `convert` makes of the official layout: to be left as it is; and the pipeline it returned."""
+    """The folder that `convert` makes of the official layout, and the pipeline it returned."""
     out = tmp_path_factory.mktemp("converted") / "made/out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "swin_b_conditioner", tiny_conditioner)
@@ -93,14 +93,14 @@ def test_every_part_has_the_official_weights_in_evaluation_mode_without_gradient
     assert pipeline.progress_bar(range(1)).disable
 
 
-def test_the_unets_folder_and_a_safe_branch_file_do_as_well(saved, files):
+def test_the_unets_own_folder_and_a_safetensors_branch_work_too(saved, files):
     save_file(STATE, files.branch.with_suffix(".safetensors"))
     other = replace(files, unet=files.unet / "unet", branch=files.branch.with_suffix(".safetensors"))
     assert_equal(load_official(other), load_official(saved))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_weights_are_given_and_saved_in_the_precision_asked_for(saved, tmp_path, dtype):
+def test_weights_are_returned_and_saved_in_the_requested_precision(saved, tmp_path, dtype):
     convert(saved, tmp_path / "out", dtype)
     for pipeline in (load_official(saved, dtype), load_pipeline(tmp_path / "out", dtype)):
         for name in NETWORKS:
@@ -115,7 +115,7 @@ def test_weights_are_given_and_saved_in_the_precision_asked_for(saved, tmp_path,
 
 @few
 @given(st.sets(st.sampled_from(sorted(UNUSED_TENSORS))))
-def test_tensors_that_nobody_uses_may_be_there_or_not(conditioner, tmp_path_factory, kept):
+def test_unused_tensors_may_be_present_or_missing(conditioner, tmp_path_factory, kept):
     file = tmp_path_factory.mktemp("branch") / "swinb.pth"
     torch.save({name: STATE[name] for name in [*LIVE, *kept]}, file)
     with torch.no_grad():
@@ -154,7 +154,7 @@ def test_the_file_of_a_whole_training_run_is_refused_as_a_branch(files):
 # What is refused of the other parts
 
 
-def test_stable_diffusions_own_unet_is_refused_with_what_can_be_done_with_it(files):
+def test_stable_diffusions_own_unet_is_refused_with_advice(files):
     with pytest.raises(CheckpointError, match=r"takes 4 channels, expected 8.*use --from-stable-diffusion"):
         load_official(replace(files, unet=files.stable_diffusion))
 
@@ -271,7 +271,7 @@ def test_a_missing_branch_is_refused_before_the_unet_is_loaded(files, monkeypatc
         load_official(files)
 
 
-def test_an_empty_folder_and_what_a_killed_conversion_left_are_no_hindrance(saved, tmp_path):
+def test_an_empty_folder_and_leftovers_of_a_killed_conversion_are_accepted(saved, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / ".out.partial/unet").mkdir(parents=True)
     (tmp_path / ".out.partial/unet/half").write_text("half")
@@ -280,7 +280,7 @@ def test_an_empty_folder_and_what_a_killed_conversion_left_are_no_hindrance(save
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_the_folder_one_stands_in_can_be_given(saved, tmp_path, monkeypatch):
+def test_the_working_folder_can_be_the_target(saved, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     convert(saved, Path("."))
@@ -298,7 +298,7 @@ def test_a_conversion_that_fails_while_saving_leaves_nothing(saved, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_came_into_the_folder_meanwhile_is_not_replaced(saved, tmp_path, monkeypatch):
+def test_files_that_appear_in_the_folder_meanwhile_are_not_replaced(saved, tmp_path, monkeypatch):
     def somebody_else_writes(_):
         (tmp_path / "out").mkdir(exist_ok=True)
         (tmp_path / "out/theirs").touch()

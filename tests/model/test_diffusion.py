@@ -21,7 +21,7 @@ from model.seeds import member_seed
 from tests.model.make import BATCH_ATOL, MAPS, assert_close, assert_equal, make_ensemble
 
 few = settings(deadline=None, max_examples=6)
-many = settings(deadline=None, max_examples=30)  # for what passes through no network
+more = settings(deadline=None, max_examples=12)  # for what passes through no network
 
 
 # Properties of a prediction
@@ -74,7 +74,7 @@ def test_a_larger_ensemble_begins_with_the_members_of_a_smaller_one(tiny, image_
 
 @few
 @given(st.integers(1, 3), st.integers(1, 3), st.data())
-def test_how_many_members_are_at_once_in_the_networks_moves_the_last_bits_only(tiny, image_of, count, members, data):
+def test_the_number_of_members_at_once_changes_only_the_last_bits(tiny, image_of, count, members, data):
     images = [image_of(10 + number, 40 - 3 * number, number) for number in range(count)]
     keys = [str(number) for number in range(count)]
     batch_size = data.draw(st.integers(1, count * members), label="batch_size")
@@ -134,24 +134,24 @@ def test_another_image_gives_other_members(tiny, image_of):
 # Properties of its parts
 
 
-@many
+@more
 @given(st.integers(1, 1000))
 @example(61)  # the first at which diffusers' trailing spacing gives a timestep too many, -1
 @example(1000)
-def test_the_unet_is_asked_at_as_many_timesteps_as_steps_with_trailing_spacing(tiny, steps):
+def test_trailing_spacing_has_as_many_timesteps_as_steps(tiny, steps):
     assert_timesteps(timesteps_of(tiny, steps), steps)
     assert timesteps_of(tiny, steps)[0] == 999
 
 
-@many
+@more
 @given(st.integers(1, 999))
 @example(999)
-def test_the_unet_is_asked_at_as_many_timesteps_as_steps_with_leading_spacing(steps):
+def test_leading_spacing_has_as_many_timesteps_as_steps(steps):
     assert_timesteps(timesteps_of(leading_stub(), steps), steps)
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(1, [999]), (2, [999, 499]), (4, [999, 749, 499, 249])])
-def test_few_steps_begin_at_the_noisiest_timestep_if_trailing_spacing_is_asked_for(steps, expected):
+def test_with_trailing_spacing_few_steps_begin_at_the_noisiest_timestep(steps, expected):
     assert timesteps_of(leading_stub(), steps, "trailing") == expected
     assert timesteps_of(leading_stub(), steps)[0] < 999
     assert timesteps_of(leading_stub(), steps, "leading") == timesteps_of(leading_stub(), steps)
@@ -168,7 +168,7 @@ def test_the_spacing_is_taken_from_the_ensemble(tiny, image_of):
 
 
 def timesteps_of(pipeline, steps, *spacing):
-    """The timesteps at which `denoise` asks the UNet, which is put out of the way."""
+    """The timesteps at which `denoise` calls the UNet, which is a stub."""
     asked = []
 
     def unet(latents, timestep, encoder_hidden_states):
@@ -181,7 +181,7 @@ def timesteps_of(pipeline, steps, *spacing):
 
 
 def with_unet(pipeline, unet):
-    """What `denoise` needs of a pipeline, with a function for the UNet."""
+    """The parts of a pipeline that `denoise` needs, with a function in place of the UNet."""
     form = SimpleNamespace(for_images=lambda *_: nullcontext())
     return SimpleNamespace(scheduler=pipeline.scheduler, unet=unet, inference_form=form, attention="auto")
 
@@ -208,7 +208,7 @@ def assert_timesteps(asked, steps):
     assert all(later < earlier for earlier, later in pairwise(asked))
 
 
-@few
+@more
 @given(st.sampled_from([1, 2, 4, 5, 10, 20, 50]), st.integers(1, 3), st.integers(0, 99))
 def test_a_unet_that_knows_the_answer_leads_every_member_to_it(tiny, steps, members, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -233,7 +233,7 @@ def test_a_unet_that_knows_the_answer_leads_every_member_to_it(tiny, steps, memb
 def test_an_image_stops_after_the_round_whose_members_are_enough_and_has_those_of_the_whole_ensemble(
     tiny, image_of, stops, data
 ):
-    """Whatever the others in its batch do; `stops` are the rounds of (3, 2, 3) after which each image stops."""
+    """Independently of its batch; `stops` are the rounds of (3, 2, 3) after which each image stops."""
     sizes = [3, 5, 8]
     images = [image_of(10 + number, 40 - 3 * number, number) for number in range(len(stops))]
     keys = [str(number) for number in range(len(stops))]
@@ -258,7 +258,7 @@ def test_an_image_stops_after_the_round_whose_members_are_enough_and_has_those_o
         )
 
 
-def test_it_is_asked_after_every_round_but_the_last_and_shown_an_images_own_members_without_padding(tiny, image_of):
+def test_enough_is_called_after_every_round_but_the_last_with_the_images_own_members_unpadded(tiny, image_of):
     shown = []
     asked = make_ensemble(ensemble_size=8, denoise_steps=1, processing_res=0)
     tiny([image_of(70, 40)], ["7"], asked, lambda members: shown.append(members) or False)
@@ -269,7 +269,7 @@ def test_it_is_asked_after_every_round_but_the_last_and_shown_an_images_own_memb
         np.testing.assert_allclose(members, whole.members[: len(members)], rtol=0, atol=BATCH_ATOL)
 
 
-def test_members_that_are_enough_cost_no_further_work(tiny, image_of):
+def test_once_members_are_enough_no_further_work_is_done(tiny, image_of):
     with counting(tiny) as seen:
         tiny(
             [image_of(9, 9), image_of(8, 8)],
@@ -297,9 +297,7 @@ def test_one_member_is_the_map_and_has_no_variance(tiny, image_of):
     assert not prediction.uncertainty.any()
 
 
-def test_how_members_are_reduced_is_taken_from_the_ensemble_and_the_members_stay_as_they_are(
-    tiny, image_of, monkeypatch
-):
+def test_the_ensemble_sets_how_members_are_reduced_and_leaves_the_members_alone(tiny, image_of, monkeypatch):
     asked, reduce_members = [], diffusion.reduce_members
 
     def watch(members, **options):
@@ -316,9 +314,7 @@ def test_how_members_are_reduced_is_taken_from_the_ensemble_and_the_members_stay
 
 
 @pytest.mark.parametrize("resize_filter", ["bilinear", "bicubic"])
-def test_maps_come_back_to_the_images_size_with_the_filter_asked_for_and_stay_in_range(
-    own_tiny, image_of, monkeypatch, resize_filter
-):
+def test_maps_are_resized_with_the_configured_filter_and_stay_in_range(own_tiny, image_of, monkeypatch, resize_filter):
     halves = torch.zeros(2, 64, 64)
     halves[:, :, 32:] = 1
     halves[0, :32] = 0  # the members differ in the upper right, where the variance is 0.25
@@ -334,7 +330,7 @@ def test_maps_come_back_to_the_images_size_with_the_filter_asked_for_and_stay_in
 
 
 @pytest.mark.parametrize("batch_stats", [False, True])
-def test_the_conditioner_normalises_by_the_image_at_hand_if_asked_to_and_not_afterwards(tiny, image_of, batch_stats):
+def test_batch_stats_apply_during_the_prediction_only(tiny, image_of, batch_stats):
     layers = [layer for layer in tiny.conditioner.modules() if isinstance(layer, ConvNorm)]
     seen = set()
     hook = layers[0].register_forward_hook(lambda *_: seen.update(layer.image_statistics for layer in layers))
@@ -386,7 +382,7 @@ def test_initial_latents_are_standard_normal():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_moves_the_members_a_little(tiny, own_tiny, image_of, dtype):
+def test_half_precision_changes_the_members_slightly(tiny, own_tiny, image_of, dtype):
     arguments = [image_of(20, 30)], ["7"], make_ensemble()
     half, single = own_tiny.to(dtype=dtype)(*arguments)[0], tiny(*arguments)[0]
     for field in MAPS:
@@ -406,7 +402,7 @@ def test_a_pipeline_saved_and_loaded_predicts_the_same_bits(tiny, tiny_folder, i
 
 
 @pytest.mark.parametrize("keys", [[], ["7"], ["7", "8", "9"]])
-def test_as_many_keys_as_images_are_needed(tiny, image_of, keys):
+def test_each_image_needs_a_key(tiny, image_of, keys):
     with pytest.raises(ValueError, match=f"^2 images and {len(keys)} keys; each image needs a key$"):
         tiny([image_of(9, 9), image_of(8, 8)], keys, make_ensemble())
 

@@ -219,14 +219,14 @@ def test_the_closed_bounds_0_and_1_belong_to_the_range():
     "wrong", [np.nan, np.inf, -np.inf, -1e-7, float(np.nextafter(np.float32(1), np.float32(2))), 255]
 )
 @pytest.mark.parametrize("place", [(0, 0, 0), (2, 1, 3)])
-def test_one_value_that_is_no_saliency_is_refused(wrong, place):
+def test_a_single_value_outside_0_to_1_is_refused(wrong, place):
     members = np.full((3, 2, 4), 0.5, np.float32)
     members[place] = wrong
     with pytest.raises(ModelOutputError, match=r"saliency maps lie in \[0, 1\]"):
         reduced(members)
 
 
-def test_no_members_have_no_map():
+def test_no_members_are_refused():
     with pytest.raises(ModelOutputError, match=r"^0 ensemble members"):
         reduced(np.zeros((0, 2, 2), np.float32))
 

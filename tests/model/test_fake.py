@@ -135,30 +135,30 @@ def test_an_unknown_option_is_refused_with_the_known_ones(option):
         make_fake(option)
 
 
-def test_a_sleep_that_is_no_number_is_refused():
+def test_a_sleep_that_is_not_a_number_is_refused():
     with pytest.raises(ValueError, match="soon"):
         make_fake("sleep_s=soon")
 
 
 @pytest.mark.parametrize(("option", "error"), [("fail_at", ModelOutputError), ("raise_at", RuntimeError)])
-def test_it_raises_at_the_key_that_was_named_and_at_no_other(option, error):
+def test_it_raises_at_the_named_key_and_at_no_other(option, error):
     fake = make_fake(f"{option}=000000000002")
     predict(fake, "000000000001", "000000000022")
     with pytest.raises(error, match=r"at 000000000002$"):
         predict(fake, "000000000001", "000000000002")
 
 
-def test_it_ends_the_process_without_a_word_at_the_key_that_was_named():
+def test_it_ends_the_process_silently_at_the_named_key():
     died = run_predict("die_at=2", "1", "2", "3")
     assert (died.returncode, died.stdout, died.stderr) == (17, "1\n", "")
 
 
-def test_it_dies_once_where_a_file_is_named(tmp_path):
+def test_it_dies_only_once_if_a_file_is_named(tmp_path):
     options = f"die_at=2,once={tmp_path / 'died'}"
     assert [run_predict(options, "1", "2", "3").returncode for _ in range(2)] == [17, 0]
 
 
-def test_as_many_keys_as_images_are_needed():
+def test_each_image_needs_a_key():
     with pytest.raises(ValueError, match="zip"):
         make_fake().predict([image_of(2, 2)], ["1", "2"])
 

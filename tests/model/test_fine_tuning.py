@@ -1,4 +1,4 @@
-"""One step of the whole model: who learns, who is left alone, and that the losses follow from the seed."""
+"""One step of the whole model: what learns, what stays, and losses that the seed determines."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def make_networks(*, conditioner_learns=True, **losses):
 
 @pytest.fixture(scope="module")
 def networks():
-    """Shared by tests that take no step; batch norm of the conditioner goes on counting."""
+    """Shared by tests that take no step; the conditioner's batch norm keeps counting."""
     return make_networks()
 
 
@@ -48,7 +48,7 @@ def copied(module):
 
 
 def changed(before, module):
-    """Names of the weights and statistics that are not what they were."""
+    """Names of the weights and statistics that changed."""
     return {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
 
 

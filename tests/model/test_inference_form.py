@@ -1,4 +1,4 @@
-"""The form that inference puts on: equal to diffusers' plain loop, taken off whatever happens, waits for no device."""
+"""The inference form: equals diffusers' plain loop, is always removed again, waits for no device."""
 
 import copy
 
@@ -14,7 +14,7 @@ LATENTS_ATOL = 5e-5
 
 
 def plain_loop(pipeline, latents, image_latents, context, steps):
-    """The denoising loop as diffusers' pipelines write it: every member with a copy of all that its image has."""
+    """The denoising loop as diffusers' pipelines write it: every member with its own copy of its image's tensors."""
     members = len(latents) // len(image_latents)
     image_latents, context = (x.repeat_interleave(members, 0) for x in (image_latents, context))
     pipeline.scheduler.set_timesteps(steps)
@@ -56,7 +56,7 @@ def test_decoding_gives_the_mean_of_the_plain_decoders_channels(tiny, members, l
     torch.testing.assert_close(ours, (plain.clamp(-1, 1) + 1) / 2, rtol=0, atol=1e-5)
 
 
-def test_while_the_form_is_on_the_cheaper_layers_stand_in_the_networks(own_tiny):
+def test_the_active_form_puts_the_cheaper_layers_into_the_networks(own_tiny):
     expected = {SplitConv: 1, MeanConv: 1, MergedUpsample: 4}
     with own_tiny.inference_form.active(), own_tiny.inference_form.active():
         assert kinds(own_tiny) == expected
@@ -95,7 +95,7 @@ def raise_an_error(*_):
     raise ArithmeticError
 
 
-def test_weights_that_were_trained_further_are_the_ones_in_use(own_tiny):
+def test_weights_trained_further_are_used(own_tiny):
     with torch.inference_mode():
         latents, image_latents, tokens, context = conditioned(own_tiny, 1, 2)
         own_tiny.denoise(latents, image_latents, tokens, 2)
@@ -108,7 +108,7 @@ def test_weights_that_were_trained_further_are_the_ones_in_use(own_tiny):
     torch.testing.assert_close(ours, plain, rtol=0, atol=LATENTS_ATOL)
 
 
-def test_another_unet_gets_a_form_of_its_own(own_tiny):
+def test_another_unet_gets_its_own_form(own_tiny):
     with torch.inference_mode():
         latents, image_latents, tokens, context = conditioned(own_tiny, 1, 2)
         before = own_tiny.denoise(latents, image_latents, tokens, 1)

@@ -1,4 +1,4 @@
-"""Memory: what is counted, what fits, and fewer members at once after it ran out; devices and their limits by stubs."""
+"""Memory: what is counted, what fits, fewer members after it ran out; devices and limits are stubs."""
 
 import gc
 import types
@@ -39,7 +39,7 @@ each_out_of_memory = pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), id
 
 @pytest.fixture
 def container(tmp_path, monkeypatch):
-    """Writes the files of a control group, in a system with `SYSTEM_BYTES` left."""
+    """Writes the files of a control group on a system with `SYSTEM_BYTES` free."""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: types.SimpleNamespace(available=SYSTEM_BYTES))
     monkeypatch.setattr(memory, "_CONTAINER", tmp_path)
 
@@ -52,12 +52,12 @@ def container(tmp_path, monkeypatch):
 
 @pytest.fixture
 def _no_collection(monkeypatch):
-    """A search for garbage takes 0.3 s among all that pytest holds."""
+    """Garbage collection takes 0.3 s with everything that pytest holds."""
     monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 def make_work(fits, error, tried):
-    """Work that succeeds with up to `fits` at once, and notes what was tried."""
+    """Work that succeeds with up to `fits` at once, and records what was tried."""
 
     def work(at_once):
         tried.append(at_once)
@@ -92,18 +92,18 @@ def test_live_bytes_are_those_of_the_storages_that_somebody_holds(steps):
 
 
 @pytest.mark.parametrize("side_px", [64, 128])
-def test_what_a_prediction_takes_is_hardly_less_than_linear_in_its_pixels(tiny, image_of, side_px):
+def test_memory_of_a_prediction_is_nearly_linear_in_its_pixels(tiny, image_of, side_px):
     taken, twice_as_large = (peak_bytes(tiny, image_of, side, members=2) for side in (side_px, 2 * side_px))
     assert 3.6 < twice_as_large / taken < 4.02  # less: upsampling has one more row and column, however large the map
 
 
-def test_what_a_prediction_takes_is_linear_in_its_members_beside_a_part_for_the_image(tiny, image_of):
+def test_memory_of_a_prediction_is_linear_in_its_members_plus_a_part_for_the_image(tiny, image_of):
     one, two, four = (peak_bytes(tiny, image_of, 128, members) for members in (1, 2, 4))
     assert (four - two) / (two - one) == pytest.approx(2, rel=0.02)
     assert 2 * one > two > 1.8 * one  # so what one takes is enough for each of many, and not far from it
 
 
-def test_what_two_images_take_is_no_more_than_the_same_members_of_one(tiny, image_of):
+def test_two_images_take_no_more_memory_than_one_with_as_many_members(tiny, image_of):
     assert peak_bytes(tiny, image_of, 64, members=2, images=2) <= peak_bytes(tiny, image_of, 64, members=4)
 
 
@@ -168,7 +168,7 @@ def test_each_way_to_a_tensor_is_counted_once():
     assert tensors.peak_bytes == 2000 * FLOAT_BYTES
 
 
-def test_what_is_made_in_inference_mode_or_in_another_precision_is_counted_too():
+def test_tensors_made_in_inference_mode_or_another_precision_are_counted_too():
     with torch.inference_mode(), LiveTensors() as tensors:
         half = torch.zeros(100, dtype=torch.float16)
         assert tensors.live_bytes == 200
@@ -176,7 +176,7 @@ def test_what_is_made_in_inference_mode_or_in_another_precision_is_counted_too()
         assert tensors.live_bytes == 0
 
 
-def test_what_is_made_outside_is_not_counted():
+def test_tensors_made_outside_are_not_counted():
     before = torch.ones(1000)
     with LiveTensors() as tensors:
         product = before * 2
@@ -189,7 +189,7 @@ def test_what_is_made_outside_is_not_counted():
 # Examples of free memory
 
 
-def test_without_a_control_group_the_system_tells(container):
+def test_without_a_control_group_the_systems_memory_counts(container):
     assert free_bytes(CPU) == SYSTEM_BYTES
 
 
@@ -207,7 +207,7 @@ def test_without_a_control_group_the_system_tells(container):
         ({"max": ""}, SYSTEM_BYTES),
     ],
 )
-def test_a_containers_limit_counts_less_what_it_uses_except_for_files_it_only_keeps(container, files, free):
+def test_a_containers_limit_counts_minus_its_use_apart_from_cached_files(container, files, free):
     container(**files)
     assert free_bytes(CPU) == free
 
@@ -217,7 +217,7 @@ def test_a_container_that_is_full_fits_nothing(container):
     assert members_that_fit(CPU, 10.0) == 0
 
 
-def test_on_a_gpu_what_torch_keeps_and_does_not_use_is_free_too(monkeypatch):
+def test_on_a_gpu_memory_that_torch_keeps_unused_is_free_too(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (1000, 9000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 700)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 300)
@@ -244,7 +244,7 @@ def test_members_are_halved_until_they_fit(error, caplog):
 
 @each_out_of_memory
 @pytest.mark.usefixtures("_no_collection")
-def test_one_at_a_time_that_does_not_fit_is_an_error_that_says_why(error):
+def test_a_single_member_that_does_not_fit_is_an_error_that_says_why(error):
     with pytest.raises(ModelMemoryError, match=r"one ensemble member at a time: .") as raised:
         with_fewer_when_out_of_memory(make_work(0, error, []), 8)
     assert (str(error) or "MemoryError") in str(raised.value)
@@ -273,7 +273,7 @@ def test_any_other_error_is_passed_on_at_once(error):
     assert tried == [8]
 
 
-def test_what_the_failed_attempt_held_is_free_before_the_next_one():
+def test_memory_of_a_failed_attempt_is_freed_before_the_next():
     held = []
 
     def work(at_once):
@@ -289,7 +289,7 @@ def test_what_the_failed_attempt_held_is_free_before_the_next_one():
     assert held == [0, 0, 0]
 
 
-def test_on_a_gpu_torchs_own_store_is_emptied_before_the_next_attempt(monkeypatch):
+def test_on_a_gpu_torchs_cache_is_emptied_before_the_next_attempt(monkeypatch):
     emptied = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))

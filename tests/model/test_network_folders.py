@@ -21,7 +21,7 @@ OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "p
 
 @pytest.fixture(scope="module")
 def saved_vae(tmp_path_factory):
-    """A small VAE's folder: to be left as it is."""
+    """A small VAE's folder; tests must not change it."""
     folder = tmp_path_factory.mktemp("vae")
     small_vae().save_pretrained(folder)
     return folder
@@ -29,7 +29,7 @@ def saved_vae(tmp_path_factory):
 
 @pytest.fixture
 def vae_folder(saved_vae, tmp_path):
-    """The same for one test alone, which may damage it."""
+    """A small VAE's folder for one test, which may damage it."""
     return Path(shutil.copytree(saved_vae, tmp_path / "vae"))
 
 
@@ -45,7 +45,7 @@ def change_config(folder, **fields):
 
 
 def as_torch_file(folder, tensors=None):
-    """Put a file of torch's in the place of the folder's weights."""
+    """Replace the folder's weights by a torch file."""
     torch.save(load_file(folder / SAFE) if tensors is None else tensors, folder / BIN)
     (folder / SAFE).unlink()
 

@@ -1,4 +1,4 @@
-"""Layout, kernels, allocator and compilation: the same maps, and a way out where a device or compiler has none."""
+"""Layout, kernels, allocator and compilation: equal maps, and a fallback without kernels or compiler."""
 
 import contextlib
 import ctypes
@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
     ],
     ids=str,
 )
-def test_how_it_runs_moves_the_last_bits_only(tiny, own_tiny, image_of, options):
+def test_runtime_options_change_only_the_last_bits(tiny, own_tiny, image_of, options):
     images, keys = [image_of(20, 30), image_of(64, 50, 1)], ["7", "8"]
     model = ready(own_tiny, ModelConfig(**options), make_ensemble())
     for found, plain in zip(model.predict(images, keys), tiny(images, keys, make_ensemble()), strict=True):
@@ -45,7 +45,7 @@ def test_how_it_runs_moves_the_last_bits_only(tiny, own_tiny, image_of, options)
 @pytest.mark.parametrize(
     ("name", "layout"), [("contiguous", torch.contiguous_format), ("channels_last", torch.channels_last)]
 )
-def test_all_networks_lie_in_memory_as_asked_for(own_tiny, name, layout):
+def test_all_networks_have_the_configured_memory_layout(own_tiny, name, layout):
     prepare(own_tiny, ModelConfig(memory_format=name))
     for network in (own_tiny.unet, own_tiny.vae, own_tiny.conditioner):
         images = [weight for weight in network.parameters() if weight.ndim == 4]
@@ -53,8 +53,8 @@ def test_all_networks_lie_in_memory_as_asked_for(own_tiny, name, layout):
         assert all(weight.is_contiguous(memory_format=layout) for weight in images)
 
 
-def test_the_unet_alone_attends_with_the_kernels_asked_for(own_tiny, image_of, monkeypatch):
-    """The full autoencoder has a head of 512 channels, which flash attention does not take."""
+def test_only_the_unet_uses_the_configured_kernels(own_tiny, image_of, monkeypatch):
+    """The full autoencoder has a head of 512 channels, too wide for flash attention."""
     asked, active = [], []
 
     @contextlib.contextmanager
@@ -97,13 +97,13 @@ def test_kernels_are_tried_with_every_width_of_head_of_the_unet(own_tiny, monkey
 
 
 @pytest.mark.parametrize("settings", [{"batch_size": 0}, {"processing_res": 0}])
-def test_kernels_whose_memory_is_not_foreseen_are_refused_where_memory_decides(own_tiny, settings):
+def test_kernels_whose_memory_is_unpredictable_are_refused_where_memory_decides(own_tiny, settings):
     with pytest.raises(ValueError, match="attention is 'math', whose memory grows with the square"):
         ready(own_tiny, ModelConfig(attention="math"), make_ensemble(**settings))
 
 
 @pytest.mark.parametrize("keep_memory", [True, False])
-def test_memory_is_kept_if_asked_for(own_tiny, monkeypatch, keep_memory):
+def test_memory_is_kept_if_configured(own_tiny, monkeypatch, keep_memory):
     kept = []
     monkeypatch.setattr(runtime, "keep_freed_memory", lambda: kept.append(True))
     prepare(own_tiny, ModelConfig(keep_memory=keep_memory))
@@ -111,12 +111,12 @@ def test_memory_is_kept_if_asked_for(own_tiny, monkeypatch, keep_memory):
 
 
 def test_kept_memory_costs_fewer_page_faults():
-    """In a process of its own, which takes and frees 64 MB fifty times, before and after."""
+    """In a process of its own, which takes and frees 64 MB twelve times, before and after."""
     script = (
         "import resource, torch\nfrom model.runtime import keep_freed_memory\n"
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "    for _ in range(50): torch.ones(1 << 24)\n"
+        "    for _ in range(12): torch.ones(1 << 24)\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
         "given_back = faults()\nkeep_freed_memory()\nprint(given_back, faults())"
     )
@@ -126,7 +126,7 @@ def test_kept_memory_costs_fewer_page_faults():
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin"])
-def test_without_glibc_memory_is_left_as_it_is(monkeypatch, platform):
+def test_without_glibc_nothing_changes(monkeypatch, platform):
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace())  # a C library that has no mallopt
     keep_freed_memory()
@@ -148,7 +148,7 @@ def test_a_compiled_unet_gives_the_same_maps(tiny, own_tiny, image_of, caplog, m
     assert (model.device_kind, "compiled" in caplog.text) == ("cpu", False)
 
 
-def test_a_device_without_a_compiler_is_another_kind_and_says_why(own_tiny, caplog, monkeypatch):
+def test_a_device_without_a_compiler_counts_as_another_kind_and_logs_why(own_tiny, caplog, monkeypatch):
     def fails(*_, **__):
         def call(_):
             raise BackendCompilerFailed(lambda: None, RuntimeError("no C++ compiler\nmore"), None)
@@ -167,7 +167,7 @@ def test_this_machine_can_compile_a_line():
     assert can_compile(torch.device("cpu"))
 
 
-def test_where_the_unet_cant_be_compiled_it_works_without(tiny, own_tiny, image_of, caplog):
+def test_a_unet_that_cant_be_compiled_runs_uncompiled(tiny, own_tiny, image_of, caplog):
     def fails(*_):
         raise RuntimeError("no C++ compiler")
 
@@ -205,6 +205,6 @@ def test_only_a_failed_compilation_is_tried_again(own_tiny):
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_the_unet_is_compiled_if_asked_for(own_tiny, asked):
+def test_the_unet_is_compiled_if_configured(own_tiny, asked):
     prepare(own_tiny, ModelConfig(compile=asked))
     assert (own_tiny.unet._compiled_call_impl is not None) is asked

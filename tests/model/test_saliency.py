@@ -39,7 +39,7 @@ class Unpickled:
 
 @pytest.fixture
 def own_folder(tiny_folder, tmp_path):
-    """The saved tiny pipeline for one test alone, which may damage it."""
+    """The saved tiny pipeline for one test, which may damage it."""
     return Path(shutil.copytree(tiny_folder, tmp_path / "own"))
 
 
@@ -107,7 +107,7 @@ def test_weights_are_taken_whatever_their_order_in_the_file(own_folder, tiny, im
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_weights_are_loaded_in_the_precision_asked_for(tiny_folder, image_of, dtype):
+def test_weights_are_loaded_in_the_requested_precision(tiny_folder, image_of, dtype):
     model = make_model(tiny_folder, dtype=dtype)
     for name in NETWORKS:
         network = getattr(model.pipeline, name)
@@ -118,7 +118,7 @@ def test_weights_are_loaded_in_the_precision_asked_for(tiny_folder, image_of, dt
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_predictions_run_with_the_threads_asked_for_whatever_was_set_since(tiny, monkeypatch, threads):
+def test_predictions_run_with_the_configured_threads_whatever_was_set_since(tiny, monkeypatch, threads):
     seen = []
     monkeypatch.setattr(SODDiffusionPipeline, "__call__", lambda *_: seen.append(torch.get_num_threads()) or [])
     model = DiffusionModel(tiny, ENSEMBLE, threads)
@@ -145,12 +145,12 @@ def test_auto_is_the_gpu_where_torch_sees_one(monkeypatch, device, has_gpu, reso
     assert resolve_device(device) == resolved
 
 
-def test_no_images_have_no_predictions(tiny):
+def test_no_images_give_no_predictions(tiny):
     assert DiffusionModel(tiny, ENSEMBLE, threads=1).predict([], []) == []
 
 
 @pytest.mark.parametrize(("asked", "side_px"), [(None, 64), (0, 0), (96, 96)])
-def test_the_processing_resolution_is_that_asked_for_or_the_weights_own(tiny, asked, side_px):
+def test_the_processing_resolution_is_the_configured_one_or_the_weights_own(tiny, asked, side_px):
     assert DiffusionModel(tiny, make_ensemble(processing_res=asked), threads=1).processing_side_px == side_px
 
 
@@ -159,7 +159,7 @@ def test_the_processing_resolution_is_that_asked_for_or_the_weights_own(tiny, as
 
 @contextmanager
 def unet_parts(pipeline, holds=1000):
-    """Members that the UNet saw at each call; it runs out of memory when there are more than it `holds`."""
+    """Collect the number of members at each call of the UNet, which runs out of memory above `holds`."""
     parts = []
 
     def watch(_unet, inputs):
@@ -180,7 +180,7 @@ def leave_free(monkeypatch, free_bytes):
 
 
 def room_for(model, members, height=64, width=64):
-    """Free bytes in which so many members of a padded size fit."""
+    """Free bytes that fit so many members of a padded size."""
     return (members + 0.5) * model._bytes_per_pixel * height * width / FREE_SHARE
 
 
@@ -231,10 +231,10 @@ def test_a_small_batch_that_fitted_sets_no_limit_to_a_larger_one(tiny, photos):
 
 
 @pytest.mark.parametrize(("batch_size", "parts"), [(None, {8}), (3, {2}), (100, {8})])
-def test_so_many_members_as_asked_for_are_at_once_in_the_networks_whatever_is_free(
+def test_the_configured_number_of_members_passes_at_once_whatever_memory_is_free(
     tiny, photos, monkeypatch, batch_size, parts
 ):
-    leave_free(monkeypatch, 0)  # not looked at: where it runs out, there is an error
+    leave_free(monkeypatch, 0)  # ignored: running out of memory raises an error
     with unet_parts(tiny) as seen:
         DiffusionModel(tiny, make_ensemble(ensemble_size=4, batch_size=batch_size), threads=1).predict(*photos)
     assert set(seen) == parts
@@ -254,7 +254,7 @@ def test_with_batch_size_0_as_many_members_as_fit_the_free_memory_in_equal_parts
         assert_equal(prediction, in_parts)
 
 
-def test_with_batch_size_0_there_are_never_more_than_are_any_use(tiny, image_of, monkeypatch):
+def test_with_batch_size_0_members_at_once_stay_within_the_useful_number(tiny, image_of, monkeypatch):
     most = MOST_AT_ONCE["cpu"]
     model = DiffusionModel(tiny, make_ensemble(ensemble_size=most + 1, denoise_steps=1, batch_size=0), threads=1)
     leave_free(monkeypatch, 1 << 60)
@@ -264,7 +264,7 @@ def test_with_batch_size_0_there_are_never_more_than_are_any_use(tiny, image_of,
 
 
 @pytest.mark.parametrize(("batch_size", "parts"), [(None, {2, 1}), (0, {2, 1}), (3, {3})])
-def test_at_their_own_sizes_the_largest_image_says_how_many_members_fit_unless_asked_for(
+def test_at_own_sizes_the_largest_image_decides_how_many_members_fit_unless_configured(
     tiny, image_of, monkeypatch, batch_size, parts
 ):
     ensemble = make_ensemble(ensemble_size=3, processing_res=0, batch_size=batch_size)
@@ -278,7 +278,7 @@ def test_at_their_own_sizes_the_largest_image_says_how_many_members_fit_unless_a
 @pytest.mark.parametrize(
     ("processing_res", "batch_size", "said"), [(64, 0, "64 x 64 px"), (0, None, "192 x 64 px"), (0, 5, "192 x 64 px")]
 )
-def test_a_member_for_which_there_is_no_room_is_refused_with_its_size_before_any_work(
+def test_a_member_that_does_not_fit_is_refused_with_its_size_before_any_work(
     tiny, image_of, monkeypatch, processing_res, batch_size, said
 ):
     model = DiffusionModel(tiny, make_ensemble(processing_res=processing_res, batch_size=batch_size), threads=1)
@@ -290,7 +290,7 @@ def test_a_member_for_which_there_is_no_room_is_refused_with_its_size_before_any
     assert parts == []
 
 
-def test_what_a_member_takes_is_found_once_and_is_enough_for_each_of_many(tiny, image_of):
+def test_memory_per_member_is_measured_once_and_suffices_for_each_of_many(tiny, image_of):
     model = DiffusionModel(tiny, make_ensemble(ensemble_size=4, processing_res=0), threads=1)
     with unet_parts(tiny) as parts, LiveTensors() as tensors:
         model.predict([image_of(128, 192)], ["7"])
@@ -301,7 +301,7 @@ def test_what_a_member_takes_is_found_once_and_is_enough_for_each_of_many(tiny, 
     assert parts == [4, 4]
 
 
-def test_fewer_members_at_once_move_the_last_bits_only(tiny, photos):
+def test_fewer_members_at_once_change_only_the_last_bits(tiny, photos):
     model = DiffusionModel(tiny, make_ensemble(ensemble_size=4), threads=1)
     undisturbed = model.predict(*photos)
     with unet_parts(tiny, holds=2):
@@ -353,7 +353,7 @@ def test_weights_that_lack_a_tensor_are_refused_not_filled_with_random_numbers(o
     lost = []
     change_weights(own_folder / network / WEIGHTS, lambda tensors: lost.append(tensors.popitem()[0]))
     with pytest.raises(
-        CheckpointError, match=rf"{network}/{WEIGHTS} does not hold the expected tensors: .*1 missing \({lost[0]} "
+        CheckpointError, match=rf"{network}/{WEIGHTS} does not hold the expected tensors: 1 missing \({lost[0]} "
     ):
         make_model(own_folder)
 
@@ -366,7 +366,7 @@ def test_weights_of_another_shape_are_refused(own_folder, network):
 
     change_weights(own_folder / network / WEIGHTS, shorten)
     with pytest.raises(
-        CheckpointError, match=rf"{network}/{WEIGHTS} does not hold the expected tensors: .* 1 of another form"
+        CheckpointError, match=rf"{network}/{WEIGHTS} does not hold the expected tensors: 1 of another form"
     ):
         make_model(own_folder)
 
@@ -394,7 +394,7 @@ def test_a_pickle_in_the_place_of_weights_is_refused_and_not_unpickled(own_folde
     assert proof.exists()  # it would have shown
 
 
-def test_a_device_that_there_is_not_is_refused_by_its_name(own_tiny):
+def test_an_unknown_device_is_refused_by_name(own_tiny):
     with pytest.raises(ValueError, match=r"^device nonsense can't be used: Expected one of cpu, cuda"):
         on_device(own_tiny, "nonsense")
 

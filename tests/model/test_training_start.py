@@ -1,4 +1,4 @@
-"""What a training of the full model begins with: a UNet with a wider input, a backbone's weights; faults of both."""
+"""Starting weights of a training: a UNet with a wider input, a backbone's weights; faults of both."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def _tiny_branch(monkeypatch):
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory):
-    """Stable Diffusion's folders: to be left as they are."""
+    """Stable Diffusion's folders; tests must not change them."""
     folder = tmp_path_factory.mktemp("sd2")
     write_stable_diffusion(folder)
     return folder
@@ -52,7 +52,7 @@ def classifier():
 
 
 def microsofts(classifier):
-    """The same as Microsoft's files have it: tables stored, downsampling after a stage, under a key."""
+    """The classifier as in Microsoft's files: tables stored, downsampling after a stage, under a key."""
     names = {
         name: re.sub(r"layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) - 1}.downsample", name)
         for name in classifier
@@ -66,7 +66,7 @@ def microsofts(classifier):
 
 
 def assert_has_weights(conditioner, classifier):
-    """Compared by the features: names are what is tested."""
+    """Compare features: names are what is being tested."""
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     config = conditioner.config
     whole = timm.create_model(config.backbone_name, num_classes=10, **config.backbone_args).eval()
@@ -141,7 +141,7 @@ def test_the_seed_alone_decides_the_random_weights(repo):
     assert not torch.equal(one["backbone.patch_embed.proj.weight"], other["backbone.patch_embed.proj.weight"])
 
 
-def test_the_same_start_has_the_backbones_weights_the_same_bytes_and_says_what_it_is_of(repo, classifier, tmp_path):
+def test_equal_starts_have_the_backbones_weights_and_equal_bytes_and_name_their_origin(repo, classifier, tmp_path):
     save_file(classifier, tmp_path / "swin.safetensors")
     for name in ("one", "two"):
         write_start(repo, tmp_path / "swin.safetensors", tmp_path / name, seed=3, dtype=torch.bfloat16)
@@ -159,7 +159,7 @@ def test_the_same_start_has_the_backbones_weights_the_same_bytes_and_says_what_i
     }
 
 
-def test_a_random_backbone_is_said_to_be_one(repo, tmp_path):
+def test_the_origin_names_a_random_backbone(repo, tmp_path):
     write_start(repo, None, tmp_path / "out")
     assert json.loads((tmp_path / "out/origin.json").read_text())["backbone"] == "random"
 
@@ -233,7 +233,7 @@ def test_head_and_last_norm_may_be_missing(classifier, tmp_path):
     "name",
     ["patch_embed.proj.weight", "layers.2.downsample.norm.bias", "layers.3.blocks.0.attn.relative_position_bias_table"],
 )
-def test_a_file_that_lacks_a_tensor_is_refused_and_nothing_is_changed(classifier, tmp_path, layout, name):
+def test_a_file_that_lacks_a_tensor_is_refused_and_changes_nothing(classifier, tmp_path, layout, name):
     torch.save(layout({key: value for key, value in classifier.items() if key != name}), tmp_path / "swin.pth")
     conditioner = tiny_conditioner()
     before = state_of(conditioner)
@@ -258,13 +258,13 @@ def test_a_file_of_another_network_is_refused(classifier, tmp_path, added, said)
         load_backbone(tiny_conditioner(), tmp_path / "swin.pth")
 
 
-def test_what_is_neither_a_file_nor_a_name_is_refused_with_the_names(tmp_path):
+def test_neither_a_file_nor_a_known_name_is_refused_with_the_known_names(tmp_path):
     for wrong in (tmp_path / "absent.pth", "swin_tiny_patch4_window7_224.no_such", "resnet18.a1_in1k"):
         with pytest.raises(CheckpointError, match=r"is neither a file .*: swin_tiny_patch4_window7_224\.ms_in1k"):
             load_backbone(tiny_conditioner(), wrong)
 
 
-def test_a_name_is_fetched_by_timm_with_all_tensors_demanded(classifier, monkeypatch):
+def test_timm_downloads_a_name_and_all_tensors_are_required(classifier, monkeypatch):
     asked = []
 
     def create_model(name, **arguments):
@@ -282,7 +282,7 @@ def test_a_name_is_fetched_by_timm_with_all_tensors_demanded(classifier, monkeyp
     assert asked == [("swin_tiny_patch4_window7_224.ms_in1k", {"pretrained": True, **arguments})]
 
 
-def test_without_a_network_a_name_is_refused_with_what_helps(monkeypatch):
+def test_without_a_network_a_name_is_refused_with_advice(monkeypatch):
     def create_model(*_, **__):
         raise ConnectionError("no route to host")
 
@@ -295,7 +295,7 @@ def test_without_a_network_a_name_is_refused_with_what_helps(monkeypatch):
 # Whatever a user has
 
 
-def test_stable_diffusions_folder_begins_a_training_and_a_folder_of_ours_goes_on(repo, tmp_path):
+def test_both_stable_diffusions_folder_and_a_model_folder_can_start_a_training(repo, tmp_path):
     begun = load_start(repo, seed=3)
     assert is_stable_diffusion(repo)
     assert begun.unet.config.in_channels == 8
@@ -318,7 +318,7 @@ def test_a_released_branch_is_told_from_a_classifier_by_its_names(tmp_path, clas
     assert_has_weights(backbone, classifier)
 
 
-def test_a_file_that_is_not_there_is_not_looked_for_elsewhere(tmp_path):
+def test_a_missing_file_is_not_looked_for_elsewhere(tmp_path):
     with pytest.raises(CheckpointError, match="there is no file"):
         load_branch_or_backbone(tiny_conditioner(), tmp_path / "swin_base_patch4_window12_384.ms_in1k")
 

@@ -1,4 +1,4 @@
-"""The tiny pipeline saved, four pairs, one thread; no test waits for the disk."""
+"""A saved tiny pipeline, four pairs, one thread; no test waits for the disk."""
 
 import os
 
@@ -22,13 +22,13 @@ def _no_sync(monkeypatch):
 
 @pytest.fixture
 def every_step(monkeypatch):
-    """A row of metrics, and so a report, for each step."""
+    """Write a row of metrics, and so a report, for each step."""
     monkeypatch.setattr(watch, "LOG_EVERY_STEPS", 1)
 
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory):
-    """The folder of the tiny pipeline: to be left as it is."""
+    """Folder of the tiny pipeline; tests must not change it."""
     folder = tmp_path_factory.mktemp("tiny")
     build_tiny().save_pretrained(folder)
     return folder
@@ -36,5 +36,5 @@ def tiny_weights(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pairs_folder(tmp_path_factory):
-    """Four pairs of 64 x 64 px: to be left as they are."""
+    """Four pairs of 64 x 64 px; tests must not change them."""
     return make_pairs(tmp_path_factory.mktemp("pairs"), 4)

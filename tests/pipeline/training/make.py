@@ -1,4 +1,4 @@
-"""Small trainings: a few photos with discs, the tiny pipeline, and the command that runs it; all by formulas."""
+"""Small trainings: a few photos with discs, the tiny pipeline, and the command that runs it; all made by formulas."""
 
 import csv
 import os
@@ -17,7 +17,7 @@ SIDE_PX = 64
 
 
 class Interruption(Exception):
-    """What stops a training in these tests."""
+    """Stops a training in these tests."""
 
 
 def make_pairs(folder, count, height=SIDE_PX, width=SIDE_PX):
@@ -40,7 +40,7 @@ def make_config(folder, weights, out, **options):
 
 
 def make_command(folder, weights, out, **options):
-    """The same as arguments of jobs/train.py, underscores and all."""
+    """Arguments of jobs/train.py for the same training, with underscores."""
     given = {"pretrained_model_name_or_path": weights, "output_dir": out, "engine": "inline", "threads": 1}
     given |= {"train_img": folder / "photos", "train_gt": folder / "masks", "train_batch_size": 2, "report_to": "none"}
     given |= {"max_train_steps": 6, "checkpointing_steps": 2, "learning_rate": 1e-3}
@@ -49,7 +49,7 @@ def make_command(folder, weights, out, **options):
 
 def train_quietly(config, after_step=lambda values: None):
     """Train in this process without waiting for the disk; `after_step` gets each row of metrics, and may raise."""
-    torch.manual_seed(os.getpid() + len(str(config.output_dir)))  # nothing may follow from what was drawn before
+    torch.manual_seed(os.getpid() + len(str(config.output_dir)))  # nothing may depend on earlier draws
     return train_in_worker(config, Worker(report=after_step))
 
 
@@ -76,5 +76,5 @@ def weights_of(model):
 
 
 def left_by(out):
-    """What must not depend on interruptions: the numbers and the weights."""
+    """Metrics and weights, which must not depend on interruptions."""
     return (Path(out) / "metrics.csv").read_bytes(), weights_of(Path(out) / "model")

@@ -66,7 +66,7 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 @few
 @given(seeds, st.lists(st.integers(0, 40), min_size=1, max_size=6))
-def test_a_sample_is_the_same_whenever_it_is_asked_for(seed, numbers):
+def test_a_sample_is_the_same_whenever_it_is_read(seed, numbers):
     draws = make_draws(seed=seed, flip=True, min_crop=0.5)
     backwards = {number: draws[number] for number in sorted(numbers, reverse=True)}
     assert all(same(make_draws(seed=seed, flip=True, min_crop=0.5)[number], backwards[number]) for number in numbers)
@@ -93,7 +93,7 @@ def test_without_flips_and_crops_a_sample_is_the_resized_pair():
     assert draws[0][0][0].eq(pixels[0, 0, 0] / 255).all()
 
 
-def test_half_of_the_samples_are_mirrored_if_that_is_asked_for():
+def test_half_of_the_samples_are_mirrored_if_configured():
     plain, mirrored = make_draws(1), make_draws(1, flip=True)
     straight, turned = plain[0][1], plain[0][1].flip(2)
     kinds = Counter("turned" if torch.equal(mirrored[n][1], turned) else "straight" for n in range(200))

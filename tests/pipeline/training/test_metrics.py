@@ -17,7 +17,7 @@ def make_values(step, **overrides):
 
 
 def write_rows(folder, resumed, first, last, tensorboard=False):
-    """As a training that goes on from step `resumed` and is stopped after row `last`."""
+    """Act as a training that resumes at step `resumed` and stops after row `last`."""
     metrics = Metrics(Path(folder), resumed, tensorboard)
     for step in range(first, last + 1):
         metrics.add(step, make_values(step))

@@ -1,4 +1,4 @@
-"""Ray Train: workers of a cluster leave the bytes of a training in one process, those too that replace dead ones."""
+"""Ray Train: workers of a cluster leave the same bytes as a training in one process, also after replacing dead ones."""
 
 import json
 import os
@@ -89,7 +89,7 @@ def test_a_worker_that_dies_is_replaced_and_the_bytes_stay_the_same(tmp_path, pa
     assert left_by(tmp_path / "ray") == left_by(tmp_path / "inline")
 
 
-def test_what_no_new_worker_would_mend_is_told_once_and_not_tried_again(tmp_path, pairs_folder, tiny_weights):
+def test_an_error_that_no_new_worker_would_fix_is_reported_once_and_not_retried(tmp_path, pairs_folder, tiny_weights):
     options = {"engine": "ray", "learning_rate": 1e30, "max_train_steps": 5}
     code, _, errors = run_job(*make_command(pairs_folder, tiny_weights, tmp_path / "out", **options))
     assert code == 1

@@ -140,7 +140,7 @@ def test_an_empty_list_is_named(three, tmp_path, lines):
         find_pairs(make_lists(tmp_path, [str(three / "photos/0.png")], lines))
 
 
-def test_a_list_that_is_missing_or_no_text_is_named(three, tmp_path):
+def test_a_list_that_is_missing_or_not_text_is_named(three, tmp_path):
     config = DataConfig(train_img_list=tmp_path / "images.txt", train_gt_list=three / "photos/0.png")
     with pytest.raises(CollectionError, match=r"can't read .*images\.txt as a list of paths"):
         find_pairs(config)
@@ -156,7 +156,7 @@ def test_a_photo_without_a_mask_is_named(tmp_path):
         find_pairs(DataConfig(train_img=tmp_path / "photos", train_gt=tmp_path / "masks"))
 
 
-def test_a_folder_that_is_no_release_is_named(tmp_path):
+def test_a_folder_that_is_not_a_release_is_named(tmp_path):
     with pytest.raises(CollectionError, match=f"{tmp_path} holds no data/"):
         find_pairs(DataConfig(train_release=tmp_path))
 

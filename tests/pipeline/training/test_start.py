@@ -1,4 +1,4 @@
-"""What a training begins with: its length, its weights, and an output folder that is its own."""
+"""Start of a training: its length, its weights, and an output folder of its own."""
 
 import math
 import shutil
@@ -44,7 +44,7 @@ def test_steps_overrule_epochs_and_the_rate_grows_with_the_batch_if_it_is_to(tmp
 # Weights
 
 
-def test_target_and_resolution_that_were_asked_for_go_into_the_pipeline(tmp_path, tiny_weights):
+def test_the_configured_target_and_resolution_go_into_the_pipeline(tmp_path, tiny_weights):
     options = {"prediction_type": "epsilon", "processing_res": 96}
     pipeline = starting_weights(make_config(tmp_path, tiny_weights, tmp_path, **options))
     assert pipeline.scheduler.config.prediction_type == "epsilon"
@@ -55,7 +55,7 @@ def test_target_and_resolution_that_were_asked_for_go_into_the_pipeline(tmp_path
 
 
 @pytest.mark.parametrize("name", ["nowhere", "fake", "fake:discs"])
-def test_weights_that_there_are_not_are_the_options_fault(tmp_path, pairs_folder, name):
+def test_missing_weights_are_refused_with_the_option(tmp_path, pairs_folder, name):
     config = make_config(pairs_folder, name, tmp_path / "out")
     with pytest.raises(ConfigError, match=f"--pretrained-model-name-or-path {name}: "):
         train_quietly(config)
@@ -80,7 +80,7 @@ def test_stable_diffusion_with_a_branch_is_a_start_and_without_one_the_option_is
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text"])
-def test_a_branch_that_cannot_be_read_is_the_fault_of_its_option(tmp_path, pairs_folder, tiny_weights, content):
+def test_an_unreadable_branch_is_refused_with_its_option(tmp_path, pairs_folder, tiny_weights, content):
     if content is not None:
         (tmp_path / "branch.pth").write_bytes(content)
     config = make_config(pairs_folder, tiny_weights, tmp_path / "out", swinb_model_path=tmp_path / "branch.pth")
@@ -154,7 +154,7 @@ def test_other_pairs_other_weights_and_other_workers_are_refused(tmp_path, pairs
         settle(make_config(pairs_folder, tiny_weights, tmp_path / "out"), world=2)
 
 
-def test_none_begins_anew_in_an_empty_folder_only(tmp_path, pairs_folder, tiny_weights):
+def test_none_starts_only_in_an_empty_folder(tmp_path, pairs_folder, tiny_weights):
     config = make_config(pairs_folder, tiny_weights, tmp_path / "out", resume_from_checkpoint="none")
     settle(config)
     with pytest.raises(
@@ -163,7 +163,7 @@ def test_none_begins_anew_in_an_empty_folder_only(tmp_path, pairs_folder, tiny_w
         settle(config)
 
 
-def test_a_checkpoint_that_there_is_not_is_refused_with_those_that_there_are(tmp_path):
+def test_a_missing_checkpoint_is_refused_with_the_existing_ones(tmp_path):
     config = make(tmp_path, resume_from_checkpoint="checkpoint-7")
     with pytest.raises(ConfigError, match=rf"--resume-from-checkpoint checkpoint-7: {tmp_path} has no checkpoint"):
         resume(None, config)

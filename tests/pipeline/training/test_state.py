@@ -1,4 +1,4 @@
-"""Checkpoints: whole or none, as many as are wanted, and refused by name when they are torn."""
+"""Checkpoints: whole or absent, as many as configured, and refused by name when torn."""
 
 import shutil
 
@@ -49,7 +49,7 @@ def assert_same(one, other):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory, config):
-    """A state after two steps, and its checkpoint: to be left as they are."""
+    """A state after two steps, and its checkpoint; tests must not change them."""
     state = make_state(config, 2)
     return state, state.save(tmp_path_factory.mktemp("saved"), None)
 
@@ -61,7 +61,7 @@ def test_a_loaded_checkpoint_is_what_was_saved(config, saved):
     assert_same(other, state)
 
 
-def test_a_loaded_checkpoint_goes_on_as_the_saved_one(config, tmp_path):
+def test_a_loaded_checkpoint_continues_as_the_saved_one(config, tmp_path):
     state, other = make_state(config, 1), make_state(config)
     other.load(state.save(tmp_path, None))
     for each in (state, other):

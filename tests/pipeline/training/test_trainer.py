@@ -74,7 +74,7 @@ def test_stopped_anywhere_and_run_again_numbers_and_weights_are_the_same(kind, s
 
 
 @pytest.mark.usefixtures("every_step")
-def test_stopped_while_a_checkpoint_is_written_the_one_before_is_gone_on_from(kind, tmp_path, monkeypatch):
+def test_stopped_while_writing_a_checkpoint_it_resumes_from_the_one_before(kind, tmp_path, monkeypatch):
     config_for, uninterrupted = kind
     saved = []
 
@@ -96,7 +96,7 @@ def test_stopped_while_a_checkpoint_is_written_the_one_before_is_gone_on_from(ki
 
 
 @pytest.mark.usefixtures("every_step")
-def test_a_named_checkpoint_is_gone_on_from_and_a_finished_training_takes_no_step(kind, tmp_path):
+def test_it_resumes_from_a_named_checkpoint_and_a_finished_training_takes_no_step(kind, tmp_path):
     config_for, uninterrupted = kind
     shutil.copytree(uninterrupted, tmp_path, dirs_exist_ok=True)
     told = []
@@ -190,7 +190,7 @@ def test_gradients_of_accumulated_batches_are_the_mean_of_those_of_each(tmp_path
         assert torch.allclose(both, first + second, rtol=1e-3, atol=1e-3 * both.abs().max().item())
 
 
-def test_a_loss_that_is_no_number_stops_before_it_spoils_a_checkpoint(tmp_path, tiny_weights, pairs_folder):
+def test_a_loss_that_is_not_finite_stops_before_it_spoils_a_checkpoint(tmp_path, tiny_weights, pairs_folder):
     pipeline = load_pipeline(tiny_weights)
     with torch.no_grad():
         pipeline.unet.conv_out.bias[0] = float("nan")
@@ -201,7 +201,7 @@ def test_a_loss_that_is_no_number_stops_before_it_spoils_a_checkpoint(tmp_path, 
     assert checkpoints(tmp_path / "out") == []
 
 
-def test_the_gradient_of_the_unet_alone_is_cut(tmp_path, tiny_weights, pairs_folder, monkeypatch):
+def test_only_the_unets_gradient_is_cut(tmp_path, tiny_weights, pairs_folder, monkeypatch):
     lengths = {}
 
     def look(state):

@@ -92,7 +92,7 @@ def train_with(tmp_path, pairs_folder, tiny_weights, monkeypatch):
     ("best_by", "values", "best"),
     [("mae", [0.3, 0.1, 0.2], 2), ("s_measure", [0.3, 0.1, 0.2], 1), ("max_f", [0.1, 0.2, 0.2], 2)],
 )
-def test_the_best_by_the_measure_that_was_asked_for_is_kept(train_with, best_by, values, best):
+def test_the_best_by_the_configured_measure_is_kept(train_with, best_by, values, best):
     out = train_with([{best_by: value} for value in values], best_by=best_by)
     assert [float(row[best_by]) for row in rows_of(out)] == values
     assert json.loads((out / "best/origin.json").read_text())["step"] == best
