@@ -54,7 +54,7 @@ def check_model(pairs: Sequence[Pair], config: EvaluationConfig) -> None:
 
     Raises: ConfigError: the configured weights do not exist.
     """
-    fingerprint(resolved(_run_config(pairs, "", "", config)))
+    fingerprint(resolved(_run_config(pairs, config.out, config.out, config)))
 
 
 def run_url(out: str) -> str:

@@ -220,7 +220,7 @@ def test_the_reference_preset_is_logged_and_kept_with_the_run_and_options_beside
     write_collection(tmp_path, [photo()])
     done = run_job(tmp_path, "--reference", "--no-stretch")
     assert done.returncode == DONE, done.stderr
-    assert "INFO --reference: as the released SOD-diffusion code predicts" in done.stderr
+    assert "INFO --reference: predict as the released SOD-diffusion code does" in done.stderr
     assert "alignment = reference: members are scaled and shifted" in done.stderr
     assert "stretch = False: your own value, which overrules --reference" in done.stderr
     made_with = json.loads((tmp_path / "out/run.json").read_text())["fingerprint"]
@@ -239,7 +239,7 @@ def test_a_dry_run_tells_people_and_programs_and_writes_nothing(tmp_path):
         [sys.executable, str(ROOT / "jobs/coco_pseudolabel.py"), *map(str, arguments)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert "nothing is written" in done.stderr
+    assert "nothing was written" in done.stderr
     assert "hours of one replica" in done.stderr
     found = json.loads(done.stdout)
     assert (found["images"], found["left"], found["pilot_images"]) == (5, 5, 5)

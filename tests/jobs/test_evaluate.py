@@ -79,7 +79,7 @@ def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path):
     ("options", "said"),
     [
         (("--masks", "masks"), "give --predictions, or --images"),
-        ((*MAPS, "--images", "photos"), "give --predictions or --images"),
+        ((*MAPS, "--images", "photos"), "give --predictions (existing maps) or --images"),
         ((*MAPS, "--out", "maps/im001.png"), "--out maps/im001.png: nothing can be written there"),
         ((*MAPS, "--dataset", "DUTS"), "DUTS-TE"),
         (("--predictions", "maps", "--masks", "nowhere"), "nowhere: this folder does not exist"),

@@ -1,13 +1,11 @@
 """Ray Train: workers of a cluster leave the same bytes as a training in one process, also after replacing dead ones."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 
 from tests.pipeline.training.make import (
@@ -25,47 +23,45 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 DEADLINE_S = 240
 
 
-def start_job(*arguments):
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "jobs/train.py"), *arguments],
-        env={name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def start_job(head):
+    """Starts a training as a user of the shared head does."""
+
+    def start(*arguments):
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "jobs/train.py"), *arguments],
+            env=head.environment | {"RAY_ADDRESS": head.address},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
 
 
-def run_job(*arguments):
-    with start_job(*arguments) as job:
-        output, errors = job.communicate(timeout=DEADLINE_S)
-    return job.returncode, output, errors
+@pytest.fixture
+def run_job(start_job):
+    """Runs a training to its end; gives exit code, stdout and stderr."""
+
+    def run(*arguments):
+        with start_job(*arguments) as job:
+            output, errors = job.communicate(timeout=DEADLINE_S)
+        return job.returncode, output, errors
+
+    return run
 
 
-def workers_of(job):
-    """Ray's processes that train, of this job alone."""
-    started = psutil.Process(job.pid).children(recursive=True)
-    return [process for process in started if re.match(r"ray::.*TrainWorker", " ".join(process.cmdline()))]
-
-
-def kill_a_worker_after(job, checkpoint):
+def kill_a_worker_after(job, head, checkpoint):
     deadline = time.monotonic() + DEADLINE_S
     while not checkpoint.exists():
         assert job.poll() is None, job.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    workers_of(job)[0].kill()
+    workers = [process for process in head.processes() if re.match(r"ray::.*TrainWorker", " ".join(process.cmdline()))]
+    workers[0].kill()
 
 
-def test_one_worker_of_ray_train_leaves_the_bytes_of_a_training_in_one_process(tmp_path, pairs_folder, tiny_weights):
-    command = make_command(pairs_folder, tiny_weights, tmp_path / "ray", engine="ray", max_train_steps=3)
-    code, output, errors = run_job(*command)
-    assert code == 0, errors
-    assert json.loads(output.splitlines()[-1]) == {"model": str(tmp_path / "ray/model")}
-    train_quietly(make_config(pairs_folder, tiny_weights, tmp_path / "inline", max_train_steps=3))
-    assert left_by(tmp_path / "ray") == left_by(tmp_path / "inline")
-
-
-def test_two_workers_learn_from_the_batches_of_both(tmp_path, pairs_folder, tiny_weights):
+def test_two_workers_learn_from_the_batches_of_both(run_job, tmp_path, pairs_folder, tiny_weights):
     options = {"max_train_steps": 3, "train_batch_size": 1}
     in_two = {"engine": "ray", "workers": 2}
     code, _, errors = run_job(*make_command(pairs_folder, tiny_weights, tmp_path / "two", **options, **in_two))
@@ -78,18 +74,23 @@ def test_two_workers_learn_from_the_batches_of_both(tmp_path, pairs_folder, tiny
     assert two["unet"] != one["unet"]
 
 
-def test_a_worker_that_dies_is_replaced_and_the_bytes_stay_the_same(tmp_path, pairs_folder, tiny_weights):
+def test_a_worker_that_dies_is_replaced_and_the_bytes_are_those_of_one_process(
+    start_job, head, tmp_path, pairs_folder, tiny_weights
+):
     # Enough steps that it is killed in the middle of them; the disk that checkpoints wait for may be slow.
     options = {"max_train_steps": 20, "checkpointing_steps": 2}
     with start_job(*make_command(pairs_folder, tiny_weights, tmp_path / "ray", engine="ray", **options)) as job:
-        kill_a_worker_after(job, tmp_path / "ray/checkpoint-2")
-        _, errors = job.communicate(timeout=DEADLINE_S)
+        kill_a_worker_after(job, head, tmp_path / "ray/checkpoint-2")
+        output, errors = job.communicate(timeout=DEADLINE_S)
     assert job.returncode == 0, errors
+    assert json.loads(output.splitlines()[-1]) == {"model": str(tmp_path / "ray/model")}
     train_quietly(make_config(pairs_folder, tiny_weights, tmp_path / "inline", **options))
     assert left_by(tmp_path / "ray") == left_by(tmp_path / "inline")
 
 
-def test_an_error_that_no_new_worker_would_fix_is_reported_once_and_not_retried(tmp_path, pairs_folder, tiny_weights):
+def test_an_error_that_no_new_worker_would_fix_is_reported_once_and_not_retried(
+    run_job, tmp_path, pairs_folder, tiny_weights
+):
     options = {"engine": "ray", "learning_rate": 1e30, "max_train_steps": 5}
     code, _, errors = run_job(*make_command(pairs_folder, tiny_weights, tmp_path / "out", **options))
     assert code == 1
