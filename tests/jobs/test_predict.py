@@ -134,7 +134,7 @@ def test_every_option_of_the_preset_is_logged_with_its_effect_and_explicit_ones_
     assert done.code == DONE, done.stderr
     assert done.counts == (1, 1, 0, 0)
     said = done.stderr.splitlines()
-    assert "--reference: as the released SOD-diffusion code predicts, stochastic depth excepted" in said
+    assert "--reference: predict as the released SOD-diffusion code does, except for stochastic depth" in said
     assert "  alignment = none: your own value, which overrules --reference" in said
     assert "  stretch = False: your own value, which overrules --reference" in said
     assert "  reduction = median: the map is the lower median of the members, not their mean" in said

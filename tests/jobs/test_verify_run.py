@@ -58,7 +58,7 @@ def test_a_folder_without_a_run_is_a_wrong_request_and_stays_as_it_is(tmp_path, 
     for folder in (tmp_path, tmp_path / "nowhere"):
         done = verify(folder, *repair)
         assert done.returncode == 2
-        assert done.stderr.splitlines()[-1].endswith("run.json")
+        assert done.stderr.splitlines()[-1].endswith("run.json does not exist")
         assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
