@@ -30,6 +30,9 @@ for profile, examples in (("suite", 40), ("thorough", 1000)):
     )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
+HEADS = []
+"""The Ray head of this process, while there is one."""
+RAY_FILES = set()
 ROOT = Path(__file__).resolve().parents[1]
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
 LIMITS = (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_CPU)
@@ -43,8 +46,8 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """Files that start clusters come first: at the end, short ones keep both processes of `make test` busy."""
-    on_ray = {item.path for item in items if item.get_closest_marker("ray")}
-    items.sort(key=lambda item: item.path not in on_ray)
+    RAY_FILES.update(item.path for item in items if item.get_closest_marker("ray"))
+    items.sort(key=lambda item: item.path not in RAY_FILES)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -57,28 +60,43 @@ def pytest_testnodedown(node, error):
             print(f"\ntest process {node.gateway.id} ended by {how}", flush=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def head():
     """The Ray head of this test process: one for all files, since each takes seconds to come up and to go."""
-    # Imported first: it chooses the authentication that Ray reads at import, which the head then shares.
-    import pipeline.replicas.cluster  # noqa: F401
-    from jobs.local_ray import local_ray
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))  # workers of a driver in this process import us by name
-        head = local_ray(cpus=2)
-        with head as running:
-            yield running
+    return running_head()
 
 
 @pytest.fixture(scope="module")
-def on_cluster(head):
+def on_cluster():
     """A connection of this process to the head: `run` and `run_tasks` use it."""
     from pipeline.replicas.cluster import ray
 
-    ray.init(address=head.address, log_to_driver=False, logging_level=logging.WARNING)
+    ray.init(address=running_head().address, log_to_driver=False, logging_level=logging.WARNING)
     yield
     ray.shutdown()
+
+
+def running_head():
+    """The head, started if it is not there."""
+    # Imported first: it chooses the authentication that Ray reads at import, which the head then shares.
+    import pipeline.replicas.cluster  # noqa: F401
+    from jobs.local_ray import LocalRay
+
+    if not HEADS:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(ROOT))  # workers of a driver in this process import us by name
+            HEADS.append(LocalRay(cpus=2))
+        HEADS[0].wait_until_ready()
+    return HEADS[0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Stop the head after the last file that needs it: an idle one takes a twelfth of a core."""
+    result = yield
+    if HEADS and (nextitem is None or nextitem.path not in RAY_FILES):
+        HEADS.pop().stop()
+    return result
 
 
 @pytest.fixture(autouse=True)
