@@ -85,4 +85,4 @@ def test_the_fingerprint_says_that_images_could_stop_and_by_which_bounds(early):
 def test_card_page_and_croissant_say_that_some_images_have_fewer_members(early):
     for name in ("README.md", "index.html", "croissant.json"):
         content = storage.read(storage.join(early.out, "release/sod-benchmark-1.0.0", name)).decode()
-        assert "an ensemble of up to 10 SOD-diffusion runs per image" in content
+        assert "An ensemble of up to 10 SOD-diffusion runs" in content
