@@ -28,7 +28,8 @@ FASTER = {
     "jobs/predict.py": "--ensemble-size 2 --denoise-steps 1",
     "jobs/evaluate.py": "--engine inline",
     "jobs/evaluate.py --images": "--model fake",
-    "jobs/publish_release.py build": "--engine inline",
+    # The sample's annotations have no outlines, so `instance_iou` of the policy shown would be refused.
+    "jobs/publish_release.py build": "--engine inline --thresholds 'pairwise_iou >= 0.9'",
     "jobs/publish_release.py push": "--no-loaders",
     "jobs/verify_release.py": "--no-loaders",
 }
