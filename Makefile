@@ -22,6 +22,11 @@ test: $(INSTALLED)  ## Run all tests in two processes (make test N=1 for one)
 	timeout --foreground --kill-after=60 80m \
 		$(BIN)/python -m pytest -n $(or $(N),2) --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
+# What needs a cluster, a browser or many seconds is left out, and properties are tried with fewer examples.
+quick: $(INSTALLED)  ## Run the quick tests of what you name, for example make quick T=tests/pipeline/runs
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -x -m "not ray and not slow and not thorough" \
+		$(or $(T),tests/test_architecture.py tests/pipeline/files tests/pipeline/collection tests/pipeline/selection tests/pipeline/runs tests/pipeline/replicas tests/pipeline/test_config.py)
+
 thorough: $(INSTALLED)  ## Run the long forms: many more examples, damages and faults, the card's figures (an hour or more)
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 -m "thorough or not (ray or slow)"
 	$(MAKE) fuzz N=20000

@@ -61,7 +61,7 @@ def test_how_busy_a_model_is_is_measured_on_ray_and_in_one_process():
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_pipeline_and_ray_data_are_measured_with_the_same_images():
     head, rows = table("orchestration", "--images", "40", "--widths-px", "32", "--rounds", "1")
     assert head[1:3] == ["way", "images/s of a replica"]
@@ -70,7 +70,7 @@ def test_the_pipeline_and_ray_data_are_measured_with_the_same_images():
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_growth_is_measured_in_a_process_and_on_a_cluster_of_its_own():
     _, rows = table("growth", "--shards", "5")
     assert [row[0] for row in rows] == ["5"]

@@ -136,6 +136,10 @@ def make_config(inputs, out, **options):
     return config
 
 
+WHEN = [pytest.param(True, id="after"), pytest.param(False, id="before", marks=pytest.mark.thorough)]
+"""Where a session ends: after a write, or before it, which is after the one before it but for the first."""
+
+
 class SessionEnded(Exception):
     """The session was ended here on purpose."""
 

@@ -13,7 +13,7 @@ from pipeline.replicas import reading, setup
 from pipeline.run import run
 from pipeline.runs.candidates import read_shard_record
 from pipeline.runs.check import verify_run
-from tests.pipeline.make import ended_sessions, make_collection, make_config, make_key, tree
+from tests.pipeline.make import WHEN, ended_sessions, make_collection, make_config, make_key, tree
 
 pytestmark = pytest.mark.usefixtures("fast_disk")
 
@@ -162,7 +162,7 @@ def test_the_files_of_repeated_tries_are_numbered(quiet, inputs, tmp_path):
     assert maps_of(tmp_path / "run") == maps_of(quiet[1])
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("after", WHEN)
 def test_a_retry_that_ends_at_any_write_or_removal_resumes(quiet, inputs, tmp_path, after):
     hurt(inputs, 5)
     run(make_config(inputs, tmp_path / "failed"))

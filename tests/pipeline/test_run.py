@@ -34,6 +34,7 @@ from pipeline.replicas import setup
 from pipeline.run import resolved, run
 from tests.pipeline.make import (
     LICENSES,
+    WHEN,
     SessionEnded,
     end_at_write,
     ended_sessions,
@@ -157,7 +158,7 @@ def test_an_image_that_claims_an_absurd_size_and_licence_costs_itself_only(tmp_p
 # Same bytes, whatever happens
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("after", WHEN)
 def test_a_session_that_ends_at_any_write_is_gone_on_with_to_the_same_bytes(inputs, done, tmp_path, after):
     _, undisturbed = done
     ended = 0

@@ -14,6 +14,7 @@ from pipeline.runs.candidates import committed_shards, read_rows, read_shard_rec
 from pipeline.runs.check import verify_run
 from pipeline.runs.run_file import open_run, read_run
 from tests.pipeline.make import (
+    WHEN,
     ended_sessions,
     make_collection,
     make_config,
@@ -175,7 +176,7 @@ def test_a_shrunken_list_is_refused_and_the_whole_list_resumes(inputs, tmp_path)
     assert run(config).computed == 0
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("after", WHEN)
 def test_growing_that_ends_at_any_write_resumes_to_the_same_bytes(inputs, tmp_path, after):
     def begin(out):
         list_only(inputs, {1, 3, 4, 6, 7, 9})

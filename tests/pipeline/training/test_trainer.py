@@ -32,8 +32,8 @@ from tests.pipeline.training.make import (
 STEPS = 6
 KINDS = {
     "as the reference": {},
-    "average and accumulation": {"use_ema": True, "ema_decay": 0.9, "gradient_accumulation_steps": 2, "flip": True},
-    "cosine, validated": {"lr_scheduler": "cosine", "conditioner_rate_share": 0.5, "validation_steps": 3},
+    "everything else": {"use_ema": True, "ema_decay": 0.9, "gradient_accumulation_steps": 2, "flip": True}
+    | {"lr_scheduler": "cosine", "conditioner_rate_share": 0.5, "validation_steps": 3},
 }
 stops = st.lists(st.integers(1, STEPS), min_size=1, max_size=2)
 
@@ -135,7 +135,7 @@ def test_other_seeds_give_other_numbers(tmp_path, tiny_weights, pairs_folder):
     assert rows_of(tmp_path / "a") != rows_of(tmp_path / "b")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_loss_falls_over_a_few_dozen_steps(tmp_path, tiny_weights, pairs_folder, monkeypatch):
     monkeypatch.setattr("pipeline.training.watch.LOG_EVERY_STEPS", 20)
     config = make_config(

@@ -22,7 +22,7 @@ from pipeline.release.publish import push as pushing
 from pipeline.release.publish import report as reporting
 from pipeline.release.publish.folder import LATEST
 from pipeline.release.publish.push import push_release
-from tests.pipeline.make import SessionEnded, end_at_write, tree
+from tests.pipeline.make import WHEN, SessionEnded, end_at_write, tree
 
 NAME = "sod-benchmark-1.0.0"
 TARGETS = ["disk", "store"]
@@ -105,7 +105,7 @@ def test_a_target_on_the_hub_goes_to_the_hub(monkeypatch):
     assert asked == [(("/release", "hf://datasets/org/name"), True)]
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("after", WHEN)
 def test_a_push_interrupted_at_any_write_is_invisible_and_resumes(released, tmp_path, after):
     writes = len(tree(released.folder)) + 1
     for number in range(1, writes + 1):
