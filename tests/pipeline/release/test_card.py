@@ -48,8 +48,8 @@ def test_the_numbers_are_those_of_the_release():
         "| rejected | 4 |",
         "| failed | 1 |",
         "ensemble of 7 ",
-        "- `ensemble_variance<=0.0125`",
-        "- `area>=0.25` - `area<=0.5`",
+        "- `ensemble_variance <= 0.0125`",
+        "- `area >= 0.25` - `area <= 0.5`",
     ):
         assert said in re.sub(r"\s+", " ", text)
 
@@ -76,7 +76,7 @@ def test_it_says_how_images_were_chosen():
     options = {"thresholds": ("border<=0.3",), "allowed_licenses": (4, 5), "commercial": True, "target_images": 9}
     text = re.sub(r"\s+", " ", card_of(**options))
     for said in (
-        "- `border<=0.3` - ",
+        "- `border <= 0.3` - ",
         "licence is one of 4, 5 - ",
         "allows commercial use",
         "the 9 best of the images that meet these conditions, ranked by `ensemble_var",
