@@ -128,7 +128,7 @@ class Histogram {
   /* Describe the bar under the cursor, or the bounds without a cursor. */
   #say(value) {
     if (value === null) {
-      const beyond = this.axis.isCut ? "last bar: this and above" : "";
+      const beyond = this.axis.isCut ? "last bar: and above" : "";
       this.note.textContent = [...this.bounds.map((bound) => `${symbol(bound.sense)} ${scoreText(bound.bound)}`), beyond]
         .filter(Boolean).join(" · ");
       return;
