@@ -12,7 +12,7 @@ from webdataset import TarWriter
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from pipeline.errors import StorageError
-from pipeline.files.tars import SampleTar, encode_json
+from pipeline.files.tars import SampleTar, encode_json, samples_of
 from tests.pipeline.make import make_key
 
 EXTENSIONS = ("jpg", "mask.png", "json")
@@ -137,3 +137,12 @@ def test_a_refused_sample_leaves_no_trace():
 def test_a_number_that_json_can_not_hold_is_refused(value):
     with pytest.raises(ValueError, match="JSON compliant"):
         encode_json({"score": value})
+
+
+def test_a_sample_whose_members_lie_apart_is_refused():
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name in ("a.json", "a.png", "b.json", "b.png", "a.jpg"):
+            tar.addfile(tarfile.TarInfo(name))
+    with pytest.raises(ValueError, match=r"'a\.jpg' .* apart from its sample"):
+        list(samples_of(file.getvalue()))
