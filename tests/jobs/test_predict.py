@@ -138,7 +138,7 @@ def test_every_option_of_the_preset_is_logged_with_its_effect_and_explicit_ones_
     assert "  alignment = none: your own value, which overrules --reference" in said
     assert "  stretch = False: your own value, which overrules --reference" in said
     assert "  reduction = median: the map is the lower median of the members, not their mean" in said
-    assert any(line.startswith("  batch_stats = True: the conditioner's batch norm takes") for line in said)
+    assert any(line.startswith("  batch_stats = True: the conditioner's batch norm uses") for line in said)
     assert "  resize_filter = bicubic: maps are resized to the image's size bicubically" in said
 
 
