@@ -105,7 +105,7 @@ class ModelError(PipelineError):
 
 
 class ReleaseNotMadeError(PipelineError):
-    """Images were computed and committed, and then the release could not be made."""
+    """Images were computed and committed, and then something refused the rest of the run or its release."""
 
 
 class ReplicaError(PipelineError):

@@ -68,15 +68,17 @@ def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str
     progress = Progress(len(collection.samples), config.policy)
     todo = todo_of(config, specs, progress)
     # 8. Predict, score and commit the rest.
-    process(todo, config, progress, lease.check)
-    images_per_s = progress.images_per_s() if todo else 0.0
-    # 9. Decide on every image, and assemble the release.
     try:
+        process(todo, config, progress, lease.check)
+        images_per_s = progress.images_per_s() if todo else 0.0
+        # 9. Decide on every image, and assemble the release.
         source = source_of(config, collection, specs)
         built = build_release(source, config, whole_fingerprint, lease.confirm)
     except UsageError as error:
         if progress.computed:  # "no work was begun" is no longer true
-            raise ReleaseNotMadeError(f"{error}. All candidates are committed; no image is computed again") from error
+            raise ReleaseNotMadeError(
+                f"{error}. {progress.settled} of {progress.images} images are committed and stay"
+            ) from error
         raise
     # 10. Draw a picture to look at.
     contact_sheet = write_contact_sheet(source, verdicts_of(built.release), config)

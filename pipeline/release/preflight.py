@@ -67,7 +67,9 @@ def refuse_taken_version(
         ),
         config,
         {**made_with, "device": settled_device(config.out)},
-        read_earlier(previous).sha256 if previous else "",
+        storage.stored_file(RELEASE_JSON, storage.read(storage.join(previous, RELEASE_JSON))).sha256
+        if previous
+        else "",
     )
     check_identity(folder, identity | _known_later(storage.join(folder, RELEASE_JSON)))
     if retries:

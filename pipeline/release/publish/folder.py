@@ -73,7 +73,7 @@ def _refuse_target(release: OutgoingRelease, target: str, folder: str) -> None:
     if f"{_resolved(target)}/".startswith(f"{_resolved(release.folder)}/"):
         raise UsageError(f"{target} is inside the release {release.folder}: push to a folder outside it")
     for place in (target, folder):
-        if "://" not in place:
+        if urls.is_local(place):
             path = Path(place)
             existing = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
             if not existing.is_dir():
