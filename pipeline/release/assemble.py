@@ -18,7 +18,7 @@ from pipeline.release.changes import Earlier, read_earlier
 from pipeline.release.contents import SUMS, Outcome, is_described, sha256_sums, texts_of
 from pipeline.release.croissant import CROISSANT, croissant
 from pipeline.release.croissant_texts import CroissantAbout
-from pipeline.release.identity import FORMAT, RELEASE_JSON, check_identity, identity_of, texts_digest
+from pipeline.release.identity import FORMAT, RELEASE_JSON, check_identity, identity_of, release_folder, texts_digest
 from pipeline.release.manifest import NOWHERE, Place, manifest_row
 from pipeline.release.source import ReleaseSource, portions
 from pipeline.release.strays import remove_others, remove_unfinished
@@ -63,13 +63,12 @@ def assemble(
     Raises:  ReleaseExistsError: the version exists and was made from something else.
              StorageError: an image has changed or disappeared since it was predicted.
     """
-    name = f"{config.release.name}-{config.release.version}"
-    folder = storage.join(config.out, "release", name)
+    folder = release_folder(config)
     earlier = read_earlier(config.release.previous) if config.release.previous else None
     identity = identity_of(source, config, made_with, earlier.sha256 if earlier else "")
     if storage.exists(storage.join(folder, RELEASE_JSON)):
         check_identity(folder, identity)
-        log.info("release %s is complete", name)
+        log.info("release %s is complete", folder)
         return folder
     confirm()
     # Files left by an interrupted assembly are overwritten, and those that do not belong to this release are removed at

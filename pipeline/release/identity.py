@@ -56,6 +56,11 @@ def identity_of(
     return as_stored
 
 
+def release_folder(config: RunConfig) -> str:
+    """Where a run's release of the requested name and version lies."""
+    return storage.join(config.out, "release", f"{config.release.name}-{config.release.version}")
+
+
 def check_identity(folder: str, identity: Mapping[str, Any]) -> None:
     """Compare the identity of the release in that folder with the requested one.
 

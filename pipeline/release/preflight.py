@@ -11,7 +11,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseExistsError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.release.changes import read_earlier
-from pipeline.release.identity import RELEASE_JSON, check_identity, identity_of
+from pipeline.release.identity import RELEASE_JSON, check_identity, identity_of, release_folder
 from pipeline.release.source import ReleaseSource
 from pipeline.runs.fingerprint import settled_device
 from pipeline.selection.policy import PolicyConfig, parse_threshold
@@ -39,7 +39,7 @@ def refuse_unbuildable(config: RunConfig, collection: Collection) -> None:
 
 def is_released(config: RunConfig) -> bool:
     """Does the run have a release of the requested name and version?"""
-    return storage.exists(storage.join(_folder(config), RELEASE_JSON))
+    return storage.exists(storage.join(release_folder(config), RELEASE_JSON))
 
 
 def refuse_taken_version(
@@ -53,7 +53,7 @@ def refuse_taken_version(
     """
     if not is_released(config):
         return
-    folder = _folder(config)
+    folder = release_folder(config)
     previous = config.release.previous
     identity = identity_of(
         ReleaseSource(
@@ -76,10 +76,6 @@ def refuse_taken_version(
         raise ReleaseExistsError(
             f"{folder} exists, and was made before its failed images were tried again. Give another --version"
         )
-
-
-def _folder(config: RunConfig) -> str:
-    return storage.join(config.out, "release", f"{config.release.name}-{config.release.version}")
 
 
 def _known_later(url: str) -> dict[str, object]:
