@@ -219,8 +219,8 @@ def help_of(job, *arguments):
     return printed.getvalue()
 
 
-FOREIGN_OPTIONS = {"--help", "--working-dir", "--type", "--quiet", "--block"}
-"""Of `ray`, `hf` and `sha256sum`."""
+FOREIGN_OPTIONS = {"--help", "--working-dir", "--type", "--quiet", "--block", "--max-worker-restart"}
+"""Of `ray`, `hf`, `sha256sum` and `pytest`."""
 
 
 def test_every_option_in_the_documents_is_one_of_a_job():
