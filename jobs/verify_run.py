@@ -17,8 +17,8 @@ from jobs.command_line import DONE, FAILED, print_problems, report, run_job
 class Arguments:
     """Read a whole run and compare it with its plan and its shard records.
 
-    Exit codes: 0 nothing is wrong (images may be left to compute), 1 something is wrong, or was wrong and has now been
-    removed, 2 there is no run, or --repair was given while a session works on it.
+    Exit codes: 0 nothing is wrong, or no longer after --repair (images may be left to compute), 1 something is wrong,
+    2 there is no run, or --repair was given while a session works on it.
     """
 
     run: Annotated[str, tyro.conf.Positional]  # folder or URL, the --out of the run
@@ -52,7 +52,7 @@ def main() -> int:
             print(f"files removed: {len(removed)}; run the run's own command again to recompute what is missing")
         elif check.broken:
             print(f"broken shards: {len(check.broken)}; --repair removes them, so that the run computes them again")
-    return FAILED if check.problems else DONE
+    return FAILED if check.problems and not arguments.repair else DONE
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def require_writable(folder: Path) -> None:
 def require_replaceable(folder: Path, kind: str) -> None:
     """Refuse to replace a folder that holds anything but what `save_pipeline` wrote with that `kind` of origin.
 
-    Raises: CheckpointError: it does; the message names the first such file.
+    Raises: CheckpointError: it does, or one of its files has been changed since; the message names the first such file.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise CheckpointError(f"{folder} is not a folder and would be replaced; move it away, or give another one")
@@ -50,13 +51,15 @@ def require_replaceable(folder: Path, kind: str) -> None:
         return
     sums, origin = folder / _SUMS, folder / _ORIGIN
     lines = sums.read_text().splitlines() if sums.is_file() else []
-    foreign = sorted({*files} - {line.partition("  ")[2] for line in lines} - {_SUMS})
+    stated = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    ours = {name for name in files if name in stated and _fingerprint(folder / name)["sha256"] == stated[name]}
+    foreign = sorted({*files} - ours - {_SUMS})
     if not foreign and not (origin.is_file() and json.loads(origin.read_bytes()).get("kind") == kind):
         foreign = [files[0]]
     if foreign:
         raise CheckpointError(
-            f"{folder} would be replaced, but {foreign[0]} in it is not from a training; move the folder away, or give "
-            "another one"
+            f"{folder} would be replaced, but {foreign[0]} in it is not what a training wrote; move the folder away, "
+            "or give another one"
         )
 
 
@@ -70,12 +73,13 @@ def save_pipeline(
 ) -> None:
     """Save the pipeline with `origin.json` and `SHA256SUMS`; rename it to `out` once everything is on disk.
 
-    Args:   replace: remove the contents of `out` once the replacement is written.
-    Raises: CheckpointError: `out` holds something and must not be replaced.
+    Args:   replace: a model of the same kind of origin in `out` makes way for the new one.
+    Raises: CheckpointError: `out` holds something else; it stays as it is.
     """
     out = out.absolute()
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = _beside(out, "partial")
+    partial.mkdir()
     try:
         pipeline.save_pretrained(partial, safe_serialization=True)
         origin = {"dtype": str(pipeline.unet.dtype).removeprefix("torch."), **origin}
@@ -88,12 +92,31 @@ def save_pipeline(
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         if replace:
-            shutil.rmtree(out, ignore_errors=True)
+            require_replaceable(out, str(origin["kind"]))
+            _make_way(out, str(origin["kind"]))
         require_free(out)
         os.replace(partial, out)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def _make_way(out: Path, kind: str) -> None:
+    """Remove a folder that may be replaced: under another name, where nobody adds a file at the last moment."""
+    if not out.exists():
+        return
+    replaced = _beside(out, "replaced")
+    os.rename(out, replaced)
+    try:
+        require_replaceable(replaced, kind)
+    except CheckpointError:
+        os.rename(replaced, out)
+        raise
+    shutil.rmtree(replaced)
+
+
+def _beside(out: Path, purpose: str) -> Path:
+    return out.with_name(f".{out.name}.{uuid.uuid4().hex}.{purpose}")
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

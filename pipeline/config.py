@@ -111,6 +111,9 @@ class RunConfig:
     retry_failed: bool = False
     """Retry images that failed in an earlier session, after the cause has been fixed. Their batches are computed again,
     so the result equals that of a run in which they never failed; other shards are not touched."""
+    accept_mixed: bool = False
+    """Let machines and sessions take part whose library versions or instruction sets differ from those that the run was
+    begun with. Last bits of maps may differ between images then; manifest and card say so."""
     max_failed_share: float = 0.05
     """Share of failed images, 0 to 1, above which the job exits with code 3."""
 

@@ -1,6 +1,7 @@
 """Forecast what a run will take, before it begins or between sessions. Nothing of the run is written.
 
-The time comes from a pilot: a replica predicts a few of the remaining images into a folder that is removed afterwards.
+The time comes from a pilot: a replica predicts a few of the remaining images into a new folder beside the run's files,
+which is removed afterwards.
 The storage comes from the committed shards, or from the pilot's if there are none.
 """
 
@@ -66,10 +67,13 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     Raises: UsageError: the run would be refused. PipelineError: the pilot failed.
     """
     collection = read_inputs(config)
+    storage.require_exclusive_create(config.out)
     made_with = fingerprint(config)
     refuse_unbuildable(config, collection)
     check_version(config, collection, made_with)
-    specs, whole, added = plan_of(config.out, collection.samples, config.shard_size, made_with)
+    specs, whole, added = plan_of(
+        config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
+    )
     names = committed_shards(config.out)
     records = list(read_shard_records(config.out, [spec.name for spec in specs if spec.name in names]).values())
     left = [sample for spec in specs if spec.name not in names for sample in spec.samples]
@@ -105,15 +109,10 @@ def _pilot(samples: Sequence[Sample], config: RunConfig, work: Work) -> tuple[in
     warm = min(config.ensemble.batch_images, len(samples) // 2)
     parts = [part for part in (samples[:warm], samples[warm:]) if part]
     specs = [ShardSpec(index=index, samples=tuple(part)) for index, part in enumerate(parts)]
-    url = storage.join(config.out, "pilot")
     progress = Progress(len(samples), config.policy)
-    tried = replace(config, out=url, cluster=replace(config.cluster, replicas=1))
-    try:
-        work(specs, tried, progress)
+    with storage.temporary_folder(config.out, "pilot") as url:
+        work(specs, replace(config, out=url, cluster=replace(config.cluster, replicas=1)), progress)
         records = [read_shard_record(url, spec.name) for spec in specs]
-    finally:
-        storage.remove_tree(url)
-        storage.remove_if_empty(config.out)  # not empty if a run exists, or another session begins one now
     return len(samples), records, progress.last_s / len(parts[-1])
 
 

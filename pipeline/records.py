@@ -103,6 +103,10 @@ class ShardRecord:
     rows: StoredFile
     done: int
     failed: int
+    made_with: str = ""
+    """SHA-256 of the fingerprint it was made with; "" in records of earlier versions."""
+    number: int = 0
+    """0 for the first record of a shard; the one with the highest number counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

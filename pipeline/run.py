@@ -8,19 +8,22 @@ from dataclasses import asdict, dataclass, replace
 from pipeline.collection.coco import Collection, read_samples
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import CollectionError, ConfigError, ReleaseNotMadeError, UsageError
-from pipeline.files import urls
+from pipeline.files import storage, urls
 from pipeline.records import ShardSpec
+from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
 from pipeline.release.contact_sheet import write_contact_sheet
+from pipeline.release.identity import release_folder
 from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.setup import ReplicaSetup, ShardWork
 from pipeline.replicas.usage import ReplicaUsage, in_words
 from pipeline.replicas.work import process_shard
 from pipeline.runs.candidates import committed_shards, read_shard_records
-from pipeline.runs.fingerprint import fingerprint
+from pipeline.runs.fingerprint import digest_of, fingerprint
 from pipeline.runs.lease import Lease, held
 from pipeline.runs.run_file import open_run, plan_of, remember_inputs
+from pipeline.runs.sweep import sweep
 
 log = logging.getLogger(__name__)
 
@@ -62,17 +65,22 @@ def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str
     # 5. Refuse a version that is taken, before anything is written.
     check_version(config, collection, made_with)
     # 6. Cut the plan and store it with the fingerprint before any work, or compare both with the stored ones.
-    specs, whole_fingerprint = open_run(config.out, collection.samples, config.shard_size, made_with)
+    specs, whole_fingerprint = open_run(
+        config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
+    )
     remember_inputs(config.out, config.input)
     # 7. Find the shards that are not committed.
     progress = Progress(len(collection.samples), config.policy)
     todo = todo_of(config, specs, progress)
     # 8. Predict, score and commit the rest.
     try:
-        process(todo, config, progress, lease.check)
+        process(todo, config, progress, lease.check, digest_of(made_with))
         images_per_s = progress.images_per_s() if todo else 0.0
-        # 9. Decide on every image, and assemble the release.
         source = source_of(config, collection, specs)
+        # 9. Remove what killed sessions left.
+        lease.confirm()
+        sweep(config.out, source.records)
+        # 10. Decide on every image, and assemble the release.
         built = build_release(source, config, whole_fingerprint, lease.confirm)
     except UsageError as error:
         if progress.computed:  # "no work was begun" is no longer true
@@ -80,7 +88,7 @@ def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str
                 f"{error}. {progress.settled} of {progress.images} images are committed and stay"
             ) from error
         raise
-    # 10. Draw a picture to look at.
+    # 11. Draw a picture to look at.
     contact_sheet = write_contact_sheet(source, verdicts_of(built.release), config)
     return RunReport(
         **asdict(built), computed=progress.computed, images_per_s=images_per_s, contact_sheet=contact_sheet
@@ -91,14 +99,20 @@ def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str
 def locked(run: str) -> Iterator[Lease]:
     """Lock the run for this session.
 
-    Raises: ConfigError: its folder can't be written. RunBusyError: another session works on it.
+    Raises: ConfigError: its folder can't be written. RunBusyError: another session works on it. LeaseLostError: another
+            session took over during the block, which then failed.
     """
     with ExitStack() as stack:
+        storage.require_exclusive_create(run)
         try:
             lease = stack.enter_context(held(run))
         except OSError as error:
             raise ConfigError(f"the run's folder {run} can't be written ({error}); give a folder that can") from error
-        yield lease
+        try:
+            yield lease
+        except Exception:
+            lease.confirm_now()  # after another session took over, that is the reason for whatever failed here
+            raise
 
 
 def check_version(config: RunConfig, collection: Collection, made_with: Mapping[str, str]) -> None:
@@ -107,8 +121,11 @@ def check_version(config: RunConfig, collection: Collection, made_with: Mapping[
     Raises: ReleaseExistsError: it is taken. RunMismatchError: the run was made with something else.
     """
     if not is_released(config):  # then there is nothing to compare, and the plan is read only once
+        refuse_leftovers(release_folder(config))
         return
-    specs, whole, _ = plan_of(config.out, collection.samples, config.shard_size, made_with)
+    specs, whole, _ = plan_of(
+        config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
+    )
     committed = committed_shards(config.out)
     there = [spec for spec in specs if spec.name in committed]
     # Shards without a commit are usually computed to the same bytes (after a repair), and then the release is complete.
@@ -168,11 +185,16 @@ def _failed_images(run: str, specs: Sequence[ShardSpec]) -> dict[str, int]:
 
 
 def process(
-    todo: Sequence[ShardSpec], config: RunConfig, progress: Progress, check: Callable[[], None] = lambda: None
+    todo: Sequence[ShardSpec],
+    config: RunConfig,
+    progress: Progress,
+    check: Callable[[], None] = lambda: None,
+    made_with: str = "",
 ) -> list[ReplicaUsage]:
     """Predict, score and commit shards on the configured engine.
 
     Args:    check: called at least once per shard; what it raises ends the work.
+             made_with: SHA-256 of the fingerprint, for the shard records.
     Returns: the memory and time used by each replica.
     Raises:  as `process_shard` and, on Ray, `run_on_ray`.
     """
@@ -184,6 +206,8 @@ def process(
         batch_images=config.ensemble.batch_images,
         max_image_bytes=config.input.max_image_bytes,
         max_image_pixels=config.input.max_image_pixels,
+        made_with=made_with,
+        accept_mixed=config.accept_mixed,
         retry_failed=config.retry_failed,
     )
     setup = ReplicaSetup(model=config.model, ensemble=config.ensemble, policy=config.policy, work=work)

@@ -42,6 +42,10 @@ def pytest_configure(config):
     # What asks a test process to end is seen with the line that it stood at; without this it ends without a word.
     with contextlib.suppress(ValueError, RuntimeError):
         faulthandler.register(signal.SIGTERM, chain=True)
+    # A shell ignores Ctrl-C for what it starts in the background, and every child inherits that: jobs that a test
+    # interrupts would not hear it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -92,9 +92,9 @@ def measure(folder: Path, *, images: int, engine: Literal["ray", "inline"]) -> d
 def _commit(run: str, specs: Sequence["ShardSpec"], variants: Sequence[Variant]) -> None:
     """Commit the candidates of all shards as a replica would."""
     from pipeline.runs.candidates import commit_shard
-    from pipeline.runs.fingerprint import settle_device
+    from pipeline.runs.machine import settle_machine
 
-    settle_device(run, "cpu")
+    settle_machine(run, "cpu")
     for spec in specs:
         drawn = [(sample.key, *_candidate(sample, variants)) for sample in spec.samples]
         commit_shard(run, spec.name, [row for _, row, _ in drawn], [(key, members) for key, _, members in drawn])

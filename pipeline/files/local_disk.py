@@ -1,11 +1,14 @@
 """Whole files on the local disk: written beside the final name, synced, then moved or linked to it."""
 
 import contextlib
+import errno
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 def write(path: Path, content: bytes) -> None:
@@ -13,17 +16,15 @@ def write(path: Path, content: bytes) -> None:
     with beside(path) as temporary:
         write_synced(temporary, content)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def move(path: Path, source: Path) -> None:
-    """Move a finished file to `path`, replacing an older one."""
-    with beside(path) as temporary:
-        shutil.move(source, temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+    """Move a finished file that lies beside `path` to it, replacing an older one."""
+    with source.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(source, path)
+    sync_folder(path.parent)
 
 
 def create_whole(path: Path, content: bytes) -> None:
@@ -33,8 +34,42 @@ def create_whole(path: Path, content: bytes) -> None:
     """
     with beside(path) as temporary:
         write_synced(temporary, content)
-        os.link(temporary, path)  # atomic and exclusive, and never seen half-written
-        _sync_folder(path.parent)
+        _claim(temporary, path)
+
+
+def create_moved(path: Path, source: Path) -> None:
+    """Move a finished file to a name that does not exist yet.
+
+    Raises: FileExistsError: it exists; it stays as it is, and so does `source`.
+    """
+    with beside(path) as temporary:
+        shutil.move(source, temporary)
+        try:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            _claim(temporary, path)
+        except FileExistsError:
+            shutil.move(temporary, source)
+            raise
+
+
+def rename_folder(source: Path, target: Path) -> None:
+    """Give a finished folder its final name.
+
+    Raises: OSError: `target` exists and is not an empty folder, or `source` is gone; nothing changes then.
+    """
+    for folder, _, _ in os.walk(source):
+        sync_folder(Path(folder))
+    os.rename(source, target)
+    sync_folder(target.parent)
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it. A power cut can't lose the name of one that was made."""
+    missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -43,7 +78,7 @@ def beside(path: Path) -> Iterator[Path]:
 
     `storage.is_unfinished` tells such names by their form.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
@@ -59,7 +94,24 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def _claim(temporary: Path, path: Path) -> None:
+    """Give a finished file a second, final name, exclusively; it is never seen half-written.
+
+    Raises: FileExistsError: the name is taken.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Some file systems have no hard links (exFAT, many FUSE mounts). There the name is claimed by an empty file,
+        # which a process that is killed at this very place leaves behind.
+        path.open("xb").close()
+        os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
     """Without this a power cut can lose the new name although the content is on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

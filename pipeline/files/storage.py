@@ -5,17 +5,19 @@ is complete. `urls` says what counts as a path and what as a URL.
 """
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import os
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import StorageError, StorageUnavailableError, UsageError
+from pipeline.errors import ConfigError, StorageError, StorageUnavailableError, UsageError
 from pipeline.files import local_disk, urls
 from pipeline.records import StoredFile
 
@@ -35,18 +37,7 @@ def publish(url: str, content: bytes) -> StoredFile:
             local_disk.write(Path(path), content)
         else:
             fs.pipe_file(path, content)
-    return stored_file(Path(path).name, content)
-
-
-def publish_file(url: str, source: Path) -> None:
-    """Move a finished local file to its final place, whole; `source` no longer exists afterwards."""
-    fs, path = _locate(url)
-    with _explained(fs, url, source.stat().st_size):
-        if _is_local(fs):
-            local_disk.move(Path(path), source)
-        else:
-            fs.put_file(str(source), path)
-            source.unlink()
+    return stored_file(_name(url), content)
 
 
 def create(url: str, content: bytes) -> bool:
@@ -64,6 +55,59 @@ def create(url: str, content: bytes) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def add(url: str, content: bytes) -> StoredFile:
+    """Write a file that is never replaced, unless one with this content exists.
+
+    Raises: StorageError: a file with another content exists; it stays as it is.
+    """
+    stored = stored_file(_name(url), content)
+    if not create(url, content):
+        _require_equal(url, stored)
+    return stored
+
+
+def add_file(url: str, source: Path) -> StoredFile:
+    """Move a finished local file to a name that is never replaced, unless one with this content exists.
+
+    Raises: StorageError: a file with another content exists; it stays as it is.
+    """
+    fs, path = _locate(url)
+    stored = dataclasses.replace(stored_file_at(source), name=_name(url))
+    try:
+        with _explained(fs, url, stored.file_bytes):
+            if _is_local(fs):
+                local_disk.create_moved(Path(path), source)
+            else:
+                fs.put_file(str(source), path, mode="create")
+    except FileExistsError:
+        _require_equal(url, stored)
+    source.unlink(missing_ok=True)
+    return stored
+
+
+def require_exclusive_create(folder: str) -> None:
+    """Try out whether the storage of a folder refuses to create a file twice, as locks and commits need it to.
+
+    Local file systems do, so nothing is tried there.
+    Raises: ConfigError: it does not, or can't be written.
+    """
+    if urls.is_local(folder):
+        return
+    url = join(folder, f".probe.{uuid.uuid4().hex}.tmp")
+    try:
+        create(url, b"first")  # an answer may be lost on the way, and the client's second try be refused
+        again = create(url, b"second")
+    except (OSError, NotImplementedError, StorageUnavailableError) as error:
+        raise ConfigError(f"{folder} can't be written ({error}); give a folder or bucket that can") from error
+    with contextlib.suppress(Exception):  # a store may permit writing only; nobody reads this file
+        remove(url)
+    if again:
+        raise ConfigError(
+            f"{folder}: this storage lets a file be created twice, so two sessions could both believe that they hold "
+            "the run. Give a folder on a disk, or a store with conditional writes (S3's If-None-Match)"
+        )
 
 
 def read(url: str) -> bytes:
@@ -98,17 +142,22 @@ def check(url: str, expected: StoredFile) -> None:
     _check_pieces(url, expected, lambda piece: None)
 
 
-def copy_checked(url: str, source: str, expected: StoredFile) -> None:
-    """Copy the file at `source` in pieces, and publish the copy if it is the expected file.
+def copy_checked(url: str, source: str, expected: StoredFile, *, replace: bool = False) -> None:
+    """Copy the file at `source` in pieces, and `add` the copy if it is the expected file.
 
-    Raises: StorageError: the source is missing, or is not the expected file; nothing is published at `url` then.
+    Args:   replace: the copy takes the place of whatever exists at `url`.
+    Raises: StorageError: the source is missing, or is not the expected file, or another file exists at `url` and must
+            not be replaced; nothing changes at `url` then.
     """
     fs, path = _locate(url)
     final = Path(path) if _is_local(fs) else Path(tempfile.gettempdir(), Path(path).name)
     with local_disk.beside(final) as temporary:
         with _explained(LocalFileSystem(), str(temporary), expected.file_bytes), temporary.open("wb") as file:
             _check_pieces(source, expected, file.write)
-        publish_file(url, temporary)
+        if replace:
+            _put(fs, url, path, temporary)
+        else:
+            add_file(url, temporary)
 
 
 def exists(url: str) -> bool:
@@ -167,6 +216,23 @@ def remove_tree(url: str) -> None:
             fs.rm(path, recursive=True)
 
 
+@contextlib.contextmanager
+def temporary_folder(url: str, name: str) -> Iterator[str]:
+    """A new folder in a folder, removed after the block with what the block wrote; so are folders made for it."""
+    place = join(urls.absolute(url), f".{name}.{uuid.uuid4().hex}.tmp")
+    made = []
+    if urls.is_local(place):
+        made = [folder for folder in Path(place).parents if not folder.exists()]
+        Path(place).mkdir(parents=True)
+    try:
+        yield place
+    finally:
+        remove_tree(place)
+        for folder in made:
+            with contextlib.suppress(OSError):  # somebody else has put something there
+                folder.rmdir()
+
+
 def remove_if_empty(url: str) -> None:
     """Remove a folder of the local disk if it is empty, even while others write to it.
 
@@ -188,6 +254,30 @@ def stored_file_at(path: Path) -> StoredFile:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return StoredFile(name=path.name, file_bytes=path.stat().st_size, sha256=digest)
+
+
+def _put(fs: Any, url: str, path: str, source: Path) -> None:
+    with _explained(fs, url, source.stat().st_size):
+        if _is_local(fs):
+            local_disk.move(Path(path), source)
+        else:
+            fs.put_file(str(source), path)
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+def _require_equal(url: str, stored: StoredFile) -> None:
+    try:
+        check(url, stored)
+    except StorageUnavailableError:
+        raise
+    except StorageError as error:
+        raise StorageError(
+            f"{url} exists with another content, and is not overwritten. Find out what it is and remove it, then run "
+            "the same command again to resume"
+        ) from error
 
 
 def _check_pieces(url: str, expected: StoredFile, keep: Callable[[bytes], object]) -> None:
@@ -213,7 +303,7 @@ def _compare(url: str, found: StoredFile, expected: StoredFile) -> None:
     if found != expected:
         raise StorageError(
             f"{url} has {found.file_bytes} bytes and SHA-256 {found.sha256}; expected {expected.file_bytes} bytes and "
-            f"SHA-256 {expected.sha256}. Delete the record to have the file made again"
+            f"SHA-256 {expected.sha256}. If it is part of a run, jobs/verify_run.py RUN --repair has it made again"
         )
 
 

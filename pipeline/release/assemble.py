@@ -14,6 +14,7 @@ from pipeline.config import RunConfig
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import StoredFile, Verdict
+from pipeline.release.attempt import attempt, finish, refuse_leftovers, sweep_attempts
 from pipeline.release.changes import Earlier, read_earlier
 from pipeline.release.contents import SUMS, Outcome, is_described, sha256_sums, texts_of
 from pipeline.release.croissant import CROISSANT, croissant
@@ -21,7 +22,6 @@ from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.identity import FORMAT, RELEASE_JSON, check_identity, identity_of, release_folder, texts_digest
 from pipeline.release.manifest import NOWHERE, Place, manifest_row
 from pipeline.release.source import ReleaseSource, portions
-from pipeline.release.strays import remove_others, remove_unfinished
 from pipeline.release.survey import Surveyed, plan_survey, shown_photos, survey
 from pipeline.release.tar_series import (
     PlannedTar,
@@ -46,6 +46,7 @@ class _Making:
     source: ReleaseSource
     config: RunConfig
     folder: str
+    """Where the files are written; see `attempt`."""
     made_with: Mapping[str, str]
     earlier: Earlier | None
     confirm: Callable[[], None]
@@ -57,8 +58,8 @@ def assemble(
     """Make the release that `config` names, unless it exists.
 
     Args:    made_with: the fingerprint of the run.
-             confirm: called before every write; it ends the work by raising, so that two sessions which both believe
-             they hold the run do not overwrite each other's files.
+             confirm: called before every write; it ends the work by raising, so that a session that has lost the run
+             does not go on for nothing.
     Returns: the folder of the release.
     Raises:  ReleaseExistsError: the version exists and was made from something else.
              StorageError: an image has changed or disappeared since it was predicted.
@@ -70,18 +71,19 @@ def assemble(
         check_identity(folder, identity)
         log.info("release %s is complete", folder)
         return folder
+    refuse_leftovers(folder)
     confirm()
-    # Files left by an interrupted assembly are overwritten, and those that do not belong to this release are removed at
-    # the end: so a session that wrongly believes it holds the run does no harm to one making the same release.
-    remove_unfinished(folder)
-    made = _Making(source=source, config=config, folder=folder, made_with=made_with, earlier=earlier, confirm=confirm)
-    contents = _write_contents(made)
-    named = {"name": config.release.name, "version": config.release.version, "made_from": identity}
-    release = {"format": FORMAT, "texts": texts_digest(), **named, **contents}
-    confirm()
-    remove_others(folder, {RELEASE_JSON, *(file["name"] for file in contents["files"])})
-    if not storage.create(storage.join(folder, RELEASE_JSON), encode_json(release)):
-        check_identity(folder, identity)
+    sweep_attempts(folder)
+    with attempt(folder) as place:
+        made = _Making(
+            source=source, config=config, folder=place, made_with=made_with, earlier=earlier, confirm=confirm
+        )
+        contents = _write_contents(made)
+        named = {"name": config.release.name, "version": config.release.version, "made_from": identity}
+        release = {"format": FORMAT, "texts": texts_digest(), **named, **contents}
+        confirm()
+        if not finish(place, folder, encode_json(release), [file["name"] for file in contents["files"]]):
+            check_identity(folder, identity)
     return folder
 
 
@@ -207,4 +209,4 @@ def _rows(
 
 def _publish(made: _Making, name: str, content: bytes) -> StoredFile:
     made.confirm()
-    return replace(storage.publish(storage.join(made.folder, name), content), name=name)
+    return replace(storage.add(storage.join(made.folder, name), content), name=name)

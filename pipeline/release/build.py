@@ -15,7 +15,7 @@ from pipeline.release.assemble import assemble
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.source import ReleaseSource
 from pipeline.runs.candidates import committed_shards, read_rows, read_shard_records
-from pipeline.runs.fingerprint import settled_device
+from pipeline.runs.machine import made_on
 from pipeline.runs.run_file import plan_of, read_run
 from pipeline.selection.verdicts import count_reasons
 
@@ -79,7 +79,7 @@ def build_release(
     Args:    made_with: the run's fingerprint. confirm: see `assemble`.
     Raises:  as `assemble`.
     """
-    release = assemble(source, config, {**made_with, "device": settled_device(config.out)}, confirm)
+    release = assemble(source, config, {**made_with, **made_on(config.out)}, confirm)
     verdicts = verdicts_of(release)
     reasons = count_reasons(verdicts.values())
     return BuildReport(

@@ -120,7 +120,7 @@ def texts_of(
         contents |= change_files(release.name, release.version, earlier, changes, accepted)
     with_tars = [split for split, tars in outcome.tars.items() if tars]
     return contents | {
-        MANIFEST: encode_manifest(outcome.rows),
+        MANIFEST: encode_manifest(outcome.rows, made_with.get("mixed", "")),
         "licenses.csv": licenses.encode(),
         "NOTICE": notice(f"{release.name} {release.version}", licenses.counts),
         "README.md": card(release, policy, outcome.rows, made_with, with_tars),

@@ -113,10 +113,14 @@ def manifest_row(
     return {name: values[name] for name in SCHEMA.names}
 
 
-def encode_manifest(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Encode the parquet file; equal rows give equal bytes."""
+def encode_manifest(rows: Sequence[Mapping[str, Any]], mixed: str = "") -> bytes:
+    """Encode the parquet file; equal rows give equal bytes.
+
+    Args: mixed: machines that took part although they differed; the file's metadata has it under this name.
+    """
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), buffer, compression="zstd")
+    schema = SCHEMA.with_metadata({"mixed": mixed}) if mixed else SCHEMA
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd")
     return buffer.getvalue()
 
 

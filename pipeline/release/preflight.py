@@ -10,10 +10,11 @@ from pipeline.collection.coco import Collection, license_of
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseExistsError, StorageError, StorageUnavailableError
 from pipeline.files import storage
+from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.changes import read_earlier
 from pipeline.release.identity import RELEASE_JSON, check_identity, identity_of, release_folder
 from pipeline.release.source import ReleaseSource
-from pipeline.runs.fingerprint import settled_device
+from pipeline.runs.machine import made_on
 from pipeline.selection.policy import PolicyConfig, parse_threshold
 from pipeline.selection.scores import CROSS_CHECKS
 from pipeline.selection.verdicts import is_allowed
@@ -51,9 +52,10 @@ def refuse_taken_version(
             retries: failed images will be tried again, so the requested release may have other candidates.
     Raises: ReleaseExistsError: the version is taken; names what differs.
     """
-    if not is_released(config):
-        return
     folder = release_folder(config)
+    if not is_released(config):
+        refuse_leftovers(folder)
+        return
     previous = config.release.previous
     identity = identity_of(
         ReleaseSource(
@@ -66,7 +68,7 @@ def refuse_taken_version(
             instances={},
         ),
         config,
-        {**made_with, "device": settled_device(config.out)},
+        {**made_with, **made_on(config.out)},
         storage.stored_file(RELEASE_JSON, storage.read(storage.join(previous, RELEASE_JSON))).sha256
         if previous
         else "",

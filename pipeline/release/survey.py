@@ -31,7 +31,7 @@ class SurveyTask:
     """The images of some sheets."""
 
     folder: str
-    """The release's folder; sheets are published into it."""
+    """Where the release is made; sheets are written into it."""
     first_sheet: int
     portions: tuple[Portion, ...]
     instances: Mapping[str, tuple[Instance, ...]]
@@ -112,7 +112,7 @@ def survey(task: SurveyTask) -> Survey:
         tiles.append(draw_tile(photo, saliency, variance))
         if len(tiles) == TILES_PER_SHEET or image is last:
             name = sheet_name(task.first_sheet + len(sheets))
-            sheets.append(replace(storage.publish(storage.join(task.folder, name), encode_sheet(tiles)), name=name))
+            sheets.append(replace(storage.add(storage.join(task.folder, name), encode_sheet(tiles)), name=name))
             tiles.clear()
     return Survey(images=tuple(images), sheets=tuple(sheets), without_photo=tuple(without_photo))
 

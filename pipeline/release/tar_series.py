@@ -36,7 +36,7 @@ class TarTask:
     """Everything needed to write one tar."""
 
     folder: str
-    """The release's folder."""
+    """Where the release is made."""
     name: str
     portions: tuple[Portion, ...]
     licenses: Mapping[str, License]
@@ -89,10 +89,9 @@ def write_tar(task: TarTask) -> ReleasedTar:
         with path.open("wb") as file, closing(SampleTar(file)) as tar:
             for image, maps in read_portions(task.portions):
                 tar.add(image.sample.key, _members(image, maps, task))
-        stored = storage.stored_file_at(path)
         with path.open("rb") as written:
             md5 = hashlib.file_digest(written, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        storage.publish_file(storage.join(task.folder, task.name), path)
+        stored = storage.add_file(storage.join(task.folder, task.name), path)
     return ReleasedTar(
         file=replace(stored, name=task.name),
         samples=sum(len(portion.images) for portion in task.portions),

@@ -7,7 +7,7 @@ from model.loading import load_model
 from model.prediction import Enough
 from pipeline.errors import ConfigError
 from pipeline.replicas.usage import TimedModel
-from pipeline.runs.fingerprint import settle_device
+from pipeline.runs.machine import settle_machine
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.stopping_rule import stopping_rule
 
@@ -21,6 +21,10 @@ class ShardWork:
     batch_images: int
     max_image_bytes: int
     max_image_pixels: int
+    made_with: str = ""
+    """SHA-256 of the run's fingerprint; the shard records carry it."""
+    accept_mixed: bool = False
+    """Replicas may run on machines whose last bits differ; the run notes which."""
     retry_failed: bool = False
     """Committed shards are handed out too: their images are kept, except for batches that have a failed image."""
 
@@ -41,13 +45,13 @@ class ReplicaSetup:
         return stopping_rule(self.ensemble, self.policy)
 
     def load(self) -> TimedModel:
-        """Load the model, on the kind of device that the run was begun on.
+        """Load the model, on the kind of machine that the run was begun on.
 
-        Raises: ConfigError: it can't be loaded as configured. RunMismatchError: the device is of another kind.
+        Raises: ConfigError: it can't be loaded as configured. RunMismatchError: the machine is of another kind.
         """
         try:
             model = load_model(self.model, self.ensemble, self.enough)
         except ValueError as error:
             raise ConfigError(f"--model {self.model.model}: {error}") from error
-        settle_device(self.work.run, model.device_kind)
+        settle_machine(self.work.run, model.device_kind, accept_mixed=self.work.accept_mixed)
         return TimedModel(model)

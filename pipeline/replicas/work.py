@@ -43,7 +43,6 @@ from pipeline.runs.candidates import (
     read_members,
     read_rows,
     read_shard_record,
-    replace_shard,
 )
 from pipeline.selection.scores import score
 
@@ -183,6 +182,4 @@ def _commit(
     """Commit rows and maps, or put them in the place of those that were committed before."""
     rows = tuple(computed[sample.key][0] for sample in spec.samples)
     members = [(row.key, computed[row.key][1]) for row in rows if row.status == "done"]
-    if before is None:
-        return commit_shard(work.run, spec.name, rows, members), rows
-    return replace_shard(work.run, before, rows, members), rows
+    return commit_shard(work.run, spec.name, rows, members, made_with=work.made_with, before=before), rows

@@ -1,18 +1,21 @@
 """Candidate shards: what was computed for each image, accepted or not, as a tar of maps and a parquet file of rows.
 
-RUN/candidates/000042.tar       KEY.saliency.png, KEY.variance.png, KEY.json for every image that was predicted
-RUN/candidates/000042.parquet   one row for every image of the shard, failed ones too
-RUN/commits/000042.json         the shard's record, created last: without it the other two do not count
+RUN/candidates/000042.DIGEST.tar       KEY.saliency.png, KEY.variance.png, KEY.json for every image that was predicted
+RUN/candidates/000042.DIGEST.parquet   one row for every image of the shard, failed ones too
+RUN/commits/000042.json                the shard's record, created last: without it the other two do not count
 
-When the failed images of a shard are tried again, its new files get a number (000042.1.tar) and its record is replaced;
-until that moment the old files count.
+DIGEST is the beginning of the file's own SHA-256, and records are created exclusively. So nothing that is committed is
+ever overwritten: a session that was paused and wakes up after another took over writes the same bytes under the same
+name, or a file that no record names. When the failed images of a shard are tried again, its new record gets a number
+(000042.1.json); the record with the highest number counts.
 """
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +30,9 @@ from pipeline.files.parquet import read_parquet
 from pipeline.files.tars import SampleTar, encode_json, samples_of
 from pipeline.records import CandidateRow, ShardRecord, StoredFile
 
+_REPAIR = "run jobs/verify_run.py {} --repair, and the shard is computed again"
+_DIGITS = 16
+"""Hexadecimal digits of a file's SHA-256 in its name."""
 _READERS = 16
 """Threads that read records: these are small files, so what counts is how many are waited for at once."""
 _ROW_SCHEMA = pa.schema(
@@ -76,86 +82,107 @@ def decode_rows(content: bytes) -> list[CandidateRow]:
 
 
 def commit_shard(
-    run: str, shard: str, rows: Sequence[CandidateRow], members: Sequence[tuple[str, dict[str, bytes]]]
+    run: str,
+    shard: str,
+    rows: Sequence[CandidateRow],
+    members: Sequence[tuple[str, dict[str, bytes]]],
+    *,
+    made_with: str = "",
+    before: ShardRecord | None = None,
 ) -> ShardRecord:
     """Publish a shard's tar and rows, then create its record.
 
-    If another process has committed the shard in the meantime, its commit stands: the same work gives the same bytes.
+    Args:    made_with: SHA-256 of the run's fingerprint.
+             before: the record that the new one takes the place of; it counts until the new one exists.
+    Returns: the record that counts: `before` if the rows have not changed, or the record of another process that has
+             committed the shard in the meantime.
     """
-    record = _publish_shard(run, shard, shard, rows, members)
-    storage.create(_record_url(run, shard), encode_json(asdict(record)))
-    return record
-
-
-def replace_shard(
-    run: str, before: ShardRecord, rows: Sequence[CandidateRow], members: Sequence[tuple[str, dict[str, bytes]]]
-) -> ShardRecord:
-    """Replace the rows and maps of a committed shard; the old ones count until the new ones are whole.
-
-    Returns: the new record, or the old one if the rows have not changed.
-    """
-    if storage.stored_file(before.rows.name, encode_rows(rows)) == before.rows:
+    encoded = encode_rows(rows)
+    if before is not None and storage.stored_file(before.rows.name, encoded) == before.rows:
         return before
-    _, _, number = before.tar.name.removesuffix(".tar").partition(".")
-    record = _publish_shard(run, before.shard, f"{before.shard}.{int(number or 0) + 1}", rows, members)
-    storage.publish(_record_url(run, before.shard), encode_json(asdict(record)))
-    for file in (before.tar, before.rows):
-        storage.remove(storage.join(run, "candidates", file.name))
-    return record
-
-
-def _publish_shard(
-    run: str,
-    shard: str,
-    stem: str,
-    rows: Sequence[CandidateRow],
-    members: Sequence[tuple[str, dict[str, bytes]]],
-) -> ShardRecord:
     buffer = io.BytesIO()
     shard_tar = SampleTar(buffer)
     for key, contents in members:
         shard_tar.add(key, contents)
     shard_tar.close()
-    tar = storage.publish(storage.join(run, "candidates", f"{stem}.tar"), buffer.getvalue())
-    parquet = storage.publish(storage.join(run, "candidates", f"{stem}.parquet"), encode_rows(rows))
     failed = sum(row.status == "failed" for row in rows)
-    return ShardRecord(shard=shard, tar=tar, rows=parquet, done=len(rows) - failed, failed=failed)
+    record = ShardRecord(
+        shard=shard,
+        tar=_publish(run, shard, "tar", buffer.getvalue()),
+        rows=_publish(run, shard, "parquet", encoded),
+        done=len(rows) - failed,
+        failed=failed,
+        made_with=made_with,
+        number=before.number + 1 if before else 0,
+    )
+    if not storage.create(_record_url(run, shard, record.number), encode_json(asdict(record))):
+        return read_shard_record(run, shard)
+    if before is not None:
+        for file in {before.tar, before.rows} - {record.tar, record.rows}:
+            storage.remove(storage.join(run, "candidates", file.name))
+    return record
 
 
-def _record_url(run: str, shard: str) -> str:
-    return storage.join(run, "commits", f"{shard}.json")
+def create_again(run: str, record: ShardRecord) -> bool:
+    """Create a shard's record once more, under the next number.
+
+    Returns: False if that number is taken, and another record counts.
+    """
+    again = replace(record, number=record.number + 1)
+    return storage.create(_record_url(run, again.shard, again.number), encode_json(asdict(again)))
 
 
-def committed_shards(run: str) -> set[str]:
-    """Names of the shards that have a record."""
-    return {name.removesuffix(".json") for name in storage.list_names(storage.join(run, "commits"))}
+def record_names(run: str, shards: Collection[str]) -> list[str]:
+    """The names of all records of these shards, whether they count or not."""
+    names = storage.list_names(storage.join(run, "commits"))
+    return [name for name in names if name.partition(".")[0] in shards]
+
+
+def _publish(run: str, shard: str, extension: str, content: bytes) -> StoredFile:
+    digest = storage.stored_file("", content).sha256[:_DIGITS]
+    return storage.publish(storage.join(run, "candidates", f"{shard}.{digest}.{extension}"), content)
+
+
+def _record_url(run: str, shard: str, number: int) -> str:
+    return storage.join(run, "commits", f"{shard}.{number}.json" if number else f"{shard}.json")
+
+
+def committed_shards(run: str) -> dict[str, int]:
+    """Shard → number of the record that counts, for every shard that has a record."""
+    newest: dict[str, int] = {}
+    for name in storage.list_names(storage.join(run, "commits")):
+        shard, _, number = name.removesuffix(".json").partition(".")
+        if name.endswith(".json") and (number.isdecimal() or not number):
+            newest[shard] = max(newest.get(shard, 0), int(number or 0))
+    return newest
 
 
 def is_committed(run: str, shard: str) -> bool:
     """Whether the shard has a record."""
-    return storage.exists(_record_url(run, shard))
+    return storage.exists(_record_url(run, shard, 0))
 
 
-def read_shard_record(run: str, shard: str) -> ShardRecord:
+def read_shard_record(run: str, shard: str, number: int | None = None) -> ShardRecord:
     """Read the record of a committed shard.
 
+    Args:   number: of the record that counts, if that is known (see `committed_shards`).
     Raises: StorageError: it is missing, is not a record, or belongs to another shard.
     """
-    url = _record_url(run, shard)
+    if number is None:
+        number = 0
+        while storage.exists(_record_url(run, shard, number + 1)):
+            number += 1
+    url = _record_url(run, shard, number)
     content = storage.read(url)
     try:
         values = json.loads(content)
         tar, rows = (StoredFile(**values.pop(name)) for name in ("tar", "rows"))
         record = ShardRecord(**values, tar=tar, rows=rows)
+        named = (record.shard, record.number, *(re.sub(r"\.\w+(?=\.)", "", file.name) for file in (tar, rows)))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StorageError(
-            f"{url} is not a shard record ({error}): delete it, and the shard is computed again"
-        ) from error
-    named = (record.shard, record.tar.name, record.rows.name)
-    stem = record.tar.name.removesuffix(".tar")
-    _, _, number = stem.partition(".")
-    if named != (shard, f"{stem}.tar", f"{stem}.parquet") or stem not in (shard, f"{shard}.{number}"):
-        raise StorageError(f"{url} is the record of another shard {named}: delete it, and the shard is computed again")
+        raise StorageError(f"{url} is not a shard record ({error}): {_REPAIR.format(run)}") from error
+    if named != (shard, number, f"{shard}.tar", f"{shard}.parquet"):
+        raise StorageError(f"{url} is the record of another shard {named}: {_REPAIR.format(run)}")
     return record
 
 
@@ -166,8 +193,11 @@ def read_shard_records(run: str, shards: Sequence[str]) -> dict[str, ShardRecord
     """
     # A hundred at a time: on a local disk, handing one record to a thread took longer than reading it.
     hundreds = [shards[start : start + 100] for start in range(0, len(shards), 100)]
+    newest = committed_shards(run)
     with ThreadPoolExecutor(_READERS) as pool:
-        read = pool.map(lambda some: {shard: read_shard_record(run, shard) for shard in some}, hundreds)
+        read = pool.map(
+            lambda some: {shard: read_shard_record(run, shard, newest.get(shard, 0)) for shard in some}, hundreds
+        )
         return {shard: record for records in read for shard, record in records.items()}
 
 

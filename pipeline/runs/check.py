@@ -16,9 +16,17 @@ from pipeline.files import storage
 from pipeline.files.maps import decode_png
 from pipeline.files.tars import encode_json, samples_of
 from pipeline.records import CandidateRow, Problem, ShardRecord, ShardSpec, StoredFile
-from pipeline.runs.candidates import committed_shards, decode_rows, read_shard_record
+from pipeline.runs.candidates import (
+    committed_shards,
+    decode_rows,
+    read_shard_record,
+    read_shard_records,
+    record_names,
+)
+from pipeline.runs.fingerprint import digest_of
 from pipeline.runs.lease import held
 from pipeline.runs.run_file import read_run
+from pipeline.runs.sweep import sweep
 
 _MAPS = ("saliency.png", "variance.png")
 _THREADS = 4
@@ -59,15 +67,16 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
     Raises:  CollectionError: the run does not exist. StorageError: its plan or fingerprint can't be read, so there is
              nothing to compare with and nothing to repair. StorageUnavailableError, OSError: a file can't be read now.
     """
-    specs = {spec.name: spec for spec in read_run(run)[1]}
-    committed = committed_shards(run)
+    made_with, planned = read_run(run)
+    specs = {spec.name: spec for spec in planned}
+    committed = committed_shards(run).keys()
     unplanned = sorted(committed - specs.keys())
     problems = [Problem(where=f"commits/{name}.json", what="no shard of the plan has this name") for name in unplanned]
     broken, done, failed = list(unplanned), 0, 0
     names = sorted(committed & specs.keys())
     used: set[str] = set()
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(lambda name: check_shard(run, specs[name]), names)
+        found = pool.map(lambda name: check_shard(run, specs[name], made_with), names)
         for number, (name, (record, of_shard)) in enumerate(zip(names, found, strict=True), start=1):
             problems += of_shard
             used |= {record.tar.name, record.rows.name} if record else set()
@@ -110,21 +119,28 @@ def repair(run: str, check: RunCheck) -> tuple[str, ...]:
     """
     candidates = storage.list_names(storage.join(run, "candidates"))
     files = [
-        *(f"commits/{name}.json" for name in check.broken),
+        *(f"commits/{name}" for name in record_names(run, check.broken)),
         *(f"candidates/{name}" for name in candidates if name.partition(".")[0] in check.broken),
-        *check.stray,
     ]
-    return tuple(name for name in files if storage.remove(storage.join(run, name)))
+    removed = tuple(name for name in files if storage.remove(storage.join(run, name)))
+    swept = sweep(run, read_shard_records(run, sorted(committed_shards(run).keys() - set(check.broken))))
+    return removed + swept
 
 
-def check_shard(run: str, spec: ShardSpec) -> tuple[ShardRecord | None, list[Problem]]:
-    """Check one committed shard; returns its record, if that can be read, and everything that is wrong."""
+def check_shard(run: str, spec: ShardSpec, made_with: Mapping[str, str]) -> tuple[ShardRecord | None, list[Problem]]:
+    """Check one committed shard of a run with that fingerprint.
+
+    Returns: its record, if that can be read, and everything that is wrong.
+    """
     try:
         record = read_shard_record(run, spec.name)
     except StorageUnavailableError:
         raise
     except StorageError as error:
         return None, [Problem(where=f"commits/{spec.name}.json", what=str(error))]
+    if record.made_with not in ("", digest_of(made_with)):
+        what = "was made with something else (seed, weights, options or versions) than run.json says"
+        return record, [Problem(where=f"commits/{spec.name}.json", what=what)]
     tar, tar_problems = _content(run, record.tar)
     rows_file, rows_problems = _content(run, record.rows)
     problems = tar_problems + rows_problems
@@ -135,7 +151,8 @@ def check_shard(run: str, spec: ShardSpec) -> tuple[ShardRecord | None, list[Pro
         rows = decode_rows(rows_file)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         return record, [*problems, Problem(where=rows_name, what=f"can't be read as rows: {error}")]
-    problems += [Problem(where=rows_name, what=what) for what in _rows_against(spec, record, rows)]
+    against = (*_rows_against(spec, record, rows), *_members_against(rows, made_with))
+    problems += [Problem(where=rows_name, what=what) for what in against]
     problems += [Problem(where=f"candidates/{record.tar.name}", what=what) for what in _tar_against(spec, tar, rows)]
     return record, problems
 
@@ -159,6 +176,14 @@ def _rows_against(spec: ShardSpec, record: ShardRecord, rows: Sequence[Candidate
     failed = sum(row.status == "failed" for row in rows)
     if (len(rows) - failed, failed) != (record.done, record.failed):
         yield f"{len(rows) - failed} done and {failed} failed; the record says {record.done} and {record.failed}"
+
+
+def _members_against(rows: Sequence[CandidateRow], made_with: Mapping[str, str]) -> Iterator[str]:
+    size, stops_early = made_with.get("ensemble_size", ""), made_with.get("adaptive", "off") != "off"
+    for row in rows:
+        if row.status == "done" and size.isdecimal() and not (stops_early or row.members == int(size)):
+            yield f"{row.key} has {row.members} ensemble members; the run's images have {size}"
+            return
 
 
 def _tar_against(spec: ShardSpec, content: bytes, rows: Sequence[CandidateRow]) -> Iterator[str]:

@@ -1,8 +1,6 @@
 """What a run was made with: everything that changes a byte of its candidates, so that no run mixes two makings."""
 
 import hashlib
-import importlib.metadata
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,14 +12,12 @@ from model.fake import FakeModel
 from model.weights import weights_sha256
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, RunMismatchError
-from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
 from pipeline.runs.candidates import committed_shards
+from pipeline.runs.machine import LIBRARIES, library_versions
 from pipeline.selection.stopping_rule import bounds_in_words
 
-_LIBRARIES = ("diffusers", "numpy", "pillow", "timm", "torch")
-_DEVICE_FILE = "device.json"
 _PIPELINE_CODE = (
     "collection/images.py",
     "files/maps.py",
@@ -45,7 +41,7 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
     """Field → value, both text; two runs with equal fingerprints have equal candidates on one kind of device.
 
     The digest of the plan is added once the plan is made. The device is not a field, since `auto` and `cpu` may mean
-    the same: `settle_device` takes care of it.
+    the same: `runs/machine.py` takes care of it.
 
     Raises: ConfigError: the configured weights do not exist.
     """
@@ -64,18 +60,35 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
         "code": _code_sha256(),
     }
     values |= {name: str(value) for name, value in asdict(config.ensemble).items()}
-    values |= {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    return values
+    return values | library_versions()
 
 
-def check_fingerprint(run: str, stored: Mapping[str, str], requested: Mapping[str, str]) -> None:
+def digest_of(made_with: Mapping[str, str]) -> str:
+    """SHA-256 of a fingerprint: what the records of a run's shards carry.
+
+    Without the plan, which grows, and the versions of libraries, which may be mixed on request.
+    """
+    values = {name: value for name, value in made_with.items() if name not in ("plan", *LIBRARIES)}
+    return hashlib.sha256(encode_json(values)).hexdigest()
+
+
+def check_fingerprint(
+    run: str, stored: Mapping[str, str], requested: Mapping[str, str], *, accept_mixed: bool = False
+) -> dict[str, str]:
     """Compare the fingerprint of a run with that of the request.
 
-    Raises: RunMismatchError: they differ; the message names each field with both values.
+    Args:    accept_mixed: libraries may have other versions.
+    Returns: the requested versions of libraries that differ and were accepted.
+    Raises:  RunMismatchError: they differ; the message names each field with both values.
     """
-    if found := differences(stored, requested):
+    found = differences(stored, requested)
+    accepted = {difference.name: str(difference.requested) for difference in found if difference.name in LIBRARIES}
+    if accept_mixed and len(accepted) == len(found):
+        return accepted
+    if found:
         advice = _advice(run, [difference.name for difference in found])
         raise RunMismatchError(refusal(f"{run} holds a run that was made with something else", found, advice))
+    return {}
 
 
 def _advice(run: str, differing: Sequence[str]) -> str:
@@ -86,29 +99,9 @@ def _advice(run: str, differing: Sequence[str]) -> str:
             "Its images stopped once they were clear of its policy's bounds. For another policy, make a release of the "
             f"run as it is (jobs/publish_release.py build {run}), or give another --out"
         )
+    if set(differing) <= set(LIBRARIES):
+        return "Install these versions, accept different last bits with --accept-mixed, or give another --out"
     return "Request what the run was made with, or give another --out"
-
-
-def settle_device(run: str, kind: str) -> None:
-    """Fix the kind of device of a run: the first replica decides, since only a replica knows what `auto` means.
-
-    Args:   kind: as `SaliencyModel.device_kind`.
-    Raises: RunMismatchError: the run was begun on another kind, whose last bits differ.
-    """
-    if storage.create(storage.join(run, _DEVICE_FILE), encode_json({"device": kind})):
-        return
-    begun_on = settled_device(run)
-    if begun_on != kind:
-        device, _, without = begun_on.partition(" ")
-        remedy = (
-            f"give --device {device}" if kind.split()[0] != device else f"have replicas {without or 'with one'} only"
-        )
-        raise RunMismatchError(f"{run} was begun on {begun_on}, this replica is on {kind}: {remedy}, or another --out")
-
-
-def settled_device(run: str) -> str:
-    """Read the kind of device that a run was begun on."""
-    return str(json.loads(storage.read(storage.join(run, _DEVICE_FILE)))["device"])
 
 
 def _weights(config: ModelConfig) -> str:

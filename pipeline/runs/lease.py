@@ -1,11 +1,16 @@
 """Locks a run for one session: a lease in the run's folder, kept alive by a heartbeat.
 
-RUN/lease/000001.json is created exclusively, updated by its owner at every beat, and removed when the session ends. A
-session that was killed leaves its lease behind; the next session creates the next number, and only one of several can.
-The highest number owns the run, so an owner that slept finds a higher number at its next beat, and stops. Clocks of
-different machines are never compared: the lease of another machine is stale if it does not change while it is watched.
+RUN/lease/000001.json   who holds the run: created exclusively, never changed, and removed when the session ends
+RUN/lease/000001.beat   its heartbeat: changed by its owner every few seconds
 
-The lease saves work and confusion, not data: shards are committed exclusively, with or without it.
+A session that was killed leaves its lease behind; the next session creates the next number, and only one of several
+can. The highest number owns the run. An owner that slept finds a higher number at its next beat, or, if the other
+session has ended by then, no lease of its own: in both cases it has lost the run, and stops. The beat has a file of its
+own, so it can't bring back a lease that another session has removed. Clocks of different machines are never compared:
+the lease of another machine is stale if its beat does not change while it is watched.
+
+The lease saves work and confusion, not data: a session that slept may be awake for one more write before it looks, so
+whatever counts is created exclusively, with or without a lease.
 """
 
 import json
@@ -48,26 +53,22 @@ class Holder:
     host: str
     pid: int
     started: float
-    """Start time of the process by its machine's clock, because process numbers are used again."""
-    beats: int = 0
+    """Start of the process in clock ticks since boot, because process numbers are used again and clocks are set."""
 
 
 class Lease:
     """A lock on a run, held until `check` says otherwise."""
 
     def __init__(self, run: str, number: int, holder: Holder) -> None:
-        self._url = _url(run, number)
         self._run, self._number, self._holder = run, number, holder
-        self._lost_to: Holder | None = None
+        self._beats = 0
+        self._lost = ""
         self._looked = time.monotonic()
 
     def check(self) -> None:
         """Raise LeaseLostError if another session has taken over the run."""
-        if self._lost_to is not None:
-            raise LeaseLostError(
-                f"{self._run}: the session on {self._lost_to.host} (process {self._lost_to.pid}) took over this run, "
-                "because this session did not answer; it continues there, and what was committed counts"
-            )
+        if self._lost:
+            raise LeaseLostError(f"{self._run}: {self._lost}; this session stops, and what is committed counts")
 
     def confirm(self) -> None:
         """Check the lease itself if the last look is over a second old; for steps that can't be undone.
@@ -78,18 +79,33 @@ class Lease:
             self._look()
         self.check()
 
+    def confirm_now(self) -> None:
+        """Check the lease itself, however short ago the last look was; for what may have failed because it was lost.
+
+        Raises: LeaseLostError: as `check`.
+        """
+        self._look()
+        self.check()
+
     def beat(self) -> None:
         """Show that this session is alive, unless it has lost the run."""
         self._look()
-        if self._lost_to is None:
-            self._holder = Holder(**{**asdict(self._holder), "beats": self._holder.beats + 1})
-            storage.publish(self._url, encode_json(asdict(self._holder)))
+        if not self._lost:
+            self._beats += 1
+            beat = encode_json({"owner": self._holder.owner, "beats": self._beats})
+            storage.publish(_beat_url(self._run, self._number), beat)
 
     def _look(self) -> None:
         self._looked = time.monotonic()
         newest = _newest(self._run)
         if newest is not None and newest[0] > self._number:
-            self._lost_to = newest[1]
+            holder = newest[1]
+            self._lost = (
+                f"the session on {holder.host} (process {holder.pid}) took over this run, because this session did "
+                "not answer"
+            )
+        elif newest is None or newest[1].owner != self._holder.owner:
+            self._lost = "the lease of this session is gone: another session took over this run while it did not answer"
 
 
 @contextmanager
@@ -141,21 +157,34 @@ def _settle_with_others(run: str, patience_s: float) -> int:
     if holder.machine == _machine():
         if _runs(holder):
             raise RunBusyError(_busy(run, holder))
-    elif _changes(run, newest, patience_s):
+    elif _changes(run, patience_s):
         raise RunBusyError(_busy(run, holder))
     log.info("the session on %s (process %d) died; taking over its run", holder.host, holder.pid)
     return number
 
 
-def _changes(run: str, seen: tuple[int, Holder], patience_s: float) -> bool:
-    log.info("a session on %s holds %s; watching for %.0f s whether it is alive", seen[1].host, run, patience_s)
-    end = time.monotonic() + patience_s
+def _changes(run: str, patience_s: float) -> bool:
+    log.info("another machine's session holds %s; watching for %.0f s whether it is alive", run, patience_s)
+    seen, end = _pulse(run), time.monotonic() + patience_s
     while time.monotonic() < end:
         time.sleep(min(1.0, patience_s / 4))
-        now = _newest(run)
+        now = _pulse(run)
         if now != seen:
             return now is not None  # None: its session has ended in the meantime
     return False
+
+
+def _pulse(run: str) -> tuple[int, Holder, bytes] | None:
+    """The lease that counts, with its last beat."""
+    newest = _newest(run)
+    if newest is None:
+        return None
+    try:
+        return *newest, storage.read(_beat_url(run, newest[0]))
+    except StorageUnavailableError:
+        raise
+    except StorageError:
+        return *newest, b""  # its session has not had the time for one
 
 
 def _busy(run: str, holder: Holder) -> str:
@@ -190,7 +219,8 @@ def _remove(run: str, number: int, owner: str) -> None:
         if _read(run, number).owner != owner:
             return
         for name in storage.list_names(storage.join(run, _FOLDER)):
-            if name.removesuffix(".json").isdigit() and int(name.removesuffix(".json")) <= number:
+            stem = name.partition(".")[0]
+            if stem.isdecimal() and int(stem) <= number:
                 storage.remove(storage.join(run, _FOLDER, name))
         storage.remove_if_empty(storage.join(run, _FOLDER))
 
@@ -199,11 +229,23 @@ def _url(run: str, number: int) -> str:
     return storage.join(run, _FOLDER, f"{number:06d}.json")
 
 
+def _beat_url(run: str, number: int) -> str:
+    return storage.join(run, _FOLDER, f"{number:06d}.beat")
+
+
 def _myself(owner: str) -> Holder:
-    process = psutil.Process()
+    pid = os.getpid()
     return Holder(
-        owner=owner, machine=_machine(), host=socket.gethostname(), pid=process.pid, started=process.create_time()
+        owner=owner, machine=_machine(), host=socket.gethostname(), pid=pid, started=_started(psutil.Process(pid))
     )
+
+
+def _started(process: psutil.Process) -> float:
+    """When a process began. Ticks since boot, as the kernel counts them: psutil adds the time of boot by today's clock,
+    and a clock that was set by an hour made a living session look like another process of the same number."""
+    with suppress(OSError, ValueError, IndexError):
+        return float(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return float(process.create_time())
 
 
 def _machine() -> str:
@@ -220,7 +262,7 @@ def _runs(holder: Holder) -> bool:
         return holder.owner in _HELD
     try:
         process = psutil.Process(holder.pid)
-        same = abs(float(process.create_time()) - holder.started) < 1
+        same = abs(_started(process) - holder.started) < 1
         return same and bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False

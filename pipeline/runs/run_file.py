@@ -3,14 +3,19 @@
 A run can grow: images that are new in the annotations get their own shards and their own part of the plan, and existing
 shards stay as they are. Nothing else about a run ever changes.
 
-RUN/plan/000000.parquet   the first plan, from shard 000000 on
-RUN/plan/000042.parquet   images added later, from shard 000042 on
-RUN/run.json              the fingerprint; its digest of the plan says which parts count
-RUN/plan/inputs.json      where the newest session found annotations and images; in no digest
+RUN/plan/000000.DIGEST.parquet   the first plan, from shard 000000 on
+RUN/plan/000042.DIGEST.parquet   images added later, from shard 000042 on
+RUN/run.json                     the fingerprint, and the parts of the plan that count
+RUN/run.1.json                   both, after images were added; the one with the highest number counts
+RUN/plan/inputs.json             where the newest session found annotations and images; in no digest
+
+DIGEST is the beginning of the part's SHA-256, and run.json is created exclusively, never changed: a session that was
+paused while another let the run grow can't take anything back.
 """
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
@@ -20,6 +25,7 @@ from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import Sample, ShardSpec
 from pipeline.runs.fingerprint import check_fingerprint
+from pipeline.runs.machine import note_mixed
 from pipeline.runs.plan import decode_plan, encode_plan, plan_digest, plan_shards
 
 log = logging.getLogger(__name__)
@@ -27,42 +33,60 @@ log = logging.getLogger(__name__)
 _IDENTITY = ("image_id", "file_name", "width", "height", "license_id")
 """Fields of an image that may not change: all are in the manifest. The place of its bytes may change."""
 _SHOWN = 3
+_FORMAT = 2
+_PART = re.compile(r"\w+(\.\w+)?\.parquet")
 
 
 def open_run(
-    run: str, samples: Sequence[Sample], shard_size: int, made_with: Mapping[str, str]
+    run: str,
+    samples: Sequence[Sample],
+    shard_size: int,
+    made_with: Mapping[str, str],
+    *,
+    accept_mixed: bool = False,
 ) -> tuple[tuple[ShardSpec, ...], dict[str, str]]:
     """Begin a run, resume it, or let it grow.
 
     `run.json` is written after the plan, so a run that has `run.json` has its plan.
-    Args:    made_with: the fingerprint, without the plan.
+    Args:    made_with: the fingerprint, without the plan. accept_mixed: note versions of libraries that differ.
     Returns: the shard specs, and the whole fingerprint.
     Raises:  RunMismatchError: the run was made with something else, or its images are gone from the annotations or
              have changed there. StorageError: a stored file can't be read.
     """
-    begins = not storage.exists(_url(run))
-    specs, whole, added = plan_of(run, samples, shard_size, made_with)
+    number, _, parts = _newest(run)
+    begins = number < 0
+    specs, whole, added = plan_of(run, samples, shard_size, made_with, accept_mixed=accept_mixed)
+    mixed = {name: value for name, value in made_with.items() if whole[name] != value}
+    if mixed:
+        note_mixed(run, mixed)
     if added:
-        storage.publish(storage.join(run, "plan", f"{added[0].name}.parquet"), encode_plan(added))
-        content = encode_json({"format": 1, "fingerprint": whole})
-        if not begins:
-            storage.publish(_url(run), content)
-        elif not storage.create(_url(run), content):  # another session has begun it in the meantime
-            return open_run(run, samples, shard_size, made_with)
+        content = encode_plan(added)
+        name = f"{added[0].name}.{storage.stored_file('', content).sha256[:16]}.parquet"
+        storage.publish(storage.join(run, "plan", name), content)
+        values = {"format": _FORMAT, "fingerprint": whole, "plan": [*parts, name]}
+        if not storage.create(_url(run, number + 1), encode_json(values)):  # another session was faster
+            return open_run(run, samples, shard_size, made_with, accept_mixed=accept_mixed)
     if added and not begins:
         log.info("the run grows by %d images in %d shards", sum(len(spec.samples) for spec in added), len(added))
     return specs, whole
 
 
 def plan_of(
-    run: str, samples: Sequence[Sample], shard_size: int, made_with: Mapping[str, str]
+    run: str,
+    samples: Sequence[Sample],
+    shard_size: int,
+    made_with: Mapping[str, str],
+    *,
+    accept_mixed: bool = False,
 ) -> tuple[tuple[ShardSpec, ...], dict[str, str], tuple[ShardSpec, ...]]:
     """What `open_run` would return, and which of the shards are new; writes nothing."""
     planned: tuple[ShardSpec, ...] = ()
     stored: dict[str, str] = {}
-    if storage.exists(_url(run)):
+    if is_begun(run):
         stored, planned = read_run(run)
-        check_fingerprint(run, {name: value for name, value in stored.items() if name != "plan"}, made_with)
+        begun_with = {name: value for name, value in stored.items() if name != "plan"}
+        accepted = check_fingerprint(run, begun_with, made_with, accept_mixed=accept_mixed)
+        made_with = {**made_with, **{name: begun_with[name] for name in accepted if name in begun_with}}
     specs = _with_present_samples(run, planned, samples)
     added = _added(specs, samples, shard_size)
     plan = stored["plan"] if stored and not added else plan_digest(specs + added)
@@ -75,20 +99,54 @@ def read_run(run: str) -> tuple[dict[str, str], tuple[ShardSpec, ...]]:
     Raises: CollectionError: the run does not exist. StorageError: one of the two can't be read, or they do not belong
             together.
     """
-    url = _url(run)
-    if not storage.exists(url):
-        raise CollectionError(f"{run} is not a run: {url} does not exist")
+    number, stored, parts = _newest(run)
+    if number < 0:
+        raise CollectionError(f"{run} is not a run: {_url(run, 0)} does not exist")
+    specs: tuple[ShardSpec, ...] = ()
+    for name in parts:
+        specs += decode_plan(storage.read(storage.join(run, "plan", name)))
+    if plan_digest(specs) != stored["plan"]:
+        raise StorageError(
+            f"{run}/plan does not hold the plan that {_url(run, number)} names: start again with another --out"
+        )
+    return stored, specs
+
+
+def is_begun(run: str) -> bool:
+    """Is there a run of this name?"""
+    return storage.exists(_url(run, 0))
+
+
+def _newest(run: str) -> tuple[int, dict[str, str], list[str]]:
+    """Number of the `run.json` that counts, -1 if there is none; its fingerprint; the files of the plan it names."""
+    number = -1
+    while storage.exists(_url(run, number + 1)):
+        number += 1
+    if number < 0:
+        return number, {}, []
     try:
-        stored = dict(json.loads(storage.read(url))["fingerprint"])
-        planned = stored["plan"]
+        values = json.loads(storage.read(_url(run, number)))
+        stored = dict(values["fingerprint"])
+        parts = values["plan"] if values["format"] >= _FORMAT else _parts_of_format_1(run, stored["plan"])
+        if not all(_PART.fullmatch(name) for name in parts):
+            raise ValueError(f"the plan's files are {parts!r}")
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{url} does not hold a fingerprint ({error!r}): give another --out") from error
+        raise StorageError(
+            f"{_url(run, number)} does not hold a fingerprint ({error!r}): give another --out"
+        ) from error
+    return number, stored, parts
+
+
+def _parts_of_format_1(run: str, planned: str) -> list[str]:
+    """The files of a plan in a run of an earlier version, where its digest tells which of them count."""
+    parts: list[str] = []
     specs: tuple[ShardSpec, ...] = ()
     for name in [name for name in storage.list_names(storage.join(run, "plan")) if name.endswith(".parquet")]:
         specs += decode_plan(storage.read(storage.join(run, "plan", name)))
+        parts.append(name)
         if plan_digest(specs) == planned:
-            return stored, specs  # a later part comes from a session that ended before `run.json` named it
-    raise StorageError(f"{run}/plan does not hold the plan that {url} names: start again with another --out")
+            break
+    return parts
 
 
 def remember_inputs(run: str, inputs: InputConfig) -> None:
@@ -143,5 +201,5 @@ def _added(planned: Sequence[ShardSpec], samples: Sequence[Sample], shard_size: 
     return tuple(replace(spec, index=first + spec.index) for spec in plan_shards(new, shard_size))
 
 
-def _url(run: str) -> str:
-    return storage.join(run, "run.json")
+def _url(run: str, number: int) -> str:
+    return storage.join(run, f"run.{number}.json" if number else "run.json")

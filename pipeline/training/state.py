@@ -7,7 +7,7 @@ random numbers.
 import contextlib
 import os
 import re
-import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pipeline.training.config import OptimiserConfig, TrainingConfig
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _PARTIAL = ".partial"
+_FILES = ("networks.safetensors", "optimiser.pt")
 
 
 class TrainingState:
@@ -82,12 +83,12 @@ class TrainingState:
         final = folder / f"checkpoint-{self.step}"
         partial = final.with_name(final.name + _PARTIAL)
         for unfinished in folder.glob(f"checkpoint-*{_PARTIAL}"):  # left by a training that was killed
-            shutil.rmtree(unfinished)
-        partial.mkdir(parents=True)
+            _remove_files(unfinished)
+        partial.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.contiguous() for name, value in self.networks.state_dict().items()}
-        save_file(tensors, partial / "networks.safetensors")
-        torch.save(self._memory(), partial / "optimiser.pt")
-        for path in partial.iterdir():
+        save_file(tensors, partial / _FILES[0])
+        torch.save(self._memory(), partial / _FILES[1])
+        for path in (partial / name for name in _FILES):
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         if final.exists():
@@ -103,8 +104,8 @@ class TrainingState:
         Raises: StorageError: it is torn, or of other networks.
         """
         try:
-            tensors = load_file(checkpoint / "networks.safetensors")
-            memory: dict[str, Any] = torch.load(checkpoint / "optimiser.pt", weights_only=True, map_location="cpu")
+            tensors = load_file(checkpoint / _FILES[0])
+            memory: dict[str, Any] = torch.load(checkpoint / _FILES[1], weights_only=True, map_location="cpu")
             self.networks.load_state_dict(tensors)
             self.optimiser.load_state_dict(memory["optimiser"])
             self.schedule.load_state_dict(memory["schedule"])
@@ -135,9 +136,17 @@ def checkpoints(folder: Path) -> list[Path]:
 
 def _remove(checkpoint: Path) -> None:
     """Rename it first, so that it no longer counts as a checkpoint if the training is killed halfway through."""
-    nameless = checkpoint.with_name(f"{checkpoint.name}.old{_PARTIAL}")
+    nameless = checkpoint.with_name(f"{checkpoint.name}.{uuid.uuid4().hex}{_PARTIAL}")
     checkpoint.rename(nameless)
-    shutil.rmtree(nameless)
+    _remove_files(nameless)
+
+
+def _remove_files(folder: Path) -> None:
+    """Remove what `save` wrote into a folder, and the folder too, unless the user keeps something in it."""
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _groups(networks: FineTuning, options: OptimiserConfig, learning_rate: float) -> Iterator[dict[str, Any]]:

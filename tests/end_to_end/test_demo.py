@@ -54,7 +54,7 @@ def test_the_demo_prints_its_table_and_a_second_run_resumes(tmp_path, start_demo
     assert '"computed": 0' in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)])
 def test_an_interrupted_demo_leaves_no_process(tmp_path, start_demo, number):
     demo = start_demo(tmp_path / "demo", "--model", "fake:sleep_s=1")
     deadline = time.monotonic() + TIMEOUT_S

@@ -45,8 +45,16 @@ def start(tmp_path):
         job.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-@pytest.mark.parametrize("engine", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.mark.parametrize(
+    ("engine", "number"),
+    [
+        pytest.param("inline", signal.SIGINT, id="inline-SIGINT"),
+        pytest.param("inline", signal.SIGTERM, id="inline-SIGTERM"),
+        pytest.param("ray", signal.SIGINT, id="ray-SIGINT", marks=pytest.mark.ray),
+        # `ray job stop`, which test_submitted_jobs.py tries, is a SIGTERM too.
+        pytest.param("ray", signal.SIGTERM, id="ray-SIGTERM", marks=[pytest.mark.ray, pytest.mark.thorough]),
+    ],
+)
 def test_a_job_that_is_asked_to_stop_says_how_to_go_on_and_does(start, tmp_path, undisturbed, engine, number):
     job = start("--engine", engine, "--model", "fake:sleep_s=0.3")
     wait_for_commits(tmp_path, 2)

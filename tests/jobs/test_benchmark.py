@@ -50,6 +50,7 @@ def test_a_release_is_assembled_and_checked_for_each_number_of_images():
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_how_busy_a_model_is_is_measured_on_ray_and_in_one_process():
     done = benchmark("busy", "--images", "6", "--shard-size", "2", "--model", "fake:sleep_s=0.05", "--json")
     assert done.returncode == 0, done.stderr
@@ -100,6 +101,7 @@ def test_nonsense_is_a_wrong_request(run_here, arguments, said):
     assert said in " ".join(stderr.replace("│", " ").split())
 
 
+@pytest.mark.thorough
 def test_a_measurement_that_fails_ends_the_job():
     done = benchmark("busy", "--images", "1", "--model", "fake:raise_at=000000000001")
     assert (done.returncode, done.stdout) == (1, "")

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from model import checkpoints
 from model.checkpoints import CheckpointError, OfficialFiles, convert, load_branch, load_official
+from model.folders import save_pipeline
 from model.official_names import official_name
 from model.saliency import NETWORKS, load_pipeline
 from tests.golden.official_files import (
@@ -271,13 +272,29 @@ def test_a_missing_branch_is_refused_before_the_unet_is_loaded(files, monkeypatc
         load_official(files)
 
 
-def test_an_empty_folder_and_leftovers_of_a_killed_conversion_are_accepted(saved, tmp_path):
+def test_an_empty_folder_is_accepted_and_what_lies_beside_it_stays(saved, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / ".out.partial/unet").mkdir(parents=True)
-    (tmp_path / ".out.partial/unet/half").write_text("half")
+    (tmp_path / ".out.partial/unet/mine").write_text("mine")
     convert(saved, tmp_path / "out")
-    assert "unet/half" not in contents(tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert "unet/mine" not in contents(tmp_path / "out")
+    assert (tmp_path / ".out.partial/unet/mine").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.partial", "out"]
+
+
+def test_a_model_in_which_somebody_put_a_file_while_its_successor_was_made_is_not_replaced(saved, tmp_path):
+    pipeline = load_official(saved)
+    save_pipeline(pipeline, tmp_path / "model", {"kind": "training"}, replace=True)
+    save_pipeline(pipeline, tmp_path / "model", {"kind": "training", "step": 2}, replace=True)
+    assert json.loads((tmp_path / "model/origin.json").read_text())["step"] == 2
+    for name in ("notes.txt", "origin.json"):
+        before = contents(tmp_path / "model")
+        (tmp_path / "model" / name).write_text("mine")
+        with pytest.raises(CheckpointError, match=rf"{name} in it is not what a training wrote"):
+            save_pipeline(pipeline, tmp_path / "model", {"kind": "training"}, replace=True)
+        assert contents(tmp_path / "model") == before | {name: b"mine"}
+        (tmp_path / "model/notes.txt").unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_the_working_folder_can_be_the_target(saved, tmp_path, monkeypatch):

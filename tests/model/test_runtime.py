@@ -162,7 +162,7 @@ def test_a_device_without_a_compiler_counts_as_another_kind_and_logs_why(own_tin
     assert "no compiler for the UNet (RuntimeError: no C++ compiler); continuing uncompiled" in caplog.text
 
 
-@pytest.mark.slow
+@pytest.mark.thorough  # 18 s of a C++ compiler
 def test_this_machine_can_compile_a_line():
     assert can_compile(torch.device("cpu"))
 

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 
 from model.prediction import Prediction
 from pipeline.config import RunConfig
-from pipeline.files import storage
+from pipeline.files import local_disk, storage
 from pipeline.options import from_options
 from pipeline.records import CandidateRow, Location, Sample
 from pipeline.run import run
@@ -164,7 +165,14 @@ def end_at_write(patch, number, *, after, removals=False):
 
         return call
 
-    for name in ("publish", "publish_file", "create", *(["remove"] if removals else [])):
+    def removing(tree, **options):
+        if made < number:
+            shutil_rmtree(tree, **options)
+
+    shutil_rmtree = shutil.rmtree
+    patch.setattr(shutil, "rmtree", removing)  # cleaning up after an error is not done either
+    patch.setattr(local_disk, "rename_folder", ending(local_disk.rename_folder))
+    for name in ("publish", "create", "add_file", "_put", *(["remove"] if removals else [])):
         patch.setattr(storage, name, ending(getattr(storage, name)))
 
 
@@ -184,6 +192,16 @@ def ended_sessions(begin, *, after, removals=False):
             else:
                 return
         yield config
+
+
+def candidate(run, shard, kind):
+    """Where the only tar or parquet file of a shard lies; its name has a digest."""
+    (name,) = [
+        name
+        for name in storage.list_names(storage.join(str(run), "candidates"))
+        if name.startswith(f"{shard}.") and name.endswith(f".{kind}")
+    ]
+    return storage.join(str(run), "candidates", name)
 
 
 def tree(folder):

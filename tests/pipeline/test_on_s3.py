@@ -14,7 +14,7 @@ from pipeline.release.publish.push import push_release
 from pipeline.run import run
 from pipeline.runs.check import repair, verify_run
 from pipeline.runs.lease import held
-from tests.pipeline.make import SessionEnded, end_at_write, make_collection, make_config, tree
+from tests.pipeline.make import SessionEnded, candidate, end_at_write, make_collection, make_config, tree
 from tests.pipeline.s3_server import s3_server
 
 COUNT = 7
@@ -126,7 +126,8 @@ def test_a_session_that_ends_at_a_write_is_resumed(quiet, out, number):
 def test_a_torn_file_on_s3_is_found_and_computed_again(quiet, out):
     inputs, files = quiet
     run(make_config(inputs, out))
-    storage.publish(f"{out}/candidates/000001.tar", files["candidates/000001.tar"][:700])
+    torn = candidate(out, "000001", "tar")
+    storage.publish(torn, storage.read(torn)[:700])
     check = verify_run(out)
     assert check.broken == ("000001",)
     repair(out, check)

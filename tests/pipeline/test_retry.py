@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ReleaseExistsError
-from pipeline.files import storage
 from pipeline.replicas import reading, setup
 from pipeline.run import run
-from pipeline.runs.candidates import read_shard_record
+from pipeline.runs.candidates import committed_shards, read_shard_record
 from pipeline.runs.check import verify_run
 from tests.pipeline.make import WHEN, ended_sessions, make_collection, make_config, make_key, tree
 
@@ -51,9 +50,7 @@ def mend(inputs, healthy, number):
 
 def maps_of(folder):
     """What a release is made of, whatever the files are called: shard → digests."""
-    records = [
-        read_shard_record(str(folder), name.removesuffix(".json")) for name in storage.list_names(f"{folder}/commits")
-    ]
+    records = [read_shard_record(str(folder), name) for name in committed_shards(str(folder))]
     return {record.shard: (record.tar.sha256, record.rows.sha256, record.done, record.failed) for record in records}
 
 
@@ -108,9 +105,11 @@ def test_only_shards_with_a_failed_image_are_touched_and_only_their_batches_comp
         name for name in before if name.startswith(("candidates/000000", "candidates/000002", "commits/00000[02]"))
     ]
     assert all(before[name] == after[name] for name in untouched)
-    assert [name for name in after if name.startswith("candidates/000001")] == [
-        "candidates/000001.1.parquet", "candidates/000001.1.tar",
-    ]  # fmt: skip
+    record = read_shard_record(config.out, "000001")
+    assert record.number == 1
+    assert [name for name in after if name.startswith("candidates/000001")] == sorted(
+        f"candidates/{file.name}" for file in (record.tar, record.rows)
+    )
 
 
 def test_without_the_option_failed_images_stay_failed(quiet, inputs, tmp_path):
@@ -150,7 +149,7 @@ def test_a_retry_into_a_version_that_is_taken_is_refused_before_any_image(inputs
         run(config)
 
 
-def test_the_files_of_repeated_tries_are_numbered(quiet, inputs, tmp_path):
+def test_the_records_of_repeated_tries_are_numbered(quiet, inputs, tmp_path):
     for number in (1, 2):
         hurt(inputs, number)
     options = {"retry_failed": True}
@@ -158,7 +157,8 @@ def test_the_files_of_repeated_tries_are_numbered(quiet, inputs, tmp_path):
     for number in (1, 2):
         mend(inputs, quiet[0], number)
         run(make_config(inputs, tmp_path / "run", **options, version=f"{number + 1}.0.0"))
-    assert (tmp_path / "run/candidates/000000.2.tar").is_file()
+    assert (tmp_path / "run/commits/000000.2.json").is_file()
+    assert verify_run(str(tmp_path / "run")).stray == ()
     assert maps_of(tmp_path / "run") == maps_of(quiet[1])
 
 

@@ -32,10 +32,12 @@ from pipeline.forecast import forecast
 from pipeline.release import build
 from pipeline.replicas import setup
 from pipeline.run import resolved, run
+from pipeline.runs.check import repair_run
 from tests.pipeline.make import (
     LICENSES,
     WHEN,
     SessionEnded,
+    candidate,
     end_at_write,
     ended_sessions,
     make_collection,
@@ -167,28 +169,44 @@ def test_a_session_that_ends_at_any_write_is_gone_on_with_to_the_same_bytes(inpu
         assert tree(config.out) != undisturbed or after
         run(config)
         assert tree(config.out) == undisturbed
-    # lease, plan, run, inputs, device; tar, rows and record of 3 shards; every file of the release; picture
+    # lease, plan, run, inputs, device; tar, rows and record of 3 shards; every file of the release, its name; picture
     released = [name for name in undisturbed if name.startswith("release/")]
     assert len(released) > 20
-    assert ended == 5 + 3 * 3 + len(released) + 1
+    assert ended == 5 + 3 * 3 + len(released) + 2
 
 
-def test_a_release_that_lacks_its_last_file_is_made_anew_without_the_remains(own, done):
-    _, config = own
-    storage.publish(storage.join(config.out, RELEASE, "data/test/test-00007-of-00009.tar"), b"of an earlier try")
-    storage.remove_tree(storage.join(config.out, RELEASE, "release.json"))
-    run(config)
-    assert result_of(config.out) == result_of(done[0].out)
+@pytest.mark.parametrize("begin", [run, forecast])
+def test_a_folder_in_the_place_of_a_release_is_left_as_it_is(own, begin):
+    inputs, config = own
+    mine = Path(config.out, "release/sod-benchmark-2.0.0/mine.txt")
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    before = tree(config.out)
+    with pytest.raises(ReleaseExistsError, match=r"2\.0\.0 exists, but is not a release: .* \(it has mine\.txt\)"):
+        begin(another(inputs, config, version="2.0.0"))
+    assert tree(config.out) == before
+
+
+def test_files_of_an_unfinished_release_in_a_store_are_not_overwritten(inputs):
+    out = f"memory://{uuid.uuid4().hex}"
+    run(make_config(inputs, out))
+    storage.remove(storage.join(out, RELEASE, "release.json"))
+    run(make_config(inputs, out))  # made from the same: what is there is taken
+    storage.remove(storage.join(out, RELEASE, "release.json"))
+    with pytest.raises(StorageError, match="exists with another content, and is not overwritten"):
+        run(make_config(inputs, out, **LAX))
+    storage.remove_tree(storage.join(out, RELEASE))
+    storage.publish(storage.join(out, RELEASE, "data/test/test-00007-of-00009.tar"), b"of another")
+    with pytest.raises(StorageError, match=r"of-00009\.tar is left from an unfinished release"):
+        run(make_config(inputs, out))
+    storage.remove_tree(out)
 
 
 def test_unfinished_files_of_a_killed_session_do_no_harm(inputs, done, tmp_path):
-    left = [f"{folder}/.000000.x.5f.tmp" for folder in ("candidates", "commits", f"{RELEASE}/data/test")]
-    for name in left:
-        storage.publish(str(tmp_path / name), b"half")
+    for folder in ("candidates", "commits", "plan", "release/.sod-benchmark-1.0.0.5f.tmp/data"):
+        storage.publish(str(tmp_path / folder / ".000000.x.5f.tmp"), b"half")
     run(make_config(inputs, tmp_path))
-    found = tree(tmp_path)
-    assert {name: content for name, content in found.items() if name not in left} == done[1]
-    assert not [name for name in found if name in left and name.startswith("release")]
+    assert tree(tmp_path) == done[1]
 
 
 def test_the_order_of_the_annotations_changes_no_byte(own, done, tmp_path):
@@ -262,7 +280,9 @@ def test_a_run_that_was_ended_computes_only_what_was_not_committed(inputs, tmp_p
 def test_two_sessions_that_both_believe_to_have_the_run_do_each_other_no_harm(inputs, done, tmp_path, monkeypatch):
     """As when the first one slept longer than the second was patient: then both work for a while."""
     monkeypatch.setattr(
-        run_module, "held", lambda _: contextlib.nullcontext(types.SimpleNamespace(check=bool, confirm=bool))
+        run_module,
+        "held",
+        lambda _: contextlib.nullcontext(types.SimpleNamespace(check=bool, confirm=bool, confirm_now=bool)),
     )
     both_loaded, reports = threading.Barrier(2, timeout=60), []
     load_model = setup.load_model
@@ -441,15 +461,15 @@ def test_a_target_that_can_not_be_written_is_refused(inputs, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
-def test_a_changed_candidate_is_noticed_and_made_again_once_its_record_is_gone(own, done, kind):
+def test_a_changed_candidate_is_noticed_and_made_again_once_the_run_is_repaired(own, done, kind):
     _, config = own
-    path = storage.join(config.out, "candidates", f"000001.{kind}")
+    path = candidate(config.out, "000001", kind)
     content = storage.read(path)
     storage.publish(path, content[:600] + b"?" + content[601:])
     storage.remove_tree(storage.join(config.out, RELEASE))
-    with pytest.raises(StorageError, match=rf"000001\.{kind} has .* Delete the record"):
+    with pytest.raises(StorageError, match=rf"000001\.\w+\.{kind} has .* verify_run\.py RUN --repair"):
         run(config)
-    storage.remove_tree(storage.join(config.out, "commits", "000001.json"))
+    repair_run(config.out)
     assert run(config).computed == 3
     assert result_of(config.out) == result_of(done[0].out)
 

@@ -3,6 +3,11 @@
 TARGET/NAME-VERSION/…               the files; without `release.json` they are not a release
 TARGET/NAME-VERSION/release.json    written last, by exclusive create
 TARGET/LATEST                       name of the release that was pushed last; the only file here that ever changes
+TARGET/.latest/000007               the name as the seventh push of a release claimed it; only the newest is kept
+
+On a local disk the files are collected in TARGET/.NAME-VERSION.DIGEST.tmp, which is renamed once all are there. Stores
+can't rename; there each file is created exclusively. So a push that was paused, and wakes up after another one has
+published this version, changes nothing.
 
 Readers trust `release.json` alone, so nobody sees half an upload. Pushing again resumes an interrupted upload: files
 that arrived with the recorded sums are not sent again.
@@ -16,6 +21,7 @@ from pathlib import Path
 from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UsageError
 from pipeline.files import storage, urls
 from pipeline.records import StoredFile
+from pipeline.release.attempt import finish, refuse_leftovers
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.publish.report import OutgoingRelease, PushReport, outgoing_release, require_sound
 from pipeline.release.strays import stray_files
@@ -38,21 +44,24 @@ def push_to_folder(
     _refuse_target(ours, target, folder)
     if not dry_run and not urls.is_local(target):
         _try_to_write(target, storage.join(target, f".{name}.push.tmp"))
+        storage.require_exclusive_create(target)
     require_sound(ours, loaders, report)
     _refuse_different_release(folder, ours)  # the check took a while
-    unfinished = _unfinished_files(folder, ours)
     visible = storage.exists(storage.join(folder, RELEASE_JSON))
+    place = folder if visible or not urls.is_local(target) else storage.join(target, f".{name}.{ours.sha256[:16]}.tmp")
+    unfinished = _unfinished_files(place, ours)
     there, left = list[StoredFile](), list[StoredFile]()
     for file in (file for file in ours.files.values() if file.name != RELEASE_JSON):
-        (there if _has_arrived(folder, file) else left).append(file)
+        (there if _has_arrived(place, file) else left).append(file)
     if not dry_run:
-        for remain in unfinished:
-            storage.remove(storage.join(folder, remain))
-        for file in left:
-            report(f"sending {file.name}, {file.file_bytes} bytes")
-            storage.copy_checked(storage.join(folder, file.name), storage.join(release, file.name), file)
-        _make_visible(folder, ours, left, report)
-        storage.publish(storage.join(target, LATEST), f"{name}\n".encode())
+        try:
+            _send(place, folder, ours, unfinished, left, visible=visible, report=report)
+        except (StorageError, FileNotFoundError):
+            if place == folder or not storage.exists(storage.join(folder, RELEASE_JSON)):
+                raise
+            storage.remove_tree(place)  # this version is published: nobody needs what was collected any more
+            _refuse_overtaken(folder, ours)  # else another push of this release has taken the collected files
+        _point_latest(target, name)
     return PushReport(
         target=folder,
         sha256=ours.sha256,
@@ -60,7 +69,7 @@ def push_to_folder(
         sent_bytes=sum(file.file_bytes for file in left),
         there=tuple(file.name for file in there),
         operations=(
-            *(f"remove {name}/{remain}" for remain in unfinished),
+            *(f"remove {remain}" for remain in unfinished),
             *(f"write {name}/{file.name}, {file.file_bytes} bytes" for file in left),
             *([] if visible else [f"write {name}/{RELEASE_JSON}, {len(ours.release_json)} bytes"]),
             f"write {LATEST} with the name {name}",
@@ -84,6 +93,7 @@ def _refuse_target(release: OutgoingRelease, target: str, folder: str) -> None:
             raise UsageError(f"{target} can't hold releases: {place} is not a folder")
     _refuse_different_release(folder, release)
     _unfinished_files(folder, release)
+    refuse_leftovers(folder)
 
 
 def _resolved(url: str) -> str:
@@ -145,19 +155,71 @@ def _has_arrived(folder: str, file: StoredFile) -> bool:
     return True
 
 
-def _make_visible(
-    folder: str, release: OutgoingRelease, sent: Sequence[StoredFile], report: Callable[[str], None]
+def _send(
+    place: str,
+    folder: str,
+    release: OutgoingRelease,
+    unfinished: Sequence[str],
+    left: Sequence[StoredFile],
+    *,
+    visible: bool,
+    report: Callable[[str], None],
 ) -> None:
-    """Read back the files just sent (the others were read before), then write `release.json`.
-
-    Raises: StorageError: a file arrived damaged, or another release of this version became visible meanwhile.
-    """
-    for file in sent:
-        report(f"reading {file.name} back")
-        storage.check(storage.join(folder, file.name), file)
-    created = storage.create(storage.join(folder, RELEASE_JSON), release.release_json)
-    if not created and _is_different_release(folder, release):
-        raise StorageError(
-            f"{folder}: somebody published a different release of this version during the upload; files of both may be "
-            "mixed there: check it with jobs/verify_release.py, and build this release with another --version"
+    """Send the files that are left, read them back, and make the release visible if it is not."""
+    for remain in unfinished:
+        storage.remove(storage.join(place, remain))
+    for file in left:
+        report(f"sending {file.name}, {file.file_bytes} bytes")
+        # Only this release has files in its own place, and in the folder once it is visible: what differs there is
+        # damaged. In a store's folder it may be a file of another release of this version.
+        storage.copy_checked(
+            storage.join(place, file.name),
+            storage.join(release.folder, file.name),
+            file,
+            replace=visible or place != folder,
         )
+    for file in left:  # the others were read before
+        report(f"reading {file.name} back")
+        storage.check(storage.join(place, file.name), file)
+    if not visible and not finish(place, folder, release.release_json, release.files.keys() - {RELEASE_JSON}):
+        if place != folder:
+            storage.remove_tree(place)
+        _refuse_overtaken(folder, release)
+
+
+def _refuse_overtaken(folder: str, release: OutgoingRelease) -> None:
+    if _is_different_release(folder, release):
+        raise StorageError(
+            f"{folder}: somebody published a different release of this version during the upload. That one stays; "
+            "build this release with another --version"
+        )
+
+
+def _point_latest(target: str, name: str) -> None:
+    """Write the name of a release into LATEST.
+
+    Each push claims a number first, and looks again after writing: one that slept in between, while another pushed a
+    newer release, finds the other's claim and puts LATEST right.
+    """
+    claims, latest, content = storage.join(target, ".latest"), storage.join(target, LATEST), f"{name}\n".encode()
+    number = _newest_claim(claims) + 1
+    if number > 1 and storage.read(storage.join(claims, f"{number - 1:06d}")) == content == _content(latest):
+        return
+    while not storage.create(storage.join(claims, f"{number:06d}"), content):
+        number += 1
+    written = 0
+    while written != (newest := _newest_claim(claims)):
+        storage.publish(latest, storage.read(storage.join(claims, f"{newest:06d}")))
+        written = newest
+    with contextlib.suppress(StorageUnavailableError):  # a store may permit writing only; old claims do no harm
+        for claim in storage.list_names(claims):
+            if claim.isdecimal() and int(claim) < written:
+                storage.remove(storage.join(claims, claim))
+
+
+def _content(url: str) -> bytes:
+    return storage.read(url) if storage.exists(url) else b""
+
+
+def _newest_claim(claims: str) -> int:
+    return max((int(name) for name in storage.list_names(claims) if name.isdecimal()), default=0)

@@ -13,11 +13,13 @@ from pipeline.evaluation.measures import measure
 from pipeline.evaluation.model_run import annotations_of, evaluate_model, made_with, run_url
 from pipeline.evaluation.outcomes import How
 from pipeline.evaluation.pairs import pair_files
+from pipeline.files import storage
 from pipeline.options import from_options
 from pipeline.replicas.work import process_shard
 from pipeline.runs.candidates import committed_shards, read_maps, read_rows, read_shard_record
 from pipeline.selection.scores import SCORES
 from tests.pipeline.evaluation.make import make_folders, photo, save, truth
+from tests.pipeline.make import candidate
 
 COUNT = 7
 
@@ -91,7 +93,7 @@ def test_a_session_that_ends_in_the_middle_is_resumed(folder, tmp_path, monkeypa
     monkeypatch.setattr("pipeline.run.process_shard", end_once)
     with pytest.raises(SessionEnded):
         evaluated(folder, tmp_path / "out")
-    assert committed_shards(run_url(str(tmp_path / "out"))) == {"000000"}
+    assert committed_shards(run_url(str(tmp_path / "out"))) == {"000000": 0}
     found = evaluated(folder, tmp_path / "out")
     assert computed == ["000000", "000001", "000001", "000002"]
     assert (found.summary, found.risk_coverage) == (expected.summary, expected.risk_coverage)
@@ -166,7 +168,7 @@ def test_a_broken_mask_costs_only_itself(tmp_path):
 
 def test_candidates_that_were_tampered_with_are_not_measured(folder, tmp_path):
     evaluated(folder, tmp_path)
-    (tmp_path / "run/candidates/000001.tar").write_bytes(b"")
+    storage.publish(candidate(tmp_path / "run", "000001", "tar"), b"")
     with pytest.raises(StorageError, match="; expected "):
         evaluated(folder, tmp_path)
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from s3fs.core import S3File
 
-from pipeline.errors import StorageError, StorageUnavailableError
+from pipeline.errors import ConfigError, StorageError, StorageUnavailableError
 from pipeline.files import local_disk, storage
 from tests.pipeline.s3_server import s3_server
 
@@ -96,15 +96,58 @@ def test_a_local_file_has_the_checksum_of_its_content(tmp_path):
     assert storage.stored_file_at(path) == storage.stored_file("file", NEW)
 
 
-def test_a_finished_file_replaces_an_older_one(folder, tmp_path):
-    url = storage.join(folder, "file")
-    storage.publish(url, OLD)
+def test_what_is_added_is_never_replaced(folder, tmp_path):
+    url, large = storage.join(folder, "file"), storage.join(folder, "large")
     source = tmp_path / "source"
     source.write_bytes(NEW)
-    storage.publish_file(url, source)
-    assert storage.read(url) == NEW
+    assert storage.add(url, OLD) == storage.add(url, OLD) == storage.stored_file("file", OLD)
+    assert storage.add_file(large, source) == storage.stored_file("large", NEW)
     assert not source.exists()
-    assert storage.list_names(folder) == ["file"]
+    source.write_bytes(NEW)
+    storage.add_file(large, source)
+    for add in (lambda: storage.add(url, NEW), lambda: storage.add_file(url, source)):
+        source.write_bytes(NEW)
+        with pytest.raises(StorageError, match="file exists with another content, and is not overwritten"):
+            add()
+    assert source.read_bytes() == NEW
+    assert (storage.read(url), storage.read(large)) == (OLD, NEW)
+    assert storage.list_names(folder, hidden=True) == ["file", "large"]
+
+
+def test_a_store_that_creates_a_file_twice_is_refused(place, folder, monkeypatch):
+    storage.require_exclusive_create(folder)
+    assert storage.list_names(folder, hidden=True) == []
+    if "://" in place:
+        monkeypatch.setattr(storage, "create", lambda url, content: storage.publish(url, content) is not None)
+        with pytest.raises(ConfigError, match="this storage lets a file be created twice"):
+            storage.require_exclusive_create(folder)
+
+
+def test_a_place_that_is_read_only_is_refused():
+    with pytest.raises(ConfigError, match=r"http://127\.0\.0\.1:9/run can't be written"):
+        storage.require_exclusive_create("http://127.0.0.1:9/run")
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_without_hard_links_files_are_created_exclusively_too(tmp_path, monkeypatch, number):
+    def link(*_):
+        raise OSError(number, "no links here")
+
+    monkeypatch.setattr(os, "link", link)
+    url = str(tmp_path / "file")
+    assert [storage.create(url, OLD), storage.create(url, NEW)] == [True, False]
+    assert storage.read(url) == OLD
+    assert storage.list_names(str(tmp_path), hidden=True) == ["file"]
+
+
+def test_a_temporary_folder_is_new_and_goes_with_what_was_made_for_it(folder):
+    storage.publish(storage.join(folder, "mine", "file"), OLD)
+    for above in (storage.join(folder, "mine"), storage.join(folder, "not", "there")):
+        with storage.temporary_folder(above, "pilot") as place:
+            assert storage.list_names(place) == []
+            storage.publish(storage.join(place, "file"), NEW)
+    assert storage.list_names(folder, hidden=True) == ["mine"]
+    assert storage.list_names(storage.join(folder, "mine"), hidden=True) == ["file"]
 
 
 def test_names_are_listed_in_order_and_a_missing_folder_is_empty(folder):
@@ -293,14 +336,14 @@ def test_creating_that_fails_leaves_nothing_and_can_be_done_again(tmp_path, monk
     assert storage.create(url, NEW) is True
 
 
-def test_moving_a_file_that_fails_leaves_the_old_content_and_no_other_file(tmp_path, monkeypatch):
+def test_replacing_a_file_that_fails_leaves_the_old_content_and_no_other_file(tmp_path, monkeypatch):
     url = str(tmp_path / "folder" / "file")
     storage.publish(url, OLD)
     (tmp_path / "source").write_bytes(NEW)
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fail)
         with pytest.raises(OSError, match=r"\[Errno"):
-            storage.publish_file(url, tmp_path / "source")
+            storage.publish(url, NEW)
     assert storage.list_names(str(tmp_path / "folder")) == ["file"]
     assert storage.read(url) == OLD
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,8 +25,10 @@ from pipeline.runs.candidates import (
     read_maps,
     read_rows,
     read_shard_record,
+    read_shard_records,
 )
-from tests.pipeline.make import make_key, make_prediction, make_row, make_scores
+from pipeline.runs.sweep import sweep
+from tests.pipeline.make import candidate, make_key, make_prediction, make_row, make_scores, tree
 
 SHARD = "000042"
 ROWS = st.lists(
@@ -99,12 +102,15 @@ def test_the_order_of_scores_does_not_change_the_bytes_of_rows(rows):
 def test_a_changed_byte_in_tar_or_rows_is_noticed_before_anything_is_read(tmp_path_factory, data):
     run = str(tmp_path_factory.getbasetemp() / "changed")
     commit_shard(run, SHARD, *shard_of((1, 2)))
-    path = storage.join(run, "candidates", f"{SHARD}.{data.draw(st.sampled_from(['tar', 'parquet']))}")
+    record = read_shard_record(run, SHARD)
+    file = data.draw(st.sampled_from([record.tar, record.rows]))
+    path = storage.join(run, "candidates", file.name)
     content = bytearray(storage.read(path))
     content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     overwrite(path, content)
     with pytest.raises(StorageError, match="; expected "):
         read_everything(run)
+    shutil.rmtree(run)
 
 
 # Examples
@@ -127,7 +133,7 @@ def test_the_record_counts_the_images_and_names_the_files(run):
 
 
 def test_the_tar_has_the_row_of_each_predicted_image(run):
-    with tarfile.open(fileobj=io.BytesIO(storage.read(f"{run}/candidates/{SHARD}.tar"))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(storage.read(candidate(run, SHARD, "tar")))) as tar:
         names = tar.getnames()
         found = json.load(tar.extractfile(f"{make_key(3)}.json"))
     members = ("json", "saliency.png", "variance.png")
@@ -150,17 +156,54 @@ def test_only_shards_with_a_record_are_committed(run, monkeypatch):
         patch.setattr(storage, "create", die)
         with pytest.raises(KeyboardInterrupt):
             commit_shard(run, "000043", *shard_of((4,)))
-    assert storage.exists(f"{run}/candidates/000043.tar")
-    assert committed_shards(run) == {SHARD}
+    assert storage.exists(candidate(run, "000043", "tar"))
+    assert committed_shards(run) == {SHARD: 0}
     with pytest.raises(StorageError, match=r"000043\.json is missing"):
         read_shard_record(run, "000043")
 
 
 def test_the_same_images_give_the_same_bytes_and_a_second_commit_changes_nothing(run):
-    paths = [f"{run}/candidates/{SHARD}.tar", f"{run}/candidates/{SHARD}.parquet", f"{run}/commits/{SHARD}.json"]
-    before = [storage.read(path) for path in paths]
+    before = tree(run)
     commit_shard(run, SHARD, *shard_of((1, 2, 3), failed=(2,)))
-    assert [storage.read(path) for path in paths] == before
+    assert tree(run) == before
+
+
+def test_a_late_commit_of_other_bytes_leaves_strays_only(run):
+    before, record = tree(run), read_shard_record(run, SHARD)
+    assert commit_shard(run, SHARD, *shard_of((1, 2, 3))) == record
+    after = tree(run)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 2
+    assert len(sweep(run, {SHARD: record})) == 2
+    left = tree(run)
+    assert {name: left[name] for name in before} == before
+    # The number that the late one would have claimed next says what the record says.
+    assert replace(read_shard_record(run, SHARD), number=0) == record
+    assert commit_shard(run, SHARD, *shard_of((1, 2)), before=record) == read_shard_record(run, SHARD)
+
+
+def test_the_record_with_the_highest_number_counts_whenever_the_others_come(run):
+    first = read_shard_record(run, SHARD)
+    second = commit_shard(run, SHARD, *shard_of((1, 2, 3)), before=first)
+    assert (second.number, committed_shards(run)) == (1, {SHARD: 1})
+    assert read_shard_record(run, SHARD) == read_shard_records(run, [SHARD])[SHARD] == second
+    assert not storage.exists(storage.join(run, "candidates", first.rows.name))
+    Path(f"{run}/commits/{SHARD}.json").unlink()
+    commit_shard(run, SHARD, *shard_of((1, 2, 3), failed=(1,)))  # a session that was paused before its first commit
+    assert read_shard_record(run, SHARD) == second
+
+
+def test_a_run_of_an_earlier_version_is_read(run):
+    """Its files have no digest in their names, and its record no number and no fingerprint."""
+    record = json.loads(storage.read(f"{run}/commits/{SHARD}.json"))
+    for kind, extension in (("tar", "tar"), ("rows", "parquet")):
+        name = f"{SHARD}.1.{extension}"
+        Path(run, "candidates", record[kind]["name"]).rename(Path(run, "candidates", name))
+        record[kind]["name"] = name
+    old = {name: record[name] for name in ("shard", "tar", "rows", "done", "failed")}
+    overwrite(f"{run}/commits/{SHARD}.json", json.dumps(old).encode())
+    rows, maps = read_everything(run)
+    assert (len(rows), len(maps)) == (3, 2)
 
 
 # Faults
@@ -168,21 +211,21 @@ def test_the_same_images_give_the_same_bytes_and_a_second_commit_changes_nothing
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
 def test_a_file_that_is_cut_anywhere_is_noticed(run, kind):
-    path = f"{run}/candidates/{SHARD}.{kind}"
+    path = candidate(run, SHARD, kind)
     content = storage.read(path)
     cuts = range(0, len(content), 64)
     assert len(cuts) > 20
     for length in cuts:
         overwrite(path, content[:length])
-        with pytest.raises(StorageError, match=f"{SHARD}.{kind} has {length} bytes"):
+        with pytest.raises(StorageError, match=rf"{SHARD}\.\w+\.{kind} has {length} bytes"):
             read_everything(run)
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
 def test_a_file_that_is_missing_or_another_shards_is_noticed(run, kind):
     commit_shard(run, "000043", *shard_of((4, 5, 6)))
-    path = f"{run}/candidates/{SHARD}.{kind}"
-    overwrite(path, storage.read(path.replace(SHARD, "000043")))
+    path = candidate(run, SHARD, kind)
+    overwrite(path, storage.read(candidate(run, "000043", kind)))
     with pytest.raises(StorageError, match="; expected "):
         read_everything(run)
     storage.remove_tree(path)
@@ -191,7 +234,7 @@ def test_a_file_that_is_missing_or_another_shards_is_noticed(run, kind):
 
 
 def test_a_file_with_bytes_after_its_end_is_noticed(run):
-    path = f"{run}/candidates/{SHARD}.tar"
+    path = candidate(run, SHARD, "tar")
     overwrite(path, storage.read(path) + bytes(512))
     with pytest.raises(StorageError, match="; expected "):
         read_everything(run)
@@ -208,7 +251,7 @@ def test_a_missing_record_is_named(run):
 )
 def test_a_file_that_is_not_a_record_is_refused_with_what_to_do(run, content):
     overwrite(f"{run}/commits/{SHARD}.json", content)
-    with pytest.raises(StorageError, match="delete it, and the shard is computed again"):
+    with pytest.raises(StorageError, match="--repair, and the shard is computed again"):
         read_shard_record(run, SHARD)
 
 

@@ -18,7 +18,7 @@ from pipeline.run import run
 from pipeline.runs.candidates import decode_rows, encode_rows, read_shard_record
 from pipeline.runs.check import repair, repair_run, verify_run
 from pipeline.runs.lease import held
-from tests.pipeline.make import make_collection, make_config, tree
+from tests.pipeline.make import candidate, make_collection, make_config, tree
 
 COUNT = 7
 BAD = 3
@@ -111,8 +111,10 @@ def test_whichever_bit_is_flipped_its_shard_is_named_and_computed_again(inputs, 
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 1, 511, 512, 1024])
-@pytest.mark.parametrize("name", ["candidates/000001.tar", "candidates/000001.parquet", "commits/000001.json"])
-def test_a_file_that_ends_early_is_named(broken, name, kept_bytes):
+@pytest.mark.parametrize("kind", ["tar", "parquet", "json"])
+def test_a_file_that_ends_early_is_named(broken, kind, kept_bytes):
+    path = broken / "commits/000001.json" if kind == "json" else Path(candidate(broken, "000001", kind))
+    name = path.relative_to(broken).as_posix()
     content = (broken / name).read_bytes()
     (broken / name).write_bytes(content[: min(kept_bytes, len(content) - 1)])
     check = verify_run(str(broken))
@@ -120,23 +122,28 @@ def test_a_file_that_ends_early_is_named(broken, name, kept_bytes):
     assert check.broken == ("000001",)
 
 
-@pytest.mark.parametrize("name", ["candidates/000001.tar", "candidates/000001.parquet"])
-def test_a_missing_file_is_named_and_a_shard_without_a_record_is_merely_left_to_do(broken, name):
-    (broken / name).unlink()
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_a_missing_file_is_named_and_a_shard_without_a_record_is_merely_left_to_do(broken, kind):
+    path = Path(candidate(broken, "000001", kind))
+    name = path.relative_to(broken).as_posix()
+    path.unlink()
     (broken / "commits/000002.json").unlink()
     check = verify_run(str(broken))
     assert [(problem.where, "is missing" in problem.what) for problem in check.problems] == [(name, True)]
     assert (check.broken, check.left) == (("000001",), 4)
-    assert check.stray == ("candidates/000002.parquet", "candidates/000002.tar")
+    assert sorted(check.stray) == sorted(
+        Path(candidate(broken, "000002", kind)).relative_to(broken).as_posix() for kind in ("parquet", "tar")
+    )
 
 
 def test_repair_removes_records_first_and_says_what_it_removed(broken):
-    (broken / "candidates/000001.tar").write_bytes(b"")
+    tar, rows = (Path(candidate(broken, "000001", kind)) for kind in ("tar", "parquet"))
+    tar.write_bytes(b"")
     (broken / "candidates/.000002.tar.abc.tmp").write_bytes(b"half")
     check = verify_run(str(broken))
-    assert repair(str(broken), check) == (
-        "commits/000001.json", "candidates/000001.parquet", "candidates/000001.tar", "candidates/.000002.tar.abc.tmp",
-    )  # fmt: skip
+    removed = repair(str(broken), check)
+    assert (removed[0], removed[-1]) == ("commits/000001.json", "candidates/.000002.tar.abc.tmp")
+    assert set(removed[1:-1]) == {f"candidates/{tar.name}", f"candidates/{rows.name}"}
     again = verify_run(str(broken))
     assert (again.problems, again.left, again.stray) == ((), 3, ())
 
@@ -163,9 +170,9 @@ def test_a_run_is_not_repaired_while_a_session_works_on_it(broken):
     (broken / "commits/000002.json").unlink()
     with held(str(broken)), pytest.raises(RunBusyError):
         repair_run(str(broken))
-    assert (broken / "candidates/000002.tar").exists()
-    _, removed = repair_run(str(broken))
-    assert removed == ("candidates/000002.parquet", "candidates/000002.tar")
+    files = tree(broken / "candidates")
+    check, removed = repair_run(str(broken))
+    assert (len(check.stray), removed, tree(broken / "candidates")) == (2, (), files)
 
 
 def test_repair_does_not_make_a_run_where_none_exists(tmp_path):
@@ -199,7 +206,19 @@ def test_rows_that_are_not_the_planned_ones_are_named(broken, change):
 
 def test_a_row_that_contradicts_its_json_is_named(broken):
     rewrite_rows(broken, "000000", lambda rows: [CandidateRow(**{**as_dict(rows[0]), "members": 9}), *rows[1:]])
-    assert whats(verify_run(str(broken))) == ["000000000001.json is not the row of the parquet file"]
+    assert whats(verify_run(str(broken))) == [
+        "000000000001 has 9 ensemble members; the run's images have 3",
+        "000000000001.json is not the row of the parquet file",
+    ]
+
+
+def test_a_shard_that_was_made_with_something_else_is_named(broken):
+    """As when two sessions with other seeds shared a store that lets a lease be created twice."""
+    path = broken / "commits/000001.json"
+    path.write_bytes(encode_json(json.loads(path.read_bytes()) | {"made_with": "0" * 64}))
+    check = verify_run(str(broken))
+    assert check.broken == ("000001",)
+    assert "was made with something else (seed" in whats(check)[0]
 
 
 def test_numbers_that_the_record_does_not_have_are_named(broken):
@@ -236,7 +255,7 @@ def test_maps_that_are_not_the_predicted_images_are_named(broken, change, found)
 
 
 def test_a_link_in_a_tar_is_not_a_map(broken):
-    path = broken / "candidates/000001.tar"
+    path = Path(candidate(broken, "000001", "tar"))
     with tarfile.open(path, "w") as tar:
         info = tarfile.TarInfo("000000000004.json")
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -271,7 +290,8 @@ def test_an_unreadable_run_json_leaves_nothing_to_repair(broken, content):
 def test_another_plan_is_noticed(broken, inputs, tmp_path):
     other = make_config(inputs, tmp_path / "other", shard_size=2)
     run(other)
-    shutil.copy(Path(other.out) / "plan/000000.parquet", broken / "plan/000000.parquet")
+    (theirs,), (ours,) = (Path(out, "plan").glob("0*.parquet") for out in (other.out, broken))
+    shutil.copy(theirs, ours)
     with pytest.raises(StorageError, match="does not hold the plan"):
         verify_run(str(broken))
 
@@ -280,7 +300,7 @@ def test_a_run_on_an_object_store_is_checked_in_the_same_way(inputs):
     config = make_config(inputs, "memory://verify/run")
     run(config)
     assert verify_run(config.out).problems == ()
-    storage.publish("memory://verify/run/candidates/000001.tar", b"half")
+    storage.publish(candidate(config.out, "000001", "tar"), b"half")
     check = verify_run(config.out)
     assert check.broken == ("000001",)
     assert "commits/000001.json" in repair(config.out, check)

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import shutil
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +12,10 @@ import model
 import pipeline
 import pipeline.runs.fingerprint
 from model.config import EnsembleConfig, ModelConfig
-from pipeline.errors import ConfigError, RunMismatchError, StorageError
+from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.files import storage
-from pipeline.runs.fingerprint import check_fingerprint, fingerprint, settle_device, settled_device
+from pipeline.runs.fingerprint import check_fingerprint, digest_of, fingerprint
+from pipeline.runs.machine import LIBRARIES
 from tests.pipeline.make import Inputs, make_config
 
 NOWHERE = Inputs(images=Path("/images"), annotations=Path("/annotations.json"), entries=[])
@@ -86,7 +86,7 @@ def test_every_option_of_the_ensemble_is_a_field():
 
 
 def test_every_option_of_the_model_is_a_field_or_changes_no_byte():
-    settled_elsewhere = {"model", "device"}  # as the digest of the weights, and by settle_device
+    settled_elsewhere = {"model", "device"}  # as the digest of the weights, and by settle_machine
     changes_nothing = {"keep_memory"}
     assert asdict(ModelConfig()).keys() - make_fingerprint().keys() == settled_elsewhere | changes_nothing
 
@@ -95,13 +95,25 @@ def test_other_shards_are_another_run():
     assert differing(make_fingerprint(), make_fingerprint(shard_size=7)) == {"shard_size"}
 
 
-@pytest.mark.parametrize("library", ["diffusers", "numpy", "pillow", "timm", "torch"])
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_another_version_of_a_library_changes_its_field(library, monkeypatch):
     before, version = make_fingerprint(), importlib.metadata.version
     monkeypatch.setattr(
         importlib.metadata, "version", lambda name: version(name) + ("+other" if name == library else "")
     )
     assert differing(before, make_fingerprint()) == {library}
+
+
+def test_other_versions_of_libraries_are_accepted_on_request_and_nothing_else_is(tmp_path):
+    stored = make_fingerprint()
+    other = {**stored, "pyarrow": "0.1", "torch": "9"}
+    with pytest.raises(RunMismatchError, match=r"pyarrow: made with .*, requested 0\.1"):
+        check_fingerprint(str(tmp_path), stored, other)
+    accepted = check_fingerprint(str(tmp_path), stored, other, accept_mixed=True)
+    assert accepted == {"pyarrow": "0.1", "torch": "9"}
+    assert digest_of(stored) == digest_of(other) != digest_of(make_fingerprint(seed=6))
+    with pytest.raises(RunMismatchError, match="seed: made with"):
+        check_fingerprint(str(tmp_path), stored, {**other, "seed": "6"}, accept_mixed=True)
 
 
 @pytest.mark.parametrize("file", ["unet/model.safetensors", "unet/config.json"])
@@ -215,57 +227,5 @@ def test_a_field_that_only_one_side_has_is_a_difference(stored, present):
         check_fingerprint("/out", stored, present)
 
 
-# The device
-
-
-def test_the_first_device_decides_and_others_of_its_kind_are_accepted(tmp_path):
-    for _ in range(2):
-        settle_device(str(tmp_path), "cuda")
-    assert settled_device(str(tmp_path)) == "cuda"
-
-
-def test_another_kind_of_device_is_refused_with_both(tmp_path):
-    settle_device(str(tmp_path), "cuda")
-    with pytest.raises(RunMismatchError, match=r"begun on cuda, this replica is on cpu: give --device cuda"):
-        settle_device(str(tmp_path), "cpu")
-    assert settled_device(str(tmp_path)) == "cuda"
-
-
-def test_replicas_without_a_compiler_are_another_kind(tmp_path):
-    settle_device(str(tmp_path / "a"), "cpu")
-    with pytest.raises(
-        RunMismatchError, match="this replica is on cpu without a compiler: have replicas with one only"
-    ):
-        settle_device(str(tmp_path / "a"), "cpu without a compiler")
-    settle_device(str(tmp_path / "b"), "cpu without a compiler")
-    with pytest.raises(RunMismatchError, match="is on cpu: have replicas without a compiler only, or another --out"):
-        settle_device(str(tmp_path / "b"), "cpu")
-
-
-def test_following_that_advice_does_not_change_the_fingerprint():
+def test_another_device_does_not_change_the_fingerprint():
     check_fingerprint("/out", make_fingerprint(device="auto"), make_fingerprint(device="cuda"))
-
-
-def test_when_replicas_begin_together_on_different_devices_one_kind_is_accepted(tmp_path):
-    kinds = ["cpu", "cuda"] * 8
-    gate, went_on = threading.Barrier(len(kinds)), []
-
-    def begin(kind):
-        gate.wait()
-        try:
-            settle_device(str(tmp_path), kind)
-        except RunMismatchError:
-            return
-        went_on.append(kind)
-
-    threads = [threading.Thread(target=begin, args=(kind,)) for kind in kinds]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert went_on == [settled_device(str(tmp_path))] * 8
-
-
-def test_a_run_without_a_device_is_a_storage_error(tmp_path):
-    with pytest.raises(StorageError, match="device"):
-        settled_device(str(tmp_path))

@@ -61,6 +61,7 @@ def kill_a_worker_after(job, head, checkpoint):
     workers[0].kill()
 
 
+@pytest.mark.thorough
 def test_two_workers_learn_from_the_batches_of_both(run_job, tmp_path, pairs_folder, tiny_weights):
     options = {"max_train_steps": 3, "train_batch_size": 1}
     in_two = {"engine": "ray", "workers": 2}

@@ -123,13 +123,24 @@ def test_killed_while_an_old_checkpoint_is_removed_no_part_of_it_counts(config, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", kill)
+        patch.setattr("pipeline.training.state._remove_files", kill)
         with pytest.raises(KeyboardInterrupt):
             state.save(tmp_path, 1)
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-3"]
     state.step = 4
     state.save(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-4"]
+
+
+def test_what_the_user_keeps_in_a_checkpoint_stays_when_it_is_removed(config, tmp_path):
+    state = make_state(config)
+    for state.step in (1, 2, 3):
+        (tmp_path / f"checkpoint-{state.step - 1}" / "notes.txt").write_text("mine") if state.step > 1 else None
+        state.save(tmp_path, 1)
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-3"]
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
+        "networks.safetensors", "notes.txt", "notes.txt", "optimiser.pt",
+    ]  # fmt: skip
 
 
 # Torn ones

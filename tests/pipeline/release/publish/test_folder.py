@@ -1,9 +1,11 @@
 """Publishing to a folder or store: what is visible is whole, uploads resume, a published version never changes."""
 
+import hashlib
 import os
 import shutil
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -125,13 +127,17 @@ def test_a_push_interrupted_at_any_write_is_invisible_and_resumes(released, tmp_
 
 
 def test_files_that_arrive_torn_are_noticed_before_anything_is_visible(released, target, monkeypatch):
-    publish_file = storage.publish_file
+    put = {name: getattr(storage, name) for name in ("add_file", "_put")}
 
-    def publish_torn(url, source):
-        source.write_bytes(source.read_bytes()[:-1])
-        publish_file(url, source)
+    def torn(name):
+        def call(*where):
+            where[-1].write_bytes(where[-1].read_bytes()[:-1])
+            return put[name](*where)
 
-    monkeypatch.setattr(storage, "publish_file", publish_torn)
+        return call
+
+    for name in put:
+        monkeypatch.setattr(storage, name, torn(name))
     with pytest.raises(StorageError, match="; expected "):
         push(released, target)
     assert not storage.exists(storage.join(target, NAME, "release.json"))
@@ -142,12 +148,15 @@ def test_files_that_arrive_torn_are_noticed_before_anything_is_visible(released,
 
 def test_unfinished_files_of_a_killed_upload_are_removed_and_foreign_files_are_not(released, tmp_path):
     folder = tmp_path / NAME
-    folder.mkdir()
-    (folder / ".NOTICE.ab12.tmp").write_bytes(b"half")
+    digest = hashlib.sha256((Path(released.folder) / "release.json").read_bytes()).hexdigest()
+    unfinished = tmp_path / f".{NAME}.{digest[:16]}.tmp" / ".NOTICE.ab12.tmp"
+    unfinished.parent.mkdir()
+    unfinished.write_bytes(b"half")
     push(released, str(tmp_path), dry_run=True)
-    assert (folder / ".NOTICE.ab12.tmp").exists()
+    assert unfinished.exists()
     push(released, str(tmp_path))
     assert published(str(tmp_path)).problems == ()
+    assert not unfinished.parent.exists()
     (folder / "release.json").unlink()
     (folder / "data" / "mine.txt").write_bytes(b"mine")
     with pytest.raises(UsageError, match=r"data/mine\.txt is not a file of this release"):
@@ -274,7 +283,7 @@ def test_a_store_that_permits_no_removal_still_accepts_a_release(released, tmp_p
 def test_the_trial_write_leaves_nothing(released, tmp_path):
     target = f"memory://{tmp_path.name}/all"
     push(released, target)
-    assert storage.list_names(target, hidden=True) == [LATEST, NAME]
+    assert storage.list_names(target, hidden=True) == [".latest", LATEST, NAME]
 
 
 def test_a_different_release_that_appears_during_the_upload_is_a_failure_not_a_wrong_request(

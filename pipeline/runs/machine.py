@@ -1,0 +1,114 @@
+"""What a replica runs on, as far as it decides bytes: kind of device, instruction set and library versions.
+
+RUN/device.json    what the first replica ran on; the others, on every node and in every session, must be equal
+RUN/mixed/         what others ran on that were accepted although they differ; one file each, named by content
+
+Only a replica knows: `--device auto` and the versions on its node are not the driver's. Another instruction set (AVX2
+instead of AVX-512) or another pyarrow changes bytes without changing a configuration.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.errors import RunMismatchError, StorageError
+from pipeline.files import storage
+from pipeline.files.tars import encode_json
+from pipeline.made_with import differences, refusal
+
+LIBRARIES = ("diffusers", "numpy", "pillow", "pyarrow", "timm", "torch")
+"""Their versions decide bytes."""
+_INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "sve2", "bf16")
+"""Of those that PyTorch, oneDNN, OpenBLAS and NumPy choose their kernels by."""
+_FILE = "device.json"
+
+
+def library_versions() -> dict[str, str]:
+    """Library → version, of those that decide bytes."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def instruction_set() -> str:
+    """The processor's architecture and those of its extensions that kernels are chosen by."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.machine()
+    flags = next((set(line.split()) for line in lines if line.lower().startswith(("flags", "features"))), set())
+    return " ".join([platform.machine(), *(name for name in _INSTRUCTIONS if name in flags)])
+
+
+def settle_machine(run: str, kind: str, *, accept_mixed: bool = False) -> None:
+    """Fix what a run is computed on: the first replica decides.
+
+    Args:   kind: as `SaliencyModel.device_kind`.
+            accept_mixed: note a machine that differs beside the first one's, instead of refusing it.
+    Raises: RunMismatchError: the run was begun on something else, whose last bits differ.
+    """
+    mine = {"device": kind, "instructions": instruction_set(), **library_versions()}
+    if storage.create(storage.join(run, _FILE), encode_json(mine)):
+        return
+    begun_on = settled_machine(run)
+    # A run of an earlier version says less.
+    found = differences(begun_on, {name: value for name, value in mine.items() if name in begun_on})
+    if not found:
+        return
+    if accept_mixed:
+        note_mixed(run, {difference.name: str(difference.requested) for difference in found})
+        return
+    advice = "Use machines of one kind, accept different last bits with --accept-mixed, or give another --out"
+    if begun_on["device"] != kind:
+        device, _, without = begun_on["device"].partition(" ")
+        remedy = (
+            f"Give --device {device}" if kind.split()[0] != device else f"Have replicas {without or 'with one'} only"
+        )
+        advice = f"{remedy}, accept different last bits with --accept-mixed, or give another --out"
+    raise RunMismatchError(refusal(f"{run} was begun on another kind of machine than this replica's", found, advice))
+
+
+def settled_machine(run: str) -> dict[str, str]:
+    """Read what a run was begun on.
+
+    Raises: StorageError: `device.json` is missing or damaged.
+    """
+    url = storage.join(run, _FILE)
+    try:
+        values = json.loads(storage.read(url))
+        if isinstance(values["device"], str) and all(isinstance(value, str) for value in values.values()):
+            return dict(values)
+        raise ValueError(f"it holds {values!r}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StorageError(
+            f"{url} does not say what the run is computed on ({str(error)[:200]}). Put it back, or give another --out"
+        ) from error
+
+
+def made_on(run: str) -> dict[str, str]:
+    """What the images of a run were computed on, for its releases: the kind of device and the instruction set, and, as
+    `mixed`, every other machine that was accepted.
+
+    Raises: StorageError: see `settled_machine`.
+    """
+    settled = settled_machine(run)
+    found: dict[str, str] = {name: settled[name] for name in ("device", "instructions") if name in settled}
+    others = [json.loads(storage.read(url)) for url in _mixed(run)]
+    if others:
+        found["mixed"] = "; ".join(
+            ", ".join(f"{name} {value} instead of {settled.get(name)}" for name, value in sorted(other.items()))
+            for other in others
+        )
+    return found
+
+
+def note_mixed(run: str, other: Mapping[str, str]) -> None:
+    """Note in which ways a session or replica differs from what the run was begun on."""
+    content = encode_json(dict(other))
+    storage.create(storage.join(run, "mixed", f"{hashlib.sha256(content).hexdigest()[:16]}.json"), content)
+
+
+def _mixed(run: str) -> list[str]:
+    folder = storage.join(run, "mixed")
+    return [storage.join(folder, name) for name in storage.list_names(folder) if name.endswith(".json")]

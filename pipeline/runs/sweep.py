@@ -1,0 +1,41 @@
+"""Removes what killed and late writers left in a run: unfinished files, and candidates that no record names.
+
+A writer that was paused may still be about to create a record that names such candidates. So before they are removed,
+the record of their shard is created once more under the next number, the one that the late writer would have to claim.
+Candidates of a shard without a record stay: whoever commits it may name them.
+"""
+
+import re
+from collections.abc import Mapping
+
+from pipeline.files import storage
+from pipeline.records import ShardRecord
+from pipeline.runs.candidates import create_again
+
+_CANDIDATE = re.compile(r"(\w+)(\.\w+)?\.(tar|parquet)")
+
+
+def sweep(run: str, records: Mapping[str, ShardRecord]) -> tuple[str, ...]:
+    """Remove what is stray, while this session holds the run.
+
+    Args:    records: shard → the record that counts.
+    Returns: the removed files, relative to the run.
+    """
+    strays = [
+        f"{folder}/{name}"
+        for folder in ("candidates", "commits", "plan", "journal")
+        for name in storage.list_names(storage.join(run, folder), hidden=True)
+        if storage.is_unfinished(name)
+    ]
+    named = {file.name for record in records.values() for file in (record.tar, record.rows)}
+    unnamed: dict[str, list[str]] = {}
+    for name in storage.list_names(storage.join(run, "candidates")):
+        match = _CANDIDATE.fullmatch(name)
+        if match and match[1] in records and name not in named:
+            unnamed.setdefault(match[1], []).append(f"candidates/{name}")
+    for shard, names in unnamed.items():
+        if create_again(run, records[shard]):  # else another session has committed it anew: those may be its files
+            strays += names
+    journals = storage.list_names(storage.join(run, "journal"))
+    strays += [f"journal/{name}" for name in journals if name.removesuffix(".json") in records]
+    return tuple(name for name in strays if storage.remove(storage.join(run, name)))
