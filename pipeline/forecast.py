@@ -5,11 +5,14 @@ which is removed afterwards.
 The storage comes from the committed shards, or from the pilot's if there are none.
 """
 
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pipeline.config import RunConfig
-from pipeline.files import storage
+from pipeline.files import storage, urls
 from pipeline.records import Sample, ShardRecord, ShardSpec
 from pipeline.release.preflight import refuse_unbuildable
 from pipeline.replicas.progress import Progress
@@ -110,10 +113,27 @@ def _pilot(samples: Sequence[Sample], config: RunConfig, work: Work) -> tuple[in
     parts = [part for part in (samples[:warm], samples[warm:]) if part]
     specs = [ShardSpec(index=index, samples=tuple(part)) for index, part in enumerate(parts)]
     progress = Progress(len(samples), config.policy)
-    with storage.temporary_folder(config.out, "pilot") as url:
+    with temporary_folder(config.out) as url:
         work(specs, replace(config, out=url, cluster=replace(config.cluster, replicas=1)), progress)
         records = [read_shard_record(url, spec.name) for spec in specs]
     return len(samples), records, progress.last_s / len(parts[-1])
+
+
+@contextmanager
+def temporary_folder(url: str) -> Iterator[str]:
+    """A new folder in a folder, removed after the block with all that the block wrote, and with folders made for it."""
+    place = storage.join(urls.absolute(url), f".pilot.{uuid.uuid4().hex}.tmp")
+    made = []
+    if urls.is_local(place):
+        made = [folder for folder in Path(place).parents if not folder.exists()]
+        Path(place).mkdir(parents=True)
+    try:
+        yield place
+    finally:
+        storage.remove_tree(place)
+        for folder in made:
+            with suppress(OSError):  # somebody else has put something there
+                folder.rmdir()
 
 
 def _bytes_per_image(records: Sequence[ShardRecord]) -> float:

@@ -9,8 +9,8 @@ RUN/run.json                     the fingerprint, and the parts of the plan that
 RUN/run.1.json                   both, after images were added; the one with the highest number counts
 RUN/plan/inputs.json             where the newest session found annotations and images; in no digest
 
-DIGEST is the beginning of the part's SHA-256, and run.json is created exclusively, never changed: a session that was
-paused while another let the run grow can't take anything back.
+DIGEST says which images are in the part, and files are created exclusively, never changed: a session that was paused
+while another let the run grow can't take anything back.
 """
 
 import json
@@ -60,9 +60,8 @@ def open_run(
     if mixed:
         note_mixed(run, mixed)
     if added:
-        content = encode_plan(added)
-        name = f"{added[0].name}.{storage.stored_file('', content).sha256[:16]}.parquet"
-        storage.publish(storage.join(run, "plan", name), content)
+        name = f"{added[0].name}.{plan_digest(added)[:16]}.parquet"
+        storage.create(storage.join(run, "plan", name), encode_plan(added))
         values = {"format": _FORMAT, "fingerprint": whole, "plan": [*parts, name]}
         if not storage.create(_url(run, number + 1), encode_json(values)):  # another session was faster
             return open_run(run, samples, shard_size, made_with, accept_mixed=accept_mixed)

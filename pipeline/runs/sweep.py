@@ -12,6 +12,8 @@ from pipeline.files import storage
 from pipeline.records import ShardRecord
 from pipeline.runs.candidates import create_again
 
+_IN_THE_RUN = (".probe.", ".run.", ".device.", ".contact_sheet.")
+"""How names of unfinished files in the run's own folder begin; a dry run may be using a folder of its own there."""
 _CANDIDATE = re.compile(r"(\w+)(\.\w+)?\.(tar|parquet)")
 
 
@@ -23,10 +25,12 @@ def sweep(run: str, records: Mapping[str, ShardRecord]) -> tuple[str, ...]:
     """
     strays = [
         f"{folder}/{name}"
-        for folder in ("candidates", "commits", "plan", "journal")
+        for folder in ("candidates", "commits", "plan", "journal", "mixed")
         for name in storage.list_names(storage.join(run, folder), hidden=True)
         if storage.is_unfinished(name)
     ]
+    files = [name for name in storage.list_names(run, hidden=True) if name.startswith(_IN_THE_RUN)]
+    strays += [name for name in files if storage.is_unfinished(name)]
     named = {file.name for record in records.values() for file in (record.tar, record.rows)}
     unnamed: dict[str, list[str]] = {}
     for name in storage.list_names(storage.join(run, "candidates")):

@@ -203,7 +203,7 @@ def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, valu
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no_such = 1", "unknown option 'no_such'; options are adaptive, alignment, allowed_licenses"),
+        ("no_such = 1", "unknown option 'no_such'; options are accept_mixed, adaptive, alignment"),
         ("[policy]\nmax_variance = 0.1", "unknown option 'policy'"),
         ("max-variance = 0.1", "unknown option 'max-variance'"),
         ("shard_size = '4'", "shard_size is '4'; it must be int"),

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import CollectionError, ConfigError, RunMismatchError
 from pipeline.files import storage
-from pipeline.forecast import forecast
+from pipeline.forecast import forecast, temporary_folder
 from pipeline.run import process, run
 from tests.pipeline.make import make_collection, make_config, tree, write_annotations
 
@@ -125,3 +125,38 @@ def test_an_object_store_is_left_as_it_is_too(inputs):
     assert found.pilot_images == 2
     assert storage.list_names("memory://forecast/run") == []
     assert not Path("pilot").exists()
+
+
+def test_a_temporary_folder_is_new_and_goes_with_what_was_made_for_it(tmp_path):
+    folder = str(tmp_path)
+    storage.publish(storage.join(folder, "mine", "file"), b"old")
+    for above in (storage.join(folder, "mine"), storage.join(folder, "not", "there")):
+        with temporary_folder(above) as place:
+            assert storage.list_names(place) == []
+            storage.publish(storage.join(place, "file"), b"new")
+    assert storage.list_names(folder, hidden=True) == ["mine"]
+    assert storage.list_names(storage.join(folder, "mine"), hidden=True) == ["file"]
+
+
+@pytest.mark.parametrize("name", ["pilot", "pilot.tmp", ".pilot", ".pilot.tmp"])
+def test_whatever_lies_in_the_folder_stays(inputs, tmp_path, name):
+    """A run of any name, an empty folder too."""
+    run(make_config(inputs, tmp_path / "runs" / name))
+    (tmp_path / "runs" / "empty").mkdir()
+    before = tree(tmp_path / "runs")
+    forecast(make_config(inputs, tmp_path / "runs"))
+    assert tree(tmp_path / "runs") == before
+    assert (tmp_path / "runs" / "empty").is_dir()
+    forecast(make_config(inputs, tmp_path / "runs" / "empty"))
+    assert (tmp_path / "runs" / "empty").is_dir()
+
+
+def test_a_pilot_that_fails_removes_its_own_folder_only(inputs, tmp_path):
+    (tmp_path / "runs" / "pilot").mkdir(parents=True)
+
+    def fail(*_):
+        raise RuntimeError("no model")
+
+    with pytest.raises(RuntimeError, match="no model"):
+        forecast(make_config(inputs, tmp_path / "runs"), fail)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["pilot"]

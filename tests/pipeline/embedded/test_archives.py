@@ -111,11 +111,20 @@ def test_a_link_that_is_not_wanted_does_no_harm(tmp_path):
     assert [path.name for path in unpack(archive, tmp_path / "folder", re.compile("png$"))] == ["good.png"]
 
 
-def test_an_interrupted_unpacking_starts_anew(tmp_path):
+def test_a_folder_that_somebody_else_made_is_refused_and_stays(tmp_path):
     archive = make_tar(tmp_path / "a.tgz", "good.png")
     (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "half.png").write_bytes(b"")
-    assert [path.name for path in unpack(archive, tmp_path / "folder", ANY)] == ["good.png"]
+    (tmp_path / "folder" / "mine.png").write_bytes(b"")
+    with pytest.raises(SourceError, match="was not unpacked here: move it away"):
+        unpack(archive, tmp_path / "folder", ANY)
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["mine.png"]
+
+
+def test_an_unpacking_that_fails_leaves_nothing_behind(tmp_path):
+    archive = make_tar(tmp_path / "a.tgz", "good.png", link="bad.png")
+    with pytest.raises(SourceError, match="link"):
+        unpack(archive, tmp_path / "folder", ANY)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tgz"]
 
 
 def test_another_pattern_unpacks_anew(tmp_path):

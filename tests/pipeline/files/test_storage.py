@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -140,16 +139,6 @@ def test_without_hard_links_files_are_created_exclusively_too(tmp_path, monkeypa
     assert storage.list_names(str(tmp_path), hidden=True) == ["file"]
 
 
-def test_a_temporary_folder_is_new_and_goes_with_what_was_made_for_it(folder):
-    storage.publish(storage.join(folder, "mine", "file"), OLD)
-    for above in (storage.join(folder, "mine"), storage.join(folder, "not", "there")):
-        with storage.temporary_folder(above, "pilot") as place:
-            assert storage.list_names(place) == []
-            storage.publish(storage.join(place, "file"), NEW)
-    assert storage.list_names(folder, hidden=True) == ["mine"]
-    assert storage.list_names(storage.join(folder, "mine"), hidden=True) == ["file"]
-
-
 def test_names_are_listed_in_order_and_a_missing_folder_is_empty(folder):
     assert storage.list_names(folder) == []
     for name in ("b", "c", "a"):
@@ -280,7 +269,7 @@ def test_a_full_disk_is_reported_when_a_copy_does_not_fit(folder, tmp_path, monk
     assert storage.list_names(folder, hidden=True) == []
 
 
-@pytest.mark.parametrize(("owner", "function"), [(os, "fsync"), (os, "replace"), (shutil, "move")])
+@pytest.mark.parametrize(("owner", "function"), [(os, "fsync"), (os, "replace")])
 def test_a_copy_that_fails_leaves_the_old_content_and_no_other_file(tmp_path, monkeypatch, owner, function):
     source, url = str(tmp_path / "source"), str(tmp_path / "folder" / "file")
     record = storage.publish(source, NEW)
@@ -288,9 +277,20 @@ def test_a_copy_that_fails_leaves_the_old_content_and_no_other_file(tmp_path, mo
     with monkeypatch.context() as patch:
         patch.setattr(owner, function, fail)
         with pytest.raises(OSError, match=r"\[Errno"):
-            storage.copy_checked(url, source, record)
+            storage.copy_checked(url, source, record, replace=True)
     assert storage.list_names(str(tmp_path / "folder"), hidden=True) == ["file"]
     assert (storage.read(url), storage.read(source)) == (OLD, NEW)
+
+
+def test_a_copy_replaces_only_if_it_is_to(folder, tmp_path):
+    source, url = str(tmp_path / "source"), storage.join(folder, "copy")
+    record = storage.publish(source, NEW)
+    storage.publish(url, OLD)
+    with pytest.raises(StorageError, match="exists with another content"):
+        storage.copy_checked(url, source, record)
+    assert storage.read(url) == OLD
+    storage.copy_checked(url, source, record, replace=True)
+    assert storage.read(url) == NEW
 
 
 # Faults

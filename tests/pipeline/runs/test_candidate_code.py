@@ -14,16 +14,16 @@ ENTRIES = ("pipeline/replicas/work.py", "model/loading.py")
 """Where `process_shard` is, and where its model comes from."""
 DECIDES_NO_BYTE = {
     "pipeline/collection/config.py": "options; limits of images are fields of the fingerprint, paths change no byte",
-    "pipeline/config.py": "options; those that change a byte are fields of the fingerprint",
     "pipeline/errors.py": "error classes; the texts of rows come from the modules that raise them",
     "pipeline/files/local_disk.py": "writes bytes unchanged",
+    "pipeline/files/places.py": "finds files, and explains storage that fails",
     "pipeline/files/storage.py": "carries bytes unchanged; records have their SHA-256",
     "pipeline/files/urls.py": "finds files; rows have the SHA-256 of what was read",
-    "pipeline/made_with.py": "compares fingerprints",
+    "pipeline/made_with.py": "compares what runs are made with",
     "pipeline/options.py": "options as TOML and on the command line",
     "pipeline/replicas/journal.py": "writes RUN/journal only",
     "pipeline/replicas/usage.py": "measures time and memory around the model",
-    "pipeline/runs/fingerprint.py": "makes the fingerprint: a change of it shows in its fields",
+    "pipeline/runs/machine.py": "compares machines: a change of it shows in what it compares",
     "pipeline/selection/policy.py": "verdicts; the bounds by which images stop early are a field, `stops_by`",
 }
 """Modules that are imported on the way, and why the fingerprint does not cover them."""

@@ -1,11 +1,11 @@
 """One session at a time: who is refused, who takes over, and what is left behind (nothing)."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,11 +37,11 @@ def place(request, tmp_path):
     storage.remove_tree("memory://lease")
 
 
-def foreign(place, number=1, **overrides):
-    """A lease of a session on another machine."""
-    holder = Holder(owner="other", machine="elsewhere", host="node7", pid=4242, started=1.0, beats=3)
-    values = {**vars_of(holder), **overrides}
-    storage.publish(f"{place}/lease/{number:06d}.json", encode_json(values))
+def foreign(place, number=1, beats=3):
+    """A lease of a session on another machine, and its heartbeat."""
+    holder = Holder(owner="other", machine="elsewhere", host="node7", pid=4242, started=1.0)
+    storage.publish(f"{place}/lease/{number:06d}.json", encode_json(vars_of(holder)))
+    storage.publish(f"{place}/lease/{number:06d}.beat", encode_json({"owner": "other", "beats": beats}))
 
 
 def vars_of(holder):
@@ -49,7 +49,7 @@ def vars_of(holder):
 
 
 def leases(place):
-    return storage.list_names(f"{place}/lease")
+    return [name for name in storage.list_names(f"{place}/lease") if name.endswith(".json")]
 
 
 def wait_for(condition):
@@ -188,6 +188,52 @@ def test_a_session_that_was_replaced_stops_at_its_next_beat(place):
     assert leases(place) == ["000002.json"], "the lease of the session that works now"
 
 
+def test_a_session_whose_lease_is_gone_has_lost_the_run(place, monkeypatch):
+    """It slept while another session took over, finished, and removed both leases; a third may have begun since."""
+    for successor in (None, "third"):
+        with held(place, beat_s=3600) as lease:
+            storage.remove(f"{place}/lease/000001.json")
+            if successor:
+                foreign(place)
+            lease.beat()
+            with pytest.raises(LeaseLostError, match="the lease of this session is gone"):
+                lease.check()
+        assert leases(place) == ["000001.json"] * bool(successor), "no beat brings it back"
+
+
+def test_a_beat_of_a_session_that_lost_the_run_meanwhile_does_not_bring_its_lease_back(place, monkeypatch):
+    publish = storage.publish
+
+    def late(url, content):
+        storage.remove(f"{place}/lease/000001.json")  # while the beat was on its way
+        publish(url, content)
+
+    with held(place, beat_s=3600) as lease:
+        monkeypatch.setattr(storage, "publish", late)
+        lease.beat()
+        monkeypatch.undo()
+        assert leases(place) == []
+        with held(place), pytest.raises(LeaseLostError):
+            lease.confirm_now()
+
+
+def test_a_clock_that_is_set_ends_no_session(place, monkeypatch):
+    create_time = lease_module.psutil.Process.create_time
+    with held(place, beat_s=60):
+        mine = json.loads(storage.read(f"{place}/lease/000001.json"))
+    storage.publish(
+        f"{place}/lease/000001.json", encode_json({**mine, "pid": os.getppid(), "started": started_of(os.getppid())})
+    )
+    monkeypatch.setattr(lease_module.psutil.Process, "create_time", lambda self: create_time(self) + 3600)
+    with pytest.raises(RunBusyError), held(place):
+        pass
+
+
+def started_of(pid):
+    """In ticks since boot, field 22 of /proc/PID/stat."""
+    return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
 def test_the_heartbeat_survives_storage_that_is_away(place, monkeypatch, caplog):
     publish, failed = storage.publish, []
 
@@ -199,7 +245,7 @@ def test_the_heartbeat_survives_storage_that_is_away(place, monkeypatch, caplog)
 
     with held(place, beat_s=0.01) as lease:
         monkeypatch.setattr(storage, "publish", away)
-        wait_for(lambda: json.loads(storage.read(f"{place}/lease/000001.json"))["beats"] >= 2)
+        wait_for(lambda: storage.exists(f"{place}/lease/000001.beat"))
         lease.check()
     assert "the lease could not be renewed (connection reset)" in caplog.text
 
@@ -212,7 +258,7 @@ def test_a_run_that_is_taken_over_stops_between_shards_and_loses_nothing(tmp_pat
     def lost_at_the_second(self):
         calls.append(None)
         if len(calls) == 2:
-            self._lost_to = replace(self._holder, host="node7")
+            self._lost = "the session on node7 took over this run"
         check(self)
 
     with monkeypatch.context() as patch:

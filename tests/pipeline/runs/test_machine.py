@@ -75,8 +75,8 @@ def test_a_machine_that_differs_is_refused_by_name_or_noted_once(tmp_path, monke
     if name == "instructions":
         monkeypatch.setattr(machine, "instruction_set", lambda: value)
     else:
-        monkeypatch.setattr(machine, "library_versions", lambda: {name: value})
-        storage.publish(f"{out}/device.json", json.dumps(settled_machine(out)).encode())
+        others = {**machine.library_versions(), name: value}
+        monkeypatch.setattr(machine, "library_versions", lambda: others)
     with pytest.raises(RunMismatchError, match=rf"{name}: made with .*, requested {value}\n.*--accept-mixed"):
         settle_machine(out, "cpu")
     assert "mixed" not in made_on(out)

@@ -1,6 +1,7 @@
 """The files of a run: it resumes with the same images, grows by new ones, and refuses any other change by name."""
 
 import io
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -113,9 +114,8 @@ def test_what_a_run_is_made_with_is_compared_before_its_images(tmp_path):
 def test_a_part_of_the_plan_that_never_counted_is_ignored(tmp_path):
     """A session ended between writing the plan and `run.json`; the next one may even add other images."""
     _, whole = open_run(str(tmp_path), samples_of([1, 2, 3]), 2, MADE_WITH)
-    record = (tmp_path / "run.json").read_bytes()
     open_run(str(tmp_path), samples_of([1, 2, 3, 4, 5]), 2, MADE_WITH)
-    (tmp_path / "run.json").write_bytes(record)
+    (tmp_path / "run.1.json").unlink()
     assert keys_of(read_run(str(tmp_path))[1]) == [[1, 2], [3]]
     specs, _ = open_run(str(tmp_path), samples_of([1, 2, 3, 9]), 2, MADE_WITH)
     assert keys_of(specs) == [[1, 2], [3], [9]]
@@ -126,12 +126,38 @@ def test_without_a_run_or_with_a_torn_one_there_is_nothing_to_read(tmp_path):
     with pytest.raises(CollectionError, match="is not a run"):
         read_run(str(tmp_path))
     open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
-    (tmp_path / "plan/000000.parquet").unlink()
-    with pytest.raises(StorageError, match="does not hold the plan"):
+    (part,) = (tmp_path / "plan").iterdir()
+    part.unlink()
+    with pytest.raises(StorageError, match=r"000000\.\w+\.parquet is missing"):
         read_run(str(tmp_path))
     (tmp_path / "run.json").write_bytes(b"{")
     with pytest.raises(StorageError, match="does not hold a fingerprint"):
         open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
+
+
+def test_a_run_of_an_earlier_version_is_read_and_grows(tmp_path):
+    """Its run.json does not name the parts of its plan; the digest of the plan tells which of them count."""
+    run = str(tmp_path)
+    for count in (3, 5):
+        open_run(run, samples_of(range(1, count + 1)), 2, MADE_WITH)
+    newest = json.loads((tmp_path / "run.1.json").read_bytes())
+    for name in newest["plan"]:
+        (tmp_path / "plan" / name).rename(tmp_path / "plan" / f"{name.partition('.')[0]}.parquet")
+    (tmp_path / "run.1.json").unlink()
+    (tmp_path / "run.json").write_bytes(json.dumps({"format": 1, "fingerprint": newest["fingerprint"]}).encode())
+    (tmp_path / "plan/000077.parquet").write_bytes(b"of a session that ended before it named it")
+    assert keys_of(read_run(run)[1]) == [[1, 2], [3], [4, 5]]
+    open_run(run, samples_of([1, 2, 3, 4, 5, 6]), 2, MADE_WITH)
+    assert keys_of(read_run(run)[1]) == [[1, 2], [3], [4, 5], [6]]
+
+
+@pytest.mark.parametrize("plan", [["../../etc/passwd"], ["a/b.parquet"], "x", [1], None])
+def test_a_plan_is_read_from_its_own_folder_only(tmp_path, plan):
+    open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH)
+    values = json.loads((tmp_path / "run.json").read_bytes())
+    (tmp_path / "run.json").write_bytes(json.dumps(values | {"plan": plan}).encode())
+    with pytest.raises(StorageError, match="does not hold a fingerprint"):
+        read_run(str(tmp_path))
 
 
 # Whole runs
@@ -190,7 +216,7 @@ def test_growing_that_ends_at_any_write_resumes_to_the_same_bytes(inputs, tmp_pa
         ended += 1
         run(config)
         assert tree(config.out) == tree(tmp_path / "quiet")
-    # lease, plan, run, device; tar, rows and record of a shard; every file of the second release; picture
+    # lease, plan, run, device; tar, rows and record of a shard; every file of the second release, its name; picture
     released = [name for name in tree(tmp_path / "quiet") if name.startswith("release/sod-benchmark-2.0.0/")]
     assert len(released) > 20
-    assert ended == 4 + 3 + len(released) + 1
+    assert ended == 4 + 3 + len(released) + 2
