@@ -95,7 +95,10 @@ def save_pipeline(
             require_replaceable(out, str(origin["kind"]))
             _make_way(out, str(origin["kind"]))
         require_free(out)
+        for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
+            _sync(folder)
         os.replace(partial, out)
+        _sync(out.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -113,6 +116,14 @@ def _make_way(out: Path, kind: str) -> None:
         os.rename(replaced, out)
         raise
     shutil.rmtree(replaced)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _beside(out: Path, purpose: str) -> Path:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from model.fine_tuning import FineTuning
 from pipeline.errors import StorageError
+from pipeline.files import local_disk
 from pipeline.training.config import OptimiserConfig, TrainingConfig
 
 _NAME = re.compile(r"checkpoint-(\d+)")
@@ -93,7 +94,7 @@ class TrainingState:
                 os.fsync(file.fileno())
         if final.exists():
             _remove(final)
-        partial.rename(final)
+        local_disk.rename_folder(partial, final)
         for old in checkpoints(folder)[: -limit if limit else 0]:
             _remove(old)
         return final

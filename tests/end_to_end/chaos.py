@@ -1,4 +1,4 @@
-"""A run that everything happens to: replicas, driver and Ray head are killed, the storage fails, images are poison."""
+"""A run that everything happens to: its processes are killed or paused, the storage fails, images are poison."""
 
 import io
 import itertools
@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import psutil
 import pyarrow.parquet as pq
 
 from jobs.local_ray import LocalRay
@@ -23,7 +24,15 @@ UNDECODABLE = (17, 101)
 DEADLY = (44, 139)
 """Images at which the process dies, whoever works on them."""
 OPTIONS = ("--shard-size", str(SHARD_SIZE), "--batch-images", "4", "--ensemble-size", "3", "--max-failed-share", "0.5")
-FAULTS = ("replica killed", "driver killed", "job stopped", "head killed", "storage failed")
+FAULTS = (
+    "replica killed",
+    "driver killed",
+    "job stopped",
+    "head killed",
+    "storage failed",
+    "replica paused",
+    "driver paused",
+)
 STORAGE_FAULTS = ("throttled", "failed", "reset", "answer lost")
 STORAGE_REQUESTS = 30
 """So many requests in a row may be hit, each with a probability of a half."""
@@ -95,6 +104,12 @@ class Chaos:
                 kill([self.random.choice(job.replicas())])
                 self.injected[coming.pop(0)] += 1
             return
+        if kind.endswith("paused"):
+            processes = job.replicas() if kind == "replica paused" else job.driver()
+            if processes:
+                self._pause(self.random.choice(processes))
+                self.injected[coming.pop(0)] += 1
+            return
         if kind == "driver killed":
             with suppress(AssertionError):
                 job.kill_driver()
@@ -110,6 +125,13 @@ class Chaos:
         else:
             kill(self.head.processes())
             self.close()
+
+    def _pause(self, process):
+        """As a suspended machine: it knows of nothing afterwards."""
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+            time.sleep(self.random.uniform(0.5, 3.0))
+            process.resume()
 
     def _storage_fault(self, _number):
         if self._storage_fails_for <= 0:

@@ -11,3 +11,27 @@ def fast_disk():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture
+def disk_events(monkeypatch):
+    """("named", path) and ("synced", path), in order."""
+    found = []
+
+    def naming(name, target):
+        change = getattr(os, name)
+
+        def call(*paths, **options):
+            change(*paths, **options)
+            found.append(("named", os.path.abspath(os.fspath(paths[target]))))
+
+        monkeypatch.setattr(os, name, call)
+
+    for name, target in (("link", 1), ("rename", 1), ("replace", 1), ("mkdir", 0)):
+        naming(name, target)
+
+    def fsync(descriptor):
+        found.append(("synced", os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return found

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import os
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -208,3 +209,13 @@ def tree(folder):
     """Relative path → content of every file below a folder, hidden ones too."""
     files = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def unsynced(disk_events, root):
+    """Names below `root` that a power cut could lose."""
+    lost = []
+    for path in map(str, Path(root).rglob("*")):
+        named = [place for place, event in enumerate(disk_events) if event == ("named", path)]
+        if named and ("synced", os.path.dirname(path)) not in disk_events[named[-1] :]:
+            lost.append(path)
+    return lost

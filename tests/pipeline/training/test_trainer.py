@@ -18,6 +18,7 @@ from pipeline.errors import CollectionError, ConfigError, ModelError, StorageErr
 from pipeline.training import trainer
 from pipeline.training.state import checkpoints
 from pipeline.training.trainer import Worker
+from tests.pipeline.make import unsynced
 from tests.pipeline.training.make import (
     Interruption,
     left_by,
@@ -246,3 +247,10 @@ def test_a_precision_that_the_device_lacks_is_refused_before_weights_are_loaded(
     with pytest.raises(ConfigError, match=r"^--mixed-precision bf16 can't be used on cpu: Current .* bfloat16\.$"):
         train_quietly(config)
     assert not (tmp_path / "out").exists()
+
+
+def test_no_name_of_a_checkpoint_or_a_model_is_lost_in_a_power_cut(disk_events, tmp_path, tiny_weights, pairs_folder):
+    train_quietly(make_config(pairs_folder, tiny_weights, tmp_path / "out", max_train_steps=2, checkpointing_steps=1))
+    assert ("named", str(tmp_path / "out/checkpoint-2")) in disk_events
+    assert ("named", str(tmp_path / "out/model")) in disk_events
+    assert unsynced(disk_events, tmp_path / "out") == []
