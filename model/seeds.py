@@ -5,6 +5,20 @@ They are equal on every machine, in every batch and in every order, so a result 
 
 import hashlib
 
+_KEYS = 10**12
+"""As many as there are 12-digit keys."""
+
+
+def key_of(name: str) -> str:
+    """The key of an image that has a name instead of a number, so that whoever predicts it gives it the same noise.
+
+    Args:    name: of its file, without the suffix.
+    Returns: 12 digits: the name's own if it is a number of at most 12, as names in COCO are; else from its SHA-256.
+    """
+    if name.isascii() and name.isdecimal() and len(name) <= 12:
+        return name.zfill(12)
+    return f"{int.from_bytes(hashlib.sha256(name.encode('utf-8', 'surrogateescape')).digest()[:8]) % _KEYS:012d}"
+
 
 def member_seed(run_seed: int, key: str, member: int) -> int:
     """A 63-bit seed for one ensemble member of one image.

@@ -3,9 +3,10 @@
 The run in OUT/run is an ordinary run: it can be stopped, killed and resumed, and it has a release.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from model.seeds import key_of
 from pipeline.collection.config import InputConfig
 from pipeline.config import RunConfig
 from pipeline.errors import SampleError
@@ -41,7 +42,7 @@ def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: Evaluation
             out: folder of this evaluation, which contains the run.
     Raises: CollectionError: no image can be measured. Also whatever `pipeline.run.run` raises.
     """
-    keyed = {f"{number:012d}": pair for number, pair in enumerate(pairs, start=1)}
+    keyed = {f"{number:012d}": pair for number, pair in _numbered(pairs)}
     url = urls.absolute(run_url(out))
     annotations = storage.join(urls.absolute(out), "images.json")
     storage.publish(annotations, encode_json(annotations_of(pairs)))
@@ -69,12 +70,26 @@ def made_with(out: str) -> dict[str, str]:
 
 
 def annotations_of(pairs: Sequence[Pair]) -> dict[str, list[dict[str, str | int]]]:
-    """Describe the photos as COCO annotations without objects; ids start at 1, in the order of the pairs."""
+    """Describe the photos as COCO annotations without objects; an id is the number that `model.seeds.key_of` gives."""
     images: list[dict[str, str | int]] = []
-    for number, pair in enumerate(pairs, start=1):
+    for number, pair in _numbered(pairs):
         width, height = _size_px(pair)
         images.append({"id": number, "file_name": pair.source.name, "width": width, "height": height})
     return {"images": images}
+
+
+def _numbered(pairs: Sequence[Pair]) -> Iterator[tuple[int, Pair]]:
+    """Each pair with its image id: the one whose key `jobs/predict.py` predicts this photo with.
+
+    Of two names with one number (1.png and 01.png) the second gets the next free number.
+    """
+    taken: set[int] = set()
+    for pair in pairs:
+        number = int(key_of(pair.source.stem))
+        while number in taken:
+            number += 1
+        taken.add(number)
+        yield number, pair
 
 
 def measure_shard(shard: ShardMaps) -> list[Outcome]:

@@ -15,8 +15,8 @@ class Photo:
 
     path: Path
     name: str
-    """Path without suffix, relative to the requested folder. With the seed it decides the noise of the members, as the
-    key of a sample does (for images named like COCO's newer ones, both are the 12-digit id)."""
+    """Path without suffix, relative to the requested folder. `model.seeds.key_of` makes the key of it that, with the
+    seed, decides the noise of the members: for images named like COCO's newer ones, their 12-digit id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

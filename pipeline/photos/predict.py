@@ -15,6 +15,7 @@ from model.geometry import squared
 from model.memory import most_at_once
 from model.prediction import Prediction
 from model.saliency import DiffusionModel, load_diffusion_model, ready, resolve_device, torch_dtype
+from model.seeds import key_of
 from pipeline.collection.config import MAX_IMAGE_BYTES
 from pipeline.collection.images import decode_rgb, is_turned
 from pipeline.errors import ConfigError, SampleError
@@ -120,7 +121,8 @@ def predict_photos(photos: Sequence[Photo], model: DiffusionModel, config: Photo
     members_at_once = model.ensemble.batch_size or most_at_once(model.pipeline.device.type)
     photos_at_once = max(1, members_at_once // model.ensemble.ensemble_size)
     for batch in read_ahead(photos, lambda photo: _read(photo, model, config), photos_at_once):
-        predictions = predict_batch(model, {read.photo.name: read.pixels for read in batch if read.pixels is not None})
+        pixels = {read.photo.name: read.pixels for read in batch if read.pixels is not None}
+        predictions = predict_batch(model, pixels, key_of)
         for read in batch:
             outcome = predictions.get(read.photo.name)
             problem = str(outcome) if isinstance(outcome, SampleError) else read.problem

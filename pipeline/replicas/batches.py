@@ -68,21 +68,29 @@ def finish_behind(items: Iterable[Item], finish: Callable[[Item], Finished], mos
 
 
 def predict_batch(
-    model: SaliencyModel, pixels: Mapping[str, UInt8[np.ndarray, "_h _w 3"]]
+    model: SaliencyModel,
+    pixels: Mapping[str, UInt8[np.ndarray, "_h _w 3"]],
+    key_of: Callable[[str], str] = lambda name: name,
 ) -> dict[str, Prediction | SampleError]:
-    """Key → its prediction, or why it has none. If the batch fails, each image is tried alone."""
+    """Name → its prediction, or why it has none. If the batch fails, each image is tried alone.
+
+    Args: key_of: an image's name → the key that decides its noise.
+    """
     if not pixels:
         return {}
     try:
-        return dict(zip(pixels, model.predict(list(pixels.values()), list(pixels)), strict=True))
+        found = model.predict(list(pixels.values()), [key_of(name) for name in pixels])
+        return dict(zip(pixels, found, strict=True))
     except (ModelOutputError, ModelMemoryError):
-        return {key: _predict_alone(model, key, image) for key, image in pixels.items()}
+        return {name: _predict_alone(model, name, key_of(name), image) for name, image in pixels.items()}
 
 
-def _predict_alone(model: SaliencyModel, key: str, pixels: UInt8[np.ndarray, "h w 3"]) -> Prediction | SampleError:
+def _predict_alone(
+    model: SaliencyModel, name: str, key: str, pixels: UInt8[np.ndarray, "h w 3"]
+) -> Prediction | SampleError:
     try:
         return model.predict([pixels], [key])[0]
     except ModelOutputError as error:
-        return SampleError("model_output", f"key {key}: {error}")
+        return SampleError("model_output", f"key {name}: {error}")
     except ModelMemoryError as error:
-        return SampleError("model_memory", f"key {key}: {error}")
+        return SampleError("model_memory", f"key {name}: {error}")

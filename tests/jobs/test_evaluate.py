@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.evaluate import main
+from model.seeds import key_of
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.job import evaluate
 from pipeline.evaluation.tasks import find_tasks
@@ -61,7 +62,8 @@ def test_a_broken_file_is_named_and_exits_with_3(tmp_path):
 
 def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path):
     make_folders(tmp_path, 5)
-    killed = run_job(tmp_path, *PHOTOS, "--model", "fake:die_at=000000000003")
+    ordered = sorted(key_of(f"im{number:03d}") for number in range(1, 6))
+    killed = run_job(tmp_path, *PHOTOS, "--model", f"fake:die_at={ordered[2]}")
     assert killed.returncode == 17
     assert not (tmp_path / "out/evaluation.json").exists()
     done = run_job(tmp_path, *PHOTOS, "--model", "fake")

@@ -175,7 +175,7 @@ def wait_for(path, process):
         time.sleep(0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough  # test_trainer.py stops the training in process, wherever it is
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_bytes(folder, tmp_path, monkeypatch):
     options = {"max_train_steps": 12, "checkpointing_steps": 1, "lr_scheduler": "cosine", "lr_warmup_steps": 2}
     torch.set_num_threads(1)

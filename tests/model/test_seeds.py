@@ -1,5 +1,6 @@
 """Properties and pinned values of the seeds of ensemble members."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from model.seeds import member_seed
+from model.seeds import key_of, member_seed
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,7 +62,7 @@ def test_known_seeds_never_change_since_releases_depend_on_them(triple, seed):
 
 
 def test_a_seed_is_the_same_in_another_process_and_after_other_seeds():
-    script = "from model.seeds import member_seed as s; print([s(3, 'b', 1), s(3, 'a', 0)])"
+    script = "from model.seeds import key_of, member_seed as s; print([s(3, 'b', 1), s(3, 'a', 0)])"
     ran = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
@@ -71,3 +72,16 @@ def test_a_seed_is_the_same_in_another_process_and_after_other_seeds():
         check=True,
     )
     assert ran.stdout.strip() == str([member_seed(3, "b", 1), member_seed(3, "a", 0)])
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("000000000139", "000000000139"), ("139", "000000000139"), ("0", "000000000000"), ("im002", "397131839426")],
+)
+def test_a_name_that_is_a_number_is_the_key_of_an_image_with_that_id(name, key):
+    assert key_of(name) == key
+
+
+@given(st.text())
+def test_every_name_has_a_key_of_12_digits(name):
+    assert re.fullmatch("[0-9]{12}", key_of(name))

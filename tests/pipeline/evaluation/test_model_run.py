@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model.seeds import key_of
 from pipeline.errors import RunMismatchError, StorageError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.measures import measure
@@ -61,7 +62,7 @@ def test_maps_and_scores_are_those_of_the_candidates(folder, tmp_path):
         rows |= {row.key: row for row in read_rows(run, record)}
     assert [image.name for image in found.images] == [f"im{number:03d}" for number in range(1, COUNT + 1)]
     for number, image in enumerate(found.images, start=1):
-        key = f"{number:012d}"
+        key = key_of(image.name)
         assert image.measures.mae == measure(maps[key].saliency, truth(number)).mae
         assert image.scores == rows[key].scores
     assert tuple(found.risk_coverage) == SCORES
@@ -74,10 +75,18 @@ def test_ids_follow_the_names_and_sizes_the_headers(tmp_path):
         save(tmp_path / f"masks/{name}.png", truth(1, 20 + number, 30))
     pairs = pair_files(tmp_path / "photos", tmp_path / "masks")
     assert annotations_of(pairs)["images"] == [
-        {"id": 1, "file_name": "a.jpg", "width": 30, "height": 21},
-        {"id": 2, "file_name": "b.jpg", "width": 30, "height": 20},
-        {"id": 3, "file_name": "c.d.jpg", "width": 30, "height": 22},
+        {"id": int(key_of("a")), "file_name": "a.jpg", "width": 30, "height": 21},
+        {"id": int(key_of("b")), "file_name": "b.jpg", "width": 30, "height": 20},
+        {"id": int(key_of("c.d")), "file_name": "c.d.jpg", "width": 30, "height": 22},
     ]
+
+
+def test_two_names_of_one_number_get_two_ids(tmp_path):
+    for name in ("01", "1", "2"):
+        save(tmp_path / f"photos/{name}.jpg", photo(1))
+        save(tmp_path / f"masks/{name}.png", truth(1))
+    pairs = pair_files(tmp_path / "photos", tmp_path / "masks")
+    assert [image["id"] for image in annotations_of(pairs)["images"]] == [1, 2, 3]
 
 
 def test_a_session_that_ends_in_the_middle_is_resumed(folder, tmp_path, monkeypatch):
@@ -137,8 +146,8 @@ def larger(path):
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (cut, "undecodable: 000000000002 ('im002.jpg')"),
-        (not_an_image, "undecodable: 000000000002 ('im002.jpg')"),
+        (cut, "undecodable: 397131839426 ('im002.jpg')"),
+        (not_an_image, "undecodable: 397131839426 ('im002.jpg')"),
         (larger, "size_mismatch: photo photos/im002.jpg has 31 x 24 px, mask masks/im002.png 30 x 24 px"),
     ],
 )
@@ -152,7 +161,7 @@ def test_an_unusable_photo_costs_only_itself(tmp_path, spoil, said):
 
 
 def test_an_image_on_which_the_model_fails_costs_only_itself(folder, tmp_path):
-    found = evaluated(folder, tmp_path, model="fake:fail_at=000000000004")
+    found = evaluated(folder, tmp_path, model=f"fake:fail_at={key_of('im004')}")
     assert [failure.name for failure in found.failures] == ["im004"]
     assert "model_output" in found.failures[0].reason
     assert found.summary.images == COUNT - 1
@@ -176,7 +185,7 @@ def test_candidates_that_were_tampered_with_are_not_measured(folder, tmp_path):
 def test_the_annotations_are_kept_beside_the_run(folder, tmp_path):
     evaluated(folder, tmp_path)
     images = json.loads((tmp_path / "images.json").read_bytes())["images"]
-    assert [image["id"] for image in images] == list(range(1, COUNT + 1))
+    assert [f"{image['id']:012d}" for image in images] == [key_of(f"im{number:03d}") for number in range(1, COUNT + 1)]
     with Image.open(io.BytesIO((folder / "photos/im001.jpg").read_bytes())) as image:
         assert (images[0]["width"], images[0]["height"]) == image.size
     assert np.prod(image.size) > 0

@@ -17,6 +17,7 @@ from model import memory, saliency
 from model.checkpoints import CheckpointError
 from model.config import EnsembleConfig, ModelConfig
 from model.prediction import ModelOutputError
+from model.seeds import key_of
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, StorageError
 from pipeline.files import local_disk, storage
@@ -138,7 +139,9 @@ def test_every_photo_becomes_a_grey_png_of_its_name_and_size_with_the_models_sal
     assert report.output_dir == str(out)
     assert names_below(out) == ["a.b.png", "b.png", "größe 1.png"]
     model = load(make_config(photos, out))
-    expected = model.predict([make_pixels(1), make_pixels(0)], ["a.b", "b"])  # in the order of their names
+    expected = model.predict(
+        [make_pixels(1), make_pixels(0)], [key_of("a.b"), key_of("b")]
+    )  # in the order of their names
     for name, prediction in zip(("a.b", "b"), expected, strict=True):
         assert np.array_equal(grey_of(out / f"{name}.png"), quantise_saliency(prediction.saliency))
 
@@ -167,7 +170,7 @@ def test_at_processing_resolution_the_maps_are_those_of_the_model_and_the_uncert
     photos = write_photos(tmp_path / "photos", "a.png")
     options = {"ensemble_size": 5, "output_processing_res": True, **ALL}
     predict(make_config(photos, tmp_path / "out", **options))
-    (prediction,) = load(make_config(photos, tmp_path / "out", **options)).predict([make_pixels()], ["a"])
+    (prediction,) = load(make_config(photos, tmp_path / "out", **options)).predict([make_pixels()], [key_of("a")])
     saliency, uncertainty = grey_of(tmp_path / "out" / "a.png"), grey_of(tmp_path / "out" / "uncertainty" / "a.png")
     assert saliency.shape == uncertainty.shape == (64, 64)
     assert np.array_equal(saliency, quantise_saliency(prediction.members.mean(0)))
@@ -215,7 +218,7 @@ def test_photos_are_predicted_together_until_their_members_fill_a_batch(
     tmp_path, monkeypatch, ensemble_size, batch_size, batches
 ):
     photos, seen = write_photos(tmp_path / "photos", *(f"{number}.png" for number in range(5))), []
-    monkeypatch.setattr(photos_predict, "predict_batch", lambda _model, pixels: seen.append(len(pixels)) or {})
+    monkeypatch.setattr(photos_predict, "predict_batch", lambda _model, pixels, _key_of: seen.append(len(pixels)) or {})
     predict(make_config(photos, tmp_path / "out", ensemble_size=ensemble_size, batch_size=batch_size))
     assert seen == batches
 
@@ -509,7 +512,7 @@ def test_a_photo_that_the_networks_turn_into_nan_fails_by_itself(tmp_path, monke
         predict_well = model.predict
 
         def spoil(images, keys):
-            if "b" in keys:
+            if key_of("b") in keys:
                 raise ModelOutputError("members lie in [nan, nan]; saliency maps lie in [0, 1]")
             return predict_well(images, keys)
 
