@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, options_file, parse_config, run_job
+from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, log_upload, options_file, parse_config, run_job
 from pipeline.config import RunConfig
 from pipeline.options import read_toml
 
@@ -24,6 +24,7 @@ def main() -> int:
         log_reference_preset(config.ensemble)
     from pipeline.run import resolved, run
 
+    log_upload(Path.cwd())
     if config.dry_run:
         return print_forecast(resolved(config))
     report = run(resolved(config))

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
@@ -90,6 +91,13 @@ def log_reference_preset(ensemble: EnsembleConfig) -> None:
         value = getattr(ensemble, name)
         effect = option.effect if value == option.value else "your own value, which overrules --reference"
         logging.info("  %s = %s: %s", name, value, effect)
+
+
+def log_upload(folder: Path) -> None:
+    """Log what `ray job submit --working-dir` has uploaded, if the folder is such an upload; `.rayignore` limits it."""
+    if "working_dir_files" in folder.parts:
+        sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+        logging.info("uploaded working directory: %d files, %.1f MB", len(sizes), sum(sizes) / 1e6)
 
 
 def _exit_code(job: Callable[[], int]) -> int:

@@ -48,7 +48,8 @@ class LocalRay:
 
     def __init__(self, cpus: int) -> None:
         self.mark = uuid.uuid4().hex
-        # A short path, since it holds Ray's sockets, whose names are limited to about 107 bytes.
+        # A short path, since it holds Ray's sockets, whose names are limited to about 107 bytes. It is for this user
+        # alone; the folder inside is Ray's, which opens it to everybody.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         gcs_port, dashboard_port, client_port, *agent_ports = _free_ports(7)
         self.address = f"127.0.0.1:{gcs_port}"
@@ -68,7 +69,7 @@ class LocalRay:
             # By default the agent that starts jobs listens on a fixed port. If an earlier agent had just used it,
             # the new one could not bind, and the head accepted no job for minutes.
             *(f"--{option}={port}" for option, port in zip(AGENT_PORT_OPTIONS, agent_ports, strict=True)),
-            *(f"--temp-dir={self.folder}", f"--object-store-memory={100 << 20}"),
+            *(f"--temp-dir={self.folder / 'r'}", f"--object-store-memory={100 << 20}"),
         ]
         self._log = (self.folder / "head.log").open("wb")
         self._head = subprocess.Popen(

@@ -1,11 +1,14 @@
 """The main job as its users run it: submitted to a real Ray cluster, stopped, killed, and run again."""
 
+import ast
 import os
+import shutil
+import stat
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.end_to_end.submitting import digests, run_script, wait_for_commits
+from tests.end_to_end.submitting import ROOT, Job, digests, run_script, wait_for_commits
 
 pytestmark = pytest.mark.ray
 
@@ -68,3 +71,25 @@ def test_a_plain_script_starts_ray_in_its_own_process_and_writes_nothing_into_th
     assert "shards to do: 10" in done.stderr
     assert digests(tmp_path / "out") == undisturbed
     assert not (home / ".ray").exists()
+
+
+def test_no_secret_and_nothing_made_is_uploaded_with_the_working_directory(head, tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in (".gitignore", ".rayignore"):
+        shutil.copy(ROOT / name, project)
+    kept = ["jobs/a.py", "model/nano/config.json", "README.md"]
+    secret = [".env", "jobs/.env.production", "server.pem", "deep/id_rsa", ".netrc", ".aws/credentials", "hf_token.txt"]
+    made = ["out/demo/release.json", "tests/test_a.py", ".venv/bin/python", "jobs/__pycache__/a.pyc"]
+    for name in [*kept, *secret, *made]:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("x")
+    listing = "import pathlib; print(sorted(p.as_posix() for p in pathlib.Path('.').rglob('*') if p.is_file()))"
+    job = Job(head, head.submit(["python", "-c", listing], project))
+    assert job.wait() == "SUCCEEDED", job.logs()
+    uploaded = ast.literal_eval(job.logs().splitlines()[-1])
+    assert [name for name in uploaded if not name.startswith((".git", ".ray"))] == sorted(kept)
+
+
+def test_the_folder_of_a_head_is_for_this_user_alone(head):
+    assert stat.S_IMODE(head.folder.stat().st_mode) == 0o700
