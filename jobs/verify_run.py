@@ -40,6 +40,7 @@ def main() -> int:
 
     run = urls.absolute(arguments.run)
     check, removed = repair_run(run, report_thousands) if arguments.repair else (verify_run(run, report_thousands), ())
+    left = verify_run(run).problems if arguments.repair and check.problems else check.problems
     if arguments.json:
         print(json.dumps({**asdict(check), "left": check.left, "removed": removed}))
     else:
@@ -52,7 +53,9 @@ def main() -> int:
             print(f"files removed: {len(removed)}; run the run's own command again to recompute what is missing")
         elif check.broken:
             print(f"broken shards: {len(check.broken)}; --repair removes them, so that the run computes them again")
-    return FAILED if check.problems and not arguments.repair else DONE
+    if left and arguments.repair:
+        print(f"problems that --repair can't mend: {len(left)}, for example {left[0].where}: {left[0].what}")
+    return FAILED if left else DONE
 
 
 if __name__ == "__main__":

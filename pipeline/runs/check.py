@@ -25,6 +25,7 @@ from pipeline.runs.candidates import (
 )
 from pipeline.runs.fingerprint import digest_of
 from pipeline.runs.lease import held
+from pipeline.runs.machine import DEVICE, restore_machine, settled_machine
 from pipeline.runs.run_file import read_run
 from pipeline.runs.sweep import sweep
 
@@ -72,6 +73,7 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
     committed = committed_shards(run).keys()
     unplanned = sorted(committed - specs.keys())
     problems = [Problem(where=f"commits/{name}.json", what="no shard of the plan has this name") for name in unplanned]
+    problems += _machine_problems(run) if committed else []
     broken, done, failed = list(unplanned), 0, 0
     names = sorted(committed & specs.keys())
     used: set[str] = set()
@@ -113,7 +115,8 @@ def repair_run(
 
 
 def repair(run: str, check: RunCheck) -> tuple[str, ...]:
-    """Remove what a check found broken or stray, records first, so that the run stays sound if it is killed here.
+    """Remove what a check found broken or stray, records first, so that the run stays sound if it is killed here; write
+    `device.json` anew if a release says what it held.
 
     Returns: the removed files, relative to the run.
     """
@@ -122,9 +125,21 @@ def repair(run: str, check: RunCheck) -> tuple[str, ...]:
         *(f"commits/{name}" for name in record_names(run, check.broken)),
         *(f"candidates/{name}" for name in candidates if name.partition(".")[0] in check.broken),
     ]
+    if any(problem.where == DEVICE for problem in check.problems):
+        restore_machine(run)
     removed = tuple(name for name in files if storage.remove(storage.join(run, name)))
     swept = sweep(run, read_shard_records(run, sorted(committed_shards(run).keys() - set(check.broken))))
     return removed + swept
+
+
+def _machine_problems(run: str) -> list[Problem]:
+    try:
+        settled_machine(run)
+    except StorageUnavailableError:
+        raise
+    except StorageError as error:
+        return [Problem(where=DEVICE, what=str(error))]
+    return []
 
 
 def check_shard(run: str, spec: ShardSpec, made_with: Mapping[str, str]) -> tuple[ShardRecord | None, list[Problem]]:

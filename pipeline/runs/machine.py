@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.errors import RunMismatchError, StorageError
@@ -23,7 +24,7 @@ LIBRARIES = ("diffusers", "numpy", "pillow", "pyarrow", "timm", "torch")
 """Their versions decide bytes."""
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "sve2", "bf16")
 """Of those that PyTorch, oneDNN, OpenBLAS and NumPy choose their kernels by."""
-_FILE = "device.json"
+DEVICE = "device.json"
 
 
 def library_versions() -> dict[str, str]:
@@ -49,7 +50,9 @@ def settle_machine(run: str, kind: str, *, accept_mixed: bool = False) -> None:
     Raises: RunMismatchError: the run was begun on something else, whose last bits differ.
     """
     mine = {"device": kind, "instructions": instruction_set(), **library_versions()}
-    if storage.create(storage.join(run, _FILE), encode_json(mine)):
+    if storage.list_names(storage.join(run, "commits")):
+        settled_machine(run)  # it was settled before the first commit: without it, nobody knows what those ran on
+    if storage.create(storage.join(run, DEVICE), encode_json(mine)):
         return
     begun_on = settled_machine(run)
     # A run of an earlier version says less.
@@ -74,16 +77,32 @@ def settled_machine(run: str) -> dict[str, str]:
 
     Raises: StorageError: `device.json` is missing or damaged.
     """
-    url = storage.join(run, _FILE)
+    url = storage.join(run, DEVICE)
+    advice = f"jobs/verify_run.py {run} --repair restores it from a release of the run; without one, give another --out"
+    if not storage.exists(url):
+        raise StorageError(f"{url} is missing: {advice}")
     try:
         values = json.loads(storage.read(url))
         if isinstance(values["device"], str) and all(isinstance(value, str) for value in values.values()):
             return dict(values)
         raise ValueError(f"it holds {values!r}")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StorageError(
-            f"{url} does not say what the run is computed on ({str(error)[:200]}). Put it back, or give another --out"
-        ) from error
+        raise StorageError(f"{url} does not say what the run is computed on ({str(error)[:200]}): {advice}") from error
+
+
+def restore_machine(run: str) -> bool:
+    """Write `device.json` anew, from what a release of the run says that it was made on.
+
+    Returns: False if no release says so; nothing changes then.
+    """
+    folder = storage.join(run, "release")
+    for name in storage.list_names(folder):
+        with suppress(StorageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            stated = json.loads(storage.read(storage.join(folder, name, "release.json")))["made_from"]["fingerprint"]
+            found = {name: str(stated[name]) for name in ("device", "instructions", *LIBRARIES)}
+            storage.publish(storage.join(run, DEVICE), encode_json(found))
+            return True
+    return False
 
 
 def made_on(run: str) -> dict[str, str]:

@@ -129,7 +129,7 @@ def _newest(run: str) -> tuple[int, dict[str, str], list[str]]:
         parts = values["plan"] if values["format"] >= _FORMAT else _parts_of_format_1(run, stored["plan"])
         if not all(_PART.fullmatch(name) for name in parts):
             raise ValueError(f"the plan's files are {parts!r}")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(
             f"{_url(run, number)} does not hold a fingerprint ({error!r}): give another --out"
         ) from error

@@ -272,6 +272,28 @@ def test_a_record_of_no_planned_shard_is_named_and_repaired(broken):
     assert verify_run(str(broken)).problems == ()
 
 
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[" * 9999])
+def test_a_damaged_device_json_is_named_and_restored_from_a_release(broken, inputs, content):
+    whole = (broken / "device.json").read_bytes()
+    (broken / "device.json").unlink()
+    if content is not None:
+        (broken / "device.json").write_bytes(content)
+    check = verify_run(str(broken))
+    assert [problem.where for problem in check.problems] == ["device.json"]
+    with pytest.raises(StorageError, match=r"device\.json"):
+        run(make_config(inputs, broken, version="9.0.0"))
+    repair(str(broken), check)
+    assert (broken / "device.json").read_bytes() == whole
+    assert verify_run(str(broken)).problems == ()
+
+
+def test_a_device_json_that_nothing_restores_stays_a_problem(broken):
+    shutil.rmtree(broken / "release")
+    (broken / "device.json").write_bytes(b"")
+    repair(str(broken), verify_run(str(broken)))
+    assert [problem.where for problem in verify_run(str(broken)).problems] == ["device.json"]
+
+
 # Runs that can't be checked
 
 
@@ -280,7 +302,7 @@ def test_without_a_run_there_is_nothing_to_check(tmp_path):
         verify_run(str(tmp_path))
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"fingerprint": 1}'])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"fingerprint": 1}', b"[" * 9999, b"7"])
 def test_an_unreadable_run_json_leaves_nothing_to_repair(broken, content):
     (broken / "run.json").write_bytes(content)
     with pytest.raises(StorageError, match="does not hold a fingerprint"):

@@ -129,3 +129,14 @@ def test_a_run_that_goes_on_with_another_library_says_so_in_manifest_and_card(tm
     assert verify_release(report.release).problems == ()
     again = run(make_config(more, tmp_path / "out", version="2.0.0", accept_mixed=True))
     assert (again.computed, again.release) == (0, report.release)
+
+
+def test_without_a_device_json_a_run_with_committed_shards_is_not_continued(tmp_path):
+    inputs = make_collection(tmp_path / "in", 5)
+    config = make_config(inputs, tmp_path / "out")
+    run(config)
+    (tmp_path / "out/device.json").unlink()
+    (tmp_path / "out/commits/000001.json").unlink()
+    with pytest.raises(StorageError, match=r"device\.json is missing: jobs/verify_run\.py .* --repair"):
+        run(config)
+    assert not (tmp_path / "out/device.json").exists()
