@@ -18,9 +18,9 @@ demo: $(INSTALLED)  ## Run the main job on the embedded sample; pictures and rel
 	$(BIN)/python jobs/demo.py
 
 # A test process that dies is not replaced: xdist then waits for tests that nobody runs. The run ends and names the test.
-test: $(INSTALLED)  ## Run all tests in two processes (make test N=1 for one)
+test: $(INSTALLED)  ## Run all tests in three processes, since clusters idle (make test N=1 for one)
 	timeout --foreground --kill-after=60 80m \
-		$(BIN)/python -m pytest -n $(or $(N),2) --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+		$(BIN)/python -m pytest -n $(or $(N),3) --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
 # What needs a cluster, a browser or many seconds is left out, and properties are tried with fewer examples.
 quick: $(INSTALLED)  ## Run the quick tests of what you name, for example make quick T=tests/pipeline/runs

@@ -114,6 +114,7 @@ def test_the_converted_branch_gives_the_references_features(converted):
     assert ((features - expected).abs().max() / expected.std()).item() < 2e-3
 
 
+@pytest.mark.thorough
 def test_the_start_of_a_training_takes_dashes_and_a_random_backbone(tmp_path):
     write_stable_diffusion(tmp_path / "sd2")
     done = run_script(

@@ -52,7 +52,7 @@ def test_a_policy_file_makes_a_release_that_stands_the_check(out, tmp_path):
     record = json.loads(Path(report["release"], "release.json").read_text())
     assert record["made_from"]["policy"]["target_images"] == 2  # the command line wins
     assert record["made_from"]["policy"]["allowed_licenses"] == [1]
-    checked = call("verify_release.py", report["release"])
+    checked = call("verify_release.py", report["release"], "--no-loaders")
     assert checked.returncode == 0, checked.stdout
     assert checked.stdout.splitlines()[-1] == "every file is as it should be"
     assert json.loads(call("verify_release.py", report["release"], "--json", "--no-loaders").stdout)["problems"] == []

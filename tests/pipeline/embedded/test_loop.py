@@ -95,7 +95,7 @@ def main(checkpoint, moment):
     train_tiny(Path(checkpoint), lambda step: kill() if (step, moment) == (9, "step") else None)
 
 
-@pytest.mark.parametrize(("moment", "kept"), [("step", 8), ("save", 4)])
+@pytest.mark.parametrize(("moment", "kept"), [pytest.param("step", 8, marks=pytest.mark.thorough), ("save", 4)])
 def test_killed_and_run_again_the_weights_are_the_same(uninterrupted, tmp_path, moment, kept):
     command = [sys.executable, __file__, tmp_path / "tiny.pt", moment]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=False)

@@ -89,6 +89,7 @@ def test_a_worker_that_dies_is_replaced_and_the_bytes_are_those_of_one_process(
     assert left_by(tmp_path / "ray") == left_by(tmp_path / "inline")
 
 
+@pytest.mark.thorough
 def test_an_error_that_no_new_worker_would_fix_is_reported_once_and_not_retried(
     run_job, tmp_path, pairs_folder, tiny_weights
 ):

@@ -61,7 +61,7 @@ def kind(request, tmp_path_factory, tiny_weights, pairs_folder):
 @pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
 @given(stops)
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=1 if settings().max_examples < 1000 else 20, deadline=None)
 def test_stopped_anywhere_and_run_again_numbers_and_weights_are_the_same(kind, stops):
     config_for, uninterrupted = kind
     with tempfile.TemporaryDirectory() as out:

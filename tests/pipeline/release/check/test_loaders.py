@@ -151,6 +151,7 @@ def test_a_sound_release_at_a_url_loads_from_copies_of_its_first_tars(sound, onl
     assert found.notes == ("the release is at a URL, so loaders got only the first tar of each split",)
 
 
+@pytest.mark.thorough
 def test_masks_without_images_load_too(released, release_of, tmp_path, only):
     only("datasets", "mlcroissant")
     made = release_of(released.inputs, tmp_path / "made", embed_images=False)
