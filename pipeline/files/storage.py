@@ -96,6 +96,15 @@ def require_exclusive_create(folder: str) -> None:
     """
     if urls.is_local(folder):
         return
+    # Twice, since another session may sweep the file between its two creates.
+    if _creates_twice(folder) and _creates_twice(folder):
+        raise ConfigError(
+            f"{folder}: this storage lets a file be created twice, so two sessions could both believe that they hold "
+            "the run. Give a folder on a disk, or a store with conditional writes (S3's If-None-Match)"
+        )
+
+
+def _creates_twice(folder: str) -> bool:
     url = join(folder, f".probe.{uuid.uuid4().hex}.tmp")
     try:
         create(url, b"first")  # an answer may be lost on the way, and the client's second try be refused
@@ -104,11 +113,7 @@ def require_exclusive_create(folder: str) -> None:
         raise ConfigError(f"{folder} can't be written ({error}); give a folder or bucket that can") from error
     with contextlib.suppress(Exception):  # a store may permit writing only; nobody reads this file
         remove(url)
-    if again:
-        raise ConfigError(
-            f"{folder}: this storage lets a file be created twice, so two sessions could both believe that they hold "
-            "the run. Give a folder on a disk, or a store with conditional writes (S3's If-None-Match)"
-        )
+    return again
 
 
 def read(url: str) -> bytes:

@@ -1,7 +1,7 @@
 """A session that is paused at any of its writes, and wakes up after another has finished, changes nothing that counts.
 
 As after SIGSTOP, a suspended machine or a network partition: the other session, on another machine, has seen no beat
-for a while and has taken over. Pauses are put before each call that changes a name on the disk.
+for a while and has taken over. Pauses are put before each call that changes a name on the disk or an object in a store.
 """
 
 import contextlib
@@ -12,9 +12,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from fsspec.core import url_to_fs
+from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline import run as run_module
 from pipeline.errors import LeaseLostError, PipelineError
+from pipeline.files import storage
 from pipeline.release.check.verify import verify_release
 from pipeline.release.publish.push import push_release
 from pipeline.run import run
@@ -53,6 +56,7 @@ def paused(session, meanwhile, every):
 
 
 def pause_at_change(patch, number, meanwhile):
+    """Before a change of that number, counted from 0, to a disk or to a store."""
     left = number
 
     def pausing(change):
@@ -67,6 +71,8 @@ def pause_at_change(patch, number, meanwhile):
 
     for name in CHANGES:
         patch.setattr(os, name, pausing(getattr(os, name)))
+    for name in ("pipe_file", "put_file", "rm_file"):
+        patch.setattr(MemoryFileSystem, name, pausing(getattr(MemoryFileSystem, name)))
 
 
 @contextlib.contextmanager
@@ -190,6 +196,47 @@ def test_a_run_paused_while_it_grows_takes_no_other_session_s_images_back(tmp_pa
     assert pauses > 5
 
 
+def objects(url):
+    """Name below the URL → content, of what may never change again."""
+    fs, path = url_to_fs(url)
+    found = {name.removeprefix(f"{path}/"): fs.cat_file(name) for name in fs.find(path)}
+    return {name: found[name] for name in found if not name.startswith(("lease/", ".", "contact_sheet", "plan/inputs"))}
+
+
+@pytest.mark.parametrize("every", EVERY)
+@pytest.mark.parametrize("differently", [False, True], ids=["equal", "other images"])
+def test_a_run_in_a_store_paused_at_any_change_leaves_the_other_session_s_run_as_it_is(tmp_path, every, differently):
+    inputs = make_collection(tmp_path / "in", 3)
+    content = inputs.file(2).read_bytes()
+    if differently:
+        inputs.file(2).write_bytes(b"no image")
+
+    def url(number):
+        return f"memory://paused-{differently}/{number}"
+
+    def finish(number):
+        inputs.file(2).write_bytes(content)
+        with elsewhere():
+            run(make_config(inputs, url(number), shard_size=2))
+        return objects(url(number))
+
+    pauses = 0
+    for number, finished, error in paused(
+        lambda number: run(make_config(inputs, url(number), shard_size=2)), finish, every
+    ):
+        pauses += 1
+        now = objects(url(number))
+        assert {name: now.get(name) for name in finished} == finished, f"pause {number}: {error}"
+        if not differently:
+            assert error is None or isinstance(error, LeaseLostError), f"pause {number}: {error!r}"
+        assert verify_run(url(number)).problems == ()
+        assert verify_release(f"{url(number)}/{RELEASE}").problems == ()
+        storage.remove_tree(url(number))
+        if differently:
+            inputs.file(2).write_bytes(b"no image")
+    assert pauses > 4
+
+
 @pytest.fixture(scope="module")
 def releases(tmp_path_factory):
     """Two different releases of one version, and one of the next."""
@@ -205,7 +252,7 @@ def test_a_push_paused_at_any_change_leaves_what_was_published_meanwhile(release
     def finish(number):
         if other == "b" and (tmp_path / str(number) / Path(releases["b"]).name).exists():
             return None  # the other is refused: see test_folder.py
-        has_claimed = (tmp_path / str(number) / ".latest").exists()
+        has_claimed = any((tmp_path / str(number) / ".latest").glob("0*"))
         push_release(releases[other], str(tmp_path / str(number)))
         found = {name: content for name, content in tree(tmp_path / str(number)).items() if not name.startswith(".")}
         if not has_claimed:
