@@ -15,12 +15,15 @@ from pipeline.files import storage
 from pipeline.records import StoredFile
 from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.coco_json import EncodedMask
-from pipeline.release.identity import RELEASE_JSON
+from pipeline.release.csv_keys import key_from_csv, key_in_csv
+from pipeline.release.identity import FORMAT, RELEASE_JSON
 from pipeline.release.templates import render
 
 COLUMNS = ("key", "change", "iou", "reason")
 CHANGELOG, CHANGES = "CHANGELOG.md", "changes.csv"
 GONE = "not_in_the_collection"
+_FORMATS = (2, FORMAT)
+"""Formats of releases whose annotations have masks in the same place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ def read_earlier(release: str) -> Earlier:
     content = storage.read(url)
     masks: dict[str, tuple[tuple[int, int], str]] = {}
     try:
-        stated = parse_release_json(content, lambda what: _refuse(f"its {RELEASE_JSON} {what}"))
+        stated = parse_release_json(content, lambda what: _refuse(f"its {RELEASE_JSON} {what}"), _FORMATS)
         for file in stated.files.values():
             if file.name.startswith("annotations/"):
                 masks |= _masks_of(release, file)
@@ -128,7 +131,7 @@ def change_files(
     writer.writerow(COLUMNS)
     for change in changes:
         iou = "" if change.iou is None else f"{change.iou:.6f}"
-        writer.writerow((change.key, change.change, iou, change.reason))
+        writer.writerow((key_in_csv(change.key), change.change, iou, change.reason))
     return {CHANGELOG: changelog, CHANGES: buffer.getvalue().encode()}
 
 
@@ -138,10 +141,10 @@ def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]]) -> It
     if tuple(header) != COLUMNS:
         yield f"has the columns {header}, not {list(COLUMNS)}"
         return
-    keys = [line[0] for line in lines]
+    keys = [key_from_csv(line[0]) for line in lines]
     if keys != sorted(set(keys)):
         yield "its keys are out of order or repeated"
-    for key, change, iou, reason in lines:
+    for key, (_, change, iou, reason) in zip(keys, lines, strict=True):
         row = rows.get(key, {"verdict": "", "reason": GONE})
         is_here = row["verdict"] == "accepted"
         expected = ("", "changed" if iou else "added") if is_here else (row["reason"], "removed")

@@ -19,7 +19,7 @@ from pipeline.release.source import ReleaseSource
 from pipeline.selection.policy import parse_splits
 
 RELEASE_JSON = "release.json"
-FORMAT = 2
+FORMAT = 3
 """Increases when releases get other files, or files get other contents."""
 _TEXTS = (".py", ".jinja", ".js", ".css", ".svg")
 

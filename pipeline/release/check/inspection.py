@@ -5,7 +5,7 @@ import hashlib
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ import pyarrow as pa
 import yaml
 
 from pipeline.collection.coco import Collection
-from pipeline.collection.instances import Instance
+from pipeline.collection.instances import Instances
 from pipeline.files import storage
 from pipeline.files.parquet import read_parquet
 from pipeline.files.tars import samples_of
@@ -29,7 +29,6 @@ from pipeline.release.check.texts import (
     card_problems,
     derived_files,
     license_problems,
-    origin_problems,
     sheet_problems,
     sheets_of,
 )
@@ -221,12 +220,11 @@ class Inspection:
         if content != wids_index(self.stated.release.name, tars):
             self.tell(name, "does not list the tars beside it with their sizes, MD5 sums and numbers of samples")
 
-    def check_against(self, collection: Collection, instances: Mapping[str, Sequence[Instance]]) -> None:
+    def check_against(self, collection: Collection, instances: Instances) -> None:
         """Compare ids, names, sizes, licences, origins and instances with the collection; every image must be there."""
         checked = cross_checks_against(self.rows, self.samples, instances)
         for what in (*rows_against(self.rows, collection), *checked):
             self.tell("manifest.parquet", what)
-        self._text("licenses.csv", partial(origin_problems, collection=collection))
 
 
 def _is_asset(name: str) -> bool:

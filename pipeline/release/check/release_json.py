@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -64,16 +64,20 @@ def read_release_json(release: str) -> bytes:
     return storage.read(url)
 
 
-def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRelease:
+def parse_release_json(
+    content: bytes, tell: Callable[[str], None], formats: Collection[int] = (FORMAT,)
+) -> StatedRelease:
     """Parse `release.json`.
 
     Args:   tell: called with what is wrong with the entry of a file; that entry is left out.
+            formats: those that the caller can read.
     Raises: ValueError, KeyError, TypeError, AttributeError, RecursionError: it is not a `release.json`.
     """
     stated = json.loads(content)
-    if stated["format"] != FORMAT:
+    if stated["format"] not in formats:
+        known = " and ".join(map(str, formats))
         raise ValueError(
-            f"its format is {stated['format']!r}, and this version of the tool reads {FORMAT}: use the version that "
+            f"its format is {stated['format']!r}, and this version of the tool reads {known}: use the version that "
             "made the release"
         )
     made_from = stated["made_from"]

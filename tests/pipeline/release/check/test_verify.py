@@ -277,12 +277,14 @@ def test_links_and_folders_in_a_tar_are_found(copy, kind):
         (lambda document: document["annotations"][0].update(bbox=[0, 0, 1, 1]), "bbox [0, 0, 1, 1]"),
         (lambda document: document["annotations"][0]["segmentation"].update(counts="01"), "run lengths"),
         (lambda document: document["annotations"][0]["segmentation"].update(size=[1, 1]), "has the size [1, 1]"),
-        (lambda document: document["images"][0].update(file_name="x.jpg"), "its name, size or licence"),
+        (lambda document: document["images"][0].update(file_name="x.jpg"), "file_name is 'x.jpg', not '0000"),
+        (lambda document: document["images"][0].update(collection_file_name="x.jpg"), "its name, size or licence"),
+        (lambda document: document["annotations"][0].update(id=0), "its annotations have the ids [0, 2, 3] …, not 1"),
         (lambda document: document["images"].append(document["images"][0]), "twice"),
         (lambda document: document["annotations"].pop(), "image 10, for example"),
         (lambda document: document.pop("images"), "is malformed"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_edited_annotations_are_found(copy, edit, said):
     edit_json(copy, ANNOTATIONS, edit)
@@ -489,9 +491,18 @@ def test_an_author_other_than_the_collection_names_is_a_problem(copy, released):
     with (copy / "licenses.csv").open("w", newline="") as file:
         csv.writer(file).writerows(lines)
     mend_sums(copy)
-    assert [problem.where for problem in problems_of(copy)] == ["croissant.json"]  # which has the sum of the table
+    assert make_key(1) in said_of(copy, "licenses.csv")
+    edit_manifest(copy, lambda rows: rows[0].update(author="somebody else"))
+    assert "licenses.csv" not in {problem.where for problem in problems_of(copy)}
     found = {problem.where: problem.what for problem in problems_of(copy, released.inputs.annotations)}
-    assert "author or source" in found["licenses.csv"]
+    assert found["manifest.parquet"] == f"{make_key(1)}: author is 'somebody else'; the annotations have ''"
+
+
+def test_a_key_without_its_prefix_is_a_problem(copy):
+    table = (copy / "licenses.csv").read_text()
+    (copy / "licenses.csv").write_text(table.replace("key-", "", 1))
+    mend_sums(copy)
+    assert "does not begin with key-" in said_of(copy, "licenses.csv")
 
 
 @pytest.mark.parametrize(
@@ -530,7 +541,7 @@ def test_texts_of_another_version_of_the_tool_are_noted_but_not_a_problem(copy):
 def test_a_release_of_another_format_is_one_problem(copy):
     record = json.loads((copy / "release.json").read_text())
     (copy / "release.json").write_bytes(encode_json(record | {"format": 1}))
-    assert "its format is 1, and this version of the tool reads 2" in said_of(copy, "release.json")
+    assert "its format is 1, and this version of the tool reads 3" in said_of(copy, "release.json")
     assert len(problems_of(copy)) == 1
 
 
