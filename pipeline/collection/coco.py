@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.collection.image_store import CANNOT_OPEN, ImageStore, open_store
 from pipeline.errors import AnnotationError, SampleError, UsageError
 from pipeline.files import urls
+from pipeline.files.connections import connected
 from pipeline.records import Sample
 
 MAX_NUMBER = 10**12 - 1
@@ -115,11 +116,12 @@ def is_annotation(entry: Mapping[str, Any]) -> bool:
 def read_annotation_bytes(annotations: str) -> bytes:
     """The annotation JSON as it is stored.
 
-    Raises: AnnotationError: it can't be read.
+    Raises: AnnotationError: it can't be read. StorageUnavailableError: its server can't be reached.
     """
     try:
         fs, path = urls.resolve(annotations)
-        return bytes(fs.cat_file(path))
+        with connected(f"annotations {annotations!r}", fs):
+            return bytes(fs.cat_file(path))
     except UsageError as error:
         raise AnnotationError(f"annotations {error}") from error
     except CANNOT_OPEN as error:
