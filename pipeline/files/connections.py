@@ -13,6 +13,7 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import PipelineError, StorageUnavailableError
+from pipeline.files import urls
 
 _DENIED = (401, 403, 407)
 _AFTER_RETRIES = 500
@@ -35,6 +36,17 @@ def connected(what: str, fs: Any) -> Iterator[None]:
         if not words:
             raise
         raise StorageUnavailableError(f"{what}: {words}, then run the same command again") from error
+
+
+def require_reachable(url: str) -> None:
+    """Ask for a file that was not found, as a refused connection looks like a missing file to fsspec.
+
+    Raises: StorageUnavailableError: the server of the URL can't be reached.
+    """
+    fs, path = urls.resolve(url)
+    if not isinstance(fs, LocalFileSystem):
+        with contextlib.suppress(OSError), connected(url, fs):
+            fs.info(path)
 
 
 def failure_in_words(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pipeline.collection.instances import decode_counts
 from pipeline.errors import CollectionError, StorageError
 from pipeline.files import storage
+from pipeline.files.connections import require_reachable
 from pipeline.records import StoredFile
 from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.coco_json import EncodedMask
@@ -57,6 +58,7 @@ def read_earlier(release: str) -> Earlier:
     """
     url = storage.join(release, RELEASE_JSON)
     if not storage.is_file(url):
+        require_reachable(url)
         raise CollectionError(f"--previous {release} is not a complete release: {url} does not exist")
     content = storage.read(url)
     masks: dict[str, tuple[tuple[int, int], str]] = {}

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.config import ReleaseConfig
 from pipeline.errors import CollectionError
 from pipeline.files import storage
+from pipeline.files.connections import require_reachable
 from pipeline.records import StoredFile
 from pipeline.release.identity import FORMAT, RELEASE_JSON
 from pipeline.selection.policy import SPLITS, PolicyConfig
@@ -54,10 +55,11 @@ def read_release_json(release: str) -> bytes:
     """The content of a release's `release.json`.
 
     Args:   release: folder or URL.
-    Raises: CollectionError: there is no complete release.
+    Raises: CollectionError: there is no complete release. StorageUnavailableError: its server can't be reached.
     """
     url = storage.join(release, RELEASE_JSON)
     if not storage.is_file(url):
+        require_reachable(url)
         if not storage.exists(release):
             raise CollectionError(f"{release} does not exist: give the folder or URL of a release")
         raise CollectionError(f"{release} is not a complete release: it has no {RELEASE_JSON}, which is written last")

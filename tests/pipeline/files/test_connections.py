@@ -15,6 +15,8 @@ from pipeline.collection.coco import read_annotations
 from pipeline.collection.image_store import open_store
 from pipeline.errors import AnnotationError, CollectionError, SampleError, StorageUnavailableError
 from pipeline.files.connections import connected, failure_in_words
+from pipeline.release.changes import read_earlier
+from pipeline.release.check.release_json import read_release_json
 
 
 @pytest.fixture
@@ -110,6 +112,17 @@ def test_a_web_server_that_refuses_is_said_to_refuse(closed_port):
         open_store(url, ["a.jpg"])
     with pytest.raises(StorageUnavailableError, match=r"annotations 'http.*': connection refused \("):
         read_annotations(url)
+
+
+@pytest.mark.parametrize("read", [read_release_json, read_earlier])
+def test_a_release_behind_a_server_that_refuses_is_not_called_missing(closed_port, read):
+    with pytest.raises(StorageUnavailableError, match=r"^http.*release.json: connection refused \("):
+        read(f"http://127.0.0.1:{closed_port}/demo-1.0.0")
+
+
+def test_a_release_that_a_server_does_not_have_is_called_missing(server):
+    with pytest.raises(CollectionError, match="does not exist"):
+        read_release_json(f"{server(404)}/demo-1.0.0")
 
 
 def test_a_store_that_refuses_is_said_to_refuse(closed_port, monkeypatch):
