@@ -17,14 +17,12 @@ from pipeline.records import StoredFile
 from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.coco_json import EncodedMask
 from pipeline.release.csv_keys import key_from_csv, key_in_csv
-from pipeline.release.identity import FORMAT, RELEASE_JSON
+from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.templates import render
 
 COLUMNS = ("key", "change", "iou", "reason")
 CHANGELOG, CHANGES = "CHANGELOG.md", "changes.csv"
 GONE = "not_in_the_collection"
-_FORMATS = (2, FORMAT)
-"""Formats of releases whose annotations have masks in the same place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +61,7 @@ def read_earlier(release: str) -> Earlier:
     content = storage.read(url)
     masks: dict[str, tuple[tuple[int, int], str]] = {}
     try:
-        stated = parse_release_json(content, lambda what: _refuse(f"its {RELEASE_JSON} {what}"), _FORMATS)
+        stated = parse_release_json(content, lambda what: _refuse(f"its {RELEASE_JSON} {what}"))
         for file in stated.files.values():
             if file.name.startswith("annotations/"):
                 masks |= _masks_of(release, file)
@@ -137,13 +135,16 @@ def change_files(
     return {CHANGELOG: changelog, CHANGES: buffer.getvalue().encode()}
 
 
-def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Find lines of `changes.csv` that contradict the manifest beside it; the earlier release is not read."""
+def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]], *, prefixed: bool = True) -> Iterator[str]:
+    """Find lines of `changes.csv` that contradict the manifest beside it; the earlier release is not read.
+
+    Args: prefixed: do keys have their prefix? Not in releases of format 2.
+    """
     header, *lines = list(csv.reader(io.StringIO(content.decode(), newline="")))
     if tuple(header) != COLUMNS:
         yield f"has the columns {header}, not {list(COLUMNS)}"
         return
-    keys = [key_from_csv(line[0]) for line in lines]
+    keys = [key_from_csv(line[0]) if prefixed else line[0] for line in lines]
     if keys != sorted(set(keys)):
         yield "its keys are out of order or repeated"
     for key, (_, change, iou, reason) in zip(keys, lines, strict=True):

@@ -45,6 +45,8 @@ SCHEMA = pa.schema(
     ]
 )
 """Numbers from annotations may be absurd, so they get 64 bits."""
+SCHEMA_2 = pa.schema([field for field in SCHEMA if field.name not in ("author", "source", "instances_ignored")])
+"""That of releases of format 2."""
 COLUMNS = {
     "key": "Name of the image in this release: its id in the collection, padded to 12 digits.",
     "image_id": "Id of the image in the collection.",

@@ -29,12 +29,13 @@ from pipeline.release.check.texts import (
     card_problems,
     derived_files,
     license_problems,
+    origin_problems,
     sheet_problems,
     sheets_of,
 )
 from pipeline.release.contents import SUMS, sha256_sums
 from pipeline.release.identity import RELEASE_JSON, texts_digest
-from pipeline.release.manifest import SCHEMA
+from pipeline.release.manifest import SCHEMA, SCHEMA_2
 from pipeline.release.strays import stray_files
 from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.selection.scores import SCORE_TABLE
@@ -78,13 +79,15 @@ class Inspection:
                 self.tell("manifest.parquet", what)
         for split in sorted({row["split"] for row in self.rows.values()} - {""} | self.stated.splits):
             annotations = f"annotations/{split}.json"
-            compared = partial(annotation_problems, about=self.stated.release, split=split)
+            compared = partial(annotation_problems, stated=self.stated, split=split)
             self._text(annotations, partial(compared, rows=self.rows, samples=self.samples))
             self._index(split)
         self._text("licenses.csv", partial(license_problems, rows=self.rows, stated=self.stated))
         self._text("README.md", partial(card_problems, stated=self.stated))
         if self.stated.release.previous:
-            changes = self._text("changes.csv", partial(change_problems, rows=self.rows))
+            changes = self._text(
+                "changes.csv", partial(change_problems, rows=self.rows, prefixed=self.stated.format > 2)
+            )
             self._text("CHANGELOG.md", partial(changelog_problems, changes=changes, rows=self.rows))
         self._derived()
         others = [file for name, file in sorted(self.stated.files.items()) if name != SUMS]
@@ -137,12 +140,13 @@ class Inspection:
             return
         with self.readable("manifest.parquet"):
             table = read_parquet(content)
-            if not table.schema.equals(SCHEMA):
+            schema = SCHEMA_2 if self.stated.format == 2 else SCHEMA
+            if not table.schema.equals(schema):
                 self.tell(
                     "manifest.parquet", f"has other columns, or other types, than a manifest: {table.schema.names}"
                 )
                 return
-            empty = [name for name in SCHEMA.names if name not in SCORE_TABLE and table.column(name).null_count]
+            empty = [name for name in schema.names if name not in SCORE_TABLE and table.column(name).null_count]
             if empty:
                 self.tell("manifest.parquet", f"has cells without a value in {', '.join(empty)}")
                 return
@@ -225,6 +229,8 @@ class Inspection:
         checked = cross_checks_against(self.rows, self.samples, instances)
         for what in (*rows_against(self.rows, collection), *checked):
             self.tell("manifest.parquet", what)
+        if self.stated.format == 2:
+            self._text("licenses.csv", partial(origin_problems, collection=collection))
 
 
 def _is_asset(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -12,7 +12,7 @@ from pipeline.errors import CollectionError
 from pipeline.files import storage
 from pipeline.files.connections import require_reachable
 from pipeline.records import StoredFile
-from pipeline.release.identity import FORMAT, RELEASE_JSON
+from pipeline.release.identity import FORMAT, READABLE, RELEASE_JSON
 from pipeline.selection.policy import SPLITS, PolicyConfig
 
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
@@ -38,6 +38,8 @@ class StatedRelease:
     files: Mapping[str, StoredFile]
     texts: str
     """Digest of the code that wrote its texts."""
+    format: int
+    """One of READABLE."""
 
 
 NOTHING = StatedRelease(
@@ -48,6 +50,7 @@ NOTHING = StatedRelease(
     counts={},
     files={},
     texts="",
+    format=FORMAT,
 )
 
 
@@ -66,18 +69,15 @@ def read_release_json(release: str) -> bytes:
     return storage.read(url)
 
 
-def parse_release_json(
-    content: bytes, tell: Callable[[str], None], formats: Collection[int] = (FORMAT,)
-) -> StatedRelease:
+def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRelease:
     """Parse `release.json`.
 
     Args:   tell: called with what is wrong with the entry of a file; that entry is left out.
-            formats: those that the caller can read.
     Raises: ValueError, KeyError, TypeError, AttributeError, RecursionError: it is not a `release.json`.
     """
     stated = json.loads(content)
-    if stated["format"] not in formats:
-        known = " and ".join(map(str, formats))
+    if type(stated["format"]) is not int or stated["format"] not in READABLE:
+        known = " and ".join(map(str, READABLE))
         raise ValueError(
             f"its format is {stated['format']!r}, and this version of the tool reads {known}: use the version that "
             "made the release"
@@ -106,6 +106,7 @@ def parse_release_json(
         counts=stated["counts"],
         files=_files(stated["files"], tell),
         texts=str(stated["texts"]),
+        format=stated["format"],
     )
 
 
