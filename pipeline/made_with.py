@@ -10,6 +10,7 @@ from typing import Any
 
 _LONGEST_VALUE = 120
 _MOST_LINES = 40
+_SEPARATOR = ", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +23,15 @@ class Difference:
     requested: Any
 
     def __str__(self) -> str:
-        texts = [str(value) or "''" for value in (self.stored, self.requested)]
-        skipped = 0
+        stored, requested, equal = _only_differing(self.stored, self.requested)
+        texts = [str(value) or "''" for value in (stored, requested)]
+        skipped = left = 0
         if max(map(len, texts)) > _LONGEST_VALUE:
-            skipped = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
-        stored, requested = (_shortened(text, skipped) for text in texts)
-        return f"{self.name}: made with {stored}, requested {requested}"
+            skipped = _common(*texts)
+            left = _common(*(text[skipped:][::-1] for text in texts))
+        before, now = (_shortened(text, skipped, left) for text in texts)
+        more = f"; {equal} more {'is' if equal == 1 else 'are'} equal" if equal else ""
+        return f"{self.name}: made with {before}, requested {now}{more}"
 
 
 def differences(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> list[Difference]:
@@ -45,6 +49,10 @@ def refusal(subject: str, found: Sequence[Difference], advice: str) -> str:
 
 def _compared(name: str, stored: Any, requested: Any) -> Iterator[Difference]:
     before, now = _fields(stored), _fields(requested)
+    if stored is None and now:  # all of it is missing: name what it has, field by field
+        before = {}
+    if requested is None and before:
+        now = {}
     if before is None or now is None:
         if stored != requested:
             yield Difference(name=name, stored=stored, requested=requested)
@@ -60,6 +68,34 @@ def _fields(value: Any) -> dict[str, Any] | None:
     return dict(value) if isinstance(value, Mapping) else None
 
 
-def _shortened(text: str, skipped: int) -> str:
-    rest = text[skipped:]
-    return f"{'…' if skipped else ''}{rest[:_LONGEST_VALUE]}{'…' if len(rest) > _LONGEST_VALUE else ''}"
+def _only_differing(stored: Any, requested: Any) -> tuple[Any, Any, int]:
+    """Lists, and texts that are lists with commas, without the entries that both have; and the number of those."""
+    if all(isinstance(value, list | tuple) for value in (stored, requested)):
+        return _without_equal(list(stored), list(requested))
+    if all(isinstance(value, str) and _SEPARATOR in value for value in (stored, requested)):
+        before, now, equal = _without_equal(stored.split(_SEPARATOR), requested.split(_SEPARATOR))
+        if equal:
+            return _SEPARATOR.join(before), _SEPARATOR.join(now), equal
+    return stored, requested, 0
+
+
+def _without_equal(stored: list[Any], requested: list[Any]) -> tuple[list[Any], list[Any], int]:
+    before, now = list(stored), list(requested)
+    for value in stored:
+        if value in now:
+            before.remove(value)
+            now.remove(value)
+    if not before and not now:
+        return stored, requested, 0  # only their order differs
+    return before, now, len(stored) - len(before)
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _shortened(text: str, skipped: int, left: int) -> str:
+    rest = text[skipped : len(text) - left]
+    is_cut = len(rest) > _LONGEST_VALUE or left
+    return f"{'…' if skipped else ''}{rest[:_LONGEST_VALUE]}{'…' if is_cut else ''}"

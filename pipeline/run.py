@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 
 from pipeline.collection.coco import Collection, read_samples
+from pipeline.collection.near_misses import why_none
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import CollectionError, ConfigError, ReleaseNotMadeError, UsageError
 from pipeline.files import storage, urls
@@ -153,12 +154,21 @@ def read_inputs(config: RunConfig) -> Collection:
     """Read the annotations and find the images that they list.
 
     Raises: UsageError: as `read_samples`, or no image exists: then the folder is wrong, not the images.
+            StorageUnavailableError: the server of one of them can't be reached.
     """
     collection = read_samples(config.input.annotations, config.input.images)
     if all(sample.problem == "missing" for sample in collection.samples):
+        images = config.input.images
         raise CollectionError(
-            f"--images {config.input.images} has none of the {len(collection.samples)} images that "
-            f"{config.input.annotations} lists, for example {collection.samples[0].file_name!r}. Give their folder"
+            f"--images {images} has none of the {len(collection.samples)} images that {config.input.annotations} "
+            f"lists, for example {collection.samples[0].file_name!r}. "
+            f"{why_none(images, [sample.file_name for sample in collection.samples])}"
+        )
+    if all(sample.problem for sample in collection.samples):
+        first = collection.samples[0]
+        raise CollectionError(
+            f"--images {config.input.images} has none of the {len(collection.samples)} images in a form that can be "
+            f"read. The first, {first.problem}: {first.problem_detail}"
         )
     return collection
 

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.collection.image_store import CANNOT_OPEN, ImageStore, open_store
 from pipeline.errors import AnnotationError, SampleError, UsageError
 from pipeline.files import urls
+from pipeline.files.connections import connected
 from pipeline.records import Sample
 
 MAX_NUMBER = 10**12 - 1
@@ -41,6 +42,9 @@ class Origin:
     """The first of `flickr_url`, `source`, `url` and `coco_url` that is filled: the address of a page, or words."""
 
 
+NOBODY = Origin(author="", source="")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
     """All images of an annotation file, in ascending id order, and the licences it describes.
@@ -53,8 +57,10 @@ class Collection:
     origins: Mapping[str, Origin]
     """Key → origin, of images whose entry says anything."""
     annotations_sha256: str
+    has_annotations: bool
+    """Does the file have annotations of things, as `instances.read_instances` reads them?"""
     has_instances: bool
-    """Does the file have annotations with outlines, as `instances.read_instances` reads them?"""
+    """Do any of these have an outline?"""
 
 
 def license_of(sample: Sample, licenses: Mapping[int, License]) -> License:
@@ -81,12 +87,13 @@ def read_annotations(annotations: str) -> Collection:
 
     Raises: AnnotationError: the JSON can't be read as COCO annotations.
     """
-    dropped = False
+    dropped = with_outline = False
 
     def drop_annotation(entry: dict[str, Any]) -> dict[str, Any] | None:
         """Drop annotations during parsing: the polygons of train2017 would take gigabytes."""
-        nonlocal dropped
-        dropped |= "image_id" in entry and "segmentation" in entry
+        nonlocal dropped, with_outline
+        if is_annotation(entry):
+            dropped, with_outline = True, with_outline or bool(entry.get("segmentation"))
         return None if "image_id" in entry and not ("file_name" in entry or "width" in entry) else entry
 
     annotation_bytes = read_annotation_bytes(annotations)
@@ -96,18 +103,25 @@ def read_annotations(annotations: str) -> Collection:
         licenses=_licenses(annotations, document),
         origins={f"{entry['id']:012d}": origin for entry in document["images"] if (origin := _origin(entry))},
         annotations_sha256=hashlib.sha256(annotation_bytes).hexdigest(),
-        has_instances=dropped,
+        has_annotations=dropped,
+        has_instances=with_outline,
     )
+
+
+def is_annotation(entry: Mapping[str, Any]) -> bool:
+    """Is this object of the document the annotation of a thing: its outline, its box, or at least its category?"""
+    return "image_id" in entry and ("segmentation" in entry or "bbox" in entry or "category_id" in entry)
 
 
 def read_annotation_bytes(annotations: str) -> bytes:
     """The annotation JSON as it is stored.
 
-    Raises: AnnotationError: it can't be read.
+    Raises: AnnotationError: it can't be read. StorageUnavailableError: its server can't be reached.
     """
     try:
         fs, path = urls.resolve(annotations)
-        return bytes(fs.cat_file(path))
+        with connected(f"annotations {annotations!r}", fs):
+            return bytes(fs.cat_file(path))
     except UsageError as error:
         raise AnnotationError(f"annotations {error}") from error
     except CANNOT_OPEN as error:

@@ -31,11 +31,11 @@ from PIL import (  # noqa: F401
 )
 
 from pipeline.collection.config import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+from pipeline.collection.formats import SUPPORTED, format_of, supported_in_words
 from pipeline.errors import SampleError
 from pipeline.files import urls
 from pipeline.records import STORED, Location, Sample
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -84,7 +84,7 @@ def decode_rgb(
     """
     _ignore_pillow_warnings()
     try:
-        with Image.open(io.BytesIO(image_bytes), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(image_bytes), formats=SUPPORTED) as image:
             _check_size(label, image.size, max_pixels, annotated_px)
             pixels = _rgb(image)
         _check_size(label, (pixels.shape[1], pixels.shape[0]), max_pixels, annotated_px)
@@ -100,6 +100,9 @@ def decode_rgb(
         # Pillow's message has the address of its file object, which differs from run to run.
         message = _ADDRESS.sub("", str(error))[:200]
         found = f"{len(image_bytes)} bytes that begin with {image_bytes[:12]!r}"
+        kind = format_of(image_bytes[:512])
+        if kind not in SUPPORTED:
+            found += f" ({kind or 'an unknown format'}); supported are {supported_in_words()}"
         raise SampleError("undecodable", f"{label}: {type(error).__name__}: {message!r}; {found}") from error
     return pixels
 
@@ -108,7 +111,7 @@ def is_turned(image_bytes: bytes) -> bool:
     """Does a decodable image tell viewers to turn or mirror it (EXIF orientation)? `decode` does not do so."""
     with (
         suppress(Exception),  # nonsense in EXIF raises anything, and counts as no orientation
-        Image.open(io.BytesIO(image_bytes), formats=_FORMATS) as image,
+        Image.open(io.BytesIO(image_bytes), formats=SUPPORTED) as image,
     ):
         return bool(image.getexif().get(ExifTags.Base.Orientation, 1) != 1)
     return False

@@ -40,7 +40,11 @@ def find_photos(named: str) -> Found:
         photos = [file for file in files if is_image(file)]
         ignored = tuple(file.name for file in files if not is_image(file))
         if not photos:
-            raise CollectionError(f"{named} holds {len(files)} files, none of which ends in {', '.join(SUFFIXES)}")
+            found = ", ".join(sorted({file.suffix or "no suffix" for file in files})[:10])
+            raise CollectionError(
+                f"{named} holds {len(files)} files, none of which ends in {', '.join(SUFFIXES)}"
+                + (f"; they end in {found}" if found else "")
+            )
         return Found(photos=_photos(photos, path), ignored=ignored)
     if path.exists():
         return Found(photos=_photos([path], path.parent), ignored=())

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,6 +18,7 @@ from model.prediction import Prediction
 from model.saliency import DiffusionModel, load_diffusion_model, ready, resolve_device, torch_dtype
 from model.seeds import key_of
 from pipeline.collection.config import MAX_IMAGE_BYTES
+from pipeline.collection.formats import format_of, supported_in_words
 from pipeline.collection.images import decode_rgb, is_turned
 from pipeline.errors import ConfigError, SampleError
 from pipeline.photos.config import PhotosConfig
@@ -26,6 +28,8 @@ from pipeline.replicas.batches import predict_batch, read_ahead
 from pipeline.selection.stopping_rule import stopping_rule
 
 _log = logging.getLogger(__name__)
+_MOST_IGNORED = 1000
+"""Ignored files whose beginnings are read, for the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +73,10 @@ def predict(
     found = find_photos(config.input_rgb_path)
     if found.ignored:
         _log.info(
-            "ignoring %d files whose names are not those of photos, %s for example",
+            "ignoring %d files whose names are not those of photos: %s; supported are %s",
             len(found.ignored),
-            found.ignored[0],
+            _formats_in_words(Path(config.input_rgb_path), found.ignored),
+            supported_in_words(),
         )
     problems = clashes(config, found.photos)
     for photo, problem in problems.items():
@@ -185,3 +190,16 @@ def _write(read: _Read, prediction: Prediction, config: PhotosConfig) -> str:
             raise
         return f"its outputs can't be written: {error.strerror or error}"
     return ""
+
+
+def _formats_in_words(folder: Path, names: Sequence[str]) -> str:
+    """How many files there are of each format, by their first bytes, with an example of each."""
+    kinds: dict[str, list[str]] = {}
+    for name in names[:_MOST_IGNORED]:
+        try:
+            with (folder / name).open("rb") as file:
+                kind = format_of(file.read(512))
+        except OSError:
+            kind = ""
+        kinds.setdefault(kind or "of an unknown format", []).append(name)
+    return ", ".join(f"{len(found)} {kind} ({found[0]}, for example)" for kind, found in kinds.items())

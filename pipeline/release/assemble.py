@@ -202,6 +202,8 @@ def _rows(
             verdicts[row.key],
             places.get(row.key, NOWHERE),
             surveyed[row.key].checked if row.key in surveyed else UNCHECKED,
+            origin=source.origin_of(sample),
+            instances_ignored=source.instances.ignored.get(row.key, 0),
         )
         for sample, row in source.images()
     ]

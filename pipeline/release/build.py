@@ -1,11 +1,12 @@
 """Make a release from a complete run: no model and no prediction, with another policy each time if you like."""
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.collection.coco import Collection
-from pipeline.collection.instances import read_instances
+from pipeline.collection.instances import NO_INSTANCES, read_instances
 from pipeline.config import RunConfig
 from pipeline.errors import RunMismatchError
 from pipeline.files import storage
@@ -18,6 +19,8 @@ from pipeline.runs.candidates import committed_shards, read_rows, read_shard_rec
 from pipeline.runs.machine import made_on
 from pipeline.runs.run_file import plan_of, read_run
 from pipeline.selection.verdicts import count_reasons
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,9 @@ def source_of(config: RunConfig, collection: Collection, specs: Sequence[ShardSp
     records = read_shard_records(config.out, [spec.name for spec in specs])
     rows = {row.key: row for spec in specs for row in read_rows(config.out, records[spec.name])}
     predicted = [sample for spec in specs for sample in spec.samples if rows[sample.key].members]
-    instances = read_instances(config.input.annotations, predicted) if collection.has_instances else {}
+    instances = read_instances(config.input.annotations, predicted) if collection.has_annotations else NO_INSTANCES
+    for remark in instances.remarks:
+        log.warning("%s: %s", config.input.annotations, remark)
     return ReleaseSource(
         run=config.out,
         specs=specs,

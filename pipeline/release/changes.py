@@ -12,9 +12,11 @@ from typing import Any, Literal
 from pipeline.collection.instances import decode_counts
 from pipeline.errors import CollectionError, StorageError
 from pipeline.files import storage
+from pipeline.files.connections import require_reachable
 from pipeline.records import StoredFile
 from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.coco_json import EncodedMask
+from pipeline.release.csv_keys import key_from_csv, key_in_csv
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.templates import render
 
@@ -54,6 +56,7 @@ def read_earlier(release: str) -> Earlier:
     """
     url = storage.join(release, RELEASE_JSON)
     if not storage.is_file(url):
+        require_reachable(url)
         raise CollectionError(f"--previous {release} is not a complete release: {url} does not exist")
     content = storage.read(url)
     masks: dict[str, tuple[tuple[int, int], str]] = {}
@@ -128,20 +131,23 @@ def change_files(
     writer.writerow(COLUMNS)
     for change in changes:
         iou = "" if change.iou is None else f"{change.iou:.6f}"
-        writer.writerow((change.key, change.change, iou, change.reason))
+        writer.writerow((key_in_csv(change.key), change.change, iou, change.reason))
     return {CHANGELOG: changelog, CHANGES: buffer.getvalue().encode()}
 
 
-def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Find lines of `changes.csv` that contradict the manifest beside it; the earlier release is not read."""
+def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]], *, prefixed: bool = True) -> Iterator[str]:
+    """Find lines of `changes.csv` that contradict the manifest beside it; the earlier release is not read.
+
+    Args: prefixed: do keys have their prefix? Not in releases of format 2.
+    """
     header, *lines = list(csv.reader(io.StringIO(content.decode(), newline="")))
     if tuple(header) != COLUMNS:
         yield f"has the columns {header}, not {list(COLUMNS)}"
         return
-    keys = [line[0] for line in lines]
+    keys = [key_from_csv(line[0]) if prefixed else line[0] for line in lines]
     if keys != sorted(set(keys)):
         yield "its keys are out of order or repeated"
-    for key, change, iou, reason in lines:
+    for key, (_, change, iou, reason) in zip(keys, lines, strict=True):
         row = rows.get(key, {"verdict": "", "reason": GONE})
         is_here = row["verdict"] == "accepted"
         expected = ("", "changed" if iou else "added") if is_here else (row["reason"], "removed")

@@ -1,4 +1,9 @@
-"""The release's annotations in COCO format: one run-length-encoded mask per accepted image."""
+"""The release's annotations in COCO format: one run-length-encoded mask per accepted image.
+
+Tools for COCO's format open `file_name` in the folder that they are given, so it names the file that extracting the
+tars makes. Ids of annotations start at 1, because pycocotools stores the id of the matching annotation with each
+prediction, and takes 0 for "none matches".
+"""
 
 import json
 from collections.abc import Mapping
@@ -36,21 +41,28 @@ def encode_mask(mask: Bool[np.ndarray, "h w"]) -> EncodedMask:
     )
 
 
+def image_file(key: str, collection_file_name: str, *, embed_images: bool) -> str:
+    """Name of an accepted image's file: that of its member in a tar; in releases of masks alone the collection's."""
+    return f"{key}.jpg" if embed_images else collection_file_name
+
+
 class CocoAnnotations:
-    """Collects images and masks in the order they are added; ids are those of the collection."""
+    """Collects images and masks in the order they are added; ids of images are those of the collection."""
 
     def __init__(self, release: ReleaseConfig, licenses: Mapping[int, License]) -> None:
+        self._embed_images = release.embed_images
         self._info = {"description": release.name, "version": release.version}
         self._licenses = [asdict(licenses[number]) for number in sorted(licenses)]
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
     def add(self, sample: Sample, mask: EncodedMask) -> None:
-        """Add an accepted image and its mask. Each image has one annotation, whose id is the image's."""
+        """Add an accepted image and its mask, as the next annotation."""
         self._images.append(
             {
                 "id": sample.image_id,
-                "file_name": sample.file_name,
+                "file_name": image_file(sample.key, sample.file_name, embed_images=self._embed_images),
+                "collection_file_name": sample.file_name,
                 "width": sample.width,
                 "height": sample.height,
                 "license": sample.license_id,
@@ -58,7 +70,7 @@ class CocoAnnotations:
         )
         self._annotations.append(
             {
-                "id": sample.image_id,
+                "id": len(self._annotations) + 1,
                 "image_id": sample.image_id,
                 "category_id": CATEGORY["id"],
                 "segmentation": {"size": [sample.height, sample.width], "counts": mask.counts},

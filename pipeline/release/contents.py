@@ -52,12 +52,14 @@ CONTENTS = (
     Content(name=MANIFEST, meaning="One row for every input image, accepted or not.", is_described=True),
     Content(
         name="annotations/SPLIT.json",
-        meaning="The masks of a split in COCO format, with the image ids of the collection.",
+        meaning="The masks of a split in COCO format, with the image ids of the collection. `file_name` is an image's "
+        "name after its tar is extracted, `collection_file_name` that in the collection.",
         is_described=True,
     ),
     Content(
         name="licenses.csv",
-        meaning="Licence, author and source of every image of which this release has pixels or a mask.",
+        meaning="Licence, author and source of every image of which this release has pixels or a mask; "
+        "`key` begins with `key-`, so that no program takes it for a number.",
         is_described=True,
     ),
     Content(name="NOTICE", meaning="How many images there are of each licence."),
@@ -66,7 +68,11 @@ CONTENTS = (
     Content(
         name=CHANGELOG, meaning="What differs from the earlier release, in numbers and reasons.", only_if_compared=True
     ),
-    Content(name=CHANGES, meaning="Every image that was added, removed or changed.", only_if_compared=True),
+    Content(
+        name=CHANGES,
+        meaning="Every image that was added, removed or changed; keys as in `licenses.csv`.",
+        only_if_compared=True,
+    ),
     Content(name=CROISSANT, meaning="A description of the data for programs (Croissant 1.0)."),
     Content(name=SUMS, meaning="SHA-256 of every file except itself and `release.json`, for `sha256sum --check`."),
     Content(

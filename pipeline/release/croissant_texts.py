@@ -128,7 +128,7 @@ def _use(about: CroissantAbout) -> dict[str, Any]:
         "personalSensitiveInformation": [
             f"{images} may show recognisable people, and masks may outline them. Nobody searched for such images, and "
             "nothing was blurred or removed.",
-            "licenses.csv names photographers if the collection's annotations do.",
+            "licenses.csv and the manifest name photographers if the collection's annotations do.",
         ],
         "dataReleaseMaintenancePlan": "A published version never changes. Corrections and removals on request make a "
         "new version from the same stored predictions. release.json says what a version was made from.",

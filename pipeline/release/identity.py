@@ -19,8 +19,11 @@ from pipeline.release.source import ReleaseSource
 from pipeline.selection.policy import parse_splits
 
 RELEASE_JSON = "release.json"
-FORMAT = 2
+FORMAT = 3
 """Increases when releases get other files, or files get other contents."""
+READABLE = (2, FORMAT)
+"""Formats that are still read. Before 3, the manifest had no `author`, `source`, `instances_ignored`, annotations had
+ids and file names of the collection, and keys in CSV files had no prefix."""
 _TEXTS = (".py", ".jinja", ".js", ".css", ".svg")
 
 

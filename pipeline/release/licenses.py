@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.collection.coco import License, Origin
+from pipeline.collection.coco import NOBODY, License, Origin
 from pipeline.records import Sample
+from pipeline.release.csv_keys import key_in_csv
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.verdicts import is_allowed
 
 COLUMNS = ("key", "image_id", "file_name", "license_id", "license_name", "license_url", "author", "source")
-NOBODY = Origin(author="", source="")
 _NOTICE = """NOTICE of {name}
 
 The masks, maps and scores of this release were made by a program; README.md says how.
@@ -39,7 +39,7 @@ class LicenseTable:
     def add(self, sample: Sample, licence: License) -> None:
         """Add an image."""
         origin = self._origins.get(sample.key, NOBODY)
-        facts = (sample.key, sample.image_id, sample.file_name, licence.id, licence.name, licence.url)
+        facts = (key_in_csv(sample.key), sample.image_id, sample.file_name, licence.id, licence.name, licence.url)
         self._writer.writerow([*facts, origin.author, origin.source])
         self.counts[licence] += 1
 

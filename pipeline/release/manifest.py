@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.collection.coco import License
+from pipeline.collection.coco import NOBODY, License, Origin
 from pipeline.collection.instances import UNCHECKED, CrossCheck
 from pipeline.records import CandidateRow, Sample, Verdict
 from pipeline.release.source import facts_of
@@ -26,6 +26,8 @@ SCHEMA = pa.schema(
         ("license_id", pa.int64()),
         ("license_name", pa.string()),
         ("license_url", pa.string()),
+        ("author", pa.string()),
+        ("source", pa.string()),
         ("verdict", pa.string()),
         ("reason", pa.string()),
         ("detail", pa.string()),
@@ -39,9 +41,12 @@ SCHEMA = pa.schema(
         *((name, pa.float64()) for name in SCORE_TABLE),
         ("categories", pa.list_(pa.string())),
         ("supercategory", pa.string()),
+        ("instances_ignored", pa.int64()),
     ]
 )
 """Numbers from annotations may be absurd, so they get 64 bits."""
+SCHEMA_2 = pa.schema([field for field in SCHEMA if field.name not in ("author", "source", "instances_ignored")])
+"""That of releases of format 2."""
 COLUMNS = {
     "key": "Name of the image in this release: its id in the collection, padded to 12 digits.",
     "image_id": "Id of the image in the collection.",
@@ -51,6 +56,8 @@ COLUMNS = {
     "license_id": "Number of the image's licence in the collection's annotations; 0 if they give none.",
     "license_name": "Name of that licence; empty if the annotations do not name it.",
     "license_url": "Address of that licence; empty if the annotations do not give one.",
+    "author": "Author of the image, whom to attribute it to; empty if the annotations do not name one.",
+    "source": "Address or words that say where the image comes from; empty if the annotations do not.",
     "verdict": "Outcome for the image: accepted, rejected or failed.",
     "reason": "Why the image was not accepted; empty if it was.",
     "detail": "What was wrong with a failed image; empty for others.",
@@ -67,7 +74,8 @@ COLUMNS = {
         for name in CROSS_CHECKS
     },
     "categories": "Categories of the instances in that union, the one with the most pixels in the mask comes first.",
-    "supercategory": "Supercategory of the first of those categories; empty if unknown.",
+    "supercategory": "Supercategory of the first of those instances; empty if unknown.",
+    "instances_ignored": "Annotated instances not compared, as their outlines are missing or invalid; 0 if it failed.",
 }
 """Column of the manifest → its meaning, in one sentence."""
 
@@ -93,10 +101,15 @@ def manifest_row(
     verdict: Verdict,
     place: Place = NOWHERE,
     checked: CrossCheck = UNCHECKED,
+    *,
+    origin: Origin = NOBODY,
+    instances_ignored: int = 0,
 ) -> dict[str, Any]:
     """Make the manifest's row of an input image; columns in the order of SCHEMA."""
     values = {
         **facts_of(sample, row, licence),
+        "author": origin.author,
+        "source": origin.source,
         "verdict": verdict.decision,
         "reason": verdict.reason,
         "detail": row.detail,
@@ -109,6 +122,7 @@ def manifest_row(
         **{name: getattr(checked, name) for name in CROSS_CHECKS},
         "categories": list(checked.categories),
         "supercategory": checked.supercategory,
+        "instances_ignored": instances_ignored,
     }
     return {name: values[name] for name in SCHEMA.names}
 

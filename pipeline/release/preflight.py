@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 
 from pipeline.collection.coco import Collection, license_of
+from pipeline.collection.instances import NO_INSTANCES
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseExistsError, StorageError, StorageUnavailableError
 from pipeline.files import storage
@@ -65,7 +66,7 @@ def refuse_taken_version(
             rows={},
             licenses=collection.licenses,
             origins=collection.origins,
-            instances={},
+            instances=NO_INSTANCES,
         ),
         config,
         {**made_with, **made_on(config.out)},

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.collection.coco import License, Origin, license_of
+from pipeline.collection.coco import NOBODY, License, Origin, license_of
 from pipeline.collection.images import read_bytes
-from pipeline.collection.instances import Instance
+from pipeline.collection.instances import Instances
 from pipeline.errors import SampleError, StorageError
 from pipeline.records import CandidateRow, Sample, ShardRecord, ShardSpec
 from pipeline.runs.candidates import read_members
@@ -24,8 +24,7 @@ class ReleaseSource:
     """Key → row, for every image."""
     licenses: Mapping[int, License]
     origins: Mapping[str, Origin]
-    instances: Mapping[str, tuple[Instance, ...]]
-    """Key → instances, for images that have any."""
+    instances: Instances
 
     def images(self) -> Iterator[tuple[Sample, CandidateRow]]:
         """Iterate over every image of the run, shard after shard."""
@@ -36,6 +35,10 @@ class ReleaseSource:
     def license_of(self, sample: Sample) -> License:
         """The licence of an image; name and URL are empty if the annotations do not give them."""
         return license_of(sample, self.licenses)
+
+    def origin_of(self, sample: Sample) -> Origin:
+        """Author and source of an image; empty if the annotations do not give them."""
+        return self.origins.get(sample.key, NOBODY)
 
 
 def facts_of(sample: Sample, row: CandidateRow, licence: License) -> dict[str, str | int]:

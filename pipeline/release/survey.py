@@ -74,7 +74,7 @@ def plan_survey(source: ReleaseSource, folder: str, shown: frozenset[str], max_i
             folder=folder,
             first_sheet=number * SHEETS_PER_TASK,
             portions=found,
-            instances={key: source.instances[key] for key in group if key in source.instances},
+            instances={key: source.instances.of[key] for key in group if key in source.instances.of},
             shown=shown.intersection(group),
             max_image_bytes=max_image_bytes,
         )

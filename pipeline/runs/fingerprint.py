@@ -19,6 +19,7 @@ from pipeline.runs.machine import LIBRARIES, library_versions
 from pipeline.selection.stopping_rule import bounds_in_words
 
 _PIPELINE_CODE = (
+    "collection/formats.py",
     "collection/images.py",
     "files/maps.py",
     "files/parquet.py",

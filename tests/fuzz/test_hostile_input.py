@@ -231,7 +231,7 @@ def test_damaged_instances_are_ignored_or_compared_with_masks(data, tmp_path_fac
     with tempfile.TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder:
         annotations = Path(folder, "annotations.json")
         annotations.write_text(json.dumps({"images": [], **document}))
-        found = read_instances(str(annotations), samples)
+        found = read_instances(str(annotations), samples).of
     for sample in samples:
         checked = cross_check(np.ones((sample.height, sample.width), bool), found.get(sample.key, ()))
         assert checked.instance_iou is None or 0 <= checked.instance_iou <= 1

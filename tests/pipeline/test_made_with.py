@@ -44,6 +44,15 @@ def test_both_directions_name_the_same_fields(first, second):
         ({"sources": [{"sha": "x"}, {}]}, {"sources": [{"sha": "x"}]}, "sources.1: made with {}, requested None"),
         ({"sources": [{"sha": "x"}]}, {"sources": [{"sha": "y"}]}, "sources.0.sha: made with x, requested y"),
         ({"bounds": ["a<=1"]}, {"bounds": ["a<=2"]}, "bounds: made with ['a<=1'], requested ['a<=2']"),
+        ({"b": ["a<=1", "c"]}, {"b": ["a<=2", "c"]}, "b: made with ['a<=1'], requested ['a<=2']; 1 more is equal"),
+        ({"b": [1, 2, 3]}, {"b": [1, 2]}, "b: made with [3], requested []; 2 more are equal"),
+        ({"b": [1, 1]}, {"b": [1]}, "b: made with [1], requested []; 1 more is equal"),
+        ({"b": [1, 2]}, {"b": [2, 1]}, "b: made with [1, 2], requested [2, 1]"),
+        ({"b": "x<=1, y<=2"}, {"b": "x<=1, y<=3"}, "b: made with y<=2, requested y<=3; 1 more is equal"),
+        ({"b": "x<=1, y<=2"}, {"b": "x<=2, y<=3"}, "b: made with x<=1, y<=2, requested x<=2, y<=3"),
+        ({"b": "x, y"}, {"b": "x, y, z"}, "b: made with '', requested z; 2 more are equal"),
+        ({"policy": None}, {"policy": {"a": 1}}, "policy.a: made with None, requested 1"),
+        ({"policy": {"a": 1}}, {}, "policy.a: made with 1, requested None"),
     ],
 )
 def test_a_difference_names_its_field_with_both_values(stored, requested, line):
@@ -65,6 +74,25 @@ def test_a_refusal_says_what_it_is_about_names_the_fields_and_ends_with_what_to_
 def test_long_values_are_shown_from_where_they_part():
     (found,) = differences({"a": "same" * 50 + "x"}, {"a": "same" * 50 + "y"})
     assert str(found) == "a: made with …x, requested …y"
+
+
+def test_the_end_that_long_values_share_is_left_out():
+    (found,) = differences({"a": "one" + "same" * 50}, {"a": "other" + "same" * 50})
+    assert str(found) == "a: made with …ne…, requested …ther…"
+
+
+ENTRIES = st.lists(st.sampled_from("abcdefgh"), max_size=6, unique=True)
+
+
+@given(ENTRIES, ENTRIES)
+def test_of_two_lists_only_the_entries_that_differ_are_shown(stored, requested):
+    for found in differences({"x": stored}, {"x": requested}):
+        shown = str(found).partition(";")[0].removeprefix("x: made with ")
+        both = set(stored) & set(requested)
+        if set(stored) != set(requested):
+            assert not any(f"'{entry}'" in shown for entry in both)
+            assert all(f"'{entry}'" in shown for entry in set(stored) ^ set(requested))
+        assert (f"{len(both)} more" in str(found)) == (bool(both) and set(stored) != set(requested))
 
 
 def test_a_refusal_of_many_fields_stays_readable():

@@ -5,7 +5,7 @@ import hashlib
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ import pyarrow as pa
 import yaml
 
 from pipeline.collection.coco import Collection
-from pipeline.collection.instances import Instance
+from pipeline.collection.instances import Instances
 from pipeline.files import storage
 from pipeline.files.parquet import read_parquet
 from pipeline.files.tars import samples_of
@@ -35,7 +35,7 @@ from pipeline.release.check.texts import (
 )
 from pipeline.release.contents import SUMS, sha256_sums
 from pipeline.release.identity import RELEASE_JSON, texts_digest
-from pipeline.release.manifest import SCHEMA
+from pipeline.release.manifest import SCHEMA, SCHEMA_2
 from pipeline.release.strays import stray_files
 from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.selection.scores import SCORE_TABLE
@@ -79,13 +79,15 @@ class Inspection:
                 self.tell("manifest.parquet", what)
         for split in sorted({row["split"] for row in self.rows.values()} - {""} | self.stated.splits):
             annotations = f"annotations/{split}.json"
-            compared = partial(annotation_problems, about=self.stated.release, split=split)
+            compared = partial(annotation_problems, stated=self.stated, split=split)
             self._text(annotations, partial(compared, rows=self.rows, samples=self.samples))
             self._index(split)
         self._text("licenses.csv", partial(license_problems, rows=self.rows, stated=self.stated))
         self._text("README.md", partial(card_problems, stated=self.stated))
         if self.stated.release.previous:
-            changes = self._text("changes.csv", partial(change_problems, rows=self.rows))
+            changes = self._text(
+                "changes.csv", partial(change_problems, rows=self.rows, prefixed=self.stated.format > 2)
+            )
             self._text("CHANGELOG.md", partial(changelog_problems, changes=changes, rows=self.rows))
         self._derived()
         others = [file for name, file in sorted(self.stated.files.items()) if name != SUMS]
@@ -138,12 +140,13 @@ class Inspection:
             return
         with self.readable("manifest.parquet"):
             table = read_parquet(content)
-            if not table.schema.equals(SCHEMA):
+            schema = SCHEMA_2 if self.stated.format == 2 else SCHEMA
+            if not table.schema.equals(schema):
                 self.tell(
                     "manifest.parquet", f"has other columns, or other types, than a manifest: {table.schema.names}"
                 )
                 return
-            empty = [name for name in SCHEMA.names if name not in SCORE_TABLE and table.column(name).null_count]
+            empty = [name for name in schema.names if name not in SCORE_TABLE and table.column(name).null_count]
             if empty:
                 self.tell("manifest.parquet", f"has cells without a value in {', '.join(empty)}")
                 return
@@ -221,12 +224,13 @@ class Inspection:
         if content != wids_index(self.stated.release.name, tars):
             self.tell(name, "does not list the tars beside it with their sizes, MD5 sums and numbers of samples")
 
-    def check_against(self, collection: Collection, instances: Mapping[str, Sequence[Instance]]) -> None:
+    def check_against(self, collection: Collection, instances: Instances) -> None:
         """Compare ids, names, sizes, licences, origins and instances with the collection; every image must be there."""
         checked = cross_checks_against(self.rows, self.samples, instances)
         for what in (*rows_against(self.rows, collection), *checked):
             self.tell("manifest.parquet", what)
-        self._text("licenses.csv", partial(origin_problems, collection=collection))
+        if self.stated.format == 2:
+            self._text("licenses.csv", partial(origin_problems, collection=collection))
 
 
 def _is_asset(name: str) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 from pipeline.config import ReleaseConfig
 from pipeline.errors import CollectionError
 from pipeline.files import storage
+from pipeline.files.connections import require_reachable
 from pipeline.records import StoredFile
-from pipeline.release.identity import FORMAT, RELEASE_JSON
+from pipeline.release.identity import FORMAT, READABLE, RELEASE_JSON
 from pipeline.selection.policy import SPLITS, PolicyConfig
 
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
@@ -37,6 +38,8 @@ class StatedRelease:
     files: Mapping[str, StoredFile]
     texts: str
     """Digest of the code that wrote its texts."""
+    format: int
+    """One of READABLE."""
 
 
 NOTHING = StatedRelease(
@@ -47,6 +50,7 @@ NOTHING = StatedRelease(
     counts={},
     files={},
     texts="",
+    format=FORMAT,
 )
 
 
@@ -54,10 +58,11 @@ def read_release_json(release: str) -> bytes:
     """The content of a release's `release.json`.
 
     Args:   release: folder or URL.
-    Raises: CollectionError: there is no complete release.
+    Raises: CollectionError: there is no complete release. StorageUnavailableError: its server can't be reached.
     """
     url = storage.join(release, RELEASE_JSON)
     if not storage.is_file(url):
+        require_reachable(url)
         if not storage.exists(release):
             raise CollectionError(f"{release} does not exist: give the folder or URL of a release")
         raise CollectionError(f"{release} is not a complete release: it has no {RELEASE_JSON}, which is written last")
@@ -71,9 +76,10 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
     Raises: ValueError, KeyError, TypeError, AttributeError, RecursionError: it is not a `release.json`.
     """
     stated = json.loads(content)
-    if stated["format"] != FORMAT:
+    if type(stated["format"]) is not int or stated["format"] not in READABLE:
+        known = " and ".join(map(str, READABLE))
         raise ValueError(
-            f"its format is {stated['format']!r}, and this version of the tool reads {FORMAT}: use the version that "
+            f"its format is {stated['format']!r}, and this version of the tool reads {known}: use the version that "
             "made the release"
         )
     made_from = stated["made_from"]
@@ -100,6 +106,7 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
         counts=stated["counts"],
         files=_files(stated["files"], tell),
         texts=str(stated["texts"]),
+        format=stated["format"],
     )
 
 

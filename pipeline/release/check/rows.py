@@ -1,10 +1,10 @@
 """Checks on the rows of a manifest: are images where they say, and do verdicts follow from scores?"""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
-from pipeline.collection.coco import Collection, license_of
-from pipeline.collection.instances import Instance, cross_check, decode_counts
+from pipeline.collection.coco import NOBODY, Collection, license_of
+from pipeline.collection.instances import Instances, cross_check, decode_counts
 from pipeline.records import Verdict
 from pipeline.release.check.samples import FoundSample
 from pipeline.release.manifest import considered_of
@@ -60,26 +60,29 @@ def rows_against(rows: Rows, collection: Collection) -> Iterator[str]:
         yield f"{key} is only in {'the manifest' if key in rows else 'the annotations'}"
     for key in sorted(there.keys() & rows.keys()):
         sample = there[key]
-        licence = license_of(sample, collection.licenses)
+        licence, origin = license_of(sample, collection.licenses), collection.origins.get(key, NOBODY)
         facts = {name: getattr(sample, name) for name in ("image_id", "file_name", "width", "height", "license_id")}
-        for name, value in (facts | {"license_name": licence.name, "license_url": licence.url}).items():
-            if value != rows[key][name]:
+        facts |= {"license_name": licence.name, "license_url": licence.url}
+        for name, value in (facts | {"author": origin.author, "source": origin.source}).items():
+            if name in rows[key] and value != rows[key][name]:  # format 2 has neither author nor source
                 yield f"{key}: {name} is {rows[key][name]!r}; the annotations have {value!r}"
 
 
-def cross_checks_against(
-    rows: Rows, samples: Mapping[str, FoundSample], instances: Mapping[str, Sequence[Instance]]
-) -> Iterator[str]:
+def cross_checks_against(rows: Rows, samples: Mapping[str, FoundSample], instances: Instances) -> Iterator[str]:
     """Stated agreement with the annotations' instances that differs from what the masks give.
 
-    Args: samples: those whose masks are compared. instances: key → instances of the same images.
+    Args: samples: those whose masks are compared. instances: those of all images that were predicted.
     """
+    for key, row in rows.items():
+        ignored = instances.ignored.get(key, 0)
+        if row.get("instances_ignored", ignored) != ignored:  # format 2 does not say
+            yield f"{key}: instances_ignored is {row['instances_ignored']}; the annotations give {ignored}"
     for key, sample in samples.items():
         row = rows[key]
         if not sample.counts:
             continue
         mask = decode_counts(sample.counts, row["height"], row["width"])
-        checked = cross_check(mask, instances.get(key, ()))
+        checked = cross_check(mask, instances.of.get(key, ()))
         said = (row["instance_iou"], tuple(row["categories"]), row["supercategory"])
         if said != (checked.instance_iou, checked.categories, checked.supercategory):
             yield (

@@ -86,7 +86,7 @@ def mask_against(
 ) -> Iterator[str]:
     """What is wrong with an image's entries in the COCO annotations, compared with its manifest row and its mask."""
     rle = annotation["segmentation"]
-    names = {"file_name": "file_name", "width": "width", "height": "height", "license": "license_id"}
+    names = {"collection_file_name": "file_name", "width": "width", "height": "height", "license": "license_id"}
     if {name: image[name] for name in names} != {name: row[column] for name, column in names.items()}:
         yield "its name, size or licence differs from the manifest's"
     if rle["size"] != [row["height"], row["width"]]:

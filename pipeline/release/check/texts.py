@@ -9,26 +9,29 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.collection.coco import Collection, License
+from pipeline.collection.coco import NOBODY, Collection, License
 from pipeline.config import ReleaseConfig
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.check.rows import Rows
 from pipeline.release.check.samples import FoundSample, mask_against
-from pipeline.release.coco_json import CATEGORY
+from pipeline.release.coco_json import CATEGORY, image_file
 from pipeline.release.contents import card, is_described
 from pipeline.release.croissant import CROISSANT, croissant, tars_by_split
 from pipeline.release.croissant_texts import CroissantAbout
-from pipeline.release.licenses import COLUMNS, NOBODY, is_listed, notice
-from pipeline.release.manifest import SCHEMA
+from pipeline.release.csv_keys import key_from_csv
+from pipeline.release.licenses import COLUMNS, is_listed, notice
+from pipeline.release.manifest import SCHEMA, SCHEMA_2
 from pipeline.release.page.files import page_about, page_files
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET, sheet_name
 
 
 def annotation_problems(
-    content: bytes, about: ReleaseConfig, split: str, rows: Rows, samples: Mapping[str, FoundSample]
+    content: bytes, stated: StatedRelease, split: str, rows: Rows, samples: Mapping[str, FoundSample]
 ) -> Iterator[str]:
     """How a split's COCO annotations differ from the images, licences and masks of manifest and tars."""
-    document = json.loads(content)
+    document, about = json.loads(content), stated.release
+    if stated.format == 2:
+        document = _as_format_3(document, about)
     images = {image["id"]: image for image in document["images"]}
     masks = {annotation["image_id"]: annotation for annotation in document["annotations"]}
     listed = {row["image_id"]: row for row in rows.values() if row["split"] == split}
@@ -46,23 +49,47 @@ def annotation_problems(
             yield f"licence {row['license_id']} of {row['key']} differs from the manifest's"
     if (len(images), len(masks)) != (len(document["images"]), len(document["annotations"])):
         yield "has an image or annotation twice"
+    ids = [annotation["id"] for annotation in document["annotations"]]
+    if ids != list(range(1, len(ids) + 1)):
+        yield f"its annotations have the ids {ids[:3]} …, not 1 to {len(ids)} in order"
     for number in images.keys() & masks.keys() & listed.keys():
+        row, named = listed[number], images[number]["file_name"]
+        expected = image_file(row["key"], row["file_name"], embed_images=about.embed_images)
+        if named != expected:
+            yield f"image {number}: file_name is {named!r}, not {expected!r}"
         for what in mask_against(images[number], masks[number], listed[number], samples):
             yield f"image {number}: {what}"
 
 
+def _as_format_3(document: dict[str, Any], about: ReleaseConfig) -> dict[str, Any]:
+    """Annotations of format 2 with the names and ids that format 3 gives them, if they have those of format 2."""
+    images = [
+        image
+        | {
+            "file_name": image_file(f"{image['id']:012d}", image["file_name"], embed_images=about.embed_images),
+            "collection_file_name": image["file_name"],
+        }
+        for image in document["images"]
+    ]
+    annotations = [
+        annotation | ({"id": place} if annotation["id"] == annotation["image_id"] else {"id": 0})
+        for place, annotation in enumerate(document["annotations"], start=1)
+    ]
+    return document | {"images": images, "annotations": annotations}
+
+
 def origin_problems(content: bytes, collection: Collection) -> Iterator[str]:
-    """Authors and sources that differ from the collection's."""
-    for line in _license_lines(content):
+    """Authors and sources in the table of a release of format 2, whose manifest has none, that differ."""
+    for line in _license_lines(content, prefixed=False):
         origin = collection.origins.get(line["key"], NOBODY)
         if (line["author"], line["source"]) != (origin.author, origin.source):
             yield f"{line['key']}: author or source differs from the annotations'"
 
 
 def license_problems(content: bytes, rows: Rows, stated: StatedRelease) -> Iterator[str]:
-    """Whether the table lists exactly the images that tars or page show, with the manifest's licences."""
-    lines = _license_lines(content)
-    shared = [column for column in COLUMNS if column in SCHEMA.names]
+    """Whether the table lists exactly the images that tars or page show, with the manifest's licences and origins."""
+    lines = _license_lines(content, prefixed=stated.format > 2)
+    shared = [column for column in COLUMNS if column in (SCHEMA_2 if stated.format == 2 else SCHEMA).names]
     found = [tuple(line[column] for column in shared) for line in lines]
     expected = [
         tuple(str(rows[key][column]) for column in shared)
@@ -71,7 +98,7 @@ def license_problems(content: bytes, rows: Rows, stated: StatedRelease) -> Itera
     ]
     if sorted(found) != sorted(expected):  # sorted: a run that grew lists images by shard
         wrong = sorted(set(found) ^ set(expected))[:1] or "images listed twice"
-        yield f"does not list the images of tars and page with their licences; for example {wrong}"
+        yield f"does not list the images of tars and page with their licences and origins; for example {wrong}"
 
 
 def card_problems(content: bytes, stated: StatedRelease) -> Iterator[str]:
@@ -129,8 +156,9 @@ def sheet_problems(content: bytes, tiles: int) -> Iterator[str]:
         yield f"is {found_px[0]} x {found_px[1]} px; {tiles} tiles take {size_px[0]} x {size_px[1]}"
 
 
-def _license_lines(content: bytes) -> list[dict[str, str]]:
+def _license_lines(content: bytes, *, prefixed: bool) -> list[dict[str, str]]:
     header, *lines = list(csv.reader(io.StringIO(content.decode(), newline="")))
     if tuple(header) != COLUMNS:
         raise ValueError(f"the columns are {header}, not {list(COLUMNS)}")
-    return [dict(zip(COLUMNS, line, strict=True)) for line in lines]
+    found = [dict(zip(COLUMNS, line, strict=True)) for line in lines]
+    return [line | {"key": key_from_csv(line["key"])} for line in found] if prefixed else found

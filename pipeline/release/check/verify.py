@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.collection.coco import read_annotations
-from pipeline.collection.instances import read_instances
+from pipeline.collection.instances import NO_INSTANCES, read_instances
 from pipeline.records import Problem
 from pipeline.release.check.inspection import Inspection
 from pipeline.release.check.loaders import check_with_loaders, missing_loaders
@@ -62,8 +62,9 @@ def verify_release(
         inspection.check(report)
         if collection is not None:
             with inspection.readable("manifest.parquet"):
-                here = [sample for sample in collection.samples if sample.key in inspection.samples]
-                instances = read_instances(annotations, here) if collection.has_instances else {}
+                predicted = {key for key, row in inspection.rows.items() if row["members"]}
+                here = [sample for sample in collection.samples if sample.key in predicted]
+                instances = read_instances(annotations, here) if collection.has_annotations else NO_INSTANCES
                 inspection.check_against(collection, instances)
     if loaders and not inspection.problems:
         report("loading the release with the libraries of its users")

@@ -321,15 +321,18 @@ def test_a_machine_error_is_not_a_usage_error(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("annotation", "has_any"),
+    ("annotation", "has_any", "has_outlines"),
     [
-        ({"image_id": 1, "segmentation": []}, True),
-        ({"image_id": 1, "segmentation": [], "width": 3, "height": 3}, True),  # as some tools write them
-        ({"image_id": 1, "caption": "x"}, False),
+        ({"image_id": 1, "segmentation": [[1, 1, 2, 1, 2, 2]]}, True, True),
+        ({"image_id": 1, "segmentation": [[]], "width": 3, "height": 3}, True, True),  # as some tools write them
+        ({"image_id": 1, "segmentation": []}, True, False),
+        ({"image_id": 1, "bbox": [1, 1, 2, 2]}, True, False),
+        ({"image_id": 1, "caption": "x"}, False, False),
     ],
 )
-def test_the_collection_says_whether_the_file_has_instances(tmp_path, annotation, has_any):
+def test_the_collection_says_whether_the_file_has_instances(tmp_path, annotation, has_any, has_outlines):
     path = tmp_path / "annotations.json"
     images = [{"id": 1, "file_name": "1.jpg", "width": 3, "height": 3}]
     path.write_text(json.dumps({"images": images, "annotations": [annotation]}))
-    assert read_annotations(str(path)).has_instances == has_any
+    found = read_annotations(str(path))
+    assert (found.has_annotations, found.has_instances) == (has_any, has_outlines)

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.collection.image_store import open_store, safe_name
+from pipeline.collection.image_store import open_store
 from pipeline.collection.images import read_bytes
+from pipeline.collection.names import safe_name
 from pipeline.errors import CollectionError, SampleError
 from pipeline.records import Location, Sample
 

@@ -15,12 +15,12 @@ from pipeline.collection import instances
 from pipeline.collection.instances import (
     UNCHECKED,
     Instance,
-    _run_lengths,
     cross_check,
     decode_counts,
     digest_of,
     read_instances,
 )
+from pipeline.collection.outlines import read_run_lengths
 from pipeline.errors import AnnotationError
 from tests.pipeline.make import make_key, make_sample
 
@@ -50,10 +50,15 @@ def annotation(**overrides):
     return {"id": 5, "image_id": 7, "category_id": 18, "segmentation": [polygon], "iscrowd": 0, **overrides}
 
 
-def read(tmp_path, *annotations, categories=CATEGORIES, samples=None):
+def read_all(tmp_path, *annotations, categories=CATEGORIES, samples=None):
+    """Instances, the numbers of ignored annotations, and remarks."""
     path = tmp_path / "annotations.json"
-    path.write_text(json.dumps({"images": [], "annotations": list(annotations), "categories": categories}))
+    path.write_text(json.dumps({"images": [{"id": 9}], "annotations": list(annotations), "categories": categories}))
     return read_instances(str(path), samples or [make_sample()])
+
+
+def read(tmp_path, *annotations, **options):
+    return read_all(tmp_path, *annotations, **options).of
 
 
 def drawn(instance, shape=(16, 20)):
@@ -96,7 +101,7 @@ def test_a_mask_equal_to_an_instance_agrees_fully(mask):
 @given(st.lists(st.integers(0, 2**31), min_size=1, max_size=20))
 def test_run_lengths_are_read_as_cocos_tools_write_them(runs):
     text = coco_mask.frPyObjects({"size": [1, sum(runs)], "counts": runs}, 1, sum(runs))["counts"].decode()
-    assert _run_lengths(text) == runs
+    assert read_run_lengths(text) == runs
 
 
 @given(MASKS)
@@ -147,7 +152,7 @@ def test_polygons_are_drawn_at_the_size_of_their_image(tmp_path):
 def test_run_lengths_of_both_kinds_are_read(tmp_path, compressed):
     rle = encoded(square(1, 1, 9))
     counts = rle["counts"].decode()
-    segmentation = {"size": [16, 20], "counts": counts if compressed else _run_lengths(counts)}
+    segmentation = {"size": [16, 20], "counts": counts if compressed else read_run_lengths(counts)}
     (instance,) = read(tmp_path, annotation(segmentation=segmentation, iscrowd=1))[make_key(7)]
     assert np.array_equal(drawn(instance), square(1, 1, 9))
 
@@ -160,10 +165,101 @@ def test_instances_come_in_id_order_for_any_order_in_the_file(tmp_path):
 
 def test_other_instances_have_another_digest(tmp_path):
     digests = {
-        digest_of(read(tmp_path, *some))
-        for some in ([], [annotation()], [annotation(category_id=1)], [annotation(), annotation(id=6)])
+        digest_of(read_all(tmp_path, *some))
+        for some in (
+            [],
+            [annotation()],
+            [annotation(category_id=1)],
+            [annotation(), annotation(id=6)],
+            [annotation(), annotation(id=6, segmentation=[])],
+        )
     }
-    assert len(digests) == 4
+    assert len(digests) == 5
+
+
+# Other spellings
+
+CORNERS = [2.0, 3.0, 12.0, 3.0, 12.0, 13.0, 2.0, 13.0]
+PAIRS = [CORNERS[start : start + 2] for start in range(0, 8, 2)]
+RLE = encoded(square(2, 3, 10))["counts"].decode()
+SIZE = {"size": [16, 20]}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"image_id": "7"},
+        {"image_id": "000000000007"},
+        {"image_id": 7.0},
+        {"image_id": "7.jpg"},
+        {"category_id": "18"},
+        {"category_id": 18.0},
+        {"category_id": "dog"},
+        {"id": "5"},
+        {"id": 5.0},
+        {"segmentation": CORNERS},
+        {"segmentation": PAIRS},
+        {"segmentation": [PAIRS]},
+        {"segmentation": [[CORNERS]]},
+        {"segmentation": [[PAIRS]]},
+        {"segmentation": [{"x": x, "y": y} for x, y in PAIRS]},
+        {"segmentation": [[str(value) for value in CORNERS]]},
+        {"segmentation": json.dumps([CORNERS])},
+        {"segmentation": [SIZE | {"counts": RLE}]},
+        {"segmentation": SIZE | {"counts": RLE}},
+        {"segmentation": {"size": [16.0, 20.0], "counts": RLE}},
+        {"segmentation": {"size": ["16", "20"], "counts": RLE}},
+        {"segmentation": SIZE | {"counts": str(RLE.encode())}},
+        {"segmentation": SIZE | {"counts": read_run_lengths(RLE)}},
+        {"segmentation": SIZE | {"counts": [float(run) for run in read_run_lengths(RLE)]}},
+        {"segmentation": SIZE | {"counts": [str(run) for run in read_run_lengths(RLE)]}},
+    ],
+    ids=str,
+)
+def test_what_has_one_plain_meaning_is_read_without_a_word(tmp_path, overrides):
+    assert read_all(tmp_path, annotation(**overrides)) == read_all(tmp_path, annotation())
+    assert read_all(tmp_path, annotation(**overrides)).remarks == ()
+
+
+@pytest.mark.parametrize("number", ["18", 18.0, "dog"])
+def test_ids_of_categories_are_read_as_annotations_spell_them(tmp_path, number):
+    categories = [{"id": number, "name": "dog", "supercategory": "animal"}]
+    for said in (number, 18 if number != "dog" else number):
+        (instance,) = read(tmp_path, annotation(category_id=said), categories=categories)[make_key(7)]
+        assert (instance.category, instance.supercategory) == ("dog", "animal")
+
+
+def test_an_id_goes_before_a_name_that_is_spelled_the_same(tmp_path):
+    categories = [{"id": 1, "name": "2"}, {"id": 2, "name": "1"}]
+    (instance,) = read(tmp_path, annotation(category_id="1"), categories=categories)[make_key(7)]
+    assert instance.category == "2"
+
+
+def test_an_annotation_of_an_image_that_is_not_listed_is_said_and_one_of_an_unread_image_is_not(tmp_path):
+    found = read_all(tmp_path, annotation(image_id=8), annotation(id=6, image_id="eight"), annotation(image_id=9))
+    assert (found.of, found.ignored) == ({}, {})
+    (remark,) = found.remarks
+    assert remark.startswith("2 annotations belong to no image")
+    assert "(annotation 5 of image 8, for example)" in remark
+
+
+def test_a_thing_with_only_a_box_is_ignored_and_counted(tmp_path):
+    boxed = {"id": 5, "image_id": 7, "category_id": 18, "bbox": [1, 2, 3, 4]}
+    found = read_all(tmp_path, boxed, {"image_id": 7, "caption": "a dog"})
+    assert (found.of, found.ignored) == ({}, {make_key(7): 1})
+    assert "left out: 1 missing (annotation 5 of image 7, for example)" in found.remarks[0]
+
+
+def test_reasons_are_counted_each_with_its_first_example(tmp_path):
+    swapped = {"size": [20, 16], "counts": [320]}
+    found = read_all(
+        tmp_path, *(annotation(id=number, segmentation=swapped) for number in (1, 2)), annotation(id=3, segmentation=[])
+    )
+    assert found.remarks == (
+        "3 of 3 instances have no outline that can be compared with a mask. Outlines that were left out: 2 run lengths "
+        "whose size is [width, height] instead of [height, width] (annotation 1 of image 7, for example); 1 empty "
+        "(annotation 3 of image 7, for example)",
+    )
 
 
 # Faults
@@ -174,10 +270,6 @@ FITTING = {"size": [16, 20], "counts": [320]}
 @pytest.mark.parametrize(
     "overrides",
     [
-        {"image_id": 8},
-        {"image_id": "7"},
-        {"category_id": 99},
-        {"category_id": None},
         {"segmentation": []},
         {"segmentation": None},
         {"segmentation": [[1, 2, 3, 4]]},
@@ -199,9 +291,13 @@ FITTING = {"size": [16, 20], "counts": [320]}
     ],
     ids=str,
 )
-def test_an_invalid_instance_is_ignored_and_costs_no_other(tmp_path, overrides):
-    found = read(tmp_path, annotation(**overrides), annotation(id=6))
-    assert [len(of_image) for of_image in found.values()] == [1]
+def test_an_invalid_instance_is_ignored_counted_and_said_and_costs_no_other(tmp_path, overrides):
+    found = read_all(tmp_path, annotation(**overrides), annotation(id=6))
+    assert [len(of_image) for of_image in found.of.values()] == [1]
+    assert found.ignored == {make_key(7): 1}
+    (remark,) = found.remarks
+    assert remark.startswith("1 of 2 instances have no outline that can be compared with a mask")
+    assert "(annotation 5 of image 7, for example)" in remark
 
 
 def test_an_outline_that_leaves_its_image_is_clipped(tmp_path):
@@ -219,14 +315,17 @@ def test_images_of_absurd_sizes_are_not_drawn(tmp_path, side, outlines):
 
 
 def test_outlines_that_are_too_long_together_are_ignored(tmp_path):
-    outline = [0, 0, 20, 16] * 2_000
+    outline = [0, 0, 20, 16, 20, 0] * 2_001  # an even number of rounds would cancel
     assert len(read(tmp_path, annotation(segmentation=[outline]))) == 1
-    assert read(tmp_path, annotation(segmentation=[outline] * 3)) == {}
+    found = read_all(tmp_path, annotation(segmentation=[outline] * 3))
+    assert (found.of, found.ignored) == ({}, {make_key(7): 1})
 
 
 def test_the_first_of_absurdly_many_instances_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(instances, "_MOST_PER_IMAGE", 3)
-    assert len(read(tmp_path, *(annotation(id=number) for number in range(5)))[make_key(7)]) == 3
+    found = read_all(tmp_path, *(annotation(id=number) for number in range(5)))
+    assert (len(found.of[make_key(7)]), found.ignored) == (3, {make_key(7): 2})
+    assert "2 beyond the first 3 of an image" in found.remarks[0]
 
 
 def test_few_instances_are_held_at_once_however_many_exist():
@@ -240,8 +339,12 @@ def test_few_instances_are_held_at_once_however_many_exist():
 
 
 @pytest.mark.parametrize("categories", [None, {}, [1, {}, {"id": 1}, {"id": 18, "name": 7}]])
-def test_instances_of_nameless_categories_are_ignored(tmp_path, categories):
-    assert read(tmp_path, annotation(), categories=categories) in ({}, {make_key(7): ()})
+def test_instances_of_nameless_categories_are_compared_without_one(tmp_path, categories):
+    found = read_all(tmp_path, annotation(), categories=categories)
+    (instance,) = found.of[make_key(7)]
+    assert (instance.category, instance.supercategory, found.ignored) == ("", "", {})
+    assert found.remarks[0].startswith("1 of 1 instances have a `category_id` that is not in `categories`")
+    assert cross_check(square(2, 3, 10), [instance]).categories == ()
 
 
 def test_a_file_that_is_not_json_is_an_error_that_names_it(tmp_path):

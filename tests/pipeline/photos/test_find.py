@@ -146,7 +146,7 @@ def test_a_name_is_the_file_name_without_its_last_suffix(tmp_path, file, name):
         ("nowhere.jpg", r"nowhere\.jpg: no such file or folder"),
         ("*.gif", r"\*\.gif: no file matches this pattern"),
         ("**/*.gif", "no file matches this pattern"),
-        ("inner", r"inner holds 2 files, none of which ends in \.jpg, \.jpeg, \.png"),
+        ("inner", r"inner holds 2 files, none of which ends in \.jpg, \.jpeg, \.png.*; they end in \.txt, no suffix"),
         ("empty", "empty holds 0 files, none"),
         ("hidden", "hidden holds 0 files, none"),
         ("gone.jpg", "no such file or folder"),

@@ -566,10 +566,25 @@ def test_photos_whose_masks_clash_or_would_replace_a_photo_fail_and_the_others_a
 
 def test_ignored_files_are_reported(tmp_path, caplog):
     photos = write_photos(tmp_path / "photos", "a.png")
-    (photos / "notes.txt").touch()
+    (photos / "notes.txt").write_text("words")
+    (photos / "b.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (photos / "c.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with caplog.at_level(logging.INFO):
         predict(make_config(photos, tmp_path / "out"))
-    assert caplog.messages == ["ignoring 1 files whose names are not those of photos, notes.txt for example"]
+    assert caplog.messages == [
+        "ignoring 3 files whose names are not those of photos: 2 HEIC (b.heic, for example), 1 of an unknown format "
+        "(notes.txt, for example); supported are JPEG, PNG, WEBP, GIF, BMP, TIFF"
+    ]
+
+
+def test_an_ignored_file_that_can_not_be_read_does_no_harm(tmp_path, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png")
+    (photos / "secret").write_bytes(b"x")
+    (photos / "secret").chmod(0)
+    (photos / "gone.txt").symlink_to(tmp_path / "nowhere")
+    with caplog.at_level(logging.INFO):
+        predict(make_config(photos, tmp_path / "out"))
+    assert caplog.messages[0].startswith("ignoring 1 files")
 
 
 def test_an_output_folder_that_is_a_file_is_refused_before_a_model_is_loaded(tmp_path, monkeypatch):

@@ -7,6 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas
+import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -80,7 +82,7 @@ def test_licences_with_any_text_are_read_back_as_they_were(texts):
     for number, (file_name, name, url, author, source) in enumerate(texts):
         licenses[number] = License(id=number, name=name, url=url)
         origins[make_key(number)] = Origin(author=author, source=source)
-        expected.append([make_key(number), str(number), file_name, str(number), name, url, author, source])
+        expected.append([f"key-{make_key(number)}", str(number), file_name, str(number), name, url, author, source])
     table = LicenseTable(origins)
     for number, row in enumerate(expected):
         sample = make_sample(key=make_key(number), image_id=number, file_name=row[2], license_id=number)
@@ -135,13 +137,28 @@ def test_licences_name_author_and_source_of_an_image(tmp_path, release_of):
     write_annotations(inputs)
     released = release_of(inputs, tmp_path / "out")
     rows = list(csv.DictReader(io.StringIO((released.folder / "licenses.csv").read_text())))
-    assert [(row["key"], row["author"], row["source"]) for row in rows] == [
+    expected = [
         (make_key(1), "", ""),
         (make_key(2), 'A "B", <i>C</i>', "http://f/2"),
         (make_key(3), "", ""),
         (make_key(4), "", "http://c/4"),
     ]
+    assert [(row["key"].removeprefix("key-"), row["author"], row["source"]) for row in rows] == expected
+    assert [(row["key"], row["author"], row["source"]) for row in released.manifest()] == expected
     assert "2 images   licence 1: CC BY http://x/by" in (released.folder / "NOTICE").read_text()
+
+
+def test_keys_of_the_licences_are_text_to_programs_that_guess_types_and_ids_join_with_the_manifest(released):
+    path = released.folder / "licenses.csv"
+    manifest = pandas.read_parquet(released.folder / "manifest.parquet")
+    wanted = [f"key-{key}" for key in manifest["key"] if key != make_key(3)]
+    frame = pandas.read_csv(path)
+    assert list(frame["key"]) == list(arrow_csv.read_csv(path)["key"].to_pylist()) == wanted
+    joined = frame.merge(manifest, on="image_id", suffixes=("_in_csv", ""))
+    assert list(joined["key_in_csv"].str.removeprefix("key-")) == list(joined["key"])
+    assert len(joined) == len(frame) == 9
+    texts = pandas.read_csv(path, dtype=str, keep_default_na=False)
+    assert set(texts["author"]) == {""}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas
+import pyarrow.csv as arrow_csv
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from pipeline.errors import CollectionError, StorageError
 from pipeline.release.changes import GONE, Change, Earlier, change_files, change_problems, changes_since, read_earlier
 from pipeline.release.check.verify import verify_release
 from pipeline.release.coco_json import encode_mask
+from pipeline.release.csv_keys import key_in_csv
 from tests.pipeline.make import make_collection, make_key
 from tests.pipeline.release.editing import mend_sums
 
@@ -110,7 +113,8 @@ def test_a_release_says_what_changed_since_the_earlier_one(pair):
     with (second.folder / "changes.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     (left_out,) = [row["key"] for row in second.manifest() if row["reason"] == "beyond_target"]
-    assert [(line["key"], line["change"], line["reason"]) for line in lines] == [(left_out, "removed", "beyond_target")]
+    found = [(line["key"], line["change"], line["reason"]) for line in lines]
+    assert found == [(f"key-{left_out}", "removed", "beyond_target")]
     changelog = (second.folder / "CHANGELOG.md").read_text()
     assert "| as before | 2 |" in changelog
     assert read_earlier(str(first.folder)).sha256 in changelog
@@ -130,6 +134,26 @@ def test_a_changelog_whose_numbers_differ_from_the_table_is_found(pair, tmp_path
 
 def test_a_release_without_an_earlier_one_has_neither_file(pair):
     assert not {"CHANGELOG.md", "changes.csv"} & {file["name"] for file in pair[0].release_json()["files"]}
+
+
+@given(st.lists(st.integers(0, 10**12 - 1), min_size=1, max_size=5, unique=True))
+def test_programs_that_guess_types_read_keys_as_text(numbers):
+    changes = [Change(key=make_key(number), change="added") for number in numbers]
+    earlier = Earlier(name="n", version="1", sha256="a", masks={})
+    content = change_files("n", "2", earlier, changes, len(numbers))["changes.csv"]
+    for keys in (
+        list(pandas.read_csv(io.BytesIO(content))["key"]),
+        list(arrow_csv.read_csv(io.BytesIO(content))["key"].to_pylist()),
+    ):
+        assert keys == [f"key-{make_key(number)}" for number in numbers]
+
+
+def test_an_earlier_release_of_the_format_before_can_be_compared_with(earlier_with):
+    annotation = {"image_id": 1, "segmentation": {"size": list(SHAPE), "counts": "04"}}
+    earlier = read_earlier(
+        earlier_with(json.dumps({"annotations": [annotation]}).encode(), lambda stated: stated.update(format=2))
+    )
+    assert earlier.masks == {make_key(1): (SHAPE, "04")}
 
 
 # Faults
@@ -219,7 +243,7 @@ def test_a_mask_that_can_not_be_decoded_is_named(earlier_with):
 )
 def test_a_line_that_contradicts_the_manifest_is_found(line):
     rows = {row["key"]: row for row in rows_of([1], rejected=[2])}
-    line = line.format(a=make_key(1), r=make_key(2), g=make_key(3))
+    line = line.format(a=key_in_csv(make_key(1)), r=key_in_csv(make_key(2)), g=key_in_csv(make_key(3)))
     content = f"key,change,iou,reason\r\n{line}\r\n".encode()
     assert len(list(change_problems(content, rows))) == 1
 
@@ -227,6 +251,6 @@ def test_a_line_that_contradicts_the_manifest_is_found(line):
 def test_lines_out_of_order_and_other_columns_are_found():
     rows = {row["key"]: row for row in rows_of([1, 2])}
     twice = io.StringIO()
-    csv.writer(twice).writerows([("key", "change", "iou", "reason"), *[(make_key(1), "added", "", "")] * 2])
+    csv.writer(twice).writerows([("key", "change", "iou", "reason"), *[(key_in_csv(make_key(1)), "added", "", "")] * 2])
     assert list(change_problems(twice.getvalue().encode(), rows)) == ["its keys are out of order or repeated"]
     assert len(list(change_problems(b"key\n", rows))) == 1

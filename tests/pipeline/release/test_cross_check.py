@@ -53,6 +53,54 @@ def test_the_check_compares_again_if_given_the_annotations(checked):
     assert verify_release(str(checked.folder), str(checked.inputs.annotations)).problems == ()
 
 
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory, release_of):
+    """A release of six images, 3 of which has failed; 2 has a stray point, 4 an outline of another size."""
+    folder = tmp_path_factory.mktemp("damaged")
+    inputs = make_collection(folder / "in", 6)
+    inputs.file(3).write_bytes(b"no image")
+    instances = make_instances(inputs.entries)
+    for annotation in instances["annotations"]:
+        if annotation["image_id"] == 2:
+            annotation["segmentation"] = [*annotation["segmentation"], [5, 5]]
+        if annotation["image_id"] in (3, 4):
+            annotation["segmentation"] = {"size": [1, 2], "counts": [2]}
+    write_annotations(inputs, **instances)
+    return release_of(inputs, folder / "out")
+
+
+def test_the_manifest_says_how_many_instances_were_ignored(damaged):
+    assert {number: row["instances_ignored"] for number, row in rows_of(damaged).items()} == {
+        **dict.fromkeys((1, 2, 3, 5, 6), 0),
+        4: 2,
+    }
+    assert verify_release(str(damaged.folder), str(damaged.inputs.annotations)).problems == ()
+
+
+def test_a_stray_point_beside_an_outline_changes_no_agreement(damaged, checked):
+    assert rows_of(damaged)[2]["instance_iou"] == rows_of(checked)[2]["instance_iou"] > 0
+    assert rows_of(damaged)[4]["instance_iou"] is None
+
+
+def test_the_log_of_a_release_says_how_many_outlines_were_left_out_and_why(damaged, release_of, caplog):
+    with caplog.at_level("WARNING"):
+        release_of(damaged.inputs, damaged.config.out, version="1.0.1")
+    said = [record.getMessage() for record in caplog.records if "outline" in record.getMessage()]
+    assert len(said) == 2
+    assert "2 of 8 instances have no outline that can be compared" in said[0]
+    assert "2 run lengths of another size than the image's (annotation" in said[0]
+    assert "2 polygons of fewer than three corners (annotation" in said[1]
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_a_forged_number_of_ignored_instances_is_found(damaged, tmp_path, number):
+    folder = tmp_path / "copy"
+    shutil.copytree(damaged.folder, folder)
+    edit_manifest(folder, lambda rows: rows[number - 1].update(instances_ignored=7))
+    found = verify_release(str(folder), str(damaged.inputs.annotations)).problems
+    assert any(f"{make_key(number)}: instances_ignored is 7; the annotations give" in problem.what for problem in found)
+
+
 @pytest.mark.parametrize(
     ("column", "value"), [("instance_iou", 0.999), ("categories", ["horse"]), ("supercategory", "food")]
 )

@@ -263,7 +263,7 @@ def test_masks_of_another_area_and_missing_images_are_found(copy, only):
     found = check_with_loaders(str(copy), stated(copy), {name: keys_of(copy)[name] * 2}, 10).problems
     assert [problem.what for problem in found] == [
         "pycocotools: gives 5 images; the split has 10",
-        "pycocotools: annotation 2 gives a mask of another size or area than it states",
+        "pycocotools: annotation 1 gives a mask of another size or area than it states",
     ]
 
 

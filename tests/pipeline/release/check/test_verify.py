@@ -25,6 +25,7 @@ from pipeline.release.check import verify
 from pipeline.release.check.loaders import LoaderCheck
 from pipeline.release.check.rows import misjudged
 from pipeline.release.check.verify import verify_release
+from pipeline.release.manifest import SCHEMA_2
 from tests.pipeline.make import LICENSES, make_key
 from tests.pipeline.release.editing import edit_manifest, mend_sums
 
@@ -277,12 +278,14 @@ def test_links_and_folders_in_a_tar_are_found(copy, kind):
         (lambda document: document["annotations"][0].update(bbox=[0, 0, 1, 1]), "bbox [0, 0, 1, 1]"),
         (lambda document: document["annotations"][0]["segmentation"].update(counts="01"), "run lengths"),
         (lambda document: document["annotations"][0]["segmentation"].update(size=[1, 1]), "has the size [1, 1]"),
-        (lambda document: document["images"][0].update(file_name="x.jpg"), "its name, size or licence"),
+        (lambda document: document["images"][0].update(file_name="x.jpg"), "file_name is 'x.jpg', not '0000"),
+        (lambda document: document["images"][0].update(collection_file_name="x.jpg"), "its name, size or licence"),
+        (lambda document: document["annotations"][0].update(id=0), "its annotations have the ids [0, 2, 3] …, not 1"),
         (lambda document: document["images"].append(document["images"][0]), "twice"),
         (lambda document: document["annotations"].pop(), "image 10, for example"),
         (lambda document: document.pop("images"), "is malformed"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_edited_annotations_are_found(copy, edit, said):
     edit_json(copy, ANNOTATIONS, edit)
@@ -489,9 +492,18 @@ def test_an_author_other_than_the_collection_names_is_a_problem(copy, released):
     with (copy / "licenses.csv").open("w", newline="") as file:
         csv.writer(file).writerows(lines)
     mend_sums(copy)
-    assert [problem.where for problem in problems_of(copy)] == ["croissant.json"]  # which has the sum of the table
+    assert make_key(1) in said_of(copy, "licenses.csv")
+    edit_manifest(copy, lambda rows: rows[0].update(author="somebody else"))
+    assert "licenses.csv" not in {problem.where for problem in problems_of(copy)}
     found = {problem.where: problem.what for problem in problems_of(copy, released.inputs.annotations)}
-    assert "author or source" in found["licenses.csv"]
+    assert found["manifest.parquet"] == f"{make_key(1)}: author is 'somebody else'; the annotations have ''"
+
+
+def test_a_key_without_its_prefix_is_a_problem(copy):
+    table = (copy / "licenses.csv").read_text()
+    (copy / "licenses.csv").write_text(table.replace("key-", "", 1))
+    mend_sums(copy)
+    assert "does not begin with key-" in said_of(copy, "licenses.csv")
 
 
 @pytest.mark.parametrize(
@@ -527,10 +539,55 @@ def test_texts_of_another_version_of_the_tool_are_noted_but_not_a_problem(copy):
     assert "release.json states" in said_of(copy, "page/record.js")
 
 
+@pytest.fixture
+def of_format_2(copy):
+    """The release as earlier versions of the tool wrote it."""
+    table = pq.read_table(copy / "manifest.parquet")
+    pq.write_table(table.select(SCHEMA_2.names), copy / "manifest.parquet")
+    document = json.loads((copy / ANNOTATIONS).read_text())
+    for image, annotation in zip(document["images"], document["annotations"], strict=True):
+        image["file_name"] = image.pop("collection_file_name")
+        annotation["id"] = annotation["image_id"]
+    (copy / ANNOTATIONS).write_text(json.dumps(document))
+    licenses = (copy / "licenses.csv").read_bytes().replace(b"key-", b"")
+    (copy / "licenses.csv").write_bytes(licenses)
+    record = json.loads((copy / "release.json").read_text())
+    (copy / "release.json").write_bytes(encode_json(record | {"format": 2, "texts": "0" * 64}))
+    mend_sums(copy)
+    return copy
+
+
+def test_a_release_of_the_format_before_is_checked_too(of_format_2, released):
+    assert problems_of(of_format_2, released.inputs.annotations) == ()
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda document: document["annotations"][0].update(id=1), "its annotations have the ids [0, 2, 3]"),
+        (lambda document: document["images"][0].update(file_name="x.jpg"), "its name, size or licence differs"),
+    ],
+    ids=["id", "name"],
+)
+def test_edited_annotations_of_the_format_before_are_found(of_format_2, edit, said):
+    edit_json(of_format_2, ANNOTATIONS, edit)
+    assert said in said_of(of_format_2, ANNOTATIONS)
+
+
+def test_an_edited_author_in_the_format_before_is_found_with_the_annotations(of_format_2, released):
+    lines = list(csv.reader(io.StringIO((of_format_2 / "licenses.csv").read_text())))
+    lines[1][6] = "somebody else"
+    with (of_format_2 / "licenses.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(lines)
+    mend_sums(of_format_2)
+    found = {problem.where: problem.what for problem in problems_of(of_format_2, released.inputs.annotations)}
+    assert "author or source" in found["licenses.csv"]
+
+
 def test_a_release_of_another_format_is_one_problem(copy):
     record = json.loads((copy / "release.json").read_text())
     (copy / "release.json").write_bytes(encode_json(record | {"format": 1}))
-    assert "its format is 1, and this version of the tool reads 2" in said_of(copy, "release.json")
+    assert "its format is 1, and this version of the tool reads 2 and 3" in said_of(copy, "release.json")
     assert len(problems_of(copy)) == 1
 
 

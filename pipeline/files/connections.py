@@ -1,0 +1,90 @@
+"""Why the server behind a URL can't be reached, in words. Clients of stores wrap the reason, or hide it.
+
+fsspec says "file not found" when a web server refuses the connection; botocore's errors are not even OSErrors. The
+reason is in what they were raised from.
+"""
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.errors import PipelineError, StorageUnavailableError
+from pipeline.files import urls
+
+_DENIED = (401, 403, 407)
+_AFTER_RETRIES = 500
+_TOO_MANY = 429
+
+
+@contextlib.contextmanager
+def connected(what: str, fs: Any) -> Iterator[None]:
+    """Turn the error of a server that can't be reached into one that says so; all others pass.
+
+    Args:   what: what was to be read, for the message. fs: the file system it is on.
+    Raises: StorageUnavailableError: the server can't be reached, or does not let us in.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        words = "" if isinstance(fs, LocalFileSystem) else failure_in_words(error)
+        if not words:
+            raise
+        raise StorageUnavailableError(f"{what}: {words}, then run the same command again") from error
+
+
+def require_reachable(url: str) -> None:
+    """Ask for a file that was not found, as a refused connection looks like a missing file to fsspec.
+
+    Raises: StorageUnavailableError: the server of the URL can't be reached.
+    """
+    fs, path = urls.resolve(url)
+    if not isinstance(fs, LocalFileSystem):
+        with contextlib.suppress(OSError), connected(url, fs):
+            fs.info(path)
+
+
+def failure_in_words(error: BaseException) -> str:
+    """Why a connection failed, and what to check; "" if that is not what the error is about."""
+    chain = list(_chain(error))
+    for cause in chain:
+        if words := _of(cause):
+            said = next((str(one) for one in chain if " " in str(one)), str(cause))
+            return words.format(said=said[:300])
+    return ""
+
+
+def _of(cause: BaseException) -> str:
+    status = getattr(cause, "status", None)
+    if type(cause).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+        return "no credentials were found ({said}). Set them, as environment variables for example"
+    if isinstance(status, int) and status in _DENIED:
+        return f"the server answers {status}, access denied. Check credentials and permissions"
+    if isinstance(status, int) and (status == _TOO_MANY or status >= _AFTER_RETRIES):
+        return f"the server answers {status}. Wait until it responds"
+    if isinstance(cause, ConnectionRefusedError):
+        return "connection refused ({said}): nothing listens there. Check host and port, and that the server runs"
+    if isinstance(cause, socket.gaierror):
+        return "the host's name is not known ({said}). Check its spelling and the network"
+    if isinstance(cause, ssl.SSLError):
+        return "no encrypted connection could be made ({said}). Check whether the address is https and its certificate"
+    if isinstance(cause, TimeoutError):
+        return "the server does not answer ({said}). Check host, port and firewall"
+    if isinstance(cause, ConnectionError):
+        return "the connection broke ({said}). Check the network"
+    return ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from, the outermost first."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__ or found.__context__
