@@ -6,7 +6,7 @@ The run in OUT/run is an ordinary run: it can be stopped, killed and resumed, an
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.collection.config import InputConfig
+from pipeline.collection.config import MAX_IMAGE_PIXELS, InputConfig
 from pipeline.config import RunConfig
 from pipeline.errors import SampleError
 from pipeline.evaluation.config import EvaluationConfig
@@ -44,7 +44,7 @@ def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: Evaluation
     keyed = {f"{number:012d}": pair for number, pair in enumerate(pairs, start=1)}
     url = urls.absolute(run_url(out))
     annotations = storage.join(urls.absolute(out), "images.json")
-    storage.publish(annotations, encode_json(annotations_of(pairs)))
+    storage.publish(annotations, encode_json(annotations_of(pairs, config.max_image_pixels)))
     run(resolved(_run_config(pairs, annotations, url, config)))
     shards = [_shard_maps(url, shard, keyed, how) for shard in sorted(committed_shards(url))]
     return gather(measure_all(measure_shard, shards, config.cluster, len(pairs)))
@@ -68,11 +68,11 @@ def made_with(out: str) -> dict[str, str]:
     return {**read_run(run_url(out))[0], **made_on(run_url(out))}
 
 
-def annotations_of(pairs: Sequence[Pair]) -> dict[str, list[dict[str, str | int]]]:
+def annotations_of(pairs: Sequence[Pair], max_pixels: int = MAX_IMAGE_PIXELS) -> dict[str, list[dict[str, str | int]]]:
     """Describe the photos as COCO annotations without objects; ids start at 1, in the order of the pairs."""
     images: list[dict[str, str | int]] = []
     for number, pair in enumerate(pairs, start=1):
-        width, height = _size_px(pair)
+        width, height = _size_px(pair, max_pixels)
         images.append({"id": number, "file_name": pair.source.name, "width": width, "height": height})
     return {"images": images}
 
@@ -91,10 +91,10 @@ def measure_shard(shard: ShardMaps) -> list[Outcome]:
     return outcomes
 
 
-def _size_px(pair: Pair) -> tuple[int, int]:
+def _size_px(pair: Pair, max_pixels: int) -> tuple[int, int]:
     """Width and height from the header of a photo. If it has none, the run reports what is wrong."""
     try:
-        return decode_file(pair.source, lambda image: image.size)
+        return decode_file(pair.source, lambda image: image.size, max_pixels)
     except SampleError:
         return 1, 1
 
@@ -102,7 +102,9 @@ def _size_px(pair: Pair) -> tuple[int, int]:
 def _run_config(pairs: Sequence[Pair], annotations: str, url: str, config: EvaluationConfig) -> RunConfig:
     return RunConfig(
         out=url,
-        input=InputConfig(images=str(pairs[0].source.parent), annotations=annotations),
+        input=InputConfig(
+            images=str(pairs[0].source.parent), annotations=annotations, max_image_pixels=config.max_image_pixels
+        ),
         model=config.model,
         ensemble=config.ensemble,
         cluster=config.cluster,

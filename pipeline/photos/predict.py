@@ -152,11 +152,12 @@ def _with_precision(config: PhotosConfig) -> ModelConfig:
 def _read(photo: Photo, model: DiffusionModel, config: PhotosConfig) -> _Read:
     """Read the pixels as stored, like a run."""
     try:
-        size_bytes = photo.path.stat().st_size
-        if size_bytes > MAX_IMAGE_BYTES:
+        with photo.path.open("rb") as file:
+            content = file.read(MAX_IMAGE_BYTES + 1)
+        if len(content) > MAX_IMAGE_BYTES:
+            size_bytes = max(len(content), photo.path.stat().st_size)
             raise SampleError("too_many_bytes", f"{size_bytes} bytes; the limit is {MAX_IMAGE_BYTES}")
-        content = photo.path.read_bytes()
-        pixels = decode_rgb(photo.path.name, content)
+        pixels = decode_rgb(photo.path.name, content, max_pixels=config.max_image_pixels)
     except SampleError as error:
         return _Read(photo=photo, pixels=None, problem=str(error))
     except OSError as error:

@@ -20,8 +20,17 @@ from pipeline.selection.stopping_rule import bounds_in_words
 
 _PIPELINE_CODE = (
     "collection/images.py",
+    "files/in_flight.py",
     "files/maps.py",
     "files/parquet.py",
+    "files/pictures.py",
+    "files/scan/bmp.py",
+    "files/scan/gif.py",
+    "files/scan/jpeg.py",
+    "files/scan/limits.py",
+    "files/scan/png.py",
+    "files/scan/tiff.py",
+    "files/scan/webp.py",
     "files/tars.py",
     "records.py",
     "replicas/batches.py",

@@ -24,12 +24,13 @@ from pipeline.replicas import batches, reading, work
 from pipeline.replicas.setup import ShardWork
 from pipeline.replicas.work import Shared, process_shard
 from pipeline.runs import candidates
+from tests.pipeline.files.make_images import tiff_of
 from tests.pipeline.make import make_collection, make_entry, make_jpeg, make_key, tree, write_annotations
 
 COUNT = 9
 BATCH_IMAGES = 3
 KEYS = [make_key(number) for number in range(1, COUNT + 1)]
-LARGEST_BYTES, LARGEST_PX = 5000, 5000
+LARGEST_BYTES, LARGEST_PX = 60_000, 5000
 
 
 class RecordingModel:
@@ -114,6 +115,14 @@ def too_many_pixels(inputs):
     inputs.file(5).write_bytes(make_jpeg(5, 100, 51))
 
 
+def too_slow(inputs):
+    inputs.file(5).write_bytes(tiff_of({256: 64, 257: 48} | dict.fromkeys(range(1000, 5095), 1)))
+
+
+def too_large(inputs):
+    inputs.file(5).write_bytes(tiff_of({256: 64, 257: 48, 322: 1 << 14, 323: 1 << 14}))
+
+
 def other_size(inputs):
     annotate(inputs, width=99)
 
@@ -149,6 +158,8 @@ BAD_IMAGES = [
     ("unreadable", nothing, folder_as_image),
     ("too_many_bytes", too_large_file, nothing),
     ("too_many_pixels", too_many_pixels, nothing),
+    ("too_slow", too_slow, nothing),
+    ("too_large", too_large, nothing),
     ("size_mismatch", other_size, nothing),
     ("too_many_pixels", absurd_size, too_many_pixels),
     ("unsafe_path", leads_out, nothing),

@@ -1,0 +1,54 @@
+"""Pixels in flight: how many are decoded at once in a process, whichever threads decode them."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+MOST_PIXELS = 100_000_000
+"""A decoder takes 8 to 20 bytes per pixel until the image is an array: up to 2 GB for this many."""
+
+
+class PixelBudget:
+    """Lets threads decode while their images have at most `most` pixels together; a larger image goes alone."""
+
+    def __init__(self, most: int = MOST_PIXELS) -> None:
+        self.most = most
+        self._free = threading.Condition()
+        self._in_flight = 0
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Wait until there is room for so many pixels, and hold it.
+
+        Not to be nested: a thread would wait for itself.
+        """
+        share = min(pixels, self.most)
+        with self._free:
+            self._free.wait_for(lambda: self._in_flight + share <= self.most)
+            self._in_flight += share
+        try:
+            yield
+        finally:
+            with self._free:
+                self._in_flight -= share
+                self._free.notify_all()
+
+
+class _OfProcess:
+    """The one budget of a process. A forked child starts with a free one: its parent's threads do not exist there."""
+
+    def __init__(self) -> None:
+        self.budget = PixelBudget()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.budget = PixelBudget()
+
+
+_OF_PROCESS = _OfProcess()
+
+
+def budget() -> PixelBudget:
+    """The budget that all decoding in this process shares."""
+    return _OF_PROCESS.budget
