@@ -1,5 +1,6 @@
 """Pixels in flight: how many are decoded at once in a process, whichever threads decode them."""
 
+import mmap
 import os
 import threading
 from collections.abc import Iterator
@@ -7,6 +8,26 @@ from contextlib import contextmanager
 
 MOST_PIXELS = 100_000_000
 """A decoder takes 8 to 20 bytes per pixel until the image is an array: up to 2 GB for this many."""
+
+
+BYTES_PER_PIXEL = 14
+"""What decoding takes: the 6 bytes of a progressive JPEG's coefficients, 4 of Pillow's image, 3 of the array."""
+BYTES_PER_CANVAS_PIXEL = 24
+"""The same for a WebP: two canvases and its output come on top."""
+_ALWAYS_THERE_BYTES = 16 << 20
+
+
+def require_memory(needed: int) -> None:
+    """Check that there are so many bytes of memory: decoders report a lack of it as a broken image.
+
+    Raises: MemoryError: the machine or a limit of the process does not give as much.
+    """
+    if needed <= _ALWAYS_THERE_BYTES:
+        return
+    try:
+        mmap.mmap(-1, needed).close()  # takes no memory until it is written to
+    except OSError as error:
+        raise MemoryError(f"{needed} bytes are not available") from error
 
 
 class PixelBudget:

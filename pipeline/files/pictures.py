@@ -25,7 +25,7 @@ from PIL import (  # noqa: F401
 )
 
 from pipeline.errors import SampleError
-from pipeline.files.in_flight import budget
+from pipeline.files.in_flight import BYTES_PER_CANVAS_PIXEL, BYTES_PER_PIXEL, budget, require_memory
 from pipeline.files.scan import bmp, gif, jpeg, png, tiff, webp
 from pipeline.files.scan.limits import OverBudgetError
 
@@ -79,10 +79,12 @@ def decoded(
             if canvas_px:  # the decoder reserves memory for the canvas when it opens the file
                 check_pixels(label, canvas_px, max_pixels)
                 held.enter_context(taken(canvas_px[0] * canvas_px[1]))
+                require_memory(canvas_px[0] * canvas_px[1] * BYTES_PER_CANVAS_PIXEL)
             image = held.enter_context(Image.open(io.BytesIO(seen), formats=formats))
             check_pixels(label, image.size, max_pixels)
             if not canvas_px:
                 held.enter_context(taken(image.width * image.height))
+                require_memory(image.width * image.height * BYTES_PER_PIXEL)
             return convert(image)
 
     _ignore_pillow_warnings()

@@ -119,7 +119,7 @@ def predict_photos(photos: Sequence[Photo], model: DiffusionModel, config: Photo
     """Predict photos and write their outputs; yield one result per photo, in order."""
     members_at_once = model.ensemble.batch_size or most_at_once(model.pipeline.device.type)
     photos_at_once = max(1, members_at_once // model.ensemble.ensemble_size)
-    for batch in read_ahead(photos, lambda photo: _read(photo, model, config), photos_at_once):
+    for batch in read_ahead(photos, lambda photo: _read(photo, model, config), photos_at_once, _pixel_count):
         predictions = predict_batch(model, {read.photo.name: read.pixels for read in batch if read.pixels is not None})
         for read in batch:
             outcome = predictions.get(read.photo.name)
@@ -169,6 +169,10 @@ def _read(photo: Photo, model: DiffusionModel, config: PhotosConfig) -> _Read:
     if config.output_processing_res and model.processing_side_px:
         pixels = squared(pixels, model.processing_side_px)
     return _Read(photo=photo, pixels=pixels, problem="")
+
+
+def _pixel_count(read: _Read) -> int:
+    return 0 if read.pixels is None else read.pixels.shape[0] * read.pixels.shape[1]
 
 
 def _write(read: _Read, prediction: Prediction, config: PhotosConfig) -> str:

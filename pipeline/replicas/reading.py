@@ -44,10 +44,16 @@ def read_image(sample: Sample, work: ShardWork) -> ReadImage:
     return ReadImage(sample=sample, sha256=sha256, image_bytes=len(content), pixels=pixels, problem=problem)
 
 
+def pixel_count(read: ReadImage) -> int:
+    """Height x width; 0 for an image that could not be decoded."""
+    return 0 if read.pixels is None else read.pixels.shape[0] * read.pixels.shape[1]
+
+
 def batches_ahead(todo: Sequence[Sample], work: ShardWork, reading_slot: threading.Lock) -> Generator[list[ReadImage]]:
     """Batches that are read ahead of the model. The slot is given back once the last of them is read."""
     count = -(-len(todo) // work.batch_images)
-    with closing(read_ahead(todo, partial(read_image, work=work), work.batch_images)) as batches:
+    read = partial(read_image, work=work)
+    with closing(read_ahead(todo, read, work.batch_images, pixel_count)) as batches:
         with reading_slot:
             yield from islice(batches, max(0, count - 1))
             last = next(batches, None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.files.in_flight import PixelBudget, budget
+from pipeline.files.in_flight import PixelBudget, budget, require_memory
 
 
 @given(st.lists(st.integers(0, 30), max_size=40), st.integers(1, 5))
@@ -64,3 +64,9 @@ def test_a_forked_process_has_a_budget_of_its_own():
             free = budget()._in_flight == 0 and budget()._free.acquire(blocking=False)
             os._exit(0 if free else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_memory_that_a_process_may_not_have_is_noticed_before_a_decoder_calls_its_lack_a_broken_image():
+    require_memory(1 << 30)
+    with pytest.raises(MemoryError, match="are not available"):
+        require_memory(1 << 60)

@@ -15,7 +15,7 @@ from pipeline.evaluation.grey import read_prediction
 from pipeline.evaluation.pairs import SUFFIXES
 from pipeline.evaluation.truth import read_truth
 from pipeline.files import pictures
-from pipeline.files.in_flight import PixelBudget
+from pipeline.files.in_flight import BYTES_PER_CANVAS_PIXEL, BYTES_PER_PIXEL, PixelBudget
 from pipeline.files.pictures import FORMATS, decoded
 from pipeline.training.pairs import ImageSource, TrainingPair
 from tests.pipeline.files.make_images import HEIGHT, PIXELS, WIDTH, encoded
@@ -176,3 +176,22 @@ def test_an_image_that_lacks_memory_waits_until_no_other_is_in_flight(monkeypatc
     assert np.array_equal(decoded("x", encoded("PNG"), convert, max_pixels=None), PIXELS)
     assert in_flight == [WIDTH * HEIGHT, shared.most]
     assert shared._in_flight == 0
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_a_decoder_that_can_not_have_its_memory_does_not_begin(image_format, monkeypatch):
+    """Most decoders report a lack of memory as a broken image."""
+
+    def lacking(needed):
+        asked.append(needed)
+        raise MemoryError
+
+    asked = []
+    content = encoded(image_format)
+    monkeypatch.setattr(pictures, "require_memory", lacking)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    with pytest.raises(SampleError) as caught:
+        decode_rgb("x", content)
+    assert caught.value.reason == "too_large"
+    per_pixel = BYTES_PER_CANVAS_PIXEL if image_format == "WEBP" else BYTES_PER_PIXEL
+    assert asked == [WIDTH * HEIGHT * per_pixel] * 2

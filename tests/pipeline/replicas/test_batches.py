@@ -121,6 +121,38 @@ def test_files_are_read_in_threads_of_their_own_which_end_with_the_reading():
     assert not decoding_threads()
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 50_000_000), max_size=20), st.integers(1, 4))
+def test_whatever_their_sizes_all_images_are_read_in_order(sizes, batch_images):
+    read = list(read_ahead(sizes, lambda size: size, batch_images, lambda size: size))
+    assert [size for batch in read for size in batch] == sizes
+
+
+def test_beyond_the_pixels_that_may_wait_only_the_callers_batch_is_read(monkeypatch):
+    monkeypatch.setattr(batches, "MOST_PIXELS_AHEAD", 10)
+    begun, third = [], threading.Event()
+
+    def read(number):
+        begun.append(number)
+        if len(begun) == 3:
+            third.set()
+        return number
+
+    reading = read_ahead(range(6), read, 1, lambda _: 11)
+    assert next(reading) == [0]
+    assert not third.wait(0.3), "of the batches ahead, at most one can have begun before the first was read"
+    assert list(reading) == [[number] for number in range(1, 6)]
+    assert sorted(begun) == list(range(6))
+
+
+def test_a_caller_that_goes_away_ends_reading_that_waits(monkeypatch):
+    monkeypatch.setattr(batches, "MOST_PIXELS_AHEAD", 0)
+    reading = read_ahead(range(9), doubled, 1, lambda _: 5)
+    next(reading)
+    reading.close()
+    assert not decoding_threads()
+
+
 def test_finishing_continues_while_the_next_item_is_made():
     first_is_finished = threading.Event()
 
