@@ -73,6 +73,13 @@ def read_ahead(
                      caller waits for is read.
     """
     batches = [items[i : i + batch_images] for i in range(0, len(items), batch_images)]
+    return read_batches_ahead(batches, read, pixels_of)
+
+
+def read_batches_ahead(
+    batches: Sequence[Sequence[Item]], read: Callable[[Item], Read], pixels_of: Callable[[Read], int] = lambda _: 0
+) -> Generator[list[Read]]:
+    """Do what `read_ahead` does, with batches that are cut already."""
     ahead = _Ahead()
 
     def read_batch(number: int, batch: Sequence[Item]) -> list[Read]:

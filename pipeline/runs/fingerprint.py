@@ -24,6 +24,7 @@ _PIPELINE_CODE = (
     "files/maps.py",
     "files/parquet.py",
     "files/pictures.py",
+    "files/ranges.py",
     "files/scan/bmp.py",
     "files/scan/gif.py",
     "files/scan/jpeg.py",

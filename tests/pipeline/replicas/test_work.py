@@ -449,6 +449,22 @@ def test_a_bad_image_is_one_failed_row_and_the_others_are_unchanged(tmp_path, un
     assert maps_of(tmp_path / "run") == others
 
 
+@pytest.mark.parametrize("most_px", [1, 2000])
+def test_batches_of_large_images_are_smaller_and_a_retry_cuts_them_alike(healthy, tmp_path, most_px, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_BATCH_PIXELS", most_px)
+    samples = spec_of(healthy).samples
+    cut = [[sample.key for sample in batch] for batch in reading.cut_into_batches(samples, BATCH_IMAGES)]
+    model = RecordingModel()
+    rows = process(healthy, tmp_path / "run", model).rows
+    assert model.batches == cut
+    assert len(cut) > -(-COUNT // BATCH_IMAGES)
+    broken = cut[1][0]
+    process(healthy, tmp_path / "again", RecordingModel({broken}))
+    retried = RecordingModel()
+    assert process(healthy, tmp_path / "again", retried, retry_failed=True).rows == rows
+    assert retried.batches == [cut[1]]
+
+
 def test_every_reason_for_failure_is_among_these_tests():
     assert {reason for reason, *_ in BAD_IMAGES} | {"model_output", "model_memory", "kills_replica"} == FAILURE_REASONS
 
