@@ -465,6 +465,16 @@ def test_the_exceeded_limit_is_reported(tmp_path, caplog):
     assert f"the limit is {LIMIT_PX} pixels" in problems_in(caplog)["huge.png"]
 
 
+def test_the_limit_on_pixels_can_be_given(tmp_path, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png")
+    height, width = make_pixels().shape[:2]
+    config = make_config(photos, tmp_path / "out", max_image_pixels=width * height - 1)
+    assert counts(predict(config)) == (1, 0, 0, 1)
+    said = f"too_many_pixels: a.png: {width} x {height} px; the limit is {width * height - 1} pixels"
+    assert problems_in(caplog) == {"a.png": said}
+    assert predict(make_config(photos, tmp_path / "out", max_image_pixels=width * height)).predicted == 1
+
+
 def test_a_file_with_too_many_bytes_is_not_read(tmp_path, monkeypatch, caplog):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png")
     monkeypatch.setattr(photos_predict, "MAX_IMAGE_BYTES", 1000)
