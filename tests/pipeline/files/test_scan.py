@@ -3,6 +3,7 @@
 import io
 import struct
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,6 +165,25 @@ ORDINARY = {
 @pytest.mark.parametrize("kind", ORDINARY)
 def test_ordinary_images_decode_to_the_pixels_that_pillow_gives(kind):
     assert np.array_equal(decode_rgb(kind, ORDINARY[kind]), reference(ORDINARY[kind]))
+
+
+SAMPLE = sorted((Path(__file__).resolve().parents[3] / "pipeline/sample").rglob("*.[jp][pn]g"))
+
+
+@pytest.mark.parametrize("path", SAMPLE, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_sample_decodes_to_the_pixels_that_pillow_gives(path):
+    content = path.read_bytes()
+    assert np.array_equal(decode_rgb(path.name, content), reference(content))
+
+
+def test_a_large_progressive_photograph_decodes_to_the_pixels_that_pillow_gives():
+    """As from a camera: megabytes of previews and profiles, and more pixels than a band has."""
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 3000, 1), dtype=np.uint8)
+    content = encoded("JPEG", np.repeat(noise, 3, axis=2), progressive=True, quality=90)
+    previews = b"".join(
+        segment(marker, b"Exif\0\0" + bytes(65_000)) for marker in (0xE1, 0xE2, 0xED) for _ in range(20)
+    )
+    assert np.array_equal(decode_rgb("x", jpeg_with(previews, content)), reference(content))
 
 
 def test_the_scans_that_encoders_write_are_few_enough_for_any_size():
