@@ -153,6 +153,31 @@ def test_a_caller_that_goes_away_ends_reading_that_waits(monkeypatch):
     assert not decoding_threads()
 
 
+def test_all_threads_are_there_before_the_first_image_is_read():
+    """Later, images may have taken the memory that a thread needs."""
+    at_first = []
+    reading = read_ahead(range(3), lambda _: at_first.append(len(decoding_threads())), 1)
+    next(reading)
+    assert at_first[0] == DECODE_THREADS
+    reading.close()
+
+
+def test_a_thread_that_can_not_start_ends_the_reading_and_the_others(monkeypatch):
+    start, started = threading.Thread.start, []
+
+    def start_one(thread):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        next(read_ahead(range(3), doubled, 1))
+    started[0].join(timeout=60)
+    assert not decoding_threads()
+
+
 def test_finishing_continues_while_the_next_item_is_made():
     first_is_finished = threading.Event()
 
