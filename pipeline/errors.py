@@ -79,6 +79,8 @@ FAILURE_REASONS = frozenset(
         "unreadable",  # the bytes could not be read: torn archive, wrong checksum, unsupported compression
         "too_many_bytes",  # the file is larger than the limit
         "too_many_pixels",  # the header claims more pixels than the limit
+        "too_slow",  # decoding it would take far more work than its pixels justify
+        "too_large",  # decoding it would take more memory than its pixels justify, or than there is
         "undecodable",  # not an image, or a truncated one
         "size_mismatch",  # its decoded size differs from the annotation's
         "model_output",  # the model's prediction for it is NaN or outside [0, 1]

@@ -1,13 +1,29 @@
 """The input of a run: where images and annotations are, and how large an image may be."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.options import require_positive
 
 MAX_IMAGE_BYTES = 64 << 20
 """Default limit on an image file, and on the bytes it takes in an archive: 64 MiB."""
 MAX_IMAGE_PIXELS = 89_000_000
-"""Default limit on height x width, just below Pillow's own: as RGB, 267 MB of memory per image."""
+"""Default limit on height x width: as RGB, 267 MB of memory per image."""
+MOST_IMAGE_PIXELS = 500_000_000
+"""Largest limit on height x width: with the 4 bytes of Pillow's pixels, 2 GB, which some libraries count in 32 bits."""
+
+
+def require_pixel_limit(config: Any) -> None:
+    """Check the field `max_image_pixels` of a configuration.
+
+    Raises: ValueError: it is not from 1 to `MOST_IMAGE_PIXELS`; the message names it with its value.
+    """
+    require_positive(config, "max_image_pixels")
+    if config.max_image_pixels > MOST_IMAGE_PIXELS:
+        raise ValueError(
+            f"max_image_pixels is {config.max_image_pixels}; it must be at most {MOST_IMAGE_PIXELS}: larger images "
+            "take more than 2 GB in one piece, which the libraries that decode and encode them can't handle"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +37,8 @@ class InputConfig:
     max_image_bytes: int = MAX_IMAGE_BYTES
     """Larger files become failed rows."""
     max_image_pixels: int = MAX_IMAGE_PIXELS
-    """Images that claim more pixels become failed rows; they are not decoded."""
+    """Images that claim more pixels become failed rows; they are not decoded. At most 500,000,000."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "max_image_bytes", "max_image_pixels")
+        require_positive(self, "max_image_bytes")
+        require_pixel_limit(self)

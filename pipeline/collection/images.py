@@ -1,46 +1,34 @@
 """Read and decode images: a sample → its bytes → an RGB array, or a `SampleError` that says why not.
 
 A `SampleError` means that the image itself is bad, and is final. Errors of the machine (I/O errors, lost connections,
-no memory or file handles, an archive or folder that has disappeared) are raised unchanged: the image may be fine, and
-is tried again. Details go into a manifest, so they name no path of this machine. All functions are thread-safe.
+no file handles, an archive or folder that has disappeared) are raised unchanged: the image may be fine, and is tried
+again. Details go into a manifest, so they name no path of this machine. All functions are thread-safe.
+
+`pipeline/files/pictures.py` decides which formats are read and what decoding may cost.
 """
 
-import io
 import os
-import re
 import struct
-import warnings
 import zlib
 from contextlib import suppress
 
 import numpy as np
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from jaxtyping import UInt8
-
-# Pillow imports plugins at their first use; out of file handles then, it would call every image unknown.
-from PIL import (  # noqa: F401
-    BmpImagePlugin,
-    ExifTags,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    MpoImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image
 
 from pipeline.collection.config import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
-from pipeline.collection.formats import SUPPORTED, format_of, supported_in_words
 from pipeline.errors import SampleError
 from pipeline.files import urls
+from pipeline.files.pictures import check_pixels, decoded, orientation
+from pipeline.files.ranges import read_range
 from pipeline.records import STORED, Location, Sample
 
-_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 # Only the local header has the length of the extra field. In COCO's archives it is 28 bytes, and names take 32.
 _HEADER_SLACK_BYTES = 256
+_BAND_PIXELS = 1 << 22
 
 
 def read_bytes(sample: Sample, *, max_bytes: int = MAX_IMAGE_BYTES) -> bytes:
@@ -67,7 +55,7 @@ def decode(sample: Sample, image_bytes: bytes, *, max_pixels: int = MAX_IMAGE_PI
     Args:    image_bytes: the image file, from `read_bytes`.
              max_pixels: limit on height x width, checked before any pixel is decoded.
     Returns: [H, W, 3] in 0..255, of the annotated size, writable.
-    Raises:  SampleError: `too_many_pixels`, `size_mismatch`, `undecodable`.
+    Raises:  SampleError: `too_many_pixels`, `size_mismatch`, `too_slow`, `too_large`, `undecodable`.
     """
     annotated_px = (sample.width, sample.height)
     return decode_rgb(_label(sample), image_bytes, max_pixels=max_pixels, annotated_px=annotated_px)
@@ -80,72 +68,55 @@ def decode_rgb(
 
     Args:    label: names the image in messages.
              annotated_px: width and height that it must have.
-    Raises:  SampleError: `too_many_pixels`, `size_mismatch`, `undecodable`.
+    Raises:  SampleError: `too_many_pixels`, `size_mismatch`, `too_slow`, `too_large`, `undecodable`.
     """
-    _ignore_pillow_warnings()
-    try:
-        with Image.open(io.BytesIO(image_bytes), formats=SUPPORTED) as image:
-            _check_size(label, image.size, max_pixels, annotated_px)
-            pixels = _rgb(image)
-        _check_size(label, (pixels.shape[1], pixels.shape[0]), max_pixels, annotated_px)
-    except (SampleError, MemoryError):
-        raise
-    except Image.DecompressionBombError as error:
-        raise SampleError("too_many_pixels", f"{label}: {error}; the limit is {max_pixels} pixels") from error
-    except Exception as error:
-        # Pillow has no error class for broken images: SyntaxError, ValueError, struct.error, OSError and others were
-        # seen. An OSError from the system has an errno, one about the image has none.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        # Pillow's message has the address of its file object, which differs from run to run.
-        message = _ADDRESS.sub("", str(error))[:200]
-        found = f"{len(image_bytes)} bytes that begin with {image_bytes[:12]!r}"
-        kind = format_of(image_bytes[:512])
-        if kind not in SUPPORTED:
-            found += f" ({kind or 'an unknown format'}); supported are {supported_in_words()}"
-        raise SampleError("undecodable", f"{label}: {type(error).__name__}: {message!r}; {found}") from error
+
+    def convert(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+        _check_annotated(label, image.size, annotated_px)
+        return _rgb(image)
+
+    pixels = decoded(label, image_bytes, convert, max_pixels=max_pixels)
+    size_px = pixels.shape[1], pixels.shape[0]
+    check_pixels(label, size_px, max_pixels)
+    _check_annotated(label, size_px, annotated_px)
     return pixels
 
 
 def is_turned(image_bytes: bytes) -> bool:
     """Does a decodable image tell viewers to turn or mirror it (EXIF orientation)? `decode` does not do so."""
-    with (
-        suppress(Exception),  # nonsense in EXIF raises anything, and counts as no orientation
-        Image.open(io.BytesIO(image_bytes), formats=SUPPORTED) as image,
-    ):
-        return bool(image.getexif().get(ExifTags.Base.Orientation, 1) != 1)
-    return False
+    return orientation(image_bytes) != 1
 
 
-def _check_size(label: str, size_px: tuple[int, int], max_pixels: int, annotated_px: tuple[int, int] | None) -> None:
-    width, height = size_px
-    if width * height > max_pixels:
-        raise SampleError("too_many_pixels", f"{label}: {width} x {height} px; the limit is {max_pixels} pixels")
+def _check_annotated(label: str, size_px: tuple[int, int], annotated_px: tuple[int, int] | None) -> None:
     if annotated_px is not None and size_px != annotated_px:
         annotated = f"{annotated_px[0]} x {annotated_px[1]} px as annotated"
-        raise SampleError("size_mismatch", f"{label}: {width} x {height} px (width x height), not {annotated}")
+        raise SampleError("size_mismatch", f"{label}: {size_px[0]} x {size_px[1]} px (width x height), not {annotated}")
 
 
 def _rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-    if image.mode.startswith("I;16"):
-        # Keep the high byte, as Pillow does for 16-bit colour.
-        grey = (np.array(image) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+    """Convert in bands of rows: whole, an image would be in memory up to four times."""
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode} have no fixed range to convert to 8 bits")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    is_transparent = image.has_transparency_data  # some formats change what this is read from when they decode
+    image.load()
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _BAND_PIXELS // max(1, width))
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        band = image if bottom - top == height else image.crop((0, top, width, bottom))
+        pixels[top:bottom] = _rgb_of_band(band, is_transparent=is_transparent)
+    return pixels
 
 
-def _ignore_pillow_warnings() -> None:
-    """Silence Pillow's warnings (corrupt EXIF and the like): an image decodes, or raises a `SampleError`.
-
-    The filter stays set: `warnings.catch_warnings` is not thread-safe, and would restore other threads' filters.
-    """
-    if warnings.filters[:1] != [_QUIET]:
-        warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
+def _rgb_of_band(band: Image.Image, *, is_transparent: bool) -> UInt8[np.ndarray, "..."]:
+    if band.mode.startswith("I;16"):
+        # Keep the high byte, as Pillow does for 16-bit colour.
+        return (np.asarray(band) >> 8).astype(np.uint8)[:, :, None]
+    if is_transparent:
+        band = band.convert("RGBA")
+        band = Image.alpha_composite(Image.new("RGBA", band.size, "white"), band)
+    return np.asarray(band if band.mode == "RGB" else band.convert("RGB"))
 
 
 def _read_file(sample: Sample, location: Location, max_bytes: int) -> bytes:
@@ -155,7 +126,7 @@ def _read_file(sample: Sample, location: Location, max_bytes: int) -> bytes:
         # One byte over the limit shows that the file is too large. A local read is capped at the file's size because
         # Python allocates as much as requested: 64 MiB per image took 0.08 of the 0.13 ms of reading one.
         limit = min(max_bytes, os.path.getsize(path)) if is_local else max_bytes
-        image_bytes = bytes(fs.cat_file(path, start=0, end=limit + 1))
+        image_bytes = read_range(fs, path, 0, limit + 1)
     except FileNotFoundError as error:
         if is_local and not os.path.isdir(os.path.dirname(path)):
             raise  # the folder has disappeared, unmounted perhaps: that says nothing about its images
@@ -167,8 +138,15 @@ def _read_file(sample: Sample, location: Location, max_bytes: int) -> bytes:
             raise  # expired credentials concern the whole run
         raise _error(sample, "unreadable", error.strerror or type(error).__name__) from error
     if len(image_bytes) > max_bytes:
-        raise _error(sample, "too_many_bytes", f"{fs.size(path)} bytes; the limit is {max_bytes}")
+        raise _error(sample, "too_many_bytes", f"{_size(fs, path)}; the limit is {max_bytes}")
     return image_bytes
+
+
+def _size(fs: AbstractFileSystem, path: str) -> str:
+    size_bytes = None
+    with suppress(Exception):  # an HTTP server may not tell
+        size_bytes = fs.size(path)
+    return "too many bytes" if size_bytes is None else f"{size_bytes} bytes"
 
 
 def _read_member(sample: Sample, location: Location, max_bytes: int) -> bytes:
@@ -194,7 +172,7 @@ def _stored_bytes(sample: Sample, location: Location) -> bytes:
     fs, path = urls.resolve(location.path)
     start = location.header_offset
     end = start + _LOCAL_HEADER.size + _HEADER_SLACK_BYTES + location.stored_bytes
-    chunk = bytes(fs.cat_file(path, start=start, end=end))
+    chunk = read_range(fs, path, start, end)
     where = f"member at {start}"
     if len(chunk) < _LOCAL_HEADER.size:
         raise _error(sample, "unreadable", f"{where}: the archive ends before it")
@@ -203,7 +181,7 @@ def _stored_bytes(sample: Sample, location: Location) -> bytes:
         raise _error(sample, "unreadable", f"{where}: header {signature!r}, method {method}; has the archive changed?")
     skip = _LOCAL_HEADER.size + name_bytes + extra_bytes
     if skip + location.stored_bytes > end - start:
-        chunk, skip = bytes(fs.cat_file(path, start=start + skip, end=start + skip + location.stored_bytes)), 0
+        chunk, skip = read_range(fs, path, start + skip, start + skip + location.stored_bytes), 0
     stored = chunk[skip : skip + location.stored_bytes]
     if len(stored) < location.stored_bytes:
         raise _error(sample, "unreadable", f"{where}: {len(stored)} of {location.stored_bytes} bytes, then it ends")

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.collection.formats import format_of
 from pipeline.collection.names import ambiguous, in_form, missing, safe_name, short
 from pipeline.errors import CollectionError, SampleError
+from pipeline.files.formats import format_of
 from pipeline.records import Location
 
 ENCODINGS = ("cp437", "gb18030", "cp932", "big5", "cp949", "cp1252", "cp850", "cp1250", "cp1251", "cp866")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from pipeline.embedded.material import Pixels
+from pipeline.files.pictures import decoded
 
 Floats = npt.NDArray[np.float32]
 Rng = np.random.Generator
@@ -52,7 +53,7 @@ def photograph(scene: Floats, rng: Rng) -> Pixels:
     levels = np.rint(curve).astype(np.uint8)[np.clip(np.rint(scene), 0, 255).astype(np.uint8)]
     buffer = io.BytesIO()
     Image.fromarray(levels).save(buffer, "JPEG", quality=int(rng.integers(35, 96)))
-    return np.asarray(Image.open(buffer).convert("RGB"))
+    return decoded("scene", buffer.getvalue(), lambda image: np.asarray(image.convert("RGB")), max_pixels=levels.size)
 
 
 def jitter_colours(image: Floats, rng: Rng) -> Floats:

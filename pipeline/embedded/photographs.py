@@ -19,10 +19,12 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
+from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.collection.images import decode_rgb
 from pipeline.embedded.archives import fetch_archive, require_clients, unpack
 from pipeline.embedded.material import Pixels, Registry, Source, SourceError
 from pipeline.embedded.teacher import Teacher
+from pipeline.files.pictures import decoded
 from pipeline.files.storage import publish
 
 LIST = Path(__file__).with_name("photographs.csv")
@@ -103,8 +105,7 @@ def label(
 
 def read_labelled(path: Path) -> tuple[Pixels, Pixels]:
     """Photograph uint8 [h, w, 3] and its saliency uint8 [h, w]."""
-    with Image.open(path) as stored:
-        pixels = np.asarray(stored)
+    pixels = decoded(path.name, path.read_bytes(), np.asarray, max_pixels=MAX_IMAGE_PIXELS)
     return pixels[..., :3], pixels[..., 3]
 
 

@@ -1,7 +1,6 @@
 """Which pictures of a source are usable, and at what size: one connected cut-out, or a uniform texture."""
 
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.embedded.material import Pixels, Source
+from pipeline.files.pictures import decoded
 
 CUTOUT_PX = 384  # long side kept of cut-outs, textures and skylines: more than the 224 px of a composite
 PHOTO_PX = 768  # long side kept of photographs; there are few, so composites use crops of them
@@ -30,9 +31,12 @@ def read_pictures(files: Sequence[Path], source: Source) -> Iterator[Pixels]:
 
 def read_picture(content: bytes, source: Source) -> Pixels | None:
     """One picture, or None if it is not usable as its kind."""
-    with Image.open(io.BytesIO(content)) as stored:
+
+    def converted(stored: Image.Image) -> Image.Image:
         stored.draft("RGB", (PHOTO_PX, PHOTO_PX))
-        image: Image.Image = stored.convert("RGBA" if source.kind in ("cutout", "skyline") else "RGB")
+        return stored.convert("RGBA" if source.kind in ("cutout", "skyline") else "RGB")
+
+    image = decoded(source.name, content, converted, max_pixels=MAX_IMAGE_PIXELS)
     image = image.crop((0, 0, image.width // source.frames, image.height))
     if source.kind == "cutout":
         return _usable_cutout(image, source.min_px, photographs_only=source.name == "stamps")

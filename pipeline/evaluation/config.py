@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from model.config import EnsembleConfig, ModelConfig
+from pipeline.collection.config import MAX_IMAGE_PIXELS, require_pixel_limit
 from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError
 
@@ -24,8 +25,8 @@ class EvaluationConfig:
     out: str
     """Folder for the results, with one subfolder each for several datasets. A model's run is kept there as run/."""
     predictions: str = ""
-    """Folder of saliency maps: any image format, one file per mask, of the same name except for the suffix. For several
-    datasets: a folder with one subfolder for each, named like the dataset."""
+    """Folder of saliency maps: JPEG, PNG, WebP, GIF, BMP or TIFF, one file per mask, of the same name except for the
+    suffix. For several datasets: a folder with one subfolder for each, named like the dataset."""
     images: str = ""
     """Folder of photos for the model, one per mask."""
     masks: str = ""
@@ -36,6 +37,8 @@ class EvaluationConfig:
     """Folder of the dataset, or of all datasets."""
     count: int | None = None
     """Expected number of masks. Default: the published number for a dataset; not checked for a folder."""
+    max_image_pixels: int = MAX_IMAGE_PIXELS
+    """Photos, maps and masks of more pixels fail. At most 500,000,000."""
     normalize: bool = True
     """Stretch each map to the range 0 to 1 before measuring, as in published figures: its offset and scale no longer
     count, and a faint map of nothing turns into a map of something. Without stretching, value v means v / 255."""
@@ -47,6 +50,9 @@ class EvaluationConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     shard_size: int = 64
     """Photos per shard: the work lost when a replica dies, and the unit of progress."""
+
+    def __post_init__(self) -> None:
+        require_pixel_limit(self)
 
     def check(self) -> None:
         """Raises ConfigError if options are missing or contradict.

@@ -1,33 +1,32 @@
-"""Read image files as grey levels, and saliency maps of any format as 8 bits. `truth.py` reads masks."""
+"""Read image files as grey levels, and saliency maps as 8 bits. `truth.py` reads masks."""
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, UInt8, UInt16
 from PIL import Image
 
-from pipeline.collection.config import MAX_IMAGE_PIXELS
+from pipeline.collection.config import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from pipeline.errors import SampleError
+from pipeline.files.pictures import decoded
 
 GreyLevels = UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"] | Bool[np.ndarray, "h w"]
 
 _FILE_IS_BAD = (FileNotFoundError, IsADirectoryError, PermissionError)
-# Exceptions seen from Pillow for damaged and foreign files, among them `struct.error` and EOFError for cut headers.
-_NO_IMAGE = (OSError, ValueError, SyntaxError, IndexError, TypeError, KeyError, EOFError, struct.error)
+_MOST_BYTES_PER_PIXEL = 8
+"""Uncompressed images have up to four channels of 16 bits."""
 
 Converted = TypeVar("Converted")
 
 
-def read_prediction(path: Path) -> UInt8[np.ndarray, "h w"]:
+def read_prediction(path: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> UInt8[np.ndarray, "h w"]:
     """Read a saliency map as 8-bit grey: colours by luma, 16 bits by their high byte, transparent pixels as black.
 
-    Raises: SampleError: `unreadable`, `too_many_pixels`, `undecodable`.
-            OSError: the machine failed, not the file.
+    Args and errors are those of `decode_file`.
     """
-    return decode_file(path, to_8_bits)
+    return decode_file(path, to_8_bits, max_pixels)
 
 
 def to_8_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
@@ -62,33 +61,26 @@ def opaque(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "black"), layered).convert("RGB")
 
 
-def decode_file(path: Path, convert: Callable[[Image.Image], Converted]) -> Converted:
-    """Open an image file of any format, recognised by its content, and convert it.
+def decode_file(
+    path: Path, convert: Callable[[Image.Image], Converted], max_pixels: int = MAX_IMAGE_PIXELS
+) -> Converted:
+    """Open an image file of a format that runs read, recognised by its content, and convert it.
 
-    Raises: SampleError: `unreadable`, `too_many_pixels`, `undecodable`; the message names file and folder.
+    Args:   max_pixels: limit on height x width, checked before any pixel is decoded.
+    Raises: SampleError: `unreadable`, `too_many_bytes`, and those of `pictures.decoded`; the message names file and
+                         folder.
             OSError: the machine failed, not the file.
     """
-    return decode_image(path, label_of(path), convert)
-
-
-def decode_image(source: Path | BinaryIO, label: str, convert: Callable[[Image.Image], Converted]) -> Converted:
-    """Convert an image as `decode_file` does, from a path or an open file; `label` names it in messages."""
+    label = label_of(path)
+    most_bytes = MAX_IMAGE_BYTES + _MOST_BYTES_PER_PIXEL * max_pixels
     try:
-        with Image.open(source) as image:
-            if image.width * image.height > MAX_IMAGE_PIXELS:
-                size = f"{image.width} x {image.height} px; the limit is {MAX_IMAGE_PIXELS} pixels"
-                raise SampleError("too_many_pixels", f"{label}: {size}")
-            return convert(image)
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
     except _FILE_IS_BAD as error:
         raise SampleError("unreadable", f"{label}: {error.strerror}") from error
-    except Image.DecompressionBombError as error:
-        raise SampleError("too_many_pixels", f"{label}: {error}") from error
-    except _NO_IMAGE as error:
-        # An OSError from the system has an errno; one about the image does not.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        said = str(error).replace(str(source), Path(label).name)
-        raise SampleError("undecodable", f"{label}: {type(error).__name__}: {said}") from error
+    if len(content) > most_bytes:
+        raise SampleError("too_many_bytes", f"{label}: the limit is {most_bytes} bytes for {max_pixels} pixels")
+    return decoded(label, content, convert, max_pixels=max_pixels)
 
 
 def label_of(path: Path) -> str:

@@ -38,7 +38,7 @@ def brief(out: str, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _evaluate_task(task: Task, config: EvaluationConfig) -> dict[str, Any]:
     log.info("%s: %d images", task.name, len(task.pairs))
     out = storage.join(config.out, task.folder) if task.folder else config.out
-    how = How(normalize=config.normalize)
+    how = How(normalize=config.normalize, max_pixels=config.max_image_pixels)
     if config.predictions:
         evaluation, made = evaluate_pairs(task.pairs, how, config.cluster), {}
     else:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from model.seeds import key_of
-from pipeline.collection.config import InputConfig
+from pipeline.collection.config import MAX_IMAGE_PIXELS, InputConfig
 from pipeline.config import RunConfig
 from pipeline.errors import SampleError
 from pipeline.evaluation.config import EvaluationConfig
@@ -45,7 +45,7 @@ def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: Evaluation
     keyed = {f"{number:012d}": pair for number, pair in _numbered(pairs)}
     url = urls.absolute(run_url(out))
     annotations = storage.join(urls.absolute(out), "images.json")
-    storage.publish(annotations, encode_json(annotations_of(pairs)))
+    storage.publish(annotations, encode_json(annotations_of(pairs, config.max_image_pixels)))
     run(resolved(_run_config(pairs, annotations, url, config)))
     shards = [_shard_maps(url, shard, keyed, how) for shard in sorted(committed_shards(url))]
     return gather(measure_all(measure_shard, shards, config.cluster, len(pairs)))
@@ -69,11 +69,11 @@ def made_with(out: str) -> dict[str, str]:
     return {**read_run(run_url(out))[0], **made_on(run_url(out))}
 
 
-def annotations_of(pairs: Sequence[Pair]) -> dict[str, list[dict[str, str | int]]]:
+def annotations_of(pairs: Sequence[Pair], max_pixels: int = MAX_IMAGE_PIXELS) -> dict[str, list[dict[str, str | int]]]:
     """Describe the photos as COCO annotations without objects; an id is the number that `model.seeds.key_of` gives."""
     images: list[dict[str, str | int]] = []
     for number, pair in _numbered(pairs):
-        width, height = _size_px(pair)
+        width, height = _size_px(pair, max_pixels)
         images.append({"id": number, "file_name": pair.source.name, "width": width, "height": height})
     return {"images": images}
 
@@ -106,10 +106,10 @@ def measure_shard(shard: ShardMaps) -> list[Outcome]:
     return outcomes
 
 
-def _size_px(pair: Pair) -> tuple[int, int]:
+def _size_px(pair: Pair, max_pixels: int) -> tuple[int, int]:
     """Width and height from the header of a photo. If it has none, the run reports what is wrong."""
     try:
-        return decode_file(pair.source, lambda image: image.size)
+        return decode_file(pair.source, lambda image: image.size, max_pixels)
     except SampleError:
         return 1, 1
 
@@ -117,7 +117,9 @@ def _size_px(pair: Pair) -> tuple[int, int]:
 def _run_config(pairs: Sequence[Pair], annotations: str, url: str, config: EvaluationConfig) -> RunConfig:
     return RunConfig(
         out=url,
-        input=InputConfig(images=str(pairs[0].source.parent), annotations=annotations),
+        input=InputConfig(
+            images=str(pairs[0].source.parent), annotations=annotations, max_image_pixels=config.max_image_pixels
+        ),
         model=config.model,
         ensemble=config.ensemble,
         cluster=config.cluster,

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.errors import SampleError
 from pipeline.evaluation.grey import label_of, read_prediction
 from pipeline.evaluation.measures import ALL_METRICS, ImageMeasures, Metric, measure
@@ -21,6 +22,8 @@ class How:
 
     normalize: bool = True
     metrics: tuple[Metric, ...] = ALL_METRICS
+    max_pixels: int = MAX_IMAGE_PIXELS
+    """Maps and masks of more pixels fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +54,8 @@ Outcome = Measured | Failed
 def measure_files(pair: Pair, how: How) -> Outcome:
     """Measure a map on disk. If its size differs from the mask's, resize it, as the field's toolkits do."""
     try:
-        truth = read_truth(pair.mask)
-        prediction = read_prediction(pair.source)
+        truth = read_truth(pair.mask, how.max_pixels)
+        prediction = read_prediction(pair.source, how.max_pixels)
         return _measured(pair, fitted(prediction, truth.shape), truth, how, resized=prediction.shape != truth.shape)
     except SampleError as error:
         return Failed(name=pair.name, reason=str(error))
@@ -61,7 +64,7 @@ def measure_files(pair: Pair, how: How) -> Outcome:
 def measure_map(pair: Pair, prediction: UInt8[np.ndarray, "h w"], scores: Mapping[str, float], how: How) -> Outcome:
     """Measure a map of the photo's own size; a mask of another size belongs to another photo."""
     try:
-        truth = read_truth(pair.mask)
+        truth = read_truth(pair.mask, how.max_pixels)
         if prediction.shape != truth.shape:
             photo, mask = (f"{px[1]} x {px[0]} px" for px in (prediction.shape, truth.shape))
             sizes = f"photo {label_of(pair.source)} has {photo}, mask {label_of(pair.mask)} {mask}"

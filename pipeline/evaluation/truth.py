@@ -6,13 +6,14 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
+from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.evaluation.grey import GreyLevels, decode_file, grey_levels, opaque
 
 HALF = 128
 """Levels of 0..255 above this are salient; 128 itself is not. As in pysodmetrics and the Matlab code before it."""
 
 
-def read_truth(path: Path) -> Bool[np.ndarray, "h w"]:
+def read_truth(path: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> Bool[np.ndarray, "h w"]:
     """Read a mask; True where the object is.
 
     - Grey of 8 or 16 bits, and colours by their luma: salient above half of the range. This treats grey edges of JPEGs
@@ -21,11 +22,10 @@ def read_truth(path: Path) -> Bool[np.ndarray, "h w"]:
     - A palette of greys counts as those greys. In a palette of colours (label maps), everything but black is salient.
     - Transparent pixels are background.
 
-    Raises: SampleError: `unreadable`, `too_many_pixels`, `undecodable`. Ambiguous masks are `undecodable`: a palette of
-                         colours without black, and 32-bit pixels.
-            OSError: the machine failed, not the file.
+    Args and errors are those of `decode_file`. Ambiguous masks are `undecodable`: a palette of colours without black,
+    and 32-bit pixels.
     """
-    return decode_file(path, truth_of)
+    return decode_file(path, truth_of, max_pixels)
 
 
 def truth_of(image: Image.Image) -> Bool[np.ndarray, "h w"]:

@@ -1,1 +1,1 @@
-"""Bytes and where they are stored: URLs, storage, tars, parquet, maps."""
+"""Bytes and where they are stored: URLs, storage, tars, parquet, maps, pictures."""

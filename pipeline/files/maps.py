@@ -13,6 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
+from pipeline.errors import SampleError
+from pipeline.files.pictures import decoded
+
 MASK_THRESHOLD = 128
 """Smallest stored saliency of a pixel in the mask: 0.5, rounded up."""
 
@@ -64,10 +67,13 @@ def decode_png(content: bytes) -> UInt8[np.ndarray, "h w"]:
 
     Raises: ValueError: it is not a whole PNG of one 8-bit channel.
     """
+
+    def levels(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
+        if image.mode != "L":
+            raise ValueError(f"maps are stored as 8-bit grey; this PNG has mode {image.mode}")
+        return np.asarray(image)
+
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-            if image.mode != "L":
-                raise ValueError(f"maps are stored as 8-bit grey; this PNG has mode {image.mode}")
-            return np.asarray(image)
-    except (OSError, SyntaxError) as error:  # Pillow's, for anything but a whole image
-        raise ValueError(f"{len(content)} bytes are not a whole PNG: {error}") from error
+        return decoded("map", content, levels, max_pixels=None, formats=("PNG",))
+    except SampleError as error:
+        raise ValueError(f"{len(content)} bytes are not a whole PNG: {error.detail}") from error

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from model.config import EnsembleConfig, ModelConfig
+from pipeline.collection.config import MAX_IMAGE_PIXELS, require_pixel_limit
 from pipeline.errors import ConfigError
 
 OFFICIAL_OPTIONS = ("stable_diffusion_repo_path", "pretrained_model_path", "swinb_model_path")
@@ -38,6 +39,8 @@ class PhotosConfig:
     reference: bool = False
     """Predict as the released SOD-diffusion code does; the log lists the options this sets and their effects. Options
     given explicitly win. Meant for the official weights."""
+    max_image_pixels: int = MAX_IMAGE_PIXELS
+    """Photos of more pixels fail; they are not decoded. At most 500,000,000."""
     output_processing_res: bool = False
     """Write maps at the processing resolution instead of the photo's own size."""
     save_uncertainty: bool = False
@@ -49,6 +52,7 @@ class PhotosConfig:
     """Compute and replace outputs that exist already; by default they are kept and their photos skipped."""
 
     def __post_init__(self) -> None:
+        require_pixel_limit(self)
         given = [name for name in OFFICIAL_OPTIONS if getattr(self, name) is not None]
         if given and len(given) < len(OFFICIAL_OPTIONS):
             missing = [_option(name) for name in OFFICIAL_OPTIONS if name not in given]

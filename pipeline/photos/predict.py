@@ -18,9 +18,9 @@ from model.prediction import Prediction
 from model.saliency import DiffusionModel, load_diffusion_model, ready, resolve_device, torch_dtype
 from model.seeds import key_of
 from pipeline.collection.config import MAX_IMAGE_BYTES
-from pipeline.collection.formats import format_of, supported_in_words
 from pipeline.collection.images import decode_rgb, is_turned
 from pipeline.errors import ConfigError, SampleError
+from pipeline.files.formats import format_of, supported_in_words
 from pipeline.photos.config import PhotosConfig
 from pipeline.photos.find import Photo, find_photos
 from pipeline.photos.outputs import clashes, is_finished, prepare_output_folder, write_outputs
@@ -125,7 +125,7 @@ def predict_photos(photos: Sequence[Photo], model: DiffusionModel, config: Photo
     """Predict photos and write their outputs; yield one result per photo, in order."""
     members_at_once = model.ensemble.batch_size or most_at_once(model.pipeline.device.type)
     photos_at_once = max(1, members_at_once // model.ensemble.ensemble_size)
-    for batch in read_ahead(photos, lambda photo: _read(photo, model, config), photos_at_once):
+    for batch in read_ahead(photos, lambda photo: _read(photo, model, config), photos_at_once, _pixel_count):
         pixels = {read.photo.name: read.pixels for read in batch if read.pixels is not None}
         predictions = predict_batch(model, pixels, key_of)
         for read in batch:
@@ -159,11 +159,12 @@ def _with_precision(config: PhotosConfig) -> ModelConfig:
 def _read(photo: Photo, model: DiffusionModel, config: PhotosConfig) -> _Read:
     """Read the pixels as stored, like a run."""
     try:
-        size_bytes = photo.path.stat().st_size
-        if size_bytes > MAX_IMAGE_BYTES:
+        with photo.path.open("rb") as file:
+            content = file.read(MAX_IMAGE_BYTES + 1)
+        if len(content) > MAX_IMAGE_BYTES:
+            size_bytes = max(len(content), photo.path.stat().st_size)
             raise SampleError("too_many_bytes", f"{size_bytes} bytes; the limit is {MAX_IMAGE_BYTES}")
-        content = photo.path.read_bytes()
-        pixels = decode_rgb(photo.path.name, content)
+        pixels = decode_rgb(photo.path.name, content, max_pixels=config.max_image_pixels)
     except SampleError as error:
         return _Read(photo=photo, pixels=None, problem=str(error))
     except OSError as error:
@@ -175,6 +176,10 @@ def _read(photo: Photo, model: DiffusionModel, config: PhotosConfig) -> _Read:
     if config.output_processing_res and model.processing_side_px:
         pixels = squared(pixels, model.processing_side_px)
     return _Read(photo=photo, pixels=pixels, problem="")
+
+
+def _pixel_count(read: _Read) -> int:
+    return 0 if read.pixels is None else read.pixels.shape[0] * read.pixels.shape[1]
 
 
 def _write(read: _Read, prediction: Prediction, config: PhotosConfig) -> str:

@@ -44,7 +44,7 @@ def _photographed(
     for image, members in read_portions(predicted):
         try:
             content = read_bytes(image.sample, max_bytes=config.input.max_image_bytes)
-            pixels = decode(image.sample, content, max_pixels=config.input.max_image_pixels)
+            pixels = decode(image.sample, content, max_pixels=image.sample.width * image.sample.height)
         except SampleError:
             continue
         yield image, members, Image.fromarray(pixels)

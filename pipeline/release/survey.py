@@ -122,7 +122,8 @@ def _photo(image: Picked, task: SurveyTask) -> UInt8[np.ndarray, "h w 3"] | None
     if image.sample.key not in task.shown:
         return None
     try:
-        return decode_small(image.sample.key, original_bytes(image, task.max_image_bytes))
+        content = original_bytes(image, task.max_image_bytes)
+        return decode_small(image.sample.key, content, image.sample.width * image.sample.height)
     except StorageUnavailableError:
         raise
     except StorageError:

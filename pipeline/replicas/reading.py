@@ -14,10 +14,13 @@ from jaxtyping import UInt8
 from pipeline.collection.images import decode, read_bytes
 from pipeline.errors import SampleError
 from pipeline.records import Sample, ShardSpec
-from pipeline.replicas.batches import read_ahead
+from pipeline.replicas.batches import read_batches_ahead
 from pipeline.replicas.journal import note
 from pipeline.replicas.setup import ShardWork
 from pipeline.replicas.suspects import Caution, kills_replica
+
+MOST_BATCH_PIXELS = 100_000_000
+"""Pixels of a batch. Until it is encoded, a pixel takes 3 bytes as an image and 8 as its maps: 1.1 GB for this many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +47,42 @@ def read_image(sample: Sample, work: ShardWork) -> ReadImage:
     return ReadImage(sample=sample, sha256=sha256, image_bytes=len(content), pixels=pixels, problem=problem)
 
 
-def batches_ahead(todo: Sequence[Sample], work: ShardWork, reading_slot: threading.Lock) -> Generator[list[ReadImage]]:
-    """Batches that are read ahead of the model. The slot is given back once the last of them is read."""
-    count = -(-len(todo) // work.batch_images)
-    with closing(read_ahead(todo, partial(read_image, work=work), work.batch_images)) as batches:
+def pixel_count(read: ReadImage) -> int:
+    """Height x width; 0 for an image that could not be decoded."""
+    return 0 if read.pixels is None else read.pixels.shape[0] * read.pixels.shape[1]
+
+
+def cut_into_batches(samples: Sequence[Sample], batch_images: int) -> list[Sequence[Sample]]:
+    """Cut by position and by the annotated sizes, so that whatever fails, no image gets into another batch.
+
+    A batch has at most `MOST_BATCH_PIXELS`; a larger image is alone. Always cut a whole shard: without some of its
+    batches, others would come together.
+    """
+    batches: list[Sequence[Sample]] = []
+    start = pixels = 0
+    for place, sample in enumerate(samples):
+        is_full = place - start == batch_images or pixels + annotated_px(sample) > MOST_BATCH_PIXELS
+        if place > start and is_full:
+            batches.append(samples[start:place])
+            start, pixels = place, 0
+        pixels += annotated_px(sample)
+    if start < len(samples):
+        batches.append(samples[start:])
+    return batches
+
+
+def annotated_px(sample: Sample) -> int:
+    """Height x width as annotated."""
+    return sample.width * sample.height
+
+
+def batches_ahead(
+    todo: Sequence[Sequence[Sample]], work: ShardWork, reading_slot: threading.Lock
+) -> Generator[list[ReadImage]]:
+    """The batches, read ahead of the model. The slot is given back once the last of them is read."""
+    with closing(read_batches_ahead(todo, partial(read_image, work=work), pixel_count)) as batches:
         with reading_slot:
-            yield from islice(batches, max(0, count - 1))
+            yield from islice(batches, max(0, len(todo) - 1))
             last = next(batches, None)
         if last is not None:
             yield last
@@ -57,7 +90,7 @@ def batches_ahead(todo: Sequence[Sample], work: ShardWork, reading_slot: threadi
 
 def batches_with_care(
     spec: ShardSpec,
-    todo: Sequence[Sample],
+    todo: Sequence[Sequence[Sample]],
     work: ShardWork,
     caution: Caution,
     try_alone: Callable[[ReadImage], object],
@@ -66,8 +99,7 @@ def batches_with_care(
 
     Args: try_alone: predicts one image; called for suspects before their batch. The process dies there, or goes on.
     """
-    for start in range(0, len(todo), work.batch_images):
-        batch = todo[start : start + work.batch_images]
+    for batch in todo:
         touched = [sample for sample in batch if sample.key not in caution.skipped]
         for sample in touched:
             if sample.key in caution.alone:

@@ -33,7 +33,7 @@ from pipeline.errors import SampleError
 from pipeline.records import CandidateRow, ShardRecord, ShardSpec
 from pipeline.replicas.batches import BATCHES_BEHIND, finish_behind, predict_batch
 from pipeline.replicas.journal import forget
-from pipeline.replicas.reading import ReadImage, batches_ahead, batches_with_care
+from pipeline.replicas.reading import ReadImage, batches_ahead, batches_with_care, cut_into_batches
 from pipeline.replicas.setup import ShardWork
 from pipeline.replicas.suspects import Caution
 from pipeline.runs.candidates import (
@@ -92,8 +92,8 @@ def process_shard(
     has_record = work.retry_failed and is_committed(work.run, spec.name)
     before = read_shard_record(work.run, spec.name) if has_record else None
     computed = _kept(spec, work, before) if before else {}
-    # Batches are cut by position, so which images failed never moves another image to another batch.
-    todo = [sample for sample in spec.samples if sample.key not in computed]
+    batches_of_shard = cut_into_batches(spec.samples, work.batch_images)
+    todo = [batch for batch in batches_of_shard if any(sample.key not in computed for sample in batch)]
     if caution.noted:
         batches = batches_with_care(spec, todo, work, caution, lambda read: _predict([read], model))
     else:
@@ -108,7 +108,9 @@ def process_shard(
     record, rows = _commit(spec, work, computed, before)
     if caution.noted:
         forget(work.run, spec.name)
-    return ShardResult(record=record, rows=rows, computed=len(todo), seconds=time.perf_counter() - at_model.began)
+    return ShardResult(
+        record=record, rows=rows, computed=sum(map(len, todo)), seconds=time.perf_counter() - at_model.began
+    )
 
 
 class _AtModel:
@@ -137,8 +139,8 @@ def _kept(spec: ShardSpec, work: ShardWork, record: ShardRecord) -> dict[str, Co
     rows = {row.key: row for row in read_rows(work.run, record)}
     members = read_members(work.run, record)
     kept: dict[str, Computed] = {}
-    for start in range(0, len(spec.samples), work.batch_images):
-        batch = [sample.key for sample in spec.samples[start : start + work.batch_images]]
+    for samples in cut_into_batches(spec.samples, work.batch_images):
+        batch = [sample.key for sample in samples]
         if all(rows[key].status == "done" for key in batch):
             kept |= {key: (rows[key], members[key]) for key in batch}
     return kept

@@ -19,10 +19,20 @@ from pipeline.runs.machine import LIBRARIES, library_versions
 from pipeline.selection.stopping_rule import bounds_in_words
 
 _PIPELINE_CODE = (
-    "collection/formats.py",
+    "files/formats.py",
     "collection/images.py",
+    "files/in_flight.py",
     "files/maps.py",
     "files/parquet.py",
+    "files/pictures.py",
+    "files/ranges.py",
+    "files/scan/bmp.py",
+    "files/scan/gif.py",
+    "files/scan/jpeg.py",
+    "files/scan/limits.py",
+    "files/scan/png.py",
+    "files/scan/tiff.py",
+    "files/scan/webp.py",
     "files/tars.py",
     "records.py",
     "replicas/batches.py",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model.config import SIDE_MULTIPLE, LossConfig, ModelConfig, at_least, check_seed
+from pipeline.collection.config import MAX_IMAGE_PIXELS, require_pixel_limit
 from pipeline.errors import ConfigError
 
 LearningRateSchedule = Literal[
@@ -35,6 +36,8 @@ class DataConfig:
     """Folder of validation images; without it, nothing is validated and only the last weights are kept."""
     val_gt: Path | None = None
     """Folder of validation masks."""
+    max_image_pixels: int = MAX_IMAGE_PIXELS
+    """Images and masks of more pixels are refused. At most 500,000,000."""
     flip: bool = False
     """Mirror half of the training images at random. The reference does not."""
     min_crop: float = 1.0
@@ -57,6 +60,7 @@ class DataConfig:
         if not 0 < self.min_crop <= 1:
             raise ValueError(f"min_crop is {self.min_crop}; it must be above 0 and at most 1")
         at_least(self, 0, "dataloader_num_workers")
+        require_pixel_limit(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

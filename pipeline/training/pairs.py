@@ -1,21 +1,20 @@
 """Training pairs: images and their masks from list files, folders or the tars of a release."""
 
 import contextlib
-import io
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image
 
+from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import CollectionError, SampleError
-from pipeline.evaluation.grey import decode_image
 from pipeline.evaluation.pairs import pair_files
 from pipeline.evaluation.truth import truth_of
+from pipeline.files.pictures import decoded
 from pipeline.training.config import DataConfig
 
 _HEAD_BYTES = 1 << 16  # 64 KiB: formats store the size near the start
@@ -44,10 +43,9 @@ class ImageSource:
 
     def size_px(self) -> tuple[int, int] | None:
         """Width and height from the image's header; None if it can't be read."""
-        with contextlib.suppress(Exception), Image.open(io.BytesIO(self.read(_HEAD_BYTES))) as image:
-            return image.size
-        with contextlib.suppress(Exception), Image.open(io.BytesIO(self.read())) as image:  # a long EXIF comes first
-            return image.size
+        for most_bytes in (_HEAD_BYTES, -1):  # a long EXIF may come first
+            with contextlib.suppress(SampleError, OSError):
+                return decoded(str(self), self.read(most_bytes), lambda image: image.size, max_pixels=None)
         return None
 
     def __str__(self) -> str:
@@ -60,6 +58,8 @@ class TrainingPair:
 
     image: ImageSource
     mask: ImageSource
+    max_pixels: int = MAX_IMAGE_PIXELS
+    """Limit on height x width of both."""
 
     def read(self) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
         """Decode both.
@@ -67,8 +67,8 @@ class TrainingPair:
         Raises: CollectionError: one of them can't be decoded, or their sizes differ; the message names both.
         """
         try:
-            pixels = decode_rgb(str(self.image), self.image.read())
-            truth = decode_image(io.BytesIO(self.mask.read()), str(self.mask), truth_of)
+            pixels = decode_rgb(str(self.image), self.image.read(), max_pixels=self.max_pixels)
+            truth = decoded(str(self.mask), self.mask.read(), truth_of, max_pixels=self.max_pixels)
         except (SampleError, OSError) as error:
             raise CollectionError(f"can't train on image {self.image} and mask {self.mask}: {error}") from error
         if pixels.shape[:2] != truth.shape:
@@ -82,6 +82,10 @@ def find_pairs(config: DataConfig) -> tuple[TrainingPair, ...]:
 
     Raises: CollectionError: there are none, a file is missing, or images and masks do not belong together.
     """
+    return tuple(replace(pair, max_pixels=config.max_image_pixels) for pair in _pairs_of(config))
+
+
+def _pairs_of(config: DataConfig) -> tuple[TrainingPair, ...]:
     if config.train_img_list and config.train_gt_list:
         return _pairs_in_lists(config.train_img_list, config.train_gt_list)
     if config.train_img and config.train_gt:

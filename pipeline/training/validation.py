@@ -58,7 +58,14 @@ def validation_pairs(config: DataConfig) -> list[tuple[str, TrainingPair]]:
     if not (config.val_img and config.val_gt):
         return []
     return [
-        (pair.name, TrainingPair(image=ImageSource(path=pair.source), mask=ImageSource(path=pair.mask)))
+        (
+            pair.name,
+            TrainingPair(
+                image=ImageSource(path=pair.source),
+                mask=ImageSource(path=pair.mask),
+                max_pixels=config.max_image_pixels,
+            ),
+        )
         for pair in pair_files(config.val_img, config.val_gt)
     ]
 

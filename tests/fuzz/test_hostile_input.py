@@ -61,6 +61,12 @@ PICTURES = {
     "16-bit png": picture("I;16", "PNG"),
     "webp": picture("RGB", "WEBP", lossless=True),
     "gif": picture("P", "GIF", save_all=True, append_images=[Image.new("P", (50, 40))]),
+    "jpeg with metadata": picture("RGB", "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\1\0" + bytes(90), comment=b"c" * 99),
+    "png with texts": picture("RGB", "PNG", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0", icc_profile=bytes(200)),
+    "animated png": picture("L", "PNG", save_all=True, append_images=[Image.new("L", (50, 40))]),
+    "animated webp": picture("RGB", "WEBP", save_all=True, append_images=[Image.new("RGB", (50, 40))]),
+    "pages of a tiff": picture("RGB", "TIFF", save_all=True, append_images=[Image.new("RGB", (50, 40))]),
+    "jpeg in a tiff": picture("RGB", "TIFF", compression="jpeg"),
     "bmp": picture("RGB", "BMP"),
     "tiff": picture("RGB", "TIFF", compression="tiff_lzw"),
 }

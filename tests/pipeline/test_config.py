@@ -29,6 +29,7 @@ OUT_OF_BOUNDS = [
     ("shard_size", 0, "above 0"),
     ("max_image_bytes", 0, "above 0"),
     ("max_image_pixels", -1, "above 0"),
+    ("max_image_pixels", 500_000_001, "at most 500000000: larger images take more than 2 GB"),
     ("tar_bytes", 0, "above 0"),
     ("shard_attempts", 0, "above 0"),
     ("progress_every_s", 0, "above 0"),

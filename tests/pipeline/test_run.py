@@ -1,6 +1,7 @@
 """Whole runs in this process with the fake model: the same bytes whatever happens, nothing lost, nothing twice."""
 
 import contextlib
+import inspect
 import io
 import json
 import random
@@ -16,14 +17,17 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pipeline import run as run_module
+from pipeline.collection.images import decode, decode_rgb
 from pipeline.errors import (
     CollectionError,
     ConfigError,
     ReleaseExistsError,
     ReleaseNotMadeError,
     RunMismatchError,
+    SampleError,
     StorageError,
     UsageError,
 )
@@ -234,6 +238,36 @@ def test_a_zip_gives_the_bytes_of_the_folder_it_was_made_of(tmp_path):
     reasons = [row["reason"] for row in manifest_of(tmp_path / "zip") if row["verdict"] == "failed"]
     assert reasons == ["missing", "undecodable", "unsafe_path", "too_many_bytes"]
     assert result_of(tmp_path / "zip") == result_of(tmp_path / "folder")
+
+
+@pytest.fixture
+def small_default(monkeypatch):
+    """The default limit on pixels, wherever nobody passes one, is less than any image has."""
+    for function in (decode, decode_rgb):
+        monkeypatch.setitem(inspect.unwrap(function).__kwdefaults__, "max_pixels", 10)
+
+
+@pytest.mark.usefixtures("small_default")
+@pytest.mark.parametrize("photo_format", ["JPEG", "PNG"])
+def test_the_limit_on_pixels_of_a_run_is_that_of_its_release(tmp_path, photo_format):
+    """Thumbnails, sheets and checks had limits of their own, so that a run with a higher limit had no release."""
+    inputs = make_inputs(tmp_path / "in")
+    if photo_format == "PNG":
+        for entry in inputs.entries:
+            if entry["id"] != CUT:
+                with Image.open(inputs.file(entry["id"])) as image:
+                    image.save(inputs.file(entry["id"]), "PNG")
+    config = make_config(inputs, tmp_path / "run", max_image_pixels=1_000_000, embed_images=True)
+    report = run(config)
+    assert (report.failed, report.accepted) == ({"undecodable": 1}, 3)
+    assert storage.exists(storage.join(report.release, "release.json"))
+    assert storage.exists(storage.join(config.out, "contact_sheet.png"))
+
+
+@pytest.mark.usefixtures("small_default")
+def test_that_test_notices_a_limit_that_is_not_passed_on(tmp_path):
+    with pytest.raises(SampleError, match="the limit is 10 pixels"):
+        decode_rgb("x", make_jpeg(1, 30, 20))
 
 
 def test_a_run_on_a_file_system_without_folders_or_renames_has_the_same_bytes(inputs, done):

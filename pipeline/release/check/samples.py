@@ -1,7 +1,6 @@
 """Checks on the samples of a release: every member of every tar."""
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 from pycocotools import mask as coco_mask
 
+from pipeline.errors import SampleError
 from pipeline.files.maps import decode_png, mask_of
+from pipeline.files.pictures import decoded
 from pipeline.selection.scores import SCORES
 
 _MAPS = ("mask.png", "saliency.png", "variance.png")
@@ -131,10 +131,9 @@ def _counts(mask: UInt8[np.ndarray, "h w"]) -> str:
 def _decoded(content: bytes, size_px: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
     """The map, if it has that width and height; the size is checked before anything is unpacked."""
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-            found = image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"not a PNG: {error}") from error
+        found = decoded("map", content, lambda image: image.size, max_pixels=None, formats=("PNG",))
+    except SampleError as error:
+        raise ValueError(f"not a PNG: {error.detail}") from error
     if found != size_px:
         raise ValueError(f"{found[0]} x {found[1]} px; the image has {size_px[0]} x {size_px[1]}")
     return decode_png(content)

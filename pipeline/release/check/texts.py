@@ -10,7 +10,10 @@ from typing import Any
 from PIL import Image
 
 from pipeline.collection.coco import NOBODY, Collection, License
+from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.config import ReleaseConfig
+from pipeline.errors import SampleError
+from pipeline.files.pictures import decoded
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.check.rows import Rows
 from pipeline.release.check.samples import FoundSample, mask_against
@@ -144,13 +147,17 @@ def sheets_of(rows: Rows) -> dict[str, int]:
 def sheet_problems(content: bytes, tiles: int) -> Iterator[str]:
     """Whether the picture has the size of its tiles; only people can judge what it shows."""
     size_px = SHEET_COLUMNS * len(PANELS) * TILE_PX, -(-tiles // SHEET_COLUMNS) * TILE_PX
+
+    def size_of(sheet: Image.Image) -> tuple[int, int]:
+        if sheet.size == size_px:  # checked before anything is unpacked
+            sheet.load()
+        return sheet.size
+
     try:
-        with Image.open(io.BytesIO(content), formats=("WEBP",)) as sheet:
-            found_px = sheet.size
-            if found_px == size_px:  # checked before anything is unpacked
-                sheet.load()
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        yield f"can't be read as a picture: {error}"
+        most_px = max(size_px[0] * size_px[1], MAX_IMAGE_PIXELS)
+        found_px = decoded("sheet", content, size_of, max_pixels=most_px, formats=("WEBP",))
+    except SampleError as error:
+        yield f"can't be read as a picture: {error.detail}"
         return
     if found_px != size_px:
         yield f"is {found_px[0]} x {found_px[1]} px; {tiles} tiles take {size_px[0]} x {size_px[1]}"

@@ -4,6 +4,7 @@
 layout from `files.py` and crops each panel to its picture by the rule of `fitted_px`.
 """
 
+import contextlib
 import functools
 import io
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from pipeline.collection.images import decode_rgb
+from pipeline.errors import SampleError
 from pipeline.files.maps import mask_of, variance_picture
+from pipeline.files.pictures import decoded
 
 TILE_PX = 128
 """Side of a panel."""
@@ -70,21 +73,25 @@ def draw_tile(
     return tile
 
 
-def decode_small(label: str, image_bytes: bytes) -> UInt8[np.ndarray, "h w 3"]:
+def decode_small(label: str, image_bytes: bytes, max_pixels: int) -> UInt8[np.ndarray, "h w 3"]:
     """Decode an image at least as large as a tile needs; JPEGs at a half, a quarter or an eighth of their size.
 
+    Args:   max_pixels: limit on height x width; that of an image which was predicted is its own size.
     Raises: SampleError: the image can't be decoded.
     """
-    try:
-        with Image.open(io.BytesIO(image_bytes), formats=("JPEG",)) as image:
-            if image.mode == "RGB":
-                # At least twice the picture's size, so that resizing still averages.
-                width_px, height_px = fitted_px(*image.size)
-                image.draft("RGB", (2 * width_px, 2 * height_px))
-                return np.asarray(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        pass  # not a JPEG, or a torn one: decode_rgb reads it or says what is wrong
-    return decode_rgb(label, image_bytes)
+
+    def shrunk(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+        if image.mode != "RGB":
+            raise ValueError(f"a JPEG of mode {image.mode}")
+        # At least twice the picture's size, so that resizing still averages.
+        width_px, height_px = fitted_px(*image.size)
+        image.draft("RGB", (2 * width_px, 2 * height_px))
+        return np.asarray(image)
+
+    with contextlib.suppress(SampleError):
+        return decoded(label, image_bytes, shrunk, max_pixels=max_pixels, formats=("JPEG",))
+    # Not a JPEG in colour, or a torn one: decode_rgb reads it or says what is wrong.
+    return decode_rgb(label, image_bytes, max_pixels=max_pixels)
 
 
 def fitted_px(width: int, height: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.errors import CollectionError, ConfigError
+from pipeline.errors import CollectionError, ConfigError, PipelineError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.datasets import DATASETS
 from pipeline.evaluation.job import brief, evaluate
@@ -123,3 +123,23 @@ def test_no_work_starts_if_the_last_of_several_datasets_is_wrong(tmp_path, small
 def test_options_that_contradict_are_refused_here_too(tmp_path):
     with pytest.raises(ConfigError):
         evaluated(make_config(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("maps", [{"predictions": "maps"}, {"images": "photos", "model": "fake", "ensemble_size": 2}])
+def test_the_limit_on_pixels_holds_for_photos_maps_and_masks(tmp_path, maps):
+    folder = make_folders(tmp_path / "in", 2)
+    maps = {name: str(folder / value) if name in ("predictions", "images") else value for name, value in maps.items()}
+    pixels = truth(1).size
+    for limit, measured in ((pixels, 2), (pixels - 1, 0)):
+        config = make_config(tmp_path / str(limit), masks=str(folder / "masks"), max_image_pixels=limit, **maps)
+        if measured:
+            (document,) = evaluated(config)
+            assert document["counts"]["measured"] == measured
+        else:
+            with pytest.raises(PipelineError, match=rf"too_many_pixels.*the limit is {limit} pixels"):
+                evaluated(config)
+
+
+def test_a_limit_that_no_library_could_keep_is_refused_at_the_start(tmp_path):
+    with pytest.raises(ValueError, match="max_image_pixels is 500000001; it must be at most 500000000"):
+        make_config(tmp_path, predictions="a", masks="b", max_image_pixels=500_000_001)

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,9 +170,12 @@ def test_a_missing_file_is_unreadable(tmp_path):
 
 
 def test_a_fault_of_the_machine_is_not_blamed_on_the_file(tmp_path, monkeypatch):
-    def out_of_handles(*_):
+    def out_of_handles(*_, **_named):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(Image, "open", out_of_handles)
-    with pytest.raises(OSError, match="Too many open files"):
-        read_truth(tmp_path / "mask.png")
+    path = stored(KINDS["0 and 255"], tmp_path)
+    for place, name in ((Image, "open"), (Path, "open")):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, name, out_of_handles)
+            with pytest.raises(OSError, match="Too many open files"):
+                read_truth(path)

@@ -435,7 +435,7 @@ BAD = {
     "nothing.jpg": (b"", "undecodable: nothing.jpg: UnidentifiedImageError: 'cannot identify image file"),
     "cut.jpg": (encoded(make_pixels(), "JPEG")[:800], "undecodable: cut.jpg: OSError: 'image file is truncated"),
     "torn.png": (encoded(make_pixels())[:200], "undecodable: torn.png: "),
-    "huge.png": (png_header(40_000, 40_000), "too_many_pixels: huge.png: Image size (1600000000 pixels) exceeds limit"),
+    "huge.png": (png_header(40_000, 40_000), "too_many_pixels: huge.png: 40000 x 40000 px"),
     "large.png": (
         png_header(10_000, 10_000),
         f"too_many_pixels: large.png: 10000 x 10000 px; the limit is {LIMIT_PX} pixels",
@@ -468,6 +468,16 @@ def test_the_exceeded_limit_is_reported(tmp_path, caplog):
     assert f"the limit is {LIMIT_PX} pixels" in problems_in(caplog)["huge.png"]
 
 
+def test_the_limit_on_pixels_can_be_given(tmp_path, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png")
+    height, width = make_pixels().shape[:2]
+    config = make_config(photos, tmp_path / "out", max_image_pixels=width * height - 1)
+    assert counts(predict(config)) == (1, 0, 0, 1)
+    said = f"too_many_pixels: a.png: {width} x {height} px; the limit is {width * height - 1} pixels"
+    assert problems_in(caplog) == {"a.png": said}
+    assert predict(make_config(photos, tmp_path / "out", max_image_pixels=width * height)).predicted == 1
+
+
 def test_a_file_with_too_many_bytes_is_not_read(tmp_path, monkeypatch, caplog):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png")
     monkeypatch.setattr(photos_predict, "MAX_IMAGE_BYTES", 1000)
@@ -478,14 +488,14 @@ def test_a_file_with_too_many_bytes_is_not_read(tmp_path, monkeypatch, caplog):
 
 @pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Permission denied"), OSError(errno.EIO, "I/O error")])
 def test_a_file_that_can_not_be_read_fails_with_the_systems_reason(tmp_path, monkeypatch, caplog, error):
-    photos, read_bytes = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png"), Path.read_bytes
+    photos, open_path = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png"), Path.open
 
-    def refuse(path):
+    def refuse(path, *options):
         if path.name == "b.png":
             raise error
-        return read_bytes(path)
+        return open_path(path, *options)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     assert counts(predict(make_config(photos, tmp_path / "out"))) == (3, 2, 0, 1)
     assert problems_in(caplog) == {"b.png": f"unreadable: {error.strerror}"}
 

@@ -121,6 +121,63 @@ def test_files_are_read_in_threads_of_their_own_which_end_with_the_reading():
     assert not decoding_threads()
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 50_000_000), max_size=20), st.integers(1, 4))
+def test_whatever_their_sizes_all_images_are_read_in_order(sizes, batch_images):
+    read = list(read_ahead(sizes, lambda size: size, batch_images, lambda size: size))
+    assert [size for batch in read for size in batch] == sizes
+
+
+def test_beyond_the_pixels_that_may_wait_only_the_callers_batch_is_read(monkeypatch):
+    monkeypatch.setattr(batches, "MOST_PIXELS_AHEAD", 10)
+    begun, third = [], threading.Event()
+
+    def read(number):
+        begun.append(number)
+        if len(begun) == 3:
+            third.set()
+        return number
+
+    reading = read_ahead(range(6), read, 1, lambda _: 11)
+    assert next(reading) == [0]
+    assert not third.wait(0.3), "of the batches ahead, at most one can have begun before the first was read"
+    assert list(reading) == [[number] for number in range(1, 6)]
+    assert sorted(begun) == list(range(6))
+
+
+def test_a_caller_that_goes_away_ends_reading_that_waits(monkeypatch):
+    monkeypatch.setattr(batches, "MOST_PIXELS_AHEAD", 0)
+    reading = read_ahead(range(9), doubled, 1, lambda _: 5)
+    next(reading)
+    reading.close()
+    assert not decoding_threads()
+
+
+def test_all_threads_are_there_before_the_first_image_is_read():
+    """Later, images may have taken the memory that a thread needs."""
+    at_first = []
+    reading = read_ahead(range(3), lambda _: at_first.append(len(decoding_threads())), 1)
+    next(reading)
+    assert at_first[0] == DECODE_THREADS
+    reading.close()
+
+
+def test_a_thread_that_can_not_start_ends_the_reading_and_the_others(monkeypatch):
+    start, started = threading.Thread.start, []
+
+    def start_one(thread):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        next(read_ahead(range(3), doubled, 1))
+    started[0].join(timeout=60)
+    assert not decoding_threads()
+
+
 def test_finishing_continues_while_the_next_item_is_made():
     first_is_finished = threading.Event()
 

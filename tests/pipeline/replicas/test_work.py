@@ -24,12 +24,13 @@ from pipeline.replicas import batches, reading, work
 from pipeline.replicas.setup import ShardWork
 from pipeline.replicas.work import Shared, process_shard
 from pipeline.runs import candidates
+from tests.pipeline.files.make_images import tiff_of
 from tests.pipeline.make import make_collection, make_entry, make_jpeg, make_key, tree, write_annotations
 
 COUNT = 9
 BATCH_IMAGES = 3
 KEYS = [make_key(number) for number in range(1, COUNT + 1)]
-LARGEST_BYTES, LARGEST_PX = 5000, 5000
+LARGEST_BYTES, LARGEST_PX = 60_000, 5000
 
 
 class RecordingModel:
@@ -114,6 +115,14 @@ def too_many_pixels(inputs):
     inputs.file(5).write_bytes(make_jpeg(5, 100, 51))
 
 
+def too_slow(inputs):
+    inputs.file(5).write_bytes(tiff_of({256: 64, 257: 48} | dict.fromkeys(range(1000, 5095), 1)))
+
+
+def too_large(inputs):
+    inputs.file(5).write_bytes(tiff_of({256: 64, 257: 48, 322: 1 << 14, 323: 1 << 14}))
+
+
 def other_size(inputs):
     annotate(inputs, width=99)
 
@@ -149,6 +158,8 @@ BAD_IMAGES = [
     ("unreadable", nothing, folder_as_image),
     ("too_many_bytes", too_large_file, nothing),
     ("too_many_pixels", too_many_pixels, nothing),
+    ("too_slow", too_slow, nothing),
+    ("too_large", too_large, nothing),
     ("size_mismatch", other_size, nothing),
     ("too_many_pixels", absurd_size, too_many_pixels),
     ("unsafe_path", leads_out, nothing),
@@ -436,6 +447,22 @@ def test_a_bad_image_is_one_failed_row_and_the_others_are_unchanged(tmp_path, un
     assert [*rows[:4], *rows[5:]] == [*healthy_rows[:4], *healthy_rows[5:]]
     others = {key: maps for key, maps in maps_of(healthy_run).items() if key != KEYS[4]}
     assert maps_of(tmp_path / "run") == others
+
+
+@pytest.mark.parametrize("most_px", [1, 2000])
+def test_batches_of_large_images_are_smaller_and_a_retry_cuts_them_alike(healthy, tmp_path, most_px, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_BATCH_PIXELS", most_px)
+    samples = spec_of(healthy).samples
+    cut = [[sample.key for sample in batch] for batch in reading.cut_into_batches(samples, BATCH_IMAGES)]
+    model = RecordingModel()
+    rows = process(healthy, tmp_path / "run", model).rows
+    assert model.batches == cut
+    assert len(cut) > -(-COUNT // BATCH_IMAGES)
+    broken = cut[1][0]
+    process(healthy, tmp_path / "again", RecordingModel({broken}))
+    retried = RecordingModel()
+    assert process(healthy, tmp_path / "again", retried, retry_failed=True).rows == rows
+    assert retried.batches == [cut[1]]
 
 
 def test_every_reason_for_failure_is_among_these_tests():

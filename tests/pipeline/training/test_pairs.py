@@ -222,6 +222,17 @@ def test_a_mask_that_claims_more_pixels_than_an_image_may_have_is_named(tmp_path
         pair_of(tmp_path / "photos/0.png", path).read()
 
 
+def test_the_limit_on_pixels_holds_for_images_and_masks(tmp_path):
+    folder = make_pairs(tmp_path, 1)
+    pixels = 64 * 64
+    options = {"train_img": folder / "photos", "train_gt": folder / "masks"}
+    (pair,) = find_pairs(DataConfig(**options, max_image_pixels=pixels))
+    assert pair.read()[1].size == pixels
+    (pair,) = find_pairs(DataConfig(**options, max_image_pixels=pixels - 1))
+    with pytest.raises(CollectionError, match=f"too_many_pixels: .* the limit is {pixels - 1} pixels"):
+        pair.read()
+
+
 # Sizes, before anything is learnt
 
 

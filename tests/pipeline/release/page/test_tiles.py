@@ -201,7 +201,7 @@ def test_a_photo_that_may_not_be_shown_is_replaced_by_a_sign():
 def test_a_photo_decoded_at_a_smaller_size_gives_nearly_the_same_tile():
     content = make_jpeg(3, 640, 480)
     saliency, variance = make_maps(480, 640, slice(100, 300), slice(200, 400))
-    small = decode_small("7", content)
+    small = decode_small("7", content, 640 * 480)
     assert small.shape == (240, 320, 3)
     full = draw_tile(decode_rgb("7", content), saliency, variance)
     difference = np.abs(draw_tile(small, saliency, variance).astype(int) - full)
@@ -213,7 +213,7 @@ def test_images_of_other_formats_are_decoded_by_decode_rgb(mode, kind):
     file = io.BytesIO()
     with Image.open(io.BytesIO(make_jpeg(1, 300, 200))) as image:
         image.convert(mode).save(file, kind)
-    assert np.array_equal(decode_small("7", file.getvalue()), decode_rgb("7", file.getvalue()))
+    assert np.array_equal(decode_small("7", file.getvalue(), 300 * 200), decode_rgb("7", file.getvalue()))
 
 
 # Faults
@@ -222,7 +222,19 @@ def test_images_of_other_formats_are_decoded_by_decode_rgb(mode, kind):
 @pytest.mark.parametrize("content", [b"", b"no image", make_jpeg(1, 640, 480)[:2000]])
 def test_an_image_that_can_not_be_decoded_is_named_by_its_label(content):
     with pytest.raises(SampleError, match="the label"):
-        decode_small("the label", content)
+        decode_small("the label", content, 640 * 480)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_limit_above_the_default_holds_for_tiles_too(kind, monkeypatch):
+    """As if 300 x 200 px were more than the default."""
+    monkeypatch.setattr("pipeline.collection.images.MAX_IMAGE_PIXELS", 300 * 200 - 1)
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(make_jpeg(1, 300, 200))) as image:
+        image.save(file, kind)
+    assert decode_small("7", file.getvalue(), 300 * 200).shape[2] == 3
+    with pytest.raises(SampleError, match="too_many_pixels"):
+        decode_small("7", file.getvalue(), 300 * 200 - 1)
 
 
 @pytest.mark.parametrize("count", [0, TILES_PER_SHEET + 1])

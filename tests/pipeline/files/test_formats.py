@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from pipeline.collection.formats import SUPPORTED, format_of
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import SampleError
+from pipeline.files.formats import SUPPORTED, format_of
 
 PIXELS = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
 

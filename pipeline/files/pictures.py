@@ -1,0 +1,178 @@
+"""Decode image files: no other module of the pipeline calls `Image.open`.
+
+Owns which formats are read, and what a decoder may cost. Before a file is decoded, `scan` looks at what it is made of:
+metadata is kept from the decoder, and a file that asks for more work or memory than its pixels justify is refused. Only
+counts decide, so an image gets the same row on every machine. `in_flight` bounds what all threads decode at once.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TypeVar
+
+# Pillow imports plugins at their first use; out of file handles then, it would call every image unknown.
+from PIL import (  # noqa: F401
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from pipeline.errors import SampleError
+from pipeline.files.formats import SUPPORTED, format_of, supported_in_words
+from pipeline.files.in_flight import BYTES_PER_CANVAS_PIXEL, BYTES_PER_PIXEL, budget, require_memory
+from pipeline.files.scan import bmp, gif, jpeg, png, tiff, webp
+from pipeline.files.scan.limits import OverBudgetError
+
+# Pillow's limit on pixels holds for the whole process and knows nothing of a run's. `decoded` checks the run's.
+Image.MAX_IMAGE_PIXELS = None
+
+Converted = TypeVar("Converted")
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([0-9])")
+_ORIENTATION = 274
+_SCANS = (
+    (jpeg.is_jpeg, jpeg.prepared),
+    (png.is_png, png.prepared),
+    (webp.is_webp, webp.prepared),
+    (gif.is_gif, gif.prepared),
+    (bmp.is_bmp, bmp.prepared),
+    (tiff.is_tiff, tiff.prepared),
+)
+
+
+def decoded(
+    label: str,
+    content: bytes,
+    convert: Callable[[Image.Image], Converted],
+    *,
+    max_pixels: int | None,
+    formats: tuple[str, ...] = SUPPORTED,
+) -> Converted:
+    """Open an image and return what `convert` makes of it.
+
+    Args:   label: names the image in messages.
+            content: the whole file.
+            convert: gets the image before its pixels are decoded, and without the metadata that does not decide them.
+                     Meanwhile the pixels are in flight, so it must not decode another image.
+            max_pixels: limit on height x width, checked before any pixel is decoded; None: `convert` checks the size.
+            formats: some of `SUPPORTED`.
+    Raises: SampleError: `too_many_pixels`, `too_slow`, `too_large`; `undecodable`: it is no whole image, or `convert`
+                         raised an error.
+            OSError: the machine failed, not the file.
+    """
+
+    def attempt(taken: Callable[[int], AbstractContextManager[None]]) -> Converted:
+        with _blaming(label, content), ExitStack() as held:
+            seen = _prepared(content)
+            canvas_px = webp.size_px(content) if webp.is_webp(content) else None
+            if canvas_px:  # the decoder reserves memory for the canvas when it opens the file
+                check_pixels(label, canvas_px, max_pixels)
+                held.enter_context(taken(canvas_px[0] * canvas_px[1]))
+                require_memory(canvas_px[0] * canvas_px[1] * BYTES_PER_CANVAS_PIXEL)
+            image = held.enter_context(Image.open(io.BytesIO(seen), formats=formats))
+            check_pixels(label, image.size, max_pixels)
+            if not canvas_px:
+                held.enter_context(taken(image.width * image.height))
+                require_memory(image.width * image.height * BYTES_PER_PIXEL)
+            return convert(image)
+
+    _ignore_pillow_warnings()
+    try:
+        return attempt(budget().taken)
+    except MemoryError:
+        pass  # other threads may have had the memory
+    with budget().taken(budget().most):
+        try:
+            return attempt(lambda _: nullcontext())
+        except MemoryError as error:
+            raise SampleError("too_large", f"{label}: there is not enough memory to decode it, even alone") from error
+
+
+@contextmanager
+def _blaming(label: str, content: bytes) -> Iterator[None]:
+    """Translate errors about the image into `SampleError`; errors of the machine pass."""
+    try:
+        yield
+    except (SampleError, MemoryError):
+        raise
+    except OverBudgetError as error:
+        raise SampleError(error.reason, f"{label}: {error.found}") from error
+    except Exception as error:
+        # Pillow has no error class for broken images: SyntaxError, ValueError, struct.error, OSError and others were
+        # seen. An OSError from the system has an errno, one about the image has none.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        # Pillow's message has the address of its file object, which differs from run to run.
+        message = _ADDRESS.sub("", str(error))[:200]
+        found = f"{len(content)} bytes that begin with {content[:12]!r}"
+        kind = format_of(content[:512])
+        if kind not in SUPPORTED:
+            found += f" ({kind or 'an unknown format'}); supported are {supported_in_words()}"
+        raise SampleError("undecodable", f"{label}: {type(error).__name__}: {message!r}; {found}") from error
+
+
+def check_pixels(label: str, size_px: tuple[int, int], max_pixels: int | None) -> None:
+    """Refuse an image of too many pixels.
+
+    Args:   size_px: width and height.
+    Raises: SampleError: `too_many_pixels`.
+    """
+    width, height = size_px
+    if max_pixels is not None and width * height > max_pixels:
+        raise SampleError("too_many_pixels", f"{label}: {width} x {height} px; the limit is {max_pixels} pixels")
+
+
+def orientation(content: bytes) -> int:
+    """The EXIF orientation of a JPEG, PNG, WebP or TIFF, or the one in a JPEG's XMP; 1 if there is none.
+
+    Only the first directory is read, whatever else the metadata claims to hold.
+    """
+    try:
+        return next((found for block in _metadata(content) if (found := _orientation_in(block))), 1)
+    except OverBudgetError:
+        return 1
+
+
+def _prepared(content: bytes) -> bytes:
+    """The bytes that the decoder gets to see."""
+    return next((prepared(content) for begins, prepared in _SCANS if begins(content)), content)
+
+
+def _metadata(content: bytes) -> Iterator[bytes]:
+    if tiff.is_tiff(content):
+        yield content
+    for begins, metadata in (
+        (jpeg.is_jpeg, jpeg.metadata),
+        (png.is_png, png.metadata),
+        (webp.is_webp, webp.metadata),
+    ):
+        if begins(content):
+            yield from metadata(content)
+
+
+def _orientation_in(block: bytes) -> int:
+    """The orientation that an EXIF or XMP block gives; 0 if it gives none."""
+    exif = block.removeprefix(b"Exif\0\0")
+    if tiff.is_tiff(exif):
+        found = tiff.directory(exif).get(_ORIENTATION)
+        return found.first if found else 0
+    in_xmp = _XMP_ORIENTATION.search(block)
+    return int(in_xmp[1]) if in_xmp else 0
+
+
+def _ignore_pillow_warnings() -> None:
+    """Silence Pillow's warnings (corrupt EXIF and the like): an image decodes, or raises an error.
+
+    The filter stays set: `warnings.catch_warnings` is not thread-safe, and would restore other threads' filters.
+    """
+    if warnings.filters[:1] != [_QUIET]:
+        warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
