@@ -17,29 +17,41 @@ _METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
 """APPn and COM, but for those that decide colours: APP0 (JFIF) and APP14 (Adobe)."""
 # Fill bytes (FF), and within a scan stuffed zeros and restart markers, are not where something begins.
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")
+_LONG_FILL = b"\xff" * 1024
+_FILL = re.compile(rb"\xff{1024,}")
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 
 def prepared(content: bytes) -> bytes:
-    """The file without metadata, fill bytes and junk before its first scan.
+    """The file without metadata, fill bytes and junk before its first scan, and without long fill in its scans.
 
     Raises: OverBudgetError: `too_slow`: too many segments, or too many scans for its size.
     """
     kept = [content[:2]]
-    scans = samples = pixels = rest = 0
+    scans = samples = pixels = 0
+    at, marker = 2, 0
     for marker, start, end in _segments(content):
+        if scans:
+            kept.append(_without_long_fill(content[at:start]))
         if marker in _FRAMES:
             pixels = int.from_bytes(content[start + 5 : start + 7]) * int.from_bytes(content[start + 7 : start + 9])
         elif marker == _SOS:
             scans += 1
             samples += pixels * max(1, content[start + 4] if start + 4 < len(content) else 1)
-            rest = rest or start
-        if not rest and marker not in _METADATA:
+        if scans or marker not in _METADATA:
             kept.append(content[start:end])
+        at = end
     if scans > SCANS_OF_ANY_IMAGE and samples > MOST_SCANNED_SAMPLES:
         found = f"{scans} scans of {pixels} pixels, {samples} samples; the limit is {MOST_SCANNED_SAMPLES}"
         raise OverBudgetError("too_slow", found)
-    return b"".join(kept) + content[rest:] if rest else b"".join(kept)
+    if scans:
+        kept.append(content[at:] if marker == _EOI else _without_long_fill(content[at:]))
+    return b"".join(kept)
+
+
+def _without_long_fill(scan: bytes) -> bytes:
+    """Fill bytes mean nothing, but Pillow gives a run of them to libjpeg again and again, a little longer each time."""
+    return _FILL.sub(b"\xff", scan) if _LONG_FILL in scan else scan
 
 
 def is_jpeg(content: bytes) -> bool:

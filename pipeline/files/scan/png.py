@@ -60,4 +60,6 @@ def _whole_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         count += 1
         require_few_parts(count, "chunks")
         yield name, at, end
+        if name == b"IEND":
+            return
         at = end

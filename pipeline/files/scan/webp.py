@@ -48,12 +48,13 @@ def metadata(content: bytes) -> Iterator[bytes]:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of each chunk, without its padding.
+    """Name, start and end of each chunk, without its padding; what follows the container is none of it.
 
     Raises: OverBudgetError: `too_slow`: there are too many.
     """
     at, count = _FILE_HEADER_BYTES, 0
-    while at + 8 <= len(content):
+    container_end = min(len(content), 8 + int.from_bytes(content[4:8], "little"))
+    while at + 8 <= container_end:
         (length,) = struct.unpack_from("<I", content, at + 4)
         count += 1
         require_few_parts(count, "chunks")

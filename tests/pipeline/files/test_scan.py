@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipeline.collection.images import decode_rgb, is_turned
 from pipeline.errors import SampleError
+from pipeline.files.pictures import FORMATS
 from pipeline.files.scan import bmp, gif, jpeg, limits, png, tiff, webp
 from pipeline.files.scan.limits import OverBudgetError
 from tests.pipeline.files.make_images import (
@@ -296,6 +297,34 @@ def test_scans_of_what_follows_the_image_are_not_counted(monkeypatch):
     """Phones append further pictures to a JPEG."""
     monkeypatch.setattr(jpeg, "MOST_SCANNED_SAMPLES", 16 * 16 * 40)
     jpeg.prepared(encoded("JPEG") + jpeg_with_scans(40))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("fill", [1, 1023, 1024, 5000])
+@pytest.mark.parametrize("has_end", [True, False])
+def test_fill_bytes_in_scans_do_not_reach_the_decoder_in_long_runs(progressive, fill, has_end):
+    """Megabytes of them took Pillow half a minute."""
+    content = encoded("JPEG", progressive=progressive)
+    scan = content.rfind(b"\xff\xda")
+    filled = content[:scan] + b"\xff" * fill + content[scan:-2] + b"\xff" * fill + content[-2:] * has_end
+    assert b"\xff" * 2000 not in jpeg.prepared(filled)
+    if has_end:
+        assert np.array_equal(decode_rgb("x", filled), decode_rgb("x", content))
+
+
+def test_tables_between_scans_may_have_long_runs():
+    content = encoded("JPEG", progressive=True)
+    scan = content.rfind(b"\xff\xda")
+    comment = segment(0xFE, b"\xff" * 5000)
+    assert jpeg.prepared(content[:scan] + comment + content[scan:]) == content[:scan] + comment + content[scan:]
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_what_follows_an_image_is_no_part_of_it(image_format, few_parts):
+    """Downloads are padded, and phones append videos."""
+    content = encoded(image_format, PIXELS[:, :, 0])
+    for trailing in (bytes(8 * few_parts), chunk(b"tEXt") * few_parts, segment(0xFE) * few_parts, content * 3):
+        assert np.array_equal(decode_rgb("x", content + trailing), decode_rgb("x", content))
 
 
 def test_a_segment_that_ends_beyond_the_file_is_left_to_the_decoder():
