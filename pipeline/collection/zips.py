@@ -11,7 +11,7 @@ import stat
 import struct
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from fsspec import AbstractFileSystem
@@ -39,15 +39,17 @@ _TORN = (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, Over
 class Zip:
     """The central directory of a zip.
 
-    `top` is the one folder that holds all members, with its "/", or "". `forms` and `bases` have names in NFC: `forms`
-    those that are not ASCII; `bases` maps a basename to its members, only if a single wanted name has that basename, so
-    that images in different folders never share a member.
+    `top` is the one folder that holds all members and that no wanted name has, with its "/", or "". `forms` and `bases`
+    have names in NFC: `forms` those that are not ASCII; `ends` maps a wanted name with a folder to the members that lie
+    in further folders, each under the longest name only; `bases` maps a basename to its members, only if a single
+    wanted name has that basename. So images in different folders never share a member.
     """
 
     path: str
     archive_bytes: int
     members: Mapping[str, list[zipfile.ZipInfo]]
     forms: Mapping[str, list[zipfile.ZipInfo]]
+    ends: Mapping[str, list[zipfile.ZipInfo]]
     bases: Mapping[str, list[zipfile.ZipInfo]]
     top: str
 
@@ -60,6 +62,7 @@ class Zip:
             self.members.get(self.top + name),
             self.forms.get(in_form(name)),
             self.forms.get(in_form(self.top + name)),
+            self.ends.get(in_form(name)),
             self.bases.get(in_form(posixpath.basename(name))),
         ):
             if found:
@@ -128,8 +131,9 @@ def open_zip(fs: AbstractFileSystem, path: str, images: str, file_names: Set[str
 
 
 def _sorted_in(infos: Iterable[zipfile.ZipInfo], path: str, archive_bytes: int, file_names: Set[str]) -> Zip:
-    members, forms, bases = (defaultdict[str, list[zipfile.ZipInfo]](list) for _ in range(3))
+    members, forms, ends, bases = (defaultdict[str, list[zipfile.ZipInfo]](list) for _ in range(4))
     wanted = Counter(in_form(posixpath.basename(name)) for name in file_names)
+    with_folder = {in_form(posixpath.normpath(name)) for name in file_names if "/" in name}
     tops = set()
     for member in infos:
         members[member.filename].append(member)
@@ -137,13 +141,31 @@ def _sorted_in(infos: Iterable[zipfile.ZipInfo], path: str, archive_bytes: int, 
         name = in_form(member.filename)
         if not name.isascii():
             forms[name].append(member)
+        end = next((end for end in _ends(name) if end in with_folder), None) if with_folder else None
+        if end is not None:
+            ends[end].append(member)
         base = posixpath.basename(name)
         if wanted[base] == 1:
             bases[base].append(member)
-    top = tops.pop() + "/" if len(tops) == 1 else ""
+    # A name that is a member's whole name shows that names have the folder already.
+    is_exact = not members.keys().isdisjoint(file_names)
+    top = tops.pop() + "/" if len(tops) == 1 and not is_exact else ""
     return Zip(
-        path=path, archive_bytes=archive_bytes, members=dict(members), forms=dict(forms), bases=dict(bases), top=top
+        path=path,
+        archive_bytes=archive_bytes,
+        members=dict(members),
+        forms=dict(forms),
+        ends=dict(ends),
+        bases=dict(bases),
+        top=top,
     )
+
+
+def _ends(name: str) -> Iterator[str]:
+    """The name, and what is left of it without its first folder, its first two, and so on."""
+    while name:
+        yield name
+        name = name.partition("/")[2]
 
 
 def _decode_names(members: Iterable[zipfile.ZipInfo], wanted: Set[str]) -> None:

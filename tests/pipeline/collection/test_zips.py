@@ -1,5 +1,6 @@
 """Zips as other tools make them: names in any encoding and form, split archives, and what macOS adds."""
 
+import contextlib
 import io
 import shutil
 import struct
@@ -8,7 +9,7 @@ import unicodedata
 import zipfile
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.collection.image_store import open_store
@@ -146,6 +147,32 @@ def test_what_macos_adds_is_no_image_and_changes_nothing(tmp_path, added):
 
 def test_an_image_that_is_named_like_them_is_found_if_it_is_wanted(tmp_path):
     assert content_of(make_zip(tmp_path / "x.zip", {"._1.jpg": b"1"}), "._1.jpg") == [b"1"]
+
+
+# Folders around all
+
+PATHS = st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map("/".join)
+
+
+@example({"a/b"}, {"b", "a/b"})
+@example({"a/a/b"}, {"a/b", "a/a/b"})
+@given(st.sets(PATHS, min_size=1, max_size=6), st.sets(PATHS, min_size=1, max_size=6))
+def test_two_names_never_have_one_member_and_an_exact_name_has_its_own(tmp_path_factory, stored, wanted):
+    images = make_zip(tmp_path_factory.mktemp("ends") / "x.zip", {f"{name}.jpg": name.encode() for name in stored})
+    asked = {f"{name}.jpg" for name in wanted}
+    store, found = open_store(images, asked), {}
+    for name in asked:
+        with contextlib.suppress(SampleError):
+            found[name] = store.locate(name).header_offset
+    assert len(set(found.values())) == len(found)
+    for name in stored & wanted:
+        assert read_bytes(make_sample(location=store.locate(f"{name}.jpg"))) == name.encode()
+
+
+def test_names_below_further_folders_are_found_although_their_basenames_repeat(tmp_path):
+    files = {f"images/default/cam{camera}/0001.jpg": bytes([camera]) for camera in (1, 2, 3)}
+    images = make_zip(tmp_path / "x.zip", {"annotations/instances.json": b"{}", **files})
+    assert content_of(images, "cam1/0001.jpg", "cam2/0001.jpg", "cam3/0001.jpg") == [b"\1", b"\2", b"\3"]
 
 
 # Split zips and other files
