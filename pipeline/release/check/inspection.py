@@ -171,7 +171,7 @@ class Inspection:
                 else:
                     row = self.rows[key]
                     self.samples[key] = check_sample(
-                        key, members, row, name, self.stated.release.embed_images, lambda what: self.tell(name, what)
+                        key, members, row, name, self.stated, lambda what: self.tell(name, what)
                     )
             self.unread.discard(name)
 

@@ -13,6 +13,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from pipeline.files.maps import decode_png, mask_of
+from pipeline.release.check.recomputed import score_problems
+from pipeline.release.check.release_json import StatedRelease
 from pipeline.selection.scores import SCORES
 
 _MAPS = ("mask.png", "saliency.png", "variance.png")
@@ -47,15 +49,14 @@ def check_sample(
     members: Mapping[str, bytes],
     row: Mapping[str, Any],
     tar: str,
-    embedded: bool,
+    stated: StatedRelease,
     tell: Callable[[str], None],
 ) -> FoundSample:
     """Compare a sample with its manifest row, and its members with each other.
 
-    Args:    embedded: whether the release states that its tars hold the images.
-             tell: called with each thing that is wrong; the text begins with the key.
+    Args: tell: called with each thing that is wrong; the text begins with the key.
     """
-    expected = {*_MAPS, "json"} | ({"jpg"} if embedded else set())
+    expected = {*_MAPS, "json"} | ({"jpg"} if stated.release.embed_images else set())
     if members.keys() != expected:
         tell(f"{key} has the members {sorted(members)}, not {sorted(expected)}")
     for problem in _facts_against(members.get("json", b""), row):
@@ -74,6 +75,9 @@ def check_sample(
             tell(f"{key}.mask.png has values other than 0 and 255: {np.unique(mask)[:5].tolist()} …")
         if "saliency.png" in maps and not np.array_equal(mask == 255, mask_of(maps["saliency.png"])):
             tell(f"{key}.mask.png is not the region where {key}.saliency.png is at least one half")
+    if "saliency.png" in maps and "variance.png" in maps:
+        for problem in score_problems(maps["saliency.png"], maps["variance.png"], row, stated.made_with):
+            tell(f"{key}: {problem}")
     return FoundSample(
         tar=tar,
         mask_sha256=hashlib.sha256(members.get("mask.png", b"")).hexdigest(),

@@ -17,6 +17,11 @@ from pipeline.release.check.loaders import check_with_loaders, missing_loaders
 from pipeline.release.check.release_json import NOTHING, parse_release_json, read_release_json
 from pipeline.release.identity import RELEASE_JSON
 
+NEVER_CHECKED = (
+    "a release has neither ensemble members nor maps of rejected images: pairwise_iou, and all scores of rejected "
+    "images, can't be measured again"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseCheck:
@@ -32,7 +37,7 @@ class ReleaseCheck:
     """Samples in the tars."""
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = ()
-    """What was not tried."""
+    """What no check of a release can tell, and what was done in part."""
 
 
 def verify_release(
@@ -77,5 +82,5 @@ def verify_release(
         images=len(inspection.rows),
         accepted=len(inspection.samples),
         problems=tuple(inspection.problems),
-        notes=tuple(inspection.notes),
+        notes=(*inspection.notes, NEVER_CHECKED),
     )

@@ -20,13 +20,13 @@ from PIL import Image
 
 from pipeline.errors import AnnotationError, CollectionError
 from pipeline.files.maps import decode_png, encode_png
-from pipeline.files.tars import SampleTar, encode_json, samples_of
+from pipeline.files.tars import encode_json
 from pipeline.release.check import verify
 from pipeline.release.check.loaders import LoaderCheck
 from pipeline.release.check.rows import misjudged
 from pipeline.release.check.verify import verify_release
 from tests.pipeline.make import LICENSES, make_key
-from tests.pipeline.release.editing import edit_manifest, mend_sums
+from tests.pipeline.release.editing import edit_manifest, edit_tar, mend_sums
 
 TAR = "data/test/test-00000-of-00001.tar"
 ANNOTATIONS = "annotations/test.json"
@@ -53,25 +53,6 @@ def said_of(folder, where):
 
 def files_of(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def edit_tar(folder, edit):
-    """Rewrite the tar with other samples: `edit` takes and returns a list of (key, members)."""
-    samples = edit(list(samples_of((folder / TAR).read_bytes())))
-    buffer = io.BytesIO()
-    tar = SampleTar(buffer)
-    for key, members in samples:
-        tar.add(key, members)
-    tar.close()
-    (folder / TAR).write_bytes(buffer.getvalue())
-    index = json.loads((folder / "data/test/index.json").read_text())
-    index["shardlist"][0] |= {
-        "filesize": len(buffer.getvalue()),
-        "nsamples": len(samples),
-        "md5sum": hashlib.md5(buffer.getvalue()).hexdigest(),
-    }
-    (folder / "data/test/index.json").write_bytes(encode_json(index))
-    mend_sums(folder)
 
 
 def edit_json(folder, name, edit):
