@@ -51,7 +51,7 @@ def smooth(seed, height=60, width=80):
     draw = np.random.default_rng(seed)
     rows, columns = np.ogrid[:height, :width]
     distance = np.hypot(rows - height * (0.4 + 0.2 * draw.random()), columns - width * (0.4 + 0.2 * draw.random()))
-    radii = 12 + 4 * draw.random(5)
+    radii = 12 + (2 + 4 * draw.random()) * np.linspace(0, 1, 5)
     members = np.stack([1 / (1 + np.exp((distance - radius) / 2)) for radius in radii]).astype(np.float32)
     return Prediction(
         saliency=members.mean(0), variance=members.var(0), uncertainty=members.std(0), members=members
