@@ -21,6 +21,7 @@ from pipeline.files.parquet import read_parquet
 from pipeline.files.tars import samples_of
 from pipeline.records import Problem
 from pipeline.release.changes import change_problems, changelog_problems
+from pipeline.release.check.containers import TarComparison, links, parquet_problem
 from pipeline.release.check.release_json import NOTHING, StatedRelease
 from pipeline.release.check.rows import cross_checks_against, misjudged, misplaced, rows_against
 from pipeline.release.check.samples import FoundSample, check_sample
@@ -70,6 +71,8 @@ class Inspection:
         """Read every file that `release.json` names, and compare them."""
         for name in stray_files(self.release, {RELEASE_JSON, *self.stated.files}):
             self.tell(name, f"exists, but {RELEASE_JSON} does not name it")
+        for name, target in links(self.release, {RELEASE_JSON, *self.stated.files}):
+            self.tell(name, f"is a symbolic link to {target}; copy the release with its files (cp -rL)")
         self._manifest()
         for name in [name for name in self.stated.files if name.endswith(".tar")]:
             report(f"reading {name}")
@@ -143,6 +146,11 @@ class Inspection:
                     "manifest.parquet", f"has other columns, or other types, than a manifest: {table.schema.names}"
                 )
                 return
+            if problem := parquet_problem(content):
+                self.tell("manifest.parquet", problem)
+            mixed = self.stated.made_with.get("mixed", "")
+            if (table.schema.metadata or {}) != ({b"mixed": mixed.encode()} if mixed else {}):
+                self.tell("manifest.parquet", f"has the metadata {table.schema.metadata}")
             empty = [name for name in SCHEMA.names if name not in SCORE_TABLE and table.column(name).null_count]
             if empty:
                 self.tell("manifest.parquet", f"has cells without a value in {', '.join(empty)}")
@@ -163,7 +171,9 @@ class Inspection:
             return
         self.md5s[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
         with self.readable(name):
+            again = TarComparison(content)
             for key, members in samples_of(content):
+                again.add(key, members)
                 if key in self.samples:
                     self.tell(name, f"{key} is already in {self.samples[key].tar}")
                 elif key not in self.rows:
@@ -174,6 +184,8 @@ class Inspection:
                         key, members, row, name, self.stated, lambda what: self.tell(name, what)
                     )
             self.unread.discard(name)
+            if problem := again.problem():
+                self.tell(name, problem)
 
     def _text(self, name: str, problems: Callable[[bytes], Iterator[str]]) -> bytes | None:
         content = self._content(name)

@@ -13,8 +13,11 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from pipeline.files.maps import decode_png, mask_of
+from pipeline.files.tars import encode_json
+from pipeline.release.check.containers import png_problem
 from pipeline.release.check.recomputed import score_problems
 from pipeline.release.check.release_json import StatedRelease
+from pipeline.release.coco_json import CATEGORY
 from pipeline.selection.scores import SCORES
 
 _MAPS = ("mask.png", "saliency.png", "variance.png")
@@ -32,6 +35,14 @@ FACTS = {
     "scores": dict,
 }
 """Keys and types of every `KEY.json`: loaders infer the types of all samples from the first five."""
+
+_IMAGE: Mapping[str, Any] = dict.fromkeys(("id", "file_name", "width", "height", "license"))
+_ANNOTATION: Mapping[str, Any] = {
+    **dict.fromkeys(("segmentation", "area", "bbox")),
+    "category_id": CATEGORY["id"],
+    "iscrowd": 0,
+}
+"""Names in an entry of the annotations → the value that it always has, if it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +104,8 @@ def mask_against(
     names = {"file_name": "file_name", "width": "width", "height": "height", "license": "license_id"}
     if {name: image[name] for name in names} != {name: row[column] for name, column in names.items()}:
         yield "its name, size or licence differs from the manifest's"
+    yield from _unlike(image, _IMAGE)
+    yield from _unlike(annotation, {**_ANNOTATION, "id": row["image_id"], "image_id": row["image_id"]})
     if rle["size"] != [row["height"], row["width"]]:
         yield f"its mask has the size {rle['size']}; the image has {[row['height'], row['width']]}"
         return
@@ -107,6 +120,15 @@ def mask_against(
         yield f"area {annotation['area']} and bbox {annotation['bbox']}; the mask has {area} and {bbox}"
 
 
+def _unlike(entry: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
+    """What an entry of the annotations has, or lacks, unlike those of every release; None stands for any value."""
+    if entry.keys() != expected.keys():
+        yield f"its entry has {sorted(entry)}, not {sorted(expected)}"
+    for name, value in expected.items():
+        if value is not None and name in entry and entry[name] != value:
+            yield f"its {name} is {entry[name]!r}, not {value!r}"
+
+
 def _facts_against(content: bytes, row: Mapping[str, Any]) -> Iterator[str]:
     try:
         facts = json.loads(content)
@@ -118,6 +140,8 @@ def _facts_against(content: bytes, row: Mapping[str, Any]) -> Iterator[str]:
         names = sorted(name for name in types.keys() | FACTS.keys() if types.get(name) != FACTS.get(name))
         yield f"{', '.join(names)}: missing, unknown, or of the wrong type"
         return
+    if content != encode_json(facts):
+        yield "written otherwise than releases write it, perhaps with a name twice"
     scores = facts.pop("scores")
     if list(scores) != sorted(SCORES) or not all(type(value) is float for value in scores.values()):
         yield f"scores are {sorted(scores)}, not floats named {sorted(SCORES)}"
@@ -141,4 +165,6 @@ def _decoded(content: bytes, size_px: tuple[int, int]) -> UInt8[np.ndarray, "h w
         raise ValueError(f"not a PNG: {error}") from error
     if found != size_px:
         raise ValueError(f"{found[0]} x {found[1]} px; the image has {size_px[0]} x {size_px[1]}")
+    if problem := png_problem(content, size_px):
+        raise ValueError(f"the PNG {problem}")
     return decode_png(content)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline.collection.coco import Collection, License
 from pipeline.config import ReleaseConfig
+from pipeline.release.check.containers import webp_problem
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.check.rows import Rows
 from pipeline.release.check.samples import FoundSample, mask_against
@@ -116,6 +117,8 @@ def sheets_of(rows: Rows) -> dict[str, int]:
 
 def sheet_problems(content: bytes, tiles: int) -> Iterator[str]:
     """Whether the picture has the size of its tiles; only people can judge what it shows."""
+    if problem := webp_problem(content):
+        yield f"can't be read as a picture alone: it {problem}"
     size_px = SHEET_COLUMNS * len(PANELS) * TILE_PX, -(-tiles // SHEET_COLUMNS) * TILE_PX
     try:
         with Image.open(io.BytesIO(content), formats=("WEBP",)) as sheet:
