@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import re
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,8 @@ from pipeline.files.tars import samples_of
 from pipeline.records import Problem
 from pipeline.release.changes import change_problems, changelog_problems
 from pipeline.release.check.containers import TarComparison, links, parquet_problem
+from pipeline.release.check.page import PAGE, is_asset, is_data
+from pipeline.release.check.recomputed import not_recomputable
 from pipeline.release.check.release_json import NOTHING, StatedRelease
 from pipeline.release.check.rows import cross_checks_against, misjudged, misplaced, rows_against
 from pipeline.release.check.samples import FoundSample, check_sample
@@ -29,6 +30,7 @@ from pipeline.release.check.texts import (
     annotation_problems,
     card_problems,
     derived_files,
+    foreign_problems,
     license_problems,
     origin_problems,
     sheet_problems,
@@ -59,8 +61,9 @@ class Inspection:
     samples: dict[str, FoundSample] = field(default_factory=dict)
     """Key → sample in the tars."""
     problems: list[Problem] = field(default_factory=list)
+    unchecked: list[Problem] = field(default_factory=list)
+    """What could not be compared, and why."""
     notes: list[str] = field(default_factory=list)
-    """What was not compared."""
     read: set[str] = field(default_factory=set)
     md5s: dict[str, str] = field(default_factory=dict)
     """Tar → MD5."""
@@ -74,6 +77,8 @@ class Inspection:
         for name, target in links(self.release, {RELEASE_JSON, *self.stated.files}):
             self.tell(name, f"is a symbolic link to {target}; copy the release with its files (cp -rL)")
         self._manifest()
+        for name, why in not_recomputable(self.stated.made_with).items():
+            self.skip("manifest.parquet", f"{name} was not measured again: {why}")
         for name in [name for name in self.stated.files if name.endswith(".tar")]:
             report(f"reading {name}")
             self._tar(name)
@@ -108,6 +113,10 @@ class Inspection:
     def tell(self, where: str, what: str) -> None:
         """Add a problem."""
         self.problems.append(Problem(where=where, what=what))
+
+    def skip(self, where: str, what: str) -> None:
+        """Add something that is not checked."""
+        self.unchecked.append(Problem(where=where, what=what))
 
     @contextmanager
     def readable(self, where: str) -> Iterator[None]:
@@ -198,27 +207,40 @@ class Inspection:
     def _derived(self) -> None:
         """Compare page, card, NOTICE and Croissant with what manifest and `release.json` make of them.
 
-        Not if there are other problems, which these would only repeat; and not if another version of this tool, with
-        other words, wrote the texts.
+        Not if there are other problems, which these would only repeat. If another version of this tool, with other
+        words, wrote the texts, those that differ must be harmless, and are named.
         """
         is_sound, same_tool = not self.problems, self.stated.texts == texts_digest()
         if not same_tool:
-            self.notes.append(
-                "made with another version of this tool: page, card, NOTICE and Croissant are not compared"
-            )
+            self.notes.append("made with another version of this tool: its words may differ from this version's")
         with self.readable(RELEASE_JSON):
             derived = derived_files(list(self.rows.values()), self.stated)
-            if not same_tool:  # its page may consist of other scripts, whose sums are all that can be checked
-                derived = {name: wanted for name, wanted in derived.items() if not _is_asset(name)}
-                derived |= {name: b"" for name in self.stated.files if _is_asset(name)}
-            for name, wanted in derived.items():
-                found = self._content(name)
-                if is_sound and same_tool and found not in (None, wanted):
+            names = set(derived)
+            if not same_tool:  # its page may consist of other scripts
+                names = {name for name in names if not is_asset(name)} | {
+                    name for name in self.stated.files if is_asset(name) or is_data(name)
+                }
+            for name in sorted(names):
+                found, wanted = self._content(name), derived.get(name)
+                if found in (None, wanted):
+                    continue
+                if not same_tool:
+                    self._of_another_version(name, found or b"", derived[PAGE])
+                elif is_sound:
                     self.tell(
                         name, f"does not say what this version of the tool writes for this manifest and {RELEASE_JSON}"
                     )
+                else:
+                    self.skip(name, "not compared with the manifest, since there are other problems")
         for name, tiles in sheets_of(self.rows).items():
             self._text(name, partial(sheet_problems, tiles=tiles))
+
+    def _of_another_version(self, name: str, content: bytes, page: bytes) -> None:
+        with self.readable(name):
+            for what in foreign_problems(name, content, page, self.stated.files):
+                self.tell(name, what)
+            if not is_asset(name):
+                self.skip(name, "what it says was not compared: another version of this tool wrote it")
 
     def _index(self, split: str) -> None:
         name = f"data/{split}/index.json"
@@ -239,8 +261,3 @@ class Inspection:
         for what in (*rows_against(self.rows, collection), *checked):
             self.tell("manifest.parquet", what)
         self._text("licenses.csv", partial(origin_problems, collection=collection))
-
-
-def _is_asset(name: str) -> bool:
-    """Is it a script or a style of the page, the same in all releases of one version of this tool?"""
-    return re.fullmatch(r"page/[a-z]+\.(js|css|svg)", name) is not None and name != "page/release.js"

@@ -11,7 +11,10 @@ from PIL import Image
 
 from pipeline.collection.coco import Collection, License
 from pipeline.config import ReleaseConfig
+from pipeline.records import StoredFile
 from pipeline.release.check.containers import webp_problem
+from pipeline.release.check.croissant_guard import strange_parts
+from pipeline.release.check.page import PAGE, asset_problem, data_problem, html_problems, is_asset, is_data
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.check.rows import Rows
 from pipeline.release.check.samples import FoundSample, mask_against
@@ -104,6 +107,25 @@ def derived_files(rows: Sequence[Mapping[str, Any]], stated: StatedRelease) -> d
         "README.md": card(release, policy, rows, stated.made_with, list(tars_by_split(described))),
         "NOTICE": notice(f"{release.name} {release.version}", counts),
     }
+
+
+def foreign_problems(name: str, content: bytes, page: bytes, files: Mapping[str, StoredFile]) -> Iterator[str]:
+    """What could do harm in a text that another version of this tool is said to have written.
+
+    Args: page: the page's HTML as this version writes it. files: name → file of the release.
+    """
+    if is_asset(name):
+        problem = asset_problem(name, content)
+    elif is_data(name):
+        problem = data_problem(content)
+    else:
+        problem = ""
+    if problem:
+        yield problem
+    if name == PAGE:
+        yield from html_problems(content, page, files)
+    if name == CROISSANT:
+        yield from strange_parts(json.loads(content), {file.name: file.sha256 for file in files.values()})
 
 
 def sheets_of(rows: Rows) -> dict[str, int]:
