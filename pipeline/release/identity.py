@@ -19,8 +19,10 @@ from pipeline.release.source import ReleaseSource
 from pipeline.selection.policy import parse_splits
 
 RELEASE_JSON = "release.json"
-FORMAT = 2
+FORMAT = 3
 """Increases when releases get other files, or files get other contents."""
+READABLE = (2, FORMAT)
+"""Formats that a check still reads. Before 3, the manifest had no `maps_sha256` and `release.json` no `shards`."""
 _TEXTS = (".py", ".jinja", ".js", ".css", ".svg")
 
 

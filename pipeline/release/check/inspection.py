@@ -20,11 +20,12 @@ from pipeline.files.parquet import read_parquet
 from pipeline.files.tars import samples_of
 from pipeline.records import Problem
 from pipeline.release.changes import change_problems, changelog_problems
+from pipeline.release.check.against_run import compare_shards
 from pipeline.release.check.containers import TarComparison, links, parquet_problem
 from pipeline.release.check.page import PAGE, is_asset, is_data
 from pipeline.release.check.recomputed import not_recomputable
 from pipeline.release.check.release_json import NOTHING, StatedRelease
-from pipeline.release.check.rows import cross_checks_against, misjudged, misplaced, rows_against
+from pipeline.release.check.rows import cross_checks_against, misjudged, misplaced, rows_against, unbound
 from pipeline.release.check.samples import FoundSample, check_sample
 from pipeline.release.check.texts import (
     annotation_problems,
@@ -38,7 +39,7 @@ from pipeline.release.check.texts import (
 )
 from pipeline.release.contents import SUMS, sha256_sums
 from pipeline.release.identity import RELEASE_JSON, texts_digest
-from pipeline.release.manifest import SCHEMA
+from pipeline.release.manifest import SCHEMA, SCHEMA_2
 from pipeline.release.strays import stray_files
 from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.selection.scores import SCORE_TABLE
@@ -85,6 +86,7 @@ class Inspection:
         with self.readable("manifest.parquet"):
             for what in (*misplaced(self.rows, self.samples, self.unread), *misjudged(self.rows, self.stated.policy)):
                 self.tell("manifest.parquet", what)
+        self._bindings()
         for split in sorted({row["split"] for row in self.rows.values()} - {""} | self.stated.splits):
             annotations = f"annotations/{split}.json"
             compared = partial(annotation_problems, about=self.stated.release, split=split)
@@ -150,7 +152,7 @@ class Inspection:
             return
         with self.readable("manifest.parquet"):
             table = read_parquet(content)
-            if not table.schema.equals(SCHEMA):
+            if not table.schema.equals(SCHEMA_2 if self.stated.shards is None else SCHEMA):
                 self.tell(
                     "manifest.parquet", f"has other columns, or other types, than a manifest: {table.schema.names}"
                 )
@@ -160,7 +162,7 @@ class Inspection:
             mixed = self.stated.made_with.get("mixed", "")
             if (table.schema.metadata or {}) != ({b"mixed": mixed.encode()} if mixed else {}):
                 self.tell("manifest.parquet", f"has the metadata {table.schema.metadata}")
-            empty = [name for name in SCHEMA.names if name not in SCORE_TABLE and table.column(name).null_count]
+            empty = [name for name in table.schema.names if name not in SCORE_TABLE and table.column(name).null_count]
             if empty:
                 self.tell("manifest.parquet", f"has cells without a value in {', '.join(empty)}")
                 return
@@ -195,6 +197,17 @@ class Inspection:
             self.unread.discard(name)
             if problem := again.problem():
                 self.tell(name, problem)
+
+    def _bindings(self) -> None:
+        """Compare the shards' bindings; not if rows or samples have other problems, which these would only repeat."""
+        if self.stated.shards is None:
+            self.skip("manifest.parquet", "whether maps belong to their images: releases of format 2 can't tell")
+        elif any(problem.where == "manifest.parquet" or problem.where.endswith(".tar") for problem in self.problems):
+            self.skip("manifest.parquet", "whether maps belong to their images, since there are other problems")
+        else:
+            with self.readable("manifest.parquet"):
+                for what in unbound(self.rows, self.stated.shards):
+                    self.tell("manifest.parquet", what)
 
     def _text(self, name: str, problems: Callable[[bytes], Iterator[str]]) -> bytes | None:
         content = self._content(name)
@@ -261,3 +274,16 @@ class Inspection:
         for what in (*rows_against(self.rows, collection), *checked):
             self.tell("manifest.parquet", what)
         self._text("licenses.csv", partial(origin_problems, collection=collection))
+
+    def check_against_run(self, run: str) -> None:
+        """Compare what is bound to each other with the records of the run, which a release's forger can't mend."""
+        shards = self.stated.shards or ()
+        compared = compare_shards(run, shards)
+        for shard in compared.unknown:
+            self.tell(RELEASE_JSON, f"binds other images, maps or scores in shard {shard} than its record in {run}")
+        if compared.unbound:
+            self.skip(
+                RELEASE_JSON,
+                f"{len(compared.unbound)} of {len(shards)} shards ({compared.unbound[0]}, for example): their records "
+                "are from a version of this tool that bound nothing",
+            )

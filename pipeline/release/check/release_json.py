@@ -11,13 +11,23 @@ from pipeline.config import ReleaseConfig
 from pipeline.errors import CollectionError
 from pipeline.files import storage
 from pipeline.records import StoredFile
-from pipeline.release.identity import FORMAT, RELEASE_JSON
+from pipeline.release.identity import READABLE, RELEASE_JSON
 from pipeline.selection.policy import SPLITS, PolicyConfig
 
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
 _NAME = re.compile(rf"{_PART}(/{_PART}){{0,9}}")
 """The file names of a release: plain, relative, no part hidden."""
 _SHA256 = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedShard:
+    """A candidate shard of the run; the manifest has its images one after the other."""
+
+    shard: str
+    images: int
+    binding: str
+    """See `runs/binding.py`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +47,10 @@ class StatedRelease:
     files: Mapping[str, StoredFile]
     texts: str
     """Digest of the code that wrote its texts."""
+    shards: tuple["StatedShard", ...] | None
+    """None in a release of format 2."""
+    candidates: str
+    """Digest of the candidates that it was made from."""
 
 
 NOTHING = StatedRelease(
@@ -47,6 +61,8 @@ NOTHING = StatedRelease(
     counts={},
     files={},
     texts="",
+    shards=(),
+    candidates="",
 )
 
 
@@ -71,10 +87,10 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
     Raises: ValueError, KeyError, TypeError, AttributeError, RecursionError: it is not a `release.json`.
     """
     stated = json.loads(content)
-    if stated["format"] != FORMAT:
+    if type(stated["format"]) is not int or stated["format"] not in READABLE:
         raise ValueError(
-            f"its format is {stated['format']!r}, and this version of the tool reads {FORMAT}: use the version that "
-            "made the release"
+            f"its format is {stated['format']!r}, and this version of the tool reads "
+            f"{' and '.join(map(str, READABLE))}: use the version that made the release"
         )
     made_from = stated["made_from"]
     if (stated["name"], stated["version"]) != (made_from["name"], made_from["version"]):
@@ -100,7 +116,20 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
         counts=stated["counts"],
         files=_files(stated["files"], tell),
         texts=str(stated["texts"]),
+        shards=None if stated["format"] == 2 else _shards(stated["shards"]),
+        candidates=str(made_from["candidates"]),
     )
+
+
+def _shards(entries: list[Any]) -> tuple[StatedShard, ...]:
+    shards = tuple(StatedShard(**entry) for entry in entries)
+    for shard in shards:
+        is_number = type(shard.images) is int and shard.images > 0
+        if not (is_number and re.fullmatch(r"\d{6,}", shard.shard) and _SHA256.fullmatch(shard.binding)):
+            raise ValueError(f"{shard} is no shard")
+    if len({shard.shard for shard in shards}) != len(shards):
+        raise ValueError("it has a shard twice")
+    return shards
 
 
 def _files(entries: list[Any], tell: Callable[[str], None]) -> dict[str, StoredFile]:

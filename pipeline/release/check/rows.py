@@ -1,13 +1,16 @@
 """Checks on the rows of a manifest: are images where they say, and do verdicts follow from scores?"""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from pipeline.collection.coco import Collection, license_of
 from pipeline.collection.instances import Instance, cross_check, decode_counts
 from pipeline.records import Verdict
+from pipeline.release.check.release_json import StatedShard
 from pipeline.release.check.samples import FoundSample
 from pipeline.release.manifest import considered_of
+from pipeline.runs.binding import Bound, binding
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import SCORES
 from pipeline.selection.verdicts import select
@@ -51,6 +54,35 @@ def misjudged(rows: Rows, policy: PolicyConfig) -> Iterator[str]:
             wanted = f"{expected.decision} {expected.reason}".rstrip()
             stated = f"{found.decision} {found.reason}".rstrip()
             yield f"{key} is {stated}; under the policy its scores make it {wanted}"
+
+
+def unbound(rows: Rows, shards: Sequence[StatedShard]) -> Iterator[str]:
+    """Shards whose images, maps or scores are not those that were bound to each other when they were predicted.
+
+    Args:   rows: in the manifest's order.
+    Raises: ValueError: a score is not finite.
+    """
+    if sum(shard.images for shard in shards) != len(rows):
+        yield f"has {len(rows)} images; the shards in release.json have {sum(shard.images for shard in shards)}"
+        return
+    remaining = iter(rows.values())
+    for shard in shards:
+        found = binding(
+            Bound(
+                key=row["key"],
+                image_sha256=row["image_sha256"],
+                maps_sha256=row["maps_sha256"],
+                members=row["members"],
+                scores={name: row[name] for name in SCORES},
+            )
+            for row in islice(remaining, shard.images)
+            if row["verdict"] != "failed"
+        )
+        if found != shard.binding:
+            yield (
+                f"images, maps or scores of shard {shard.shard} are not those that were bound to each other when they "
+                "were predicted"
+            )
 
 
 def rows_against(rows: Rows, collection: Collection) -> Iterator[str]:

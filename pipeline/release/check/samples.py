@@ -18,6 +18,7 @@ from pipeline.release.check.containers import png_problem
 from pipeline.release.check.recomputed import score_problems
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.coco_json import CATEGORY
+from pipeline.runs.binding import maps_sha256
 from pipeline.selection.scores import SCORES
 
 _MAPS = ("mask.png", "saliency.png", "variance.png")
@@ -74,6 +75,8 @@ def check_sample(
         tell(f"{key}.json: {problem}")
     if "jpg" in members and hashlib.sha256(members["jpg"]).hexdigest() != row["image_sha256"]:
         tell(f"{key}.jpg is not the image that was predicted: its SHA-256 differs from the manifest's")
+    if row.get("maps_sha256") not in (None, maps_sha256(members)):
+        tell(f"{key}: its saliency or variance is not the one that was predicted for it: the manifest has another sum")
     maps: dict[str, UInt8[np.ndarray, "h w"]] = {}
     for name in _MAPS:
         try:

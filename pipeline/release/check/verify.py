@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pipeline.collection.coco import read_annotations
 from pipeline.collection.instances import read_instances
 from pipeline.records import Problem
+from pipeline.release.check.against_run import require_records
 from pipeline.release.check.inspection import Inspection
 from pipeline.release.check.loaders import check_with_loaders, missing_loaders
 from pipeline.release.check.release_json import NOTHING, parse_release_json, read_release_json
@@ -47,6 +48,7 @@ def verify_release(
     release: str,
     annotations: str = "",
     *,
+    run: str = "",
     loaders: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> ReleaseCheck:
@@ -54,13 +56,17 @@ def verify_release(
 
     Args:    release: folder or URL.
              annotations: COCO annotation JSON to compare with, from which the images are said to come.
+             run: the run that the release was made from; its records tell whether maps, images and scores belong
+             together even if somebody made every file of the release anew.
              loaders: if nothing else is wrong, also load the release with the libraries of its users.
              report: called with what is read next, and at the start with libraries that are not installed.
-    Raises:  CollectionError: there is no release. AnnotationError: the annotations can't be read. Both are raised
-             before the release is read. StorageError, OSError: a file can't be read now.
+    Raises:  CollectionError: there is no release, or no such run. AnnotationError: the annotations can't be read.
+             These are raised before the release is read. StorageError, OSError: a file can't be read now.
     """
     content = read_release_json(release)
     collection = read_annotations(annotations) if annotations else None
+    if run:
+        require_records(run)
     for name in missing_loaders() if loaders else ():
         report(f"{name} is not installed, so the release will not be loaded with it: pip install {name}")
     inspection = Inspection(release)
@@ -73,6 +79,8 @@ def verify_release(
                 here = [sample for sample in collection.samples if sample.key in inspection.samples]
                 instances = read_instances(annotations, here) if collection.has_instances else {}
                 inspection.check_against(collection, instances)
+        if run:
+            inspection.check_against_run(run)
     if loaders and not inspection.problems:
         report("loading the release with the libraries of its users")
         loaded = check_with_loaders(release, inspection.stated, inspection.keys_of_tars(), len(inspection.rows))
