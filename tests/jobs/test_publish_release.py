@@ -124,6 +124,20 @@ def test_a_damaged_release_is_named_with_exit_code_1(out, tmp_path):
     assert "is not published; problems found: 1, the first in NOTICE: " in refused.stderr
 
 
+def test_a_release_is_compared_with_its_run(out, tmp_path):
+    release = out / "release" / "sod-benchmark-1.0.0"
+    assert call("verify_release.py", release, "--run", out, "--no-loaders").returncode == 0
+    refused = call("verify_release.py", release, "--run", tmp_path, "--no-loaders")
+    assert refused.returncode == 2
+    assert f"--run {tmp_path} is not a run" in refused.stderr
+    shutil.copytree(out / "commits", tmp_path / "other" / "commits")
+    record = tmp_path / "other" / "commits" / "000000.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"binding": "0" * 64}))
+    checked = call("verify_release.py", release, "--run", tmp_path / "other", "--no-loaders")
+    assert checked.returncode == 1
+    assert "binds other images, maps or scores in shard 000000" in checked.stdout
+
+
 def test_what_was_not_checked_is_counted_and_named_with_exit_code_4(out, tmp_path):
     release = tmp_path / "copy"
     shutil.copytree(out / "release" / "sod-benchmark-1.0.0", release)

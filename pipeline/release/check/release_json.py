@@ -17,6 +17,7 @@ from pipeline.selection.policy import SPLITS, PolicyConfig
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
 _NAME = re.compile(rf"{_PART}(/{_PART}){{0,9}}")
 """The file names of a release: plain, relative, no part hidden."""
+_ENTRIES = {"counts", "files", "format", "made_from", "name", "shards", "texts", "version", "without_thumbnail"}
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -92,6 +93,8 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
             f"its format is {stated['format']!r}, and this version of the tool reads "
             f"{' and '.join(map(str, READABLE))}: use the version that made the release"
         )
+    if unknown := sorted(stated.keys() - _ENTRIES):
+        tell(f"has {ascii(unknown)[:300]}, which no release has")
     made_from = stated["made_from"]
     if (stated["name"], stated["version"]) != (made_from["name"], made_from["version"]):
         tell("its name or version differs from the one the release was made with")

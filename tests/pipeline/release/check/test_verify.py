@@ -181,6 +181,11 @@ def test_a_release_json_that_names_files_elsewhere_is_not_followed(copy, name):
     assert f"names a file {name!r}" in " ".join(problem.what for problem in problems_of(copy))
 
 
+def test_an_entry_of_release_json_that_nothing_reads_is_a_problem(copy):
+    edit_json(copy, "release.json", lambda record: record.update(note="by somebody else"))
+    assert said_of(copy, "release.json") == "has ['note'], which no release has"
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b'{"files": 3}', b'{"files": [{"name": 3}]}'])
 def test_a_malformed_release_json_is_a_problem(copy, content):
     (copy / "release.json").write_bytes(content)
