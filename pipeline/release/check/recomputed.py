@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, Int, UInt8
 
 from model.rounds import variance_scale
 from pipeline.files.maps import mask_of, variance_of
@@ -23,7 +23,11 @@ Made = Mapping[str, str]
 Stated = Mapping[str, Any]
 """A row of a manifest."""
 
+Counts = Int[np.ndarray, "256"]
+"""Stored number → pixels that have it."""
+
 EXACT = ("area", "border")
+_STORED = np.arange(256, dtype=np.uint8)
 _HALF_STEP = 1 / 510
 """Largest error of a stored saliency."""
 _ROUNDING = 1e-7
@@ -80,15 +84,16 @@ def possible_scores(
     saliency: UInt8[np.ndarray, "h w"], variance: UInt8[np.ndarray, "h w"], members: int, made_with: Made
 ) -> dict[str, Between]:
     """Score → the values that it can have had, for every score that these maps can confirm."""
-    mask, mean = mask_of(saliency), saliency.astype(np.float64) / 255
-    maps = Maps(members=mean[None], mean=mean, saliency=mean, mask=mask, variance_scale=1.0)
+    mask, highest = mask_of(saliency), np.array([[saliency.max() / 255]])
+    maps = Maps(members=highest[None], mean=highest, saliency=highest, mask=mask, variance_scale=1.0)
     possible = {name: _exactly(_measured(name, maps)) for name in EXACT}
-    highest = _measured("max_saliency", maps)
-    possible["max_saliency"] = _within(highest, _HALF_STEP + _ROUNDING, SCORE_TABLE["max_saliency"].highest)
-    spread = _variance(variance, members, made_with)
+    error = _HALF_STEP + _ROUNDING
+    possible["max_saliency"] = _within(_measured("max_saliency", maps), error, SCORE_TABLE["max_saliency"].highest)
+    shape, counts = saliency.shape, np.bincount(saliency.ravel(), minlength=256)
+    spread = _variance(np.bincount(variance.ravel(), minlength=256), shape, members, made_with)
     possible["ensemble_variance"] = spread
-    possible["ensemble_variance_per_area"] = _per_area(spread, mean, made_with)
-    possible["stability"] = _stability(saliency, made_with)
+    possible["ensemble_variance_per_area"] = _per_area(spread, counts, shape, made_with)
+    possible["stability"] = _stability(counts, shape, made_with)
     unknown = not_recomputable(made_with)
     return {name: between for name, between in possible.items() if name not in unknown}
 
@@ -99,30 +104,35 @@ def _measured(name: str, maps: Maps) -> float:
     return measure(maps)
 
 
-def _variance(stored: UInt8[np.ndarray, "h w"], members: int, made_with: Made) -> Between:
+def _mean(values: Float[np.ndarray, "256"], counts: Counts) -> float:
+    """The mean of what the stored numbers stand for."""
+    return float(values @ counts / counts.sum())
+
+
+def _variance(counts: Counts, shape: tuple[int, ...], members: int, made_with: Made) -> Between:
     """A stored deviation is off by up to 1/1020; where it is the largest, the variance was cut to 0.25."""
-    found = variance_of(stored)
-    mean, rounding = float(found.mean()), float((np.sqrt(found) / 510 + 1 / 1020**2).mean())
+    found = variance_of(_STORED[None])[0]
+    mean, rounding = _mean(found, counts), _mean(np.sqrt(found) / 510 + 1 / 1020**2, counts)
     whole = int(made_with.get("ensemble_size", members))
     cut = max(0.0, variance_scale(members, whole) - 1) / 4 if 0 < members < whole else 0.0
-    high = min(0.25, mean + float((stored == 255).mean()) * cut)
-    low = mean - rounding - _resizing(mean, stored.shape, made_with)
-    high += rounding + _resizing(high, stored.shape, made_with)
+    high = min(0.25, mean + float(counts[255] / counts.sum()) * cut)
+    low = mean - rounding - _resizing(mean, shape, made_with)
+    high += rounding + _resizing(high, shape, made_with)
     return Between(low=max(0.0, low - _ROUNDING), high=min(0.25, high + _ROUNDING))
 
 
-def _resizing(variance: float, height_width: tuple[int, ...], made_with: Made) -> float:
+def _resizing(variance: float, shape: tuple[int, ...], made_with: Made) -> float:
     """How far resizing a variance map can move its mean."""
-    shorter = min(height_width)
+    shorter = min(shape)
     if made_with.get("weights") == "fake":  # takes every n-th pixel, so outlines of a few pixels make much of it
-        sampled = min(height_width[0], _FAKE_PX) * min(height_width[1], _FAKE_PX)
+        sampled = min(shape[0], _FAKE_PX) * min(shape[1], _FAKE_PX)
         error = max(2.0, 800 / shorter**2) * 0.5 / float(np.sqrt(sampled))
         return error * error + error * float(np.sqrt(variance))
     return variance * ((0.01 if made_with.get("resize_filter") == "bicubic" else 0.003) + 4 / shorter**2)
 
 
-def _per_area(spread: Between, mean: np.ndarray, made_with: Made) -> Between:
-    found, shorter = float(mean.mean()), min(mean.shape)
+def _per_area(spread: Between, counts: Counts, shape: tuple[int, ...], made_with: Made) -> Between:
+    found, shorter = _mean(_STORED / 255, counts), min(shape)
     resizing = 0.05 + 20 / shorter**2 if made_with.get("weights") == "fake" else 0.003 + 4 / shorter**2
     error = _HALF_STEP + resizing * found
     score = SCORE_TABLE["ensemble_variance_per_area"]
@@ -131,17 +141,16 @@ def _per_area(spread: Between, mean: np.ndarray, made_with: Made) -> Between:
     )
 
 
-def _stability(saliency: UInt8[np.ndarray, "h w"], made_with: Made) -> Between:
+def _stability(counts: Counts, shape: tuple[int, ...], made_with: Made) -> Between:
     """Pixels stored as a threshold may have been on either side of it; resizing moves outlines by parts of a pixel."""
     above, below = (255 * (0.5 + offset) for offset in (STABILITY_OFFSET, -STABILITY_OFFSET))
-    sure_above, sure_below = int((saliency > above + 0.51).sum()), int((saliency > below + 0.51).sum())
-    may_above, may_below = int((saliency >= above - 0.51).sum()), int((saliency >= below - 0.51).sum())
+    sure_above, sure_below = (int(counts[threshold + 0.51 < _STORED].sum()) for threshold in (above, below))
+    may_above, may_below = (int(counts[threshold - 0.51 <= _STORED].sum()) for threshold in (above, below))
     if not may_below:
         return Between(low=0.0, high=1.0)
-    side = _processing_px(made_with, min(saliency.shape))
-    height, width = saliency.shape
-    seen = may_below / saliency.size * min(height, side) * min(width, side)
-    outline = (1.0 if min(height, width) >= side else 2.5) / float(np.sqrt(seen))
+    side = _processing_px(made_with, min(shape))
+    seen = may_below / int(counts.sum()) * min(shape[0], side) * min(shape[1], side)
+    outline = (1.0 if min(shape) >= side else 2.5) / float(np.sqrt(seen))
     low, high = sure_above / may_below, may_above / max(sure_below, 1)
     return Between(low=max(0.0, low - outline), high=min(1.0, high + outline))
 
