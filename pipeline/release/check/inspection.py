@@ -19,13 +19,13 @@ from pipeline.files import storage
 from pipeline.files.parquet import read_parquet
 from pipeline.files.tars import samples_of
 from pipeline.records import Problem
-from pipeline.release.changes import change_problems, changelog_problems
+from pipeline.release.changes import CHANGELOG, CHANGES, change_problems, changelog_problems, says_more
 from pipeline.release.check.against_run import compare_shards
-from pipeline.release.check.containers import TarComparison, links, parquet_problem
+from pipeline.release.check.containers import TarComparison, links
 from pipeline.release.check.page import PAGE, is_asset, is_data
 from pipeline.release.check.recomputed import not_recomputable
 from pipeline.release.check.release_json import NOTHING, StatedRelease
-from pipeline.release.check.rows import cross_checks_against, misjudged, misplaced, rows_against, unbound
+from pipeline.release.check.rows import cross_checks_against, misjudged, misplaced, notes_in, rows_against, unbound
 from pipeline.release.check.samples import FoundSample, check_sample
 from pipeline.release.check.texts import (
     annotation_problems,
@@ -44,6 +44,7 @@ from pipeline.release.strays import stray_files
 from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.selection.scores import SCORE_TABLE
 
+OTHER_WORDS = "what it says was not compared: another version of this tool wrote it"
 _UNREADABLE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, pa.ArrowException, tarfile.TarError,
     csv.Error, yaml.YAMLError,
@@ -96,7 +97,8 @@ class Inspection:
         self._text("README.md", partial(card_problems, stated=self.stated))
         if self.stated.release.previous:
             changes = self._text("changes.csv", partial(change_problems, rows=self.rows))
-            self._text("CHANGELOG.md", partial(changelog_problems, changes=changes, rows=self.rows))
+            changelog = self._text("CHANGELOG.md", partial(changelog_problems, changes=changes, rows=self.rows))
+            self._changelog(changelog or b"", changes or b"")
         self._derived()
         others = [file for name, file in sorted(self.stated.files.items()) if name != SUMS]
         if self._content(SUMS) not in (None, sha256_sums(others)):
@@ -157,11 +159,8 @@ class Inspection:
                     "manifest.parquet", f"has other columns, or other types, than a manifest: {table.schema.names}"
                 )
                 return
-            if problem := parquet_problem(content):
-                self.tell("manifest.parquet", problem)
-            mixed = self.stated.made_with.get("mixed", "")
-            if (table.schema.metadata or {}) != ({b"mixed": mixed.encode()} if mixed else {}):
-                self.tell("manifest.parquet", f"has the metadata {table.schema.metadata}")
+            for what in notes_in(content, table.schema.metadata or {}, self.stated.made_with):
+                self.tell("manifest.parquet", what)
             empty = [name for name in table.schema.names if name not in SCORE_TABLE and table.column(name).null_count]
             if empty:
                 self.tell("manifest.parquet", f"has cells without a value in {', '.join(empty)}")
@@ -197,6 +196,18 @@ class Inspection:
             self.unread.discard(name)
             if problem := again.problem():
                 self.tell(name, problem)
+
+    def _changelog(self, changelog: bytes, changes: bytes) -> None:
+        self.notes.append("what changed is not compared with the earlier release, which is not here")
+        if any(problem.where in (CHANGELOG, CHANGES) for problem in self.problems):
+            return
+        with self.readable(CHANGELOG):
+            accepted = sum(row["verdict"] == "accepted" for row in self.rows.values())
+            if says_more(changelog, changes, self.stated.release, self.stated.previous_sha256, accepted):
+                if self.stated.texts == texts_digest():
+                    self.tell(CHANGELOG, f"does not say what this version of the tool writes for {CHANGES}")
+                else:
+                    self.skip(CHANGELOG, OTHER_WORDS)
 
     def _bindings(self) -> None:
         """Compare the shards' bindings; not if rows or samples have other problems, which these would only repeat."""
@@ -253,7 +264,7 @@ class Inspection:
             for what in foreign_problems(name, content, page, self.stated.files):
                 self.tell(name, what)
             if not is_asset(name):
-                self.skip(name, "what it says was not compared: another version of this tool wrote it")
+                self.skip(name, OTHER_WORDS)
 
     def _index(self, split: str) -> None:
         name = f"data/{split}/index.json"

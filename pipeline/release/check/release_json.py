@@ -50,8 +50,8 @@ class StatedRelease:
     """Digest of the code that wrote its texts."""
     shards: tuple["StatedShard", ...] | None
     """None in a release of format 2."""
-    candidates: str
-    """Digest of the candidates that it was made from."""
+    previous_sha256: str
+    """SHA-256 of the `release.json` of the release that it was compared with; "" if there is none."""
 
 
 NOTHING = StatedRelease(
@@ -63,7 +63,7 @@ NOTHING = StatedRelease(
     files={},
     texts="",
     shards=(),
-    candidates="",
+    previous_sha256="",
 )
 
 
@@ -120,7 +120,7 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
         files=_files(stated["files"], tell),
         texts=str(stated["texts"]),
         shards=None if stated["format"] == 2 else _shards(stated["shards"]),
-        candidates=str(made_from["candidates"]),
+        previous_sha256=str(made_from["previous"]),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.collection.coco import Collection, license_of
 from pipeline.collection.instances import Instance, cross_check, decode_counts
 from pipeline.records import Verdict
+from pipeline.release.check.containers import parquet_problem
 from pipeline.release.check.release_json import StatedShard
 from pipeline.release.check.samples import FoundSample
 from pipeline.release.manifest import considered_of
@@ -17,6 +18,18 @@ from pipeline.selection.verdicts import select
 
 Rows = Mapping[str, Mapping[str, Any]]
 """Key → row."""
+
+
+def notes_in(manifest: bytes, metadata: Mapping[bytes, bytes], made_with: Mapping[str, str]) -> Iterator[str]:
+    """What the file of a manifest has besides its rows; only that machines were mixed may be noted there.
+
+    Raises: pa.ArrowException: it is not a parquet file.
+    """
+    if problem := parquet_problem(manifest):
+        yield problem
+    mixed = made_with.get("mixed", "")
+    if metadata != ({b"mixed": mixed.encode()} if mixed else {}):
+        yield f"has the metadata {ascii(metadata)[:300]}"
 
 
 def misplaced(rows: Rows, samples: Mapping[str, FoundSample], unread: Container[str]) -> Iterator[str]:

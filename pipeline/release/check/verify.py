@@ -87,6 +87,10 @@ def verify_release(
         inspection.problems += loaded.problems
         for note in loaded.notes:
             inspection.skip("loaders", note)
+    if not annotations:
+        inspection.notes.append("ids, authors and sources of images are compared with the annotations only if given")
+    if inspection.stated.made_with.get("weights") == "fake":
+        inspection.notes.append("made with the stand-in, whose variances can be measured again only roughly")
     return ReleaseCheck(
         name=inspection.stated.release.name,
         version=inspection.stated.release.version,
