@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.errors import CollectionError
+from pipeline.errors import CollectionError, StorageError
 from pipeline.files.tars import encode_json
 from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.check.rows import unbound
@@ -64,6 +64,15 @@ def test_a_release_says_to_which_images_its_maps_belong(alike):
     assert [(shard["shard"], shard["images"]) for shard in shards] == [(f"{number:06d}", 3) for number in range(4)]
     records = [json.loads((alike.folder.parents[1] / f"commits/{number:06d}.json").read_text()) for number in range(4)]
     assert [shard["binding"] for shard in shards] == [record["binding"] for record in records]
+
+
+def test_no_release_is_made_of_candidates_that_are_not_what_their_record_binds(alike, release_of, tmp_path):
+    made = release_of(alike.inputs, tmp_path)
+    path = tmp_path / "commits" / "000001.json"
+    path.write_bytes(encode_json(json.loads(path.read_text()) | {"binding": "0" * 64}))
+    with pytest.raises(StorageError, match="candidate shard 000001: its maps, images or scores are not those"):
+        release_of(alike.inputs, tmp_path, version="2.0.0")
+    assert [path.name for path in made.folder.parent.iterdir()] == [made.folder.name]
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)

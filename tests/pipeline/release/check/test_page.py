@@ -122,6 +122,16 @@ def test_html_that_could_load_or_run_anything_foreign_is_found(old, new):
     assert html_said(html.replace(old, new, 1).encode())
 
 
+@pytest.mark.parametrize("place", ["</head>", "nowhere"])
+def test_html_that_forbids_foreign_scripts_late_or_never_is_found(place):
+    html = PAGE["index.html"].decode()
+    policy = re.search("<meta http-equiv=[^\n]*", html)[0]
+    without = html.replace(policy, "")
+    assert html_said(without.replace(place, policy + place).encode()) == [
+        "does not forbid foreign scripts before its first script"
+    ]
+
+
 @given(st.text("<>/='\" abcdefscript!-&;", max_size=30), st.data())
 def test_text_in_the_html_is_harmless_only_if_it_has_no_markup(text, data):
     html = PAGE["index.html"].decode()
