@@ -13,7 +13,7 @@ from pipeline.release.check.samples import FoundSample
 from pipeline.release.manifest import considered_of
 from pipeline.runs.binding import Bound, binding
 from pipeline.selection.policy import PolicyConfig
-from pipeline.selection.scores import SCORES
+from pipeline.selection.scores import SCORE_TABLE, SCORES
 from pipeline.selection.verdicts import select
 
 Rows = Mapping[str, Mapping[str, Any]]
@@ -56,6 +56,8 @@ def misjudged(rows: Rows, policy: PolicyConfig) -> Iterator[str]:
     whole = {}
     for key, row in rows.items():
         failed, scores = row["verdict"] == "failed", [row[name] for name in SCORES]
+        for name in _impossible(row):
+            yield f"{key}: {name} is {row[name]!r}, which it can't be"
         checked = row["instance_iou"] is not None or row["categories"] or row["supercategory"]
         if failed != (None in scores) or (failed and (row["members"] or checked or set(scores) != {None})):
             yield f"{key} is {row['verdict']}, which contradicts its scores"
@@ -67,6 +69,14 @@ def misjudged(rows: Rows, policy: PolicyConfig) -> Iterator[str]:
             wanted = f"{expected.decision} {expected.reason}".rstrip()
             stated = f"{found.decision} {found.reason}".rstrip()
             yield f"{key} is {stated}; under the policy its scores make it {wanted}"
+
+
+def _impossible(row: Mapping[str, Any]) -> Iterator[str]:
+    """Scores outside their ranges; sums of floats may pass the end of a range by their last bits."""
+    for score in SCORE_TABLE.values():
+        value = row[score.name]
+        if value is not None and not score.lowest - 1e-9 <= value <= score.highest + 1e-9:  # catches NaN
+            yield score.name
 
 
 def unbound(rows: Rows, shards: Sequence[StatedShard]) -> Iterator[str]:

@@ -293,6 +293,16 @@ def test_an_edited_manifest_is_found(copy, edit, said):
     assert any(said in problem.what for problem in found), found
 
 
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "value"), [("pairwise_iou", 1.1), ("ensemble_variance", -0.1), ("stability", float("nan"))]
+)
+def test_a_score_that_no_image_can_have_is_found(copy, number, name, value):
+    edit_manifest(copy, lambda rows: rows[number - 1].update({name: value}))
+    found = [problem.what for problem in problems_of(copy) if problem.where == "manifest.parquet"]
+    assert f"{make_key(number)}: {name} is {value!r}, which it can't be" in found
+
+
 def test_a_score_improved_in_the_manifest_alone_is_found(copy):
     edit_manifest(copy, lambda rows: rows[1].update(ensemble_variance=0.0))
     assert "ensemble_variance is" in said_of(copy, TAR)
