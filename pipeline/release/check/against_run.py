@@ -1,21 +1,14 @@
 """Compares a release with the records of the run that it was made from: they are older, and lie elsewhere."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from pipeline.errors import CollectionError
-from pipeline.release.check.release_json import StatedShard
+from pipeline.release.check.release_json import StatedRelease
+from pipeline.release.identity import RELEASE_JSON, candidates_digest
 from pipeline.runs.candidates import committed_shards, read_shard_record
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardComparison:
-    """Shards of a release that are not what the run says they are."""
-
-    unknown: tuple[str, ...]
-    """Shards that the run does not have, or has with other images, maps or scores."""
-    unbound: tuple[str, ...]
-    """Shards whose records bind nothing: an earlier version of this tool wrote them."""
+Say = Callable[[str, str], None]
+"""Called with a file and what is said about it."""
 
 
 def require_records(run: str) -> None:
@@ -29,18 +22,32 @@ def require_records(run: str) -> None:
         )
 
 
-def compare_shards(run: str, shards: Sequence[StatedShard]) -> ShardComparison:
-    """Compare the bindings of a release with those in the run's records.
+def compare_with_run(run: str, stated: StatedRelease, tell: Say, skip: Say) -> None:
+    """Compare the bindings and the digest of the candidates with the run's records.
 
     A shard may have several records, since failed images can be tried again after a release was made.
 
+    Args:   tell: called with what is wrong. skip: called with what can't be compared.
     Raises: StorageError: a record can't be read.
     """
     newest = committed_shards(run)
-    unknown, unbound = list[str](), list[str]()
-    for shard in shards:
+    unbound = []
+    for shard in stated.shards or ():
         numbers = range(newest[shard.shard] + 1) if shard.shard in newest else ()
         bindings = [read_shard_record(run, shard.shard, number).binding for number in numbers]
-        if shard.binding not in bindings:
-            (unbound if "" in bindings else unknown).append(shard.shard)
-    return ShardComparison(unknown=tuple(unknown), unbound=tuple(unbound))
+        if shard.binding not in bindings and "" in bindings:
+            unbound.append(shard.shard)
+        elif shard.binding not in bindings:
+            tell(RELEASE_JSON, f"binds other images, maps or scores in shard {shard.shard} than its record in {run}")
+    if unbound:
+        which = f"{len(unbound)} of {len(stated.shards or ())} shards ({unbound[0]}, for example)"
+        skip(RELEASE_JSON, f"{which}: their records are from a version of this tool that bound nothing")
+    names = [shard.shard for shard in stated.shards or ()] or sorted(newest)
+    records = [read_shard_record(run, name, newest[name]) for name in names if name in newest]
+    if candidates_digest(records) != stated.candidates:
+        if any(newest.values()) or stated.shards is None:
+            skip(
+                RELEASE_JSON, f"the digest of its candidates: {run} has grown or tried images again, perhaps since then"
+            )
+        else:
+            tell(RELEASE_JSON, f"was made from other candidates than {run} has")

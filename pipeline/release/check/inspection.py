@@ -20,7 +20,6 @@ from pipeline.files.parquet import read_parquet
 from pipeline.files.tars import samples_of
 from pipeline.records import Problem
 from pipeline.release.changes import CHANGELOG, CHANGES, change_problems, changelog_problems, says_more
-from pipeline.release.check.against_run import compare_shards
 from pipeline.release.check.containers import TarComparison, links
 from pipeline.release.check.page import PAGE, is_asset, is_data
 from pipeline.release.check.recomputed import not_recomputable
@@ -85,7 +84,7 @@ class Inspection:
             report(f"reading {name}")
             self._tar(name)
         with self.readable("manifest.parquet"):
-            for what in (*misplaced(self.rows, self.samples, self.unread), *misjudged(self.rows, self.stated.policy)):
+            for what in (*self._misplaced(), *misjudged(self.rows, self.stated.policy)):
                 self.tell("manifest.parquet", what)
         self._bindings()
         for split in sorted({row["split"] for row in self.rows.values()} - {""} | self.stated.splits):
@@ -197,6 +196,9 @@ class Inspection:
             if problem := again.problem():
                 self.tell(name, problem)
 
+    def _misplaced(self) -> Iterator[str]:
+        return misplaced(self.rows, self.samples, self.unread, self.stated.shares)
+
     def _changelog(self, changelog: bytes, changes: bytes) -> None:
         self.notes.append("what changed is not compared with the earlier release, which is not here")
         if any(problem.where in (CHANGELOG, CHANGES) for problem in self.problems):
@@ -285,16 +287,3 @@ class Inspection:
         for what in (*rows_against(self.rows, collection), *checked):
             self.tell("manifest.parquet", what)
         self._text("licenses.csv", partial(origin_problems, collection=collection))
-
-    def check_against_run(self, run: str) -> None:
-        """Compare what is bound to each other with the records of the run, which a release's forger can't mend."""
-        shards = self.stated.shards or ()
-        compared = compare_shards(run, shards)
-        for shard in compared.unknown:
-            self.tell(RELEASE_JSON, f"binds other images, maps or scores in shard {shard} than its record in {run}")
-        if compared.unbound:
-            self.skip(
-                RELEASE_JSON,
-                f"{len(compared.unbound)} of {len(shards)} shards ({compared.unbound[0]}, for example): their records "
-                "are from a version of this tool that bound nothing",
-            )

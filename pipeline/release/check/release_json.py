@@ -11,8 +11,8 @@ from pipeline.config import ReleaseConfig
 from pipeline.errors import CollectionError
 from pipeline.files import storage
 from pipeline.records import StoredFile
-from pipeline.release.identity import READABLE, RELEASE_JSON
-from pipeline.selection.policy import SPLITS, PolicyConfig
+from pipeline.release.identity import OF_COLLECTION, READABLE, RELEASE_JSON
+from pipeline.selection.policy import PolicyConfig, parse_splits
 
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
 _NAME = re.compile(rf"{_PART}(/{_PART}){{0,9}}")
@@ -50,6 +50,12 @@ class StatedRelease:
     """Digest of the code that wrote its texts."""
     shards: tuple["StatedShard", ...] | None
     """None in a release of format 2."""
+    shares: Mapping[str, float]
+    """Split → its share of the images."""
+    candidates: str
+    """Digest of the candidates that it was made from."""
+    collection: Mapping[str, str]
+    """Digests of the licences, origins and instances of the collection."""
     previous_sha256: str
     """SHA-256 of the `release.json` of the release that it was compared with; "" if there is none."""
 
@@ -63,6 +69,9 @@ NOTHING = StatedRelease(
     files={},
     texts="",
     shards=(),
+    shares={},
+    candidates="",
+    collection={},
     previous_sha256="",
 )
 
@@ -111,15 +120,19 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
     policy: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in made_from["policy"].items()
     }
+    shares = parse_splits([f"{name}={share!r}" for name, share in made_from["splits"].items()])
     return StatedRelease(
         release=release,
         made_with={str(name): str(value) for name, value in made_from["fingerprint"].items()},
         policy=PolicyConfig(**policy),
-        splits=frozenset(made_from["splits"]) & set(SPLITS),
+        splits=frozenset(shares),
         counts=stated["counts"],
         files=_files(stated["files"], tell),
         texts=str(stated["texts"]),
         shards=None if stated["format"] == 2 else _shards(stated["shards"]),
+        shares=shares,
+        candidates=str(made_from["candidates"]),
+        collection={name: str(made_from[name]) for name in OF_COLLECTION},
         previous_sha256=str(made_from["previous"]),
     )
 

@@ -12,7 +12,7 @@ from pipeline.release.check.release_json import StatedShard
 from pipeline.release.check.samples import FoundSample
 from pipeline.release.manifest import considered_of
 from pipeline.runs.binding import Bound, binding
-from pipeline.selection.policy import PolicyConfig
+from pipeline.selection.policy import PolicyConfig, split_of
 from pipeline.selection.scores import SCORE_TABLE, SCORES
 from pipeline.selection.verdicts import select
 
@@ -32,10 +32,13 @@ def notes_in(manifest: bytes, metadata: Mapping[bytes, bytes], made_with: Mappin
         yield f"has the metadata {ascii(metadata)[:300]}"
 
 
-def misplaced(rows: Rows, samples: Mapping[str, FoundSample], unread: Container[str]) -> Iterator[str]:
+def misplaced(
+    rows: Rows, samples: Mapping[str, FoundSample], unread: Container[str], shares: Mapping[str, float]
+) -> Iterator[str]:
     """Accepted images that are not where their rows say, and other images that are in a tar.
 
     Args: unread: tars that could not be read; nothing is said about their images.
+          shares: split → its share of the images.
     """
     for key, row in rows.items():
         found = samples.get(key)
@@ -49,6 +52,8 @@ def misplaced(rows: Rows, samples: Mapping[str, FoundSample], unread: Container[
             yield f"{key}: its tar or the SHA-256 of its mask is not what the tars have"
         elif found.tar.split("/")[:-1] != ["data", row["split"]]:
             yield f"{key} has split {row['split']!r}, but is in {found.tar}"
+        elif (expected := split_of(key, shares)) != row["split"]:
+            yield f"{key} has split {row['split']!r}; by the shares that release.json states it belongs to {expected!r}"
 
 
 def misjudged(rows: Rows, policy: PolicyConfig) -> Iterator[str]:

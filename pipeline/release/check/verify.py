@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pipeline.collection.coco import read_annotations
 from pipeline.collection.instances import read_instances
 from pipeline.records import Problem
-from pipeline.release.check.against_run import require_records
+from pipeline.release.check.against_run import compare_with_run, require_records
 from pipeline.release.check.inspection import Inspection
 from pipeline.release.check.loaders import check_with_loaders, missing_loaders
 from pipeline.release.check.release_json import NOTHING, parse_release_json, read_release_json
-from pipeline.release.identity import RELEASE_JSON
+from pipeline.release.identity import RELEASE_JSON, collection_digests
 
 NEVER_CHECKED = (
     "no release has ensemble members, or maps of rejected images: pairwise_iou, and all scores of rejected images, "
@@ -76,11 +76,15 @@ def verify_release(
         inspection.check(report)
         if collection is not None:
             with inspection.readable("manifest.parquet"):
-                here = [sample for sample in collection.samples if sample.key in inspection.samples]
-                instances = read_instances(annotations, here) if collection.has_instances else {}
+                there = {sample.key: sample for sample in collection.samples}
+                predicted = [there[key] for key, row in inspection.rows.items() if row["members"] and key in there]
+                instances = read_instances(annotations, predicted) if collection.has_instances else {}
                 inspection.check_against(collection, instances)
+                digests = collection_digests(collection.licenses, collection.origins, instances)
+                for name in (name for name in digests if digests[name] != inspection.stated.collection[name]):
+                    inspection.tell(RELEASE_JSON, f"was made with other {name} than {annotations} has")
         if run:
-            inspection.check_against_run(run)
+            compare_with_run(run, inspection.stated, inspection.tell, inspection.skip)
     if loaders and not inspection.problems:
         report("loading the release with the libraries of its users")
         loaded = check_with_loaders(release, inspection.stated, inspection.keys_of_tars(), len(inspection.rows))

@@ -6,6 +6,8 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.errors import CollectionError, StorageError
@@ -174,6 +176,63 @@ def test_a_release_of_this_format_that_binds_nothing_is_a_problem(copy, shards):
     (copy / "release.json").write_bytes(encode_json(stated | {"shards": shards}))
     assert stated["texts"] == texts_digest()
     assert verify_release(str(copy)).problems
+
+
+NEVER_COMPARED = {("made_from", "tar_bytes"), ("without_thumbnail",), ("texts",)}
+"""How the tars were cut, which photos had disappeared, and the version of the texts, which are compared themselves."""
+
+
+def leaves(value, path=()):
+    """Path and value of every leaf of a document, but for the list of files."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if not entries:
+        yield path, value
+    for name, entry in entries:
+        if (*path, name) != ("files",):
+            yield from leaves(entry, (*path, name))
+
+
+def other(value):
+    if isinstance(value, (bool, list)):
+        return not value
+    return value * 2 + 1 if isinstance(value, (int, float)) else (value or "") + "0"
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_every_entry_of_release_json_is_compared_with_something(alike, tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("edited") / "copy"
+    shutil.copytree(alike.folder, folder)
+    stated = json.loads((folder / "release.json").read_text())
+    path, value = data.draw(st.sampled_from([leaf for leaf in leaves(stated) if leaf[0] not in NEVER_COMPARED]))
+    entry = stated
+    for name in path[:-1]:
+        entry = entry[name]
+    entry[path[-1]] = other(value)
+    (folder / "release.json").write_bytes(encode_json(stated))
+    run, annotations = str(alike.folder.parents[1]), str(alike.inputs.annotations)
+    assert verify_release(str(folder), annotations, run=run).problems, path
+
+
+@pytest.mark.parametrize("name", ["licenses", "origins", "instances", "candidates"])
+def test_digests_of_what_a_release_was_made_from_are_compared_if_that_is_given(copy, alike, name):
+    run, annotations = str(alike.folder.parents[1]), str(alike.inputs.annotations)
+    assert verify_release(str(copy), annotations, run=run).problems == ()
+    stated = json.loads((copy / "release.json").read_text())
+    stated["made_from"][name] = "0" * 64
+    (copy / "release.json").write_bytes(encode_json(stated))
+    (problem,) = verify_release(str(copy), annotations, run=run).problems
+    assert problem.where == "release.json"
+    assert f"was made {'from' if name == 'candidates' else 'with'} other {name} than " in problem.what
+
+
+def test_splits_that_the_stated_shares_do_not_give_are_found(released, release_of, tmp_path):
+    made = release_of(released.inputs, tmp_path, splits=("train=0.5", "test=0.5")).folder
+    stated = json.loads((made / "release.json").read_text())
+    stated["made_from"]["splits"] = {"train": 0.99, "test": 0.01}
+    (made / "release.json").write_bytes(encode_json(stated))
+    said = " | ".join(problem.what for problem in verify_release(str(made)).problems)
+    assert "has split 'test'; by the shares that release.json states it belongs to 'train'" in said
 
 
 def test_a_run_that_does_not_exist_is_refused_before_the_release_is_read(copy, tmp_path):
