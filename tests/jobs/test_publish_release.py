@@ -130,7 +130,8 @@ def test_a_release_is_compared_with_its_run(out, tmp_path):
     refused = call("verify_release.py", release, "--run", tmp_path, "--no-loaders")
     assert refused.returncode == 2
     assert f"--run {tmp_path} is not a run" in refused.stderr
-    shutil.copytree(out / "commits", tmp_path / "other" / "commits")
+    for name in ("candidates", "commits"):
+        shutil.copytree(out / name, tmp_path / "other" / name)
     record = tmp_path / "other" / "commits" / "000000.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"binding": "0" * 64}))
     checked = call("verify_release.py", release, "--run", tmp_path / "other", "--no-loaders")

@@ -1,11 +1,16 @@
 """Compares a release with the records of the run that it was made from: they are older, and lie elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from pipeline.errors import CollectionError
+from pipeline.records import CandidateRow
 from pipeline.release.check.release_json import StatedRelease
+from pipeline.release.check.rows import Rows
 from pipeline.release.identity import RELEASE_JSON, candidates_digest
-from pipeline.runs.candidates import committed_shards, read_shard_record
+from pipeline.release.manifest import MANIFEST
+from pipeline.runs.candidates import committed_shards, read_rows, read_shard_record
+from pipeline.selection.scores import SCORES
 
 Say = Callable[[str, str], None]
 """Called with a file and what is said about it."""
@@ -22,8 +27,8 @@ def require_records(run: str) -> None:
         )
 
 
-def compare_with_run(run: str, stated: StatedRelease, tell: Say, skip: Say) -> None:
-    """Compare the bindings and the digest of the candidates with the run's records.
+def compare_with_run(run: str, stated: StatedRelease, rows: Rows, tell: Say, skip: Say) -> None:
+    """Compare the bindings, the digest of the candidates and the manifest's rows with the run's records and rows.
 
     A shard may have several records, since failed images can be tried again after a release was made.
 
@@ -51,3 +56,19 @@ def compare_with_run(run: str, stated: StatedRelease, tell: Say, skip: Say) -> N
             )
         else:
             tell(RELEASE_JSON, f"was made from other candidates than {run} has")
+        return
+    for record in records:
+        for row in read_rows(run, record):
+            for name in _unlike(row, rows.get(row.key, {})):
+                tell(MANIFEST, f"{row.key}: {name} is not what {run} has")
+
+
+def _unlike(row: CandidateRow, stated: Mapping[str, Any]) -> Iterator[str]:
+    """Columns in which a manifest states something else than the run found."""
+    found = {name: getattr(row, name) for name in ("image_sha256", "image_bytes", "members", "fewer_at_once", "detail")}
+    found |= {name: row.scores.get(name) for name in SCORES}
+    if row.status == "failed":
+        found |= {"verdict": "failed", "reason": row.reason}
+    for name, value in found.items():
+        if stated.get(name) != value:
+            yield name

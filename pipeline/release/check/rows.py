@@ -42,8 +42,10 @@ def misplaced(
     """
     for key, row in rows.items():
         found = samples.get(key)
+        if (row["detail"] and row["verdict"] != "failed") or (row.get("maps_sha256") and row["verdict"] == "failed"):
+            yield f"{key} is {row['verdict']}, but has details of a failure, or maps in spite of one"
         if row["verdict"] != "accepted":
-            if found or row["tar"] or row["split"] or not row["reason"]:
+            if found or row["tar"] or row["split"] or row["mask_sha256"] or not row["reason"]:
                 yield f"{key} is {row['verdict']}, but has a sample, or has no reason"
         elif found is None:
             if row["tar"] not in unread:

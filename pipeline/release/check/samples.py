@@ -75,6 +75,8 @@ def check_sample(
         tell(f"{key}.json: {problem}")
     if "jpg" in members and hashlib.sha256(members["jpg"]).hexdigest() != row["image_sha256"]:
         tell(f"{key}.jpg is not the image that was predicted: its SHA-256 differs from the manifest's")
+    if "jpg" in members and len(members["jpg"]) != row["image_bytes"]:
+        tell(f"{key}.jpg has {len(members['jpg'])} bytes; the manifest has {row['image_bytes']}")
     if row.get("maps_sha256") not in (None, maps_sha256(members)):
         tell(f"{key}: its saliency or variance is not the one that was predicted for it: the manifest has another sum")
     maps: dict[str, UInt8[np.ndarray, "h w"]] = {}

@@ -56,8 +56,8 @@ def verify_release(
 
     Args:    release: folder or URL.
              annotations: COCO annotation JSON to compare with, from which the images are said to come.
-             run: the run that the release was made from; its records tell whether maps, images and scores belong
-             together even if somebody made every file of the release anew.
+             run: the run that the release was made from; its records and rows tell whether maps, images and scores
+             belong together even if somebody made every file of the release anew.
              loaders: if nothing else is wrong, also load the release with the libraries of its users.
              report: called with what is read next, and at the start with libraries that are not installed.
     Raises:  CollectionError: there is no release, or no such run. AnnotationError: the annotations can't be read.
@@ -84,7 +84,7 @@ def verify_release(
                 for name in (name for name in digests if digests[name] != inspection.stated.collection[name]):
                     inspection.tell(RELEASE_JSON, f"was made with other {name} than {annotations} has")
         if run:
-            compare_with_run(run, inspection.stated, inspection.tell, inspection.skip)
+            compare_with_run(run, inspection.stated, inspection.rows, inspection.tell, inspection.skip)
     if loaders and not inspection.problems:
         report("loading the release with the libraries of its users")
         loaded = check_with_loaders(release, inspection.stated, inspection.keys_of_tars(), len(inspection.rows))

@@ -20,7 +20,7 @@ from pipeline.release.manifest import SCHEMA_2
 from pipeline.runs.binding import Bound, binding, maps_sha256
 from pipeline.selection.scores import SCORES
 from tests.pipeline.make import make_collection, make_key, write_annotations
-from tests.pipeline.release.editing import forge, mend_sums, mend_texts
+from tests.pipeline.release.editing import edit_manifest, forge, mend_sums, mend_texts
 
 MAPS = ("mask.png", "saliency.png", "variance.png")
 
@@ -132,10 +132,12 @@ def test_an_exchange_of_which_everything_was_mended_is_found_by_the_run(copy, al
     mend_bindings(copy)
     assert verify_release(str(copy)).problems == ()  # that is why its SHA-256 is published
     said = [problem.what for problem in verify_release(str(copy), run=run).problems]
-    assert said == [
+    assert said[:2] == [
         f"binds other images, maps or scores in shard {shard} than its record in {run}"
         for shard in ("000000", "000002")
     ]
+    named = {what.partition(":")[0] for what in said[2:]}
+    assert named == {make_key(2), make_key(8)}  # whose scores were exchanged too
 
 
 @pytest.mark.parametrize("name", ["pairwise_iou", "ensemble_variance"])
@@ -235,6 +237,34 @@ def test_splits_that_the_stated_shares_do_not_give_are_found(released, release_o
     assert "has split 'test'; by the shares that release.json states it belongs to 'train'" in said
 
 
+@pytest.fixture(scope="module")
+def with_run(released):
+    return str(released.folder.parents[1])
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])  # rejected, accepted, failed
+@pytest.mark.parametrize(
+    "column", ["detail", "image_bytes", "fewer_at_once", "image_sha256", "mask_sha256", "maps_sha256", "reason"]
+)
+def test_any_other_cell_of_a_manifest_is_found_with_the_run(released, with_run, tmp_path, number, column):
+    folder = tmp_path / "copy"
+    shutil.copytree(released.folder, folder)
+    edit_manifest(folder, lambda rows: rows[number - 1].update({column: other(rows[number - 1][column])}))
+    mend_texts(folder)
+    assert verify_release(str(folder), run=with_run).problems
+
+
+@pytest.mark.parametrize(
+    ("number", "column"), [(1, "detail"), (2, "detail"), (2, "image_bytes"), (1, "mask_sha256"), (3, "maps_sha256")]
+)
+def test_cells_that_contradict_their_row_are_found_without_the_run(released, tmp_path, number, column):
+    folder = tmp_path / "copy"
+    shutil.copytree(released.folder, folder)
+    edit_manifest(folder, lambda rows: rows[number - 1].update({column: other(rows[number - 1][column])}))
+    mend_texts(folder)
+    assert verify_release(str(folder)).problems
+
+
 def test_a_run_that_does_not_exist_is_refused_before_the_release_is_read(copy, tmp_path):
     said = []
     with pytest.raises(CollectionError, match="is not a run, or nothing of it is committed"):
@@ -243,7 +273,8 @@ def test_a_run_that_does_not_exist_is_refused_before_the_release_is_read(copy, t
 
 
 def test_records_of_an_earlier_version_bind_nothing(copy, alike, tmp_path):
-    shutil.copytree(alike.folder.parents[1] / "commits", tmp_path / "run" / "commits")
+    for name in ("candidates", "commits"):
+        shutil.copytree(alike.folder.parents[1] / name, tmp_path / "run" / name)
     path = tmp_path / "run" / "commits" / "000001.json"
     path.write_bytes(encode_json(json.loads(path.read_text()) | {"binding": ""}))
     check = verify_release(str(copy), run=str(tmp_path / "run"))
