@@ -4,13 +4,18 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
 from jobs.command_line import DONE, FAILED, print_problems, report, run_job
+
+if TYPE_CHECKING:
+    from pipeline.release.check.verify import ReleaseCheck
+
+NOT_ALL_CHECKED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +24,12 @@ class Arguments:
     it with the libraries of its users.
 
     Exit codes: 0 nothing is wrong, 1 something is wrong, 2 there is no complete release or the annotations are
-    unreadable, so nothing was checked.
+    unreadable, so nothing was checked, 4 nothing was found wrong, but not everything was checked.
     """
 
     release: Annotated[str, tyro.conf.Positional]  # folder or URL
     annotations: str = ""  # COCO annotation JSON of the images, to compare ids, names, sizes and licences with
+    run: str = ""  # folder or URL of the run it was made from: do maps, images and scores belong together there too?
     loaders: bool = True  # load it with webdataset, datasets, pycocotools and mlcroissant, each in its own process
     json: bool = False  # print one line of JSON instead
 
@@ -35,17 +41,31 @@ def main() -> int:
     from pipeline.release.check.verify import verify_release
 
     release = urls.absolute(arguments.release)
-    check = verify_release(release, arguments.annotations, loaders=arguments.loaders, report=report)
+    check = verify_release(release, arguments.annotations, run=arguments.run, loaders=arguments.loaders, report=report)
     if arguments.json:
         print(json.dumps(asdict(check)))
-        return FAILED if check.problems else DONE
+        return _exit_code(check)
     print(f"{check.name} {check.version}: {check.accepted} samples, {check.images} rows in the manifest")
     print(f"SHA-256 of release.json: {check.sha256}")
     for note in check.notes:
         print(f"note: {note}")
+    if check.unchecked:
+        print(f"not checked: {len(check.unchecked)}")
+        print_problems(check.unchecked)
     print_problems(check.problems)
-    print(f"problems: {len(check.problems)}" if check.problems else "every file is as it should be")
-    return FAILED if check.problems else DONE
+    if check.problems:
+        print(f"problems: {len(check.problems)}")
+    elif check.unchecked:
+        print(f"nothing was found wrong, but not everything was checked: {len(check.unchecked)}")
+    else:
+        print("every file is as it should be")
+    return _exit_code(check)
+
+
+def _exit_code(check: "ReleaseCheck") -> int:
+    if check.problems:
+        return FAILED
+    return NOT_ALL_CHECKED if check.unchecked else DONE
 
 
 if __name__ == "__main__":

@@ -105,6 +105,8 @@ class ShardRecord:
     failed: int
     made_with: str = ""
     """SHA-256 of the fingerprint it was made with; "" in records of earlier versions."""
+    binding: str = ""
+    """See `runs/binding.py`; "" in records of earlier versions."""
     number: int = 0
     """0 for the first record of a shard; the one with the highest number counts."""
 

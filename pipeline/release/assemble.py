@@ -21,7 +21,7 @@ from pipeline.release.croissant import CROISSANT, croissant
 from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.identity import FORMAT, RELEASE_JSON, check_identity, identity_of, release_folder, texts_digest
 from pipeline.release.manifest import NOWHERE, Place, manifest_row
-from pipeline.release.source import ReleaseSource, portions
+from pipeline.release.source import ReleaseSource, bound_shards, portions
 from pipeline.release.survey import Surveyed, plan_survey, shown_photos, survey
 from pipeline.release.tar_series import (
     PlannedTar,
@@ -115,6 +115,7 @@ def _write_contents(made: _Making) -> dict[str, Any]:
     return {
         "counts": counts,
         "files": [asdict(file) for file in _by_name(files)],
+        "shards": bound_shards(source, {key: image.maps_sha256 for key, image in surveyed.items()}),
         "without_thumbnail": without_photo,
     }
 
@@ -202,6 +203,7 @@ def _rows(
             verdicts[row.key],
             places.get(row.key, NOWHERE),
             surveyed[row.key].checked if row.key in surveyed else UNCHECKED,
+            surveyed[row.key].maps_sha256 if row.key in surveyed else "",
             origin=source.origin_of(sample),
             instances_ignored=source.instances.ignored.get(row.key, 0),
         )

@@ -4,12 +4,14 @@ import csv
 import hashlib
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipeline.collection.instances import decode_counts
+from pipeline.config import ReleaseConfig
 from pipeline.errors import CollectionError, StorageError
 from pipeline.files import storage
 from pipeline.files.connections import require_reachable
@@ -22,6 +24,8 @@ from pipeline.release.templates import render
 
 COLUMNS = ("key", "change", "iou", "reason")
 CHANGELOG, CHANGES = "CHANGELOG.md", "changes.csv"
+_SINCE = re.compile(r"^## .* since ([A-Za-z0-9._-]+) ([A-Za-z0-9._-]+)$", re.MULTILINE)
+_OVERLAP = re.compile(r"(?<=is |nd )[01]\.\d{3}(?= on average| at the lowest)")
 GONE = "not_in_the_collection"
 
 
@@ -168,6 +172,29 @@ def changelog_problems(content: bytes, changes: bytes | None, rows: Mapping[str,
     ):
         if f"\n| {words} | {count} |\n" not in content.decode():
             yield f"does not say that {count} images are {words}, as {CHANGES} does"
+
+
+def says_more(content: bytes, changes: bytes, about: ReleaseConfig, previous_sha256: str, accepted: int) -> bool:
+    """Whether `CHANGELOG.md` says anything but what this version writes for the `changes.csv` beside it.
+
+    The earlier release is not read, so its name and version may be any. The table has rounded overlaps, so the last
+    digit of their mean is not compared.
+
+    Raises: ValueError, KeyError: one of them is malformed.
+    """
+    text = content.decode()
+    earlier = _SINCE.search(text)
+    if earlier is None:
+        return True
+    lines = csv.DictReader(io.StringIO(changes.decode(), newline=""))
+    found = [
+        Change(key=line["key"], change=line["change"], iou=float(line["iou"] or "nan"), reason=line["reason"])  # type: ignore[arg-type]
+        for line in lines
+    ]
+    found = [replace(change, iou=None) if change.iou != change.iou else change for change in found]
+    since = Earlier(name=earlier[1], version=earlier[2], sha256=previous_sha256, masks={})
+    expected = change_files(about.name, about.version, since, found, accepted)[CHANGELOG].decode()
+    return _OVERLAP.sub("", text) != _OVERLAP.sub("", expected)
 
 
 def _added_or_changed(

@@ -3,18 +3,20 @@
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from pipeline.collection.instances import digest_of
+from pipeline.collection.coco import License, Origin
+from pipeline.collection.instances import Instances, digest_of
 from pipeline.config import RunConfig
 from pipeline.errors import ReleaseExistsError, StorageError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
+from pipeline.records import ShardRecord
 from pipeline.release.source import ReleaseSource
 from pipeline.selection.policy import parse_splits
 
@@ -22,8 +24,9 @@ RELEASE_JSON = "release.json"
 FORMAT = 3
 """Increases when releases get other files, or files get other contents."""
 READABLE = (2, FORMAT)
-"""Formats that are still read. Before 3, the manifest had no `author`, `source`, `instances_ignored`, annotations had
-ids and file names of the collection, and keys in CSV files had no prefix."""
+"""Formats that are still read. Before 3, the manifest had no `author`, `source`, `instances_ignored`, `maps_sha256`,
+`release.json` no `shards`, annotations had ids and file names of the collection, and keys in CSV files no prefix."""
+OF_COLLECTION = ("licenses", "origins", "instances")
 _TEXTS = (".py", ".jinja", ".js", ".css", ".svg")
 
 
@@ -35,28 +38,41 @@ def identity_of(
     Args: made_with: the fingerprint of the run.
           previous_sha256: SHA-256 of the `release.json` of the earlier release; "" without one.
     """
-    digest = hashlib.sha256()
-    for spec in source.specs:
-        record = source.records[spec.name]
-        digest.update(f"{record.shard} {record.tar.sha256} {record.rows.sha256}\n".encode())
     release = config.release
     identity = {
         "name": release.name,
         "version": release.version,
         "fingerprint": dict(made_with),
-        "candidates": digest.hexdigest(),
+        "candidates": candidates_digest([source.records[spec.name] for spec in source.specs]),
         "policy": asdict(config.policy),
         "tar_bytes": release.tar_bytes,
         "embed_images": release.embed_images,
         "publication": {name: getattr(release, name) for name in ("creator", "published_on", "homepage")},
         "splits": parse_splits(release.splits),
-        "licenses": _digest_of(source.licenses),
-        "origins": _digest_of(source.origins),
-        "instances": digest_of(source.instances),
+        **collection_digests(source.licenses, source.origins, source.instances),
         "previous": previous_sha256,
     }
     as_stored: dict[str, Any] = json.loads(encode_json(identity))  # tuples become lists
     return as_stored
+
+
+def candidates_digest(records: Sequence[ShardRecord]) -> str:
+    """SHA-256 of the candidates of these shards, in order."""
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(f"{record.shard} {record.tar.sha256} {record.rows.sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def collection_digests(
+    licenses: Mapping[int, License], origins: Mapping[str, Origin], instances: Instances
+) -> dict[str, str]:
+    """SHA-256 of what a release takes from the annotations besides its images: one for each of OF_COLLECTION.
+
+    Args: instances: of the predicted images that have any, in the order of the shards.
+    """
+    digests = (_digest_of(licenses), _digest_of(origins), digest_of(instances))
+    return dict(zip(OF_COLLECTION, digests, strict=True))
 
 
 def release_folder(config: RunConfig) -> str:

@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         ("split", pa.string()),
         ("tar", pa.string()),
         ("mask_sha256", pa.string()),
+        ("maps_sha256", pa.string()),
         *((name, pa.float64()) for name in SCORE_TABLE),
         ("categories", pa.list_(pa.string())),
         ("supercategory", pa.string()),
@@ -45,7 +46,8 @@ SCHEMA = pa.schema(
     ]
 )
 """Numbers from annotations may be absurd, so they get 64 bits."""
-SCHEMA_2 = pa.schema([field for field in SCHEMA if field.name not in ("author", "source", "instances_ignored")])
+_SINCE_3 = ("author", "source", "instances_ignored", "maps_sha256")
+SCHEMA_2 = pa.schema([field for field in SCHEMA if field.name not in _SINCE_3])
 """That of releases of format 2."""
 COLUMNS = {
     "key": "Name of the image in this release: its id in the collection, padded to 12 digits.",
@@ -68,6 +70,8 @@ COLUMNS = {
     "split": "Split of an accepted image; empty for others.",
     "tar": "Tar that contains an accepted image, relative to the release; empty for others.",
     "mask_sha256": "SHA-256 of an accepted image's mask PNG, in hexadecimal; empty for others.",
+    "maps_sha256": "SHA-256 of the SHA-256 sums of a predicted image's saliency PNG and variance PNG, in hexadecimal; "
+    "empty if it failed.",
     **{name: f"{SCORE_TABLE[name].meaning.capitalize()}; null if the image failed." for name in SCORES},
     **{
         name: f"{SCORE_TABLE[name].meaning.capitalize()}; null if the image failed or has no such instances."
@@ -101,6 +105,7 @@ def manifest_row(
     verdict: Verdict,
     place: Place = NOWHERE,
     checked: CrossCheck = UNCHECKED,
+    maps_sha256: str = "",
     *,
     origin: Origin = NOBODY,
     instances_ignored: int = 0,
@@ -118,6 +123,7 @@ def manifest_row(
         "split": place.split,
         "tar": place.tar,
         "mask_sha256": place.mask_sha256,
+        "maps_sha256": maps_sha256,
         **{name: row.scores.get(name) for name in SCORES},
         **{name: getattr(checked, name) for name in CROSS_CHECKS},
         "categories": list(checked.categories),

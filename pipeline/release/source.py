@@ -9,6 +9,7 @@ from pipeline.collection.images import read_bytes
 from pipeline.collection.instances import Instances
 from pipeline.errors import SampleError, StorageError
 from pipeline.records import CandidateRow, Sample, ShardRecord, ShardSpec
+from pipeline.runs.binding import Bound, binding
 from pipeline.runs.candidates import read_members
 
 
@@ -55,6 +56,35 @@ def facts_of(sample: Sample, row: CandidateRow, licence: License) -> dict[str, s
         "image_sha256": row.image_sha256,
         "members": row.members,
     }
+
+
+def bound_shards(source: ReleaseSource, maps: Mapping[str, str]) -> list[dict[str, str | int]]:
+    """What `release.json` says about the shards: the number of images, and the binding of those that were predicted.
+
+    Args:   maps: key → digest of the stored maps, of every predicted image.
+    Raises: StorageError: a binding is not the one in the shard's record.
+    """
+    shards: list[dict[str, str | int]] = []
+    for spec in source.specs:
+        record, rows = source.records[spec.name], [source.rows[sample.key] for sample in spec.samples]
+        found = binding(
+            Bound(
+                key=row.key,
+                image_sha256=row.image_sha256,
+                maps_sha256=maps[row.key],
+                members=row.members,
+                scores=row.scores,
+            )
+            for row in rows
+            if row.members
+        )
+        if record.binding not in ("", found):
+            raise StorageError(
+                f"candidate shard {spec.name}: its maps, images or scores are not those that its record binds to each "
+                f"other. Run jobs/verify_run.py {source.run} --repair to make it again"
+            )
+        shards.append({"shard": spec.name, "images": len(rows), "binding": found})
+    return shards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from pipeline.release.coco_json import EncodedMask, encode_mask
 from pipeline.release.page.tiles import TILES_PER_SHEET, decode_small, draw_tile, encode_sheet, sheet_name
 from pipeline.release.source import Picked, Portion, ReleaseSource, original_bytes, portions, read_portions
 from pipeline.release.tar_series import tar_member_bytes
+from pipeline.runs.binding import maps_sha256
 from pipeline.selection.verdicts import is_allowed
 
 SHEETS_PER_TASK = 8
@@ -48,6 +49,8 @@ class Surveyed:
     mask: EncodedMask
     mask_sha256: str
     """SHA-256 of the mask's PNG."""
+    maps_sha256: str
+    """See `runs/binding.py`."""
     map_bytes: int
     """Bytes that the image's three maps take in a tar."""
     checked: CrossCheck
@@ -99,6 +102,7 @@ def survey(task: SurveyTask) -> Survey:
                 key=key,
                 mask=encode_mask(mask),
                 mask_sha256=hashlib.sha256(mask_png).hexdigest(),
+                maps_sha256=maps_sha256(members),
                 map_bytes=sum(
                     tar_member_bytes(len(content))
                     for content in (mask_png, members["saliency.png"], members["variance.png"])

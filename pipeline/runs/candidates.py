@@ -13,7 +13,7 @@ name, or a file that no record names. When the failed images of a shard are trie
 import io
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
@@ -29,6 +29,7 @@ from pipeline.files.maps import decode_png, encode_png, quantise_saliency, quant
 from pipeline.files.parquet import read_parquet
 from pipeline.files.tars import SampleTar, encode_json, samples_of
 from pipeline.records import CandidateRow, ShardRecord, StoredFile
+from pipeline.runs.binding import Bound, binding, maps_sha256
 
 _REPAIR = "run jobs/verify_run.py {} --repair, and the shard is computed again"
 _DIGITS = 16
@@ -113,6 +114,7 @@ def commit_shard(
         done=len(rows) - failed,
         failed=failed,
         made_with=made_with,
+        binding=binding_of(rows, dict(members)),
         number=before.number + 1 if before else 0,
     )
     if not storage.create(_record_url(run, shard, record.number), encode_json(asdict(record))):
@@ -121,6 +123,24 @@ def commit_shard(
         for file in {before.tar, before.rows} - {record.tar, record.rows}:
             storage.remove(storage.join(run, "candidates", file.name))
     return record
+
+
+def binding_of(rows: Sequence[CandidateRow], members: Mapping[str, Mapping[str, bytes]]) -> str:
+    """The binding of a shard with these rows.
+
+    Args: members: key → extension → content, for every predicted image.
+    """
+    return binding(
+        Bound(
+            key=row.key,
+            image_sha256=row.image_sha256,
+            maps_sha256=maps_sha256(members.get(row.key, {})),
+            members=row.members,
+            scores=row.scores,
+        )
+        for row in rows
+        if row.status == "done"
+    )
 
 
 def create_again(run: str, record: ShardRecord) -> bool:

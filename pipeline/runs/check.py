@@ -17,6 +17,7 @@ from pipeline.files.maps import decode_png
 from pipeline.files.tars import encode_json, samples_of
 from pipeline.records import CandidateRow, Problem, ShardRecord, ShardSpec, StoredFile
 from pipeline.runs.candidates import (
+    binding_of,
     committed_shards,
     decode_rows,
     read_shard_record,
@@ -169,6 +170,9 @@ def check_shard(run: str, spec: ShardSpec, made_with: Mapping[str, str]) -> tupl
     against = (*_rows_against(spec, record, rows), *_members_against(rows, made_with))
     problems += [Problem(where=rows_name, what=what) for what in against]
     problems += [Problem(where=f"candidates/{record.tar.name}", what=what) for what in _tar_against(spec, tar, rows)]
+    if not problems and record.binding not in ("", binding_of(rows, dict(samples_of(tar)))):
+        what = "binds other images, maps or scores to each other than the shard has"
+        problems.append(Problem(where=f"commits/{spec.name}.json", what=what))
     return record, problems
 
 

@@ -40,6 +40,7 @@ _PIPELINE_CODE = (
     "replicas/setup.py",
     "replicas/suspects.py",
     "replicas/work.py",
+    "runs/binding.py",
     "runs/candidates.py",
     "selection/scores.py",
     "selection/stopping_rule.py",

@@ -13,6 +13,7 @@ import pytest
 from pipeline.run import run
 from pipeline.runs.lease import held
 from tests.pipeline.make import make_collection, make_config
+from tests.pipeline.release.editing import mend_sums
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -121,6 +122,44 @@ def test_a_damaged_release_is_named_with_exit_code_1(out, tmp_path):
     refused = call("publish_release.py", "push", tmp_path / "copy", tmp_path / "all")
     assert refused.returncode == 1
     assert "is not published; problems found: 1, the first in NOTICE: " in refused.stderr
+
+
+def test_a_release_is_compared_with_its_run(out, tmp_path):
+    release = out / "release" / "sod-benchmark-1.0.0"
+    assert call("verify_release.py", release, "--run", out, "--no-loaders").returncode == 0
+    refused = call("verify_release.py", release, "--run", tmp_path, "--no-loaders")
+    assert refused.returncode == 2
+    assert f"--run {tmp_path} is not a run" in refused.stderr
+    for name in ("candidates", "commits"):
+        shutil.copytree(out / name, tmp_path / "other" / name)
+    record = tmp_path / "other" / "commits" / "000000.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"binding": "0" * 64}))
+    checked = call("verify_release.py", release, "--run", tmp_path / "other", "--no-loaders")
+    assert checked.returncode == 1
+    assert "binds other images, maps or scores in shard 000000" in checked.stdout
+
+
+def test_what_was_not_checked_is_counted_and_named_with_exit_code_4(out, tmp_path):
+    release = tmp_path / "copy"
+    shutil.copytree(out / "release" / "sod-benchmark-1.0.0", release)
+    (release / "NOTICE").write_text("other words")
+    record = json.loads((release / "release.json").read_text())
+    (release / "release.json").write_text(json.dumps(record | {"texts": "0" * 64}))
+    mend_sums(release)
+    checked = call("verify_release.py", release, "--no-loaders")
+    assert checked.returncode == 4, checked.stdout
+    said = checked.stdout.splitlines()
+    assert "not checked: 1" in said
+    assert "NOTICE: what it says was not compared: another version of this tool wrote it" in said
+    assert said[-1] == "nothing was found wrong, but not everything was checked: 1"
+    as_json = call("verify_release.py", release, "--no-loaders", "--json")
+    assert as_json.returncode == 4
+    assert [entry["where"] for entry in json.loads(as_json.stdout)["unchecked"]] == ["NOTICE"]
+    pushed = call("publish_release.py", "push", release, tmp_path / "all", "--dry-run", "--no-loaders")
+    assert "not checked: NOTICE: " in pushed.stderr
+    assert "4 nothing was found wrong, but not everything was checked" in " ".join(
+        call("verify_release.py", "--help").stdout.replace("│", " ").split()
+    )
 
 
 @pytest.mark.parametrize(

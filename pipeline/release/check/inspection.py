@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import re
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,14 +19,18 @@ from pipeline.files import storage
 from pipeline.files.parquet import read_parquet
 from pipeline.files.tars import samples_of
 from pipeline.records import Problem
-from pipeline.release.changes import change_problems, changelog_problems
+from pipeline.release.changes import CHANGELOG, CHANGES, change_problems, changelog_problems, says_more
+from pipeline.release.check.containers import TarComparison, links
+from pipeline.release.check.page import PAGE, is_asset, is_data
+from pipeline.release.check.recomputed import not_recomputable
 from pipeline.release.check.release_json import NOTHING, StatedRelease
-from pipeline.release.check.rows import cross_checks_against, misjudged, misplaced, rows_against
+from pipeline.release.check.rows import cross_checks_against, misjudged, misplaced, notes_in, rows_against, unbound
 from pipeline.release.check.samples import FoundSample, check_sample
 from pipeline.release.check.texts import (
     annotation_problems,
     card_problems,
     derived_files,
+    foreign_problems,
     license_problems,
     origin_problems,
     sheet_problems,
@@ -40,6 +43,7 @@ from pipeline.release.strays import stray_files
 from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.selection.scores import SCORE_TABLE
 
+OTHER_WORDS = "what it says was not compared: another version of this tool wrote it"
 _UNREADABLE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, pa.ArrowException, tarfile.TarError,
     csv.Error, yaml.YAMLError,
@@ -58,8 +62,9 @@ class Inspection:
     samples: dict[str, FoundSample] = field(default_factory=dict)
     """Key → sample in the tars."""
     problems: list[Problem] = field(default_factory=list)
+    unchecked: list[Problem] = field(default_factory=list)
+    """What could not be compared, and why."""
     notes: list[str] = field(default_factory=list)
-    """What was not compared."""
     read: set[str] = field(default_factory=set)
     md5s: dict[str, str] = field(default_factory=dict)
     """Tar → MD5."""
@@ -70,13 +75,18 @@ class Inspection:
         """Read every file that `release.json` names, and compare them."""
         for name in stray_files(self.release, {RELEASE_JSON, *self.stated.files}):
             self.tell(name, f"exists, but {RELEASE_JSON} does not name it")
+        for name, target in links(self.release, {RELEASE_JSON, *self.stated.files}):
+            self.tell(name, f"is a symbolic link to {target}; copy the release with its files (cp -rL)")
         self._manifest()
+        for name, why in not_recomputable(self.stated.made_with).items():
+            self.skip("manifest.parquet", f"{name} was not measured again: {why}")
         for name in [name for name in self.stated.files if name.endswith(".tar")]:
             report(f"reading {name}")
             self._tar(name)
         with self.readable("manifest.parquet"):
-            for what in (*misplaced(self.rows, self.samples, self.unread), *misjudged(self.rows, self.stated.policy)):
+            for what in (*self._misplaced(), *misjudged(self.rows, self.stated.policy)):
                 self.tell("manifest.parquet", what)
+        self._bindings()
         for split in sorted({row["split"] for row in self.rows.values()} - {""} | self.stated.splits):
             annotations = f"annotations/{split}.json"
             compared = partial(annotation_problems, stated=self.stated, split=split)
@@ -88,7 +98,8 @@ class Inspection:
             changes = self._text(
                 "changes.csv", partial(change_problems, rows=self.rows, prefixed=self.stated.format > 2)
             )
-            self._text("CHANGELOG.md", partial(changelog_problems, changes=changes, rows=self.rows))
+            changelog = self._text("CHANGELOG.md", partial(changelog_problems, changes=changes, rows=self.rows))
+            self._changelog(changelog or b"", changes or b"")
         self._derived()
         others = [file for name, file in sorted(self.stated.files.items()) if name != SUMS]
         if self._content(SUMS) not in (None, sha256_sums(others)):
@@ -107,6 +118,10 @@ class Inspection:
     def tell(self, where: str, what: str) -> None:
         """Add a problem."""
         self.problems.append(Problem(where=where, what=what))
+
+    def skip(self, where: str, what: str) -> None:
+        """Add something that is not checked."""
+        self.unchecked.append(Problem(where=where, what=what))
 
     @contextmanager
     def readable(self, where: str) -> Iterator[None]:
@@ -140,13 +155,14 @@ class Inspection:
             return
         with self.readable("manifest.parquet"):
             table = read_parquet(content)
-            schema = SCHEMA_2 if self.stated.format == 2 else SCHEMA
-            if not table.schema.equals(schema):
+            if not table.schema.equals(SCHEMA_2 if self.stated.shards is None else SCHEMA):
                 self.tell(
                     "manifest.parquet", f"has other columns, or other types, than a manifest: {table.schema.names}"
                 )
                 return
-            empty = [name for name in schema.names if name not in SCORE_TABLE and table.column(name).null_count]
+            for what in notes_in(content, table.schema.metadata or {}, self.stated.made_with):
+                self.tell("manifest.parquet", what)
+            empty = [name for name in table.schema.names if name not in SCORE_TABLE and table.column(name).null_count]
             if empty:
                 self.tell("manifest.parquet", f"has cells without a value in {', '.join(empty)}")
                 return
@@ -166,7 +182,9 @@ class Inspection:
             return
         self.md5s[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
         with self.readable(name):
+            again = TarComparison(content)
             for key, members in samples_of(content):
+                again.add(key, members)
                 if key in self.samples:
                     self.tell(name, f"{key} is already in {self.samples[key].tar}")
                 elif key not in self.rows:
@@ -174,9 +192,37 @@ class Inspection:
                 else:
                     row = self.rows[key]
                     self.samples[key] = check_sample(
-                        key, members, row, name, self.stated.release.embed_images, lambda what: self.tell(name, what)
+                        key, members, row, name, self.stated, lambda what: self.tell(name, what)
                     )
             self.unread.discard(name)
+            if problem := again.problem():
+                self.tell(name, problem)
+
+    def _misplaced(self) -> Iterator[str]:
+        return misplaced(self.rows, self.samples, self.unread, self.stated.shares)
+
+    def _changelog(self, changelog: bytes, changes: bytes) -> None:
+        self.notes.append("what changed is not compared with the earlier release, which is not here")
+        if any(problem.where in (CHANGELOG, CHANGES) for problem in self.problems):
+            return
+        with self.readable(CHANGELOG):
+            accepted = sum(row["verdict"] == "accepted" for row in self.rows.values())
+            if says_more(changelog, changes, self.stated.release, self.stated.previous_sha256, accepted):
+                if self.stated.texts == texts_digest():
+                    self.tell(CHANGELOG, f"does not say what this version of the tool writes for {CHANGES}")
+                else:
+                    self.skip(CHANGELOG, OTHER_WORDS)
+
+    def _bindings(self) -> None:
+        """Compare the shards' bindings; not if rows or samples have other problems, which these would only repeat."""
+        if self.stated.shards is None:
+            self.skip("manifest.parquet", "whether maps belong to their images: releases of format 2 can't tell")
+        elif any(problem.where == "manifest.parquet" or problem.where.endswith(".tar") for problem in self.problems):
+            self.skip("manifest.parquet", "whether maps belong to their images, since there are other problems")
+        else:
+            with self.readable("manifest.parquet"):
+                for what in unbound(self.rows, self.stated.shards):
+                    self.tell("manifest.parquet", what)
 
     def _text(self, name: str, problems: Callable[[bytes], Iterator[str]]) -> bytes | None:
         content = self._content(name)
@@ -189,27 +235,40 @@ class Inspection:
     def _derived(self) -> None:
         """Compare page, card, NOTICE and Croissant with what manifest and `release.json` make of them.
 
-        Not if there are other problems, which these would only repeat; and not if another version of this tool, with
-        other words, wrote the texts.
+        Not if there are other problems, which these would only repeat. If another version of this tool, with other
+        words, wrote the texts, those that differ must be harmless, and are named.
         """
         is_sound, same_tool = not self.problems, self.stated.texts == texts_digest()
         if not same_tool:
-            self.notes.append(
-                "made with another version of this tool: page, card, NOTICE and Croissant are not compared"
-            )
+            self.notes.append("made with another version of this tool: its words may differ from this version's")
         with self.readable(RELEASE_JSON):
             derived = derived_files(list(self.rows.values()), self.stated)
-            if not same_tool:  # its page may consist of other scripts, whose sums are all that can be checked
-                derived = {name: wanted for name, wanted in derived.items() if not _is_asset(name)}
-                derived |= {name: b"" for name in self.stated.files if _is_asset(name)}
-            for name, wanted in derived.items():
-                found = self._content(name)
-                if is_sound and same_tool and found not in (None, wanted):
+            names = set(derived)
+            if not same_tool:  # its page may consist of other scripts
+                names = {name for name in names if not is_asset(name)} | {
+                    name for name in self.stated.files if is_asset(name) or is_data(name)
+                }
+            for name in sorted(names):
+                found, wanted = self._content(name), derived.get(name)
+                if found in (None, wanted):
+                    continue
+                if not same_tool:
+                    self._of_another_version(name, found or b"", derived[PAGE])
+                elif is_sound:
                     self.tell(
                         name, f"does not say what this version of the tool writes for this manifest and {RELEASE_JSON}"
                     )
+                else:
+                    self.skip(name, "not compared with the manifest, since there are other problems")
         for name, tiles in sheets_of(self.rows).items():
             self._text(name, partial(sheet_problems, tiles=tiles))
+
+    def _of_another_version(self, name: str, content: bytes, page: bytes) -> None:
+        with self.readable(name):
+            for what in foreign_problems(name, content, page, self.stated.files):
+                self.tell(name, what)
+            if not is_asset(name):
+                self.skip(name, OTHER_WORDS)
 
     def _index(self, split: str) -> None:
         name = f"data/{split}/index.json"
@@ -231,8 +290,3 @@ class Inspection:
             self.tell("manifest.parquet", what)
         if self.stated.format == 2:
             self._text("licenses.csv", partial(origin_problems, collection=collection))
-
-
-def _is_asset(name: str) -> bool:
-    """Is it a script or a style of the page, the same in all releases of one version of this tool?"""
-    return re.fullmatch(r"page/[a-z]+\.(js|css|svg)", name) is not None and name != "page/release.js"

@@ -12,13 +12,24 @@ from pipeline.errors import CollectionError
 from pipeline.files import storage
 from pipeline.files.connections import require_reachable
 from pipeline.records import StoredFile
-from pipeline.release.identity import FORMAT, READABLE, RELEASE_JSON
-from pipeline.selection.policy import SPLITS, PolicyConfig
+from pipeline.release.identity import FORMAT, OF_COLLECTION, READABLE, RELEASE_JSON
+from pipeline.selection.policy import PolicyConfig, parse_splits
 
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
 _NAME = re.compile(rf"{_PART}(/{_PART}){{0,9}}")
 """The file names of a release: plain, relative, no part hidden."""
+_ENTRIES = {"counts", "files", "format", "made_from", "name", "shards", "texts", "version", "without_thumbnail"}
 _SHA256 = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedShard:
+    """A candidate shard of the run; the manifest has its images one after the other."""
+
+    shard: str
+    images: int
+    binding: str
+    """See `runs/binding.py`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +51,16 @@ class StatedRelease:
     """Digest of the code that wrote its texts."""
     format: int
     """One of READABLE."""
+    shards: tuple["StatedShard", ...] | None
+    """None in a release of format 2."""
+    shares: Mapping[str, float]
+    """Split → its share of the images."""
+    candidates: str
+    """Digest of the candidates that it was made from."""
+    collection: Mapping[str, str]
+    """Digests of the licences, origins and instances of the collection."""
+    previous_sha256: str
+    """SHA-256 of the `release.json` of the release that it was compared with; "" if there is none."""
 
 
 NOTHING = StatedRelease(
@@ -51,6 +72,11 @@ NOTHING = StatedRelease(
     files={},
     texts="",
     format=FORMAT,
+    shards=(),
+    shares={},
+    candidates="",
+    collection={},
+    previous_sha256="",
 )
 
 
@@ -82,6 +108,8 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
             f"its format is {stated['format']!r}, and this version of the tool reads {known}: use the version that "
             "made the release"
         )
+    if unknown := sorted(stated.keys() - _ENTRIES):
+        tell(f"has {ascii(unknown)[:300]}, which no release has")
     made_from = stated["made_from"]
     if (stated["name"], stated["version"]) != (made_from["name"], made_from["version"]):
         tell("its name or version differs from the one the release was made with")
@@ -98,16 +126,33 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
     policy: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in made_from["policy"].items()
     }
+    shares = parse_splits([f"{name}={share!r}" for name, share in made_from["splits"].items()])
     return StatedRelease(
         release=release,
         made_with={str(name): str(value) for name, value in made_from["fingerprint"].items()},
         policy=PolicyConfig(**policy),
-        splits=frozenset(made_from["splits"]) & set(SPLITS),
+        splits=frozenset(shares),
         counts=stated["counts"],
         files=_files(stated["files"], tell),
         texts=str(stated["texts"]),
         format=stated["format"],
+        shards=None if stated["format"] == 2 else _shards(stated["shards"]),
+        shares=shares,
+        candidates=str(made_from["candidates"]),
+        collection={name: str(made_from[name]) for name in OF_COLLECTION},
+        previous_sha256=str(made_from["previous"]),
     )
+
+
+def _shards(entries: list[Any]) -> tuple[StatedShard, ...]:
+    shards = tuple(StatedShard(**entry) for entry in entries)
+    for shard in shards:
+        is_number = type(shard.images) is int and shard.images > 0
+        if not (is_number and re.fullmatch(r"\d{6,}", shard.shard) and _SHA256.fullmatch(shard.binding)):
+            raise ValueError(f"{shard} is no shard")
+    if len({shard.shard for shard in shards}) != len(shards):
+        raise ValueError("it has a shard twice")
+    return shards
 
 
 def _files(entries: list[Any], tell: Callable[[str], None]) -> dict[str, StoredFile]:

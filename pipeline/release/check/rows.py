@@ -1,30 +1,51 @@
 """Checks on the rows of a manifest: are images where they say, and do verdicts follow from scores?"""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from pipeline.collection.coco import NOBODY, Collection, license_of
 from pipeline.collection.instances import Instances, cross_check, decode_counts
 from pipeline.records import Verdict
+from pipeline.release.check.containers import parquet_problem
+from pipeline.release.check.release_json import StatedShard
 from pipeline.release.check.samples import FoundSample
 from pipeline.release.manifest import considered_of
-from pipeline.selection.policy import PolicyConfig
-from pipeline.selection.scores import SCORES
+from pipeline.runs.binding import Bound, binding
+from pipeline.selection.policy import PolicyConfig, split_of
+from pipeline.selection.scores import SCORE_TABLE, SCORES
 from pipeline.selection.verdicts import select
 
 Rows = Mapping[str, Mapping[str, Any]]
 """Key → row."""
 
 
-def misplaced(rows: Rows, samples: Mapping[str, FoundSample], unread: Container[str]) -> Iterator[str]:
+def notes_in(manifest: bytes, metadata: Mapping[bytes, bytes], made_with: Mapping[str, str]) -> Iterator[str]:
+    """What the file of a manifest has besides its rows; only that machines were mixed may be noted there.
+
+    Raises: pa.ArrowException: it is not a parquet file.
+    """
+    if problem := parquet_problem(manifest):
+        yield problem
+    mixed = made_with.get("mixed", "")
+    if metadata != ({b"mixed": mixed.encode()} if mixed else {}):
+        yield f"has the metadata {ascii(metadata)[:300]}"
+
+
+def misplaced(
+    rows: Rows, samples: Mapping[str, FoundSample], unread: Container[str], shares: Mapping[str, float]
+) -> Iterator[str]:
     """Accepted images that are not where their rows say, and other images that are in a tar.
 
     Args: unread: tars that could not be read; nothing is said about their images.
+          shares: split → its share of the images.
     """
     for key, row in rows.items():
         found = samples.get(key)
+        if (row["detail"] and row["verdict"] != "failed") or (row.get("maps_sha256") and row["verdict"] == "failed"):
+            yield f"{key} is {row['verdict']}, but has details of a failure, or maps in spite of one"
         if row["verdict"] != "accepted":
-            if found or row["tar"] or row["split"] or not row["reason"]:
+            if found or row["tar"] or row["split"] or row["mask_sha256"] or not row["reason"]:
                 yield f"{key} is {row['verdict']}, but has a sample, or has no reason"
         elif found is None:
             if row["tar"] not in unread:
@@ -33,6 +54,8 @@ def misplaced(rows: Rows, samples: Mapping[str, FoundSample], unread: Container[
             yield f"{key}: its tar or the SHA-256 of its mask is not what the tars have"
         elif found.tar.split("/")[:-1] != ["data", row["split"]]:
             yield f"{key} has split {row['split']!r}, but is in {found.tar}"
+        elif (expected := split_of(key, shares)) != row["split"]:
+            yield f"{key} has split {row['split']!r}; by the shares that release.json states it belongs to {expected!r}"
 
 
 def misjudged(rows: Rows, policy: PolicyConfig) -> Iterator[str]:
@@ -40,6 +63,8 @@ def misjudged(rows: Rows, policy: PolicyConfig) -> Iterator[str]:
     whole = {}
     for key, row in rows.items():
         failed, scores = row["verdict"] == "failed", [row[name] for name in SCORES]
+        for name in _impossible(row):
+            yield f"{key}: {name} is {row[name]!r}, which it can't be"
         checked = row["instance_iou"] is not None or row["categories"] or row["supercategory"]
         if failed != (None in scores) or (failed and (row["members"] or checked or set(scores) != {None})):
             yield f"{key} is {row['verdict']}, which contradicts its scores"
@@ -51,6 +76,43 @@ def misjudged(rows: Rows, policy: PolicyConfig) -> Iterator[str]:
             wanted = f"{expected.decision} {expected.reason}".rstrip()
             stated = f"{found.decision} {found.reason}".rstrip()
             yield f"{key} is {stated}; under the policy its scores make it {wanted}"
+
+
+def _impossible(row: Mapping[str, Any]) -> Iterator[str]:
+    """Scores outside their ranges; sums of floats may pass the end of a range by their last bits."""
+    for score in SCORE_TABLE.values():
+        value = row[score.name]
+        if value is not None and not score.lowest - 1e-9 <= value <= score.highest + 1e-9:  # catches NaN
+            yield score.name
+
+
+def unbound(rows: Rows, shards: Sequence[StatedShard]) -> Iterator[str]:
+    """Shards whose images, maps or scores are not those that were bound to each other when they were predicted.
+
+    Args:   rows: in the manifest's order.
+    Raises: ValueError: a score is not finite.
+    """
+    if sum(shard.images for shard in shards) != len(rows):
+        yield f"has {len(rows)} images; the shards in release.json have {sum(shard.images for shard in shards)}"
+        return
+    remaining = iter(rows.values())
+    for shard in shards:
+        found = binding(
+            Bound(
+                key=row["key"],
+                image_sha256=row["image_sha256"],
+                maps_sha256=row["maps_sha256"],
+                members=row["members"],
+                scores={name: row[name] for name in SCORES},
+            )
+            for row in islice(remaining, shard.images)
+            if row["verdict"] != "failed"
+        )
+        if found != shard.binding:
+            yield (
+                f"images, maps or scores of shard {shard.shard} are not those that were bound to each other when they "
+                "were predicted"
+            )
 
 
 def rows_against(rows: Rows, collection: Collection) -> Iterator[str]:

@@ -13,6 +13,12 @@ from pycocotools import mask as coco_mask
 from pipeline.errors import SampleError
 from pipeline.files.maps import decode_png, mask_of
 from pipeline.files.pictures import decoded
+from pipeline.files.tars import encode_json
+from pipeline.release.check.containers import png_problem
+from pipeline.release.check.recomputed import score_problems
+from pipeline.release.check.release_json import StatedRelease
+from pipeline.release.coco_json import CATEGORY
+from pipeline.runs.binding import maps_sha256
 from pipeline.selection.scores import SCORES
 
 _MAPS = ("mask.png", "saliency.png", "variance.png")
@@ -31,6 +37,14 @@ FACTS = {
 }
 """Keys and types of every `KEY.json`: loaders infer the types of all samples from the first five."""
 
+_IMAGE: Mapping[str, Any] = dict.fromkeys(("id", "file_name", "collection_file_name", "width", "height", "license"))
+_ANNOTATION: Mapping[str, Any] = {
+    **dict.fromkeys(("id", "segmentation", "area", "bbox")),
+    "category_id": CATEGORY["id"],
+    "iscrowd": 0,
+}
+"""Names in an entry of the annotations → the value that it always has, if it has one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundSample:
@@ -47,21 +61,24 @@ def check_sample(
     members: Mapping[str, bytes],
     row: Mapping[str, Any],
     tar: str,
-    embedded: bool,
+    stated: StatedRelease,
     tell: Callable[[str], None],
 ) -> FoundSample:
     """Compare a sample with its manifest row, and its members with each other.
 
-    Args:    embedded: whether the release states that its tars hold the images.
-             tell: called with each thing that is wrong; the text begins with the key.
+    Args: tell: called with each thing that is wrong; the text begins with the key.
     """
-    expected = {*_MAPS, "json"} | ({"jpg"} if embedded else set())
+    expected = {*_MAPS, "json"} | ({"jpg"} if stated.release.embed_images else set())
     if members.keys() != expected:
         tell(f"{key} has the members {sorted(members)}, not {sorted(expected)}")
     for problem in _facts_against(members.get("json", b""), row):
         tell(f"{key}.json: {problem}")
     if "jpg" in members and hashlib.sha256(members["jpg"]).hexdigest() != row["image_sha256"]:
         tell(f"{key}.jpg is not the image that was predicted: its SHA-256 differs from the manifest's")
+    if "jpg" in members and len(members["jpg"]) != row["image_bytes"]:
+        tell(f"{key}.jpg has {len(members['jpg'])} bytes; the manifest has {row['image_bytes']}")
+    if row.get("maps_sha256") not in (None, maps_sha256(members)):
+        tell(f"{key}: its saliency or variance is not the one that was predicted for it: the manifest has another sum")
     maps: dict[str, UInt8[np.ndarray, "h w"]] = {}
     for name in _MAPS:
         try:
@@ -74,6 +91,9 @@ def check_sample(
             tell(f"{key}.mask.png has values other than 0 and 255: {np.unique(mask)[:5].tolist()} …")
         if "saliency.png" in maps and not np.array_equal(mask == 255, mask_of(maps["saliency.png"])):
             tell(f"{key}.mask.png is not the region where {key}.saliency.png is at least one half")
+    if "saliency.png" in maps and "variance.png" in maps:
+        for problem in score_problems(maps["saliency.png"], maps["variance.png"], row, stated.made_with):
+            tell(f"{key}: {problem}")
     return FoundSample(
         tar=tar,
         mask_sha256=hashlib.sha256(members.get("mask.png", b"")).hexdigest(),
@@ -89,6 +109,8 @@ def mask_against(
     names = {"collection_file_name": "file_name", "width": "width", "height": "height", "license": "license_id"}
     if {name: image[name] for name in names} != {name: row[column] for name, column in names.items()}:
         yield "its name, size or licence differs from the manifest's"
+    yield from _unlike(image, _IMAGE)
+    yield from _unlike(annotation, {**_ANNOTATION, "image_id": row["image_id"]})
     if rle["size"] != [row["height"], row["width"]]:
         yield f"its mask has the size {rle['size']}; the image has {[row['height'], row['width']]}"
         return
@@ -103,6 +125,15 @@ def mask_against(
         yield f"area {annotation['area']} and bbox {annotation['bbox']}; the mask has {area} and {bbox}"
 
 
+def _unlike(entry: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
+    """What an entry of the annotations has, or lacks, unlike those of every release; None stands for any value."""
+    if entry.keys() != expected.keys():
+        yield f"its entry has {sorted(entry)}, not {sorted(expected)}"
+    for name, value in expected.items():
+        if value is not None and name in entry and entry[name] != value:
+            yield f"its {name} is {entry[name]!r}, not {value!r}"
+
+
 def _facts_against(content: bytes, row: Mapping[str, Any]) -> Iterator[str]:
     try:
         facts = json.loads(content)
@@ -114,6 +145,8 @@ def _facts_against(content: bytes, row: Mapping[str, Any]) -> Iterator[str]:
         names = sorted(name for name in types.keys() | FACTS.keys() if types.get(name) != FACTS.get(name))
         yield f"{', '.join(names)}: missing, unknown, or of the wrong type"
         return
+    if content != encode_json(facts):
+        yield "written otherwise than releases write it, perhaps with a name twice"
     scores = facts.pop("scores")
     if list(scores) != sorted(SCORES) or not all(type(value) is float for value in scores.values()):
         yield f"scores are {sorted(scores)}, not floats named {sorted(SCORES)}"
@@ -136,4 +169,6 @@ def _decoded(content: bytes, size_px: tuple[int, int]) -> UInt8[np.ndarray, "h w
         raise ValueError(f"not a PNG: {error.detail}") from error
     if found != size_px:
         raise ValueError(f"{found[0]} x {found[1]} px; the image has {size_px[0]} x {size_px[1]}")
+    if problem := png_problem(content, size_px):
+        raise ValueError(f"the PNG {problem}")
     return decode_png(content)

@@ -14,6 +14,10 @@ from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.config import ReleaseConfig
 from pipeline.errors import SampleError
 from pipeline.files.pictures import decoded
+from pipeline.records import StoredFile
+from pipeline.release.check.containers import webp_problem
+from pipeline.release.check.croissant_guard import strange_parts
+from pipeline.release.check.page import PAGE, asset_problem, data_problem, html_problems, is_asset, is_data
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.check.rows import Rows
 from pipeline.release.check.samples import FoundSample, mask_against
@@ -135,6 +139,25 @@ def derived_files(rows: Sequence[Mapping[str, Any]], stated: StatedRelease) -> d
     }
 
 
+def foreign_problems(name: str, content: bytes, page: bytes, files: Mapping[str, StoredFile]) -> Iterator[str]:
+    """What could do harm in a text that another version of this tool is said to have written.
+
+    Args: page: the page's HTML as this version writes it. files: name → file of the release.
+    """
+    if is_asset(name):
+        problem = asset_problem(name, content)
+    elif is_data(name):
+        problem = data_problem(content)
+    else:
+        problem = ""
+    if problem:
+        yield problem
+    if name == PAGE:
+        yield from html_problems(content, page, files)
+    if name == CROISSANT:
+        yield from strange_parts(json.loads(content), {file.name: file.sha256 for file in files.values()})
+
+
 def sheets_of(rows: Rows) -> dict[str, int]:
     """Sheet of tiles → number of its tiles."""
     tiles = sum(row["members"] > 0 for row in rows.values())
@@ -146,6 +169,8 @@ def sheets_of(rows: Rows) -> dict[str, int]:
 
 def sheet_problems(content: bytes, tiles: int) -> Iterator[str]:
     """Whether the picture has the size of its tiles; only people can judge what it shows."""
+    if problem := webp_problem(content):
+        yield f"can't be read as a picture alone: it {problem}"
     size_px = SHEET_COLUMNS * len(PANELS) * TILE_PX, -(-tiles // SHEET_COLUMNS) * TILE_PX
 
     def size_of(sheet: Image.Image) -> tuple[int, int]:

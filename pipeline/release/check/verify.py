@@ -1,8 +1,9 @@
 """The check of a release, made as a suspicious stranger would: every byte, and every file against the others.
 
 Sums alone show damage; whoever edits a file can mend its sum too. So masks, run lengths, manifest, licences and card
-are also compared with each other. Texts that nothing else repeats can't be checked: `release.json` has the sums of all
-files, so compare its own SHA-256 with the published one.
+are also compared with each other, and scores with the maps. What can't be checked is counted and named. Whoever makes
+every file anew is found only by somebody who has something else: `release.json` has the sums of all files, so compare
+its own SHA-256 with the published one.
 """
 
 import hashlib
@@ -12,10 +13,16 @@ from dataclasses import dataclass
 from pipeline.collection.coco import read_annotations
 from pipeline.collection.instances import NO_INSTANCES, read_instances
 from pipeline.records import Problem
+from pipeline.release.check.against_run import compare_with_run, require_records
 from pipeline.release.check.inspection import Inspection
 from pipeline.release.check.loaders import check_with_loaders, missing_loaders
 from pipeline.release.check.release_json import NOTHING, parse_release_json, read_release_json
-from pipeline.release.identity import RELEASE_JSON
+from pipeline.release.identity import RELEASE_JSON, collection_digests
+
+NEVER_CHECKED = (
+    "no release has ensemble members, or maps of rejected images: pairwise_iou, and all scores of rejected images, "
+    "can't be measured again; nor does the check see what thumbnails show"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +38,17 @@ class ReleaseCheck:
     accepted: int
     """Samples in the tars."""
     problems: tuple[Problem, ...]
+    unchecked: tuple[Problem, ...] = ()
+    """What is checked in other releases but could not be in this one, or not here, and why."""
     notes: tuple[str, ...] = ()
-    """What was not tried."""
+    """What no check of a release can tell, and what was done in part."""
 
 
 def verify_release(
     release: str,
     annotations: str = "",
     *,
+    run: str = "",
     loaders: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> ReleaseCheck:
@@ -46,13 +56,17 @@ def verify_release(
 
     Args:    release: folder or URL.
              annotations: COCO annotation JSON to compare with, from which the images are said to come.
+             run: the run that the release was made from; its records and rows tell whether maps, images and scores
+             belong together even if somebody made every file of the release anew.
              loaders: if nothing else is wrong, also load the release with the libraries of its users.
              report: called with what is read next, and at the start with libraries that are not installed.
-    Raises:  CollectionError: there is no release. AnnotationError: the annotations can't be read. Both are raised
-             before the release is read. StorageError, OSError: a file can't be read now.
+    Raises:  CollectionError: there is no release, or no such run. AnnotationError: the annotations can't be read.
+             These are raised before the release is read. StorageError, OSError: a file can't be read now.
     """
     content = read_release_json(release)
     collection = read_annotations(annotations) if annotations else None
+    if run:
+        require_records(run)
     for name in missing_loaders() if loaders else ():
         report(f"{name} is not installed, so the release will not be loaded with it: pip install {name}")
     inspection = Inspection(release)
@@ -62,15 +76,27 @@ def verify_release(
         inspection.check(report)
         if collection is not None:
             with inspection.readable("manifest.parquet"):
-                predicted = {key for key, row in inspection.rows.items() if row["members"]}
-                here = [sample for sample in collection.samples if sample.key in predicted]
-                instances = read_instances(annotations, here) if collection.has_annotations else NO_INSTANCES
+                there = {sample.key: sample for sample in collection.samples}
+                predicted = [there[key] for key, row in inspection.rows.items() if row["members"] and key in there]
+                instances = read_instances(annotations, predicted) if collection.has_annotations else NO_INSTANCES
                 inspection.check_against(collection, instances)
+                digests = collection_digests(collection.licenses, collection.origins, instances)
+                if inspection.stated.format == 2:
+                    del digests["instances"]  # outlines were read in another way
+                for name in (name for name in digests if digests[name] != inspection.stated.collection[name]):
+                    inspection.tell(RELEASE_JSON, f"was made with other {name} than {annotations} has")
+        if run:
+            compare_with_run(run, inspection.stated, inspection.rows, inspection.tell, inspection.skip)
     if loaders and not inspection.problems:
         report("loading the release with the libraries of its users")
         loaded = check_with_loaders(release, inspection.stated, inspection.keys_of_tars(), len(inspection.rows))
         inspection.problems += loaded.problems
-        inspection.notes += loaded.notes
+        for note in loaded.notes:
+            inspection.skip("loaders", note)
+    if not annotations:
+        inspection.notes.append("ids, authors and sources of images are compared with the annotations only if given")
+    if inspection.stated.made_with.get("weights") == "fake":
+        inspection.notes.append("made with the stand-in, whose variances can be measured again only roughly")
     return ReleaseCheck(
         name=inspection.stated.release.name,
         version=inspection.stated.release.version,
@@ -78,5 +104,6 @@ def verify_release(
         images=len(inspection.rows),
         accepted=len(inspection.samples),
         problems=tuple(inspection.problems),
-        notes=tuple(inspection.notes),
+        unchecked=tuple(inspection.unchecked),
+        notes=(*inspection.notes, NEVER_CHECKED),
     )

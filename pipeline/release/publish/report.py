@@ -85,6 +85,8 @@ def require_sound(release: OutgoingRelease, loaders: bool, report: Callable[[str
             f"{release.folder} is not published; problems found: {len(check.problems)}, the first in {first.where}: "
             f"{first.what}; jobs/verify_release.py lists all"
         )
+    for unchecked in check.unchecked:
+        report(f"not checked: {unchecked.where}: {unchecked.what}")
     if check.sha256 != release.sha256:
         raise UnsoundReleaseError(
             f"{release.folder} is not published: its {RELEASE_JSON} changed while it was checked; run the same command "

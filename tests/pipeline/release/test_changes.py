@@ -15,8 +15,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config import ReleaseConfig
 from pipeline.errors import CollectionError, StorageError
-from pipeline.release.changes import GONE, Change, Earlier, change_files, change_problems, changes_since, read_earlier
+from pipeline.files.tars import encode_json
+from pipeline.release.changes import (
+    CHANGELOG,
+    CHANGES,
+    GONE,
+    Change,
+    Earlier,
+    change_files,
+    change_problems,
+    changes_since,
+    read_earlier,
+    says_more,
+)
 from pipeline.release.check.verify import verify_release
 from pipeline.release.coco_json import encode_mask
 from pipeline.release.csv_keys import key_in_csv
@@ -80,6 +93,18 @@ def test_the_table_agrees_with_the_manifest_and_the_counts_add_up(before, now):
     assert added + changed + unchanged == len(now)
 
 
+@given(IMAGES, IMAGES, st.data())
+def test_a_changelog_says_what_its_table_gives_and_any_other_word_is_noticed(before, now, data):
+    files = change_files("n", "2", make_earlier(before), compared(before, now), len(now))
+    about = ReleaseConfig(name="n", version="2")
+    changelog, changes = files[CHANGELOG], files[CHANGES]
+    assert not says_more(changelog, changes, about, "ab", len(now))
+    place = data.draw(st.integers(0, len(changelog)))
+    heading = changelog.index(b" since ")
+    if not heading < place <= changelog.index(b"\n", heading):  # the name of the earlier release may be any
+        assert says_more(changelog[:place] + b"other words" + changelog[place:], changes, about, "ab", len(now))
+
+
 # Examples
 
 
@@ -119,6 +144,33 @@ def test_a_release_says_what_changed_since_the_earlier_one(pair):
     assert "| as before | 2 |" in changelog
     assert read_earlier(str(first.folder)).sha256 in changelog
     assert verify_release(str(second.folder)).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("`changes.csv` lists", "Every mask was checked by hand. `changes.csv` lists"),
+        ("# Changes", "# Changes <script>alert(1)</script>"),
+        ("SHA-256 `", "SHA-256 `0"),
+        (" since sod-benchmark 1.0.0", " since [anything](https://evil.example) 1.0.0"),
+    ],
+    ids=range(4),
+)
+def test_a_changelog_that_says_more_is_found_or_named(pair, tmp_path, old, new):
+    folder = tmp_path / "copy"
+    shutil.copytree(pair[1].folder, folder)
+    changelog = (folder / "CHANGELOG.md").read_text()
+    assert old in changelog
+    (folder / "CHANGELOG.md").write_text(changelog.replace(old, new, 1))
+    mend_sums(folder)
+    check = verify_release(str(folder))
+    assert [problem.where for problem in check.problems] == ["CHANGELOG.md"]
+    stated = json.loads((folder / "release.json").read_text())
+    (folder / "release.json").write_bytes(encode_json(stated | {"texts": "0" * 64}))
+    mend_sums(folder)
+    check = verify_release(str(folder))
+    assert check.problems == ()
+    assert [unchecked.where for unchecked in check.unchecked] == ["CHANGELOG.md"]
 
 
 @pytest.mark.parametrize("words", ["added", "removed", "with another mask", "as before"])

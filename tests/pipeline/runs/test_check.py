@@ -221,6 +221,18 @@ def test_a_shard_that_was_made_with_something_else_is_named(broken):
     assert "was made with something else (seed" in whats(check)[0]
 
 
+def test_a_shard_whose_record_binds_something_else_is_named(broken):
+    path = broken / "commits/000001.json"
+    record = json.loads(path.read_bytes())
+    assert len(record["binding"]) == 64
+    path.write_bytes(encode_json(record | {"binding": "0" * 64}))
+    check = verify_run(str(broken))
+    assert whats(check) == ["binds other images, maps or scores to each other than the shard has"]
+    assert check.broken == ("000001",)
+    path.write_bytes(encode_json({name: value for name, value in record.items() if name != "binding"}))
+    assert whats(verify_run(str(broken))) == []  # as earlier versions wrote it
+
+
 def test_numbers_that_the_record_does_not_have_are_named(broken):
     path = broken / "commits/000000.json"
     values = json.loads(path.read_bytes())

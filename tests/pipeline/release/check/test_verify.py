@@ -20,14 +20,13 @@ from PIL import Image
 
 from pipeline.errors import AnnotationError, CollectionError
 from pipeline.files.maps import decode_png, encode_png
-from pipeline.files.tars import SampleTar, encode_json, samples_of
+from pipeline.files.tars import encode_json
 from pipeline.release.check import verify
 from pipeline.release.check.loaders import LoaderCheck
 from pipeline.release.check.rows import misjudged
 from pipeline.release.check.verify import verify_release
-from pipeline.release.manifest import SCHEMA_2
 from tests.pipeline.make import LICENSES, make_key
-from tests.pipeline.release.editing import edit_manifest, mend_sums
+from tests.pipeline.release.editing import edit_manifest, edit_tar, make_format_2, mend_sums, mend_texts
 
 TAR = "data/test/test-00000-of-00001.tar"
 ANNOTATIONS = "annotations/test.json"
@@ -54,25 +53,6 @@ def said_of(folder, where):
 
 def files_of(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def edit_tar(folder, edit):
-    """Rewrite the tar with other samples: `edit` takes and returns a list of (key, members)."""
-    samples = edit(list(samples_of((folder / TAR).read_bytes())))
-    buffer = io.BytesIO()
-    tar = SampleTar(buffer)
-    for key, members in samples:
-        tar.add(key, members)
-    tar.close()
-    (folder / TAR).write_bytes(buffer.getvalue())
-    index = json.loads((folder / "data/test/index.json").read_text())
-    index["shardlist"][0] |= {
-        "filesize": len(buffer.getvalue()),
-        "nsamples": len(samples),
-        "md5sum": hashlib.md5(buffer.getvalue()).hexdigest(),
-    }
-    (folder / "data/test/index.json").write_bytes(encode_json(index))
-    mend_sums(folder)
 
 
 def edit_json(folder, name, edit):
@@ -201,6 +181,11 @@ def test_a_release_json_that_names_files_elsewhere_is_not_followed(copy, name):
     assert f"names a file {name!r}" in " ".join(problem.what for problem in problems_of(copy))
 
 
+def test_an_entry_of_release_json_that_nothing_reads_is_a_problem(copy):
+    edit_json(copy, "release.json", lambda record: record.update(note="by somebody else"))
+    assert said_of(copy, "release.json") == "has ['note'], which no release has"
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b'{"files": 3}', b'{"files": [{"name": 3}]}'])
 def test_a_malformed_release_json_is_a_problem(copy, content):
     (copy / "release.json").write_bytes(content)
@@ -308,6 +293,16 @@ def test_an_edited_manifest_is_found(copy, edit, said):
     edit_manifest(copy, edit)
     found = [problem for problem in problems_of(copy) if problem.where == "manifest.parquet"]
     assert any(said in problem.what for problem in found), found
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "value"), [("pairwise_iou", 1.1), ("ensemble_variance", -0.1), ("stability", float("nan"))]
+)
+def test_a_score_that_no_image_can_have_is_found(copy, number, name, value):
+    edit_manifest(copy, lambda rows: rows[number - 1].update({name: value}))
+    found = [problem.what for problem in problems_of(copy) if problem.where == "manifest.parquet"]
+    assert f"{make_key(number)}: {name} is {value!r}, which it can't be" in found
 
 
 def test_a_score_improved_in_the_manifest_alone_is_found(copy):
@@ -526,34 +521,10 @@ def test_texts_that_contradict_the_manifest_are_found(copy, name, old, new):
     assert "does not say what this version of the tool writes" in said_of(copy, name)
 
 
-def test_texts_of_another_version_of_the_tool_are_noted_but_not_a_problem(copy):
-    (copy / "page/style.css").write_text("/* of another time */")
-    (copy / "page/detail.js").rename(copy / "page/record.js")
-    stated = (copy / "release.json").read_text().replace("page/detail.js", "page/record.js")
-    (copy / "release.json").write_bytes(encode_json(json.loads(stated) | {"texts": "0" * 64}))
-    mend_sums(copy)
-    check = verify_release(str(copy))
-    assert check.problems == ()
-    assert "made with another version of this tool" in check.notes[0]
-    (copy / "page/record.js").write_text("other();")
-    assert "release.json states" in said_of(copy, "page/record.js")
-
-
 @pytest.fixture
 def of_format_2(copy):
     """The release as earlier versions of the tool wrote it."""
-    table = pq.read_table(copy / "manifest.parquet")
-    pq.write_table(table.select(SCHEMA_2.names), copy / "manifest.parquet")
-    document = json.loads((copy / ANNOTATIONS).read_text())
-    for image, annotation in zip(document["images"], document["annotations"], strict=True):
-        image["file_name"] = image.pop("collection_file_name")
-        annotation["id"] = annotation["image_id"]
-    (copy / ANNOTATIONS).write_text(json.dumps(document))
-    licenses = (copy / "licenses.csv").read_bytes().replace(b"key-", b"")
-    (copy / "licenses.csv").write_bytes(licenses)
-    record = json.loads((copy / "release.json").read_text())
-    (copy / "release.json").write_bytes(encode_json(record | {"format": 2, "texts": "0" * 64}))
-    mend_sums(copy)
+    make_format_2(copy)
     return copy
 
 
@@ -571,6 +542,7 @@ def test_a_release_of_the_format_before_is_checked_too(of_format_2, released):
 )
 def test_edited_annotations_of_the_format_before_are_found(of_format_2, edit, said):
     edit_json(of_format_2, ANNOTATIONS, edit)
+    mend_texts(of_format_2)
     assert said in said_of(of_format_2, ANNOTATIONS)
 
 
@@ -580,6 +552,7 @@ def test_an_edited_author_in_the_format_before_is_found_with_the_annotations(of_
     with (of_format_2 / "licenses.csv").open("w", newline="") as file:
         csv.writer(file).writerows(lines)
     mend_sums(of_format_2)
+    mend_texts(of_format_2)
     found = {problem.where: problem.what for problem in problems_of(of_format_2, released.inputs.annotations)}
     assert "author or source" in found["licenses.csv"]
 

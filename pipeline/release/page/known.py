@@ -1,0 +1,91 @@
+"""SHA-256 of the scripts and styles of every version of the page: a check knows pages of other versions by them.
+
+To edit a script or a style, add its new digest; a test names the missing ones. Never remove a line: releases with such
+pages exist."""
+
+from collections.abc import Mapping
+
+KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
+    "page/app.js": frozenset(
+        {
+            "e2046712b83bae70e4eabed6421c59cf65a990242ce316559a6206e008fe0753",
+            "e7bc5a7964c35821700b84c4255751474ab696f248ee11c344f55aa93da728b0",
+        }
+    ),
+    "page/charts.js": frozenset(
+        {
+            "4fe1713760a3afa22e9fb4f7a66ca925195612d7dd9ea8583a9af1460457d4ba",
+            "55a71ac4bbe9f924b5c3e5db7f6a1e5c78ee76ae4e37b4cd06946c954f768b4a",
+            "c8e57d28b324dd67e9306cb5549842770bd97094d95fa6467f1454db8ea681c2",
+        }
+    ),
+    "page/detail.js": frozenset(
+        {
+            "4a19ca1d0129d4ca0a5f0ba2ca1ccb4ab1b8b00e81f473a9db171a824ff3c057",
+        }
+    ),
+    "page/filters.js": frozenset(
+        {
+            "7795a2ab4b32d9699be98ffa002c4d42820018d3c321ec3f6804eea705d9fabe",
+            "ca571e7a710fd430a17ce2694922e1a05b6f2bae2aa58138a1399c997b417d21",
+        }
+    ),
+    "page/gallery.js": frozenset(
+        {
+            "09bedfa9960d63091053bcdd8ba1fc1ddf157b71475ba53762055635f4187688",
+            "695db6fe49bcad4e628a056a874d0af991a5577bdb19f2ae3fdce55b3e8f62ef",
+        }
+    ),
+    "page/icon.svg": frozenset(
+        {
+            "c49a7928301a22a3cef71f8bec56f3ea8cc3fa565e6dd6b6b7ae05fbc35dddcc",
+        }
+    ),
+    "page/record.js": frozenset(
+        {
+            "c135c5756f7725a4d9e67f041e8eb9db2d8858c570424c967852000c0a3bdad4",
+        }
+    ),
+    "page/rows.js": frozenset(
+        {
+            "4355fc254838208cfbe35778edb67b5142db670bac2b371069c3db05034bef97",
+            "950180e248d6eaa9e585607b145db7ca9f6de7125af67c3fc17670049c844285",
+        }
+    ),
+    "page/style.css": frozenset(
+        {
+            "0abb380d37626b82650ff682cbfbcebe75d9335d6ac07cc631444b901b81bed5",
+            "466577ec15506a6ce4fc92866ee50ff01c7c5d739de3cedda9890bb015b4e89d",
+            "9a68af73a96bdc91deae80183268483b1ca5f738a36456c88e3accf76ce7f922",
+        }
+    ),
+    "page/tiles.js": frozenset(
+        {
+            "6c76a2c94da72d144e22f4d81142bbba0f73c71751d001096d83e273bc4709e2",
+            "846c3b216ffab93d77f15eeb9a3b9881470b7efa1170fe9a52a5f3236f1ce815",
+            "ed6cebf437672900af2c40a2c16c2bac71dfbc576ffc760307b175d76994d083",
+        }
+    ),
+    "page/vendor/uPlot.LICENSE.txt": frozenset(
+        {
+            "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
+        }
+    ),
+    "page/vendor/uPlot.iife.min.js": frozenset(
+        {
+            "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+        }
+    ),
+    "page/vendor/uPlot.min.css": frozenset(
+        {
+            "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+        }
+    ),
+    "page/view.js": frozenset(
+        {
+            "00c928f7a2148376c60e1d07961c92c5f293699023790a0ee17cdd57089a1ebd",
+            "ec5af2d565d1ea4a50d29bb5d89dc35f87c6f2c4d70c272d7daa7eb8e8da167c",
+        }
+    ),
+}
+"""File, relative to the release → digests that it has had."""
