@@ -39,6 +39,11 @@ class DataConfig:
     """Mirror half of the training images at random. The reference does not."""
     min_crop: float = 1.0
     """Smallest side of a random crop relative to the image's, above 0 to 1; 1 means no crops, as in the reference."""
+    masks: Literal["grey", "binary"] = "grey"
+    """`grey`: masks keep their grey levels, as in the reference. `binary`: what is above half of the range is salient,
+    the rest is not, as in an evaluation; grey edges of JPEGs then teach nothing."""
+    mask_resize: Literal["bicubic", "bilinear"] = "bicubic"
+    """How masks are resized. `bicubic`, as in the reference; `bilinear` adds no dark and bright seams to grey masks."""
     dataloader_num_workers: int = 0
     """Processes per worker that read and decode ahead; 0 reads between steps. Changes no result."""
 

@@ -106,6 +106,8 @@ def claim_of(config: TrainingConfig, pairs: tuple[TrainingPair, ...], world: int
         "pairs_sha256": hashlib.sha256(names.encode()).hexdigest(),
         "flip": config.data.flip,
         "min_crop": config.data.min_crop,
+        "masks": config.data.masks,
+        "mask_resize": config.data.mask_resize,
         **asdict(config.optimiser),
         **asdict(config.loss),
         "workers": world,
