@@ -63,8 +63,7 @@ def starting_weights(config: TrainingConfig) -> SODDiffusionPipeline:
     if (found := pipeline.scheduler.config.prediction_type) not in _TARGETS:
         raise ConfigError(f"the weights' scheduler predicts {found!r}; give --prediction-type {' or '.join(_TARGETS)}")
     if config.processing_res:
-        pipeline.default_processing_res = config.processing_res
-        pipeline.register_to_config(default_processing_res=config.processing_res)
+        pipeline.set_processing_res(config.processing_res)
     return pipeline
 
 
