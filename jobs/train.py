@@ -1,6 +1,7 @@
 """Fine-tune SOD-diffusion; `TrainingConfig` documents all options."""
 
 import json
+import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,9 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.command_line import DONE, run_job
-from pipeline.training.config import TrainingConfig, require_packages
+from pipeline.training.config import TrainingConfig, require_packages, without_effect
+
+log = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -20,6 +23,8 @@ def main() -> int:
     )
     config = replace(config, output_dir=config.output_dir.absolute())
     require_packages(config)
+    if ignored := without_effect(config):
+        log.info("without effect here: %s", ", ".join(ignored))
     from pipeline.training.cluster import train_inline, train_on_ray
 
     model = train_inline(config) if config.cluster.engine == "inline" else train_on_ray(config)

@@ -15,6 +15,11 @@ Alignment = Literal["none", "affine", "reference"]
 ResizeFilter = Literal["bilinear", "bicubic"]
 TimestepSpacing = Literal["trained", "leading", "trailing"]
 AttentionKernels = Literal["auto", "flash", "efficient", "math"]
+NoiseCopies = Literal["reference", "geometric"]
+TimestepDraw = Literal["even", "rounded"]
+MaskRange = Literal["batch", "absolute"]
+AuxiliaryResize = Literal["bilinear", "area"]
+AuxiliaryInit = Literal["kaiming", "torch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +127,7 @@ class EnsembleConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossConfig:
-    """What a training step minimises."""
+    """What a training step minimises. The defaults are the reference's formulas."""
 
     prediction_type: Literal["", "v_prediction", "epsilon"] = ""
     """What the UNet learns to predict; empty: as in the weights' scheduler (v for Stable Diffusion 2)."""
@@ -130,10 +135,26 @@ class LossConfig:
     """Coarser copies in the noise; 0 is plain Gaussian noise."""
     multires_noise_discount: float = 0.3
     """Strength of each copy relative to the one before, 0 to 1."""
+    multires_noise_copies: NoiseCopies = "reference"
+    """Sizes of the copies. `reference`: the first has full size, and then they shrink ever faster, so that most of the
+    additional energy is in the mean of the whole map. `geometric`: each is 2 to 4 times smaller than the one before, so
+    that the energy is spread over all large scales."""
     timestep_exponent: float = 1.0
-    """Timesteps are 999 u^exponent for uniform u; below 1 favours noisy timesteps. The reference draws evenly (1)."""
+    """Timesteps are 1000 u^exponent for uniform u; below 1 favours noisy timesteps. The reference draws evenly (1)."""
+    timestep_draw: TimestepDraw = "even"
+    """`even`: whole numbers below 1000; with exponent 1, each is equally frequent. `rounded`: 999 u^exponent, rounded:
+    0 and 999 are half as frequent. The embedded model was trained with it."""
+    mask_range: MaskRange = "batch"
+    """`batch`: masks are stretched to the range from 0 to 1, by the least and greatest value of the whole batch.
+    `absolute`: masks stay as they are: what a grey level means does not depend on the other masks of the batch."""
     auxiliary_weight: float = 1.0
     """Weight of the conditioner's own loss: a convolution of its features against the mask at an eighth of the size."""
+    auxiliary_resize: AuxiliaryResize = "bilinear"
+    """How the mask becomes an eighth. `bilinear`: the mean of the middle 2 x 2 of each 8 x 8 pixels. `area`: the mean
+    of all of them, so that thin objects are not missed."""
+    auxiliary_init: AuxiliaryInit = "kaiming"
+    """First weights of that convolution. `kaiming`: normal, with a standard deviation of 0.059. `torch`: torch's
+    default, of 0.024, with which the loss begins lower and moves the conditioner less."""
 
     def __post_init__(self) -> None:
         at_least(self, 0, "multires_noise_iterations", "multires_noise_discount", "auxiliary_weight")

@@ -5,6 +5,7 @@ Owns latents and the denoising loop. Pixels and sizes belong to `geometry.py`, t
 """
 
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from model.prediction import Enough, Prediction
 from model.rounds import rounds, variance_scale
 from model.seeds import member_seed
 
+_DEFAULT_PX = 384
+_PX_PER_LATENT = 8
+
 
 class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Salient-object detection by latent diffusion.
@@ -31,13 +35,16 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     Args:
         vae: converts images and masks to latents and back; 4 latent channels, 1/8 of the size.
         unet: 8 input channels (image latents, saliency latents), 4 output channels; attends to the context.
-        scheduler: its configuration determines prediction type and timestep spacing.
+        scheduler: DDIM; its configuration determines prediction type and timestep spacing.
         conditioner: converts an image to context tokens.
-        default_processing_res: height and width in pixels that the weights were trained for.
+        default_processing_res: height and width in pixels that the weights were trained for. It is kept in the UNet's
+            configuration too, as the size of its latents; `None` takes it from there.
+    Raises: ValueError: the UNet or the scheduler is of another kind.
     Source: SOD-diffusion, Computer Graphics Forum 43(7), e15251, 2024.
     """
 
-    model_cpu_offload_seq = "conditioner->vae->unet->vae"
+    model_cpu_offload_seq = None
+    """Not offered: a prediction swaps layers whose weights are merged on the networks' device (`inference_form.py`)."""
 
     def __init__(
         self,
@@ -45,7 +52,7 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         unet: UNet2DConditionModel,
         scheduler: DDIMScheduler,
         conditioner: SaliencyConditioner,
-        default_processing_res: int = 384,
+        default_processing_res: int | None = None,
     ) -> None:
         super().__init__()
         if unet.config.in_channels != 2 * vae.config.latent_channels:
@@ -53,9 +60,10 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 f"unet has {unet.config.in_channels} input channels; image and saliency latents together have "
                 f"{2 * vae.config.latent_channels}"
             )
+        _require_ddim(scheduler)
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler, conditioner=conditioner)
-        self.register_to_config(default_processing_res=default_processing_res)
-        self.default_processing_res = default_processing_res
+        trained_latents = unet.config.sample_size or _DEFAULT_PX // _PX_PER_LATENT
+        self.set_processing_res(default_processing_res or trained_latents * _PX_PER_LATENT)
         self.attention: AttentionKernels = "auto"
         """Kernels of the UNet. The autoencoder's single head of 512 channels is too wide for flash attention."""
         self._form: InferenceForm | None = None
@@ -63,9 +71,29 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     @property
     def inference_form(self) -> InferenceForm:
         """Gives UNet and VAE cheaper layers while it is active."""
-        if self._form is None or not self._form.belongs_to(self.unet, self.vae):
-            self._form = InferenceForm(self.unet, self.vae)
+        # torch.compile wraps a network; its layers are those of the network inside.
+        unet, vae = (getattr(network, "_orig_mod", network) for network in (self.unet, self.vae))
+        if self._form is None or not self._form.belongs_to(unet, vae):
+            self._form = InferenceForm(unet, vae)
         return self._form
+
+    def set_processing_res(self, side_px: int) -> None:
+        """State for which height and width in pixels the weights were trained."""
+        self.default_processing_res = side_px
+        self.register_to_config(default_processing_res=side_px)
+        self.unet.register_to_config(sample_size=side_px // _PX_PER_LATENT)
+
+    def enable_model_cpu_offload(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: see `model_cpu_offload_seq`."""
+        _refuse_offload()
+
+    def enable_sequential_cpu_offload(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: see `model_cpu_offload_seq`."""
+        _refuse_offload()
+
+    def enable_group_offload(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: see `model_cpu_offload_seq`."""
+        _refuse_offload()
 
     @torch.inference_mode()
     def __call__(
@@ -84,9 +112,13 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             enough: called with an image's members after each round but the last; without it, there is one round.
         Returns: one prediction per image, in order.
         Raises:  ModelOutputError: the members of an image contain NaN.
+                 ValueError: an image is not RGB of 8 bits, or the scheduler has been replaced by one that is not DDIM.
         """
+        _require_ddim(self.scheduler)
         if len(images) != len(keys):
             raise ValueError(f"{len(images)} images and {len(keys)} keys; each image needs a key")
+        for image, key in zip(images, keys, strict=True):
+            require_rgb(image, key)
         side_px = self.default_processing_res if ensemble.processing_res is None else ensemble.processing_res
         sizes = [processed_size(image.shape[:2], side_px) for image in images]
         predictions: dict[int, Prediction] = {}
@@ -204,6 +236,38 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         ]
         latents: Tensor = torch.stack(draws).to(like) * self.scheduler.init_noise_sigma
         return latents
+
+
+def require_rgb(image: Any, key: str) -> None:
+    """Refuse an image that is not RGB of 8 bits: floats would be taken for values up to 255.
+
+    Raises: ValueError: it has another type or shape.
+    """
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"image {key} is a {type(image).__name__}; give an array, as numpy.asarray(image)")
+    if image.dtype != np.uint8:
+        raise ValueError(
+            f"image {key} has values of type {image.dtype}; it must be uint8, from 0 to 255: for values from 0 to 1, "
+            "(255 * image).round().astype(numpy.uint8)"
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image {key} has the shape {image.shape}; it must be (height, width, 3)")
+
+
+def _require_ddim(scheduler: Any) -> None:
+    if not isinstance(scheduler, DDIMScheduler):
+        name = type(scheduler).__name__
+        raise ValueError(
+            f"scheduler is {name}; it must be DDIMScheduler, since others scale their input, draw noise without the "
+            f"members' seeds or take other numbers of steps: DDIMScheduler.from_config(scheduler.config)"
+        )
+
+
+def _refuse_offload() -> NoReturn:
+    raise NotImplementedError(
+        "SODDiffusionPipeline can't be offloaded: its predictions merge weights on the networks' device. To save "
+        "memory, use bfloat16 or a smaller EnsembleConfig.batch_size"
+    )
 
 
 def initial_latents(seed: int, shape: tuple[int, int, int]) -> Float[Tensor, "c h w"]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model.config import LossConfig
 from model.diffusion import SODDiffusionPipeline
-from model.training import auxiliary_loss, diffusion_loss
+from model.training import auxiliary_loss, diffusion_loss, stretched
 
 AUXILIARY_CHANNELS = 3
 """Output channels of the convolution that only the auxiliary loss uses, as in the reference."""
@@ -46,6 +46,8 @@ class FineTuning(nn.Module):
         self.conditioner: nn.Module = pipeline.conditioner
         channels = pipeline.conditioner.config.feature_channels
         self.auxiliary_head = nn.Conv2d(channels, AUXILIARY_CHANNELS, 3, padding=1)
+        if losses.auxiliary_init == "kaiming":
+            nn.init.kaiming_normal_(self.auxiliary_head.weight)
         pipeline.vae.eval().requires_grad_(False)
         self.unet.requires_grad_(True)
         self.conditioner.requires_grad_(conditioner_learns)
@@ -61,6 +63,8 @@ class FineTuning(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 p p"], masks: Float[Tensor, "b 1 p p"], seed: int) -> StepLosses:
         """Compute the losses of a batch; images and masks in [0, 1], noise and timesteps from `seed`."""
+        if self.losses.mask_range == "batch":
+            masks = stretched(masks)
         with torch.no_grad():
             image_latents = self.pipeline.encode(images)
             mask_latents = self.pipeline.encode((masks * 2 - 1).expand(-1, 3, -1, -1))
@@ -69,7 +73,7 @@ class FineTuning(nn.Module):
         diffusion = diffusion_loss(
             self.pipeline, image_latents, mask_latents, conditioning.context, generator, self.losses
         )
-        auxiliary = auxiliary_loss(self.auxiliary_head, conditioning.features, masks)
+        auxiliary = auxiliary_loss(self.auxiliary_head, conditioning.features, masks, self.losses.auxiliary_resize)
         return StepLosses(
             diffusion=diffusion,
             auxiliary=auxiliary.detach(),

@@ -3,7 +3,7 @@
 Loops, checkpoints and data belong to `pipeline/training/`, and for the embedded model to `pipeline/embedded/`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
@@ -12,35 +12,71 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.conditioner import Conditioning, SaliencyConditioner
-from model.config import LossConfig
+from model.config import AuxiliaryResize, LossConfig, NoiseCopies, TimestepDraw
 from model.diffusion import SODDiffusionPipeline
 
 KL_WEIGHT = 1e-6
 """Weight of the VAE's KL term, as in Rombach et al. 2022, arXiv:2112.10752."""
+TIMESTEPS = 1000
+"""Timesteps of the noise schedule."""
 EDGE_WEIGHT = 1.0
 """Weight of the VAE's loss on differences between neighbouring pixels; without it the outlines of masks blur."""
 
 
 def multires_noise(
-    shape: Sequence[int], generator: torch.Generator, *, iterations: int = 6, discount: float = 0.3
+    shape: Sequence[int],
+    generator: torch.Generator,
+    *,
+    iterations: int = 6,
+    discount: float = 0.3,
+    copies: NoiseCopies = "reference",
 ) -> Float[Tensor, "b c h w"]:
     """Noise with large-scale components: Gaussian noise plus ever coarser, weaker copies; standard deviation 1.
 
-    Each copy is 2 to 4 times smaller than the one before and `discount` times as strong; one pixel ends the sequence.
+    Each copy is `discount` times as strong as the one before; `copies` determines the sizes (see `LossConfig`).
     Source: "multi-resolution" (pyramid) noise as in Marigold, Ke et al. 2024, arXiv:2312.02145, section 3.3.
     """
     batch, channels, height, width = shape
     noise = torch.randn(tuple(shape), generator=generator)
-    level_height, level_width = float(height), float(width)
-    for level in range(1, iterations + 1):
-        shrink = 2 + 2 * torch.rand((), generator=generator).item()
-        level_height, level_width = level_height / shrink, level_width / shrink
-        size = (max(1, int(level_height)), max(1, int(level_width)))
+    sizes = _reference_sizes if copies == "reference" else _geometric_sizes
+    for level, size in sizes((height, width), iterations, generator):
         coarse = torch.randn((batch, channels, *size), generator=generator)
         noise += discount**level * functional.interpolate(coarse, size=(height, width), mode="bilinear")
-        if size == (1, 1):
-            break
     return noise / noise.std()
+
+
+def _reference_sizes(
+    height_width: tuple[int, int], iterations: int, generator: torch.Generator
+) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Level and size of each copy: from level 0, each 1, r, r^2 … times smaller than the one before, r from 2 to 4.
+
+    A side of one pixel ends the sequence.
+    """
+    height, width = height_width
+    for level in range(iterations):
+        shrink = _drawn_shrink(generator) ** level
+        height, width = max(1, int(height / shrink)), max(1, int(width / shrink))
+        yield level, (height, width)
+        if 1 in (height, width):
+            return
+
+
+def _geometric_sizes(
+    height_width: tuple[int, int], iterations: int, generator: torch.Generator
+) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Level and size of each copy: from level 1, each r times smaller than the one before; one pixel is the last."""
+    height, width = height_width[0] * 1.0, height_width[1] * 1.0
+    for level in range(1, iterations + 1):
+        shrink = _drawn_shrink(generator)
+        height, width = height / shrink, width / shrink
+        size = (max(1, int(height)), max(1, int(width)))
+        yield level, size
+        if size == (1, 1):
+            return
+
+
+def _drawn_shrink(generator: torch.Generator) -> float:
+    return 2 + 2 * torch.rand((), generator=generator).item()
 
 
 def vae_loss(vae: AutoencoderKL, pixels: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, ""]:
@@ -69,19 +105,36 @@ def side_loss(conditioning: Conditioning, masks: Float[Tensor, "b 1 h w"]) -> Fl
 
 
 def auxiliary_loss(
-    head: nn.Conv2d, features: Float[Tensor, "b f h w"], masks: Float[Tensor, "b 1 ph pw"]
+    head: nn.Conv2d,
+    features: Float[Tensor, "b f h w"],
+    masks: Float[Tensor, "b 1 ph pw"],
+    resize: AuxiliaryResize = "bilinear",
 ) -> Float[Tensor, ""]:
     """The reference's second loss: a 3x3 convolution of the conditioner's features against the mask at 1/8 size.
 
     Masks are given in [0, 1] and compared in the VAE's range of [-1, 1].
     """
-    target = functional.interpolate(masks * 2 - 1, size=features.shape[2:], mode="area")
-    return functional.mse_loss(head(features), target.expand(-1, head.out_channels, -1, -1))
+    target = functional.interpolate(masks * 2 - 1, size=features.shape[2:], mode=resize)
+    target = target.expand(-1, head.out_channels, -1, -1)
+    return functional.mse_loss(head(features).float(), target.float())
 
 
-def draw_timesteps(count: int, generator: torch.Generator, *, exponent: float = 0.6) -> Int[Tensor, " b"]:
+def draw_timesteps(
+    count: int, generator: torch.Generator, *, exponent: float = 1.0, draw: TimestepDraw = "even"
+) -> Int[Tensor, " b"]:
     """Draw timesteps in [0, 999]; an exponent below 1 favours noisy ones, which determine the object's shape."""
-    return (999 * torch.rand(count, generator=generator) ** exponent).round().long()
+    if draw == "even" and exponent == 1:
+        return torch.randint(TIMESTEPS, (count,), generator=generator)
+    skewed = torch.rand(count, generator=generator) ** exponent
+    if draw == "rounded":
+        return ((TIMESTEPS - 1) * skewed).round().long()
+    return (TIMESTEPS * skewed).long().clamp(max=TIMESTEPS - 1)  # an exponent near 0 can round up to 1
+
+
+def stretched(masks: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """Stretch the values of a batch to the range from 0 to 1, as the reference does; a plain batch becomes black."""
+    low, high = masks.aminmax()
+    return (masks - low) / (high - low + 1e-5)
 
 
 def diffusion_loss(
@@ -90,7 +143,7 @@ def diffusion_loss(
     mask_latents: Float[Tensor, "b 4 h w"],
     context: Float[Tensor, "b t d"],
     generator: torch.Generator,
-    losses: LossConfig = LossConfig(timestep_exponent=0.6),  # noqa: B008 (frozen)
+    losses: LossConfig,
 ) -> Float[Tensor, ""]:
     """Squared error against the scheduler's target (velocity or noise), with random timesteps and multires noise.
 
@@ -102,8 +155,11 @@ def diffusion_loss(
         generator,
         iterations=losses.multires_noise_iterations,
         discount=losses.multires_noise_discount,
+        copies=losses.multires_noise_copies,
     ).to(mask_latents)
-    timesteps = draw_timesteps(len(mask_latents), generator, exponent=losses.timestep_exponent).to(mask_latents.device)
+    timesteps = draw_timesteps(
+        len(mask_latents), generator, exponent=losses.timestep_exponent, draw=losses.timestep_draw
+    ).to(mask_latents.device)
     noisy = scheduler.add_noise(mask_latents, noise, timesteps)
     output = pipeline.unet(torch.cat([image_latents, noisy], 1), timesteps, encoder_hidden_states=context).sample
     if scheduler.config.prediction_type == "v_prediction":

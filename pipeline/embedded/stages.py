@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from model.architectures import build_pipeline
+from model.config import LossConfig
 from model.diffusion import SODDiffusionPipeline
 from model.training import diffusion_loss, side_loss, standardise_latents, vae_loss
 from pipeline.embedded.data import Pairs, crop_and_flip
@@ -25,6 +26,14 @@ log = logging.getLogger(__name__)
 
 BACKBONE_RATE_SHARE = 0.1
 """Learning rate of the pretrained backbone, as a share of that of the new layers."""
+DIFFUSION_LOSS = LossConfig(
+    multires_noise_iterations=6,
+    multires_noise_discount=0.3,
+    multires_noise_copies="geometric",
+    timestep_exponent=0.6,
+    timestep_draw="rounded",
+)
+"""What the UNet learns from: written out, so that the same weights come out whatever the defaults of training are."""
 STATISTICS_MASKS = 512
 """Masks whose latents are measured in order to standardise latents."""
 
@@ -91,7 +100,8 @@ def train_diffusion(
         generator = step_generator(seed, "diffusion", step)
         chosen = torch.randint(len(cached["context"]), (schedule.batch,), generator=generator)
         batch = {name: values[chosen].float() for name, values in cached.items()}
-        return diffusion_loss(pipeline, batch["image_latents"], batch["mask_latents"], batch["context"], generator)
+        latents = batch["image_latents"], batch["mask_latents"]
+        return diffusion_loss(pipeline, *latents, batch["context"], generator, DIFFUSION_LOSS)
 
     run_stage(unet, [TrainedGroup(parameters=list(unet.parameters()))], loss_of_step, schedule, folder / "diffusion.pt")
     unet.eval()

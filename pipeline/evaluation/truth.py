@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from pipeline.collection.config import MAX_IMAGE_PIXELS
@@ -35,6 +35,22 @@ def truth_of(image: Image.Image) -> Bool[np.ndarray, "h w"]:
     return _above_half(grey_levels(image))
 
 
+def grey_truth_of(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
+    """Read a mask's grey levels, 0 to 255, from an open image.
+
+    As `read_truth`, but levels between background and object stay what they are. Raises ValueError likewise.
+    """
+    salient = truth_of(image)
+    if image.mode in ("P", "PA"):
+        colours = _palette_colours(image)
+        levels = colours[:, :, 0] if _is_grey(colours) else salient
+    else:
+        levels = grey_levels(image)
+    if levels.max() <= 1:
+        return salient.astype(np.uint8) * np.uint8(255)
+    return (levels >> 8 if levels.dtype == np.uint16 else levels).astype(np.uint8)
+
+
 def _above_half(levels: GreyLevels) -> Bool[np.ndarray, "h w"]:
     if levels.max() <= 1:  # for 1-bit images too
         return levels.astype(np.bool_)
@@ -43,14 +59,22 @@ def _above_half(levels: GreyLevels) -> Bool[np.ndarray, "h w"]:
 
 
 def _of_palette(image: Image.Image) -> Bool[np.ndarray, "h w"]:
-    entries = len(image.getpalette() or []) // 3
-    largest = int(np.asarray(image.getchannel(0)).max())
-    if largest >= entries:
-        raise ValueError(f"a pixel has index {largest} in a palette of {entries} colours")
-    colours = np.asarray(opaque(image).convert("RGB"))
-    if (colours == colours[:, :, :1]).all():
+    colours = _palette_colours(image)
+    if _is_grey(colours):
         return _above_half(colours[:, :, 0])
     salient = np.asarray(colours.any(axis=2))
     if salient.all():
         raise ValueError("a palette of colours without black: it is unknown which of them is the background")
     return salient
+
+
+def _palette_colours(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    entries = len(image.getpalette() or []) // 3
+    largest = int(np.asarray(image.getchannel(0)).max())
+    if largest >= entries:
+        raise ValueError(f"a pixel has index {largest} in a palette of {entries} colours")
+    return np.asarray(opaque(image).convert("RGB"))
+
+
+def _is_grey(colours: UInt8[np.ndarray, "h w 3"]) -> bool:
+    return bool((colours == colours[:, :, :1]).all())

@@ -42,6 +42,11 @@ class DataConfig:
     """Mirror half of the training images at random. The reference does not."""
     min_crop: float = 1.0
     """Smallest side of a random crop relative to the image's, above 0 to 1; 1 means no crops, as in the reference."""
+    masks: Literal["grey", "binary"] = "grey"
+    """`grey`: masks keep their grey levels, as in the reference. `binary`: what is above half of the range is salient,
+    the rest is not, as in an evaluation; grey edges of JPEGs then teach nothing."""
+    mask_resize: Literal["bicubic", "bilinear"] = "bicubic"
+    """How masks are resized. `bicubic`, as in the reference; `bilinear` adds no dark and bright seams to grey masks."""
     dataloader_num_workers: int = 0
     """Processes per worker that read and decode ahead; 0 reads between steps. Changes no result."""
 
@@ -130,6 +135,28 @@ class WorkersConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportConfig:
+    """Where metrics go, in addition to OUTPUT_DIR/metrics.csv, which is always written."""
+
+    report_to: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    """Where to report, too. A resumed training is another run of wandb."""
+    logging_dir: Path = Path("tensorboard")
+    """Folder of TensorBoard's files, relative to the output folder."""
+    tracker_project_name: str | None = None
+    """Project of wandb; `None`: salient-detection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IgnoredConfig:
+    """Options of the reference without effect here; accepted so that its command lines run."""
+
+    enable_xformers_memory_efficient_attention: bool = False
+    """Ignored: torch's own attention saves the same memory."""
+    local_rank: int = -1
+    """Ignored: Ray Train numbers the workers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
     """Fine-tune SOD-diffusion: the UNet and the conditioner learn, the VAE is frozen.
 
@@ -179,8 +206,8 @@ class TrainingConfig:
     """Compute the UNet's activations twice instead of keeping them: less memory, a third more time."""
     save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the saved models."""
-    report_to: Literal["tensorboard", "none"] = "tensorboard"
-    """Where to report, in addition to OUTPUT_DIR/metrics.csv, which is always written."""
+    reports: ReportConfig = field(default_factory=ReportConfig)
+    ignored: IgnoredConfig = field(default_factory=IgnoredConfig)
 
     def __post_init__(self) -> None:
         at_least(self, 1, "train_batch_size", "num_train_epochs", "checkpointing_steps", "validation_ensemble_size")
@@ -206,14 +233,31 @@ def with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
     )
 
 
+def without_effect(config: TrainingConfig) -> list[str]:
+    """The given options that do nothing in this training, each with the reason."""
+    given = {
+        "--enable-xformers-memory-efficient-attention (torch's own attention saves the same memory)": (
+            config.ignored.enable_xformers_memory_efficient_attention
+        ),
+        "--local-rank (Ray Train numbers the workers)": config.ignored.local_rank != -1,
+        "--tracker-project-name (only wandb has projects)": (
+            config.reports.tracker_project_name is not None and config.reports.report_to != "wandb"
+        ),
+        "--logging-dir (only TensorBoard writes there)": (
+            config.reports.logging_dir != ReportConfig().logging_dir and config.reports.report_to != "tensorboard"
+        ),
+    }
+    return [option for option, is_given in given.items() if is_given]
+
+
 def require_packages(config: TrainingConfig) -> None:
     """Refuse a training whose optional packages are not installed.
 
     Raises: ConfigError: some are missing; the message gives the command that installs them.
     """
     needed = dict.fromkeys(("pandas", "pydantic", "requests"), "'ray[train]'") | {"py_sod_metrics": "pysodmetrics"}
-    if config.report_to == "tensorboard":
-        needed["tensorboard"] = "tensorboard"
+    if config.reports.report_to != "none":
+        needed[config.reports.report_to] = config.reports.report_to
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         command = " ".join(["pip install", *dict.fromkeys(needed[name] for name in missing)])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -32,12 +32,27 @@ class Draws(Dataset[tuple[Tensor, Tensor]]):
         Raises: CollectionError: the pair can't be read.
         """
         epoch, place = divmod(number, len(self.pairs))
-        pixels, truth = self.pairs[int(self._epoch_order(epoch)[place])].read()
+        pixels, levels = self._levels(self.pairs[int(self._epoch_order(epoch)[place])])
         draw = np.random.default_rng(member_seed(self.seed, "sample", number))
-        pixels, truth = _cropped(pixels, truth, self.config.min_crop, draw)
+        pixels, levels = _cropped(pixels, levels, self.config.min_crop, draw)
         if self.config.flip and draw.random() < 0.5:
-            pixels, truth = pixels[:, ::-1], truth[:, ::-1]
-        return _tensors(np.ascontiguousarray(pixels), np.ascontiguousarray(truth), self.side_px)
+            pixels, levels = pixels[:, ::-1], levels[:, ::-1]
+        return self._tensors(np.ascontiguousarray(pixels), np.ascontiguousarray(levels))
+
+    def _levels(self, pair: TrainingPair) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
+        if self.config.masks == "grey":
+            return pair.read_grey()
+        pixels, truth = pair.read()
+        return pixels, truth.astype(np.uint8) * np.uint8(255)
+
+    def _tensors(
+        self, pixels: UInt8[np.ndarray, "h w 3"], levels: UInt8[np.ndarray, "h w"]
+    ) -> tuple[Float[Tensor, "3 p p"], Float[Tensor, "1 p p"]]:
+        """Resize as for a prediction, ignoring the aspect ratio."""
+        resample = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[self.config.mask_resize]
+        mask = np.array(Image.fromarray(levels).resize((self.side_px, self.side_px), resample))
+        image = torch.from_numpy(squared(pixels, self.side_px).copy()).permute(2, 0, 1)
+        return image.float() / 255, torch.from_numpy(mask)[None].float() / 255
 
     def _epoch_order(self, epoch: int) -> Int64[np.ndarray, " n"]:
         if self._order is None or self._order[0] != epoch:
@@ -78,22 +93,13 @@ def batches(draws: Draws, numbers: BatchNumbers, workers: int) -> Iterator[tuple
 
 
 def _cropped(
-    pixels: UInt8[np.ndarray, "h w 3"], truth: Bool[np.ndarray, "h w"], min_crop: float, draw: np.random.Generator
-) -> tuple[UInt8[np.ndarray, "_h2 _w2 3"], Bool[np.ndarray, "_h2 _w2"]]:
+    pixels: UInt8[np.ndarray, "h w 3"], levels: UInt8[np.ndarray, "h w"], min_crop: float, draw: np.random.Generator
+) -> tuple[UInt8[np.ndarray, "_h2 _w2 3"], UInt8[np.ndarray, "_h2 _w2"]]:
     if min_crop >= 1:
-        return pixels, truth
+        return pixels, levels
     sides = []
-    for length in truth.shape:
+    for length in levels.shape:
         kept = max(1, round(length * draw.uniform(min_crop, 1)))
         start = int(draw.integers(length - kept + 1))
         sides.append(slice(start, start + kept))
-    return pixels[sides[0], sides[1]], truth[sides[0], sides[1]]
-
-
-def _tensors(
-    pixels: UInt8[np.ndarray, "h w 3"], truth: Bool[np.ndarray, "h w"], side_px: int
-) -> tuple[Float[Tensor, "3 p p"], Float[Tensor, "1 p p"]]:
-    """Resize as for a prediction (ignoring the aspect ratio), which gives masks grey edges."""
-    mask = Image.fromarray(truth.astype(np.uint8) * 255).resize((side_px, side_px), Image.Resampling.BILINEAR)
-    image = torch.from_numpy(squared(pixels, side_px).copy()).permute(2, 0, 1)
-    return image.float() / 255, torch.from_numpy(np.array(mask))[None].float() / 255
+    return pixels[sides[0], sides[1]], levels[sides[0], sides[1]]

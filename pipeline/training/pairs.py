@@ -2,23 +2,27 @@
 
 import contextlib
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from PIL import Image
 
 from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import CollectionError, SampleError
 from pipeline.evaluation.pairs import pair_files
-from pipeline.evaluation.truth import truth_of
+from pipeline.evaluation.truth import grey_truth_of, truth_of
 from pipeline.files.pictures import decoded
 from pipeline.training.config import DataConfig
 
 _HEAD_BYTES = 1 << 16  # 64 KiB: formats store the size near the start
 _NAMED = 5
+
+Levels = TypeVar("Levels", Bool[np.ndarray, "h w"], UInt8[np.ndarray, "h w"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +66,23 @@ class TrainingPair:
     """Limit on height x width of both."""
 
     def read(self) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-        """Decode both.
+        """Decode both; the mask is True where the object is.
 
         Raises: CollectionError: one of them can't be decoded, or their sizes differ; the message names both.
         """
+        return self._decoded(truth_of)
+
+    def read_grey(self) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
+        """Decode both; the mask keeps its grey levels.
+
+        Raises: CollectionError: see `read`.
+        """
+        return self._decoded(grey_truth_of)
+
+    def _decoded(self, convert: Callable[[Image.Image], Levels]) -> tuple[UInt8[np.ndarray, "h w 3"], Levels]:
         try:
             pixels = decode_rgb(str(self.image), self.image.read(), max_pixels=self.max_pixels)
-            truth = decoded(str(self.mask), self.mask.read(), truth_of, max_pixels=self.max_pixels)
+            truth = decoded(str(self.mask), self.mask.read(), convert, max_pixels=self.max_pixels)
         except (SampleError, OSError) as error:
             raise CollectionError(f"can't train on image {self.image} and mask {self.mask}: {error}") from error
         if pixels.shape[:2] != truth.shape:

@@ -63,8 +63,7 @@ def starting_weights(config: TrainingConfig) -> SODDiffusionPipeline:
     if (found := pipeline.scheduler.config.prediction_type) not in _TARGETS:
         raise ConfigError(f"the weights' scheduler predicts {found!r}; give --prediction-type {' or '.join(_TARGETS)}")
     if config.processing_res:
-        pipeline.default_processing_res = config.processing_res
-        pipeline.register_to_config(default_processing_res=config.processing_res)
+        pipeline.set_processing_res(config.processing_res)
     return pipeline
 
 
@@ -106,6 +105,8 @@ def claim_of(config: TrainingConfig, pairs: tuple[TrainingPair, ...], world: int
         "pairs_sha256": hashlib.sha256(names.encode()).hexdigest(),
         "flip": config.data.flip,
         "min_crop": config.data.min_crop,
+        "masks": config.data.masks,
+        "mask_resize": config.data.mask_resize,
         **asdict(config.optimiser),
         **asdict(config.loss),
         "workers": world,

@@ -50,7 +50,7 @@ class Watch:
         self.claim = claim
         self.report = report
         self.pipeline: SODDiffusionPipeline = state.networks.pipeline
-        self.metrics = Metrics(config.output_dir, state.step, config.report_to == "tensorboard")
+        self.metrics = Metrics(config.output_dir, state.step, config.reports)
         self.validation = _validation(config)
         self._started, self._first = time.monotonic(), state.step
 

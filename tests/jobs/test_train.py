@@ -15,6 +15,7 @@ from PIL import Image
 
 from jobs.command_line import run_job
 from jobs.train import main
+from pipeline.errors import ConfigError
 from pipeline.training import cluster
 from tests.model.conftest import build_tiny
 from tests.pipeline.training.make import left_by, make_command, make_config, make_pairs, train_quietly
@@ -75,7 +76,10 @@ REFERENCE = {
     "max_grad_norm": ("2", "optimiser.max_grad_norm", 2.0),
     "prediction_type": ("epsilon", "loss.prediction_type", "epsilon"),
     "mixed_precision": ("bf16", "mixed_precision", "bf16"),
-    "report_to": ("none", "report_to", "none"),
+    "report_to": ("none", "reports.report_to", "none"),
+    "logging_dir": ("logs", "reports.logging_dir", Path("logs")),
+    "tracker_project_name": ("salient", "reports.tracker_project_name", "salient"),
+    "local_rank": ("0", "ignored.local_rank", 0),
     "checkpointing_steps": ("5", "checkpointing_steps", 5),
     "checkpoints_total_limit": ("2", "checkpoints_total_limit", 2),
     "resume_from_checkpoint": ("none", "resume_from_checkpoint", "none"),
@@ -106,6 +110,38 @@ def test_every_option_of_the_reference_is_accepted_by_its_name(ask, dashes):
     assert (config.data.train_img_list, config.data.train_gt_list) == (Path("i.txt"), Path("g.txt"))
     assert config.optimiser.scale_lr
     assert config.output_dir == Path.cwd() / "out"
+
+
+SCRIPT = """
+    --pretrained_model_name_or_path sd2 --swinb_model_path swinb.pth
+    --train_img_list img_list.txt --train_gt_list gt_list.txt --val_img v --val_gt g --output_dir outputs
+    --train_batch_size 4 --num_train_epochs 500 --gradient_accumulation_steps 1 --learning_rate 3e-5
+    --lr_warmup_steps 0 --dataloader_num_workers 4 --tracker_project_name salient-detection
+    --enable_xformers_memory_efficient_attention --multires_noise_iterations 6
+"""
+
+
+def test_the_command_line_of_the_references_script_is_taken_and_one_line_says_what_has_no_effect(ask, caplog):
+    with caplog.at_level("INFO", logger="jobs.train"):
+        _, config = ask(*SCRIPT.split())
+    assert config.data.dataloader_num_workers == 4
+    assert config.ignored.enable_xformers_memory_efficient_attention
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "jobs.train"]
+    assert line == (
+        "without effect here: --enable-xformers-memory-efficient-attention (torch's own attention saves the same "
+        "memory), --tracker-project-name (only wandb has projects)"
+    )
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_wandb_is_taken_where_it_is_installed(ask, monkeypatch, installed):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: (installed or None) if n == "wandb" else find(n))
+    if installed:
+        assert ask(*DATA, "--report_to", "wandb")[1].reports.report_to == "wandb"
+        return
+    with pytest.raises(ConfigError, match="training needs wandb, which can't be found: pip install wandb"):
+        ask(*DATA, "--report_to", "wandb")
 
 
 def test_ray_train_is_used_unless_engine_inline_is_configured(ask):

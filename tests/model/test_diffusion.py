@@ -1,5 +1,6 @@
 """The pipeline in the real classes at tiny width: properties, examples and faults; see also test_golden_inference."""
 
+import inspect
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, PNDMScheduler, UNet2DConditionModel
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -398,7 +399,77 @@ def test_a_pipeline_saved_and_loaded_predicts_the_same_bits(tiny, tiny_folder, i
         assert_equal(one, other)
 
 
+def test_a_pipeline_of_anothers_components_keeps_the_processing_size_and_predicts_the_same_bits(tiny, image_of):
+    again = SODDiffusionPipeline(**tiny.components)
+    assert again.default_processing_res == again.config.default_processing_res == 64
+    arguments = [image_of(20, 30)], ["7"], make_ensemble()
+    assert_equal(again(*arguments)[0], tiny(*arguments)[0])
+
+
+def test_a_processing_size_that_was_set_goes_along_with_the_components_and_into_the_files(own_tiny, tmp_path):
+    own_tiny.set_processing_res(96)
+    assert SODDiffusionPipeline(**own_tiny.components).default_processing_res == 96
+    own_tiny.save_pretrained(tmp_path)
+    assert load_pipeline(tmp_path).default_processing_res == 96
+    assert SODDiffusionPipeline.from_pipe(own_tiny).default_processing_res == 96
+
+
+def test_a_unet_compiled_by_the_user_predicts_the_same_and_keeps_its_layers(tiny, own_tiny, image_of):
+    layers = dict(own_tiny.unet.named_modules())
+    own_tiny.unet = torch.compile(own_tiny.unet, backend="eager")
+    arguments = [image_of(20, 30)], ["7"], make_ensemble()
+    assert_close(own_tiny(*arguments)[0], tiny(*arguments)[0])
+    assert dict(own_tiny.unet._orig_mod.named_modules()) == layers
+    assert set(own_tiny.unet._modules) == {"_orig_mod"}
+
+
 # Faults
+
+
+@pytest.mark.parametrize("kind", [DDPMScheduler, EulerDiscreteScheduler, PNDMScheduler])
+def test_another_scheduler_is_refused_by_name_when_given_and_when_put_in_later(own_tiny, image_of, kind):
+    scheduler = kind.from_config(own_tiny.scheduler.config)
+    said = f"scheduler is {kind.__name__}; it must be DDIMScheduler, .*: DDIMScheduler.from_config"
+    unchecked = inspect.unwrap(SODDiffusionPipeline.__init__)  # by the tests' own check of types
+    with pytest.raises(ValueError, match=said):
+        unchecked(
+            SODDiffusionPipeline.__new__(SODDiffusionPipeline),
+            own_tiny.vae,
+            own_tiny.unet,
+            scheduler,
+            own_tiny.conditioner,
+        )
+    own_tiny.scheduler = scheduler
+    with pytest.raises(ValueError, match=said):
+        own_tiny([image_of(9, 9)], ["7"], make_ensemble())
+
+
+@pytest.mark.parametrize(
+    "offload", ["enable_model_cpu_offload", "enable_sequential_cpu_offload", "enable_group_offload"]
+)
+def test_offloading_is_neither_declared_nor_silently_wrong(tiny, offload):
+    assert tiny.model_cpu_offload_seq is None
+    with pytest.raises(NotImplementedError, match=r"can't be offloaded: .*bfloat16 or a smaller EnsembleConfig"):
+        getattr(tiny, offload)()
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((4, 5, 3), np.float32), "values of type float32; it must be uint8, from 0 to 255"),
+        (np.zeros((4, 5, 3), np.uint16), "values of type uint16; it must be uint8"),
+        (np.zeros((4, 5), np.uint8), r"the shape \(4, 5\); it must be \(height, width, 3\)"),
+        (np.zeros((4, 5, 4), np.uint8), r"the shape \(4, 5, 4\); it must be"),
+        (np.zeros((0, 5, 3), np.uint8), r"the shape \(0, 5, 3\); it must be"),
+        ([[0, 0, 0]], "a list; give an array"),
+    ],
+    ids=["floats", "16 bits", "grey", "RGBA", "empty", "list"],
+)
+@pytest.mark.parametrize("side", [None, 0])
+def test_an_image_that_is_not_rgb_of_8_bits_is_refused_by_its_key(tiny, image, said, side):
+    unchecked = inspect.unwrap(SODDiffusionPipeline.__call__)  # by the tests' own check of types
+    with pytest.raises(ValueError, match=f"^image 7 (is|has) {said}"):
+        unchecked(tiny, [image], ["7"], make_ensemble(processing_res=side))
 
 
 @pytest.mark.parametrize("keys", [[], ["7"], ["7", "8", "9"]])

@@ -33,6 +33,13 @@ def networks():
     return make_networks()
 
 
+def without_head(networks):
+    """Let the auxiliary convolution answer 0 everywhere: its loss is then the mean square of its target."""
+    nn.init.zeros_(networks.auxiliary_head.weight)
+    nn.init.zeros_(networks.auxiliary_head.bias)
+    return networks
+
+
 def learn(networks, steps=1):
     optimiser = torch.optim.SGD(networks.parameters(), lr=1e-6)
     for step in range(steps):
@@ -83,6 +90,30 @@ def test_gradients_go_through_total_and_diffusion_and_not_through_the_reported_a
     losses = networks(*make_batch(), 0)
     assert losses.total.requires_grad
     assert not losses.auxiliary.requires_grad
+
+
+@pytest.mark.parametrize(("init", "deviation"), [("kaiming", 0.0589), ("torch", 0.0241)])
+def test_the_auxiliary_convolution_begins_with_weights_of_the_configured_deviation(init, deviation):
+    """Of the reference's 64 channels; the tiny conditioner has half as many."""
+    weight = make_networks(auxiliary_init=init).auxiliary_head.weight
+    assert weight.std().item() * (32 / 64) ** 0.5 == pytest.approx(deviation, rel=0.06)
+    assert (weight.abs().max() > 1 / weight[0].numel() ** 0.5) == (init == "kaiming")
+
+
+@pytest.mark.parametrize(("mask_range", "same"), [("batch", True), ("absolute", False)])
+def test_masks_of_half_the_contrast_are_the_same_masks_only_if_the_batch_sets_the_range(mask_range, same):
+    networks = without_head(make_networks(mask_range=mask_range))
+    images, masks = make_batch()
+    whole, half = (networks(images, values, 0).auxiliary.item() for values in (masks, 0.25 + masks / 2))
+    assert half == pytest.approx(whole if same else whole / 4, rel=1e-3)
+
+
+def test_the_auxiliary_target_is_resized_as_configured():
+    for resize in ("bilinear", "area"):
+        images, masks = make_batch()
+        found = without_head(make_networks(auxiliary_resize=resize))(images, masks, 0).auxiliary.item()
+        eighth = nn.functional.interpolate(masks * 2 - 1, scale_factor=1 / 8, mode=resize)
+        assert found == pytest.approx(eighth.square().mean().item(), rel=1e-3)
 
 
 # Who learns

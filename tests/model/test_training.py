@@ -11,6 +11,7 @@ from torch import nn
 
 from model.architectures import build_pipeline
 from model.conditioner import Conditioning, SaliencyConditioner
+from model.config import LossConfig
 from model.training import (
     EDGE_WEIGHT,
     KL_WEIGHT,
@@ -22,11 +23,14 @@ from model.training import (
     multires_noise,
     side_loss,
     standardise_latents,
+    stretched,
     vae_loss,
 )
 
 few = settings(deadline=None, max_examples=25)
 seeds = st.integers(0, 2**63 - 1)
+copies = st.sampled_from(["reference", "geometric"])
+draws = st.sampled_from(["even", "rounded"])
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(2, 24), st.integers(1, 24))
 
 
@@ -60,20 +64,51 @@ def trained(parameters, loss_of, steps, rate):
 
 
 @few
-@given(shapes, seeds)
-def test_multires_noise_has_a_standard_deviation_of_1_and_follows_from_the_generator(shape, seed):
-    noise = multires_noise(shape, gen(seed))
+@given(shapes, seeds, copies)
+def test_multires_noise_has_a_standard_deviation_of_1_and_follows_from_the_generator(shape, seed, copies):
+    noise = multires_noise(shape, gen(seed), copies=copies)
     assert noise.shape == shape
     assert noise.std().item() == pytest.approx(1, abs=1e-4)
-    assert torch.equal(noise, multires_noise(shape, gen(seed)))
-    assert not torch.equal(noise, multires_noise(shape, gen(seed ^ 1)))
+    assert torch.equal(noise, multires_noise(shape, gen(seed), copies=copies))
+    assert not torch.equal(noise, multires_noise(shape, gen(seed ^ 1), copies=copies))
 
 
 @few
-@given(shapes, seeds, st.sampled_from([{"iterations": 0}, {"discount": 0.0}]))
+@given(shapes, seeds, st.sampled_from([{"iterations": 0}, {"copies": "geometric", "discount": 0.0}]))
 def test_without_coarse_copies_multires_noise_is_white(shape, seed, without):
     white = torch.randn(shape, generator=gen(seed))
     torch.testing.assert_close(multires_noise(shape, gen(seed), **without), white / white.std())
+
+
+@few
+@given(shapes, seeds, st.integers(0, 7), st.floats(0, 1))
+def test_the_noise_is_that_of_the_common_pyramid_loop(shape, seed, iterations, discount):
+    generator = gen(seed)
+    batch, channels, full_height, full_width = shape
+    noise = torch.randn(shape, generator=generator)
+    height, width = full_height, full_width
+    for i in range(iterations):
+        r = torch.rand((), generator=generator).item() * 2 + 2
+        height, width = max(1, int(height / r**i)), max(1, int(width / r**i))
+        copy = torch.randn(batch, channels, height, width, generator=generator)
+        noise = noise + nn.Upsample(size=(full_height, full_width), mode="bilinear")(copy) * discount**i
+        if height == 1 or width == 1:
+            break
+    found = multires_noise(shape, gen(seed), iterations=iterations, discount=discount)
+    torch.testing.assert_close(found, noise / noise.std(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("copies", "mean_power", "first_power"), [("reference", 7.72, 1.55), ("geometric", 3.72, 2.32)]
+)
+def test_the_power_of_the_largest_scales_is_that_measured_with_each_kind_of_copies(copies, mean_power, first_power):
+    """Of the map's mean, and of waves that fit once into it (white noise: 1), for latents of 384 px."""
+    side = 48
+    noise = torch.cat([multires_noise((4, 4, side, side), gen(seed), copies=copies) for seed in range(300)])
+    power = (torch.fft.fft2(noise).abs() ** 2 / side**2).mean((0, 1))
+    first = [power[row, column] for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0)]
+    assert power[0, 0].item() == pytest.approx(mean_power, rel=0.1)
+    assert torch.stack(first).mean().item() == pytest.approx(first_power, rel=0.05)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -84,29 +119,47 @@ def test_multires_noise_has_more_energy_in_low_frequencies_than_white_noise(seed
 
     white = low_share(torch.randn(8, 4, 32, 32, generator=gen(seed)))
     assert white == pytest.approx(9 / 32**2, rel=0.2)
-    assert low_share(multires_noise((8, 4, 32, 32), gen(seed))) > 1.4 * white
-    assert low_share(multires_noise((8, 4, 32, 32), gen(seed), discount=0.9)) > 5 * white
+    assert low_share(multires_noise((8, 4, 32, 32), gen(seed), copies="geometric")) > 1.4 * white
+    assert low_share(multires_noise((8, 4, 32, 32), gen(seed), copies="geometric", discount=0.9)) > 5 * white
 
 
 @few
-@given(st.integers(1, 50), seeds, st.floats(0.01, 3))
-def test_timesteps_lie_in_the_schedule_and_follow_from_the_generator(count, seed, exponent):
-    timesteps = draw_timesteps(count, gen(seed), exponent=exponent)
+@given(st.integers(1, 50), seeds, st.floats(0.01, 3), draws)
+def test_timesteps_lie_in_the_schedule_and_follow_from_the_generator(count, seed, exponent, draw):
+    timesteps = draw_timesteps(count, gen(seed), exponent=exponent, draw=draw)
     assert timesteps.shape == (count,)
     assert timesteps.dtype == torch.int64
     assert timesteps.min() >= 0
     assert timesteps.max() <= 999
-    assert torch.equal(timesteps, draw_timesteps(count, gen(seed), exponent=exponent))
+    assert torch.equal(timesteps, draw_timesteps(count, gen(seed), exponent=exponent, draw=draw))
 
 
-def test_both_ends_of_the_schedule_are_drawn():
-    assert draw_timesteps(1000, gen(), exponent=0.01).max() == 999
-    assert draw_timesteps(1000, gen(), exponent=30.0).min() == 0
+@pytest.mark.parametrize("draw", ["even", "rounded"])
+def test_both_ends_of_the_schedule_are_drawn(draw):
+    assert draw_timesteps(1000, gen(), exponent=0.01, draw=draw).max() == 999
+    assert draw_timesteps(1000, gen(), exponent=30.0, draw=draw).min() == 0
 
 
+def test_an_exponent_next_to_0_gives_the_last_timestep_and_none_beyond():
+    assert draw_timesteps(1000, gen(), exponent=1e-9).unique().tolist() == [999]
+
+
+@pytest.mark.parametrize(("draw", "exponent", "of_the_ends"), [("even", 1.0, 1), ("rounded", 1.0, 0.5)])
+def test_every_timestep_is_as_frequent_as_any_other_and_the_ends_half_as_frequent_if_rounded(
+    draw, exponent, of_the_ends
+):
+    each = 4000  # a standard deviation of 1.6 %
+    counts = draw_timesteps(1000 * each, gen(), exponent=exponent, draw=draw).bincount(minlength=1000) / each
+    for end in (0, 999):
+        assert counts[end].item() == pytest.approx(of_the_ends, abs=0.08)
+    assert counts[1:999].min() > 0.92
+    assert counts[1:999].max() < 1.08
+
+
+@pytest.mark.parametrize("draw", ["even", "rounded"])
 @pytest.mark.parametrize("exponent", [0.6, 1.0])
-def test_an_exponent_below_1_leans_towards_noise(exponent):
-    mean = draw_timesteps(20_000, gen(), exponent=exponent).float().mean().item()
+def test_an_exponent_below_1_leans_towards_noise(exponent, draw):
+    mean = draw_timesteps(20_000, gen(), exponent=exponent, draw=draw).float().mean().item()
     assert mean == pytest.approx(999 / (1 + exponent), rel=0.02)  # the mean of u^exponent
 
 
@@ -173,6 +226,32 @@ def test_the_auxiliary_loss_compares_with_the_mask_in_minus_1_to_1(level, output
     assert loss.item() == pytest.approx(1, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("resize", "seen"), [("bilinear", [0, 0, 0, 1, 1, 0, 0, 0]), ("area", [1, 1, 1, 1, 1, 1, 1, 1])]
+)
+def test_the_auxiliary_target_is_the_mask_at_an_eighth_seen_by_the_configured_pixels(resize, seen):
+    """Each row or column of an 8 x 8 cell alone is white; `seen` says which of them change the target."""
+    head = nn.Conv2d(2, 1, 3, padding=1)
+    nn.init.zeros_(head.weight)
+    nn.init.constant_(head.bias, -1)
+    for place in range(8):
+        masks = torch.zeros(1, 1, 32, 32)
+        masks[:, :, place::8] = 1
+        for picture in (masks, masks.mT):
+            loss = auxiliary_loss(head, torch.zeros(1, 2, 4, 4), picture, resize).item()
+            share = seen[place] / sum(seen)  # of white in the target, which lies in [-1, 1]
+            assert loss == pytest.approx((2 * share) ** 2, abs=1e-6)
+
+
+@few
+@given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=6))
+def test_a_batch_is_stretched_by_its_own_extremes(levels):
+    masks = torch.tensor(levels).view(-1, 1, 1, 1).expand(-1, -1, 4, 4)
+    low, high = min(levels), max(levels)
+    expected = torch.tensor([(level - low) / (high - low + 1e-5) for level in levels])
+    torch.testing.assert_close(stretched(masks)[:, 0, 0, 0], expected, rtol=1e-3, atol=1e-5)
+
+
 def oracle_of(scheduler, answer, error=0.0):
     """A UNet that knows the latents and so the exact target, whatever the timestep and the noise; and adds `error`."""
 
@@ -194,7 +273,7 @@ def with_scheduler(tiny, **overrides):
 def loss_with(stub, latents, seed=0):
     """`diffusion_loss` without its run-time type check: the stub stands in for a pipeline."""
     context = torch.zeros(len(latents), 1, 2)
-    return diffusion_loss.__wrapped__(stub, latents, latents, context, gen(seed))
+    return diffusion_loss.__wrapped__(stub, latents, latents, context, gen(seed), LossConfig())
 
 
 @few
@@ -215,7 +294,7 @@ def test_at_the_last_timestep_of_zero_snr_the_unet_sees_no_mask_and_is_to_answer
         seen.append(model_input[:, 4:])
         return SimpleNamespace(sample=torch.zeros_like(model_input[:, 4:]))
 
-    monkeypatch.setattr("model.training.draw_timesteps", lambda count, generator, exponent: torch.full((count,), 999))
+    monkeypatch.setattr("model.training.draw_timesteps", lambda count, *_, **__: torch.full((count,), 999))
     stub = with_scheduler(tiny)
     stub.unet = unet
     latents = torch.randn(2, 4, 6, 6, generator=gen(1))
@@ -268,7 +347,7 @@ def test_the_unet_learns_one_batch(own_tiny):
     context = torch.randn(4, 64, 64, generator=gen(2))
     losses = trained(
         own_tiny.unet.train().parameters(),
-        lambda: diffusion_loss(own_tiny, latents, latents, context, gen(3)),
+        lambda: diffusion_loss(own_tiny, latents, latents, context, gen(3), LossConfig(timestep_exponent=0.6)),
         steps=12,
         rate=2e-3,
     )

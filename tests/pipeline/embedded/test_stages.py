@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from model.training import draw_timesteps, multires_noise
 from pipeline.embedded import stages
 from pipeline.embedded.data import Pairs, crop_and_flip
 from pipeline.embedded.loop import Schedule
@@ -50,6 +51,22 @@ def cached_latents(count=4):
     shapes = {"image_latents": (4, 8, 8), "mask_latents": (4, 8, 8), "context": (64, 64)}
     generator = torch.Generator().manual_seed(0)
     return {name: torch.randn((count, *shape), generator=generator).half() for name, shape in shapes.items()}
+
+
+def test_noise_and_timesteps_are_those_that_made_the_embedded_weights():
+    """Drawn with the code of that time: other defaults of training must not change what this recipe makes."""
+    generator = torch.Generator().manual_seed(7)
+    losses = stages.DIFFUSION_LOSS
+    noise = multires_noise(
+        (1, 1, 8, 8),
+        generator,
+        iterations=losses.multires_noise_iterations,
+        discount=losses.multires_noise_discount,
+        copies=losses.multires_noise_copies,
+    )
+    timesteps = draw_timesteps(6, generator, exponent=losses.timestep_exponent, draw=losses.timestep_draw)
+    assert noise.flatten()[:4].tolist() == pytest.approx([-0.7355112, 0.4291289, 0.9325621, -1.2284837], abs=1e-6)
+    assert timesteps.tolist() == [880, 857, 681, 960, 316, 382]
 
 
 def test_the_seed_decides_the_initial_weights(nano):

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from pipeline.errors import SampleError
-from pipeline.evaluation.truth import read_truth, truth_of
+from pipeline.evaluation.truth import grey_truth_of, read_truth, truth_of
 
 RIGHT = np.array([[False, True, True], [False, False, True]])
 VOC = [0, 0, 0, 128, 0, 0, 0, 128, 0]
@@ -179,3 +179,39 @@ def test_a_fault_of_the_machine_is_not_blamed_on_the_file(tmp_path, monkeypatch)
             patched.setattr(place, name, out_of_handles)
             with pytest.raises(OSError, match="Too many open files"):
                 read_truth(path)
+
+
+# Grey levels
+
+LEVELS = np.array([[0, 60, 128], [129, 200, 255]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("image", "levels"),
+    [
+        (grey(LEVELS), LEVELS),
+        (grey(LEVELS.astype(np.uint16) * 257), LEVELS),
+        (grey(np.repeat(LEVELS[:, :, None], 3, 2)), LEVELS),
+        (palette([[0, 1, 2], [3, 4, 5]], [level for level in LEVELS.flatten().tolist() for _ in range(3)]), LEVELS),
+        (grey(RIGHT.astype(np.uint8)), RIGHT * np.uint8(255)),
+        (grey(RIGHT.astype(np.uint16)), RIGHT * np.uint8(255)),
+        (grey(RIGHT), RIGHT * np.uint8(255)),
+        (palette(RIGHT * 1, VOC), RIGHT * np.uint8(255)),
+        (palette(RIGHT * 1, [0, 0, 0, 1, 1, 1]), RIGHT * np.uint8(255)),
+    ],
+    ids=["8 bits", "16 bits", "RGB", "grey palette", "0 and 1", "0 and 1 of 16 bits", "1 bit", "colours", "dark greys"],
+)
+def test_grey_levels_are_kept_where_a_mask_has_them_and_are_0_and_255_elsewhere(image, levels):
+    found = grey_truth_of(image)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, levels)
+
+
+@given(arrays.arrays(np.uint8, (3, 4)))
+def test_the_object_is_what_is_above_half_of_the_grey_levels(levels):
+    assert np.array_equal(truth_of(grey(levels)), grey_truth_of(grey(levels)) > 128)
+
+
+def test_a_palette_without_background_has_no_grey_levels():
+    with pytest.raises(ValueError, match="a palette of colours without black"):
+        grey_truth_of(palette([[0, 1], [1, 0]], [9, 9, 0, 0, 9, 9]))

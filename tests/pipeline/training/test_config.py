@@ -16,6 +16,7 @@ from pipeline.training.config import (
     WorkersConfig,
     require_packages,
     with_absolute_paths,
+    without_effect,
 )
 
 REFERENCE = {
@@ -30,6 +31,15 @@ REFERENCE = {
     "checkpointing_steps": 1000,
     "multires_noise_iterations": 6,
     "multires_noise_discount": 0.3,
+    "multires_noise_copies": "reference",
+    "timestep_exponent": 1.0,
+    "timestep_draw": "even",
+    "mask_range": "batch",
+    "auxiliary_weight": 1.0,
+    "auxiliary_resize": "bilinear",
+    "auxiliary_init": "kaiming",
+    "masks": "grey",
+    "mask_resize": "bicubic",
     "resume_from_checkpoint": "latest",
     "validation_denoise_steps": 10,
     "validation_ensemble_size": 1,
@@ -148,6 +158,8 @@ def test_a_polynomial_schedule_starts_above_its_end():
             "training needs pandas, pydantic, which can't be found: pip install 'ray[train]'",
         ),
         (["tensorboard"], "none", ""),
+        (["wandb"], "wandb", "training needs wandb, which can't be found: pip install wandb"),
+        (["tensorboard", "wandb"], "none", ""),
     ],
 )
 def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypatch, missing, report_to, command):
@@ -160,6 +172,24 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypa
     with pytest.raises(ConfigError) as refused:
         require_packages(config)
     assert str(refused.value) == command
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({}, []),
+        ({"report_to": "wandb", "tracker_project_name": "p"}, []),
+        ({"logging_dir": Path("logs")}, []),
+        ({"tracker_project_name": "p"}, ["--tracker-project-name"]),
+        ({"report_to": "none", "logging_dir": Path("logs")}, ["--logging-dir"]),
+        (
+            {"enable_xformers_memory_efficient_attention": True, "local_rank": 0},
+            ["--enable-xformers-memory-efficient-attention", "--local-rank"],
+        ),
+    ],
+)
+def test_options_without_effect_are_named_only_when_given(options, named):
+    assert [option.partition(" ")[0] for option in without_effect(make(**options))] == named
 
 
 def test_the_parts_have_defaults_that_pass_their_own_checks():

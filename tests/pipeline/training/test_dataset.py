@@ -13,12 +13,14 @@ from pipeline.training.config import DataConfig
 from pipeline.training.dataset import BatchNumbers, Draws, batches
 from pipeline.training.pairs import find_pairs
 
+GREY = 200
+
 few = settings(max_examples=40)
 seeds = st.integers(0, 2**63 - 1)
 
 
 class Numbered:
-    """A pair whose pixels say which one it is, and whose mask is where the image is bright."""
+    """A pair whose pixels say which one it is, and whose mask is where the image is bright; in grey, less bright."""
 
     def __init__(self, number, height=12, width=16):
         self.number, self.height, self.width = number, height, width
@@ -29,6 +31,10 @@ class Numbered:
         pixels = np.full((self.height, self.width, 3), self.number, np.uint8)
         pixels[:, :, 1] = bright * 255
         return pixels, bright
+
+    def read_grey(self):
+        pixels, bright = self.read()
+        return pixels, bright.astype(np.uint8) * np.uint8(GREY)
 
 
 def make_draws(count=5, side_px=32, seed=0, height=12, width=16, **data):
@@ -75,7 +81,8 @@ def test_a_sample_is_the_same_whenever_it_is_read(seed, numbers):
 @few
 @given(seeds, st.integers(0, 30), st.booleans(), st.floats(0.1, 1), st.integers(1, 20), st.integers(1, 20))
 def test_image_and_mask_are_cut_and_mirrored_alike(seed, number, flip, min_crop, height, width):
-    image, mask = make_draws(seed=seed, height=height, width=width, flip=flip, min_crop=min_crop)[number]
+    shape = {"height": height, "width": width, "masks": "binary", "mask_resize": "bilinear"}
+    image, mask = make_draws(seed=seed, flip=flip, min_crop=min_crop, **shape)[number]
     assert (image.shape, mask.shape) == ((3, 32, 32), (1, 32, 32))
     assert min(image.min(), mask.min()) >= 0
     assert max(image.max(), mask.max()) <= 1
@@ -84,13 +91,21 @@ def test_image_and_mask_are_cut_and_mirrored_alike(seed, number, flip, min_crop,
     ).abs().max() < 0.5  # resized bicubically and bilinearly; a pixel elsewhere would be 1 off
 
 
-def test_without_flips_and_crops_a_sample_is_the_resized_pair():
-    draws = make_draws(1)
+@pytest.mark.parametrize(("masks", "level"), [("grey", GREY), ("binary", 255)])
+@pytest.mark.parametrize(
+    ("mask_resize", "by"), [("bicubic", Image.Resampling.BICUBIC), ("bilinear", Image.Resampling.BILINEAR)]
+)
+def test_without_flips_and_crops_a_sample_is_the_pair_resized_as_configured(masks, level, mask_resize, by):
+    draws = make_draws(1, masks=masks, mask_resize=mask_resize)
     pixels, bright = Numbered(0).read()
-    resized = Image.fromarray(bright.astype(np.uint8) * 255).resize((32, 32), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(bright.astype(np.uint8) * np.uint8(level)).resize((32, 32), by)
     assert np.array_equal(draws[3][1][0].numpy() * 255, np.asarray(resized))
     assert same(draws[0], draws[7])
     assert draws[0][0][0].eq(pixels[0, 0, 0] / 255).all()
+
+
+def test_masks_are_grey_and_resized_bicubically_unless_configured_otherwise():
+    assert same(make_draws()[0], make_draws(masks="grey", mask_resize="bicubic")[0])
 
 
 def test_half_of_the_samples_are_mirrored_if_configured():

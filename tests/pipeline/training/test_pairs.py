@@ -117,6 +117,8 @@ def test_masks_of_every_kind_are_read_as_the_same_disc(three, tmp_path, encode):
     encode(truth(1, 20, 24)).save(tmp_path / "mask.png")
     _, found = pair_of(three / "photos/1.png", tmp_path / "mask.png").read()
     assert np.array_equal(found, truth(1, 20, 24))
+    _, levels = pair_of(three / "photos/1.png", tmp_path / "mask.png").read_grey()
+    assert np.array_equal(levels, truth(1, 20, 24) * np.uint8(255))
 
 
 # Faults

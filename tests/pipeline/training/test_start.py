@@ -113,6 +113,9 @@ def test_another_branch_is_another_training(tmp_path, pairs_folder, tiny_weights
         ("lr_scheduler", "constant", "cosine"),
         ("multires_noise_discount", 0.3, 0.5),
         ("processing_res", None, 64),
+        ("masks", "grey", "binary"),
+        ("mask_resize", "bicubic", "bilinear"),
+        ("auxiliary_resize", "bilinear", "area"),
         ("gradient_accumulation_steps", 1, 2),
     ],
 )
