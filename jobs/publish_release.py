@@ -79,12 +79,14 @@ def build(arguments: Sequence[str]) -> int:
     from pipeline.release.build import build_release, complete_run, source_of
     from pipeline.release.preflight import refuse_taken_version, refuse_unbuildable
     from pipeline.run import locked, read_inputs, resolved
-    from pipeline.runs.run_file import remembered_inputs
+    from pipeline.runs.run_file import remembered_inputs, require_whole
 
     inputs = remembered_inputs(config.run)
     inputs = replace(
         inputs, images=config.images or inputs.images, annotations=config.annotations or inputs.annotations
     )
+    images = {"images": inputs.images} if config.release.embed_images else {}
+    require_whole(config.run, annotations=inputs.annotations, **images)
     cluster = ClusterConfig(engine=config.engine)
     of_run = resolved(
         RunConfig(out=config.run, input=inputs, policy=config.selection, release=config.release, cluster=cluster)

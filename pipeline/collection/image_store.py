@@ -22,6 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pipeline.errors import CollectionError, SampleError, UsageError
 from pipeline.files import urls
 from pipeline.records import Location
+from pipeline.shown import shown
 
 CANNOT_OPEN = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError)
 """What opening a path raises when the path is wrong, rather than the machine."""
@@ -52,7 +53,7 @@ def open_store(images: str, file_names: Iterable[str]) -> ImageStore:
     Raises: CollectionError: nothing exists at `images`, or it is neither a folder nor a whole zip.
     """
     try:
-        fs, path = urls.resolve(images)
+        fs, path = urls.resolve(images, chained=True)
         path.encode("utf-8")  # a plan stores paths as text
         kind = fs.info(path)["type"]
         if kind == "directory":
@@ -64,8 +65,8 @@ def open_store(images: str, file_names: Iterable[str]) -> ImageStore:
     except UsageError as error:
         raise CollectionError(f"images {error}") from error
     except CANNOT_OPEN as error:
-        raise CollectionError(f"images {images!r}: {error}; give an existing folder or zip that can be read") from error
-    raise CollectionError(f"images {images!r}: its type is {kind!r}; give a folder of images or a zip of them")
+        raise CollectionError(f"{_named(images)}: {error}; give an existing folder or zip that can be read") from error
+    raise CollectionError(f"{_named(images)}: its type is {kind!r}; give a folder of images or a zip of them")
 
 
 def safe_name(file_name: str) -> str:
@@ -120,7 +121,7 @@ def _open_folder(fs: AbstractFileSystem, path: str, images: str, file_names: set
         files, links = _list_local(path, {parent for name in file_names for parent in _parents(name)})
         return _Folder(root=path, files=files, links=links)
     if "::" in images:
-        raise CollectionError(f"images {images!r}: a chained URL of a folder; give the folder's own URL, or a zip's")
+        raise CollectionError(f"{_named(images)}: a chained URL of a folder; give the folder's own URL, or a zip's")
     root = path.rstrip("/") + "/"
     files = frozenset(str(name).removeprefix(root) for name in fs.find(path))
     return _Folder(root=images.rstrip("/"), files=files, links=frozenset())
@@ -218,7 +219,7 @@ def _open_zip(fs: AbstractFileSystem, path: str, images: str, file_names: set[st
                 infos = [member for member in archive.infolist() if _may_be_image(member)]
         except _TORN as error:
             file.seek(0)
-            raise CollectionError(_not_a_zip(images, archive_bytes, file.read(4), error)) from error
+            raise CollectionError(_not_a_zip(images, archive_bytes, file.read(2), error)) from error
     members: defaultdict[str, list[zipfile.ZipInfo]] = defaultdict(list)
     bases: defaultdict[str, list[zipfile.ZipInfo]] = defaultdict(list)
     wanted = Counter(posixpath.basename(name) for name in file_names)
@@ -240,10 +241,14 @@ def _may_be_image(member: zipfile.ZipInfo) -> bool:
 
 
 def _not_a_zip(images: str, archive_bytes: int, start: bytes, error: Exception) -> str:
-    if start.startswith(b"PK"):
-        return f"images {images!r}: a torn zip of {archive_bytes} bytes ({error}); copy or download it again"
-    found = f"a file of {archive_bytes} bytes that begins with {start!r}"
-    return f"images {images!r}: not a zip but {found}; give a zip or a folder of images"
+    if start == b"PK":
+        return f"{_named(images)}: a torn zip of {archive_bytes} bytes ({error}); copy or download it again"
+    found = f"a file of {archive_bytes} bytes"
+    return f"{_named(images)}: not a zip but {found}; give a zip or a folder of images"
+
+
+def _named(images: str) -> str:
+    return f"images {shown(images)!r}"
 
 
 def _missing(file_name: str) -> str:

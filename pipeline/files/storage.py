@@ -17,7 +17,7 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import ConfigError, StorageError, StorageUnavailableError, UsageError
+from pipeline.errors import ConfigError, StorageError, StorageUnavailableError
 from pipeline.files import local_disk, urls
 from pipeline.records import StoredFile
 
@@ -308,8 +308,6 @@ def _compare(url: str, found: StoredFile, expected: StoredFile) -> None:
 
 
 def _locate(url: str) -> tuple[Any, str]:
-    if urls.is_chained(url):
-        raise UsageError(f"{url!r}: a chained URL (with '::') can only be read as an input; give a plain URL or path")
     fs, path = urls.resolve(url)
     if not _is_local(fs):
         # fsspec remembers listings: on S3 an object that another process had created, or whose creation was answered

@@ -26,6 +26,7 @@ from torch import nn
 
 from pipeline.errors import ConfigError, ModelError, PipelineError, UsageError
 from pipeline.files import storage
+from pipeline.shown import ShownFormatter
 from pipeline.training.config import TrainingConfig, with_absolute_paths
 from pipeline.training.preflight import check_request
 from pipeline.training.start import check_claim, claim_of
@@ -112,7 +113,9 @@ def _work(options: dict[str, TrainingConfig]) -> None:
 
 
 def _train(config: TrainingConfig) -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(ShownFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     _use_threads(config)
     context = ray.train.get_context()
     world = context.get_world_size()

@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from model.documents import DocumentError, read_document
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import CollectionError, SampleError
 from pipeline.evaluation.grey import decode_image
-from pipeline.evaluation.pairs import pair_files
+from pipeline.evaluation.pairs import SUFFIXES, pair_files
 from pipeline.evaluation.truth import truth_of
 from pipeline.training.config import DataConfig
 
@@ -133,8 +134,10 @@ def _pairs_in_lists(images: Path, masks: Path) -> tuple[TrainingPair, ...]:
 def _listed(file: Path) -> Iterator[Path]:
     """The paths in a list file, checked to exist."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_document(file).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise CollectionError(f"can't read {file} as a list of paths: no UTF-8 at byte {error.start}") from error
+    except (OSError, DocumentError) as error:
         raise CollectionError(f"can't read {file} as a list of paths: {error}") from error
     named = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not named:
@@ -142,7 +145,9 @@ def _listed(file: Path) -> Iterator[Path]:
     for number, line in named:
         path = (file.parent / line).absolute()
         if not path.is_file():
-            raise CollectionError(f"{file}, line {number}: there is no file {path}")
+            # Nothing is quoted of a file that is no list of images: it may be one of passwords.
+            what = f"file {path}" if path.suffix.lower() in SUFFIXES else "such file, and it has no image's suffix"
+            raise CollectionError(f"{file}, line {number}: there is no {what}")
         yield path
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from pipeline.collection.coco import read_annotations
 from pipeline.collection.instances import read_instances
+from pipeline.errors import UsageError
+from pipeline.files import urls
 from pipeline.records import Problem
 from pipeline.release.check.inspection import Inspection
 from pipeline.release.check.loaders import check_with_loaders, missing_loaders
@@ -48,10 +50,12 @@ def verify_release(
              annotations: COCO annotation JSON to compare with, from which the images are said to come.
              loaders: if nothing else is wrong, also load the release with the libraries of its users.
              report: called with what is read next, and at the start with libraries that are not installed.
-    Raises:  CollectionError: there is no release. AnnotationError: the annotations can't be read. Both are raised
-             before the release is read. StorageError, OSError: a file can't be read now.
+    Raises:  CollectionError: there is no release. AnnotationError: the annotations can't be read. UsageError: their URL
+             is chained. All are raised before the release is read. StorageError, OSError: a file can't be read now.
     """
     content = read_release_json(release)
+    if annotations and urls.is_chained(annotations):
+        raise UsageError(urls.chain_refused(annotations))
     collection = read_annotations(annotations) if annotations else None
     for name in missing_loaders() if loaders else ():
         report(f"{name} is not installed, so the release will not be loaded with it: pip install {name}")

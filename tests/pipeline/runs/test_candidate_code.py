@@ -14,7 +14,6 @@ ENTRIES = ("pipeline/replicas/work.py", "model/loading.py")
 """Where `process_shard` is, and where its model comes from."""
 DECIDES_NO_BYTE = {
     "pipeline/collection/config.py": "options; limits of images are fields of the fingerprint, paths change no byte",
-    "pipeline/config.py": "options; those that change a byte are fields of the fingerprint",
     "pipeline/errors.py": "error classes; the texts of rows come from the modules that raise them",
     "pipeline/files/local_disk.py": "writes bytes unchanged",
     "pipeline/files/storage.py": "carries bytes unchanged; records have their SHA-256",
@@ -23,7 +22,8 @@ DECIDES_NO_BYTE = {
     "pipeline/options.py": "options as TOML and on the command line",
     "pipeline/replicas/journal.py": "writes RUN/journal only",
     "pipeline/replicas/usage.py": "measures time and memory around the model",
-    "pipeline/runs/fingerprint.py": "makes the fingerprint: a change of it shows in its fields",
+    "pipeline/shown.py": "hides secrets and escapes control characters in what people are shown",
+    "pipeline/runs/machine.py": "refuses machines of another kind, and changes no byte",
     "pipeline/selection/policy.py": "verdicts; the bounds by which images stop early are a field, `stops_by`",
 }
 """Modules that are imported on the way, and why the fingerprint does not cover them."""

@@ -259,3 +259,10 @@ def test_a_member_of_a_tar_has_its_own_size(tmp_path, three):
             for member in tar
         ]
     assert sizes == [(24, 20), (24, 20)]
+
+
+def test_nothing_of_a_file_that_is_no_list_of_images_is_quoted(tmp_path):
+    (tmp_path / "shadow").write_text("root:$6$hunter2:19000:0:99999:7:::\n")
+    with pytest.raises(CollectionError, match=r"shadow, line 1: there is no such file") as refused:
+        find_pairs(DataConfig(train_img_list=tmp_path / "shadow", train_gt_list=tmp_path / "shadow"))
+    assert "hunter2" not in str(refused.value)
