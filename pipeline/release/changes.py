@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pipeline.collection.instances import decode_counts
 from pipeline.errors import CollectionError, StorageError
 from pipeline.files import storage
+from pipeline.files.tables import CsvTable, cell
 from pipeline.records import StoredFile
 from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.coco_json import EncodedMask
@@ -123,13 +124,11 @@ def change_files(
         lowest_iou=min(ious, default=None),
         reasons=sorted(Counter(change.reason for change in changes if change.change == "removed").items()),
     )
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
+    table = CsvTable(COLUMNS)
     for change in changes:
         iou = "" if change.iou is None else f"{change.iou:.6f}"
-        writer.writerow((change.key, change.change, iou, change.reason))
-    return {CHANGELOG: changelog, CHANGES: buffer.getvalue().encode()}
+        table.add((change.key, change.change, iou, change.reason))
+    return {CHANGELOG: changelog, CHANGES: table.encode()}
 
 
 def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -144,7 +143,7 @@ def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]]) -> It
     for key, change, iou, reason in lines:
         row = rows.get(key, {"verdict": "", "reason": GONE})
         is_here = row["verdict"] == "accepted"
-        expected = ("", "changed" if iou else "added") if is_here else (row["reason"], "removed")
+        expected = ("", "changed" if iou else "added") if is_here else (cell(row["reason"]), "removed")
         if (reason, change) != expected or (iou and not (is_here and 0 <= float(iou) <= 1)):
             yield f"{key} is listed as {change} {iou} {reason}, which contradicts the manifest"
 

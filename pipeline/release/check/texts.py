@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline.collection.coco import Collection, License
 from pipeline.config import ReleaseConfig
+from pipeline.files.tables import cell
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.check.rows import Rows
 from pipeline.release.check.samples import FoundSample, mask_against
@@ -55,7 +56,7 @@ def origin_problems(content: bytes, collection: Collection) -> Iterator[str]:
     """Authors and sources that differ from the collection's."""
     for line in _license_lines(content):
         origin = collection.origins.get(line["key"], NOBODY)
-        if (line["author"], line["source"]) != (origin.author, origin.source):
+        if (line["author"], line["source"]) != (cell(origin.author), cell(origin.source)):
             yield f"{line['key']}: author or source differs from the annotations'"
 
 
@@ -65,7 +66,7 @@ def license_problems(content: bytes, rows: Rows, stated: StatedRelease) -> Itera
     shared = [column for column in COLUMNS if column in SCHEMA.names]
     found = [tuple(line[column] for column in shared) for line in lines]
     expected = [
-        tuple(str(rows[key][column]) for column in shared)
+        tuple(cell(rows[key][column]) for column in shared)
         for key in sorted(rows)
         if is_listed(rows[key], stated.policy, stated.release.embed_images)
     ]
