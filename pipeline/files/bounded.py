@@ -28,9 +28,9 @@ def read_at_most(fs: Any, path: str, most_bytes: int) -> bytes:
     return content
 
 
-def _local_size(path: Path) -> int | None:
-    """Size in bytes; None for a pipe, which can only be read to find out."""
+def _local_size(path: Path) -> int:
+    """Size in bytes; what is read then says whether it is a file at all."""
     found = path.stat()
-    if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
-        raise TooLargeError("it is a device, not a file")
-    return found.st_size if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode) else None
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise TooLargeError("it is a device or a pipe, not a file")
+    return found.st_size

@@ -6,12 +6,11 @@ is complete. `urls` says what counts as a path and what as a URL.
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,13 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError, StorageError, StorageUnavailableError
 from pipeline.files import local_disk, urls
+from pipeline.files.bounded import TooLargeError, read_at_most
+from pipeline.files.checked import check_pieces, compare
+from pipeline.files.located import explained, is_local, locate
 from pipeline.records import StoredFile
 
-_PIECE_BYTES = 8 << 20  # of a file that is copied or checked: a release's tars may be larger than memory
+MOST_BYTES = 8 << 30  # 8 GiB: the largest file that is ever read whole, a tar of a release
+_FREE_BYTES = 64 << 20  # 64 MiB, by which a file may be larger than expected, and is still read to name its sum
 
 
 def join(url: str, *names: str) -> str:
@@ -31,9 +34,9 @@ def join(url: str, *names: str) -> str:
 
 def publish(url: str, content: bytes) -> StoredFile:
     """Write a file whole, replacing an older one."""
-    fs, path = _locate(url)
-    with _explained(fs, url, len(content)):
-        if _is_local(fs):
+    fs, path = locate(url)
+    with explained(fs, url, len(content)):
+        if is_local(fs):
             local_disk.write(Path(path), content)
         else:
             fs.pipe_file(path, content)
@@ -45,10 +48,10 @@ def create(url: str, content: bytes) -> bool:
 
     Returns: False if one exists; nothing changes then.
     """
-    fs, path = _locate(url)
+    fs, path = locate(url)
     try:
-        with _explained(fs, url, len(content)):
-            if _is_local(fs):
+        with explained(fs, url, len(content)):
+            if is_local(fs):
                 local_disk.create_whole(Path(path), content)
             else:
                 fs.pipe_file(path, content, mode="create")
@@ -73,11 +76,11 @@ def add_file(url: str, source: Path) -> StoredFile:
 
     Raises: StorageError: a file with another content exists; it stays as it is.
     """
-    fs, path = _locate(url)
+    fs, path = locate(url)
     stored = dataclasses.replace(stored_file_at(source), name=_name(url))
     try:
-        with _explained(fs, url, stored.file_bytes):
-            if _is_local(fs):
+        with explained(fs, url, stored.file_bytes):
+            if is_local(fs):
                 local_disk.create_moved(Path(path), source)
             else:
                 fs.put_file(str(source), path, mode="create")
@@ -110,18 +113,32 @@ def require_exclusive_create(folder: str) -> None:
         )
 
 
-def read(url: str) -> bytes:
-    """The content of a file.
+def read(url: str, most_bytes: int = MOST_BYTES) -> bytes:
+    """The content of a file, whose size is looked at first.
+
+    Raises: StorageError: it does not exist, or has more bytes.
+    """
+    fs, path = locate(url)
+    try:
+        with explained(fs, url):
+            return read_at_most(fs, path, most_bytes)
+    except FileNotFoundError as error:
+        raise StorageError(f"{url} is missing") from error
+    except TooLargeError as error:
+        raise StorageError(f"{url}: {error}") from error
+
+
+def file_bytes_of(url: str) -> int:
+    """Size of a file in bytes; 0 if the storage does not say.
 
     Raises: StorageError: it does not exist.
     """
-    fs, path = _locate(url)
+    fs, path = locate(url)
     try:
-        with _explained(fs, url):
-            content: bytes = fs.cat_file(path)
+        with explained(fs, url):
+            return int(fs.info(path).get("size") or 0)
     except FileNotFoundError as error:
         raise StorageError(f"{url} is missing") from error
-    return content
 
 
 def read_checked(url: str, expected: StoredFile) -> bytes:
@@ -129,8 +146,8 @@ def read_checked(url: str, expected: StoredFile) -> bytes:
 
     Raises: StorageError: it is missing, or is not the expected file.
     """
-    content = read(url)
-    _compare(url, stored_file(expected.name, content), expected)
+    content = read(url, expected.file_bytes + _FREE_BYTES)
+    compare(url, stored_file(expected.name, content), expected)
     return content
 
 
@@ -139,7 +156,7 @@ def check(url: str, expected: StoredFile) -> None:
 
     Raises: StorageError: it is missing, or is not the expected file.
     """
-    _check_pieces(url, expected, lambda piece: None)
+    check_pieces(url, expected, lambda piece: None)
 
 
 def copy_checked(url: str, source: str, expected: StoredFile, *, replace: bool = False) -> None:
@@ -149,11 +166,11 @@ def copy_checked(url: str, source: str, expected: StoredFile, *, replace: bool =
     Raises: StorageError: the source is missing, or is not the expected file, or another file exists at `url` and must
             not be replaced; nothing changes at `url` then.
     """
-    fs, path = _locate(url)
-    final = Path(path) if _is_local(fs) else Path(tempfile.gettempdir(), Path(path).name)
+    fs, path = locate(url)
+    final = Path(path) if is_local(fs) else Path(tempfile.gettempdir(), Path(path).name)
     with local_disk.beside(final) as temporary:
-        with _explained(LocalFileSystem(), str(temporary), expected.file_bytes), temporary.open("wb") as file:
-            _check_pieces(source, expected, file.write)
+        with explained(LocalFileSystem(), str(temporary), expected.file_bytes), temporary.open("wb") as file:
+            check_pieces(source, expected, file.write)
         if replace:
             _put(fs, url, path, temporary)
         else:
@@ -162,15 +179,15 @@ def copy_checked(url: str, source: str, expected: StoredFile, *, replace: bool =
 
 def exists(url: str) -> bool:
     """Does a file or folder of this name exist?"""
-    fs, path = _locate(url)
-    with _explained(fs, url):
+    fs, path = locate(url)
+    with explained(fs, url):
         return bool(fs.exists(path))
 
 
 def is_file(url: str) -> bool:
     """Does a file of this name exist? Neither folders nor pipes count."""
-    fs, path = _locate(url)
-    with _explained(fs, url):
+    fs, path = locate(url)
+    with explained(fs, url):
         return bool(fs.isfile(path))
 
 
@@ -179,9 +196,9 @@ def list_names(url: str, *, hidden: bool = False) -> list[str]:
 
     Args: hidden: include names that begin with a dot, such as those of unfinished files.
     """
-    fs, path = _locate(url)
+    fs, path = locate(url)
     try:
-        with _explained(fs, url):
+        with explained(fs, url):
             entries = fs.ls(path, detail=False)
         names = [str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries]
     except (FileNotFoundError, NotADirectoryError):
@@ -199,9 +216,9 @@ def remove(url: str) -> bool:
 
     Returns: False if it does not exist.
     """
-    fs, path = _locate(url)
+    fs, path = locate(url)
     try:
-        with _explained(fs, url):
+        with explained(fs, url):
             fs.rm_file(path)
     except FileNotFoundError:
         return False
@@ -210,8 +227,8 @@ def remove(url: str) -> bool:
 
 def remove_tree(url: str) -> None:
     """Remove a folder and everything in it, if it exists."""
-    fs, path = _locate(url)
-    with _explained(fs, url):
+    fs, path = locate(url)
+    with explained(fs, url):
         if fs.exists(path):
             fs.rm(path, recursive=True)
 
@@ -238,8 +255,8 @@ def remove_if_empty(url: str) -> None:
 
     Object stores have no folders.
     """
-    fs, path = _locate(url)
-    if _is_local(fs):
+    fs, path = locate(url)
+    if is_local(fs):
         with contextlib.suppress(OSError):  # it is not empty, or does not exist
             os.rmdir(path)
 
@@ -257,8 +274,8 @@ def stored_file_at(path: Path) -> StoredFile:
 
 
 def _put(fs: Any, url: str, path: str, source: Path) -> None:
-    with _explained(fs, url, source.stat().st_size):
-        if _is_local(fs):
+    with explained(fs, url, source.stat().st_size):
+        if is_local(fs):
             local_disk.move(Path(path), source)
         else:
             fs.put_file(str(source), path)
@@ -277,69 +294,4 @@ def _require_equal(url: str, stored: StoredFile) -> None:
         raise StorageError(
             f"{url} exists with another content, and is not overwritten. Find out what it is and remove it, then run "
             "the same command again to resume"
-        ) from error
-
-
-def _check_pieces(url: str, expected: StoredFile, keep: Callable[[bytes], object]) -> None:
-    digest, file_bytes = hashlib.sha256(), 0
-    for piece in _pieces(url):
-        digest.update(piece)
-        file_bytes += len(piece)
-        keep(piece)
-    _compare(url, StoredFile(name=expected.name, file_bytes=file_bytes, sha256=digest.hexdigest()), expected)
-
-
-def _pieces(url: str) -> Iterator[bytes]:
-    fs, path = _locate(url)
-    try:
-        with _explained(fs, url), fs.open(path, "rb", block_size=_PIECE_BYTES) as file:
-            while piece := file.read(_PIECE_BYTES):
-                yield piece
-    except FileNotFoundError as error:
-        raise StorageError(f"{url} is missing") from error
-
-
-def _compare(url: str, found: StoredFile, expected: StoredFile) -> None:
-    if found != expected:
-        raise StorageError(
-            f"{url} has {found.file_bytes} bytes and SHA-256 {found.sha256}; expected {expected.file_bytes} bytes and "
-            f"SHA-256 {expected.sha256}. If it is part of a run, jobs/verify_run.py RUN --repair has it made again"
-        )
-
-
-def _locate(url: str) -> tuple[Any, str]:
-    fs, path = urls.resolve(url)
-    if not _is_local(fs):
-        # fsspec remembers listings: on S3 an object that another process had created, or whose creation was answered
-        # by an error, was "missing" for a read that came after.
-        fs.invalidate_cache()
-    return fs, path
-
-
-def _is_local(fs: Any) -> bool:
-    return isinstance(fs, LocalFileSystem)
-
-
-@contextlib.contextmanager
-def _explained(fs: Any, url: str, size_bytes: int = 0) -> Iterator[None]:
-    """Turn a full disk, and a store that does not respond, into an error that says where, and what to do.
-
-    Clients of stores retry by themselves, with growing pauses (s3fs 5 to 25 times, up to 45 s); errors that arrive here
-    outlasted that. Their classes have no common base; botocore's are not even OSErrors.
-    """
-    try:
-        yield
-    except (FileNotFoundError, FileExistsError, StorageError):
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageUnavailableError(
-                f"{url}: the disk is full, {size_bytes} bytes could not be written; existing files are unchanged. Free "
-                "some space, then run the same command again to resume"
-            ) from error
-        if _is_local(fs):
-            raise
-        raise StorageUnavailableError(
-            f"{url}: storage failed ({type(error).__name__}: {str(error)[:200]}); existing files are unchanged. "
-            "Once it responds, run the same command again to resume"
         ) from error

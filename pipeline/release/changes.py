@@ -3,12 +3,13 @@
 import csv
 import hashlib
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from model.documents import MOST_BYTES as DOCUMENT_BYTES
+from model.documents import parse_json
 from pipeline.collection.instances import decode_counts
 from pipeline.errors import CollectionError, StorageError
 from pipeline.files import storage
@@ -21,6 +22,7 @@ from pipeline.release.templates import render
 
 COLUMNS = ("key", "change", "iou", "reason")
 CHANGELOG, CHANGES = "CHANGELOG.md", "changes.csv"
+ANNOTATIONS_BYTES = 1 << 30  # 1 GiB: a million masks
 GONE = "not_in_the_collection"
 
 
@@ -56,7 +58,7 @@ def read_earlier(release: str) -> Earlier:
     url = storage.join(release, RELEASE_JSON)
     if not storage.is_file(url):
         raise CollectionError(f"--previous {release} is not a complete release: {url} does not exist")
-    content = storage.read(url)
+    content = storage.read(url, DOCUMENT_BYTES)
     masks: dict[str, tuple[tuple[int, int], str]] = {}
     try:
         stated = parse_release_json(content, lambda what: _refuse(f"its {RELEASE_JSON} {what}"))
@@ -84,8 +86,10 @@ def _masks_of(release: str, file: StoredFile) -> dict[str, tuple[tuple[int, int]
     url = storage.join(release, file.name)
     if not storage.is_file(url):  # reading a pipe that nobody writes into would hang
         raise ValueError(f"{file.name} is missing or not a regular file")
+    if file.file_bytes > ANNOTATIONS_BYTES:
+        raise ValueError(f"{file.name} has {file.file_bytes:,} bytes; at most {ANNOTATIONS_BYTES:,} are read")
     masks = {}
-    for annotation in json.loads(storage.read_checked(url, file))["annotations"]:
+    for annotation in parse_json(storage.read_checked(url, file), most_bytes=ANNOTATIONS_BYTES)["annotations"]:
         height, width = annotation["segmentation"]["size"]
         masks[f"{annotation['image_id']:012d}"] = (height, width), annotation["segmentation"]["counts"]
     return masks

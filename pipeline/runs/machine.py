@@ -9,11 +9,11 @@ instead of AVX-512) or another pyarrow changes bytes without changing a configur
 
 import hashlib
 import importlib.metadata
-import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 
+from model.documents import parse_json
 from pipeline.errors import RunMismatchError, StorageError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
@@ -76,7 +76,7 @@ def settled_machine(run: str) -> dict[str, str]:
     """
     url = storage.join(run, _FILE)
     try:
-        values = json.loads(storage.read(url))
+        values = parse_json(storage.read(url))
         if isinstance(values["device"], str) and all(isinstance(value, str) for value in values.values()):
             return dict(values)
         raise ValueError(f"it holds {values!r}")
@@ -94,7 +94,7 @@ def made_on(run: str) -> dict[str, str]:
     """
     settled = settled_machine(run)
     found: dict[str, str] = {name: settled[name] for name in ("device", "instructions") if name in settled}
-    others = [json.loads(storage.read(url)) for url in _mixed(run)]
+    others = [parse_json(storage.read(url)) for url in _mixed(run)]
     if others:
         found["mixed"] = "; ".join(
             ", ".join(f"{name} {value} instead of {settled.get(name)}" for name, value in sorted(other.items()))

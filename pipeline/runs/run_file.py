@@ -13,12 +13,12 @@ DIGEST is the beginning of the part's SHA-256, and run.json is created exclusive
 paused while another let the run grow can't take anything back.
 """
 
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
+from model.documents import parse_json
 from pipeline.collection.config import InputConfig
 from pipeline.errors import CollectionError, ConfigError, RunMismatchError, StorageError, StorageUnavailableError
 from pipeline.files import storage
@@ -126,7 +126,7 @@ def _newest(run: str) -> tuple[int, dict[str, str], list[str]]:
     if number < 0:
         return number, {}, []
     try:
-        values = json.loads(storage.read(_url(run, number)))
+        values = parse_json(storage.read(_url(run, number)))
         stored = dict(values["fingerprint"])
         parts = values["plan"] if values["format"] >= _FORMAT else _parts_of_format_1(run, stored["plan"])
         if not all(_PART.fullmatch(name) for name in parts):
@@ -168,7 +168,7 @@ def remembered_inputs(run: str) -> InputConfig:
     """
     url = storage.join(run, "plan", "inputs.json")
     try:
-        return InputConfig(**json.loads(storage.read(url)))
+        return InputConfig(**parse_json(storage.read(url)))
     except StorageUnavailableError:
         raise
     except (StorageError, ValueError, TypeError) as error:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 # Before ray: this sets the authentication mode, which ray reads when it is imported.
+from model.documents import parse_json
 from pipeline.replicas.cluster import connected
 
 # isort: split
@@ -68,7 +69,7 @@ def train_on_ray(config: TrainingConfig) -> Path:
             if not refusal.exists():
                 raise ModelError(f"training failed: {error}") from error
         if refusal.exists():
-            found = json.loads(refusal.read_bytes())
+            found = parse_json(refusal.read_bytes())
             refusal.unlink()
             raise (UsageError if found["usage"] else ModelError)(found["message"])
     return config.output_dir / "model"

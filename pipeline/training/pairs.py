@@ -3,7 +3,7 @@
 import contextlib
 import io
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from model.documents import DocumentError, read_document
+from pipeline.collection.config import MAX_IMAGE_BYTES
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import CollectionError, SampleError
 from pipeline.evaluation.grey import decode_image
@@ -155,24 +156,42 @@ def _pairs_in_release(folder: Path) -> tuple[TrainingPair, ...]:
     tars = sorted((folder.absolute() / "data").glob("*/*.tar"))  # names must not depend on the working folder
     if not tars:
         raise CollectionError(f"{folder} holds no data/*/*.tar, so it is not a release of this project")
-    return tuple(pair for tar in tars for pair in _pairs_in_tar(tar))
+    pairs = tuple(pair for tar in tars for pair in _pairs_in_tar(tar))
+    if not pairs:
+        raise CollectionError(f"{folder} has {len(tars)} tars without a pair of image and mask; give another release")
+    return pairs
 
 
 def _pairs_in_tar(tar: Path) -> Iterator[TrainingPair]:
-    """The pairs of one tar; only the headers of its members are read."""
-    images: dict[str, ImageSource] = {}
-    masks: dict[str, ImageSource] = {}
+    """The pairs of one tar; only the headers of its members are read, and none is believed."""
+    found: dict[str, dict[str, ImageSource]] = {"jpg": {}, "mask.png": {}}
     try:
-        with tarfile.open(tar) as members:
+        tar_bytes = tar.stat().st_size
+        with tarfile.open(tar, "r:") as members:  # not compressed: a few KB could unpack to any size
             for member in members:
                 key, _, extension = member.name.partition(".")
-                kind = {"jpg": images, "mask.png": masks}.get(extension)
-                if kind is not None and member.isfile():
-                    kind[key] = ImageSource(
+                if extension in found and member.isfile():
+                    _require_inside(member, tar_bytes, found[extension].keys())
+                    found[extension][key] = ImageSource(
                         path=tar, offset=member.offset_data, size_bytes=member.size, name=member.name
                     )
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, OverflowError, EOFError) as error:
         raise CollectionError(f"can't read {tar}: {error}") from error
+    images, masks = found["jpg"], found["mask.png"]
     if lonely := sorted(images.keys() ^ masks.keys()):
         raise CollectionError(f"{tar}: {lonely[0]} has only an image or only a mask")
     return iter(TrainingPair(image=images[key], mask=masks[key]) for key in images)
+
+
+def _require_inside(member: tarfile.TarInfo, tar_bytes: int, keys: Collection[str]) -> None:
+    """Refuse a member whose bytes are not in the tar, are too many for an image, or come twice.
+
+    Raises: ValueError: one of them.
+    """
+    if member.name.partition(".")[0] in keys:
+        raise ValueError(f"member {member.name[:200]!r} comes twice")
+    if member.issparse() or not 0 <= member.size <= MAX_IMAGE_BYTES or member.offset_data + member.size > tar_bytes:
+        raise ValueError(
+            f"member {member.name[:200]!r} claims {member.size} bytes, in a tar of {tar_bytes}; an image has at most "
+            f"{MAX_IMAGE_BYTES}"
+        )

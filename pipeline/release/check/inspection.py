@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import re
+import reprlib
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,15 +13,14 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import yaml
 
 from pipeline.collection.coco import Collection
 from pipeline.collection.instances import Instance
 from pipeline.files import storage
-from pipeline.files.parquet import read_parquet
+from pipeline.files.parquet import parquet_schema, read_parquet
 from pipeline.files.tars import samples_of
 from pipeline.records import Problem
-from pipeline.release.changes import change_problems, changelog_problems
+from pipeline.release.changes import ANNOTATIONS_BYTES, change_problems, changelog_problems
 from pipeline.release.check.release_json import NOTHING, StatedRelease
 from pipeline.release.check.rows import cross_checks_against, misjudged, misplaced, rows_against
 from pipeline.release.check.samples import FoundSample, check_sample
@@ -40,9 +40,12 @@ from pipeline.release.strays import stray_files
 from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.selection.scores import SCORE_TABLE
 
+_TEXT_BYTES = 256 << 20  # 256 MiB: a line per image in licenses.csv, the pictures of a sheet
+_FREE_ROWS, _BYTES_PER_ROW = 50_000, 16
+"""Rows of a manifest: each has a SHA-256, which nothing compresses, unless its image could not be read."""
 _UNREADABLE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, pa.ArrowException, tarfile.TarError,
-    csv.Error, yaml.YAMLError,
+    csv.Error, OverflowError, ZeroDivisionError,
 )  # fmt: skip
 """What readers raise for a file that is not what it should be."""
 
@@ -124,7 +127,12 @@ class Inspection:
         if not storage.is_file(url):  # a folder, or a pipe that nobody writes into
             self.tell(name, "is missing, or not a plain file")
             return None
-        content, stated = storage.read(url), self.stated.files[name]
+        stated, found_bytes = self.stated.files[name], storage.file_bytes_of(url)
+        most_bytes = _most_bytes(name)
+        if found_bytes > most_bytes:  # looked at before a byte is read: a sparse file costs nothing to make
+            self.tell(name, f"has {found_bytes:,} bytes; of such a file at most {most_bytes:,} are read")
+            return None
+        content = storage.read(url, most_bytes)
         found = storage.stored_file(name, content)
         if found != stated:
             has = f"has {found.file_bytes} bytes and SHA-256 {found.sha256}"
@@ -137,12 +145,12 @@ class Inspection:
         if content is None:
             return
         with self.readable("manifest.parquet"):
-            table = read_parquet(content)
-            if not table.schema.equals(SCHEMA):
-                self.tell(
-                    "manifest.parquet", f"has other columns, or other types, than a manifest: {table.schema.names}"
-                )
+            columns = parquet_schema(content)
+            if not columns.equals(SCHEMA):
+                found = reprlib.repr(columns.names)
+                self.tell("manifest.parquet", f"has other columns, or other types, than a manifest: {found}")
                 return
+            table = read_parquet(content, most_rows=_FREE_ROWS + len(content) // _BYTES_PER_ROW)
             empty = [name for name in SCHEMA.names if name not in SCORE_TABLE and table.column(name).null_count]
             if empty:
                 self.tell("manifest.parquet", f"has cells without a value in {', '.join(empty)}")
@@ -227,6 +235,13 @@ class Inspection:
         for what in (*rows_against(self.rows, collection), *checked):
             self.tell("manifest.parquet", what)
         self._text("licenses.csv", partial(origin_problems, collection=collection))
+
+
+def _most_bytes(name: str) -> int:
+    if name.endswith(".tar"):
+        return storage.MOST_BYTES
+    is_large = name == "manifest.parquet" or name.startswith("annotations/")
+    return ANNOTATIONS_BYTES if is_large else _TEXT_BYTES
 
 
 def _is_asset(name: str) -> bool:

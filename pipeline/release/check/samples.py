@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from model.documents import parse_json
 from pipeline.files.maps import decode_png, mask_of
 from pipeline.selection.scores import SCORES
 
@@ -105,7 +105,7 @@ def mask_against(
 
 def _facts_against(content: bytes, row: Mapping[str, Any]) -> Iterator[str]:
     try:
-        facts = json.loads(content)
+        facts = parse_json(content)
         types = {name: type(value) for name, value in facts.items()}
     except (ValueError, AttributeError, RecursionError) as error:
         yield f"not a JSON object ({error})"

@@ -2,16 +2,18 @@
 
 import csv
 import io
-import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
 
+from model.documents import parse_json, parse_yaml
 from pipeline.collection.coco import Collection, License
 from pipeline.config import ReleaseConfig
 from pipeline.files.tables import cell
+from pipeline.release.changes import ANNOTATIONS_BYTES
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.check.rows import Rows
 from pipeline.release.check.samples import FoundSample, mask_against
@@ -24,12 +26,14 @@ from pipeline.release.manifest import SCHEMA
 from pipeline.release.page.files import page_about, page_files
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET, sheet_name
 
+_FRONT_MATTER = re.compile(r"\s*---\r?\n(.*?)\r?\n---(?:\r?\n|$)", re.DOTALL)
+
 
 def annotation_problems(
     content: bytes, about: ReleaseConfig, split: str, rows: Rows, samples: Mapping[str, FoundSample]
 ) -> Iterator[str]:
     """How a split's COCO annotations differ from the images, licences and masks of manifest and tars."""
-    document = json.loads(content)
+    document = parse_json(content, most_bytes=ANNOTATIONS_BYTES)
     images = {image["id"]: image for image in document["images"]}
     masks = {annotation["image_id"]: annotation for annotation in document["annotations"]}
     listed = {row["image_id"]: row for row in rows.values() if row["split"] == split}
@@ -77,9 +81,11 @@ def license_problems(content: bytes, rows: Rows, stated: StatedRelease) -> Itera
 
 def card_problems(content: bytes, stated: StatedRelease) -> Iterator[str]:
     """Front matter that loads other files than the tars, and counts that differ from `release.json`."""
-    from huggingface_hub import DatasetCard
-
-    front = DatasetCard(content.decode(), ignore_metadata_errors=False).data.to_dict()  # type: ignore[no-untyped-call]
+    found = _FRONT_MATTER.match(content.decode())
+    if found is None:
+        yield "has no front matter"
+        return
+    front = parse_yaml(found[1])
     patterns = {entry["path"] for config in front["configs"] for entry in config.get("data_files", [])}
     folders = {f"{tar.rpartition('/')[0]}/*.tar" for tar in stated.files if tar.endswith(".tar")}
     if patterns != folders:

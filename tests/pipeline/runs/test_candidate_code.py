@@ -15,6 +15,9 @@ ENTRIES = ("pipeline/replicas/work.py", "model/loading.py")
 DECIDES_NO_BYTE = {
     "pipeline/collection/config.py": "options; limits of images are fields of the fingerprint, paths change no byte",
     "pipeline/errors.py": "error classes; the texts of rows come from the modules that raise them",
+    "pipeline/files/bounded.py": "reads bytes unchanged, or refuses them by their number",
+    "pipeline/files/checked.py": "compares bytes with records",
+    "pipeline/files/located.py": "finds file systems and explains their failures",
     "pipeline/files/local_disk.py": "writes bytes unchanged",
     "pipeline/files/storage.py": "carries bytes unchanged; records have their SHA-256",
     "pipeline/files/urls.py": "finds files; rows have the SHA-256 of what was read",
