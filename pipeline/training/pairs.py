@@ -2,10 +2,12 @@
 
 import contextlib
 import io
+import os
 import tarfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -22,6 +24,7 @@ from pipeline.training.config import DataConfig
 
 _HEAD_BYTES = 1 << 16  # 64 KiB: formats store the size near the start
 _NAMED = 5
+_LONGEST_HEADER_BYTES = 1 << 20  # 1 MiB; names have at most a few hundred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +39,14 @@ class ImageSource:
     """Name of the tar's member."""
 
     def read(self, most_bytes: int = -1) -> bytes:
-        """Read the bytes, or the first ones.
+        """Read the bytes, or the first ones; never more than `MAX_IMAGE_BYTES`, with which a larger image is torn.
 
         Raises: OSError: the file no longer exists, or can't be read.
         """
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            return file.read(min((size for size in (most_bytes, self.size_bytes) if size >= 0), default=-1))
+            held = min(os.fstat(file.fileno()).st_size, MAX_IMAGE_BYTES)  # asked for more, Python takes memory for it
+            return file.read(min(size for size in (most_bytes, self.size_bytes, held) if size >= 0))
 
     def size_px(self) -> tuple[int, int] | None:
         """Width and height from the image's header; None if it can't be read."""
@@ -167,7 +171,8 @@ def _pairs_in_tar(tar: Path) -> Iterator[TrainingPair]:
     found: dict[str, dict[str, ImageSource]] = {"jpg": {}, "mask.png": {}}
     try:
         tar_bytes = tar.stat().st_size
-        with tarfile.open(tar, "r:") as members:  # not compressed: a few KB could unpack to any size
+        # Not compressed: a few KB could unpack to any size.
+        with tar.open("rb") as file, tarfile.open(fileobj=cast(Any, _Headers(file)), mode="r:") as members:
             for member in members:
                 key, _, extension = member.name.partition(".")
                 if extension in found and member.isfile():
@@ -181,6 +186,23 @@ def _pairs_in_tar(tar: Path) -> Iterator[TrainingPair]:
     if lonely := sorted(images.keys() ^ masks.keys()):
         raise CollectionError(f"{tar}: {lonely[0]} has only an image or only a mask")
     return iter(TrainingPair(image=images[key], mask=masks[key]) for key in images)
+
+
+class _Headers:
+    """The headers of an open tar: whoever asks for more at once believes a header that lies."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, count: int) -> bytes:
+        """Read the next bytes.
+
+        Raises: ValueError: no header is as long.
+        """
+        if not 0 <= count <= _LONGEST_HEADER_BYTES:
+            raise ValueError(f"a header claims {count} bytes")
+        return self._file.read(count)
 
 
 def _require_inside(member: tarfile.TarInfo, tar_bytes: int, keys: Collection[str]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipeline.collection.config import MAX_IMAGE_BYTES
 from pipeline.errors import CollectionError
 from pipeline.run import run
 from pipeline.training.config import DataConfig
@@ -305,3 +306,19 @@ def test_a_compressed_tar_is_refused_before_it_is_unpacked(tmp_path, mode):
         tar.addfile(tarfile.TarInfo("a.jpg"))
     with pytest.raises(CollectionError, match=r"can't read .*train-0\.tar"):
         find_pairs(DataConfig(train_release=tmp_path))
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_header_that_claims_gigabytes_is_not_believed(tmp_path, kind):
+    config = tar_of(tmp_path, [])
+    header = tarfile.TarInfo("a.jpg")
+    header.type, header.size = kind, 8 << 30
+    (tmp_path / "data/train/train-0.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(CollectionError, match="a header claims 8589934592 bytes"):
+        find_pairs(config)
+
+
+def test_an_image_of_40_gib_is_not_read_whole(tmp_path):
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(40 << 30)
+    assert len(ImageSource(path=tmp_path / "a.jpg").read()) == MAX_IMAGE_BYTES
