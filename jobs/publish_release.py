@@ -110,6 +110,8 @@ def push(arguments: Sequence[str]) -> int:
     from pipeline.release.publish.push import push_release
 
     release, target = urls.absolute(config.release), urls.absolute(config.target)
+    for place in (release, target):  # before the release is checked, which takes a while
+        urls.resolve(place)
     pushed = push_release(release, target, dry_run=config.dry_run, loaders=config.loaders, report=report)
     for operation in pushed.operations if config.dry_run else ():
         report(operation)
