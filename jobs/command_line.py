@@ -7,15 +7,18 @@ import argparse
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
+from jobs.printing import shown_streams
 from model.config import REFERENCE_PRESET, EnsembleConfig
 from pipeline.options import from_options, option_types, with_preset
 from pipeline.replicas.signals import signals_kept
+from pipeline.shown import ShownFormatter, indented, printable
 
 if TYPE_CHECKING:
     from pipeline.records import Problem
@@ -29,14 +32,15 @@ SHOWN_PROBLEMS = 50
 def run_job(job: Callable[[], int]) -> None:
     """Run `job` and exit with its code or with the code of its error. Logs go to stderr.
 
-    SIGTERM ends it as Ctrl-C does: half-done work is cleaned up, and a line says how to resume.
+    Whatever is printed passes through `jobs/printing.py`. SIGTERM ends the job as Ctrl-C does: half-done work is
+    cleaned up, and a line says how to resume.
     """
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
-    )
-    for chatty in ("httpx", "httpx2", "urllib3", "fsspec", "diffusers"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    with signals_kept():
+    with shown_streams(), signals_kept():
+        log = logging.StreamHandler(sys.stderr)
+        log.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+        logging.basicConfig(level=logging.INFO, handlers=[log])
+        for chatty in ("httpx", "httpx2", "urllib3", "fsspec", "diffusers"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         sys.exit(_exit_code(job))
 
@@ -49,9 +53,7 @@ def report(line: str) -> None:
 def print_problems(problems: Sequence["Problem"]) -> None:
     """Print where each of the first problems is, and what it is."""
     for problem in problems[:SHOWN_PROBLEMS]:
-        line = f"{problem.where}: {problem.what}"
-        # The text may have been made to confuse a terminal.
-        print("".join(character if character.isprintable() else ascii(character)[1:-1] for character in line))
+        print(printable(f"{problem.where}: {problem.what}"))
     if len(problems) > SHOWN_PROBLEMS:
         print(f"and {len(problems) - SHOWN_PROBLEMS} more; --json lists all")
 
@@ -106,17 +108,20 @@ def _exit_code(job: Callable[[], int]) -> int:
     try:
         return job()
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        report(indented(f"error: {error}"))
         return USAGE
     except Stopped as stop:
-        print(f"stopped: {stop}", file=sys.stderr)
+        report(indented(f"stopped: {stop}"))
         return FAILED
     except PipelineError as error:
-        print(f"failed: {error}", file=sys.stderr)
+        report(indented(f"failed: {error}"))
         return FAILED
     except OSError as error:  # a full disk or a lost connection: the message has its path, and no traceback helps
-        print(f"failed: {error}. Committed work stays. Run the same command again to resume.", file=sys.stderr)
+        report(indented(f"failed: {error}. Committed work stays. Run the same command again to resume."))
         return FAILED
     except KeyboardInterrupt:
-        print("interrupted. Run the same command again to resume.", file=sys.stderr)
+        report("interrupted. Run the same command again to resume.")
+        return FAILED
+    except Exception:  # noqa: BLE001 (printed here: Python would print the traceback past the streams)
+        traceback.print_exc()
         return FAILED

@@ -37,12 +37,16 @@ def check_surroundings(tasks: Sequence[Task], config: EvaluationConfig) -> None:
     """Check what the options alone don't show: packages, the model's weights, the folder for results.
 
     Raises: ConfigError: a package or the weights are missing, or nothing can be written to --out.
+            UsageError: --out is a URL that can't be used.
     """
+    from pipeline.files import urls
     from pipeline.preconditions import require_extra, require_target
 
     require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
-    if "://" not in config.out:
-        require_target(Path(config.out), "--out")
+    if urls.is_local(config.out):
+        require_target(Path(urls.absolute(config.out)), "--out")
+    else:
+        urls.resolve(config.out)  # refuses what nothing could be written to in the end
     if not config.predictions:
         from pipeline.evaluation.model_run import check_model
 

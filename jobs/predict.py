@@ -38,9 +38,12 @@ def with_progress_bar(results: "Iterator[PhotoResult]", total: int) -> "Iterator
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    # The bar moves the cursor, so it goes around the stream that escapes such characters; it has no words but its own.
+    console = Console(file=getattr(sys.stderr, "terminal", sys.stderr))
     columns = (BarColumn(), MofNCompleteColumn(), "photos", TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, redirect_stdout=False, redirect_stderr=False
+    ) as progress:
         yield from progress.track(results, total=total)
 
 

@@ -79,12 +79,14 @@ def build(arguments: Sequence[str]) -> int:
     from pipeline.release.build import build_release, complete_run, source_of
     from pipeline.release.preflight import refuse_taken_version, refuse_unbuildable
     from pipeline.run import locked, read_inputs, resolved
-    from pipeline.runs.run_file import remembered_inputs
+    from pipeline.runs.run_file import remembered_inputs, require_whole
 
     inputs = remembered_inputs(config.run)
     inputs = replace(
         inputs, images=config.images or inputs.images, annotations=config.annotations or inputs.annotations
     )
+    images = {"images": inputs.images} if config.release.embed_images else {}
+    require_whole(config.run, annotations=inputs.annotations, **images)
     cluster = ClusterConfig(engine=config.engine)
     of_run = resolved(
         RunConfig(out=config.run, input=inputs, policy=config.selection, release=config.release, cluster=cluster)
@@ -108,6 +110,8 @@ def push(arguments: Sequence[str]) -> int:
     from pipeline.release.publish.push import push_release
 
     release, target = urls.absolute(config.release), urls.absolute(config.target)
+    for place in (release, target):  # before the release is checked, which takes a while
+        urls.resolve(place)
     pushed = push_release(release, target, dry_run=config.dry_run, loaders=config.loaders, report=report)
     for operation in pushed.operations if config.dry_run else ():
         report(operation)

@@ -3,7 +3,6 @@
 Owns reading and comparing. `model/checkpoints.py` knows which files make a model and how their tensors are renamed.
 """
 
-import json
 import re
 import warnings
 import zipfile
@@ -17,9 +16,18 @@ from diffusers import DDIMScheduler
 from safetensors.torch import load_file
 from torch import Tensor
 
+from model.documents import DocumentError, parse_json, read_document
+from model.network_config import checked_scheduler, require_bounded, require_network
+from model.plain_pickles import require_plain
+
 SAFETENSORS = "diffusion_pytorch_model.safetensors"
 WEIGHTS = (SAFETENSORS, "diffusion_pytorch_model.bin")
 """Files in which diffusers keeps a network's weights; the first existing one is used."""
+
+MOST_CONFIG_BYTES = 1 << 20  # 1 MiB; real ones have 2 KB
+
+FREE_ELEMENTS = 10_000_000
+"""Parameters by which a configuration may be wrong before it is refused unseen: 40 MB; then tensors are named."""
 
 SHOWN = 3
 """How many tensors of a kind an error message names; the rest are counted."""
@@ -39,7 +47,7 @@ def read_tensors(file: Path, inside: Sequence[str] = ()) -> dict[str, Tensor]:
     """
     require_content(file)
     try:
-        content = load_file(file) if file.suffix == ".safetensors" else _load_torch(file)
+        content = load_file(file) if file.suffix == ".safetensors" else load_torch(file)
     except Exception as error:  # torn files raised eight classes of errors, struct.error and KeyError among them
         raise CheckpointError(f"{_sized(file)} is torn or not a file of tensors: {reason(error)}") from error
     for key in inside:
@@ -58,8 +66,10 @@ def load_network(kind: Any, folder: Path, dtype: torch.dtype = torch.float32, we
     Raises: CheckpointError: the folder holds another network, or not exactly the tensors that its configuration needs.
     """
     config, file = network_files(folder, weights)
-    _require_class(kind, config)
-    refuse_differences(file, different=_not_floating(read_tensors(file)))  # diffusers maps the file once more
+    fields = _require_class(kind, config)
+    tensors = read_tensors(file)
+    refuse_differences(file, different=_not_floating(tensors))
+    _require_size(kind, folder, fields, tensors)  # diffusers maps the file once more
     try:
         network, report = kind.from_pretrained(
             folder,
@@ -87,12 +97,30 @@ def load_network(kind: Any, folder: Path, dtype: torch.dtype = torch.float32, we
     return network
 
 
+def _require_size(kind: Any, folder: Path, fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a configuration outside its bounds, or of a network far larger than the file, before it takes memory."""
+    held = sum(tensor.numel() for tensor in tensors.values())
+    try:
+        require_network(kind, fields)
+        needed = require_bounded(kind, fields)
+    except Exception as error:  # as below
+        raise CheckpointError(f"{folder} can't be loaded as {kind.__name__}: {reason(error)}") from error
+    if needed > 2 * held + FREE_ELEMENTS:
+        raise CheckpointError(
+            f"{folder} can't be loaded as {kind.__name__}: its configuration describes {needed:,} parameters, its "
+            f"weights have {held:,}"
+        )
+
+
 def load_scheduler(folder: Path) -> DDIMScheduler:
     """Load a DDIM scheduler with the noise schedule and the target that a diffusers folder describes.
 
     Raises: CheckpointError: the folder does not exist, or its configuration is invalid.
     """
+    config = folder / "scheduler_config.json"
     try:
+        if config.is_file():  # otherwise diffusers says what is missing
+            checked_scheduler(read_fields(config))
         return DDIMScheduler.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # a nonsensical configuration can raise anything in the scheduler's constructor
         raise CheckpointError(f"{folder} can't be loaded as DDIMScheduler: {reason(error)}") from error
@@ -157,7 +185,12 @@ def form(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def _load_torch(file: Path) -> Any:
+def load_torch(file: Path) -> Any:
+    """What a torch file holds: tensors, and plain values around them.
+
+    Raises: UnsafePickleError: it names code, or claims more memory than it has bytes. Torn files raise anything.
+    """
+    require_plain(file)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about pickles of a newer protocol: they load, or fail clearly
         return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
@@ -193,7 +226,10 @@ def _is_plain(name: object, value: object) -> bool:
     """Whether it is a name and a dense tensor with its values."""
     if not isinstance(name, str) or not isinstance(value, Tensor):
         return False
-    return value.layout == torch.strided and not value.is_quantized and not value.is_meta
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        return False
+    # A view can repeat a few bytes billions of times; whoever copies it needs memory for all of them.
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _kind(value: object) -> str:
@@ -211,14 +247,25 @@ def _not_floating(tensors: Mapping[str, Tensor]) -> list[str]:
     ]
 
 
-def _require_class(kind: Any, config: Path) -> None:
-    try:
-        fields = json.loads(config.read_bytes())
-    except ValueError as error:
-        raise CheckpointError(f"{_sized(config)} is not JSON: {error}") from error
+def _require_class(kind: Any, config: Path) -> dict[str, Any]:
+    """The fields of a configuration file."""
+    fields = read_fields(config)
     found = fields.get("_class_name") if isinstance(fields, dict) else type(fields).__name__
     if found != kind.__name__:
-        raise CheckpointError(f"{config} describes {found}, not {kind.__name__}")
+        is_name = isinstance(found, str) and found.isidentifier() and len(found) < 100
+        raise CheckpointError(f"{config} describes {found if is_name else 'None'}, not {kind.__name__}")
+    return dict(fields)
+
+
+def read_fields(config: Path) -> Any:
+    """The content of a configuration file.
+
+    Raises: CheckpointError: it is not JSON, or beyond all bounds.
+    """
+    try:
+        return parse_json(read_document(config, MOST_CONFIG_BYTES))
+    except DocumentError as error:
+        raise CheckpointError(f"{_sized(config)} is not JSON that is read here: {error}") from error
 
 
 def _sized(file: Path) -> str:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from model.axial import AxialDecoder, AxialEncoder
+from model.network_config import require_backbone
 from model.swin import pad_before_shift
 
 STRIDES = (8, 16, 32)
@@ -46,7 +47,7 @@ class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     Args:
         backbone_name: name of a timm model that can return feature maps; created with random weights.
-        backbone_args: further arguments of that timm model; see timm's documentation.
+        backbone_args: further arguments of that timm model, of those in `network_config.BACKBONE_ARGUMENTS`.
         feature_channels: channels of the map.
         context_repeats: how often a token's channels are repeated to fill the UNet's `cross_attention_dim`.
         normalise_features: apply a LayerNorm over the channels of each backbone feature map (transformers need it).
@@ -128,7 +129,11 @@ def position_code(channels: int, height: int, width: int) -> Float[Tensor, "1 c 
 
 
 def _feature_backbone(name: str, arguments: dict[str, Any]) -> Any:
-    """The timm model reduced to its last three feature maps, with random weights."""
+    """The timm model reduced to its last three feature maps, with random weights; nothing is read or downloaded.
+
+    Raises: ValueError: the name is an address or unknown, or an argument could load something.
+    """
+    require_backbone(name, arguments)
     backbone = timm.create_model(name, features_only=True, pretrained=False, out_indices=(-3, -2, -1), **arguments)
     reductions = tuple(backbone.feature_info.reduction())
     if reductions != STRIDES:

@@ -12,6 +12,7 @@ from typing import Any
 
 from model.checkpoint_files import CheckpointError
 from model.diffusion import SODDiffusionPipeline
+from model.documents import DocumentError, parse_object, read_document
 
 _ORIGIN = "origin.json"
 _SUMS = "SHA256SUMS"
@@ -54,13 +55,20 @@ def require_replaceable(folder: Path, kind: str) -> None:
     stated = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     ours = {name for name in files if name in stated and _fingerprint(folder / name)["sha256"] == stated[name]}
     foreign = sorted({*files} - ours - {_SUMS})
-    if not foreign and not (origin.is_file() and json.loads(origin.read_bytes()).get("kind") == kind):
+    if not foreign and not (origin.is_file() and _kind_of(origin) == kind):
         foreign = [files[0]]
     if foreign:
         raise CheckpointError(
             f"{folder} would be replaced, but {foreign[0]} in it is not what a training wrote; move the folder away, "
             "or give another one"
         )
+
+
+def _kind_of(origin: Path) -> object:
+    try:
+        return parse_object(read_document(origin)).get("kind")
+    except DocumentError:
+        return None
 
 
 def origins(files: Mapping[str, list[Path]]) -> dict[str, dict[str, dict[str, Any]]]:

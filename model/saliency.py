@@ -1,6 +1,5 @@
 """SOD-diffusion as a `SaliencyModel`: load saved weights, predict with fixed ensemble settings."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from jaxtyping import UInt8
 
-from model.checkpoint_files import SAFETENSORS, CheckpointError, load_network, load_scheduler
+from model.checkpoint_files import SAFETENSORS, CheckpointError, load_network, load_scheduler, read_fields
 from model.conditioner import SaliencyConditioner
 from model.config import EnsembleConfig, ModelConfig
 from model.diffusion import SODDiffusionPipeline
@@ -22,6 +21,7 @@ from model.runtime import or_uncompiled, prepare
 
 NETWORKS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "conditioner": SaliencyConditioner}
 """Parts of a saved pipeline that have weights."""
+_LARGEST_SIDE_PX = 8192
 
 
 class DiffusionModel:
@@ -154,10 +154,12 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> SODDiffus
     }
     scheduler = load_scheduler(folder / "scheduler")
     try:
-        settings = json.loads(index.read_bytes())
-        pipeline = SODDiffusionPipeline(
-            **networks, scheduler=scheduler, default_processing_res=settings["default_processing_res"]
-        )
+        side_px = read_fields(index)["default_processing_res"]
+        if type(side_px) is not int or not 1 <= side_px <= _LARGEST_SIDE_PX:
+            raise ValueError(f"default_processing_res must be from 1 to {_LARGEST_SIDE_PX}")
+        pipeline = SODDiffusionPipeline(**networks, scheduler=scheduler, default_processing_res=side_px)
+    except CheckpointError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{index} does not describe a pipeline of this project: {type(error).__name__}: {error}"

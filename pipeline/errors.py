@@ -19,9 +19,14 @@ PipelineError
 └── Stopped               the run was asked to stop and can be resumed                     → exit 1
 """
 
+from pipeline.shown import without_secrets
+
 
 class PipelineError(Exception):
-    """The root of all errors that a caller may want to catch."""
+    """The root of all errors that a caller may want to catch. No message shows a URL's password or signature."""
+
+    def __str__(self) -> str:
+        return without_secrets(super().__str__())
 
 
 class UsageError(PipelineError):

@@ -3,19 +3,27 @@
 All names share one namespace. The classes define the options; this module knows none of them.
 """
 
-import tomllib
+import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from model.config import REFERENCE_PRESET
+from model.documents import DocumentError, parse_toml, read_document
 from pipeline.errors import ConfigError
+
+_MOST_BYTES = 1 << 20  # 1 MiB, of a file of options
+_LIKE_AN_OPTION = re.compile("[a-z][a-z_-]{0,39}")
 
 
 def read_toml(path: str, kind: type, named_by: str) -> dict[str, Any]:
     """Read the options of a TOML file, flat, as on the command line of the job that takes `kind`.
+
+    The file may not be the one that was meant, so nothing of it is quoted but values of known options, and names that
+    look like options.
 
     Args:   named_by: the option that names the file, for messages.
     Raises: ConfigError: the file is missing or not TOML, an option is unknown, or a value has the wrong type or is out
@@ -23,13 +31,15 @@ def read_toml(path: str, kind: type, named_by: str) -> dict[str, Any]:
     """
     where = f"{named_by} {path}"
     try:
-        options = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        options = parse_toml(read_document(Path(path), _MOST_BYTES))
+    except (OSError, DocumentError) as error:
         raise ConfigError(f"{where}: {error}") from error
-    known = option_types(kind)
+    # What is annotated is a place on the command line, which has no name there.
+    known = {name: wanted for name, wanted in option_types(kind).items() if get_origin(wanted) is not Annotated}
     for name, value in options.items():
         if name not in known:
-            raise ConfigError(f"{where}: unknown option {name!r}; options are {', '.join(sorted(known))}")
+            said = f" {name!r}" if _LIKE_AN_OPTION.fullmatch(name) else ""
+            raise ConfigError(f"{where}: unknown option{said}; options are {', '.join(sorted(known))}")
         _check_type(where, name, value, known[name])
         if known[name] is float:
             options[name] = float(value)  # 1 and 1.0 mean the same, so store them alike
@@ -78,22 +88,24 @@ def require_positive(config: Any, *names: str) -> None:
     Raises: ValueError: a field is not; the message names it with its value.
     """
     for name in names:
-        if getattr(config, name) <= 0:
+        if not getattr(config, name) > 0:  # NaN isn't either
             raise ValueError(f"{name} is {getattr(config, name)}; it must be above 0")
 
 
 def _check_type(where: str, name: str, value: Any, wanted: Any) -> None:
     if get_origin(wanted) is Literal:
         if value not in get_args(wanted):
-            raise ConfigError(f"{where}: {name} is {value!r}; it must be one of {', '.join(get_args(wanted))}")
+            found = reprlib.repr(value)
+            raise ConfigError(f"{where}: {name} is {found}; it must be one of {', '.join(map(str, get_args(wanted)))}")
         return
     if isinstance(wanted, UnionType):  # `int | None`: TOML has no None; leave the option out for it
         (wanted,) = (kind for kind in get_args(wanted) if kind is not type(None))
     if get_origin(wanted) is tuple:
         wanted = get_args(wanted)[0]
         if not isinstance(value, list) or not all(type(item) is wanted for item in value):
-            raise ConfigError(f"{where}: {name} is {value!r}; it must be a list of {wanted.__name__}")
+            found = reprlib.repr(value)
+            raise ConfigError(f"{where}: {name} is {found}; it must be a list of {wanted.__name__}")
         return
     allowed = (int, float) if wanted is float else wanted
     if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
-        raise ConfigError(f"{where}: {name} is {value!r}; it must be {wanted.__name__}")
+        raise ConfigError(f"{where}: {name} is {reprlib.repr(value)}; it must be {wanted.__name__}")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.files.urls import chain_refused, is_chained
 from pipeline.options import require_positive
 
 MAX_IMAGE_BYTES = 64 << 20
@@ -38,7 +39,13 @@ class InputConfig:
     """Larger files become failed rows."""
     max_image_pixels: int = MAX_IMAGE_PIXELS
     """Images that claim more pixels become failed rows; they are not decoded. At most 500,000,000."""
+    allow_chained_urls: bool = False
+    """Let images and annotations be at chained URLs, such as simplecache::s3://bucket/train2017.zip: caches and zips
+    (simplecache, filecache, blockcache, zip) on any other place."""
 
     def __post_init__(self) -> None:
+        for place in () if self.allow_chained_urls else (self.images, self.annotations):
+            if isinstance(place, str) and is_chained(place):  # it is no text while options are being collected
+                raise ValueError(chain_refused(place))
         require_positive(self, "max_image_bytes")
         require_pixel_limit(self)

@@ -22,6 +22,7 @@ from pipeline.errors import CollectionError, SampleError, UsageError
 from pipeline.files import urls
 from pipeline.files.connections import connected
 from pipeline.records import Location
+from pipeline.shown import shown
 
 CANNOT_OPEN = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError)
 """What opening a path raises when the path is wrong, rather than the machine."""
@@ -59,9 +60,9 @@ def open_store(images: str, file_names: Iterable[str]) -> "Zip | _Folder":
             StorageUnavailableError: its server can't be reached.
     """
     try:
-        fs, path = urls.resolve(images)
+        fs, path = urls.resolve(images, chained=True)
         path.encode("utf-8")  # a plan stores paths as text
-        with connected(f"images {images!r}", fs):
+        with connected(_named(images), fs):
             kind = fs.info(path)["type"]
             if kind == "directory":
                 return _open_folder(fs, path, images, set(file_names))
@@ -72,8 +73,8 @@ def open_store(images: str, file_names: Iterable[str]) -> "Zip | _Folder":
     except UsageError as error:
         raise CollectionError(f"images {error}") from error
     except CANNOT_OPEN as error:
-        raise CollectionError(f"images {images!r}: {error}; give an existing folder or zip that can be read") from error
-    raise CollectionError(f"images {images!r}: its type is {kind!r}; give a folder of images or a zip of them")
+        raise CollectionError(f"{_named(images)}: {error}; give an existing folder or zip that can be read") from error
+    raise CollectionError(f"{_named(images)}: its type is {kind!r}; give a folder of images or a zip of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,7 @@ def _open_folder(fs: AbstractFileSystem, path: str, images: str, file_names: set
         files, links = _list_local(path, {in_form(parent) for name in file_names for parent in _parents(name)})
         return _Folder(root=path, files=files, links=links, forms=_by_form(files | links))
     if "::" in images:
-        raise CollectionError(f"images {images!r}: a chained URL of a folder; give the folder's own URL, or a zip's")
+        raise CollectionError(f"{_named(images)}: a chained URL of a folder; give the folder's own URL, or a zip's")
     root = path.rstrip("/") + "/"
     files = frozenset(str(name).removeprefix(root) for name in fs.find(path))
     return _Folder(root=images.rstrip("/"), files=files, links=frozenset(), forms=_by_form(files))
@@ -167,3 +168,7 @@ def _walked(root: str, limit: int) -> list[str]:
             break
         folders[:] = sorted(folders) if below.count("/") < 2 else []
     return found[:limit]
+
+
+def _named(images: str) -> str:
+    return f"images {shown(images)!r}"

@@ -120,7 +120,7 @@ def _rgb_of_band(band: Image.Image, *, is_transparent: bool) -> UInt8[np.ndarray
 
 
 def _read_file(sample: Sample, location: Location, max_bytes: int) -> bytes:
-    fs, path = urls.resolve(location.path)
+    fs, path = urls.resolve(location.path, chained=True)
     is_local = isinstance(fs, LocalFileSystem)
     try:
         # One byte over the limit shows that the file is too large. A local read is capped at the file's size because
@@ -169,7 +169,7 @@ def _read_member(sample: Sample, location: Location, max_bytes: int) -> bytes:
 
 def _stored_bytes(sample: Sample, location: Location) -> bytes:
     """The member's bytes as stored in the archive: one range read, or two if its header is unusually long."""
-    fs, path = urls.resolve(location.path)
+    fs, path = urls.resolve(location.path, chained=True)
     start = location.header_offset
     end = start + _LOCAL_HEADER.size + _HEADER_SLACK_BYTES + location.stored_bytes
     chunk = read_range(fs, path, start, end)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.evaluation.risk_coverage import ERRORS
+from pipeline.shown import printable
 
 COLUMNS = {
     "mae": "MAE ↓",
@@ -38,6 +39,7 @@ compare it with *oracle* (drops by the error itself) and *random* (the mean erro
 
 def markdown(values: Mapping[str, Any]) -> str:
     """Write the page of one evaluation."""
+    values = _printable(values)
     counts, settings = values["counts"], values["settings"]
     lines = [f"# {values['name']}", "", _counted(counts), ""]
     lines += [
@@ -59,11 +61,20 @@ def markdown(values: Mapping[str, Any]) -> str:
 def metrics_table(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     """Write one row per dataset; figures have four decimals."""
     rows = [
-        [document["name"], str(document["counts"]["measured"])]
+        [printable(document["name"]), str(document["counts"]["measured"])]
         + [_number(document["metrics"][name]) for name in COLUMNS]
         for document in documents
     ]
     return _table(["", "images", *COLUMNS.values()], rows)
+
+
+def _printable(value: Any) -> Any:
+    """The value with every text in it as people may see it: names of files may have been made to confuse."""
+    if isinstance(value, Mapping):
+        return {name: _printable(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(inner) for inner in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def _counted(counts: Mapping[str, int]) -> str:

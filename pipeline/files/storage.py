@@ -10,7 +10,6 @@ import hashlib
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,13 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError, StorageError, StorageUnavailableError
 from pipeline.files import local_disk, urls
-from pipeline.files.places import explained, is_local, locate
+from pipeline.files.bounded import TooLargeError, read_at_most
+from pipeline.files.checked import check_pieces, compare
+from pipeline.files.located import explained, is_local, locate
 from pipeline.records import StoredFile
 
-_PIECE_BYTES = 8 << 20  # of a file that is copied or checked: a release's tars may be larger than memory
+MOST_BYTES = 8 << 30  # 8 GiB: the largest file that is ever read whole, a tar of a release
+_FREE_BYTES = 64 << 20  # 64 MiB, by which a file may be larger than expected, and is still read to name its sum
 
 
 def join(url: str, *names: str) -> str:
@@ -116,18 +118,32 @@ def _creates_twice(folder: str) -> bool:
     return again
 
 
-def read(url: str) -> bytes:
-    """The content of a file.
+def read(url: str, most_bytes: int = MOST_BYTES) -> bytes:
+    """The content of a file, whose size is looked at first.
+
+    Raises: StorageError: it does not exist, or has more bytes.
+    """
+    fs, path = locate(url)
+    try:
+        with explained(fs, url):
+            return read_at_most(fs, path, most_bytes)
+    except FileNotFoundError as error:
+        raise StorageError(f"{url} is missing") from error
+    except TooLargeError as error:
+        raise StorageError(f"{url}: {error}") from error
+
+
+def file_bytes_of(url: str) -> int:
+    """Size of a file in bytes; 0 if the storage does not say.
 
     Raises: StorageError: it does not exist.
     """
     fs, path = locate(url)
     try:
         with explained(fs, url):
-            content: bytes = fs.cat_file(path)
+            return int(fs.info(path).get("size") or 0)
     except FileNotFoundError as error:
         raise StorageError(f"{url} is missing") from error
-    return content
 
 
 def read_checked(url: str, expected: StoredFile) -> bytes:
@@ -135,8 +151,8 @@ def read_checked(url: str, expected: StoredFile) -> bytes:
 
     Raises: StorageError: it is missing, or is not the expected file.
     """
-    content = read(url)
-    _compare(url, stored_file(expected.name, content), expected)
+    content = read(url, expected.file_bytes + _FREE_BYTES)
+    compare(url, stored_file(expected.name, content), expected)
     return content
 
 
@@ -145,7 +161,7 @@ def check(url: str, expected: StoredFile) -> None:
 
     Raises: StorageError: it is missing, or is not the expected file.
     """
-    _check_pieces(url, expected, lambda piece: None)
+    check_pieces(url, expected, lambda piece: None)
 
 
 def copy_checked(url: str, source: str, expected: StoredFile, *, replace: bool = False) -> None:
@@ -159,7 +175,7 @@ def copy_checked(url: str, source: str, expected: StoredFile, *, replace: bool =
     final = Path(path) if is_local(fs) else Path(tempfile.gettempdir(), Path(path).name)
     with local_disk.beside(final) as temporary:
         with explained(LocalFileSystem(), str(temporary), expected.file_bytes), temporary.open("wb") as file:
-            _check_pieces(source, expected, file.write)
+            check_pieces(source, expected, file.write)
         if replace:
             _put(fs, url, path, temporary)
         else:
@@ -267,30 +283,3 @@ def _require_equal(url: str, stored: StoredFile) -> None:
             f"{url} exists with another content, and is not overwritten. Find out what it is and remove it, then run "
             "the same command again to resume"
         ) from error
-
-
-def _check_pieces(url: str, expected: StoredFile, keep: Callable[[bytes], object]) -> None:
-    digest, file_bytes = hashlib.sha256(), 0
-    for piece in _pieces(url):
-        digest.update(piece)
-        file_bytes += len(piece)
-        keep(piece)
-    _compare(url, StoredFile(name=expected.name, file_bytes=file_bytes, sha256=digest.hexdigest()), expected)
-
-
-def _pieces(url: str) -> Iterator[bytes]:
-    fs, path = locate(url)
-    try:
-        with explained(fs, url), fs.open(path, "rb", block_size=_PIECE_BYTES) as file:
-            while piece := file.read(_PIECE_BYTES):
-                yield piece
-    except FileNotFoundError as error:
-        raise StorageError(f"{url} is missing") from error
-
-
-def _compare(url: str, found: StoredFile, expected: StoredFile) -> None:
-    if found != expected:
-        raise StorageError(
-            f"{url} has {found.file_bytes} bytes and SHA-256 {found.sha256}; expected {expected.file_bytes} bytes and "
-            f"SHA-256 {expected.sha256}. If it is part of a run, jobs/verify_run.py RUN --repair has it made again"
-        )

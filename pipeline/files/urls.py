@@ -5,54 +5,62 @@ local disk. A parameter called `url` takes either.
 
 - A local path is taken literally: "~", "#", "?", "%", "*", "::" and drives ("C:") have no meaning, so a folder may have
   any name; only the shell expands "~". Relative paths start at the working directory.
-- `file:///x` and `local:///x` are the path `/x`, literally too: nothing is decoded. They must be absolute.
-- fsspec reads all other URLs. Capitals in a protocol make no difference.
-- Chained URLs (`simplecache::s3://bucket/train2017.zip`) work for input files only. `storage` refuses them for runs and
-  releases, where a cache would hide what other processes write.
+- `file:///x` is the path `/x`, literally too: nothing is decoded. It must be absolute.
+- fsspec reads the URLs of the other `PROTOCOLS`, and no others. Capitals in a protocol make no difference.
+- Chained URLs (`simplecache::s3://bucket/train2017.zip`) are refused, but for input files if the user allows them: for
+  runs and releases, a cache would hide what other processes write.
+- Nobody is shown a URL's password or signature: `pipeline.shown.shown` hides them.
 """
 
 import os
 import re
-
-from fsspec import AbstractFileSystem, get_filesystem_class
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
+from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
+from pipeline.shown import shown
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+PROTOCOLS = ("file", "s3", "gs", "abfs", "hf", "http", "https")
+"""What a URL may begin with."""
+_IN_TESTS = ("memory",)
+_ON_OTHERS = ("simplecache", "filecache", "blockcache", "zip")
+"""What else may stand in a chained URL: caches and archives on one of the `PROTOCOLS`."""
 
 _PROTOCOL = r"[A-Za-z][A-Za-z0-9+.-]+"
 _BEGINS_A_URL = re.compile(rf"(?:{_PROTOCOL}::)*{_PROTOCOL}://")
 _LINK = re.compile(rf"(?:^|::)({_PROTOCOL})(?=::|://)")
 """The protocol of each link of a chain."""
-_OF_THIS_DISK = ("file://", "local://")
+_OF_THIS_DISK = "file://"
 
-_PACKAGES = {
-    "s3": "'sod-benchmark[s3]'",
-    "s3a": "'sod-benchmark[s3]'",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "abfss": "adlfs",
-}
+_PACKAGES = {"s3": "'sod-benchmark[s3]'", "gs": "gcsfs", "abfs": "adlfs"}
 """Protocol → what pip installs; for the others fsspec's own advice is given."""
 
 
-def resolve(url: str) -> tuple[AbstractFileSystem, str]:
+def resolve(url: str, *, chained: bool = False) -> tuple["AbstractFileSystem", str]:
     """The fsspec file system that a path or URL is on, and the path in it, which is absolute on the local disk.
 
-    Raises: UsageError: as `absolute`; the protocol is unknown, or its package is not installed.
+    Args:   chained: the place is an input, whose configuration decides about chained URLs.
+    Raises: UsageError: as `absolute`; the protocol is not one of `PROTOCOLS`, or its package is not installed; the URL
+            is chained and must not be.
             OSError: the last link of a chained URL can't be opened.
     """
+    from fsspec.core import url_to_fs
+    from fsspec.implementations.local import LocalFileSystem
+
     place = absolute(url)
     if place.startswith("/"):
         return LocalFileSystem(), place
+    in_chain = is_chained(place)
     for protocol in _LINK.findall(place):
-        _require_known(url, protocol)
+        _require_known(url, protocol.lower(), in_chain)
+    if in_chain and not chained:
+        raise UsageError(chain_refused(url))
     try:
         fs, path = url_to_fs(place)
     except (ValueError, ImportError) as error:
-        raise UsageError(f"{url!r}: {error}") from error
+        raise UsageError(f"{shown(url)!r}: {error}") from error
     return fs, str(path)
 
 
@@ -65,15 +73,15 @@ def absolute(url: str) -> str:
     if not url:
         raise UsageError("'': the path is empty")
     if "\0" in url:
-        raise UsageError(f"{url!r}: no path has a NUL in it")
+        raise UsageError(f"{shown(url)!r}: no path has a NUL in it")
     start = _BEGINS_A_URL.match(url)
     if start is None:
         return os.path.abspath(url)
     protocols, rest = start[0].lower(), url[start.end() :]
-    if protocols not in _OF_THIS_DISK:
+    if protocols != _OF_THIS_DISK:
         return protocols + rest
     if not rest.startswith("/"):
-        raise UsageError(f"{url!r}: a {protocols} URL must be absolute, {protocols}/data/run for example")
+        raise UsageError(f"{shown(url)!r}: a file:// URL must be absolute, file:///data/run for example")
     return os.path.abspath(rest)
 
 
@@ -87,13 +95,25 @@ def is_chained(url: str) -> bool:
     return "::" in url and not is_local(url)
 
 
-def _require_known(url: str, protocol: str) -> None:
+def chain_refused(url: str) -> str:
+    """Why a chained URL is refused, and what to do."""
+    return (
+        f"{shown(url)!r}: a chained URL (with '::') can only be read as an input, with --allow-chained-urls; give a "
+        "plain URL or path"
+    )
+
+
+def _require_known(url: str, protocol: str, in_chain: bool) -> None:
+    from fsspec import get_filesystem_class
+
+    if protocol not in (*PROTOCOLS, *_IN_TESTS, *(_ON_OTHERS if in_chain else ())):
+        in_chains = f" (in a chain also {', '.join(_ON_OTHERS)})" if in_chain else ""
+        raise UsageError(
+            f"{shown(url)!r}: the protocol {protocol[:40]!r} can't be used; give a local path, or a URL that begins "
+            f"with one of {', '.join(PROTOCOLS)}{in_chains}, such as s3://bucket/folder"
+        )
     try:
         get_filesystem_class(protocol)
-    except ValueError as error:
-        raise UsageError(
-            f"{url!r}: unknown protocol {protocol!r}; give a local path, or a URL such as s3://bucket/folder"
-        ) from error
     except ImportError as error:
         remedy = f"run pip install {_PACKAGES[protocol]}" if protocol in _PACKAGES else str(error)
-        raise UsageError(f"{url!r}: {protocol}:// needs a package that can't be imported; {remedy}") from error
+        raise UsageError(f"{shown(url)!r}: {protocol}:// needs a package that can't be imported; {remedy}") from error

@@ -1,10 +1,10 @@
 """Make a release from a complete run: no model and no prediction, with another policy each time if you like."""
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from model.documents import parse_json
 from pipeline.collection.coco import Collection
 from pipeline.collection.instances import NO_INSTANCES, read_instances
 from pipeline.config import RunConfig
@@ -102,7 +102,7 @@ def verdicts_of(release: str) -> dict[str, Verdict]:
 
     Raises: StorageError: the manifest is not the one that `release.json` names.
     """
-    files = json.loads(storage.read(storage.join(release, RELEASE_JSON)))["files"]
+    files = parse_json(storage.read(storage.join(release, RELEASE_JSON)))["files"]
     (record,) = (StoredFile(**file) for file in files if file["name"] == "manifest.parquet")
     table = read_parquet(storage.read_checked(storage.join(release, record.name), record))
     columns = (table.column(name).to_pylist() for name in ("key", "verdict", "reason"))

@@ -13,6 +13,7 @@ from pipeline.release.templates import AGREEMENT, render
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
 from pipeline.selection.verdicts import count_reasons
+from pipeline.shown import printable
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -111,5 +112,5 @@ def _citation(release: ReleaseConfig) -> str:
 
 def _as_cell(text: str) -> str:
     """Turn a name from outside into the text of a table cell: no Markdown, HTML or line break survives."""
-    words = " ".join(text.split())[:200]
+    words = printable(" ".join(text.split())[:200])
     return "".join(letter if letter.isalnum() or letter in " -_" else f"&#{ord(letter)};" for letter in words)

@@ -3,18 +3,20 @@
 import csv
 import hashlib
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from model.documents import MOST_BYTES as DOCUMENT_BYTES
+from model.documents import parse_json
 from pipeline.collection.instances import decode_counts
 from pipeline.config import ReleaseConfig
 from pipeline.errors import CollectionError, StorageError
 from pipeline.files import storage
 from pipeline.files.connections import require_reachable
+from pipeline.files.tables import CsvTable, cell
 from pipeline.records import StoredFile
 from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.coco_json import EncodedMask
@@ -26,6 +28,7 @@ COLUMNS = ("key", "change", "iou", "reason")
 CHANGELOG, CHANGES = "CHANGELOG.md", "changes.csv"
 _SINCE = re.compile(r"^## .* since ([A-Za-z0-9._-]+) ([A-Za-z0-9._-]+)$", re.MULTILINE)
 _OVERLAP = re.compile(r"(?<=is |nd )[01]\.\d{3}(?= on average| at the lowest)")
+ANNOTATIONS_BYTES = 1 << 30  # 1 GiB: a million masks
 GONE = "not_in_the_collection"
 
 
@@ -62,7 +65,7 @@ def read_earlier(release: str) -> Earlier:
     if not storage.is_file(url):
         require_reachable(url)
         raise CollectionError(f"--previous {release} is not a complete release: {url} does not exist")
-    content = storage.read(url)
+    content = storage.read(url, DOCUMENT_BYTES)
     masks: dict[str, tuple[tuple[int, int], str]] = {}
     try:
         stated = parse_release_json(content, lambda what: _refuse(f"its {RELEASE_JSON} {what}"))
@@ -90,8 +93,10 @@ def _masks_of(release: str, file: StoredFile) -> dict[str, tuple[tuple[int, int]
     url = storage.join(release, file.name)
     if not storage.is_file(url):  # reading a pipe that nobody writes into would hang
         raise ValueError(f"{file.name} is missing or not a regular file")
+    if file.file_bytes > ANNOTATIONS_BYTES:
+        raise ValueError(f"{file.name} has {file.file_bytes:,} bytes; at most {ANNOTATIONS_BYTES:,} are read")
     masks = {}
-    for annotation in json.loads(storage.read_checked(url, file))["annotations"]:
+    for annotation in parse_json(storage.read_checked(url, file), most_bytes=ANNOTATIONS_BYTES)["annotations"]:
         height, width = annotation["segmentation"]["size"]
         masks[f"{annotation['image_id']:012d}"] = (height, width), annotation["segmentation"]["counts"]
     return masks
@@ -130,13 +135,11 @@ def change_files(
         lowest_iou=min(ious, default=None),
         reasons=sorted(Counter(change.reason for change in changes if change.change == "removed").items()),
     )
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
+    table = CsvTable(COLUMNS)
     for change in changes:
         iou = "" if change.iou is None else f"{change.iou:.6f}"
-        writer.writerow((key_in_csv(change.key), change.change, iou, change.reason))
-    return {CHANGELOG: changelog, CHANGES: buffer.getvalue().encode()}
+        table.add((key_in_csv(change.key), change.change, iou, change.reason))
+    return {CHANGELOG: changelog, CHANGES: table.encode()}
 
 
 def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]], *, prefixed: bool = True) -> Iterator[str]:
@@ -154,7 +157,7 @@ def change_problems(content: bytes, rows: Mapping[str, Mapping[str, Any]], *, pr
     for key, (_, change, iou, reason) in zip(keys, lines, strict=True):
         row = rows.get(key, {"verdict": "", "reason": GONE})
         is_here = row["verdict"] == "accepted"
-        expected = ("", "changed" if iou else "added") if is_here else (row["reason"], "removed")
+        expected = ("", "changed" if iou else "added") if is_here else (cell(row["reason"]), "removed")
         if (reason, change) != expected or (iou and not (is_here and 0 <= float(iou) <= 1)):
             yield f"{key} is listed as {change} {iou} {reason}, which contradicts the manifest"
 

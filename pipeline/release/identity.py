@@ -9,6 +9,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from model.documents import MOST_BYTES as DOCUMENT_BYTES
+from model.documents import parse_json
 from pipeline.collection.coco import License, Origin
 from pipeline.collection.instances import Instances, digest_of
 from pipeline.config import RunConfig
@@ -86,7 +88,7 @@ def check_identity(folder: str, identity: Mapping[str, Any]) -> None:
     Raises: ReleaseExistsError: they differ. StorageError: `release.json` can't be read.
     """
     try:
-        found = json.loads(storage.read(storage.join(folder, RELEASE_JSON)))["made_from"]
+        found = parse_json(storage.read(storage.join(folder, RELEASE_JSON), DOCUMENT_BYTES))["made_from"]
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{folder}/{RELEASE_JSON} can't be read ({error}); remove the folder to make it anew"

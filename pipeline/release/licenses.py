@@ -1,16 +1,16 @@
 """Whose images these are: `licenses.csv`, with a row per image in tars or page, and `NOTICE`, a summary for people."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.collection.coco import NOBODY, License, Origin
+from pipeline.files.tables import CsvTable
 from pipeline.records import Sample
 from pipeline.release.csv_keys import key_in_csv
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.verdicts import is_allowed
+from pipeline.shown import without_secrets
 
 COLUMNS = ("key", "image_id", "file_name", "license_id", "license_name", "license_url", "author", "source")
 _NOTICE = """NOTICE of {name}
@@ -29,23 +29,19 @@ class LicenseTable:
 
     def __init__(self, origins: Mapping[str, Origin]) -> None:
         self._origins = origins
-        self._buffer = io.StringIO(newline="")
-        self._writer = csv.writer(
-            self._buffer, lineterminator="\r\n"
-        )  # as RFC 4180; fields that contain \r or \n get quoted
-        self._writer.writerow(COLUMNS)
+        self._table = CsvTable(COLUMNS)
         self.counts: Counter[License] = Counter()
 
     def add(self, sample: Sample, licence: License) -> None:
         """Add an image."""
         origin = self._origins.get(sample.key, NOBODY)
         facts = (key_in_csv(sample.key), sample.image_id, sample.file_name, licence.id, licence.name, licence.url)
-        self._writer.writerow([*facts, origin.author, origin.source])
+        self._table.add([*facts, origin.author, origin.source])
         self.counts[licence] += 1
 
     def encode(self) -> bytes:
         """Encode the CSV."""
-        return self._buffer.getvalue().encode()
+        return self._table.encode()
 
 
 def notice(name: str, counts: Mapping[License, int]) -> bytes:
@@ -54,7 +50,7 @@ def notice(name: str, counts: Mapping[License, int]) -> bytes:
     for licence, count in sorted(counts.items(), key=lambda item: item[0].id):
         words = " ".join(f"{licence.name} {licence.url}".split()) or "not named by the annotations"
         # Control characters would be obeyed by a terminal.
-        shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
+        shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in without_secrets(words))
         lines.append(f"  {count:>9} images   licence {licence.id}: {shown}")
     return _NOTICE.format(name=name, lines="\n".join(lines) or "  no images").encode()
 

@@ -3,9 +3,9 @@
 Nothing is written. `run.py`, `forecast.py` and `jobs/publish_release.py build` call this first.
 """
 
-import json
 from collections.abc import Mapping
 
+from model.documents import parse_json
 from pipeline.collection.coco import Collection, license_of
 from pipeline.collection.instances import NO_INSTANCES
 from pipeline.config import RunConfig
@@ -83,7 +83,7 @@ def refuse_taken_version(
 
 def _known_later(url: str) -> dict[str, object]:
     try:
-        made_from = json.loads(storage.read(url))["made_from"]
+        made_from = parse_json(storage.read(url))["made_from"]
         return {name: made_from[name] for name in _KNOWN_LATER}
     except (ValueError, KeyError, TypeError):
         return {}  # `check_identity` says what is wrong with it

@@ -276,6 +276,7 @@ def connected(*, for_training: bool = False) -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS", "local")
+    os.environ["RAY_COLOR_PREFIX"] = "0"  # colours are control characters, which a job's streams escape
     local: dict[str, Any] = {}
     if address == "local":
         # Workers import this checkout by name, whatever folder the job was started in.

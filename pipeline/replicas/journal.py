@@ -3,9 +3,9 @@
 RUN/journal/000042.json   the keys in work, while shard 000042 is handled with care; removed when it is committed
 """
 
-import json
 from collections.abc import Sequence
 
+from model.documents import parse_json
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 
@@ -19,7 +19,7 @@ def noted(run: str, shard: str) -> tuple[str, ...]:
     """Read what was written down last; nothing if there is no journal."""
     if not storage.exists(_url(run, shard)):
         return ()
-    return tuple(json.loads(storage.read(_url(run, shard)))["keys"])
+    return tuple(parse_json(storage.read(_url(run, shard)))["keys"])
 
 
 def forget(run: str, shard: str) -> None:

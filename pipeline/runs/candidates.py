@@ -11,7 +11,6 @@ name, or a file that no record names. When the failed images of a shard are trie
 """
 
 import io
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import UInt8
 
+from model.documents import parse_json
 from model.prediction import Prediction
 from pipeline.errors import StorageError
 from pipeline.files import storage
@@ -195,7 +195,7 @@ def read_shard_record(run: str, shard: str, number: int | None = None) -> ShardR
     url = _record_url(run, shard, number)
     content = storage.read(url)
     try:
-        values = json.loads(content)
+        values = parse_json(content)
         tar, rows = (StoredFile(**values.pop(name)) for name in ("tar", "rows"))
         record = ShardRecord(**values, tar=tar, rows=rows)
         named = (record.shard, record.number, *(re.sub(r"\.\w+(?=\.)", "", file.name) for file in (tar, rows)))

@@ -13,7 +13,6 @@ The lease saves work and confusion, not data: a session that slept may be awake 
 whatever counts is created exclusively, with or without a lease.
 """
 
-import json
 import logging
 import os
 import socket
@@ -27,6 +26,7 @@ from pathlib import Path
 
 import psutil
 
+from model.documents import parse_json
 from pipeline.errors import LeaseLostError, RunBusyError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
@@ -206,7 +206,7 @@ def _newest(run: str) -> tuple[int, Holder] | None:
 
 def _read(run: str, number: int) -> Holder:
     try:
-        return Holder(**json.loads(storage.read(_url(run, number))))
+        return Holder(**parse_json(storage.read(_url(run, number))))
     except StorageUnavailableError:
         raise  # its session may be alive
     except (StorageError, ValueError, TypeError):  # removed in the meantime, torn, or from another version

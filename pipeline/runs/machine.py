@@ -9,12 +9,12 @@ instead of AVX-512) or another pyarrow changes bytes without changing a configur
 
 import hashlib
 import importlib.metadata
-import json
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from model.documents import parse_json
 from pipeline.errors import RunMismatchError, StorageError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
@@ -82,7 +82,7 @@ def settled_machine(run: str) -> dict[str, str]:
     if not storage.exists(url):
         raise StorageError(f"{url} is missing: {advice}")
     try:
-        values = json.loads(storage.read(url))
+        values = parse_json(storage.read(url))
         if isinstance(values["device"], str) and all(isinstance(value, str) for value in values.values()):
             return dict(values)
         raise ValueError(f"it holds {values!r}")
@@ -98,7 +98,7 @@ def restore_machine(run: str) -> bool:
     folder = storage.join(run, "release")
     for name in storage.list_names(folder):
         with suppress(StorageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            stated = json.loads(storage.read(storage.join(folder, name, "release.json")))["made_from"]["fingerprint"]
+            stated = parse_json(storage.read(storage.join(folder, name, "release.json")))["made_from"]["fingerprint"]
             found = {name: str(stated[name]) for name in ("device", "instructions", *LIBRARIES)}
             storage.publish(storage.join(run, DEVICE), encode_json(found))
             return True
@@ -113,7 +113,7 @@ def made_on(run: str) -> dict[str, str]:
     """
     settled = settled_machine(run)
     found: dict[str, str] = {name: settled[name] for name in ("device", "instructions") if name in settled}
-    others = [json.loads(storage.read(url)) for url in _mixed(run)]
+    others = [parse_json(storage.read(url)) for url in _mixed(run)]
     if others:
         found["mixed"] = "; ".join(
             ", ".join(f"{name} {value} instead of {settled.get(name)}" for name, value in sorted(other.items()))

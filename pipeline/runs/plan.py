@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import FAILURE_REASONS, StorageError
 from pipeline.records import Location, Sample, ShardSpec
+from pipeline.shown import shown
 
 if TYPE_CHECKING:
     import pyarrow
@@ -57,6 +58,7 @@ def plan_digest(specs: Sequence[ShardSpec]) -> str:
 def encode_plan(specs: Sequence[ShardSpec]) -> bytes:
     """The plan as a parquet file, one row per sample; equal plans give equal bytes with one version of pyarrow.
 
+    Passwords and signatures in the URLs of images are not stored; whoever reads the images has just found them again.
     Raises: ValueError: a shard has no samples, or shards are not in ascending order: rows could not tell.
     """
     import pyarrow as pa
@@ -71,6 +73,7 @@ def encode_plan(specs: Sequence[ShardSpec]) -> bytes:
         columns[field] = [getattr(sample, field) for _, sample in rows]
     for field in _LOCATION_FIELDS:
         columns[field] = [sample.location and getattr(sample.location, field) for _, sample in rows]
+    columns["path"] = [path and shown(path) for path in columns["path"]]
     file = io.BytesIO()
     pq.write_table(pa.table(columns, schema=_schema()), file, compression="zstd")
     return file.getvalue()

@@ -13,20 +13,21 @@ DIGEST says which images are in the part, and files are created exclusively, nev
 while another let the run grow can't take anything back.
 """
 
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
+from model.documents import parse_json
 from pipeline.collection.config import InputConfig
-from pipeline.errors import CollectionError, RunMismatchError, StorageError, StorageUnavailableError
+from pipeline.errors import CollectionError, ConfigError, RunMismatchError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import Sample, ShardSpec
 from pipeline.runs.fingerprint import check_fingerprint
 from pipeline.runs.machine import note_mixed
 from pipeline.runs.plan import decode_plan, encode_plan, plan_digest, plan_shards
+from pipeline.shown import HIDDEN, shown
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ def _newest(run: str) -> tuple[int, dict[str, str], list[str]]:
     if number < 0:
         return number, {}, []
     try:
-        values = json.loads(storage.read(_url(run, number)))
+        values = parse_json(storage.read(_url(run, number)))
         stored = dict(values["fingerprint"])
         parts = values["plan"] if values["format"] >= _FORMAT else _parts_of_format_1(run, stored["plan"])
         if not all(_PART.fullmatch(name) for name in parts):
@@ -149,8 +150,12 @@ def _parts_of_format_1(run: str, planned: str) -> list[str]:
 
 
 def remember_inputs(run: str, inputs: InputConfig) -> None:
-    """Write down where annotations and images were found, for a release of the run that is made later."""
-    content, url = encode_json(asdict(inputs)), storage.join(run, "plan", "inputs.json")
+    """Write down where annotations and images were found, for a release of the run that is made later.
+
+    Passwords and signatures of their URLs are not stored; `require_whole` finds out that they are missing.
+    """
+    stored = replace(inputs, images=shown(inputs.images), annotations=shown(inputs.annotations))
+    content, url = encode_json(asdict(stored)), storage.join(run, "plan", "inputs.json")
     if not storage.exists(url) or storage.read(url) != content:
         storage.publish(url, content)
 
@@ -162,11 +167,24 @@ def remembered_inputs(run: str) -> InputConfig:
     """
     url = storage.join(run, "plan", "inputs.json")
     try:
-        return InputConfig(**json.loads(storage.read(url)))
+        return InputConfig(**parse_json(storage.read(url)))
     except StorageUnavailableError:
         raise
     except (StorageError, ValueError, TypeError) as error:
         raise CollectionError(f"{url} does not say where the images are ({error}); is {run} a run?") from error
+
+
+def require_whole(run: str, **places: str) -> None:
+    """Refuse remembered places of inputs whose passwords or signatures were not stored.
+
+    Args:   places: option → path or URL.
+    Raises: ConfigError: there is such a place; the message names its option.
+    """
+    for option, place in places.items():
+        if HIDDEN in place:
+            raise ConfigError(
+                f"{run} does not store what is hidden in the place of its {option}, {place}: give --{option} again"
+            )
 
 
 def _with_present_samples(run: str, planned: Sequence[ShardSpec], samples: Sequence[Sample]) -> tuple[ShardSpec, ...]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 # Before ray: this sets the authentication mode, which ray reads when it is imported.
+from model.documents import parse_json
 from pipeline.replicas.cluster import connected
 
 # isort: split
@@ -26,6 +27,7 @@ from torch import nn
 
 from pipeline.errors import ConfigError, ModelError, PipelineError, UsageError
 from pipeline.files import storage
+from pipeline.shown import ShownFormatter
 from pipeline.training.config import TrainingConfig, with_absolute_paths
 from pipeline.training.preflight import check_request
 from pipeline.training.start import check_claim, claim_of
@@ -67,7 +69,7 @@ def train_on_ray(config: TrainingConfig) -> Path:
             if not refusal.exists():
                 raise ModelError(f"training failed: {error}") from error
         if refusal.exists():
-            found = json.loads(refusal.read_bytes())
+            found = parse_json(refusal.read_bytes())
             refusal.unlink()
             raise (UsageError if found["usage"] else ModelError)(found["message"])
     return config.output_dir / "model"
@@ -112,7 +114,9 @@ def _work(options: dict[str, TrainingConfig]) -> None:
 
 
 def _train(config: TrainingConfig) -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(ShownFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     _use_threads(config)
     context = ray.train.get_context()
     world = context.get_world_size()

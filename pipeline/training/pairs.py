@@ -1,26 +1,29 @@
 """Training pairs: images and their masks from list files, folders or the tars of a release."""
 
 import contextlib
+import os
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from pipeline.collection.config import MAX_IMAGE_PIXELS
+from model.documents import DocumentError, read_document
+from pipeline.collection.config import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import CollectionError, SampleError
-from pipeline.evaluation.pairs import pair_files
+from pipeline.evaluation.pairs import SUFFIXES, pair_files
 from pipeline.evaluation.truth import grey_truth_of, truth_of
 from pipeline.files.pictures import decoded
 from pipeline.training.config import DataConfig
 
 _HEAD_BYTES = 1 << 16  # 64 KiB: formats store the size near the start
 _NAMED = 5
+_LONGEST_HEADER_BYTES = 1 << 20  # 1 MiB; names have at most a few hundred
 
 Levels = TypeVar("Levels", Bool[np.ndarray, "h w"], UInt8[np.ndarray, "h w"])
 
@@ -37,13 +40,14 @@ class ImageSource:
     """Name of the tar's member."""
 
     def read(self, most_bytes: int = -1) -> bytes:
-        """Read the bytes, or the first ones.
+        """Read the bytes, or the first ones; never more than `MAX_IMAGE_BYTES`, with which a larger image is torn.
 
         Raises: OSError: the file no longer exists, or can't be read.
         """
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            return file.read(min((size for size in (most_bytes, self.size_bytes) if size >= 0), default=-1))
+            held = min(os.fstat(file.fileno()).st_size, MAX_IMAGE_BYTES)  # asked for more, Python takes memory for it
+            return file.read(min(size for size in (most_bytes, self.size_bytes, held) if size >= 0))
 
     def size_px(self) -> tuple[int, int] | None:
         """Width and height from the image's header; None if it can't be read."""
@@ -151,8 +155,10 @@ def _pairs_in_lists(images: Path, masks: Path) -> tuple[TrainingPair, ...]:
 def _listed(file: Path) -> Iterator[Path]:
     """The paths in a list file, checked to exist."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_document(file).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise CollectionError(f"can't read {file} as a list of paths: no UTF-8 at byte {error.start}") from error
+    except (OSError, DocumentError) as error:
         raise CollectionError(f"can't read {file} as a list of paths: {error}") from error
     named = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not named:
@@ -160,7 +166,9 @@ def _listed(file: Path) -> Iterator[Path]:
     for number, line in named:
         path = (file.parent / line).absolute()
         if not path.is_file():
-            raise CollectionError(f"{file}, line {number}: there is no file {path}")
+            # Nothing is quoted of a file that is no list of images: it may be one of passwords.
+            what = f"file {path}" if path.suffix.lower() in SUFFIXES else "such file, and it has no image's suffix"
+            raise CollectionError(f"{file}, line {number}: there is no {what}")
         yield path
 
 
@@ -168,24 +176,60 @@ def _pairs_in_release(folder: Path) -> tuple[TrainingPair, ...]:
     tars = sorted((folder.absolute() / "data").glob("*/*.tar"))  # names must not depend on the working folder
     if not tars:
         raise CollectionError(f"{folder} holds no data/*/*.tar, so it is not a release of this project")
-    return tuple(pair for tar in tars for pair in _pairs_in_tar(tar))
+    pairs = tuple(pair for tar in tars for pair in _pairs_in_tar(tar))
+    if not pairs:
+        raise CollectionError(f"{folder} has {len(tars)} tars without a pair of image and mask; give another release")
+    return pairs
 
 
 def _pairs_in_tar(tar: Path) -> Iterator[TrainingPair]:
-    """The pairs of one tar; only the headers of its members are read."""
-    images: dict[str, ImageSource] = {}
-    masks: dict[str, ImageSource] = {}
+    """The pairs of one tar; only the headers of its members are read, and none is believed."""
+    found: dict[str, dict[str, ImageSource]] = {"jpg": {}, "mask.png": {}}
     try:
-        with tarfile.open(tar) as members:
+        tar_bytes = tar.stat().st_size
+        # Not compressed: a few KB could unpack to any size.
+        with tar.open("rb") as file, tarfile.open(fileobj=cast(Any, _Headers(file)), mode="r:") as members:
             for member in members:
                 key, _, extension = member.name.partition(".")
-                kind = {"jpg": images, "mask.png": masks}.get(extension)
-                if kind is not None and member.isfile():
-                    kind[key] = ImageSource(
+                if extension in found and member.isfile():
+                    _require_inside(member, tar_bytes, found[extension].keys())
+                    found[extension][key] = ImageSource(
                         path=tar, offset=member.offset_data, size_bytes=member.size, name=member.name
                     )
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, OverflowError, EOFError) as error:
         raise CollectionError(f"can't read {tar}: {error}") from error
+    images, masks = found["jpg"], found["mask.png"]
     if lonely := sorted(images.keys() ^ masks.keys()):
         raise CollectionError(f"{tar}: {lonely[0]} has only an image or only a mask")
     return iter(TrainingPair(image=images[key], mask=masks[key]) for key in images)
+
+
+class _Headers:
+    """The headers of an open tar: whoever asks for more at once believes a header that lies."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, count: int) -> bytes:
+        """Read the next bytes.
+
+        Raises: ValueError: no header is as long.
+        """
+        if not 0 <= count <= _LONGEST_HEADER_BYTES:
+            raise ValueError(f"a header claims {count} bytes")
+        return self._file.read(count)
+
+
+def _require_inside(member: tarfile.TarInfo, tar_bytes: int, keys: Collection[str]) -> None:
+    """Refuse a member whose bytes are not in the tar, are too many for an image, or come twice.
+
+    Raises: ValueError: one of them.
+    """
+    if member.name.partition(".")[0] in keys:
+        raise ValueError(f"member {member.name[:200]!r} comes twice")
+    if member.issparse() or not 0 <= member.size <= MAX_IMAGE_BYTES or member.offset_data + member.size > tar_bytes:
+        raise ValueError(
+            f"member {member.name[:200]!r} claims {member.size} bytes, in a tar of {tar_bytes}; an image has at most "
+            f"{MAX_IMAGE_BYTES}"
+        )

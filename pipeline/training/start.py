@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from model.config import ModelConfig
 from model.diffusion import SODDiffusionPipeline
+from model.documents import parse_json
 from model.training_start import is_stable_diffusion, load_branch_or_backbone, load_start
 from model.weights import weights_sha256
 from pipeline.errors import ConfigError, RunMismatchError
@@ -141,7 +141,7 @@ def check_claim(config: TrainingConfig, claim: dict[str, Any]) -> None:
         raise RunMismatchError(
             f"{config.output_dir} holds a training; give another --output-dir, or --resume-from-checkpoint latest"
         )
-    if found := differences(json.loads(storage.read(url)), claim):
+    if found := differences(parse_json(storage.read(url)), claim):
         subject = f"{config.output_dir} holds a training with other settings"
         raise RunMismatchError(
             refusal(subject, found, "Use the settings it was begun with, or give another --output-dir")

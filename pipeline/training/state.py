@@ -17,6 +17,7 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 
+from model.checkpoint_files import load_torch
 from model.fine_tuning import FineTuning
 from pipeline.errors import StorageError
 from pipeline.files import local_disk
@@ -106,7 +107,7 @@ class TrainingState:
         """
         try:
             tensors = load_file(checkpoint / _FILES[0])
-            memory: dict[str, Any] = torch.load(checkpoint / _FILES[1], weights_only=True, map_location="cpu")
+            memory: dict[str, Any] = load_torch(checkpoint / _FILES[1])
             self.networks.load_state_dict(tensors)
             self.optimiser.load_state_dict(memory["optimiser"])
             self.schedule.load_state_dict(memory["schedule"])

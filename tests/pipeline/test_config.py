@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from jobs.coco_pseudolabel import main, parse
 from jobs.command_line import USAGE, run_job
+from jobs.publish_release import BuildConfig
 from model.config import REFERENCE_PRESET
 from pipeline.config import ReleaseConfig, RunConfig
 from pipeline.errors import ConfigError
@@ -204,7 +205,7 @@ def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, valu
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no_such = 1", "unknown option 'no_such'; options are accept_mixed, adaptive, alignment"),
+        ("no_such = 1", "unknown option 'no_such'; options are accept_mixed, adaptive, alignment, allow_chained_urls"),
         ("[policy]\nmax_variance = 0.1", "unknown option 'policy'"),
         ("max-variance = 0.1", "unknown option 'max-variance'"),
         ("shard_size = '4'", "shard_size is '4'; it must be int"),
@@ -229,6 +230,57 @@ def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, valu
 def test_an_unusable_file_is_refused_with_the_option_and_its_value(toml, text, message):
     with pytest.raises(ConfigError, match=rf"run\.toml: .*{message}"):
         read_toml(toml(text), RunConfig, "--config")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "root:$6$hunter2:19000:0:99999:7:::",
+        "hunter2",
+        "[hunter2]\nx = 1",
+        "hunter2 = 1",
+        "a.hunter2 = 1\na.hunter2 = 2",
+        '"hunter2" = {hunter2 = 1, hunter2 = 2}',
+        "AWS_SECRET_ACCESS_KEY = 'hunter2'",
+        "x = 'hunter2\\q'",
+        "x = 'hunter2",
+        "[x]\n[x]\nhunter2 = 1",
+        "\x01hunter2",
+    ],
+)
+@pytest.mark.parametrize("kind", [RunConfig, BuildConfig])
+def test_nothing_of_a_file_that_is_not_the_one_that_was_meant_is_quoted(toml, text, kind):
+    with pytest.raises(ConfigError, match=r"run\.toml: ") as refused:
+        read_toml(toml(text), kind, "--config")
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed = " + "[" * 100_000, "more than 64 levels deep"),
+        ("seed = " + "[" * 90 + "]" * 90, "more than 64 levels deep"),
+        ("seed = " + "1" * 5000, "too many digits"),
+        ("seed = " + "1" * 100, "too many digits"),
+        ("stall_after_s = nan", "stall_after_s is nan; it must be above 0"),
+        ("# " + "x" * (1 << 20), "more than 1,048,576 bytes"),
+    ],
+    ids=lambda value: value[:12],
+)
+def test_a_file_beyond_all_bounds_is_refused_and_no_other_error_is_raised(toml, text, message):
+    with pytest.raises(ConfigError, match=rf"run\.toml: .*{message}"):
+        read_toml(toml(text), RunConfig, "--config")
+
+
+@pytest.mark.parametrize("text", ['run = "x"', "run = {x = 1}", "release = 'x'", "selection = 1"])
+def test_a_policy_file_can_not_say_what_has_no_name_on_the_command_line(toml, text):
+    with pytest.raises(ConfigError, match="unknown option '"):
+        read_toml(toml(text), BuildConfig, "--policy")
+
+
+def test_a_file_that_never_ends_is_refused():
+    with pytest.raises(ConfigError, match="more than 1,048,576 bytes"):
+        read_toml("/dev/zero", RunConfig, "--config")
 
 
 @pytest.mark.parametrize("name", ["absent.toml", "."])

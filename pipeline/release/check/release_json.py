@@ -1,12 +1,13 @@
 """Reading `release.json` as a stranger would: nothing in it is believed before it is checked."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from model.documents import MOST_BYTES as DOCUMENT_BYTES
+from model.documents import parse_json
 from pipeline.config import ReleaseConfig
 from pipeline.errors import CollectionError
 from pipeline.files import storage
@@ -92,7 +93,7 @@ def read_release_json(release: str) -> bytes:
         if not storage.exists(release):
             raise CollectionError(f"{release} does not exist: give the folder or URL of a release")
         raise CollectionError(f"{release} is not a complete release: it has no {RELEASE_JSON}, which is written last")
-    return storage.read(url)
+    return storage.read(url, DOCUMENT_BYTES)
 
 
 def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRelease:
@@ -101,7 +102,7 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
     Args:   tell: called with what is wrong with the entry of a file; that entry is left out.
     Raises: ValueError, KeyError, TypeError, AttributeError, RecursionError: it is not a `release.json`.
     """
-    stated = json.loads(content)
+    stated = parse_json(content)
     if type(stated["format"]) is not int or stated["format"] not in READABLE:
         known = " and ".join(map(str, READABLE))
         raise ValueError(

@@ -1,7 +1,6 @@
 """Checks on the samples of a release: every member of every tar."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from pycocotools import mask as coco_mask
 
+from model.documents import parse_json
 from pipeline.errors import SampleError
 from pipeline.files.maps import decode_png, mask_of
 from pipeline.files.pictures import decoded
@@ -136,7 +136,7 @@ def _unlike(entry: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[s
 
 def _facts_against(content: bytes, row: Mapping[str, Any]) -> Iterator[str]:
     try:
-        facts = json.loads(content)
+        facts = parse_json(content)
         types = {name: type(value) for name, value in facts.items()}
     except (ValueError, AttributeError, RecursionError) as error:
         yield f"not a JSON object ({error})"

@@ -2,19 +2,22 @@
 
 import csv
 import io
-import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
 
+from model.documents import parse_json, parse_yaml
 from pipeline.collection.coco import NOBODY, Collection, License
 from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.config import ReleaseConfig
 from pipeline.errors import SampleError
 from pipeline.files.pictures import decoded
+from pipeline.files.tables import cell
 from pipeline.records import StoredFile
+from pipeline.release.changes import ANNOTATIONS_BYTES
 from pipeline.release.check.containers import webp_problem
 from pipeline.release.check.croissant_guard import strange_parts
 from pipeline.release.check.page import PAGE, asset_problem, data_problem, html_problems, is_asset, is_data
@@ -31,12 +34,14 @@ from pipeline.release.manifest import SCHEMA, SCHEMA_2
 from pipeline.release.page.files import page_about, page_files
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET, sheet_name
 
+_FRONT_MATTER = re.compile(r"\s*---\r?\n(.*?)\r?\n---(?:\r?\n|$)", re.DOTALL)
+
 
 def annotation_problems(
     content: bytes, stated: StatedRelease, split: str, rows: Rows, samples: Mapping[str, FoundSample]
 ) -> Iterator[str]:
     """How a split's COCO annotations differ from the images, licences and masks of manifest and tars."""
-    document, about = json.loads(content), stated.release
+    document, about = parse_json(content, most_bytes=ANNOTATIONS_BYTES), stated.release
     if stated.format == 2:
         document = _as_format_3(document, about)
     images = {image["id"]: image for image in document["images"]}
@@ -89,7 +94,7 @@ def origin_problems(content: bytes, collection: Collection) -> Iterator[str]:
     """Authors and sources in the table of a release of format 2, whose manifest has none, that differ."""
     for line in _license_lines(content, prefixed=False):
         origin = collection.origins.get(line["key"], NOBODY)
-        if (line["author"], line["source"]) != (origin.author, origin.source):
+        if (line["author"], line["source"]) != (cell(origin.author), cell(origin.source)):
             yield f"{line['key']}: author or source differs from the annotations'"
 
 
@@ -99,7 +104,7 @@ def license_problems(content: bytes, rows: Rows, stated: StatedRelease) -> Itera
     shared = [column for column in COLUMNS if column in (SCHEMA_2 if stated.format == 2 else SCHEMA).names]
     found = [tuple(line[column] for column in shared) for line in lines]
     expected = [
-        tuple(str(rows[key][column]) for column in shared)
+        tuple(cell(rows[key][column]) for column in shared)
         for key in sorted(rows)
         if is_listed(rows[key], stated.policy, stated.release.embed_images)
     ]
@@ -110,9 +115,11 @@ def license_problems(content: bytes, rows: Rows, stated: StatedRelease) -> Itera
 
 def card_problems(content: bytes, stated: StatedRelease) -> Iterator[str]:
     """Front matter that loads other files than the tars, and counts that differ from `release.json`."""
-    from huggingface_hub import DatasetCard
-
-    front = DatasetCard(content.decode(), ignore_metadata_errors=False).data.to_dict()  # type: ignore[no-untyped-call]
+    found = _FRONT_MATTER.match(content.decode())
+    if found is None:
+        yield "has no front matter"
+        return
+    front = parse_yaml(found[1])
     patterns = {entry["path"] for config in front["configs"] for entry in config.get("data_files", [])}
     folders = {f"{tar.rpartition('/')[0]}/*.tar" for tar in stated.files if tar.endswith(".tar")}
     if patterns != folders:
@@ -155,7 +162,7 @@ def foreign_problems(name: str, content: bytes, page: bytes, files: Mapping[str,
     if name == PAGE:
         yield from html_problems(content, page, files)
     if name == CROISSANT:
-        yield from strange_parts(json.loads(content), {file.name: file.sha256 for file in files.values()})
+        yield from strange_parts(parse_json(content), {file.name: file.sha256 for file in files.values()})
 
 
 def sheets_of(rows: Rows) -> dict[str, int]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from pipeline.collection.coco import read_annotations
 from pipeline.collection.instances import NO_INSTANCES, read_instances
+from pipeline.errors import UsageError
+from pipeline.files import urls
 from pipeline.records import Problem
 from pipeline.release.check.against_run import compare_with_run, require_records
 from pipeline.release.check.inspection import Inspection
@@ -61,9 +63,12 @@ def verify_release(
              loaders: if nothing else is wrong, also load the release with the libraries of its users.
              report: called with what is read next, and at the start with libraries that are not installed.
     Raises:  CollectionError: there is no release, or no such run. AnnotationError: the annotations can't be read.
-             These are raised before the release is read. StorageError, OSError: a file can't be read now.
+             UsageError: their URL is chained. All are raised before the release is read. StorageError, OSError: a file
+             can't be read now.
     """
     content = read_release_json(release)
+    if annotations and urls.is_chained(annotations):
+        raise UsageError(urls.chain_refused(annotations))
     collection = read_annotations(annotations) if annotations else None
     if run:
         require_records(run)

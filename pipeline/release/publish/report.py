@@ -1,9 +1,9 @@
 """What every push shares, whatever its target: the release to send, its check, and the report on what was sent."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from model.documents import parse_json
 from pipeline.config import ReleaseConfig
 from pipeline.errors import UnsoundReleaseError
 from pipeline.files import storage
@@ -55,7 +55,7 @@ def outgoing_release(release: str) -> OutgoingRelease:
     """
     content = read_release_json(release)
     try:
-        stated = json.loads(content)
+        stated = parse_json(content)
         config = ReleaseConfig(name=stated["name"], version=stated["version"])  # checks both
         files = [StoredFile(**file) for file in stated["files"]] + [storage.stored_file(RELEASE_JSON, content)]
         return OutgoingRelease(

@@ -267,10 +267,17 @@ def test_a_document_without_images_is_reported(tmp_path, images):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\x1f\x8b\x08\0", b"\xff\xfe\xff", b"[" * 100_000, b"1" * 5000])
-def test_invalid_json_is_reported_with_its_start(tmp_path, content):
+def test_invalid_json_is_reported_with_its_size(tmp_path, content):
     message = message_of(tmp_path, content)
-    assert "not JSON: " in message
-    assert f"{len(content)} bytes that begin with {content[:16]!r}" in message
+    assert f"; found {len(content)} bytes" in message
+    assert any(reason in message for reason in ("not JSON: ", "more than 64 levels deep", "too many digits"))
+
+
+@pytest.mark.parametrize(
+    "content", ["root:$6$hunter2:19000:0:99999:7:::\n", '"hunter2"', '["hunter2"]', '{"hunter2": 1}', '{"a": hunter2}']
+)
+def test_nothing_of_a_file_that_is_no_annotations_is_quoted(tmp_path, content):
+    assert "hunter2" not in message_of(tmp_path, content.encode())
 
 
 @pytest.mark.parametrize("content", [b"[]", b"5", b"null", b'"x"', b"NaN"])

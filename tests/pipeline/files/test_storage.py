@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from s3fs.core import S3File
 
 from pipeline.errors import ConfigError, StorageError, StorageUnavailableError
-from pipeline.files import local_disk, storage
+from pipeline.files import checked, local_disk, storage
 from tests.pipeline.s3_server import s3_server
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -189,7 +189,7 @@ def test_a_slash_at_the_end_makes_no_difference_to_joining():
 @pytest.fixture
 def small_pieces(monkeypatch):
     """A size of pieces that divides no file."""
-    monkeypatch.setattr(storage, "_PIECE_BYTES", 7001)
+    monkeypatch.setattr(checked, "_PIECE_BYTES", 7001)
     return 7001
 
 
@@ -235,7 +235,7 @@ def test_a_missing_file_is_named_when_it_is_to_be_copied_or_checked(folder, tmp_
 
 
 def test_memory_does_not_grow_with_the_file_that_is_copied(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "_PIECE_BYTES", 1 << 20)
+    monkeypatch.setattr(checked, "_PIECE_BYTES", 1 << 20)
     source = tmp_path / "source"
     with source.open("wb") as file:
         file.truncate(64 << 20)
@@ -263,7 +263,7 @@ def test_a_store_is_read_in_pieces(tmp_path, small_pieces, monkeypatch):
 def test_a_full_disk_is_reported_when_a_copy_does_not_fit(folder, tmp_path, monkeypatch):
     source, url = str(tmp_path / "source"), storage.join(folder, "copy")
     record = storage.publish(source, NEW)
-    monkeypatch.setattr(storage, "_check_pieces", lambda url, expected, keep: (keep(b"half"), fail(code=errno.ENOSPC)))
+    monkeypatch.setattr(storage, "check_pieces", lambda url, expected, keep: (keep(b"half"), fail(code=errno.ENOSPC)))
     with pytest.raises(StorageUnavailableError, match="the disk is full, 250000 bytes could not be written"):
         storage.copy_checked(url, source, record)
     assert storage.list_names(folder, hidden=True) == []
@@ -350,7 +350,7 @@ def test_replacing_a_file_that_fails_leaves_the_old_content_and_no_other_file(tm
 
 FILE_LIMIT = """
 import resource, signal, sys
-from pipeline.files import local_disk, storage
+from pipeline.files import checked, local_disk, storage
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
@@ -368,7 +368,7 @@ def test_a_write_that_the_system_stops_halfway_leaves_no_file(tmp_path, write):
 
 KILLED_BEFORE = """
 import os, sys
-from pipeline.files import local_disk, storage
+from pipeline.files import checked, local_disk, storage
 setattr(os, sys.argv[2], lambda *args: os._exit(9))
 getattr(storage, sys.argv[1])(sys.argv[3], b"newer" * 50_000)
 """
@@ -409,7 +409,7 @@ def test_exactly_one_of_many_threads_creates_a_file(folder):
 
 CREATE_ALL = """
 import pathlib, sys, time
-from pipeline.files import local_disk, storage
+from pipeline.files import checked, local_disk, storage
 folder, process, names = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 pathlib.Path(folder, f"ready-{process}").touch()
 while not pathlib.Path(folder, "go").exists():

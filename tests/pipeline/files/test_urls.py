@@ -14,9 +14,12 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from pipeline.collection.coco import read_annotation_bytes
+from pipeline.collection.config import InputConfig
 from pipeline.collection.image_store import open_store
 from pipeline.errors import AnnotationError, CollectionError, UsageError
 from pipeline.files import storage, urls
+from pipeline.release.check.verify import verify_release
+from pipeline.shown import shown
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = st.text("ab.:/~#?%*\\ SCé", min_size=1, max_size=12) | st.text(min_size=1, max_size=12)
@@ -49,7 +52,7 @@ def begins_with_protocols(text):
 @example("aa::s3://run")
 @example("s3:/run")
 def test_text_is_a_local_path_unless_it_begins_with_a_protocol(text):
-    assume(not text.lower().startswith(("file://", "local://")))
+    assume(not text.lower().startswith("file://"))
     assert urls.is_local(text) is not begins_with_protocols(text)
     if urls.is_local(text):
         fs, path = urls.resolve(text)
@@ -71,7 +74,7 @@ def test_text_behind_a_protocol_is_never_a_local_path_and_stays_as_it_is(protoco
 @example("//x")
 @example("/s3://x")
 def test_a_file_url_of_an_absolute_path_names_what_the_path_names(path):
-    for protocol in ("file", "local", "FILE"):
+    for protocol in ("file", "FILE"):
         assert urls.absolute(f"{protocol}://{path}") == urls.absolute(path) == os.path.abspath(path)
         assert urls.resolve(f"{protocol}://{path}") == urls.resolve(path)
         assert not urls.is_chained(f"{protocol}://{path}")
@@ -91,7 +94,7 @@ def test_making_a_path_or_url_absolute_twice_changes_nothing_more(text):
 def test_an_unknown_protocol_is_refused_by_name_whatever_follows(text):
     with pytest.raises(UsageError) as refused:
         urls.resolve(f"nonsense://{text}")
-    assert repr(f"nonsense://{text}") in str(refused.value)
+    assert repr(shown(f"nonsense://{text}")) in str(refused.value)
 
 
 # Examples
@@ -112,7 +115,7 @@ def test_a_url_is_resolved_by_fsspec(url):
     assert path == "/place/a#b?c"
 
 
-def test_a_chained_url_reads_an_input(tmp_path):
+def test_a_chained_url_reads_an_input_whose_configuration_allows_it(tmp_path):
     fsspec.filesystem("memory").pipe_file("/inputs/annotations.json", b"content")
     assert read_annotation_bytes("simplecache::memory://inputs/annotations.json") == b"content"
     assert urls.is_chained("simplecache::memory://inputs/annotations.json")
@@ -123,7 +126,7 @@ def test_a_chained_url_reads_an_input(tmp_path):
 def test_a_file_url_and_a_path_name_the_same_files(tmp_path):
     storage.publish(f"file://{tmp_path}/a b%20#/file", b"content")
     assert storage.read(f"{tmp_path}/a b%20#/file") == b"content"
-    assert storage.create(f"local://{tmp_path}/a b%20#/file", b"other") is False
+    assert storage.create(f"FILE://{tmp_path}/a b%20#/file", b"other") is False
     assert storage.list_names(f"file://{tmp_path}") == ["a b%20#"]
 
 
@@ -137,15 +140,13 @@ def test_a_file_url_and_a_path_name_the_same_files(tmp_path):
         ("a\0b", "NUL"),
         ("s3://a\0b", "NUL"),
         ("file://data/run", "a file:// URL must be absolute, file:///data/run for example"),
-        ("local://", "a local:// URL must be absolute"),
         ("file://~/run", "must be absolute"),
-        ("nonsense://x", "unknown protocol 'nonsense'; give a local path, or a URL such as s3://bucket/folder"),
-        ("simplecache::nonsense://x", "unknown protocol 'nonsense'"),
-        ("nonsense::memory://x", "unknown protocol 'nonsense'"),
-        ("memory://a::bb", "Protocol not known: bb"),
+        ("nonsense://x", "the protocol 'nonsense' can't be used; give a local path, or a URL that begins with one of "),
+        ("simplecache::nonsense://x", "the protocol 'nonsense' can't be used"),
+        ("nonsense::memory://x", "the protocol 'nonsense' can't be used"),
         ("gs://bucket/run", "gs:// needs a package that can't be imported; run pip install gcsfs"),
         ("simplecache::gs://bucket/run", "run pip install gcsfs"),
-        ("box://folder", "box:// needs a package that can't be imported; Please install boxfs"),
+        ("local:///folder", "the protocol 'local' can't be used"),
     ],
 )
 def test_a_place_that_can_not_be_resolved_is_refused_by_name_everywhere(url, said):
@@ -167,6 +168,37 @@ def test_a_place_that_can_not_be_resolved_is_refused_by_name_everywhere(url, sai
 def test_a_run_or_release_is_never_at_a_chained_url(url, use):
     with pytest.raises(UsageError, match="can only be read as an input"):
         use(url)
+
+
+# A name with an underscore is no protocol: such text is a local path.
+KNOWN_TO_FSSPEC = {protocol for protocol in fsspec.available_protocols() if "_" not in protocol}
+
+
+@pytest.mark.parametrize("protocol", sorted(KNOWN_TO_FSSPEC - {*urls.PROTOCOLS, "memory"}))
+@pytest.mark.parametrize("form", ["{}://place/x", "{}::memory://x", "simplecache::{}://x", "memory://x::{}://y"])
+def test_protocols_that_are_not_on_the_list_are_refused_with_the_list(protocol, form):
+    url = form.format(protocol)
+    if "::" in form and protocol in ("simplecache", "filecache", "blockcache", "zip"):
+        return  # these have a meaning in a chain
+    for capitals in (url, url.upper()):
+        with pytest.raises(UsageError, match="file, s3, gs, abfs, hf, http, https") as refused:
+            urls.resolve(capitals, chained=True)
+        assert "memory" not in str(refused.value).replace(repr(capitals), "")
+
+
+@pytest.mark.parametrize("option", ["images", "annotations"])
+def test_inputs_are_at_chained_urls_only_with_the_option_for_it(option):
+    places = {"images": "i", "annotations": "a", option: "simplecache::s3://key:hunter2@bucket/x.zip"}
+    assert InputConfig(**places, allow_chained_urls=True)
+    with pytest.raises(ValueError, match="--allow-chained-urls") as refused:
+        InputConfig(**places)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_annotations_to_check_a_release_with_are_not_at_a_chained_url(tmp_path):
+    (tmp_path / "release.json").write_text("{}")
+    with pytest.raises(UsageError, match="a chained URL"):
+        verify_release(str(tmp_path), "simplecache::memory://a.json")
 
 
 WITHOUT_S3FS = """

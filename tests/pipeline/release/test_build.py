@@ -18,6 +18,7 @@ from pipeline.collection.coco import License, Origin, read_samples
 from pipeline.collection.config import InputConfig
 from pipeline.errors import CollectionError, LeaseLostError, ReleaseExistsError, RunMismatchError
 from pipeline.files import storage
+from pipeline.files.tables import cell
 from pipeline.release.build import build_release, complete_run, source_of
 from pipeline.release.check.verify import verify_release
 from pipeline.release.licenses import COLUMNS, LicenseTable, notice
@@ -77,18 +78,18 @@ def test_splits_have_their_shares():
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS), max_size=5))
-def test_licences_with_any_text_are_read_back_as_they_were(texts):
+def test_licences_with_any_text_are_read_back_as_cells_have_them(texts):
     licenses, origins, expected = {}, {}, []
     for number, (file_name, name, url, author, source) in enumerate(texts):
         licenses[number] = License(id=number, name=name, url=url)
         origins[make_key(number)] = Origin(author=author, source=source)
-        expected.append([f"key-{make_key(number)}", str(number), file_name, str(number), name, url, author, source])
+        expected.append([f"key-{make_key(number)}", number, file_name, number, name, url, author, source])
     table = LicenseTable(origins)
     for number, row in enumerate(expected):
         sample = make_sample(key=make_key(number), image_id=number, file_name=row[2], license_id=number)
         table.add(sample, licenses[number])
     header, *rows = csv.reader(io.StringIO(table.encode().decode(), newline=""))
-    assert (tuple(header), rows) == (COLUMNS, expected)
+    assert (tuple(header), rows) == (COLUMNS, [[cell(value) for value in row] for row in expected])
     said = notice("x 1", table.counts).decode()
     assert said.count(" images   licence ") == len(texts)
     assert all(letter.isprintable() or letter == "\n" for letter in said)

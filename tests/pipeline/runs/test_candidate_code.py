@@ -15,15 +15,18 @@ ENTRIES = ("pipeline/replicas/work.py", "model/loading.py")
 DECIDES_NO_BYTE = {
     "pipeline/collection/config.py": "options; limits of images are fields of the fingerprint, paths change no byte",
     "pipeline/errors.py": "error classes; the texts of rows come from the modules that raise them",
+    "pipeline/files/bounded.py": "reads bytes unchanged, or refuses them by their number",
+    "pipeline/files/checked.py": "compares bytes with records",
+    "pipeline/files/located.py": "finds file systems and explains their failures",
     "pipeline/files/local_disk.py": "writes bytes unchanged",
-    "pipeline/files/places.py": "finds files, and explains storage that fails",
     "pipeline/files/storage.py": "carries bytes unchanged; records have their SHA-256",
     "pipeline/files/urls.py": "finds files; rows have the SHA-256 of what was read",
     "pipeline/made_with.py": "compares what runs are made with",
     "pipeline/options.py": "options as TOML and on the command line",
     "pipeline/replicas/journal.py": "writes RUN/journal only",
     "pipeline/replicas/usage.py": "measures time and memory around the model",
-    "pipeline/runs/machine.py": "compares machines: a change of it shows in what it compares",
+    "pipeline/shown.py": "hides secrets and escapes control characters in what people are shown",
+    "pipeline/runs/machine.py": "refuses machines of another kind, and changes no byte",
     "pipeline/selection/policy.py": "verdicts; the bounds by which images stop early are a field, `stops_by`",
 }
 """Modules that are imported on the way, and why the fingerprint does not cover them."""

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipeline.collection.config import MAX_IMAGE_BYTES
 from pipeline.errors import CollectionError
 from pipeline.run import run
 from pipeline.training.config import DataConfig
@@ -272,3 +273,65 @@ def test_a_member_of_a_tar_has_its_own_size(tmp_path, three):
             for member in tar
         ]
     assert sizes == [(24, 20), (24, 20)]
+
+
+def test_nothing_of_a_file_that_is_no_list_of_images_is_quoted(tmp_path):
+    (tmp_path / "shadow").write_text("root:$6$hunter2:19000:0:99999:7:::\n")
+    with pytest.raises(CollectionError, match=r"shadow, line 1: there is no such file") as refused:
+        find_pairs(DataConfig(train_img_list=tmp_path / "shadow", train_gt_list=tmp_path / "shadow"))
+    assert "hunter2" not in str(refused.value)
+
+
+def tar_of(folder, members):
+    """A release's only tar, with these (name, content, claimed size)."""
+    (folder / "data/train").mkdir(parents=True)
+    content = io.BytesIO()
+    for name, held, claimed in members:
+        header = tarfile.TarInfo(name)
+        header.size = claimed
+        content.write(header.tobuf(tarfile.GNU_FORMAT))
+        content.write(held + bytes(-len(held) % 512))
+    (folder / "data/train/train-0.tar").write_bytes(content.getvalue() + bytes(1024))
+    return DataConfig(train_release=folder)
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ([], "1 tars without a pair"),
+        ([("a.json", b"{}", 2)], "1 tars without a pair"),
+        ([("a.jpg", b"x", 1)], "only an image or only a mask"),
+        ([("a.jpg", b"x", 1), ("a.mask.png", b"x", 10**10)], "member 'a.mask.png' claims 10000000000 bytes"),
+        ([("a.jpg", b"x", 60_000_000), ("a.mask.png", b"x", 1)], "member 'a.jpg' claims 60000000 bytes, in a tar of "),
+        ([("a.jpg", b"x", 1), ("a.jpg", b"x", 1), ("a.mask.png", b"x", 1)], "member 'a.jpg' comes twice"),
+    ],
+    ids=str,
+)
+def test_a_tar_without_whole_pairs_is_refused(tmp_path, members, said):
+    with pytest.raises(CollectionError, match=said):
+        find_pairs(tar_of(tmp_path, members))
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
+def test_a_compressed_tar_is_refused_before_it_is_unpacked(tmp_path, mode):
+    (tmp_path / "data/train").mkdir(parents=True)
+    with tarfile.open(tmp_path / "data/train/train-0.tar", mode) as tar:
+        tar.addfile(tarfile.TarInfo("a.jpg"))
+    with pytest.raises(CollectionError, match=r"can't read .*train-0\.tar"):
+        find_pairs(DataConfig(train_release=tmp_path))
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_header_that_claims_gigabytes_is_not_believed(tmp_path, kind):
+    config = tar_of(tmp_path, [])
+    header = tarfile.TarInfo("a.jpg")
+    header.type, header.size = kind, 8 << 30
+    (tmp_path / "data/train/train-0.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(CollectionError, match="a header claims 8589934592 bytes"):
+        find_pairs(config)
+
+
+def test_an_image_of_40_gib_is_not_read_whole(tmp_path):
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(40 << 30)
+    assert len(ImageSource(path=tmp_path / "a.jpg").read()) == MAX_IMAGE_BYTES

@@ -92,7 +92,7 @@ def test_no_large_file_is_held_in_memory_whole(released, target, monkeypatch):
     monkeypatch.setattr(reporting, "verify_release", lambda *_, **__: sound)
     whole = []
     read = storage.read
-    monkeypatch.setattr(storage, "read", lambda url: (whole.append(url), read(url))[1])
+    monkeypatch.setattr(storage, "read", lambda url, *most: (whole.append(url), read(url, *most))[1])
     push(released, target)
     assert {url.rpartition("/")[2] for url in whole} == {"release.json", "000001"}  # the claim of LATEST is a line
 

@@ -1,4 +1,4 @@
-"""Where files of runs and releases lie, and what storage that fails means; for `storage`."""
+"""The file system of a place in storage, and its failures as errors that say what to do."""
 
 import contextlib
 import errno
@@ -7,17 +7,15 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import StorageError, StorageUnavailableError, UsageError
+from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import urls
 
 
 def locate(url: str) -> tuple[Any, str]:
-    """The file system of a run's or release's file, and its path there.
+    """The file system of a file of a run or release, which is asked anew, and the path there.
 
-    Raises: UsageError: it is a chained URL, or as `urls.resolve`.
+    Raises: UsageError: see `urls.resolve`.
     """
-    if urls.is_chained(url):
-        raise UsageError(f"{url!r}: a chained URL (with '::') can only be read as an input; give a plain URL or path")
     fs, path = urls.resolve(url)
     if not is_local(fs):
         # fsspec remembers listings: on S3 an object that another process had created, or whose creation was answered
@@ -27,7 +25,7 @@ def locate(url: str) -> tuple[Any, str]:
 
 
 def is_local(fs: Any) -> bool:
-    """Is this the local disk?"""
+    """Is this file system the local disk?"""
     return isinstance(fs, LocalFileSystem)
 
 
