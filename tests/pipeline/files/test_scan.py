@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline.collection.images import decode_rgb, is_turned
 from pipeline.errors import SampleError
-from pipeline.files.pictures import FORMATS
+from pipeline.files.formats import SUPPORTED
 from pipeline.files.scan import bmp, gif, jpeg, limits, png, tiff, webp
 from pipeline.files.scan.limits import OverBudgetError
 from tests.pipeline.files.make_images import (
@@ -319,7 +319,7 @@ def test_tables_between_scans_may_have_long_runs():
     assert jpeg.prepared(content[:scan] + comment + content[scan:]) == content[:scan] + comment + content[scan:]
 
 
-@pytest.mark.parametrize("image_format", FORMATS)
+@pytest.mark.parametrize("image_format", SUPPORTED)
 def test_what_follows_an_image_is_no_part_of_it(image_format, few_parts):
     """Downloads are padded, and phones append videos."""
     content = encoded(image_format, PIXELS[:, :, 0])
