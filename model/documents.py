@@ -14,7 +14,7 @@ from typing import Any
 
 MOST_BYTES = 64 << 20  # 64 MiB: a release of 100,000 files describes itself in 20
 DEEPEST = 64
-LARGEST_NUMBER = 1 << 64
+LARGEST_NUMBER = 10**100
 _SAID_FIRST = re.compile(r"[A-Z][a-z]+(?: [a-z/]+| '[=\]}\\,]')*")
 """The beginning of a parser's message, in which it quotes nothing."""
 

@@ -21,6 +21,7 @@ from pipeline.collection.names import ambiguous, in_form, missing, safe_name, sh
 from pipeline.errors import CollectionError, SampleError
 from pipeline.files.formats import format_of
 from pipeline.records import Location
+from pipeline.shown import shown
 
 ENCODINGS = ("cp437", "gb18030", "cp932", "big5", "cp949", "cp1252", "cp850", "cp1250", "cp1251", "cp866")
 """Encodings of names in zips without the mark of UTF-8; the first is what the standard prescribes."""
@@ -121,7 +122,7 @@ def open_zip(fs: AbstractFileSystem, path: str, images: str, file_names: Set[str
     disks = int.from_bytes(end[4:6], "little") if end.startswith(b"PK\x05\x06") else 0
     if 0 < disks < 0xFFFF:
         raise CollectionError(
-            f"images {images!r}: the last of {disks + 1} parts of a split zip. Join the parts, zip -s 0 "
+            f"images {shown(images)!r}: the last of {disks + 1} parts of a split zip. Join the parts, zip -s 0 "
             "split.zip --out whole.zip for example, and give the whole zip"
         )
     _decode_names(every, {in_form(posixpath.basename(name)) for name in file_names})
@@ -201,6 +202,8 @@ def _decoded(stored: bytes, encoding: str) -> str:
 
 def _may_be_image(member: zipfile.ZipInfo, file_names: Set[str]) -> bool:
     """Is it neither a folder, nor a link, nor a file that macOS adds to archives?"""
+    if not member.filename:  # only damage makes such a member; asked whether it is a folder, it raises an IndexError
+        return False
     is_link = stat.S_ISLNK(member.external_attr >> 16)
     parts = member.filename.split("/")
     is_added = "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] == ".DS_Store"
@@ -210,11 +213,11 @@ def _may_be_image(member: zipfile.ZipInfo, file_names: Set[str]) -> bool:
 def _not_a_zip(images: str, archive_bytes: int, start: bytes, error: Exception) -> str:
     if start.startswith(_SPLIT_MARK) or _PART_OF_A_SPLIT.search(images):
         return (
-            f"images {images!r}: one part of a split archive. Join its parts (zip -s 0 split.zip --out whole.zip; for "
-            "parts with numbers, cat x.zip.0* > x.zip), and give the whole zip"
+            f"images {shown(images)!r}: one part of a split archive. Join its parts (zip -s 0 split.zip --out "
+            "whole.zip; for parts with numbers, cat x.zip.0* > x.zip), and give the whole zip"
         )
     if start.startswith(b"PK"):
-        return f"images {images!r}: a torn zip of {archive_bytes} bytes ({error}); copy or download it again"
+        return f"images {shown(images)!r}: a torn zip of {archive_bytes} bytes ({error}); copy or download it again"
     kind = format_of(start)
-    found = f"a file of {archive_bytes} bytes that begins with {start[:4]!r}{f' ({kind})' if kind else ''}"
-    return f"images {images!r}: not a zip but {found}; give a zip or a folder of images"
+    found = f"a file of {archive_bytes} bytes{f' ({kind})' if kind else ''}"
+    return f"images {shown(images)!r}: not a zip but {found}; give a zip or a folder of images"

@@ -82,7 +82,7 @@ def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path):
     [
         (("--masks", "masks"), "give --predictions, or --images"),
         ((*MAPS, "--images", "photos"), "give --predictions (existing maps) or --images"),
-        ((*MAPS, "--out", "maps/im001.png"), "--out maps/im001.png: nothing can be written there"),
+        ((*MAPS, "--out", "maps/im001.png"), "maps/im001.png: nothing can be written there"),
         ((*MAPS, "--dataset", "DUTS"), "DUTS-TE"),
         (("--predictions", "maps", "--masks", "nowhere"), "nowhere: this folder does not exist"),
         (("--predictions", "photos", "--masks", "more"), "more/im004.png has none"),

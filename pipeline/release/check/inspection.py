@@ -19,15 +19,9 @@ from pipeline.files import storage
 from pipeline.files.parquet import parquet_schema, read_parquet
 from pipeline.files.tars import samples_of
 from pipeline.records import Problem
-from pipeline.release.changes import (
-    ANNOTATIONS_BYTES,
-    CHANGELOG,
-    CHANGES,
-    change_problems,
-    changelog_problems,
-    says_more,
-)
+from pipeline.release.changes import CHANGELOG, CHANGES, change_problems, changelog_problems, says_more
 from pipeline.release.check.containers import TarComparison, links
+from pipeline.release.check.limits import most_bytes, most_rows
 from pipeline.release.check.page import PAGE, is_asset, is_data
 from pipeline.release.check.recomputed import not_recomputable
 from pipeline.release.check.release_json import NOTHING, StatedRelease
@@ -51,9 +45,6 @@ from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.selection.scores import SCORE_TABLE
 
 OTHER_WORDS = "what it says was not compared: another version of this tool wrote it"
-_TEXT_BYTES = 256 << 20  # 256 MiB: a line per image in licenses.csv, the pictures of a sheet
-_FREE_ROWS, _BYTES_PER_ROW = 50_000, 16
-"""Rows of a manifest: each has a SHA-256, which nothing compresses, unless its image could not be read."""
 _UNREADABLE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, pa.ArrowException, tarfile.TarError,
     csv.Error, OverflowError, ZeroDivisionError,
@@ -152,11 +143,11 @@ class Inspection:
             self.tell(name, "is missing, or not a plain file")
             return None
         stated, found_bytes = self.stated.files[name], storage.file_bytes_of(url)
-        most_bytes = _most_bytes(name)
-        if found_bytes > most_bytes:  # looked at before a byte is read: a sparse file costs nothing to make
-            self.tell(name, f"has {found_bytes:,} bytes; of such a file at most {most_bytes:,} are read")
+        most = most_bytes(name)
+        if found_bytes > most:  # looked at before a byte is read: a sparse file costs nothing to make
+            self.tell(name, f"has {found_bytes:,} bytes; of such a file at most {most:,} are read")
             return None
-        content = storage.read(url, most_bytes)
+        content = storage.read(url, most)
         found = storage.stored_file(name, content)
         if found != stated:
             has = f"has {found.file_bytes} bytes and SHA-256 {found.sha256}"
@@ -174,7 +165,7 @@ class Inspection:
                 found = reprlib.repr(columns.names)
                 self.tell("manifest.parquet", f"has other columns, or other types, than a manifest: {found}")
                 return
-            table = read_parquet(content, most_rows=_FREE_ROWS + len(content) // _BYTES_PER_ROW)
+            table = read_parquet(content, most_rows=most_rows(content))
             for what in notes_in(content, table.schema.metadata or {}, self.stated.made_with):
                 self.tell("manifest.parquet", what)
             empty = [name for name in table.schema.names if name not in SCORE_TABLE and table.column(name).null_count]
@@ -305,10 +296,3 @@ class Inspection:
             self.tell("manifest.parquet", what)
         if self.stated.format == 2:
             self._text("licenses.csv", partial(origin_problems, collection=collection))
-
-
-def _most_bytes(name: str) -> int:
-    if name.endswith(".tar"):
-        return storage.MOST_BYTES
-    is_large = name == "manifest.parquet" or name.startswith("annotations/")
-    return ANNOTATIONS_BYTES if is_large else _TEXT_BYTES

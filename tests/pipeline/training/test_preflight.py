@@ -1,5 +1,6 @@
 """What is refused before a training begins: nothing is written, and nothing of the user's is replaced or removed."""
 
+import hashlib
 import json
 import os
 
@@ -32,7 +33,8 @@ def write_model(folder, kind=MODEL_KIND, **others):
     folder.mkdir(parents=True)
     (folder / "origin.json").write_text(json.dumps({"kind": kind}))
     (folder / "weights").write_text("w")
-    (folder / "SHA256SUMS").write_text("0  origin.json\n0  weights\n")
+    files = [(hashlib.sha256(path.read_bytes()).hexdigest(), path.name) for path in sorted(folder.iterdir())]
+    (folder / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for digest, name in files))
     for name, content in others.items():
         (folder / name).write_text(content)
 
@@ -60,7 +62,7 @@ def test_files_of_these_names_that_no_training_wrote_are_not_touched(check, tmp_
 def test_a_foreign_file_in_a_folder_to_be_replaced_is_named(check, tmp_path, name):
     write_model(tmp_path / "out" / name, notes="mine")
     (tmp_path / "out/training.json").write_text("{}")
-    with pytest.raises(ConfigError, match=f"/out/{name} would be replaced, but notes in it is not from a training"):
+    with pytest.raises(ConfigError, match=f"/out/{name} would be replaced, but notes in it is not what a training"):
         check()
     assert (tmp_path / "out" / name / "notes").read_text() == "mine"
 
