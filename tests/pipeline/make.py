@@ -5,6 +5,9 @@ import itertools
 import json
 import os
 import shutil
+import traceback
+import tracemalloc
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,3 +222,31 @@ def unsynced(disk_events, root):
         if named and ("synced", os.path.dirname(path)) not in disk_events[named[-1] :]:
             lost.append(path)
     return lost
+
+
+def peak_bytes(call):
+    """The most memory that Python objects take during a call, which runs in a process of its own.
+
+    `tracemalloc.stop` races with threads that allocate at that moment (CPython issue 128679, mended in 3.12.9), and
+    every process of pytest-xdist has such a thread.
+    """
+    receiving, sending = os.pipe()
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of forks beside threads
+        child = os.fork()
+    if not child:
+        code = 1
+        try:
+            tracemalloc.start()
+            call()
+            os.write(sending, str(tracemalloc.get_traced_memory()[1]).encode())
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    os.close(sending)
+    with os.fdopen(receiving) as answer:
+        peak = answer.read()
+    _, status = os.waitpid(child, 0)
+    assert status == 0, "the call failed in its own process"
+    return int(peak)
