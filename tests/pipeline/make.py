@@ -240,7 +240,7 @@ def peak_bytes(call):
             call()
             os.write(sending, str(tracemalloc.get_traced_memory()[1]).encode())
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 (printed here, and the process ends with it)
             traceback.print_exc()
         finally:
             os._exit(code)
