@@ -24,7 +24,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 jaxtyping.install_import_hook("model", "beartype.beartype")
 
 # No deadlines: the suite also runs beside trainings that take nearly all of the machine.
-for profile, examples in (("quick", 10), ("suite", 40), ("thorough", 1000)):
+for profile, examples in (("quick", 10), ("suite", 25), ("thorough", 1000)):
     settings.register_profile(
         profile, deadline=None, max_examples=examples, suppress_health_check=[HealthCheck.too_slow]
     )

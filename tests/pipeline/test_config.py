@@ -261,7 +261,7 @@ def test_nothing_of_a_file_that_is_not_the_one_that_was_meant_is_quoted(toml, te
         ("seed = " + "[" * 100_000, "more than 64 levels deep"),
         ("seed = " + "[" * 90 + "]" * 90, "more than 64 levels deep"),
         ("seed = " + "1" * 5000, "too many digits"),
-        ("seed = " + "1" * 100, "too many digits"),
+        ("seed = " + "1" * 102, "too many digits"),
         ("stall_after_s = nan", "stall_after_s is nan; it must be above 0"),
         ("# " + "x" * (1 << 20), "more than 1,048,576 bytes"),
     ],

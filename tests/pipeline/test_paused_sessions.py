@@ -30,8 +30,8 @@ pytestmark = pytest.mark.usefixtures("fast_disk")
 
 CHANGES = ("link", "mkdir", "rename", "replace", "rmdir", "unlink")
 RELEASE = "release/sod-benchmark-1.0.0"
-STRIDE = 7
-"""The suite pauses at every seventh change, `thorough` at each."""
+STRIDE = 13
+"""The suite pauses at every thirteenth change, `thorough` at each."""
 EVERY = [pytest.param(False, id="some"), pytest.param(True, id="every", marks=pytest.mark.thorough)]
 
 
@@ -128,7 +128,7 @@ def test_a_run_paused_at_any_change_leaves_the_other_session_s_run_as_it_is(tmp_
         shutil.rmtree(tmp_path / str(number))
         if differently:
             inputs.file(2).write_bytes(b"no image")
-    assert pauses > 10
+    assert pauses > 5
 
 
 @pytest.mark.parametrize("every", EVERY)
@@ -163,7 +163,7 @@ def test_a_retry_paused_at_any_change_loses_to_the_session_that_retried_meanwhil
             assert (check.problems, check.left) == ((), 0), f"pause {number}: {error}"
             assert verify_release(str(tmp_path / str(number) / "release/sod-benchmark-3.0.0")).problems == ()
         shutil.rmtree(tmp_path / str(number))
-    assert pauses > 5
+    assert pauses > 2
 
 
 @pytest.mark.parametrize("every", EVERY)
@@ -193,7 +193,7 @@ def test_a_run_paused_while_it_grows_takes_no_other_session_s_images_back(tmp_pa
             check = verify_run(str(tmp_path / str(number)))
             assert (check.problems, check.images, check.left) == ((), 5, 0)
         shutil.rmtree(tmp_path / str(number))
-    assert pauses > 5
+    assert pauses > 2
 
 
 def objects(url):
@@ -234,7 +234,7 @@ def test_a_run_in_a_store_paused_at_any_change_leaves_the_other_session_s_run_as
         storage.remove_tree(url(number))
         if differently:
             inputs.file(2).write_bytes(b"no image")
-    assert pauses > 4
+    assert pauses > 2
 
 
 @pytest.fixture(scope="module")
@@ -273,4 +273,4 @@ def test_a_push_paused_at_any_change_leaves_what_was_published_meanwhile(release
             assert verify_release(str(target / Path(releases[other]).name)).problems == ()
             assert (error is None) == (other != "b"), f"pause {number}: {error!r}"
         shutil.rmtree(target)
-    assert pauses > 5
+    assert pauses > 2
