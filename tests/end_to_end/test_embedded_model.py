@@ -13,7 +13,7 @@ from tests.end_to_end.submitting import SAMPLE, Job, digests, run_inline
 pytestmark = pytest.mark.ray
 
 FLOWER, CUP, VOLLEYBALL, MULTIMETER = 5, 18, 21, 29
-QUICK = ("--ensemble-size", 3, "--denoise-steps", 2, "--shard-size", 2, "--batch-images", 2, "--max-variance", 0.25)
+QUICK = ("--ensemble-size", 2, "--denoise-steps", 1, "--shard-size", 2, "--batch-images", 2, "--max-variance", 0.25)
 
 
 @pytest.fixture(scope="module")

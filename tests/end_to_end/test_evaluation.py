@@ -15,6 +15,7 @@ from tests.pipeline.make import tree
 pytestmark = pytest.mark.ray
 
 
+@pytest.mark.thorough
 def test_a_submitted_evaluation_leaves_the_bytes_of_one_in_this_process(head, tmp_path):
     folder = make_folders(tmp_path / "in", 12)
     given = {"images": str(folder / "photos"), "masks": str(folder / "masks"), "model": "fake", "shard_size": 4}

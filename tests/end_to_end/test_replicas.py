@@ -64,6 +64,7 @@ def test_an_image_that_always_kills_its_process_is_found_skipped_and_recorded(dr
     assert [(row.key[-1], row.reason) for row in rows] == [("5", ""), ("6", ""), ("7", "kills_replica"), ("8", "")]
 
 
+@pytest.mark.thorough
 def test_a_replica_that_hangs_is_replaced(drive, tmp_path, undisturbed):
     model = f"fake:hang_at=000000000007,once={tmp_path.parent / f'{tmp_path.name}.hung'}"
     # Long enough for a replica to start: on a busy machine one that does not is ended too, and replaced.

@@ -49,7 +49,7 @@ def start(tmp_path):
     ("engine", "number"),
     [
         pytest.param("inline", signal.SIGINT, id="inline-SIGINT"),
-        pytest.param("inline", signal.SIGTERM, id="inline-SIGTERM"),
+        pytest.param("inline", signal.SIGTERM, id="inline-SIGTERM", marks=pytest.mark.thorough),
         pytest.param("ray", signal.SIGINT, id="ray-SIGINT", marks=pytest.mark.ray),
         # `ray job stop`, which test_submitted_jobs.py tries, is a SIGTERM too.
         pytest.param("ray", signal.SIGTERM, id="ray-SIGTERM", marks=[pytest.mark.ray, pytest.mark.thorough]),

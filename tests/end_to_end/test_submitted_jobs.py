@@ -51,6 +51,7 @@ def test_a_killed_driver_loses_nothing(submit, tmp_path, undisturbed):
     assert_goes_on_to_the_same_bytes(submit, tmp_path, undisturbed)
 
 
+@pytest.mark.thorough
 def test_a_second_job_on_the_same_run_is_refused_and_the_first_is_not_disturbed(submit, tmp_path, undisturbed):
     with ThreadPoolExecutor(2) as pool:
         jobs = list(pool.map(lambda _: submit(tmp_path, *SLOW), range(2)))

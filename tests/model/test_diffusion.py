@@ -414,6 +414,7 @@ def test_a_processing_size_that_was_set_goes_along_with_the_components_and_into_
     assert SODDiffusionPipeline.from_pipe(own_tiny).default_processing_res == 96
 
 
+@pytest.mark.thorough
 def test_a_unet_compiled_by_the_user_predicts_the_same_and_keeps_its_layers(tiny, own_tiny, image_of):
     layers = dict(own_tiny.unet.named_modules())
     own_tiny.unet = torch.compile(own_tiny.unet, backend="eager")

@@ -110,6 +110,7 @@ def test_memory_is_kept_if_configured(own_tiny, monkeypatch, keep_memory):
     assert kept == [True] * keep_memory
 
 
+@pytest.mark.thorough
 def test_kept_memory_costs_fewer_page_faults():
     """In a process of its own, which takes and frees 64 MB twelve times, before and after."""
     script = (

@@ -53,6 +53,7 @@ def card(request, tmp_path, monkeypatch):
     return write
 
 
+@pytest.mark.thorough
 def test_a_card_is_written_from_what_is_measured_now(request, card, tmp_path, monkeypatch):
     sample, few = request.config.rootpath / "pipeline/sample", tmp_path / "sample"
     for folder in ("images", "masks"):

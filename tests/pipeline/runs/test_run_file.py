@@ -202,6 +202,7 @@ def test_a_shrunken_list_is_refused_and_the_whole_list_resumes(inputs, tmp_path)
     assert run(config).computed == 0
 
 
+@pytest.mark.thorough  # test_paused_sessions.py lets a run grow too
 @pytest.mark.parametrize("after", WHEN)
 def test_growing_that_ends_at_any_write_resumes_to_the_same_bytes(inputs, tmp_path, after):
     def begin(out):
