@@ -88,6 +88,7 @@ def test_a_job_with_a_bad_photo_exits_with_3_names_it_and_does_the_others(tmp_pa
     assert names_below(tmp_path / "out") == ["a.png", "c.png"]
 
 
+@pytest.mark.thorough  # photos/test_predict.py resumes in this process
 def test_after_a_kill_the_same_command_resumes_exits_with_0_and_makes_nothing_twice(tmp_path):
     write_photos(tmp_path / "photos", *(f"{number}.png" for number in range(4)))
     slow = ("--denoise-steps", "60", "--batch-size", "2", "--input_rgb_path", "photos", "--output_dir", "out")
