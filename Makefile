@@ -25,6 +25,7 @@ test: $(INSTALLED)  ## Run all tests in three processes, since clusters idle (ma
 # What needs a cluster, a browser or many seconds is left out, and properties are tried with fewer examples.
 quick: $(INSTALLED)  ## Run the quick tests of what you name, for example make quick T=tests/pipeline/runs
 	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -x -m "not ray and not slow and not thorough" \
+		-n 2 --dist loadfile --max-worker-restart=0 \
 		$(or $(T),tests/test_architecture.py tests/pipeline/files tests/pipeline/collection tests/pipeline/selection tests/pipeline/runs tests/pipeline/replicas tests/pipeline/test_config.py)
 
 thorough: $(INSTALLED)  ## Run the long forms: many more examples, damages and faults, the card's figures (an hour or more)
