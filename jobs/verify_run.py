@@ -36,11 +36,11 @@ def main() -> int:
     """Check the run, repair it if requested, and print what is wrong."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
     from pipeline.files import urls
-    from pipeline.runs.check import repair_run, verify_run
+    from pipeline.runs.check import machine_problems, repair_run, verify_run
 
     run = urls.absolute(arguments.run)
     check, removed = repair_run(run, report_thousands) if arguments.repair else (verify_run(run, report_thousands), ())
-    left = verify_run(run).problems if arguments.repair and check.problems else check.problems
+    left = machine_problems(run) if arguments.repair and check.problems else check.problems
     if arguments.json:
         print(json.dumps({**asdict(check), "left": check.left, "removed": removed}))
     else:

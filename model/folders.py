@@ -12,6 +12,7 @@ from typing import Any
 
 from model.checkpoint_files import CheckpointError
 from model.diffusion import SODDiffusionPipeline
+from model.disk import sync_folder
 from model.documents import DocumentError, parse_object, read_document
 
 _ORIGIN = "origin.json"
@@ -104,9 +105,9 @@ def save_pipeline(
             _make_way(out, str(origin["kind"]))
         require_free(out)
         for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
-            _sync(folder)
+            sync_folder(folder)
         os.replace(partial, out)
-        _sync(out.parent)
+        sync_folder(out.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -122,16 +123,9 @@ def _make_way(out: Path, kind: str) -> None:
         require_replaceable(replaced, kind)
     except CheckpointError:
         os.rename(replaced, out)
+        require_replaceable(out, kind)  # names the file where the user finds it
         raise
     shutil.rmtree(replaced)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _beside(out: Path, purpose: str) -> Path:

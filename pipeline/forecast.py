@@ -5,14 +5,13 @@ which is removed afterwards.
 The storage comes from the committed shards, or from the pilot's if there are none.
 """
 
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.config import RunConfig
-from pipeline.files import storage, urls
+from pipeline.files import local_disk, storage, urls
 from pipeline.records import Sample, ShardRecord, ShardSpec
 from pipeline.release.preflight import refuse_unbuildable
 from pipeline.replicas.progress import Progress
@@ -122,7 +121,7 @@ def _pilot(samples: Sequence[Sample], config: RunConfig, work: Work) -> tuple[in
 @contextmanager
 def temporary_folder(url: str) -> Iterator[str]:
     """A new folder in a folder, removed after the block with all that the block wrote, and with folders made for it."""
-    place = storage.join(urls.absolute(url), f".pilot.{uuid.uuid4().hex}.tmp")
+    place = storage.join(urls.absolute(url), local_disk.unfinished_name("pilot"))
     made = []
     if urls.is_local(place):
         made = [folder for folder in Path(place).parents if not folder.exists()]

@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.disk import sync_folder
+
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -72,14 +74,16 @@ def make_folders(folder: Path) -> None:
         sync_folder(path.parent)
 
 
+def unfinished_name(name: str) -> str:
+    """A hidden name that nobody else has, for what becomes `name`; `storage.is_unfinished` tells it by its form."""
+    return f".{name}.{uuid.uuid4().hex}.tmp"
+
+
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A hidden name in the folder of `path`, which is made if necessary; a file left under that name is removed.
-
-    `storage.is_unfinished` tells such names by their form.
-    """
+    """A hidden name in the folder of `path`, which is made if necessary; a file left under that name is removed."""
     make_folders(path.parent)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(unfinished_name(path.name))
     try:
         yield temporary
     finally:
@@ -109,12 +113,3 @@ def _claim(temporary: Path, path: Path) -> None:
         path.open("xb").close()
         os.replace(temporary, path)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Without this a power cut can lose the new name although the content is on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

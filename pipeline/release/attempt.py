@@ -10,7 +10,6 @@ can't rename: there the files get their final names at once, each by exclusive c
 import glob
 import os
 import shutil
-import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +41,7 @@ def attempt(folder: str) -> Iterator[str]:
         yield folder
         return
     path = Path(urls.absolute(folder))
-    place = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    place = path.with_name(local_disk.unfinished_name(path.name))
     local_disk.make_folders(path.parent)
     place.mkdir()
     try:
@@ -88,7 +87,7 @@ def sweep_attempts(folder: str) -> None:
     path = Path(urls.absolute(folder))
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         # Renamed first: its session, if it is only paused, must not find half of it.
-        mine = left.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        mine = left.with_name(local_disk.unfinished_name(path.name))
         try:
             os.rename(left, mine)
         except FileNotFoundError:

@@ -74,7 +74,7 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
     committed = committed_shards(run).keys()
     unplanned = sorted(committed - specs.keys())
     problems = [Problem(where=f"commits/{name}.json", what="no shard of the plan has this name") for name in unplanned]
-    problems += _machine_problems(run) if committed else []
+    problems += machine_problems(run) if committed else []
     broken, done, failed = list(unplanned), 0, 0
     names = sorted(committed & specs.keys())
     used: set[str] = set()
@@ -133,7 +133,8 @@ def repair(run: str, check: RunCheck) -> tuple[str, ...]:
     return removed + swept
 
 
-def _machine_problems(run: str) -> list[Problem]:
+def machine_problems(run: str) -> list[Problem]:
+    """What is wrong with `device.json`: all that a repair can leave, if no release says what the file held."""
     try:
         settled_machine(run)
     except StorageUnavailableError:

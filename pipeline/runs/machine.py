@@ -50,9 +50,11 @@ def settle_machine(run: str, kind: str, *, accept_mixed: bool = False) -> None:
     Raises: RunMismatchError: the run was begun on something else, whose last bits differ.
     """
     mine = {"device": kind, "instructions": instruction_set(), **library_versions()}
-    if storage.list_names(storage.join(run, "commits")):
-        settled_machine(run)  # it was settled before the first commit: without it, nobody knows what those ran on
-    if storage.create(storage.join(run, DEVICE), encode_json(mine)):
+    url = storage.join(run, DEVICE)
+    # It is settled before the first commit: without it, nobody knows what committed shards ran on. Commits may be many,
+    # so they are listed only then.
+    is_lost = not storage.exists(url) and bool(storage.list_names(storage.join(run, "commits")))
+    if not is_lost and storage.create(url, encode_json(mine)):
         return
     begun_on = settled_machine(run)
     # A run of an earlier version says less.

@@ -23,23 +23,21 @@ def sweep(run: str, records: Mapping[str, ShardRecord]) -> tuple[str, ...]:
     Args:    records: shard → the record that counts.
     Returns: the removed files, relative to the run.
     """
-    strays = [
-        f"{folder}/{name}"
+    found = {
+        folder: storage.list_names(storage.join(run, folder), hidden=True)
         for folder in ("candidates", "commits", "plan", "journal", "mixed")
-        for name in storage.list_names(storage.join(run, folder), hidden=True)
-        if storage.is_unfinished(name)
-    ]
-    files = [name for name in storage.list_names(run, hidden=True) if name.startswith(_IN_THE_RUN)]
-    strays += [name for name in files if storage.is_unfinished(name)]
+    }
+    strays = [f"{folder}/{name}" for folder, names in found.items() for name in names if storage.is_unfinished(name)]
+    own = [name for name in storage.list_names(run, hidden=True) if name.startswith(_IN_THE_RUN)]
+    strays += [name for name in own if storage.is_unfinished(name)]
+    strays += [f"journal/{name}" for name in found["journal"] if name.removesuffix(".json") in records]
     named = {file.name for record in records.values() for file in (record.tar, record.rows)}
     unnamed: dict[str, list[str]] = {}
-    for name in storage.list_names(storage.join(run, "candidates")):
+    for name in found["candidates"]:
         match = _CANDIDATE.fullmatch(name)
         if match and match[1] in records and name not in named:
             unnamed.setdefault(match[1], []).append(f"candidates/{name}")
     for shard, names in unnamed.items():
         if create_again(run, records[shard]):  # else another session has committed it anew: those may be its files
             strays += names
-    journals = storage.list_names(storage.join(run, "journal"))
-    strays += [f"journal/{name}" for name in journals if name.removesuffix(".json") in records]
     return tuple(name for name in strays if storage.remove(storage.join(run, name)))

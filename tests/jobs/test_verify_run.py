@@ -1,6 +1,7 @@
 """jobs/verify_run.py as its users see it: its output and exit codes."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,13 @@ def test_no_run_is_repaired_while_a_session_works_on_it(out):
     assert "works on this run" in refused.stderr
     assert checked.returncode == 1
     assert tar.read_bytes() == b"half"
+
+
+def test_what_a_repair_can_not_mend_is_named_with_1(out):
+    shutil.rmtree(out / "release")
+    (out / "device.json").write_bytes(b"")
+    repaired = verify(out, "--repair")
+    assert repaired.returncode == 1
+    assert repaired.stdout.splitlines()[-1].startswith(
+        "problems that --repair can't mend: 1, for example device.json: "
+    )

@@ -42,8 +42,7 @@ def push_to_folder(
     name = f"{ours.name}-{ours.version}"
     folder = storage.join(target, name)
     _refuse_target(ours, target, folder)
-    if not dry_run and not urls.is_local(target):
-        _try_to_write(target, storage.join(target, f".{name}.push.tmp"))
+    if not dry_run:
         storage.require_exclusive_create(target)
     require_sound(ours, loaders, report)
     _refuse_different_release(folder, ours)  # the check took a while
@@ -98,20 +97,6 @@ def _refuse_target(release: OutgoingRelease, target: str, folder: str) -> None:
 
 def _resolved(url: str) -> str:
     return os.path.realpath(url).rstrip("/") if urls.is_local(url) else url.rstrip("/")
-
-
-def _try_to_write(target: str, url: str) -> None:
-    """Write and remove an empty object: only writing shows whether a store permits it."""
-    try:
-        storage.publish(url, b"")
-    except FileNotFoundError as error:
-        raise UsageError(f"{target} does not exist ({error}): create the bucket first") from error
-    except StorageUnavailableError as error:
-        if isinstance(error.__cause__, PermissionError):
-            raise UsageError(f"{target}: you have no permission to write there ({error.__cause__})") from error
-        raise
-    with contextlib.suppress(StorageUnavailableError):  # a store may permit writing only; nobody reads this object
-        storage.remove(url)
 
 
 def _refuse_different_release(folder: str, release: OutgoingRelease) -> None:
