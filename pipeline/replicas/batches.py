@@ -140,10 +140,10 @@ def _start_threads(pool: ThreadPoolExecutor, threads: int) -> None:
     try:
         for _ in range(threads):
             pool.submit(all_there.wait)
-    except RuntimeError:  # the others must not wait for one that can't start
+        all_there.wait()
+    except BaseException:  # Ctrl-C too: the others must not wait for one that never comes
         all_there.abort()
         raise
-    all_there.wait()
 
 
 def predict_batch(

@@ -178,6 +178,35 @@ def test_a_thread_that_can_not_start_ends_the_reading_and_the_others(monkeypatch
     assert not decoding_threads()
 
 
+@pytest.mark.parametrize("interrupted", [0, 1, 2])
+@pytest.mark.parametrize("begin", [lambda: read_ahead(range(3), doubled, 1), lambda: finish_behind(range(3), doubled, 1)])
+def test_ctrl_c_while_the_threads_start_leaves_none_that_waits_for_the_others(monkeypatch, begin, interrupted):
+    """A run that was interrupted there once never ended: the first thread waited for a second one."""
+    submit, submitted = ThreadPoolExecutor.submit, []
+
+    def submit_one(pool, *work):
+        if len(submitted) == interrupted:
+            raise KeyboardInterrupt
+        submitted.append(submit(pool, *work))
+        return submitted[-1]
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit_one)
+    ended = []
+
+    def interrupt():
+        with pytest.raises(KeyboardInterrupt):
+            next(begin())
+        ended.append(True)
+
+    # A daemon: a failure must not keep this process from ending.
+    caller = threading.Thread(target=interrupt, daemon=True)
+    caller.start()
+    caller.join(timeout=20)
+    assert ended
+    assert not decoding_threads()
+    assert not threads_of("encode")
+
+
 def test_finishing_continues_while_the_next_item_is_made():
     first_is_finished = threading.Event()
 
