@@ -18,8 +18,9 @@ from pipeline.release.identity import release_folder
 from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.setup import ReplicaSetup, ShardWork
+from pipeline.replicas.signals import stop_flag_then_interrupt
 from pipeline.replicas.usage import ReplicaUsage, in_words
-from pipeline.replicas.work import process_shard
+from pipeline.replicas.work import Shared, process_shard
 from pipeline.runs.candidates import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import digest_of, fingerprint
 from pipeline.runs.lease import Lease, held
@@ -241,16 +242,23 @@ def _run_inline(
 ) -> ReplicaUsage:
     """Process one shard after another in this process: for tests, a debugger, or a machine without Ray.
 
-    Raises: Stopped: Ctrl-C, at any moment. A shard that is cut off leaves nothing that counts: its record comes last.
+    Raises: Stopped: SIGTERM or SIGINT came. A shard that is cut off leaves nothing that counts: its record comes last.
     """
     try:
-        model = setup.load()
-        for spec in todo:
-            check()
-            result = process_shard(spec, model, setup.work)
-            progress.add_computed(result.rows, result.computed, result.seconds)
-            if progress.is_due(cluster.progress_every_s):
-                log.info("%s", progress.line())
-        return model.usage()
+        with stop_flag_then_interrupt() as stop:
+
+            def stop_if_asked(_key: str = "") -> None:
+                if stop.is_set():
+                    raise progress.stopped()
+
+            model = setup.load()
+            for spec in todo:
+                check()
+                stop_if_asked()
+                result = process_shard(spec, model, setup.work, shared=Shared(on_image=stop_if_asked))
+                progress.add_computed(result.rows, result.computed, result.seconds)
+                if progress.is_due(cluster.progress_every_s):
+                    log.info("%s", progress.line())
+            return model.usage()
     except KeyboardInterrupt as interrupt:
         raise progress.stopped() from interrupt

@@ -25,6 +25,7 @@ from pipeline.photos.config import PhotosConfig
 from pipeline.photos.find import Photo, find_photos
 from pipeline.photos.outputs import clashes, is_finished, prepare_output_folder, write_outputs
 from pipeline.replicas.batches import predict_batch, read_ahead
+from pipeline.replicas.signals import stop_flag_then_interrupt
 from pipeline.selection.stopping_rule import stopping_rule
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ def predict(
     Args:   watched: gets the results and their number, and passes the results on; may show progress.
     Raises: UsageError: there are no photos or no such weights, or the output folder can't be written to.
             OSError: writing failed; finished outputs stay, and the same call resumes.
+            KeyboardInterrupt: SIGTERM or SIGINT came; the same holds.
     """
     found = find_photos(config.input_rgb_path)
     if found.ignored:
@@ -92,10 +94,13 @@ def predict(
         prepare_output_folder(config.output_dir)
         model = load(config)
         started = time.monotonic()
-        for result in watched(predict_photos(todo, model, config), len(todo)):
-            if result.problem:
-                failed += 1
-                _log.error("%s failed: %s", result.photo.path, result.problem)
+        with stop_flag_then_interrupt() as stop:
+            for result in watched(predict_photos(todo, model, config), len(todo)):
+                if result.problem:
+                    failed += 1
+                    _log.error("%s failed: %s", result.photo.path, result.problem)
+                if stop.is_set():
+                    raise KeyboardInterrupt
     predicted = len(found.photos) - skipped - failed
     return PhotosReport(
         output_dir=str(config.output_dir),

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+PATIENCE_S = 5.0
+"""How long a block that was asked to stop may go on with its image; a scheduler kills after 30 s."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """SIGTERM from `ray job stop` and every scheduler, SIGINT from Ctrl-C."""
 
@@ -29,6 +31,42 @@ def stop_flag() -> Iterator[threading.Event]:
 
 
 @contextmanager
+def stop_flag_then_interrupt(after_s: float = PATIENCE_S) -> Iterator[threading.Event]:
+    """As `stop_flag`, for a block that may not look at the flag for long: it is interrupted some time later, or by a
+    second signal.
+
+    Not at once: an interrupt between any two lines left locks of `threading` held for good, and the run never ended
+    (seen once in CI, and within seconds when a stress test interrupts starting threads again and again).
+
+    Raises: KeyboardInterrupt: inside the block.
+    """
+    with stop_flag() as flag:
+        ended = threading.Event()
+
+        def interrupt_if_late() -> None:
+            flag.wait()
+            if not ended.wait(after_s):
+                signal.pthread_kill(_main_ident(), signal.SIGINT)  # a real one, since it also ends a sleep
+
+        def set_flag_or_interrupt(_signal: int, _frame: FrameType | None) -> None:
+            if flag.is_set():
+                raise KeyboardInterrupt
+            flag.set()
+
+        if _is_main_thread():
+            for number in SIGNALS:
+                signal.signal(number, set_flag_or_interrupt)
+        watcher = threading.Thread(target=interrupt_if_late, name="interrupt", daemon=True)
+        watcher.start()
+        try:
+            yield flag
+        finally:
+            ended.set()
+            flag.set()
+            watcher.join()
+
+
+@contextmanager
 def signals_kept() -> Iterator[None]:
     """Restore the signal handlers after the block, whatever it installed."""
     before = {number: signal.getsignal(number) for number in SIGNALS} if _is_main_thread() else {}
@@ -41,4 +79,10 @@ def signals_kept() -> Iterator[None]:
 
 
 def _is_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+    return threading.get_ident() == _main_ident()
+
+
+def _main_ident() -> int:
+    ident = threading.main_thread().ident
+    assert ident is not None  # it has started
+    return ident
