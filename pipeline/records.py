@@ -10,32 +10,28 @@ from typing import Any, Literal
 Status = Literal["done", "failed"]
 Decision = Literal["accepted", "rejected", "failed"]
 
-STORED = 0
-"""zip compression method 0: the bytes stand in the archive as they are."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """Where the bytes of one image are: a file of its own, or a range of an archive.
-
-    `path` is a local path or fsspec URL; it never enters a release. `header_offset` is the position of the
-    member's local header in a zip, -1 for a file of its own (then the other fields are 0).
-    """
+    """Where the bytes of one image are: a file of its own, or a part of a larger one."""
 
     path: str
-    header_offset: int = -1
-    stored_bytes: int = 0
-    image_bytes: int = 0
-    compression: int = STORED
-    crc32: int = 0
+    """Local path or fsspec URL of the file; it never enters a release."""
+    reader: str = "file"
+    """Who reads it: a name in the table of `pipeline/collection/stores.py`."""
+    place: tuple[int, ...] = ()
+    """Where in the file the image is, in numbers that its reader knows; () for a file of its own."""
+    part: str = ""
+    """What the part is called there, such as the name of a member or of a column; "" for a file of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One input image, as the annotations describe it.
+    """One input image, as the annotations or its own header describe it.
 
-    `key` is the 12-digit image id. `location` is None when the image can't be found; `problem` then says why
-    (a reason of `FAILURE_REASONS`) and `problem_detail` where it was looked for.
+    `key` is the 12-digit image id, or follows from the name (`collection/unannotated.py`). `location` is None when the
+    image can't be found; `problem` then says why (a reason of `FAILURE_REASONS`) and `problem_detail` where it was
+    looked for.
     """
 
     key: str

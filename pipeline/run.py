@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 
-from pipeline.collection.coco import Collection, read_samples
+from pipeline.collection.collection import Collection
+from pipeline.collection.gather import read_collection
 from pipeline.collection.near_misses import why_none
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import CollectionError, ConfigError, ReleaseNotMadeError, UsageError
@@ -140,7 +141,7 @@ def resolved(config: RunConfig) -> RunConfig:
     inputs = replace(
         config.input,
         images=urls.absolute(config.input.images),
-        annotations=urls.absolute(config.input.annotations),
+        annotations=urls.absolute(config.input.annotations) if config.input.annotations else "",
     )
     model = config.model
     if model.is_folder:
@@ -154,16 +155,16 @@ def resolved(config: RunConfig) -> RunConfig:
 def read_inputs(config: RunConfig) -> Collection:
     """Read the annotations and find the images that they list.
 
-    Raises: UsageError: as `read_samples`, or no image exists: then the folder is wrong, not the images.
+    Raises: UsageError: as `read_collection`, or no image exists: then the folder is wrong, not the images.
             StorageUnavailableError: the server of one of them can't be reached.
     """
-    collection = read_samples(config.input.annotations, config.input.images)
+    collection = read_collection(config.input)
     if all(sample.problem == "missing" for sample in collection.samples):
         images = config.input.images
         raise CollectionError(
             f"--images {images} has none of the {len(collection.samples)} images that {config.input.annotations} "
             f"lists, for example {collection.samples[0].file_name!r}. "
-            f"{why_none(images, [sample.file_name for sample in collection.samples])}"
+            f"{why_none(config.input, [sample.file_name for sample in collection.samples])}"
         )
     if all(sample.problem for sample in collection.samples):
         first = collection.samples[0]

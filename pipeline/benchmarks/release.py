@@ -59,7 +59,7 @@ class Variant:
 def measure(folder: Path, *, images: int, engine: Literal["ray", "inline"]) -> dict[str, Any]:
     """Make a run of this many candidates, then a release from it, then check that."""
     from pipeline.benchmarks.inputs import MADE_WITH, VARIANTS, write_collection
-    from pipeline.collection.coco import read_samples
+    from pipeline.collection.gather import read_collection
     from pipeline.release.build import build_release, source_of
     from pipeline.release.check.verify import verify_release
     from pipeline.replicas.usage import peak_rss_bytes
@@ -68,7 +68,7 @@ def measure(folder: Path, *, images: int, engine: Literal["ray", "inline"]) -> d
     variants = [_variant(number) for number in range(VARIANTS)]
     inputs = write_collection(folder, [variant.photo for variant in variants], images, WIDTH, HEIGHT)
     config = RunConfig(out=str(folder / "run"), input=inputs, cluster=ClusterConfig(engine=engine))
-    collection = read_samples(config.input.annotations, config.input.images)
+    collection = read_collection(config.input)
     made_with = MADE_WITH | {"ensemble_size": str(ENSEMBLE_SIZE), "shard_size": str(SHARD_IMAGES)}
     specs, fingerprint = open_run(config.out, collection.samples, SHARD_IMAGES, made_with)
     _commit(config.out, specs, variants)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipeline.benchmarks.inputs import MADE_WITH
-from pipeline.collection.coco import read_samples
+from pipeline.collection.gather import read_collection
 from pipeline.config import RunConfig
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.usage import ReplicaUsage
@@ -29,7 +29,7 @@ class RunTimes:
 def carry_out(config: RunConfig) -> RunTimes:
     """Make a run up to its last commit; every image has to be predicted."""
     started = time.perf_counter()
-    samples = read_samples(config.input.annotations, config.input.images).samples
+    samples = read_collection(config.input).samples
     specs, _ = open_run(config.out, samples, config.shard_size, MADE_WITH)
     planned = time.perf_counter()
     progress = Progress(len(samples), config.policy)

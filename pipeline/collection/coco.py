@@ -1,88 +1,25 @@
-"""Read a COCO annotation JSON and find its images in a folder or zip: samples in image id order.
+"""Read a COCO annotation JSON: its images in the order of their ids, with licences and origins.
 
-The annotations are right, or wrong as a whole (`AnnotationError`); an image that can't be found or trusted becomes a
-sample with a `problem`. `image_store` finds the bytes; no image is opened here.
+The annotations are right, or wrong as a whole (`AnnotationError`). `gather.py` finds the images.
 """
 
-import dataclasses
-import hashlib
 import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from model.documents import DocumentError, parse_json
-from pipeline.collection.image_store import CANNOT_OPEN, ImageStore, open_store
-from pipeline.errors import AnnotationError, SampleError, UsageError
+from pipeline.collection.collection import MAX_NUMBER, Collection, License, Origin
+from pipeline.collection.places import CANNOT_OPEN
+from pipeline.errors import AnnotationError, UsageError
 from pipeline.files import urls
 from pipeline.files.bounded import read_at_most
 from pipeline.files.connections import connected
 from pipeline.records import Sample
 from pipeline.shown import shown
 
-MAX_NUMBER = 10**12 - 1
-"""The largest id, width or height: keys have 12 digits."""
 _SOURCE_FIELDS = ("flickr_url", "source", "url", "coco_url")
 _LONGEST_ORIGIN = 2000
 _MOST_BYTES = 4 << 30  # 4 GiB of annotations: those of train2017 are 0.45
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class License:
-    """An entry of the annotations' `licenses`; `name` and `url` are "" if the annotations do not give them."""
-
-    id: int
-    name: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Whom to attribute an image to, as its entry says; "" where it says nothing."""
-
-    author: str
-    source: str
-    """The first of `flickr_url`, `source`, `url` and `coco_url` that is filled: the address of a page, or words."""
-
-
-NOBODY = Origin(author="", source="")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collection:
-    """All images of an annotation file, in ascending id order, and the licences it describes.
-
-    A sample's `license_id` is 0 if its entry has none; `licenses` may lack it.
-    """
-
-    samples: tuple[Sample, ...]
-    licenses: Mapping[int, License]
-    origins: Mapping[str, Origin]
-    """Key → origin, of images whose entry says anything."""
-    annotations_sha256: str
-    has_annotations: bool
-    """Does the file have annotations of things, as `instances.read_instances` reads them?"""
-    has_instances: bool
-    """Do any of these have an outline?"""
-
-
-def license_of(sample: Sample, licenses: Mapping[int, License]) -> License:
-    """The licence of an image; without name and URL if `licenses` does not describe it."""
-    return licenses.get(sample.license_id, License(id=sample.license_id, name="", url=""))
-
-
-def read_samples(annotations: str, images: str) -> Collection:
-    """Read the annotations and find where the bytes of every image are.
-
-    Args:   annotations: local path or fsspec URL of a COCO annotation JSON; it may lack `annotations`.
-            images: local path or fsspec URL of the folder with the images, or of a zip of it.
-    Raises: AnnotationError: the JSON can't be read as COCO annotations.
-            CollectionError: `images` is neither a folder nor a whole zip.
-    """
-    collection = read_annotations(annotations)
-    store = open_store(images, [sample.file_name for sample in collection.samples])
-    samples = tuple(_located(sample, store) for sample in collection.samples)
-    return dataclasses.replace(collection, samples=samples)
 
 
 def read_annotations(annotations: str) -> Collection:
@@ -105,7 +42,6 @@ def read_annotations(annotations: str) -> Collection:
         samples=tuple(_images(annotations, document)),
         licenses=_licenses(annotations, document),
         origins={f"{entry['id']:012d}": origin for entry in document["images"] if (origin := _origin(entry))},
-        annotations_sha256=hashlib.sha256(annotation_bytes).hexdigest(),
         has_annotations=dropped,
         has_instances=with_outline,
     )
@@ -149,13 +85,6 @@ def parse_document(
         found = f"found {type(document).__name__}"
         raise AnnotationError(f"{_named(annotations)}: a JSON object with `images` is needed, {found}")
     return document
-
-
-def _located(sample: Sample, store: ImageStore) -> Sample:
-    try:
-        return dataclasses.replace(sample, location=store.locate(sample.file_name))
-    except SampleError as error:
-        return dataclasses.replace(sample, problem=error.reason, problem_detail=error.detail)
 
 
 def _images(annotations: str, document: dict[str, Any]) -> list[Sample]:

@@ -33,8 +33,8 @@ class InputConfig:
 
     images: str
     """Folder of images, or a zip like COCO's (read without unpacking); a path or an fsspec URL."""
-    annotations: str
-    """COCO annotation JSON that lists the images; a path or an fsspec URL."""
+    annotations: str = ""
+    """COCO annotation JSON that lists the images; a path or an fsspec URL. Without it, every image that is there."""
     max_image_bytes: int = MAX_IMAGE_BYTES
     """Larger files become failed rows."""
     max_image_pixels: int = MAX_IMAGE_PIXELS

@@ -9,6 +9,7 @@ import re
 import unicodedata
 
 from pipeline.errors import SampleError
+from pipeline.records import Sample
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -50,6 +51,11 @@ def ambiguous(file_name: str, kind: str, found: list[str]) -> SampleError:
     """The error about an image whose name fits several files."""
     where = f"file_name {short(file_name)}"
     return SampleError("unreadable", f"{where}: ambiguous, {len(found)} {kind} match: {found[:3]!r}")
+
+
+def label_of(sample: Sample) -> str:
+    """How messages name an image: its key and the start of its name."""
+    return f"{sample.key} ({sample.file_name[:200]!r})"
 
 
 def short(text: str) -> str:

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from urllib.parse import unquote
 
-from pipeline.collection.image_store import names_in
+from pipeline.collection.config import InputConfig
 from pipeline.collection.names import in_form, short
+from pipeline.collection.stores import names_in
 from pipeline.collection.zips import ENCODINGS
 from pipeline.errors import PipelineError
 
@@ -19,16 +20,13 @@ _MOST_FILES = 20_000
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
-def why_none(images: str, wanted: Sequence[str]) -> str:
-    """Explain, in a sentence or two, why a folder or zip has none of these files.
-
-    Args: images: as the user gave it; it can be opened.
-    """
+def why_none(inputs: InputConfig, wanted: Sequence[str]) -> str:
+    """Explain, in a sentence or two, why the place of the images, which can be opened, has none of these files."""
     try:
-        there = names_in(images, _MOST_FILES)
+        there = names_in(inputs, _MOST_FILES)
     except (OSError, PipelineError) as error:
         return f"Its files can't be listed ({error}). Give the folder of the images"
-    return explained(images, wanted, there)
+    return explained(inputs.images, wanted, there)
 
 
 def explained(images: str, wanted: Sequence[str], there: Sequence[str]) -> str:

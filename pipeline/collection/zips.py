@@ -1,4 +1,4 @@
-"""A zip of images: its central directory, read once and never unpacked.
+"""A zip of images: its central directory is read once, and nothing is unpacked but the image that is read.
 
 Zips come from many tools. Names without the mark of UTF-8 are read as UTF-8 if they are that, or else in the encoding
 in which most of the wanted names are found. What macOS adds to archives (`__MACOSX`, `._x`, `.DS_Store`) is no image.
@@ -10,24 +10,29 @@ import re
 import stat
 import struct
 import zipfile
+import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from fsspec import AbstractFileSystem
-from fsspec.implementations.local import LocalFileSystem
-
+from pipeline.collection.collection import NOTHING_SAID, About
+from pipeline.collection.config import InputConfig
 from pipeline.collection.names import ambiguous, in_form, missing, safe_name, short
+from pipeline.collection.places import Place
 from pipeline.errors import CollectionError, SampleError
-from pipeline.files.formats import format_of
+from pipeline.files import urls
+from pipeline.files.ranges import read_range
 from pipeline.records import Location
-from pipeline.shown import shown
 
 ENCODINGS = ("cp437", "gb18030", "cp932", "big5", "cp949", "cp1252", "cp850", "cp1250", "cp1251", "cp866")
 """Encodings of names in zips without the mark of UTF-8; the first is what the standard prescribes."""
 _UTF_8 = 0x800
-_LOCAL_HEADER_BYTES = 30
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+# Only the local header has the length of the extra field. In COCO's archives it is 28 bytes, and names take 32.
+_HEADER_SLACK_BYTES = 256
 _END_BYTES = 22
+_END_MARK = b"PK\x05\x06"
 _SPLIT_MARK = b"PK\x07\x08"
 _PART_OF_A_SPLIT = re.compile(r"\.(z\d\d+|\d{3,}|part\d+(\.\w+)?)$", re.IGNORECASE)
 _ENCRYPTED = 0x1 | 0x40
@@ -54,6 +59,15 @@ class Zip:
     bases: Mapping[str, list[zipfile.ZipInfo]]
     top: str
 
+    @property
+    def found(self) -> str:
+        """As `ImageStore.found`."""
+        return f"a zip of {len(self.members)} files"
+
+    def names(self) -> Iterable[str]:
+        """As `ImageStore.names`."""
+        return self.members.keys()
+
     def locate(self, file_name: str) -> Location:
         """As `ImageStore.locate`."""
         name = safe_name(file_name)
@@ -70,6 +84,10 @@ class Zip:
                 return self._location(file_name, found)
         raise missing(file_name)
 
+    def about(self, _name: str) -> About:
+        """As `ImageStore.about`: files say nothing of themselves."""
+        return NOTHING_SAID
+
     def _location(self, file_name: str, found: list[zipfile.ZipInfo]) -> Location:
         if len(found) > 1:
             raise ambiguous(file_name, "members", [member.filename for member in found])
@@ -79,11 +97,14 @@ class Zip:
             raise SampleError("unreadable", f"file_name {short(file_name)}: {problem}")
         return Location(
             path=self.path,
-            header_offset=member.header_offset,
-            stored_bytes=member.compress_size,
-            image_bytes=member.file_size,
-            compression=member.compress_type,
-            crc32=member.CRC,
+            reader="zip",
+            place=(
+                member.header_offset,
+                member.compress_size,
+                member.file_size,
+                member.compress_type,
+                member.CRC,
+            ),
         )
 
 
@@ -92,7 +113,7 @@ def _member_problem(member: zipfile.ZipInfo, archive_bytes: int) -> str:
         return "the member is encrypted"
     if member.compress_type not in _READABLE_METHODS:
         return f"compression method {member.compress_type}; only stored (0) and deflated (8) can be read"
-    end = member.header_offset + _LOCAL_HEADER_BYTES + member.compress_size
+    end = member.header_offset + _LOCAL_HEADER.size + member.compress_size
     if member.header_offset < 0 or end > archive_bytes:
         return f"{member.compress_size} bytes at {member.header_offset} are outside the archive of {archive_bytes}"
     if member.file_size >= 1 << 62:
@@ -100,16 +121,23 @@ def _member_problem(member: zipfile.ZipInfo, archive_bytes: int) -> str:
     return ""
 
 
-def open_zip(fs: AbstractFileSystem, path: str, images: str, file_names: Set[str]) -> Zip:
+def is_zip(place: Place) -> bool:
+    """Does it begin or end like a zip, or is it named like one?"""
+    if place.type != "file":
+        return False
+    named = place.path.lower().endswith(".zip") or _PART_OF_A_SPLIT.search(place.path)
+    return bool(named) or place.start.startswith(b"PK") or _END_MARK in place.end
+
+
+def open_zip(place: Place, wanted: Collection[str], _inputs: InputConfig) -> Zip:
     """Read the central directory of a zip.
 
-    Args:   path: in `fs`. images: the path or URL as the user gave it.
-            file_names: all names that will be requested.
+    Args:   wanted: all names that will be requested.
     Raises: CollectionError: it is torn, part of a split zip, or no zip at all.
     """
     # A remote central directory is read in a few large ranges; local files ignore block_size.
-    options = {} if isinstance(fs, LocalFileSystem) else {"cache_type": "readahead", "block_size": 1 << 20}
-    with fs.open(path, "rb", **options) as file:
+    options = {} if place.is_local else {"cache_type": "readahead", "block_size": 1 << 20}
+    with place.fs.open(place.path, "rb", **options) as file:
         archive_bytes = file.seek(0, os.SEEK_END)
         try:
             with zipfile.ZipFile(file) as archive:
@@ -117,18 +145,88 @@ def open_zip(fs: AbstractFileSystem, path: str, images: str, file_names: Set[str
             file.seek(max(0, archive_bytes - _END_BYTES - len(comment)))
             end = file.read(_END_BYTES)
         except _TORN as error:
-            file.seek(0)
-            raise CollectionError(_not_a_zip(images, archive_bytes, file.read(512), error)) from error
-    disks = int.from_bytes(end[4:6], "little") if end.startswith(b"PK\x05\x06") else 0
+            raise CollectionError(_not_a_zip(place, archive_bytes, error)) from error
+    disks = int.from_bytes(end[4:6], "little") if end.startswith(_END_MARK) else 0
     if 0 < disks < 0xFFFF:
         raise CollectionError(
-            f"images {shown(images)!r}: the last of {disks + 1} parts of a split zip. Join the parts, zip -s 0 "
+            f"{place.named()}: the last of {disks + 1} parts of a split zip. Join the parts, zip -s 0 "
             "split.zip --out whole.zip for example, and give the whole zip"
         )
+    file_names = frozenset(wanted)
     _decode_names(every, {in_form(posixpath.basename(name)) for name in file_names})
     infos = [member for member in every if _may_be_image(member, file_names)]
-    own_path = path if isinstance(fs, LocalFileSystem) else images
-    return _sorted_in(infos, own_path, archive_bytes, file_names)
+    return _sorted_in(infos, place.own_path, archive_bytes, file_names)
+
+
+def read_member(location: Location, label: str, max_bytes: int, first: int | None = None) -> bytes:
+    """Read and check one member: local header, stored bytes, length, CRC-32. As the readers of `stores.READERS`."""
+    member = _Member(*location.place)
+    # Where possible, these are the messages of `read_file`: a release does not show whether images came in a zip.
+    for claimed, unit in ((member.image_bytes, "bytes"), (member.stored_bytes, "bytes in the archive")):
+        if claimed > max_bytes:
+            raise SampleError("too_many_bytes", f"{label}: {claimed} {unit}; the limit is {max_bytes}")
+    is_whole = first is None or member.compression != zipfile.ZIP_STORED
+    stored = _stored_bytes(location.path, member, label, None if is_whole else first)
+    if not is_whole:
+        return stored
+    image_bytes = stored if member.compression == zipfile.ZIP_STORED else _inflate(member, label, stored)
+    if len(image_bytes) != member.image_bytes:
+        found = f"{len(image_bytes)} bytes instead of {member.image_bytes}"
+        raise SampleError("unreadable", f"{label}: member at {member.header_offset} has {found}")
+    crc32 = zlib.crc32(image_bytes)
+    if crc32 != member.crc32:
+        found = f"CRC-32 {crc32:08x} instead of {member.crc32:08x}"
+        raise SampleError("unreadable", f"{label}: member at {member.header_offset} has {found}")
+    return image_bytes
+
+
+class _Member(NamedTuple):
+    """What `Location.place` holds for a member of a zip."""
+
+    header_offset: int
+    stored_bytes: int
+    image_bytes: int
+    compression: int
+    crc32: int
+
+
+def _stored_bytes(archive: str, member: _Member, label: str, first: int | None) -> bytes:
+    """The member's bytes as stored in the archive: one range read, or two if its header is unusually long.
+
+    Args: first: only so many of them.
+    """
+    fs, path = urls.resolve(archive, chained=True)
+    wanted = member.stored_bytes if first is None else min(first, member.stored_bytes)
+    start = member.header_offset
+    end = start + _LOCAL_HEADER.size + _HEADER_SLACK_BYTES + wanted
+    chunk = read_range(fs, path, start, end)
+    where = f"{label}: member at {start}"
+    if len(chunk) < _LOCAL_HEADER.size:
+        raise SampleError("unreadable", f"{where}: the archive ends before it")
+    signature, _, _, method, *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(chunk)
+    if signature != b"PK\x03\x04" or method != member.compression:
+        found = f"header {signature!r}, method {method}"
+        raise SampleError("unreadable", f"{where}: {found}; has the archive changed?")
+    skip = _LOCAL_HEADER.size + name_bytes + extra_bytes
+    if skip + wanted > end - start:
+        chunk, skip = read_range(fs, path, start + skip, start + skip + wanted), 0
+    stored = chunk[skip : skip + wanted]
+    if len(stored) < wanted:
+        raise SampleError("unreadable", f"{where}: {len(stored)} of {wanted} bytes, then it ends")
+    return stored
+
+
+def _inflate(member: _Member, label: str, stored: bytes) -> bytes:
+    """Inflate at most one byte more than the member claims, so that a zip bomb is noticed and not unpacked."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        image_bytes = stream.decompress(stored, member.image_bytes + 1)
+    except zlib.error as error:
+        raise SampleError("unreadable", f"{label}: member at {member.header_offset}: {error}") from error
+    if not stream.eof or stream.unused_data:
+        found = f"{len(stored)} bytes do not inflate to the {member.image_bytes} claimed"
+        raise SampleError("unreadable", f"{label}: member at {member.header_offset}: {found}")
+    return image_bytes
 
 
 def _sorted_in(infos: Iterable[zipfile.ZipInfo], path: str, archive_bytes: int, file_names: Set[str]) -> Zip:
@@ -210,14 +308,12 @@ def _may_be_image(member: zipfile.ZipInfo, file_names: Set[str]) -> bool:
     return not (member.is_dir() or is_link or (is_added and member.filename not in file_names))
 
 
-def _not_a_zip(images: str, archive_bytes: int, start: bytes, error: Exception) -> str:
-    if start.startswith(_SPLIT_MARK) or _PART_OF_A_SPLIT.search(images):
+def _not_a_zip(place: Place, archive_bytes: int, error: Exception) -> str:
+    if place.start.startswith(_SPLIT_MARK) or _PART_OF_A_SPLIT.search(place.given):
         return (
-            f"images {shown(images)!r}: one part of a split archive. Join its parts (zip -s 0 split.zip --out "
+            f"{place.named()}: one part of a split archive. Join its parts (zip -s 0 split.zip --out "
             "whole.zip; for parts with numbers, cat x.zip.0* > x.zip), and give the whole zip"
         )
-    if start.startswith(b"PK"):
-        return f"images {shown(images)!r}: a torn zip of {archive_bytes} bytes ({error}); copy or download it again"
-    kind = format_of(start)
-    found = f"a file of {archive_bytes} bytes{f' ({kind})' if kind else ''}"
-    return f"images {shown(images)!r}: not a zip but {found}; give a zip or a folder of images"
+    if place.start.startswith(b"PK"):
+        return f"{place.named()}: a torn zip of {archive_bytes} bytes ({error}); copy or download it again"
+    return f"{place.named()}: not a zip but {place.in_words()}; give a zip or a folder of images"

@@ -4,6 +4,23 @@ import re
 
 SUPPORTED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are decoded, by Pillow's names."""
+IMAGE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jxl",
+    ".jp2",
+)
+"""Names of files that are taken for images where nothing else lists them."""
 
 _STARTS = (
     (b"\xff\xd8\xff", "JPEG"),

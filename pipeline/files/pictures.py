@@ -142,6 +142,23 @@ def orientation(content: bytes) -> int:
         return 1
 
 
+def size_in_start(start: bytes) -> tuple[int, int, int] | None:
+    """Width, height and orientation of an image, from its first bytes; None if these are not enough to know them."""
+    try:
+        size = jpeg.size_px(start) if jpeg.is_jpeg(start) else png.size_px(start) if png.is_png(start) else None
+    except OverBudgetError:  # whoever reads the whole file says so
+        return None
+    return (*size, orientation(start)) if size else None
+
+
+def size_and_orientation(label: str, content: bytes) -> tuple[int, int, int]:
+    """Width, height and orientation of a whole image file; its pixels are not decoded.
+
+    Raises: SampleError: as `decoded`.
+    """
+    return (*decoded(label, content, lambda image: image.size, max_pixels=None), orientation(content))
+
+
 def _prepared(content: bytes) -> bytes:
     """The bytes that the decoder gets to see."""
     return next((prepared(content) for begins, prepared in _SCANS if begins(content)), content)

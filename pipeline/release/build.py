@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from model.documents import parse_json
-from pipeline.collection.coco import Collection
+from pipeline.collection.collection import Collection
 from pipeline.collection.instances import NO_INSTANCES, read_instances
 from pipeline.config import RunConfig
 from pipeline.errors import RunMismatchError

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 from pycocotools import mask as coco_mask
 
-from pipeline.collection.coco import License
+from pipeline.collection.collection import License
 from pipeline.config import ReleaseConfig
 from pipeline.records import Sample
 

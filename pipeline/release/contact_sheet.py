@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from PIL import Image, ImageDraw
 
-from pipeline.collection.images import decode, read_bytes
+from pipeline.collection.images import decode
+from pipeline.collection.stores import read_bytes
 from pipeline.config import RunConfig
 from pipeline.errors import SampleError
 from pipeline.files import storage

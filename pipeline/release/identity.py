@@ -11,7 +11,7 @@ from typing import Any
 
 from model.documents import MOST_BYTES as DOCUMENT_BYTES
 from model.documents import parse_json
-from pipeline.collection.coco import License, Origin
+from pipeline.collection.collection import License, Origin
 from pipeline.collection.instances import Instances, digest_of
 from pipeline.config import RunConfig
 from pipeline.errors import ReleaseExistsError, StorageError

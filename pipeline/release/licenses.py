@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.collection.coco import NOBODY, License, Origin
+from pipeline.collection.collection import NOBODY, License, Origin
 from pipeline.files.tables import CsvTable
 from pipeline.records import Sample
 from pipeline.release.csv_keys import key_in_csv

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.collection.coco import NOBODY, License, Origin
+from pipeline.collection.collection import NOBODY, License, Origin
 from pipeline.collection.instances import UNCHECKED, CrossCheck
 from pipeline.records import CandidateRow, Sample, Verdict
 from pipeline.release.source import facts_of

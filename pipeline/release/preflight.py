@@ -6,7 +6,7 @@ Nothing is written. `run.py`, `forecast.py` and `jobs/publish_release.py build` 
 from collections.abc import Mapping
 
 from model.documents import parse_json
-from pipeline.collection.coco import Collection, license_of
+from pipeline.collection.collection import Collection, license_of
 from pipeline.collection.instances import NO_INSTANCES
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseExistsError, StorageError, StorageUnavailableError

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.collection.coco import NOBODY, License, Origin, license_of
-from pipeline.collection.images import read_bytes
+from pipeline.collection.collection import NOBODY, License, Origin, license_of
 from pipeline.collection.instances import Instances
+from pipeline.collection.stores import read_bytes
 from pipeline.errors import SampleError, StorageError
 from pipeline.records import CandidateRow, Sample, ShardRecord, ShardSpec
 from pipeline.runs.binding import Bound, binding

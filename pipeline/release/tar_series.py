@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.collection.coco import License
+from pipeline.collection.collection import License
 from pipeline.files import storage
 from pipeline.files.maps import decode_png, encode_png, mask_of
 from pipeline.files.tars import SampleTar, encode_json

@@ -11,7 +11,8 @@ from itertools import islice
 import numpy as np
 from jaxtyping import UInt8
 
-from pipeline.collection.images import decode, read_bytes
+from pipeline.collection.images import decode
+from pipeline.collection.stores import read_bytes
 from pipeline.errors import SampleError
 from pipeline.records import Sample, ShardSpec
 from pipeline.replicas.batches import read_batches_ahead

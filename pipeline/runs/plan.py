@@ -18,9 +18,11 @@ from pipeline.shown import shown
 if TYPE_CHECKING:
     import pyarrow
 
-_LOCATION_FIELDS = ("path", "header_offset", "stored_bytes", "image_bytes", "compression", "crc32")
+_LOCATION_FIELDS = ("path", "reader", "place", "part")
+_EARLIER_FIELDS = ("path", "header_offset", "stored_bytes", "image_bytes", "compression", "crc32")
+"""What earlier versions stored of a location: -1 as `header_offset` for a file, the place in a zip otherwise."""
 _SAMPLE_FIELDS = ("key", "image_id", "file_name", "width", "height", "license_id", "problem", "problem_detail")
-_TEXTS = frozenset({"key", "file_name", "problem", "problem_detail", "path"})
+_TEXTS = frozenset({"key", "file_name", "problem", "problem_detail", "path", "reader", "part"})
 
 
 def plan_shards(samples: Iterable[Sample], shard_size: int) -> tuple[ShardSpec, ...]:
@@ -92,29 +94,38 @@ def decode_plan(plan_bytes: bytes) -> tuple[ShardSpec, ...]:
         table = read_parquet(plan_bytes)
     except (pa.ArrowException, OSError) as error:
         raise StorageError(f"plan of {len(plan_bytes)} bytes is not a parquet file: {error}; make it again") from error
-    if not table.schema.equals(_schema()):
+    is_earlier = table.schema.equals(_schema(_EARLIER_FIELDS))
+    if not is_earlier and not table.schema.equals(_schema()):
         raise StorageError(f"plan has the columns {table.schema.names}, not those of this version; make it again")
     rows = zip(*(table.column(name).to_pylist() for name in table.schema.names), strict=True)
     named = (dict(zip(table.schema.names, row, strict=True)) for row in rows)
     return tuple(
-        ShardSpec(index=index, samples=tuple(_sample(row) for row in shard_rows))
+        ShardSpec(index=index, samples=tuple(_sample(row, is_earlier) for row in shard_rows))
         for index, shard_rows in groupby(named, key=itemgetter("shard"))
     )
 
 
-def _schema() -> "pyarrow.Schema":
+def _schema(location_fields: Sequence[str] = _LOCATION_FIELDS) -> "pyarrow.Schema":
     import pyarrow as pa
 
     def column(field: str) -> "pyarrow.Field":
+        kind = pa.list_(pa.int64()) if field == "place" else pa.string() if field in _TEXTS else pa.int64()
         # A sample that can't be found has no location: all its location fields are null.
-        return pa.field(field, pa.string() if field in _TEXTS else pa.int64(), nullable=field in _LOCATION_FIELDS)
+        return pa.field(field, kind, nullable=field in location_fields)
 
-    return pa.schema([column(field) for field in ("shard", *_SAMPLE_FIELDS, *_LOCATION_FIELDS)])
+    return pa.schema([column(field) for field in ("shard", *_SAMPLE_FIELDS, *location_fields)])
 
 
-def _sample(row: dict[str, Any]) -> Sample:
+def _sample(row: dict[str, Any], is_earlier: bool) -> Sample:
     if row["problem"] and row["problem"] not in FAILURE_REASONS:
         raise StorageError(f"plan has the unknown problem {row['problem']!r} at {row['key']}; make it again")
-    place = {field: row[field] for field in _LOCATION_FIELDS}
-    location = None if place["path"] is None else Location(**place)
+    location = None if row["path"] is None else _location(row, is_earlier)
     return Sample(location=location, **{field: row[field] for field in _SAMPLE_FIELDS})
+
+
+def _location(row: dict[str, Any], is_earlier: bool) -> Location:
+    if not is_earlier:
+        return Location(path=row["path"], reader=row["reader"], place=tuple(row["place"]), part=row["part"])
+    if row["header_offset"] < 0:
+        return Location(path=row["path"])
+    return Location(path=row["path"], reader="zip", place=tuple(row[field] for field in _EARLIER_FIELDS[1:]))

@@ -19,14 +19,14 @@ from PIL import Image
 
 from model.config import EnsembleConfig
 from model.fake import FakeModel
-from pipeline.collection.coco import read_samples
-from pipeline.collection.images import decode_rgb, is_turned, read_bytes
+from pipeline.collection.images import decode_rgb, is_turned
 from pipeline.collection.instances import cross_check, read_instances
+from pipeline.collection.stores import read_bytes
 from pipeline.errors import FAILURE_REASONS, SampleError, UsageError
 from pipeline.records import ShardSpec
 from pipeline.replicas.setup import ShardWork
 from pipeline.replicas.work import process_shard
-from tests.pipeline.make import LICENSES, make_entry, make_instances, make_jpeg, make_key, make_sample
+from tests.pipeline.make import LICENSES, make_entry, make_instances, make_jpeg, make_key, make_sample, read_samples
 
 DAMAGES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 MAX_PIXELS = 1 << 16

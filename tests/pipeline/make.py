@@ -17,6 +17,9 @@ import pytest
 from PIL import Image
 
 from model.prediction import Prediction
+from pipeline.collection.config import InputConfig
+from pipeline.collection.gather import read_collection
+from pipeline.collection.stores import open_store
 from pipeline.config import RunConfig
 from pipeline.files import local_disk, storage
 from pipeline.options import from_options
@@ -38,6 +41,23 @@ class Inputs:
     def file(self, number):
         """Where the image with this id lies."""
         return next(self.images / entry["file_name"] for entry in self.entries if entry["id"] == number)
+
+
+def read_samples(annotations, images):
+    """The collection of these annotations and images."""
+    return read_collection(InputConfig(images=str(images), annotations=str(annotations)))
+
+
+def open_images(images, wanted=()):
+    """The store of images at a path or URL."""
+    return open_store(InputConfig(images=str(images)), wanted)
+
+
+def in_zip(**changes):
+    """A location in a zip, by the names of the numbers that it has."""
+    place = {"header_offset": 0, "stored_bytes": 0, "image_bytes": 0, "compression": 0, "crc32": 0}
+    path = changes.pop("path", "/images.zip")
+    return Location(path=path, reader="zip", place=tuple({**place, **changes}.values()))
 
 
 def make_key(number):

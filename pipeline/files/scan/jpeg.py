@@ -68,6 +68,17 @@ def metadata(content: bytes) -> Iterator[bytes]:
             yield content[start + 4 : end]
 
 
+def size_px(start: bytes) -> tuple[int, int] | None:
+    """Width and height, if the file begins with so many bytes that its first scan is seen."""
+    size = None
+    for marker, at, end in _segments(start):
+        if marker in _FRAMES and end - at >= 9:
+            size = int.from_bytes(start[at + 7 : at + 9]), int.from_bytes(start[at + 5 : at + 7])
+        elif marker == _SOS:
+            return size if size and all(size) else None
+    return None
+
+
 def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, start and end of each segment up to the end of the image, as libjpeg and Pillow find them.
 

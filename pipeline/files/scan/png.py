@@ -35,6 +35,14 @@ def is_png(content: bytes) -> bool:
     return content.startswith(SIGNATURE)
 
 
+def size_px(start: bytes) -> tuple[int, int] | None:
+    """Width and height, which the first chunk has; None if it does not begin as it should."""
+    if start[12:16] != b"IHDR" or len(start) < 24:
+        return None
+    width, height = struct.unpack_from(">2I", start, 16)
+    return (width, height) if width and height else None
+
+
 def metadata(content: bytes) -> Iterator[bytes]:
     """The contents of the eXIf chunks."""
     for name, start, end in _whole_chunks(content):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.collection.coco import Collection
+from pipeline.collection.collection import Collection
 from pipeline.collection.instances import Instances
 from pipeline.files import storage
 from pipeline.files.parquet import parquet_schema, read_parquet

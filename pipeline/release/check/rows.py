@@ -4,7 +4,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from pipeline.collection.coco import NOBODY, Collection, license_of
+from pipeline.collection.collection import NOBODY, Collection, license_of
 from pipeline.collection.instances import Instances, cross_check, decode_counts
 from pipeline.records import Verdict
 from pipeline.release.check.containers import parquet_problem

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from model.documents import parse_json, parse_yaml
-from pipeline.collection.coco import NOBODY, Collection, License
+from pipeline.collection.collection import NOBODY, Collection, License
 from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.config import ReleaseConfig
 from pipeline.errors import SampleError

@@ -1,7 +1,6 @@
 """Properties, examples and faults of reading a COCO annotation JSON."""
 
 import contextlib
-import hashlib
 import io
 import json
 import random
@@ -17,9 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.collection.coco import License, read_annotations, read_samples
-from pipeline.collection.images import decode, read_bytes
+from pipeline.collection.coco import read_annotations
+from pipeline.collection.collection import License
+from pipeline.collection.images import decode
+from pipeline.collection.stores import read_bytes
 from pipeline.errors import AnnotationError, CollectionError, PipelineError, SampleError, UsageError
+from tests.pipeline.make import read_samples
 
 ANYTHING = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
@@ -122,11 +124,10 @@ def test_a_sample_has_all_fields_of_its_entry(tmp_path):
     assert sample.location.path == str(tmp_path / "f" / "000000000002.jpg")
 
 
-def test_the_collection_has_the_licences_and_the_checksum_of_the_file(tmp_path):
+def test_the_collection_has_the_licences_of_the_file(tmp_path):
     collection = read(tmp_path, make_document(make_entry(1)))
     assert collection.licenses[3] == License(id=3, name="CC BY", url="http://x/by")
     assert set(collection.licenses) == {3, 7}
-    assert collection.annotations_sha256 == hashlib.sha256((tmp_path / "annotations.json").read_bytes()).hexdigest()
 
 
 def test_an_entry_without_licence_has_licence_0(tmp_path):

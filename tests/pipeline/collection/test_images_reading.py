@@ -12,7 +12,8 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pipeline.collection.images import MAX_IMAGE_BYTES, read_bytes
+from pipeline.collection.config import MAX_IMAGE_BYTES
+from pipeline.collection.stores import read_bytes
 from pipeline.errors import FAILURE_REASONS, SampleError
 from pipeline.records import Location, Sample
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 import pipeline
-from pipeline.collection.coco import read_samples
-from pipeline.collection.images import decode, read_bytes
+from pipeline.collection.images import decode
+from pipeline.collection.stores import read_bytes
 from pipeline.evaluation.truth import read_truth
+from tests.pipeline.make import read_samples
 
 FOLDER = Path(pipeline.__file__).parent / "sample"
 ANNOTATIONS = FOLDER / "instances_sample.json"

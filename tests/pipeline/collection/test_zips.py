@@ -12,10 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.collection.image_store import open_store
-from pipeline.collection.images import read_bytes
+from pipeline.collection.stores import read_bytes
 from pipeline.errors import CollectionError, SampleError
-from tests.pipeline.make import make_sample
+from tests.pipeline.make import make_sample, open_images
 
 FORMS = ("NFC", "NFD")
 LETTERS = st.text("aéüñÅ한", min_size=1, max_size=6)
@@ -39,7 +38,7 @@ def make_zip(path, files, *, encoding=""):
 
 
 def content_of(images, *file_names):
-    store = open_store(images, file_names)
+    store = open_images(images, file_names)
     return [read_bytes(make_sample(location=store.locate(name))) for name in file_names]
 
 
@@ -85,7 +84,7 @@ def test_a_name_that_fits_two_files_in_other_forms_is_ambiguous(tmp_path):
         for name in names[1:]:
             (tmp_path / "in" / name).touch()
         with pytest.raises(SampleError, match="ambiguous, ") as caught:
-            open_store(images, [names[0]]).locate(names[0])
+            open_images(images, [names[0]]).locate(names[0])
         assert caught.value.reason == "unreadable"
 
 
@@ -95,7 +94,7 @@ def test_a_link_in_another_form_is_followed_and_stays_inside(tmp_path):
     (tmp_path / "secret").touch()
     (tmp_path / "in" / one).symlink_to(tmp_path / "secret")
     with pytest.raises(SampleError, match="leads out of the images folder"):
-        open_store(str(tmp_path / "in"), [other]).locate(other)
+        open_images(str(tmp_path / "in"), [other]).locate(other)
 
 
 # Encodings
@@ -142,7 +141,7 @@ def test_what_macos_adds_is_no_image_and_changes_nothing(tmp_path, added):
     images = make_zip(tmp_path / "x.zip", {added: b"no", "a/1.jpg": b"1", "a/b/2.jpg": b"2"})
     assert content_of(images, "1.jpg", "b/2.jpg") == [b"1", b"2"]  # `a` is still the one folder that holds all
     with pytest.raises(SampleError, match="no regular file"):
-        open_store(images, ["x._1.jpg"]).locate("._1.jpg")
+        open_images(images, ["x._1.jpg"]).locate("._1.jpg")
 
 
 def test_an_image_that_is_named_like_them_is_found_if_it_is_wanted(tmp_path):
@@ -160,7 +159,7 @@ PATHS = st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map("/".join)
 def test_two_names_never_have_one_member_and_an_exact_name_has_its_own(tmp_path_factory, stored, wanted):
     images = make_zip(tmp_path_factory.mktemp("ends") / "x.zip", {f"{name}.jpg": name.encode() for name in stored})
     asked = {f"{name}.jpg" for name in wanted}
-    store, found = open_store(images, asked), {}
+    store, found = open_images(images, asked), {}
     for name in asked:
         with contextlib.suppress(SampleError):
             found[name] = store.locate(name).header_offset
@@ -185,7 +184,7 @@ def test_the_last_part_of_a_split_zip_is_refused(tmp_path):
     content[place + 4 : place + 8] = struct.pack("<2H", 3, 3)
     (tmp_path / "x.zip").write_bytes(content)
     with pytest.raises(CollectionError, match=r"the last of 4 parts of a split zip. Join the parts, zip -s 0"):
-        open_store(images, ["a.jpg"])
+        open_images(images, ["a.jpg"])
 
 
 @pytest.mark.parametrize("comment", [b"", b"of a photographer", bytes(65_535)], ids=len)
@@ -200,13 +199,13 @@ def test_a_zip_with_a_comment_is_whole(tmp_path, comment):
 def test_another_part_is_called_one(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK\x03\x04" + bytes(100))
     with pytest.raises(CollectionError, match=r"one part of a split archive\. Join its parts"):
-        open_store(str(tmp_path / name), ["a.jpg"])
+        open_images(str(tmp_path / name), ["a.jpg"])
 
 
 def test_a_first_part_is_called_one_by_its_content(tmp_path):
     (tmp_path / "renamed.zip").write_bytes(b"PK\x07\x08PK\x03\x04" + bytes(100))
     with pytest.raises(CollectionError, match="one part of a split archive"):
-        open_store(str(tmp_path / "renamed.zip"), ["a.jpg"])
+        open_images(str(tmp_path / "renamed.zip"), ["a.jpg"])
 
 
 @pytest.mark.skipif(shutil.which("zip") is None, reason="needs Info-ZIP's zip")
@@ -215,7 +214,7 @@ def test_what_zip_itself_splits_is_refused(tmp_path):
     subprocess.run(["zip", "-q", "-0", "-s", "64k", "x.zip", "a.jpg"], cwd=tmp_path, check=True)
     for name in ("x.zip", "x.z01"):
         with pytest.raises(CollectionError, match="split"):
-            open_store(str(tmp_path / name), ["a.jpg"])
+            open_images(str(tmp_path / name), ["a.jpg"])
 
 
 @pytest.mark.parametrize(
@@ -234,5 +233,5 @@ def test_what_zip_itself_splits_is_refused(tmp_path):
 def test_another_file_is_called_what_it_is(tmp_path, start, kind):
     (tmp_path / "x").write_bytes(start)
     with pytest.raises(CollectionError) as caught:
-        open_store(str(tmp_path / "x"), ["a.jpg"])
+        open_images(str(tmp_path / "x"), ["a.jpg"])
     assert f"({kind}); give a zip or a folder of images" in str(caught.value)

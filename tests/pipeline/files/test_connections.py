@@ -12,11 +12,11 @@ from fsspec.implementations.http import HTTPFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.collection.coco import read_annotations
-from pipeline.collection.image_store import open_store
 from pipeline.errors import AnnotationError, CollectionError, SampleError, StorageUnavailableError
 from pipeline.files.connections import connected, failure_in_words
 from pipeline.release.changes import read_earlier
 from pipeline.release.check.release_json import read_release_json
+from tests.pipeline.make import open_images
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_an_error_that_was_raised_from_itself_ends_the_search():
 def test_a_web_server_that_refuses_is_said_to_refuse(closed_port):
     url = f"http://127.0.0.1:{closed_port}/x.zip"
     with pytest.raises(StorageUnavailableError, match=r"images 'http.*': connection refused \(.*127\.0\.0\.1:\d+"):
-        open_store(url, ["a.jpg"])
+        open_images(url, ["a.jpg"])
     with pytest.raises(StorageUnavailableError, match=r"annotations 'http.*': connection refused \("):
         read_annotations(url)
 
@@ -147,7 +147,7 @@ def test_a_store_that_refuses_is_said_to_refuse(closed_port, monkeypatch):
 )
 def test_the_answer_of_a_web_server_is_said(server, status, error, words):
     with pytest.raises(error, match=words):
-        open_store(f"{server(status)}/x.zip", ["a.jpg"])
+        open_images(f"{server(status)}/x.zip", ["a.jpg"])
 
 
 def test_annotations_that_are_not_there_are_no_failure_of_the_server(server):

@@ -9,7 +9,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.collection.images import read_bytes
+from pipeline.collection.stores import read_bytes
 from pipeline.errors import SampleError
 from pipeline.files import urls
 from pipeline.files.ranges import read_range

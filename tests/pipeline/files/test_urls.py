@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from pipeline.collection.coco import read_annotation_bytes
 from pipeline.collection.config import InputConfig
-from pipeline.collection.image_store import open_store
 from pipeline.errors import AnnotationError, CollectionError, UsageError
 from pipeline.files import storage, urls
 from pipeline.release.check.verify import verify_release
 from pipeline.shown import shown
+from tests.pipeline.make import open_images
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = st.text("ab.:/~#?%*\\ SCé", min_size=1, max_size=12) | st.text(min_size=1, max_size=12)
@@ -153,7 +153,7 @@ def test_a_place_that_can_not_be_resolved_is_refused_by_name_everywhere(url, sai
     for error, use in (
         (UsageError, urls.resolve),
         (AnnotationError, read_annotation_bytes),
-        (CollectionError, lambda url: open_store(url, ["a.jpg"])),
+        (CollectionError, lambda url: open_images(url, ["a.jpg"])),
     ):
         with pytest.raises(error) as refused:
             use(url)

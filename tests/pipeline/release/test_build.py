@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.collection.coco import License, Origin, read_samples
+from pipeline.collection.collection import License, Origin
 from pipeline.collection.config import InputConfig
 from pipeline.errors import CollectionError, LeaseLostError, ReleaseExistsError, RunMismatchError
 from pipeline.files import storage
@@ -25,7 +25,15 @@ from pipeline.release.licenses import COLUMNS, LicenseTable, notice
 from pipeline.replicas import setup
 from pipeline.runs.run_file import remember_inputs, remembered_inputs
 from pipeline.selection.policy import SPLITS, parse_splits, split_of
-from tests.pipeline.make import make_collection, make_config, make_key, make_sample, tree, write_annotations
+from tests.pipeline.make import (
+    make_collection,
+    make_config,
+    make_key,
+    make_sample,
+    read_samples,
+    tree,
+    write_annotations,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 

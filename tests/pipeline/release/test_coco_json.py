@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from pipeline.collection.coco import License
+from pipeline.collection.collection import License
 from pipeline.config import ReleaseConfig
 from pipeline.files.maps import decode_png
 from pipeline.release.coco_json import CATEGORY, CocoAnnotations, encode_mask

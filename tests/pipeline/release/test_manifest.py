@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.collection.coco import License
+from pipeline.collection.collection import License
 from pipeline.collection.instances import UNCHECKED, CrossCheck
 from pipeline.errors import FAILURE_REASONS
 from pipeline.records import Verdict

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from model.config import EnsembleConfig
 from model.fake import FakeModel
-from pipeline.collection.coco import read_samples
 from pipeline.files import storage
 from pipeline.records import ShardSpec
 from pipeline.replicas import reading
@@ -22,7 +21,7 @@ from pipeline.replicas.suspects import Caution, Suspicion
 from pipeline.replicas.work import process_shard
 from pipeline.runs.candidates import read_members, read_shard_record
 from pipeline.runs.plan import plan_shards
-from tests.pipeline.make import make_collection, make_key
+from tests.pipeline.make import make_collection, make_key, read_samples
 
 pytestmark = pytest.mark.usefixtures("fast_disk")
 

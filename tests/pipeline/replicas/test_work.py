@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from model.config import EnsembleConfig
 from model.fake import FakeModel
 from model.prediction import ModelMemoryError, ModelOutputError
-from pipeline.collection.coco import read_samples
 from pipeline.errors import FAILURE_REASONS
 from pipeline.files import storage
 from pipeline.records import ShardSpec
@@ -25,7 +24,7 @@ from pipeline.replicas.setup import ShardWork
 from pipeline.replicas.work import Shared, process_shard
 from pipeline.runs import candidates
 from tests.pipeline.files.make_images import tiff_of
-from tests.pipeline.make import make_collection, make_entry, make_jpeg, make_key, tree, write_annotations
+from tests.pipeline.make import make_collection, make_entry, make_jpeg, make_key, read_samples, tree, write_annotations
 
 COUNT = 9
 BATCH_IMAGES = 3

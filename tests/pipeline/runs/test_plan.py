@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.collection.coco import read_samples
 from pipeline.errors import FAILURE_REASONS, StorageError
 from pipeline.records import Location, Sample, ShardSpec
 from pipeline.runs.plan import decode_plan, encode_plan, plan_digest, plan_shards
+from tests.pipeline.make import read_samples
 
 
 def make_sample(image_id, /, **overrides):

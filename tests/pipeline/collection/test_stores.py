@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.collection.image_store import open_store
-from pipeline.collection.images import read_bytes
 from pipeline.collection.names import safe_name
+from pipeline.collection.stores import read_bytes
 from pipeline.errors import CollectionError, SampleError
 from pipeline.records import Location, Sample
+from tests.pipeline.make import open_images
 
 PART = st.text("abcä 01-_#%", min_size=1, max_size=6).filter(lambda part: part.strip() == part)
 NAME = st.builds(lambda folders, stem: "/".join([*folders, f"{stem}.jpg"]), st.lists(PART, max_size=2), PART)
@@ -50,7 +50,7 @@ def read(location):
 
 
 def problem_of(images, file_name, wanted=None):
-    store = open_store(images, wanted or [file_name])
+    store = open_images(images, wanted or [file_name])
     with pytest.raises(SampleError) as caught:
         store.locate(file_name)
     return caught.value
@@ -79,7 +79,7 @@ def test_folder_and_zip_local_and_remote_stored_and_deflated_give_the_same_bytes
             f"{memory}/z.zip",
         ]
         for place in places:
-            store = open_store(place, list(files))
+            store = open_images(place, list(files))
             assert {name: read(store.locate(name)) for name in files} == files
     fsspec.filesystem("memory").rm(memory, recursive=True)
 
@@ -99,7 +99,7 @@ def test_a_zip_with_changed_bytes_gives_correct_bytes_or_one_of_our_errors(data)
         cut = data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))
         path.write_bytes(content[:cut])
         try:
-            store = open_store(str(path), list(files))
+            store = open_images(str(path), list(files))
         except CollectionError:
             return
         for name in files:
@@ -126,27 +126,27 @@ def test_a_safe_name_stays_in_its_folder_however_it_is_joined(file_name):
 
 def test_a_zip_member_is_found_by_its_exact_name_first(tmp_path):
     files = {"a.jpg": b"flat", "train2017/a.jpg": b"in folder"}
-    store = open_store(make_zip(tmp_path / "z.zip", files, top=""), list(files))
+    store = open_images(make_zip(tmp_path / "z.zip", files, top=""), list(files))
     assert read(store.locate("a.jpg")) == b"flat"
     assert read(store.locate("train2017/a.jpg")) == b"in folder"
 
 
 def test_an_exact_name_wins_over_the_same_name_below_the_top_folder(tmp_path):
     files = {"t/a.jpg": b"right", "t/t/a.jpg": b"wrong", "t/./b.jpg": b"exact", "t/b.jpg": b"normal"}
-    store = open_store(make_zip(tmp_path / "z.zip", files, top=""), list(files))
+    store = open_images(make_zip(tmp_path / "z.zip", files, top=""), list(files))
     assert read(store.locate("t/a.jpg")) == read(store.locate("t/./a.jpg")) == b"right"
     assert (read(store.locate("t/./b.jpg")), read(store.locate("t/b.jpg"))) == (b"exact", b"normal")
 
 
 def test_a_zip_member_is_found_below_the_single_top_folder_before_any_other_of_its_basename(tmp_path):
     files = {"a.jpg": b"right", "other/a.jpg": b"wrong"}
-    store = open_store(make_zip(tmp_path / "z.zip", files), ["a.jpg"])
+    store = open_images(make_zip(tmp_path / "z.zip", files), ["a.jpg"])
     assert read(store.locate("a.jpg")) == b"right"
 
 
 def test_a_zip_member_is_found_by_its_unique_basename(tmp_path):
     files = {"x/y/a.jpg": b"image", "z/b.jpg": b"other", "__MACOSX/x/y/a.jpg": b"junk"}
-    store = open_store(make_zip(tmp_path / "z.zip", files, top=""), ["val/a.jpg"])
+    store = open_images(make_zip(tmp_path / "z.zip", files, top=""), ["val/a.jpg"])
     assert read(store.locate("val/a.jpg")) == b"image"
 
 
@@ -185,13 +185,13 @@ def test_folders_and_links_in_a_zip_are_not_images(tmp_path):
 def test_a_zip_behind_other_bytes_is_read(tmp_path):
     content = Path(make_zip(tmp_path / "z.zip", {"a.jpg": b"image"})).read_bytes()
     (tmp_path / "z.zip").write_bytes(b"#!/bin/sh\n" + content)
-    assert read(open_store(str(tmp_path / "z.zip"), ["a.jpg"]).locate("a.jpg")) == b"image"
+    assert read(open_images(str(tmp_path / "z.zip"), ["a.jpg"]).locate("a.jpg")) == b"image"
 
 
 def test_needless_parts_of_a_name_do_not_matter(tmp_path):
     folder = make_folder(tmp_path / "f", {"x/a.jpg": b"image"})
     for images in (folder, make_zip(tmp_path / "z.zip", {"x/a.jpg": b"image"})):
-        assert read(open_store(images, ["./x//a.jpg"]).locate("./x//a.jpg")) == b"image"
+        assert read(open_images(images, ["./x//a.jpg"]).locate("./x//a.jpg")) == b"image"
 
 
 def test_a_folder_is_listed_once_and_only_where_images_are_requested(tmp_path, monkeypatch):
@@ -201,7 +201,7 @@ def test_a_folder_is_listed_once_and_only_where_images_are_requested(tmp_path, m
     scandir, stat = os.scandir, os.stat
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(os.path.relpath(path, images)) or scandir(path))
     monkeypatch.setattr(os, "stat", lambda *args, **named: asked.append(args) or stat(*args, **named))
-    store = open_store(images, names)
+    store = open_images(images, names)
     for name in names:
         store.locate(name)
     assert listed == [".", "x"]
@@ -212,20 +212,20 @@ def test_locations_are_absolute_so_that_other_processes_find_them(tmp_path, monk
     make_folder(tmp_path / "f", {"a.jpg": b""})
     make_zip(tmp_path / "z.zip", {"a.jpg": b""})
     monkeypatch.chdir(tmp_path)
-    assert open_store("f", ["a.jpg"]).locate("a.jpg").path == str(tmp_path / "f" / "a.jpg")
-    assert open_store("./z.zip", ["a.jpg"]).locate("a.jpg").path == str(tmp_path / "z.zip")
+    assert open_images("f", ["a.jpg"]).locate("a.jpg").path == str(tmp_path / "f" / "a.jpg")
+    assert open_images("./z.zip", ["a.jpg"]).locate("a.jpg").path == str(tmp_path / "z.zip")
 
 
 def test_a_local_folder_may_be_named_like_a_chained_url(tmp_path):
     images = make_folder(tmp_path / "memory::x", {"a.jpg": b"image"})
-    assert read(open_store(images, ["a.jpg"]).locate("a.jpg")) == b"image"
+    assert read(open_images(images, ["a.jpg"]).locate("a.jpg")) == b"image"
 
 
 def test_a_link_inside_the_folder_is_followed(tmp_path):
     images = make_folder(tmp_path / "f", {"real/a.jpg": b"image"})
     (tmp_path / "f" / "b.jpg").symlink_to("real/a.jpg")
     (tmp_path / "f" / "folder").symlink_to("real")
-    store = open_store(images, ["b.jpg", "folder/a.jpg"])
+    store = open_images(images, ["b.jpg", "folder/a.jpg"])
     assert read(store.locate("b.jpg")) == b"image"
     assert read(store.locate("folder/a.jpg")) == b"image"
 
@@ -234,7 +234,7 @@ def test_the_folder_itself_may_be_a_link(tmp_path):
     make_folder(tmp_path / "f", {"a.jpg": b"image"})
     (tmp_path / "f" / "b.jpg").symlink_to("a.jpg")
     (tmp_path / "link").symlink_to("f")
-    store = open_store(str(tmp_path / "link"), ["a.jpg", "b.jpg"])
+    store = open_images(str(tmp_path / "link"), ["a.jpg", "b.jpg"])
     assert read(store.locate("a.jpg")) == read(store.locate("b.jpg")) == b"image"
 
 
@@ -295,27 +295,27 @@ def test_folder_and_zip_report_a_missing_image_alike_and_name_no_path(tmp_path):
 def test_a_missing_images_path_is_an_error_that_names_it(tmp_path):
     for images in (str(tmp_path / "absent"), "memory://absent-folder", "nonsense://x", "", "\0", "\udc80"):
         with pytest.raises(CollectionError) as caught:
-            open_store(images, ["a.jpg"])
+            open_images(images, ["a.jpg"])
         assert repr(images) in str(caught.value)
 
 
 def test_a_folder_whose_name_is_not_valid_text_is_an_error(tmp_path):
     make_folder(tmp_path / "f\udc80", {"a.jpg": b""})
     with pytest.raises(CollectionError, match="surrogates not allowed"):
-        open_store(str(tmp_path / "f\udc80"), ["a.jpg"])
+        open_images(str(tmp_path / "f\udc80"), ["a.jpg"])
 
 
 def test_a_pipe_as_images_is_an_error(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CollectionError, match="its type is 'other'"):
-        open_store(str(tmp_path / "pipe"), ["a.jpg"])
+        open_images(str(tmp_path / "pipe"), ["a.jpg"])
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip at all", b"\x1f\x8b" + bytes(600), bytes(10240)])
 def test_a_file_that_is_not_a_zip_is_an_error_that_says_how_large_it_is_and_quotes_nothing(tmp_path, content):
     (tmp_path / "x.tar").write_bytes(content)
     with pytest.raises(CollectionError) as caught:
-        open_store(str(tmp_path / "x.tar"), ["a.jpg"])
+        open_images(str(tmp_path / "x.tar"), ["a.jpg"])
     said = str(caught.value)
     assert re.search(rf"not a zip but a file of {len(content)} bytes( \([^)]*\))?; give a zip", said)
     assert "no zip at all" not in said
@@ -328,7 +328,7 @@ def test_a_zip_torn_anywhere_is_an_error(tmp_path):
     for length in range(4, len(whole)):
         (tmp_path / "z.zip").write_bytes(whole[:length])
         with pytest.raises(CollectionError, match=f"a torn zip of {length} bytes"):
-            open_store(str(tmp_path / "z.zip"), ["a.jpg"])
+            open_images(str(tmp_path / "z.zip"), ["a.jpg"])
 
 
 def test_an_encrypted_member_is_unreadable(tmp_path):
@@ -369,25 +369,25 @@ def test_a_directory_of_a_later_version_of_zip_can_not_be_read(tmp_path):
     content[content.index(b"PK\x01\x02") + 6] = 99
     path.write_bytes(content)
     with pytest.raises(CollectionError, match=r"a torn zip of .* \(zip file version 9\.9\)"):
-        open_store(str(path), ["a.jpg"])
+        open_images(str(path), ["a.jpg"])
 
 
 def test_a_directory_with_a_name_that_is_not_utf_8_can_not_be_read(tmp_path):
     path = Path(make_zip(tmp_path / "z.zip", {"ä.jpg": b"image"}, top=""))
     path.write_bytes(path.read_bytes().replace("ä".encode(), b"\xff\xff"))
     with pytest.raises(CollectionError, match=r"a torn zip of .* can't decode byte"):
-        open_store(str(path), ["a.jpg"])
+        open_images(str(path), ["a.jpg"])
 
 
 def test_one_bad_member_does_not_affect_the_others(tmp_path):
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.writestr("bad.jpg", "1", zipfile.ZIP_LZMA)
         archive.writestr("good.jpg", "2")
-    store = open_store(str(tmp_path / "z.zip"), ["good.jpg"])
+    store = open_images(str(tmp_path / "z.zip"), ["good.jpg"])
     assert isinstance(store.locate("good.jpg"), Location)
 
 
 def test_a_chained_url_of_a_folder_is_refused():
     fsspec.filesystem("memory").pipe_file("/chained/a.jpg", b"")
     with pytest.raises(CollectionError, match="a chained URL of a folder"):
-        open_store("simplecache::memory://chained", ["a.jpg"])
+        open_images("simplecache::memory://chained", ["a.jpg"])
