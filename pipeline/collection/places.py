@@ -8,6 +8,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.files import urls
+from pipeline.files.connections import connected
 from pipeline.files.formats import format_of
 from pipeline.files.ranges import read_range
 from pipeline.shown import shown
@@ -34,11 +35,13 @@ class Place:
     def of(given: str) -> "Place":
         """Look at what the user named.
 
-        Raises: UsageError: it is no path or URL that can be read. OSError: nothing is there, or it can't be asked.
+        Raises: UsageError: it is no path or URL that can be read. OSError: nothing is there.
+                StorageUnavailableError: its server can't be reached.
         """
         fs, path = urls.resolve(given, chained=True)
         path.encode("utf-8")  # a plan stores paths as text
-        return Place(given=given, fs=fs, path=path, type=fs.info(path)["type"])
+        with connected(f"images {shown(given)!r}", fs):
+            return Place(given=given, fs=fs, path=path, type=fs.info(path)["type"])
 
     @property
     def is_local(self) -> bool:
