@@ -215,7 +215,7 @@ def test_a_run_of_an_earlier_version_is_read(run):
 def test_a_file_that_is_cut_anywhere_is_noticed(run, kind):
     path = candidate(run, SHARD, kind)
     content = storage.read(path)
-    cuts = range(0, len(content), 64)
+    cuts = range(0, len(content), 192)
     assert len(cuts) > 20
     for length in cuts:
         overwrite(path, content[:length])

@@ -93,7 +93,7 @@ def test_a_run_that_was_not_touched_has_no_problem(done):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_whichever_bit_is_flipped_its_shard_is_named_and_computed_again(inputs, done, tmp_path_factory, data):
     copy = Path(shutil.copytree(done, tmp_path_factory.mktemp("turned") / "run"))
     folder = data.draw(st.sampled_from(["candidates", "commits"]))
