@@ -216,7 +216,7 @@ def test_a_file_that_is_cut_anywhere_is_noticed(run, kind):
     path = candidate(run, SHARD, kind)
     content = storage.read(path)
     cuts = range(0, len(content), 192)
-    assert len(cuts) > 20
+    assert len(cuts) > 10
     for length in cuts:
         overwrite(path, content[:length])
         with pytest.raises(StorageError, match=rf"{SHARD}\.\w+\.{kind} has {length} bytes"):
