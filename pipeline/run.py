@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 
 from pipeline.collection.coco import Collection, read_samples
+from pipeline.collection.frames import default_frame
 from pipeline.collection.near_misses import why_none
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import CollectionError, ConfigError, ReleaseNotMadeError, UsageError
@@ -216,6 +217,7 @@ def process(
         batch_images=config.ensemble.batch_images,
         max_image_bytes=config.input.max_image_bytes,
         max_image_pixels=config.input.max_image_pixels,
+        default_frame=default_frame(config.input.orientation, annotated=True),
         made_with=made_with,
         accept_mixed=config.accept_mixed,
         retry_failed=config.retry_failed,
