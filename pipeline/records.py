@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 Status = Literal["done", "failed"]
 Decision = Literal["accepted", "rejected", "failed"]
+Frame = Literal["stored", "upright"]
+"""Pixels as stored, or turned as the image's metadata asks viewers to; see `collection/frames.py`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +77,19 @@ class CandidateRow:
     fewer_at_once: int
     """See `Prediction`: not 0 if memory had run out, so that the last bits may be others on a larger device."""
     scores: Mapping[str, float]
+    frame: Frame | Literal[""] = ""
+    """That of its maps; "" for a failed image, and in rows of earlier versions."""
+    exif_orientation: int = 0
+    """1 to 8; 0 for a failed image, and in rows of earlier versions."""
 
     def stored(self) -> dict[str, Any]:
-        """Name → value of every field, as files have them. `asdict` copies deeply: 26 µs instead of 1.3."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"scores": dict(self.scores)}
+        """Name → value of every field, as files have them. `asdict` copies deeply: 26 µs instead of 1.3.
+
+        Without a frame, a row has the fields of earlier versions.
+        """
+        left_out = () if self.frame else ("frame", "exif_orientation")
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
+        return values | {"scores": dict(self.scores)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 
 from pipeline.collection.collection import Collection
+from pipeline.collection.frames import default_frame
 from pipeline.collection.gather import read_collection
 from pipeline.collection.near_misses import why_none
 from pipeline.config import ClusterConfig, RunConfig
@@ -218,6 +219,7 @@ def process(
         batch_images=config.ensemble.batch_images,
         max_image_bytes=config.input.max_image_bytes,
         max_image_pixels=config.input.max_image_pixels,
+        default_frame=default_frame(config.input.orientation, annotated=True),
         made_with=made_with,
         accept_mixed=config.accept_mixed,
         retry_failed=config.retry_failed,

@@ -1,11 +1,13 @@
 """The input of a run: where images and annotations are, and how large an image may be."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.files.urls import chain_refused, is_chained
 from pipeline.options import require_positive
 
+Orientation = Literal["stored", "upright", "auto"]
+"""Which frame images have whose sizes do not tell: see `frames.py`."""
 MAX_IMAGE_BYTES = 64 << 20
 """Default limit on an image file, and on the bytes it takes in an archive: 64 MiB."""
 MAX_IMAGE_PIXELS = 89_000_000
@@ -39,6 +41,9 @@ class InputConfig:
     """Larger files become failed rows."""
     max_image_pixels: int = MAX_IMAGE_PIXELS
     """Images that claim more pixels become failed rows; they are not decoded. At most 500,000,000."""
+    orientation: Orientation = "auto"
+    """Frame of images that ask viewers to turn them (EXIF orientation) if their annotated size does not tell it: as
+    `stored`, or turned `upright`. `auto`: stored."""
     allow_chained_urls: bool = False
     """Let images and annotations be at chained URLs, such as simplecache::s3://bucket/train2017.zip: caches and zips
     (simplecache, filecache, blockcache, zip) on any other place."""

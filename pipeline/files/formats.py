@@ -3,6 +3,9 @@
 import re
 
 SUPPORTED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""Formats that are always decoded, by Pillow's names."""
+WITH_CODEC = {"AVIF": "AVIF", "JPEG 2000": "JPEG2000", "HEIC": "HEIF", "HEIF": "HEIF", "JPEG XL": "JXL"}
+"""Formats that are decoded where a codec is installed, as `format_of` names them → Pillow's names."""
 """Formats that are decoded, by Pillow's names."""
 IMAGE_SUFFIXES = (
     ".jpg",
@@ -101,11 +104,6 @@ def format_of(start: bytes) -> str:
     if text[:2] in (b'{"', b"{\n", b"{\r", b"[{"):
         return "JSON"
     return next((name for mark, name in _STARTS if start.startswith(mark)), "")
-
-
-def supported_in_words() -> str:
-    """The formats that are decoded, as a list in a sentence."""
-    return ", ".join(SUPPORTED)
 
 
 def _of_brands(start: bytes) -> str:

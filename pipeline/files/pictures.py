@@ -9,44 +9,54 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import TypeVar
 
 # Pillow imports plugins at their first use; out of file handles then, it would call every image unknown.
 from PIL import (  # noqa: F401
+    AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
     Image,
+    Jpeg2KImagePlugin,
     JpegImagePlugin,
     MpoImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    features,
 )
 
 from pipeline.errors import SampleError
-from pipeline.files.formats import SUPPORTED, format_of, supported_in_words
+from pipeline.files.formats import SUPPORTED, WITH_CODEC, format_of
 from pipeline.files.in_flight import BYTES_PER_CANVAS_PIXEL, BYTES_PER_PIXEL, budget, require_memory
-from pipeline.files.scan import bmp, gif, jpeg, png, tiff, webp
+from pipeline.files.orientation import orientation
+from pipeline.files.orientation import with_orientation_1
+from pipeline.files.scan import bmp, gif, jpeg, jpeg2000, jpegxl, png, tiff, webp
 from pipeline.files.scan.limits import OverBudgetError
 
 # Pillow's limit on pixels holds for the whole process and knows nothing of a run's. `decoded` checks the run's.
 Image.MAX_IMAGE_PIXELS = None
 
+with suppress(ImportError):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+with suppress(ImportError):
+    import pillow_jxl  # noqa: F401
+
 Converted = TypeVar("Converted")
+
+_IN_PILLOW = {"AVIF": "avif", "JPEG2000": "jpg_2000"}
+OPENED = SUPPORTED + tuple(
+    name
+    for name in dict.fromkeys(WITH_CODEC.values())
+    if name in Image.OPEN and (name not in _IN_PILLOW or features.check(_IN_PILLOW[name]))
+)
+"""Formats that are decoded here, by Pillow's names: `SUPPORTED`, and those of which a codec is installed."""
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([0-9])")
-_ORIENTATION = 274
-_SCANS = (
-    (jpeg.is_jpeg, jpeg.prepared),
-    (png.is_png, png.prepared),
-    (webp.is_webp, webp.prepared),
-    (gif.is_gif, gif.prepared),
-    (bmp.is_bmp, bmp.prepared),
-    (tiff.is_tiff, tiff.prepared),
-)
 
 
 def decoded(
@@ -55,7 +65,8 @@ def decoded(
     convert: Callable[[Image.Image], Converted],
     *,
     max_pixels: int | None,
-    formats: tuple[str, ...] = SUPPORTED,
+    formats: tuple[str, ...] = OPENED,
+    as_it_is: bool = False,
 ) -> Converted:
     """Open an image and return what `convert` makes of it.
 
@@ -64,7 +75,8 @@ def decoded(
             convert: gets the image before its pixels are decoded, and without the metadata that does not decide them.
                      Meanwhile the pixels are in flight, so it must not decode another image.
             max_pixels: limit on height x width, checked before any pixel is decoded; None: `convert` checks the size.
-            formats: some of `SUPPORTED`.
+            formats: some of `OPENED`.
+            as_it_is: give `convert` what any reader sees, metadata and all; a TIFF is turned by its tag then.
     Raises: SampleError: `too_many_pixels`, `too_slow`, `too_large`; `undecodable`: it is no whole image, or `convert`
                          raised an error.
             OSError: the machine failed, not the file.
@@ -73,15 +85,20 @@ def decoded(
     def attempt(taken: Callable[[int], AbstractContextManager[None]]) -> Converted:
         with _blaming(label, content), ExitStack() as held:
             seen = _prepared(content)
-            canvas_px = webp.size_px(content) if webp.is_webp(content) else None
-            if canvas_px:  # the decoder reserves memory for the canvas when it opens the file
-                check_pixels(label, canvas_px, max_pixels)
-                held.enter_context(taken(canvas_px[0] * canvas_px[1]))
-                require_memory(canvas_px[0] * canvas_px[1] * BYTES_PER_CANVAS_PIXEL)
-            image = held.enter_context(Image.open(io.BytesIO(seen), formats=formats))
+            is_alone = format_of(content[:512]) in WITH_CODEC
+            if is_alone:  # what its decoder takes is bounded by the decoder's own limits only, some 2 GB
+                held.enter_context(taken(budget().most))
+            early_px = next((size_px(content) for begins, size_px in _SIZES_BEFORE if begins(content)), None)
+            if early_px:
+                check_pixels(label, early_px, max_pixels)
+                if not is_alone:
+                    held.enter_context(taken(early_px[0] * early_px[1]))
+                require_memory(early_px[0] * early_px[1] * BYTES_PER_CANVAS_PIXEL)
+            image = held.enter_context(Image.open(io.BytesIO(content if as_it_is else seen), formats=formats))
             check_pixels(label, image.size, max_pixels)
-            if not canvas_px:
-                held.enter_context(taken(image.width * image.height))
+            if not early_px:
+                if not is_alone:
+                    held.enter_context(taken(image.width * image.height))
                 require_memory(image.width * image.height * BYTES_PER_PIXEL)
             return convert(image)
 
@@ -115,9 +132,16 @@ def _blaming(label: str, content: bytes) -> Iterator[None]:
         message = _ADDRESS.sub("", str(error))[:200]
         found = f"{len(content)} bytes that begin with {content[:12]!r}"
         kind = format_of(content[:512])
-        if kind not in SUPPORTED:
+        if WITH_CODEC.get(kind, kind) not in OPENED:
             found += f" ({kind or 'an unknown format'}); supported are {supported_in_words()}"
+        if kind in WITH_CODEC and WITH_CODEC[kind] not in OPENED:
+            found += f". To read {kind}, run in the project's folder: pip install '.[formats]'"
         raise SampleError("undecodable", f"{label}: {type(error).__name__}: {message!r}; {found}") from error
+
+
+def supported_in_words() -> str:
+    """The formats that are decoded here, as a list in a sentence."""
+    return ", ".join(OPENED)
 
 
 def check_pixels(label: str, size_px: tuple[int, int], max_pixels: int | None) -> None:
@@ -129,17 +153,6 @@ def check_pixels(label: str, size_px: tuple[int, int], max_pixels: int | None) -
     width, height = size_px
     if max_pixels is not None and width * height > max_pixels:
         raise SampleError("too_many_pixels", f"{label}: {width} x {height} px; the limit is {max_pixels} pixels")
-
-
-def orientation(content: bytes) -> int:
-    """The EXIF orientation of a JPEG, PNG, WebP or TIFF, or the one in a JPEG's XMP; 1 if there is none.
-
-    Only the first directory is read, whatever else the metadata claims to hold.
-    """
-    try:
-        return next((found for block in _metadata(content) if (found := _orientation_in(block))), 1)
-    except OverBudgetError:
-        return 1
 
 
 def size_in_start(start: bytes) -> tuple[int, int, int] | None:
@@ -164,26 +177,26 @@ def _prepared(content: bytes) -> bytes:
     return next((prepared(content) for begins, prepared in _SCANS if begins(content)), content)
 
 
-def _metadata(content: bytes) -> Iterator[bytes]:
-    if tiff.is_tiff(content):
-        yield content
-    for begins, metadata in (
-        (jpeg.is_jpeg, jpeg.metadata),
-        (png.is_png, png.metadata),
-        (webp.is_webp, webp.metadata),
-    ):
-        if begins(content):
-            yield from metadata(content)
+def _unturned_tiff(content: bytes) -> bytes:
+    """A TIFF that says nothing of its orientation: Pillow would turn it while it decodes."""
+    return with_orientation_1(tiff.prepared(content))
 
 
-def _orientation_in(block: bytes) -> int:
-    """The orientation that an EXIF or XMP block gives; 0 if it gives none."""
-    exif = block.removeprefix(b"Exif\0\0")
-    if tiff.is_tiff(exif):
-        found = tiff.directory(exif).get(_ORIENTATION)
-        return found.first if found else 0
-    in_xmp = _XMP_ORIENTATION.search(block)
-    return int(in_xmp[1]) if in_xmp else 0
+_SCANS = (
+    (jpeg.is_jpeg, jpeg.prepared),
+    (png.is_png, png.prepared),
+    (webp.is_webp, webp.prepared),
+    (gif.is_gif, gif.prepared),
+    (bmp.is_bmp, bmp.prepared),
+    (tiff.is_tiff, _unturned_tiff),
+    (jpeg2000.is_jpeg2000, jpeg2000.prepared),
+)
+_SIZES_BEFORE = (
+    (webp.is_webp, webp.size_px),
+    (jpeg2000.is_jpeg2000, jpeg2000.size_px),
+    (jpegxl.is_jpegxl, jpegxl.size_px),
+)
+"""Of formats whose decoders reserve memory or decode when they open a file, or go by another size than Pillow does."""
 
 
 def _ignore_pillow_warnings() -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from model.config import EnsembleConfig, ModelConfig
-from pipeline.collection.config import MAX_IMAGE_PIXELS, require_pixel_limit
+from pipeline.collection.config import MAX_IMAGE_PIXELS, Orientation, require_pixel_limit
 from pipeline.errors import ConfigError
 
 OFFICIAL_OPTIONS = ("stable_diffusion_repo_path", "pretrained_model_path", "swinb_model_path")
@@ -39,6 +39,9 @@ class PhotosConfig:
     reference: bool = False
     """Predict as the released SOD-diffusion code does; the log lists the options this sets and their effects. Options
     given explicitly win. Meant for the official weights."""
+    orientation: Orientation = "auto"
+    """Photos that ask viewers to turn them (EXIF orientation): turned `upright` as people see them, or as `stored`.
+    `auto`: upright; with --reference, stored."""
     max_image_pixels: int = MAX_IMAGE_PIXELS
     """Photos of more pixels fail; they are not decoded. At most 500,000,000."""
     output_processing_res: bool = False

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import CollectionError
-from pipeline.evaluation.pairs import SUFFIXES, is_image
+from pipeline.evaluation.pairs import SUFFIXES as COMMON_SUFFIXES
+from pipeline.evaluation.pairs import is_image
+
+SUFFIXES = (*COMMON_SUFFIXES, ".jfif", ".jpe", ".avif", ".heic", ".heif", ".jp2", ".jxl")
+"""Suffixes of photos: also those for which a codec may have to be installed, or they would be left out silently."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +41,8 @@ def find_photos(named: str) -> Found:
     path = Path(named)
     if path.is_dir():
         files = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
-        photos = [file for file in files if is_image(file)]
-        ignored = tuple(file.name for file in files if not is_image(file))
+        photos = [file for file in files if is_image(file, SUFFIXES)]
+        ignored = tuple(file.name for file in files if not is_image(file, SUFFIXES))
         if not photos:
             found = ", ".join(sorted({file.suffix or "no suffix" for file in files})[:10])
             raise CollectionError(

@@ -18,9 +18,11 @@ from model.prediction import Prediction
 from model.saliency import DiffusionModel, load_diffusion_model, ready, resolve_device, torch_dtype
 from model.seeds import key_of
 from pipeline.collection.config import MAX_IMAGE_BYTES
+from pipeline.collection.frames import default_frame
 from pipeline.collection.images import decode_rgb, is_turned
 from pipeline.errors import ConfigError, SampleError
-from pipeline.files.formats import format_of, supported_in_words
+from pipeline.files.formats import format_of
+from pipeline.files.pictures import supported_in_words
 from pipeline.photos.config import PhotosConfig
 from pipeline.photos.find import Photo, find_photos
 from pipeline.photos.outputs import clashes, is_finished, prepare_output_folder, write_outputs
@@ -162,19 +164,21 @@ def _with_precision(config: PhotosConfig) -> ModelConfig:
 
 
 def _read(photo: Photo, model: DiffusionModel, config: PhotosConfig) -> _Read:
-    """Read the pixels as stored, like a run."""
+    """Read the pixels as people see them, or as stored if that is asked for."""
+    # The reference takes pixels as they are stored, as annotations do.
+    frame = default_frame(config.orientation, annotated=config.reference)
     try:
         with photo.path.open("rb") as file:
             content = file.read(MAX_IMAGE_BYTES + 1)
         if len(content) > MAX_IMAGE_BYTES:
             size_bytes = max(len(content), photo.path.stat().st_size)
             raise SampleError("too_many_bytes", f"{size_bytes} bytes; the limit is {MAX_IMAGE_BYTES}")
-        pixels = decode_rgb(photo.path.name, content, max_pixels=config.max_image_pixels)
+        pixels = decode_rgb(photo.path.name, content, max_pixels=config.max_image_pixels, default=frame)
     except SampleError as error:
         return _Read(photo=photo, pixels=None, problem=str(error))
     except OSError as error:
         return _Read(photo=photo, pixels=None, problem=f"unreadable: {error.strerror or error}")
-    if is_turned(content):
+    if frame == "stored" and is_turned(content):
         _log.warning(
             "%s has an EXIF orientation, which is not applied: its mask matches the pixels as stored", photo.path
         )

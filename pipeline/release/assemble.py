@@ -97,7 +97,8 @@ def _write_contents(made: _Making) -> dict[str, Any]:
         verdicts = _verdicts(source, surveyed, config)
         planned = _plan(source, surveyed, verdicts, config)
         log.info("%d images accepted; writing %d tars", sum(len(tar.keys) for tar in planned), len(planned))
-        written = spread(write_tar, _tar_tasks(planned, source, folder, config), cluster, lambda _: made.confirm())
+        tasks_of_tars = _tar_tasks(planned, source, surveyed, folder, config)
+        written = spread(write_tar, tasks_of_tars, cluster, lambda _: made.confirm())
     tars: dict[str, list[ReleasedTar]] = {split: [] for split in parse_splits(config.release.splits)}
     for tar, one in zip(planned, written, strict=True):
         tars[tar.split].append(one)
@@ -163,12 +164,18 @@ def _plan(
             facts = facts_json(sample, row, source.license_of(sample))
             size = surveyed[row.key].map_bytes + tar_member_bytes(len(facts))
             if config.release.embed_images:
-                size += tar_member_bytes(row.image_bytes)
+                size += tar_member_bytes(surveyed[row.key].released.file_bytes)
             sizes[split_of(row.key, shares)].append((row.key, size))
     return [tar for split in shares for tar in plan_tars(split, sizes[split], config.release.tar_bytes)]
 
 
-def _tar_tasks(planned: Sequence[PlannedTar], source: ReleaseSource, folder: str, config: RunConfig) -> list[TarTask]:
+def _tar_tasks(
+    planned: Sequence[PlannedTar],
+    source: ReleaseSource,
+    surveyed: Mapping[str, Surveyed],
+    folder: str,
+    config: RunConfig,
+) -> list[TarTask]:
     return [
         TarTask(
             folder=folder,
@@ -178,6 +185,7 @@ def _tar_tasks(planned: Sequence[PlannedTar], source: ReleaseSource, folder: str
                 image.sample.key: source.license_of(image.sample) for portion in found for image in portion.images
             },
             embed_images=config.release.embed_images,
+            released_sha256={key: surveyed[key].released.sha256 for key in tar.keys},
             max_image_bytes=config.input.max_image_bytes,
         )
         for tar, found in zip(planned, portions(source, [tar.keys for tar in planned]), strict=True)
@@ -191,7 +199,12 @@ def _rows(
     planned: Sequence[PlannedTar],
 ) -> list[dict[str, Any]]:
     places = {
-        key: Place(split=tar.split, tar=tar.name, mask_sha256=surveyed[key].mask_sha256)
+        key: Place(
+            split=tar.split,
+            tar=tar.name,
+            mask_sha256=surveyed[key].mask_sha256,
+            released=surveyed[key].released,
+        )
         for tar in planned
         for key in tar.keys
     }

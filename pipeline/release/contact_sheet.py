@@ -45,7 +45,12 @@ def _photographed(
     for image, members in read_portions(predicted):
         try:
             content = read_bytes(image.sample, max_bytes=config.input.max_image_bytes)
-            pixels = decode(image.sample, content, max_pixels=image.sample.width * image.sample.height)
+            pixels = decode(
+                image.sample,
+                content,
+                max_pixels=image.sample.width * image.sample.height,
+                default=image.row.frame or "stored",
+            )
         except SampleError:
             continue
         yield image, members, Image.fromarray(pixels)

@@ -15,7 +15,11 @@ from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.stopping_rule import members_in_words
 
 MEMBERS = {
-    "jpg": ("image", "The original image file, byte for byte, whatever its format."),
+    "jpg": (
+        "image",
+        "The collection's image file, whatever its format: byte for byte, unless `released_as` in the manifest says "
+        "otherwise.",
+    ),
     "mask.png": ("mask", "Mask of the salient object at the size of the image: 255 inside, 0 outside."),
     "saliency.png": ("saliency", "Saliency map at the size of the image; a stored v stands for v / 255."),
     "variance.png": (
@@ -72,8 +76,9 @@ def _collection(about: CroissantAbout) -> dict[str, Any]:
         "dataCollectionRawData": "Images, ids, names, sizes and licences are those of the collection. "
         "image_sha256 is the SHA-256 of the image file that was predicted.",
         "dataImputationProtocol": "None: no missing value was filled in.",
-        "dataManipulationProtocol": "Images are unchanged. Maps are resized to the size of the image; the mask covers "
-        "the pixels whose saliency is at least one half.",
+        "dataManipulationProtocol": "Images are unchanged, except for those that some readers would turn or could not "
+        "read: released_as in the manifest says what was done to them. Maps are resized to the size of the image; the "
+        "mask covers the pixels whose saliency is at least one half.",
         "dataPreprocessingProtocol": [
             "Images were accepted under the following policy. Its bounds use the units of the manifest's columns; a "
             f"target of 0 images means no target, an empty list of licences means all: {policy}"

@@ -23,11 +23,13 @@ from pipeline.release.source import ReleaseSource
 from pipeline.selection.policy import parse_splits
 
 RELEASE_JSON = "release.json"
-FORMAT = 3
+FORMAT = 4
 """Increases when releases get other files, or files get other contents."""
-READABLE = (2, FORMAT)
-"""Formats that are still read. Before 3, the manifest had no `author`, `source`, `instances_ignored`, `maps_sha256`,
-`release.json` no `shards`, annotations had ids and file names of the collection, and keys in CSV files no prefix."""
+READABLE = (2, 3, FORMAT)
+"""Formats that are still read. Before 4, tars had the collection's files unchanged, and the manifest no `frame`,
+`exif_orientation`, `released_as`, `released_sha256`, `released_bytes`. Before 3, it had no `author`, `source`,
+`instances_ignored`, `maps_sha256`, `release.json` no `shards`, annotations had ids and file names of the collection,
+and keys in CSV files no prefix."""
 OF_COLLECTION = ("licenses", "origins", "instances")
 _TEXTS = (".py", ".jinja", ".js", ".css", ".svg")
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.collection.collection import NOBODY, License, Origin
 from pipeline.collection.instances import UNCHECKED, CrossCheck
 from pipeline.records import CandidateRow, Sample, Verdict
+from pipeline.release.released import NOT_RELEASED, Released
 from pipeline.release.source import facts_of
 from pipeline.selection.scores import CROSS_CHECKS, SCORE_TABLE, SCORES
 from pipeline.selection.verdicts import Considered
@@ -33,6 +34,11 @@ SCHEMA = pa.schema(
         ("detail", pa.string()),
         ("image_sha256", pa.string()),
         ("image_bytes", pa.int64()),
+        ("frame", pa.string()),
+        ("exif_orientation", pa.int32()),
+        ("released_as", pa.string()),
+        ("released_sha256", pa.string()),
+        ("released_bytes", pa.int64()),
         ("members", pa.int32()),
         ("fewer_at_once", pa.int32()),
         ("split", pa.string()),
@@ -47,8 +53,10 @@ SCHEMA = pa.schema(
 )
 """Numbers from annotations may be absurd, so they get 64 bits."""
 _SINCE_3 = ("author", "source", "instances_ignored", "maps_sha256")
-SCHEMA_2 = pa.schema([field for field in SCHEMA if field.name not in _SINCE_3])
-"""That of releases of format 2."""
+_SINCE_4 = ("frame", "exif_orientation", "released_as", "released_sha256", "released_bytes")
+_SCHEMA_3 = pa.schema([field for field in SCHEMA if field.name not in _SINCE_4])
+SCHEMAS = {2: pa.schema([field for field in _SCHEMA_3 if field.name not in _SINCE_3]), 3: _SCHEMA_3, 4: SCHEMA}
+"""Format of a release → columns of its manifest."""
 COLUMNS = {
     "key": "Name of the image in this release: its id in the collection, padded to 12 digits.",
     "image_id": "Id of the image in the collection.",
@@ -63,8 +71,14 @@ COLUMNS = {
     "verdict": "Outcome for the image: accepted, rejected or failed.",
     "reason": "Why the image was not accepted; empty if it was.",
     "detail": "What was wrong with a failed image; empty for others.",
-    "image_sha256": "SHA-256 of the image's bytes, in hexadecimal; empty if they could not be read.",
-    "image_bytes": "Size of the image's file in bytes.",
+    "image_sha256": "SHA-256 of the image's file in the collection, in hexadecimal; empty if it could not be read.",
+    "image_bytes": "Size of that file in bytes.",
+    "frame": "Whether maps and mask lie on the pixels as stored in that file or turned upright; empty if it failed.",
+    "exif_orientation": "Orientation that the file states in its metadata, 1 to 8; 0 if the image failed.",
+    "released_as": "What was done to that file: original, orientation_neutralised, turned_png or png (a PNG of the "
+    "pixels that were segmented); empty if no tar contains it.",
+    "released_sha256": "SHA-256 of the image in its tar, in hexadecimal; empty if no tar contains it.",
+    "released_bytes": "Size of the image in its tar in bytes; 0 if no tar contains it.",
     "members": "Number of ensemble members that predicted the image; 0 if it failed.",
     "fewer_at_once": "Members per pass after memory ran out, which may change last bits of maps; 0 if it never did.",
     "split": "Split of an accepted image; empty for others.",
@@ -93,6 +107,8 @@ class Place:
     """Name relative to the release."""
     mask_sha256: str
     """SHA-256 of the mask's PNG."""
+    released: Released = NOT_RELEASED
+    """What it has of the image's own file."""
 
 
 NOWHERE = Place(split="", tar="", mask_sha256="")
@@ -119,6 +135,11 @@ def manifest_row(
         "reason": verdict.reason,
         "detail": row.detail,
         "image_bytes": row.image_bytes,
+        "frame": row.frame,
+        "exif_orientation": row.exif_orientation,
+        "released_as": place.released.released_as,
+        "released_sha256": place.released.sha256,
+        "released_bytes": place.released.file_bytes,
         "fewer_at_once": row.fewer_at_once,
         "split": place.split,
         "tar": place.tar,

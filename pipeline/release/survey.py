@@ -18,6 +18,7 @@ from pipeline.files.maps import decode_png, encode_png, mask_of
 from pipeline.records import StoredFile
 from pipeline.release.coco_json import EncodedMask, encode_mask
 from pipeline.release.page.tiles import TILES_PER_SHEET, decode_small, draw_tile, encode_sheet, sheet_name
+from pipeline.release.released import NOT_RELEASED, Released, released_image
 from pipeline.release.source import Picked, Portion, ReleaseSource, original_bytes, portions, read_portions
 from pipeline.release.tar_series import tar_member_bytes
 from pipeline.runs.binding import maps_sha256
@@ -53,6 +54,8 @@ class Surveyed:
     """See `runs/binding.py`."""
     map_bytes: int
     """Bytes that the image's three maps take in a tar."""
+    released: Released
+    """What the release has of the image, if it is accepted; nothing if its photo is not shown."""
     checked: CrossCheck
 
 
@@ -97,6 +100,7 @@ def survey(task: SurveyTask) -> Survey:
         mask = mask_of(saliency)
         mask_png = encode_png(mask.astype("uint8") * 255)
         key = image.sample.key
+        photo, released = _photo(image, task)
         images.append(
             Surveyed(
                 key=key,
@@ -107,10 +111,10 @@ def survey(task: SurveyTask) -> Survey:
                     tar_member_bytes(len(content))
                     for content in (mask_png, members["saliency.png"], members["variance.png"])
                 ),
+                released=released,
                 checked=cross_check(mask, task.instances.get(key, ())),
             )
         )
-        photo = _photo(image, task)
         if photo is None and key in task.shown:
             without_photo.append(key)
         tiles.append(draw_tile(photo, saliency, variance))
@@ -121,17 +125,19 @@ def survey(task: SurveyTask) -> Survey:
     return Survey(images=tuple(images), sheets=tuple(sheets), without_photo=tuple(without_photo))
 
 
-def _photo(image: Picked, task: SurveyTask) -> UInt8[np.ndarray, "h w 3"] | None:
+def _photo(image: Picked, task: SurveyTask) -> tuple[UInt8[np.ndarray, "h w 3"] | None, Released]:
     """None: it may not be shown, or has disappeared or changed; a missing thumbnail is no reason to fail."""
     if image.sample.key not in task.shown:
-        return None
+        return None, NOT_RELEASED
     try:
         content = original_bytes(image, task.max_image_bytes)
-        return decode_small(image.sample.key, content, image.sample.width * image.sample.height)
     except StorageUnavailableError:
         raise
     except StorageError:
-        return None
+        return None, NOT_RELEASED
+    most_pixels = image.sample.width * image.sample.height
+    small = decode_small(image.sample.key, content, most_pixels, image.row.frame or "stored")
+    return small, released_image(image, content)[0]
 
 
 def shown_photos(source: ReleaseSource, config: RunConfig) -> frozenset[str]:

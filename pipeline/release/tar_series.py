@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.collection.collection import License
+from pipeline.errors import StorageError
 from pipeline.files import storage
 from pipeline.files.maps import decode_png, encode_png, mask_of
 from pipeline.files.tars import SampleTar, encode_json
 from pipeline.records import CandidateRow, Sample, StoredFile
+from pipeline.release.released import released_image
 from pipeline.release.source import Picked, Portion, facts_of, original_bytes, read_portions
 
 _BLOCK_BYTES = 512
@@ -42,6 +44,8 @@ class TarTask:
     licenses: Mapping[str, License]
     """Key → licence."""
     embed_images: bool
+    released_sha256: Mapping[str, str]
+    """Key → SHA-256 of the image as the manifest will state it."""
     max_image_bytes: int
 
 
@@ -102,13 +106,25 @@ def write_tar(task: TarTask) -> ReleasedTar:
 def _members(image: Picked, maps: Mapping[str, bytes], task: TarTask) -> dict[str, bytes]:
     """Tar members of one sample (extension → content); every sample of a release has the same extensions."""
     mask = mask_of(decode_png(maps["saliency.png"]))
-    original = {"jpg": original_bytes(image, task.max_image_bytes)} if task.embed_images else {}
-    return original | {
+    photo = {"jpg": _photo(image, task)} if task.embed_images else {}
+    return photo | {
         "mask.png": encode_png(mask.astype("uint8") * 255),
         "saliency.png": maps["saliency.png"],
         "variance.png": maps["variance.png"],
         "json": facts_json(image.sample, image.row, task.licenses[image.sample.key]),
     }
+
+
+def _photo(image: Picked, task: TarTask) -> bytes:
+    released, content = released_image(image, original_bytes(image, task.max_image_bytes))
+    expected = task.released_sha256[image.sample.key]
+    if released.sha256 != expected:
+        raise StorageError(
+            f"key {image.sample.key}: released as {released.released_as}, its image has the SHA-256 {released.sha256}, "
+            f"but {expected or 'could not be read'} where it was surveyed. Install the same versions of Pillow and "
+            "NumPy on all machines, and build the release again"
+        )
+    return content
 
 
 def facts_json(sample: Sample, row: CandidateRow, licence: License) -> bytes:

@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 from jaxtyping import UInt8
 
-from pipeline.collection.images import decode
+from pipeline.collection.images import Decoded, decode_sample
 from pipeline.collection.stores import read_bytes
 from pipeline.errors import SampleError
 from pipeline.records import Sample, ShardSpec
@@ -26,13 +26,18 @@ MOST_BATCH_PIXELS = 100_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadImage:
-    """An image that was read: its `pixels`, or the `problem` that it has instead."""
+    """An image that was read: `decoded`, or the `problem` that it has instead."""
 
     sample: Sample
     sha256: str
     image_bytes: int
-    pixels: UInt8[np.ndarray, "h w 3"] | None
+    decoded: Decoded | None
     problem: SampleError | None
+
+    @property
+    def pixels(self) -> UInt8[np.ndarray, "h w 3"] | None:
+        """The pixels to predict, if it could be decoded."""
+        return None if self.decoded is None else self.decoded.pixels
 
 
 def read_image(sample: Sample, work: ShardWork) -> ReadImage:
@@ -40,12 +45,12 @@ def read_image(sample: Sample, work: ShardWork) -> ReadImage:
     content = b""
     try:
         content = read_bytes(sample, max_bytes=work.max_image_bytes)
-        pixels = decode(sample, content, max_pixels=work.max_image_pixels)
+        decoded = decode_sample(sample, content, max_pixels=work.max_image_pixels, default=work.default_frame)
         problem = None
     except SampleError as error:
-        pixels, problem = None, error
+        decoded, problem = None, error
     sha256 = hashlib.sha256(content).hexdigest() if content else ""
-    return ReadImage(sample=sample, sha256=sha256, image_bytes=len(content), pixels=pixels, problem=problem)
+    return ReadImage(sample=sample, sha256=sha256, image_bytes=len(content), decoded=decoded, problem=problem)
 
 
 def pixel_count(read: ReadImage) -> int:
@@ -111,4 +116,4 @@ def batches_with_care(
 
 
 def _skipped(sample: Sample) -> ReadImage:
-    return ReadImage(sample=sample, sha256="", image_bytes=0, pixels=None, problem=kills_replica(sample.key))
+    return ReadImage(sample=sample, sha256="", image_bytes=0, decoded=None, problem=kills_replica(sample.key))

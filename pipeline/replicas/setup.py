@@ -6,6 +6,7 @@ from model.config import EnsembleConfig, ModelConfig
 from model.loading import load_model
 from model.prediction import Enough
 from pipeline.errors import ConfigError
+from pipeline.records import Frame
 from pipeline.replicas.usage import TimedModel
 from pipeline.runs.machine import settle_machine
 from pipeline.selection.policy import PolicyConfig
@@ -21,6 +22,8 @@ class ShardWork:
     batch_images: int
     max_image_bytes: int
     max_image_pixels: int
+    default_frame: Frame = "stored"
+    """Of images whose annotated size does not tell their frame."""
     made_with: str = ""
     """SHA-256 of the run's fingerprint; the shard records carry it."""
     accept_mixed: bool = False

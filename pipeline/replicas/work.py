@@ -175,6 +175,8 @@ def _row(read: ReadImage, outcome: Prediction | SampleError) -> CandidateRow:
         members=0 if isinstance(outcome, SampleError) else len(outcome.members),
         fewer_at_once=0 if isinstance(outcome, SampleError) else outcome.fewer_at_once,
         scores={} if isinstance(outcome, SampleError) else score(outcome),
+        frame="" if failed or read.decoded is None else read.decoded.frame,
+        exif_orientation=0 if failed or read.decoded is None else read.decoded.exif_orientation,
     )
 
 

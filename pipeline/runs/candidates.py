@@ -26,7 +26,7 @@ from model.prediction import Prediction
 from pipeline.errors import StorageError
 from pipeline.files import storage
 from pipeline.files.maps import decode_png, encode_png, quantise_saliency, quantise_variance
-from pipeline.files.parquet import read_parquet
+from pipeline.files.parquet import parquet_schema, read_parquet
 from pipeline.files.tars import SampleTar, encode_json, samples_of
 from pipeline.records import CandidateRow, ShardRecord, StoredFile
 from pipeline.runs.binding import Bound, binding, maps_sha256
@@ -47,8 +47,11 @@ _ROW_SCHEMA = pa.schema(
         ("members", pa.int32()),
         ("fewer_at_once", pa.int32()),
         ("scores", pa.map_(pa.string(), pa.float64())),
+        ("frame", pa.string()),
+        ("exif_orientation", pa.int32()),
     ]
 )
+_EARLIER_SCHEMA = pa.schema([field for field in _ROW_SCHEMA if field.name not in ("frame", "exif_orientation")])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +73,19 @@ def encode_members(row: CandidateRow, prediction: Prediction) -> dict[str, bytes
 
 def encode_rows(rows: Sequence[CandidateRow]) -> bytes:
     """Rows as parquet; equal rows give equal bytes."""
-    values = [row.stored() | {"scores": sorted(row.scores.items())} for row in rows]
+    values = [
+        {name: getattr(row, name) for name in _ROW_SCHEMA.names} | {"scores": sorted(row.scores.items())}
+        for row in rows
+    ]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(values, schema=_ROW_SCHEMA), buffer, compression="zstd")
     return buffer.getvalue()
 
 
 def decode_rows(content: bytes) -> list[CandidateRow]:
-    """Read the rows that `encode_rows` wrote."""
-    table = read_parquet(content, _ROW_SCHEMA)
+    """Read the rows that `encode_rows` wrote, or wrote before they had frames."""
+    is_earlier = parquet_schema(content).equals(_EARLIER_SCHEMA)
+    table = read_parquet(content, _EARLIER_SCHEMA if is_earlier else _ROW_SCHEMA)
     return [CandidateRow(**row | {"scores": dict(row["scores"])}) for row in table.to_pylist()]
 
 

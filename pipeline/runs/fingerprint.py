@@ -20,15 +20,23 @@ from pipeline.selection.stopping_rule import bounds_in_words
 
 _PIPELINE_CODE = (
     "files/formats.py",
+    "collection/colours.py",
+    "collection/frames.py",
     "collection/images.py",
+    "collection/whole.py",
     "files/in_flight.py",
     "files/maps.py",
+    "files/orientation.py",
     "files/parquet.py",
     "files/pictures.py",
     "files/ranges.py",
     "files/scan/bmp.py",
+    "files/scan/boxes.py",
     "files/scan/gif.py",
+    "files/scan/icc.py",
     "files/scan/jpeg.py",
+    "files/scan/jpeg2000.py",
+    "files/scan/jpegxl.py",
     "files/scan/limits.py",
     "files/scan/png.py",
     "files/scan/tiff.py",
@@ -69,6 +77,7 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
         "shard_size": str(config.shard_size),
         "max_image_bytes": str(config.input.max_image_bytes),
         "max_image_pixels": str(config.input.max_image_pixels),
+        "orientation": config.input.orientation,
         "code": _code_sha256(),
     }
     values |= {name: str(value) for name, value in asdict(config.ensemble).items()}

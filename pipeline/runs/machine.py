@@ -20,7 +20,9 @@ from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
 
-LIBRARIES = ("diffusers", "numpy", "pillow", "pyarrow", "timm", "torch")
+_PLUG_INS = ("pillow-heif", "pillow-jxl-plugin")
+"""Of Pillow; which formats are read depends on them."""
+LIBRARIES = ("diffusers", "numpy", "pillow", *_PLUG_INS, "pyarrow", "timm", "torch")
 """Their versions decide bytes."""
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "sve2", "bf16")
 """Of those that PyTorch, oneDNN, OpenBLAS and NumPy choose their kernels by."""
@@ -28,8 +30,17 @@ DEVICE = "device.json"
 
 
 def library_versions() -> dict[str, str]:
-    """Library → version, of those that decide bytes."""
-    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+    """Library → version, of those that decide bytes; "" for a plug-in that is not installed."""
+    return {name: _version(name) for name in LIBRARIES}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        if name in _PLUG_INS:
+            return ""
+        raise
 
 
 def instruction_set() -> str:
@@ -101,7 +112,9 @@ def restore_machine(run: str) -> bool:
     for name in storage.list_names(folder):
         with suppress(StorageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             stated = parse_json(storage.read(storage.join(folder, name, "release.json")))["made_from"]["fingerprint"]
-            found = {name: str(stated[name]) for name in ("device", "instructions", *LIBRARIES)}
+            names = ("device", "instructions", *LIBRARIES)
+            # A release of an earlier version does not name the plug-ins.
+            found = {name: str(stated[name]) for name in names if name in stated or name not in _PLUG_INS}
             storage.publish(storage.join(run, DEVICE), encode_json(found))
             return True
     return False

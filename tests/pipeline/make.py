@@ -77,9 +77,10 @@ def make_row(**overrides):
     """A predicted image; with `reason` a failed one."""
     fields = {"key": make_key(7), "status": "done", "reason": "", "detail": "", "image_sha256": "ab" * 32}
     fields |= {"image_bytes": 1234, "members": 3, "fewer_at_once": 0}
-    fields |= {"scores": make_scores()}
+    fields |= {"scores": make_scores(), "frame": "stored", "exif_orientation": 1}
     if "reason" in overrides:
         fields |= {"status": "failed", "detail": "found so", "members": 0, "scores": {}}
+        fields |= {"frame": "", "exif_orientation": 0}
     return CandidateRow(**{**fields, **overrides})
 
 

@@ -10,7 +10,13 @@ SCANS_OF_ANY_IMAGE = 32
 MOST_SCANNED_SAMPLES = 1_500_000_000
 """Samples (a pixel of a component) in all scans of an image with more scans; 1 to 3 ns each."""
 
-_EOI, _SOS = 0xD9, 0xDA
+_DHT, _EOI, _SOS = 0xC4, 0xD9, 0xDA
+_SEQUENTIAL = (0xC0, 0xC1)
+_MORE_DATA = bytes(37 * place % 251 for place in range(512))
+"""Of all kinds, but no FF, which would begin a marker."""
+_ZEROS = bytes(2048)
+_PROFILE = b"ICC_PROFILE\0"
+_EXIF_OR_XMP = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset(range(0xD0, 0xD9)) | {0x01}
 _METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
@@ -59,13 +65,81 @@ def is_jpeg(content: bytes) -> bool:
     return content.startswith(b"\xff\xd8\xff")
 
 
-def metadata(content: bytes) -> Iterator[bytes]:
-    """The contents of the APP1 segments before the first scan, where Exif and XMP are."""
+def metadata(content: bytes) -> Iterator[tuple[int, int]]:
+    """Start and end of the contents of the segments that have Exif or XMP."""
+    return (span for span in _contents(content, 0xE1) if content.startswith(_EXIF_OR_XMP, span[0]))
+
+
+def profile(content: bytes, most_bytes: int) -> bytes:
+    """The colour profile, put together from its segments; empty if there is none, or no whole one within the limit."""
+    parts: dict[int, bytes] = {}
+    count = total = 0
+    for start, end in _contents(content, 0xE2):
+        if content.startswith(_PROFILE, start) and end - start > len(_PROFILE) + 2:
+            number, count = content[start + len(_PROFILE)], content[start + len(_PROFILE) + 1]
+            total += end - start
+            if total > most_bytes or number in parts:
+                return b""
+            parts[number] = content[start + len(_PROFILE) + 2 : end]
+    is_whole = sorted(parts) == list(range(1, count + 1))
+    return b"".join(parts[number] for number in sorted(parts)) if is_whole else b""
+
+
+def with_more_data(content: bytes) -> bytes:
+    """A sequential JPEG with bytes after the data of its last scan, which decoders skip if the data are whole.
+
+    Empty for a progressive one, whose data have no single end, and for a file without an end.
+    """
+    for marker, start, _ in _segments(content):
+        if marker in _FRAMES and marker not in _SEQUENTIAL:
+            return b""
+        if marker == _EOI:
+            return content[:start] + _MORE_DATA + content[start:]
+    return b""
+
+
+def zeros(content: bytes) -> int:
+    """Where a long run of zeros begins in the data of a sequential JPEG that no encoder writes; 0 if there is none.
+
+    Zeros can mean an even area, if a code of the file's says so; otherwise they mean the same noise in every block.
+    """
+    if _ZEROS not in content:
+        return 0
+    meanings: dict[int, int] = {}
+    at, are_even = 0, True
+    for marker, start, end in _segments(content):
+        if not are_even and (found := content.find(_ZEROS, at, start)) >= 0:
+            return found
+        if marker in _FRAMES and marker not in _SEQUENTIAL:
+            return 0
+        if marker == _DHT:
+            meanings |= _meanings_of_zeros(content[start + 4 : end])
+        if marker == _SOS:
+            tables = content[start + 6 : start + 6 + 2 * content[start + 4] : 2] if end > start + 6 else b""
+            are_even = not any(meanings.get(table & 0x0F) for table in tables)
+        at = end
+    return 0
+
+
+def _meanings_of_zeros(tables: bytes) -> dict[int, int]:
+    """Number of a table of codes for all but the first value of a block → what its code of zeros alone means.
+
+    0: the rest of the block is even.
+    """
+    meanings, at = {}, 0
+    while at + 17 < len(tables):
+        if tables[at] & 0xF0:
+            meanings[tables[at] & 0x0F] = tables[at + 17]
+        at += 17 + sum(tables[at + 1 : at + 17])
+    return meanings
+
+
+def _contents(content: bytes, wanted: int) -> Iterator[tuple[int, int]]:
     for marker, start, end in _segments(content):
         if marker == _SOS:
             return
-        if marker == 0xE1:
-            yield content[start + 4 : end]
+        if marker == wanted:
+            yield min(start + 4, end), end
 
 
 def size_px(start: bytes) -> tuple[int, int] | None:

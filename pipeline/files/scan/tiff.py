@@ -1,8 +1,9 @@
 """TIFF: directories, strips, tiles, and the scans of JPEGs inside are counted before anything is decoded."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from pipeline.files.scan.jpeg import MOST_SCANNED_SAMPLES, SCANS_OF_ANY_IMAGE
 from pipeline.files.scan.limits import OverBudgetError, require_few_parts
@@ -19,10 +20,13 @@ PADDING_OF_ANY_IMAGE_PX = 64_000_000
 _VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _TEXT = (1, 2, 6, 7)
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_WIDTH, _HEIGHT, _COMPRESSION, _ROWS_PER_STRIP = 256, 257, 259, 278
+_BYTE_ORDERS: Mapping[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _ROWS_PER_STRIP, _HIGHEST = 256, 257, 258, 259, 278, 281
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _PARTS = (273, 279, 324, 325)
 """Offsets and lengths of strips, and of tiles."""
+_ORIENTATION, _XMP = 274, 700
+_SHORT = 3
 _JPEG = (6, 7)
 _DIRECTORIES = (34665, 34853, 40965)
 """Exif, GPS, interoperability: Pillow reads them with the image."""
@@ -34,7 +38,16 @@ class _Entry:
     count: int
     """How many values there are, as far as the file can have them."""
     first: int
-    """The first value, if it is an integer that stands in the entry itself; else 0."""
+    """The first value, if it is an integer that the file has; else 0."""
+    place: int
+    """Where the entry itself begins."""
+    at: int
+    """Where its values begin: in the entry, or elsewhere."""
+
+    @property
+    def end(self) -> int:
+        """Where its values end, as far as the file has them."""
+        return self.at + self.count * _VALUE_BYTES[self.kind]
 
 
 def prepared(content: bytes) -> bytes:
@@ -73,6 +86,46 @@ def is_tiff(content: bytes) -> bool:
     return bool(_order(content))
 
 
+def orientation(content: bytes) -> int | None:
+    """The orientation that a TIFF or an Exif block states; None if it states none.
+
+    Raises: OverBudgetError: `too_slow`, `too_large`: as `directory`.
+    """
+    found = directory(content).get(_ORIENTATION)
+    return None if found is None else found.first
+
+
+def with_orientation_1(content: bytes) -> bytes:
+    """A TIFF or an Exif block with 1 as its orientation, if it states one; all other bytes stay.
+
+    Raises: OverBudgetError: `too_slow`, `too_large`: as `directory`.
+    """
+    found = directory(content).get(_ORIENTATION)
+    if found is None:
+        return content
+    form = _order(content) + ("HHQH6x" if _is_big(content) else "HHIH2x")
+    entry = struct.pack(form, _ORIENTATION, _SHORT, 1, 1)
+    return content[: found.place] + entry + content[found.place + len(entry) :]
+
+
+def xmp(content: bytes) -> Iterator[tuple[int, int]]:
+    """Where the XMP of a TIFF stands, if it has any: start and end.
+
+    Raises: OverBudgetError: `too_slow`, `too_large`: as `directory`.
+    """
+    found = directory(content).get(_XMP)
+    if found is not None:
+        yield found.at, found.end
+
+
+def sample_bits(content: bytes) -> int:
+    """Bits of a sample that a TIFF says it uses; 0 if it does not say."""
+    entries = directory(content)
+    bits = entries[_BITS].first if _BITS in entries else 0
+    highest = entries[_HIGHEST].first if _HIGHEST in entries else 0
+    return min(bits, highest.bit_length()) if highest else bits
+
+
 def _order(content: bytes) -> str:
     if content[:2] not in (b"II", b"MM") or content[2:4] not in (b"*\0", b"\0*", b"+\0", b"\0+"):
         return ""
@@ -91,19 +144,22 @@ def _entries(content: bytes, at: int) -> dict[int, _Entry]:
     if at + head.size > len(content):
         return {}
     (claimed,) = head.unpack_from(content, at)
-    at += head.size
-    count = min(claimed, (len(content) - at) // entry.size)
+    start = at + head.size
+    count = min(claimed, (len(content) - start) // entry.size)
     if count > MOST_ENTRIES:
         raise OverBudgetError("too_slow", f"a directory of {claimed} entries; the limit is {MOST_ENTRIES}")
     found: dict[int, _Entry] = {}
-    for tag, kind, values, inline in entry.iter_unpack(content[at : at + count * entry.size]):
+    for place in range(start, start + count * entry.size, entry.size):
+        tag, kind, values, inline = entry.unpack_from(content, place)
         if kind not in _VALUE_BYTES:
             continue
+        fits = values * _VALUE_BYTES[kind] <= len(inline)
+        at = place + entry.size - len(inline) if fits else int.from_bytes(inline, _BYTE_ORDERS[order])
         letter = _INTEGERS.get(kind)
-        fits = letter and values and values * _VALUE_BYTES[kind] <= len(inline)
-        first = struct.unpack_from(order + str(letter), inline)[0] if fits else 0
+        is_there = letter and values and at + _VALUE_BYTES[kind] <= len(content)
+        first = struct.unpack_from(order + str(letter), content, at)[0] if is_there else 0
         possible = min(values, len(content) // _VALUE_BYTES[kind])
-        found.setdefault(tag, _Entry(kind=kind, count=possible, first=first))
+        found.setdefault(tag, _Entry(kind=kind, count=possible, first=first, place=place, at=at))
     _check_values(found)
     return found
 

@@ -40,11 +40,11 @@ def is_webp(content: bytes) -> bool:
     return content.startswith(b"RIFF") and content[8:12] == b"WEBP"
 
 
-def metadata(content: bytes) -> Iterator[bytes]:
-    """The contents of the EXIF chunks."""
+def metadata(content: bytes) -> Iterator[tuple[int, int]]:
+    """Start and end of the contents of the chunks that have Exif or XMP."""
     for name, start, end in _chunks(content):
-        if name == b"EXIF":
-            yield content[start + 8 : end]
+        if name in (b"EXIF", b"XMP "):
+            yield min(start + 8, end), end
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:

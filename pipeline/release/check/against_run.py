@@ -65,7 +65,9 @@ def compare_with_run(run: str, stated: StatedRelease, rows: Rows, tell: Say, ski
 
 def _unlike(row: CandidateRow, stated: Mapping[str, Any]) -> Iterator[str]:
     """Columns in which a manifest states something else than the run found."""
-    found = {name: getattr(row, name) for name in ("image_sha256", "image_bytes", "members", "fewer_at_once", "detail")}
+    names = ["image_sha256", "image_bytes", "members", "fewer_at_once", "detail"]
+    names += [name for name in ("frame", "exif_orientation") if name in stated]  # not before format 4
+    found = {name: getattr(row, name) for name in names}
     found |= {name: row.scores.get(name) for name in SCORES}
     if row.status == "failed":
         found |= {"verdict": "failed", "reason": row.reason}

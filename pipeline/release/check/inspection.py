@@ -39,7 +39,7 @@ from pipeline.release.check.texts import (
 )
 from pipeline.release.contents import SUMS, sha256_sums
 from pipeline.release.identity import RELEASE_JSON, texts_digest
-from pipeline.release.manifest import SCHEMA, SCHEMA_2
+from pipeline.release.manifest import SCHEMAS
 from pipeline.release.strays import stray_files
 from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.selection.scores import SCORE_TABLE
@@ -161,7 +161,7 @@ class Inspection:
             return
         with self.readable("manifest.parquet"):
             columns = parquet_schema(content)
-            if not columns.equals(SCHEMA_2 if self.stated.shards is None else SCHEMA):
+            if not columns.equals(SCHEMAS[self.stated.format]):
                 found = reprlib.repr(columns.names)
                 self.tell("manifest.parquet", f"has other columns, or other types, than a manifest: {found}")
                 return

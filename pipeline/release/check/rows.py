@@ -8,6 +8,7 @@ from pipeline.collection.collection import NOBODY, Collection, license_of
 from pipeline.collection.instances import Instances, cross_check, decode_counts
 from pipeline.records import Verdict
 from pipeline.release.check.containers import parquet_problem
+from pipeline.release.check.images import is_said_released
 from pipeline.release.check.release_json import StatedShard
 from pipeline.release.check.samples import FoundSample
 from pipeline.release.manifest import considered_of
@@ -45,7 +46,8 @@ def misplaced(
         if (row["detail"] and row["verdict"] != "failed") or (row.get("maps_sha256") and row["verdict"] == "failed"):
             yield f"{key} is {row['verdict']}, but has details of a failure, or maps in spite of one"
         if row["verdict"] != "accepted":
-            if found or row["tar"] or row["split"] or row["mask_sha256"] or not row["reason"]:
+            placed = found or row["tar"] or row["split"] or row["mask_sha256"] or is_said_released(row)
+            if placed or not row["reason"]:
                 yield f"{key} is {row['verdict']}, but has a sample, or has no reason"
         elif found is None:
             if row["tar"] not in unread:

@@ -30,7 +30,7 @@ from pipeline.release.croissant import CROISSANT, croissant, tars_by_split
 from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.csv_keys import key_from_csv
 from pipeline.release.licenses import COLUMNS, is_listed, notice
-from pipeline.release.manifest import SCHEMA, SCHEMA_2
+from pipeline.release.manifest import SCHEMAS
 from pipeline.release.page.files import page_about, page_files
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET, sheet_name
 
@@ -101,7 +101,7 @@ def origin_problems(content: bytes, collection: Collection) -> Iterator[str]:
 def license_problems(content: bytes, rows: Rows, stated: StatedRelease) -> Iterator[str]:
     """Whether the table lists exactly the images that tars or page show, with the manifest's licences and origins."""
     lines = _license_lines(content, prefixed=stated.format > 2)
-    shared = [column for column in COLUMNS if column in (SCHEMA_2 if stated.format == 2 else SCHEMA).names]
+    shared = [column for column in COLUMNS if column in SCHEMAS[stated.format].names]
     found = [tuple(line[column] for column in shared) for line in lines]
     expected = [
         tuple(cell(rows[key][column]) for column in shared)

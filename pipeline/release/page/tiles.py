@@ -14,10 +14,14 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation, binary_erosion
 
+from pipeline.collection.colours import changes_colours, profile_of
+from pipeline.collection.frames import upright
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import SampleError
 from pipeline.files.maps import mask_of, variance_picture
+from pipeline.files.orientation import orientation
 from pipeline.files.pictures import decoded
+from pipeline.records import Frame
 
 TILE_PX = 128
 """Side of a panel."""
@@ -73,25 +77,28 @@ def draw_tile(
     return tile
 
 
-def decode_small(label: str, image_bytes: bytes, max_pixels: int) -> UInt8[np.ndarray, "h w 3"]:
+def decode_small(
+    label: str, image_bytes: bytes, max_pixels: int, frame: Frame = "stored"
+) -> UInt8[np.ndarray, "h w 3"]:
     """Decode an image at least as large as a tile needs; JPEGs at a half, a quarter or an eighth of their size.
 
     Args:   max_pixels: limit on height x width; that of an image which was predicted is its own size.
+            frame: that of the image's maps.
     Raises: SampleError: the image can't be decoded.
     """
 
     def shrunk(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-        if image.mode != "RGB":
-            raise ValueError(f"a JPEG of mode {image.mode}")
+        if image.mode != "RGB" or changes_colours(profile_of(image, image_bytes), image.mode):
+            raise ValueError(f"a JPEG of mode {image.mode}, or with colours of its own")
         # At least twice the picture's size, so that resizing still averages.
         width_px, height_px = fitted_px(*image.size)
         image.draft("RGB", (2 * width_px, 2 * height_px))
-        return np.asarray(image)
+        return upright(np.asarray(image), orientation(image_bytes) if frame == "upright" else 1)
 
     with contextlib.suppress(SampleError):
         return decoded(label, image_bytes, shrunk, max_pixels=max_pixels, formats=("JPEG",))
-    # Not a JPEG in colour, or a torn one: decode_rgb reads it or says what is wrong.
-    return decode_rgb(label, image_bytes, max_pixels=max_pixels)
+    # Not a JPEG in sRGB, or a torn one: decode_rgb reads it or says what is wrong.
+    return decode_rgb(label, image_bytes, max_pixels=max_pixels, default=frame)
 
 
 def fitted_px(width: int, height: int) -> tuple[int, int]:

@@ -101,3 +101,56 @@ def tiff_of(tags, content=b"", order="<", big=False):
 
 GREY_STRIP = {256: WIDTH, 257: HEIGHT, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: HEIGHT, 279: WIDTH * HEIGHT}
 """Tags of a grey image in one strip, which stands at the beginning."""
+
+
+def exif_with(orientation, order="<", kind=3):
+    """An Exif block with one entry: the orientation, 2 bytes long."""
+    start = b"Exif\0\0" + (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
+    return start + struct.pack(order + "HHHIHxxI", 1, 0x0112, kind, 1, orientation, 0)
+
+
+def icc_profile(gamma, to_xyz, *, space=b"RGB ", device=b"mntr", tags=None):
+    """A colour profile (ICC version 2) of a screen: the exponent of its levels, and the matrix from them to XYZ."""
+
+    def number(value):
+        return struct.pack(">i", round(value * 65536))
+
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    white = b"XYZ " + bytes(4) + number(0.9642) + number(1.0) + number(0.8249)
+    if tags is None:
+        columns = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), np.transpose(to_xyz), strict=True))
+        tags = {name: b"XYZ " + bytes(4) + b"".join(map(number, column)) for name, column in columns.items()}
+        tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    tags = {b"wtpt": white, **tags}
+    at, table, contents = 132 + 12 * len(tags), b"", b""
+    for name, content in tags.items():
+        table += name + struct.pack(">II", at + len(contents), len(content))
+        contents += content + bytes(-len(content) % 4)
+    connection = b"Lab " if b"A2B0" in tags else b"XYZ "
+    head = b"lcms" + struct.pack(">I", 0x02400000) + device + space + connection + bytes(12) + b"acsp" + bytes(28)
+    head += white[8:] + bytes(48)
+    size = 4 + len(head) + 4 + len(table) + len(contents)
+    return struct.pack(">I", size) + head + struct.pack(">I", len(tags)) + table + contents
+
+
+ADOBE_RGB = ((0.60974, 0.20528, 0.14919), (0.31111, 0.62567, 0.06322), (0.01947, 0.06087, 0.74457))
+"""Adobe RGB (1998): levels to XYZ of the connection space; its exponent is 2.2."""
+DISPLAY_P3 = ((0.51512, 0.29198, 0.15710), (0.24120, 0.69225, 0.06657), (-0.00105, 0.04189, 0.78407))
+"""Display P3; an exponent of 2.2 comes near its curve."""
+
+
+def ink_profile(lightest=100):
+    """A profile of four inks that make every colour grey: black is the darkest, and the inks together are too."""
+    lab = [
+        [round(lightest * (1 - min(1, (cyan + magenta + yellow) / 4 + black)) * 65280 / 100), 32768, 32768]
+        for cyan in (0, 1)
+        for magenta in (0, 1)
+        for yellow in (0, 1)
+        for black in (0, 1)
+    ]
+    head = (
+        b"mft2" + bytes(4) + bytes([4, 3, 2, 0]) + b"".join(struct.pack(">i", 65536 * (n % 4 == 0)) for n in range(9))
+    )
+    straight = struct.pack(">2H", 0, 65535)
+    table = head + struct.pack(">2H", 2, 2) + straight * 4 + struct.pack(">48H", *np.ravel(lab)) + straight * 3
+    return icc_profile(1, (), space=b"CMYK", device=b"prtr", tags={b"A2B0": table})

@@ -15,9 +15,8 @@ from pipeline.evaluation.grey import read_prediction
 from pipeline.evaluation.pairs import SUFFIXES
 from pipeline.evaluation.truth import read_truth
 from pipeline.files import pictures
-from pipeline.files.formats import SUPPORTED
 from pipeline.files.in_flight import BYTES_PER_CANVAS_PIXEL, BYTES_PER_PIXEL, PixelBudget
-from pipeline.files.pictures import decoded
+from pipeline.files.pictures import OPENED, decoded
 from pipeline.training.pairs import ImageSource, TrainingPair
 from tests.pipeline.files.make_images import HEIGHT, PIXELS, WIDTH, encoded
 
@@ -25,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[3]
 HOME = "pipeline/files/pictures.py"
 OPENERS = {"Image.open", "PIL.Image.open", "Image.OPEN", "cv2.imread", "cv2.imdecode", "iio.imread", "plt.imread"}
 OPENING_MODULES = ("torchvision.io", "imageio", "skimage.io", "matplotlib.image")
+EARLY = ("WEBP", "JPEG2000")
+"""Formats whose size is read before Pillow opens them: it reserves memory then, or goes by another header."""
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\n%%EndComments\nshowpage\n%%EOF\n"
 
 
@@ -101,11 +102,11 @@ def test_formats_that_runs_do_not_open_are_opened_by_nobody(reader, content, wat
     with pytest.raises(Exception, match="undecodable"):
         readers(path)[reader]()
     assert watched
-    assert all(formats == SUPPORTED for formats in watched)
+    assert all(formats == OPENED for formats in watched)
 
 
 @pytest.mark.parametrize("reader", readers(Path()))
-@pytest.mark.parametrize("image_format", SUPPORTED)
+@pytest.mark.parametrize("image_format", OPENED)
 def test_formats_that_runs_open_are_opened_by_everybody(reader, image_format, tmp_path):
     path = tmp_path / "map.png"
     path.write_bytes(encoded(image_format, PIXELS[:, :, 0]))
@@ -113,7 +114,7 @@ def test_formats_that_runs_open_are_opened_by_everybody(reader, image_format, tm
 
 
 def test_the_suffixes_of_images_are_those_of_the_formats():
-    extensions = {suffix for suffix, name in Image.registered_extensions().items() if name in SUPPORTED}
+    extensions = {suffix for suffix, name in Image.registered_extensions().items() if name in OPENED}
     assert set(SUFFIXES) <= extensions
 
 
@@ -133,12 +134,12 @@ def test_no_limit_of_pillow_is_left(monkeypatch):
         decoded("x", large, no_other_limit, max_pixels=195_999_999)
 
 
-@pytest.mark.parametrize("image_format", SUPPORTED)
+@pytest.mark.parametrize("image_format", OPENED)
 def test_the_limit_is_checked_before_a_decoder_begins(image_format, monkeypatch):
     content = encoded(image_format)
     assert decoded("x", content, no_other_limit, max_pixels=WIDTH * HEIGHT) == (WIDTH, HEIGHT)
     monkeypatch.setattr(ImageFile.ImageFile, "load", None)
-    if image_format == "WEBP":  # opening one reserves its canvas
+    if image_format in EARLY:
         monkeypatch.setattr(Image, "open", None)
     with pytest.raises(SampleError) as caught:
         decoded("x", content, no_other_limit, max_pixels=WIDTH * HEIGHT - 1)
@@ -179,7 +180,7 @@ def test_an_image_that_lacks_memory_waits_until_no_other_is_in_flight(monkeypatc
     assert shared._in_flight == 0
 
 
-@pytest.mark.parametrize("image_format", SUPPORTED)
+@pytest.mark.parametrize("image_format", OPENED)
 def test_a_decoder_that_can_not_have_its_memory_does_not_begin(image_format, monkeypatch):
     """Most decoders report a lack of memory as a broken image."""
 
@@ -194,5 +195,5 @@ def test_a_decoder_that_can_not_have_its_memory_does_not_begin(image_format, mon
     with pytest.raises(SampleError) as caught:
         decode_rgb("x", content)
     assert caught.value.reason == "too_large"
-    per_pixel = BYTES_PER_CANVAS_PIXEL if image_format == "WEBP" else BYTES_PER_PIXEL
+    per_pixel = BYTES_PER_CANVAS_PIXEL if image_format in EARLY else BYTES_PER_PIXEL
     assert asked == [WIDTH * HEIGHT * per_pixel] * 2

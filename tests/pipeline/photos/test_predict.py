@@ -22,6 +22,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, StorageError
 from pipeline.files import local_disk, storage
 from pipeline.files.maps import quantise_deviation, quantise_saliency
+from pipeline.files.pictures import OPENED
 from pipeline.options import from_options
 from pipeline.photos import predict as photos_predict
 from pipeline.photos.config import OFFICIAL_OPTIONS
@@ -379,6 +380,10 @@ UNUSUAL = {
         make_pixels(), "GIF", save_all=True, append_images=[Image.fromarray(make_pixels(number)) for number in (1, 2)]
     ),
     "web.webp": encoded(make_pixels(), "WEBP"),
+    "of a browser.avif": encoded(make_pixels(), "AVIF"),
+    "saved by a browser.jfif": encoded(make_pixels(), "JPEG"),
+    "camera.JPE": encoded(make_pixels(), "JPEG"),
+    "12 bits.png": encoded(make_pixels()[:, :, 0].astype(np.uint16) * 16),
     "progressive.jpg": encoded(make_pixels(), "JPEG", progressive=True),
     "really a png.jpg": encoded(make_pixels()),
     "exif of nonsense.png": encoded(make_pixels(), exif=b"Exif\0\0nonsense"),
@@ -397,6 +402,19 @@ def test_unusual_but_whole_photos_do_not_fail(tmp_path, caplog):
         assert grey_of(tmp_path / "out" / Path(name).with_suffix(".png")).shape == (30, 40)
 
 
+def test_photos_that_need_a_codec_are_not_left_out_silently(tmp_path, caplog):
+    photos = write_photos(tmp_path / "photos", "a.png")
+    for name, start in (("b.HEIC", b"\0\0\0\x18ftypheic\0\0\0\0heicmif1"), ("c.jxl", b"\xff\x0a\0")):
+        (photos / name).write_bytes(start)
+    (photos / "d.dng").write_bytes(b"II*\0")
+    assert counts(predict(make_config(photos, tmp_path / "out"))) == (3, 1, 0, 2)
+    problems = problems_in(caplog)
+    assert problems.keys() == {"b.HEIC", "c.jxl"}
+    for name, kind, opened in (("b.HEIC", "HEIC", "HEIF"), ("c.jxl", "JPEG XL", "JXL")):
+        advice = f"To read {kind}, run in the project's folder: pip install '.[formats]'"
+        assert (advice in problems[name]) == (opened not in OPENED)
+
+
 @pytest.mark.parametrize(("width", "height"), [(40_000, 3), (3, 40_000), (1, 1)])
 def test_very_long_and_very_small_photos_do_not_fail(tmp_path, width, height):
     (tmp_path / "a.png").write_bytes(encoded(np.full((height, width, 3), 90, np.uint8)))
@@ -405,12 +423,29 @@ def test_very_long_and_very_small_photos_do_not_fail(tmp_path, width, height):
 
 
 @pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
-def test_a_turned_photo_is_predicted_as_stored_with_a_warning(tmp_path, caplog, image_format):
+def test_a_turned_photo_is_predicted_as_people_see_it(tmp_path, caplog, image_format):
     (tmp_path / "photos").mkdir()
     for orientation in (1, 6):
         content = encoded(make_pixels(), image_format, exif=with_orientation(orientation))
         (tmp_path / "photos" / f"{orientation}.{image_format}").write_bytes(content)
-    predict(make_config(tmp_path / "photos" / f"*.{image_format}", tmp_path / "out"))
+    predict(make_config(tmp_path / "photos", tmp_path / "out", overlay=True))
+    assert caplog.messages == []
+    assert grey_of(tmp_path / "out" / "6.png").shape == (40, 30)
+    assert grey_of(tmp_path / "out" / "1.png").shape == (30, 40)
+    with Image.open(tmp_path / "out" / "overlay" / "6.jpg") as overlay:
+        assert overlay.size == (30, 40)
+
+
+@pytest.mark.parametrize("image_format", ["jpeg", "tiff"])
+@pytest.mark.parametrize("options", [{"orientation": "stored"}, {"reference": True}])
+def test_a_turned_photo_is_predicted_as_stored_if_that_is_asked_for_with_a_warning(
+    tmp_path, caplog, image_format, options
+):
+    (tmp_path / "photos").mkdir()
+    for orientation in (1, 6):
+        content = encoded(make_pixels(), image_format, exif=with_orientation(orientation))
+        (tmp_path / "photos" / f"{orientation}.{image_format}").write_bytes(content)
+    predict(make_config(tmp_path / "photos" / f"*.{image_format}", tmp_path / "out", **options))
     path = tmp_path / "photos" / f"6.{image_format}"
     said = f"{path} has an EXIF orientation, which is not applied: its mask matches the pixels as stored"
     assert caplog.messages == [said]

@@ -14,7 +14,7 @@ from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.check.texts import derived_files
 from pipeline.release.coco_json import encode_mask
 from pipeline.release.contents import sha256_sums
-from pipeline.release.manifest import SCHEMA_2
+from pipeline.release.manifest import SCHEMAS
 from pipeline.release.page.files import SCRIPTS
 
 
@@ -100,10 +100,15 @@ def mend_texts(folder):
         mend_sums(folder)
 
 
-def make_format_2(folder):
+def make_format_3(folder):
     """Make a release what earlier versions of the tool wrote."""
-    table = pq.read_table(folder / "manifest.parquet")
-    pq.write_table(table.select(SCHEMA_2.names), folder / "manifest.parquet")
+    _write_format(folder, 3)
+    mend_sums(folder)
+    mend_texts(folder)
+
+
+def make_format_2(folder):
+    """Make a release what even earlier versions of the tool wrote."""
     annotations = folder / "annotations" / "test.json"
     document = json.loads(annotations.read_text())
     for image, annotation in zip(document["images"], document["annotations"], strict=True):
@@ -111,11 +116,18 @@ def make_format_2(folder):
         annotation["id"] = annotation["image_id"]
     annotations.write_text(json.dumps(document))
     (folder / "licenses.csv").write_bytes((folder / "licenses.csv").read_bytes().replace(b"key-", b""))
-    stated = json.loads((folder / "release.json").read_text())
-    del stated["shards"]
-    (folder / "release.json").write_bytes(encode_json(stated | {"format": 2, "texts": "0" * 64}))
+    _write_format(folder, 2)
     mend_sums(folder)
     mend_texts(folder)
+
+
+def _write_format(folder, number):
+    table = pq.read_table(folder / "manifest.parquet")
+    pq.write_table(table.select(SCHEMAS[number].names), folder / "manifest.parquet")
+    stated = json.loads((folder / "release.json").read_text())
+    if number == 2:
+        del stated["shards"]
+    (folder / "release.json").write_bytes(encode_json(stated | {"format": number, "texts": "0" * 64}))
 
 
 def _mend_annotations(folder, rows):

@@ -12,6 +12,7 @@ from pipeline.collection.instances import UNCHECKED, CrossCheck
 from pipeline.errors import FAILURE_REASONS
 from pipeline.records import Verdict
 from pipeline.release.manifest import NOWHERE, SCHEMA, Place, considered_of, encode_manifest, manifest_row
+from pipeline.release.released import Released
 from pipeline.selection.scores import SCORES
 from pipeline.selection.verdicts import considered
 from tests.pipeline.make import make_row, make_sample, make_scores
@@ -77,6 +78,17 @@ def test_an_accepted_image_has_the_name_of_its_tar_and_the_digest_of_its_mask():
     rows = read_back(row_of(make_sample(), make_row(), ACCEPTED, place), row_of(make_sample(), make_row(), ACCEPTED))
     found = [(row["split"], row["tar"], row["mask_sha256"]) for row in rows]
     assert found == [("test", "second.tar", "bb"), ("", "", "")]
+
+
+def test_an_image_in_a_tar_has_what_was_done_to_it_beside_what_the_collection_has():
+    released = Released(released_as="turned_png", sha256="cc", file_bytes=99)
+    place = Place(split="test", tar="a.tar", mask_sha256="bb", released=released)
+    measured = make_row(frame="upright", exif_orientation=6)
+    rows = read_back(row_of(make_sample(), measured, ACCEPTED, place), row_of(make_sample(), measured, ACCEPTED))
+    stated = [tuple(row[name] for name in ("frame", "exif_orientation", "image_sha256", "image_bytes")) for row in rows]
+    assert stated == [("upright", 6, measured.image_sha256, measured.image_bytes)] * 2
+    found = [tuple(row[name] for name in ("released_as", "released_sha256", "released_bytes")) for row in rows]
+    assert found == [("turned_png", "cc", 99), ("", "", 0)]
 
 
 def test_a_cross_check_has_its_columns_and_an_image_without_one_no_agreement():

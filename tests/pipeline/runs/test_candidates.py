@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,6 +44,8 @@ ROWS = st.lists(
         members=st.integers(0, 2**31 - 1),
         fewer_at_once=st.integers(0, 2**31 - 1),
         scores=st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False)),
+        frame=st.sampled_from(["", "stored", "upright"]),
+        exif_orientation=st.integers(0, 8),
     ),
     max_size=5,
 )
@@ -88,6 +91,21 @@ def read_everything(run, shard=SHARD):
 @given(ROWS)
 def test_rows_are_read_back_as_they_were(rows):
     assert decode_rows(encode_rows(rows)) == rows
+
+
+@settings(max_examples=20)
+@given(ROWS)
+def test_rows_of_earlier_versions_which_had_no_frames_are_read_too(rows):
+    table = pq.read_table(io.BytesIO(encode_rows(rows))).drop_columns(["frame", "exif_orientation"])
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    assert decode_rows(buffer.getvalue()) == [replace(row, frame="", exif_orientation=0) for row in rows]
+
+
+def test_a_row_without_a_frame_is_stored_as_earlier_versions_stored_it():
+    earlier = make_row(frame="", exif_orientation=0).stored()
+    assert set(asdict(make_row())) - set(earlier) == {"frame", "exif_orientation"}
+    assert make_row(frame="upright", exif_orientation=6).stored()["exif_orientation"] == 6
 
 
 @settings(max_examples=40)

@@ -26,7 +26,7 @@ from pipeline.release.check.loaders import LoaderCheck
 from pipeline.release.check.rows import misjudged
 from pipeline.release.check.verify import verify_release
 from tests.pipeline.make import LICENSES, make_key
-from tests.pipeline.release.editing import edit_manifest, edit_tar, make_format_2, mend_sums, mend_texts
+from tests.pipeline.release.editing import edit_manifest, edit_tar, make_format_2, make_format_3, mend_sums, mend_texts
 
 TAR = "data/test/test-00000-of-00001.tar"
 ANNOTATIONS = "annotations/test.json"
@@ -217,7 +217,7 @@ def grey(values):
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (with_members(lambda members: {"jpg": b"another"}), ".jpg is not the image that was predicted"),
+        (with_members(lambda members: {"jpg": b"another"}), ".jpg is not the image that was released"),
         (with_members(lambda members: grey(decode_png(members["mask.png"]) // 2)), "values other than 0 and 255"),
         (with_members(lambda members: grey(decode_png(members["mask.png"])[1:])), "mask.png: "),
         (with_members(lambda members: grey(255 - decode_png(members["mask.png"]))), "is not the region where"),
@@ -528,8 +528,29 @@ def of_format_2(copy):
     return copy
 
 
-def test_a_release_of_the_format_before_is_checked_too(of_format_2, released):
+def test_a_release_of_the_format_before_the_last_is_checked_too(of_format_2, released):
     assert problems_of(of_format_2, released.inputs.annotations) == ()
+
+
+def test_a_release_of_the_last_format_is_checked_with_its_run_too(copy, released):
+    make_format_3(copy)
+    run = str(released.folder.parents[1])
+    check = verify_release(str(copy), str(released.inputs.annotations), run=run)
+    assert (check.problems, check.unchecked) == ((), ())
+
+
+def test_what_is_said_of_an_image_in_no_tar_is_found(copy):
+    edit_manifest(copy, lambda rows: rows[0].update(released_as="original"))
+    mend_texts(copy)
+    assert f"{make_key(1)} is rejected, but has a sample" in said_of(copy, "manifest.parquet")
+
+
+def test_what_is_said_of_images_in_a_release_of_masks_alone_is_found(released, release_of, tmp_path):
+    folder = release_of(released.inputs, tmp_path, embed_images=False).folder
+    assert problems_of(folder) == ()
+    edit_manifest(folder, lambda rows: rows[1].update(released_as="original"))
+    mend_texts(folder)
+    assert "this release has masks alone" in said_of(folder, TAR)
 
 
 @pytest.mark.parametrize(
@@ -560,7 +581,7 @@ def test_an_edited_author_in_the_format_before_is_found_with_the_annotations(of_
 def test_a_release_of_another_format_is_one_problem(copy):
     record = json.loads((copy / "release.json").read_text())
     (copy / "release.json").write_bytes(encode_json(record | {"format": 1}))
-    assert "its format is 1, and this version of the tool reads 2 and 3" in said_of(copy, "release.json")
+    assert "its format is 1, and this version of the tool reads 2 and 3 and 4" in said_of(copy, "release.json")
     assert len(problems_of(copy)) == 1
 
 

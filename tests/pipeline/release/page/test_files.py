@@ -42,10 +42,12 @@ def make_page_row(number=7, **overrides):
     row |= {"detail": "", "image_sha256": f"{number:064x}", "image_bytes": 1234, "members": 3, "fewer_at_once": 0}
     row |= {"split": "test", "tar": "data/test/test-00000-of-00001.tar", "mask_sha256": f"{number + 1:064x}"}
     row |= {"author": "", "source": "", "instances_ignored": 0}
-    row |= {"maps_sha256": f"{number + 2:064x}"}
+    row |= {"maps_sha256": f"{number + 2:064x}", "frame": "stored", "exif_orientation": 1}
+    row |= {"released_as": "original", "released_sha256": f"{number:064x}", "released_bytes": 1234}
     row |= {"instance_iou": None, "categories": [], "supercategory": "", **make_scores()}
     if "reason" in overrides and "verdict" not in overrides:
         row |= {"verdict": "failed", "members": 0, "split": "", "tar": "", "mask_sha256": "", "maps_sha256": ""}
+        row |= {"frame": "", "exif_orientation": 0, "released_as": "", "released_sha256": "", "released_bytes": 0}
         row |= dict.fromkeys(SCORES)
     return row | overrides
 
