@@ -35,6 +35,9 @@ class InputConfig:
     """Folder of images, or a zip like COCO's (read without unpacking); a path or an fsspec URL."""
     annotations: str = ""
     """COCO annotation JSON that lists the images; a path or an fsspec URL. Without it, every image that is there."""
+    follow_links: bool = False
+    """Read images through symbolic links that lead out of the folder of images, as in a cache of the Hugging Face Hub.
+    Without it, such images become failed rows."""
     max_image_bytes: int = MAX_IMAGE_BYTES
     """Larger files become failed rows."""
     max_image_pixels: int = MAX_IMAGE_PIXELS
