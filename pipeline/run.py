@@ -142,6 +142,7 @@ def resolved(config: RunConfig) -> RunConfig:
         config.input,
         images=urls.absolute(config.input.images),
         annotations=urls.absolute(config.input.annotations) if config.input.annotations else "",
+        metadata=urls.absolute(config.input.metadata) if config.input.metadata else "",
     )
     model = config.model
     if model.is_folder:
