@@ -22,7 +22,7 @@ from pipeline.errors import CollectionError, SampleError
 from pipeline.files.formats import IMAGE_SUFFIXES
 from pipeline.files.pictures import size_and_orientation, size_in_start
 from pipeline.records import Sample
-from pipeline.shown import shown
+from pipeline.shown import shown, text_as_utf8
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,8 @@ def _images(names: Iterable[str], inputs: InputConfig) -> list[str]:
 
 def _named(name: str, store: ImageStore) -> Sample:
     key, image_id = key_and_id(name)
-    sample = Sample(key=key, image_id=image_id, file_name=name, width=0, height=0, license_id=0, location=None)
+    shown_name = text_as_utf8(name)
+    sample = Sample(key=key, image_id=image_id, file_name=shown_name, width=0, height=0, license_id=0, location=None)
     try:
         return replace(sample, location=store.locate(name))
     except SampleError as error:
