@@ -32,6 +32,8 @@ class BuildConfig:
     """Folder or zip of the images, if it has moved since the run."""
     annotations: str = ""
     """COCO annotation JSON, if it has moved since the run."""
+    metadata: str = ""
+    """Table of licences, authors and sources, if it has moved since the run."""
     engine: Literal["ray", "inline"] = "ray"
     """`ray`: tasks on a Ray cluster (RAY_ADDRESS, or one started here) if the release has work for several.
     `inline`: this process alone. The result is the same either way."""
@@ -75,7 +77,7 @@ def build(arguments: Sequence[str]) -> int:
     """Make a release, and print one JSON line on stdout that says what it holds."""
     path = options_file(arguments, "--policy")
     config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig, "--policy") if path else {})
-    from pipeline.collection.coco import read_annotations
+    from pipeline.collection.gather import read_described_annotations
     from pipeline.release.build import build_release, complete_run, source_of
     from pipeline.release.preflight import refuse_taken_version, refuse_unbuildable
     from pipeline.run import locked, read_inputs, resolved
@@ -83,16 +85,20 @@ def build(arguments: Sequence[str]) -> int:
 
     inputs = remembered_inputs(config.run)
     inputs = replace(
-        inputs, images=config.images or inputs.images, annotations=config.annotations or inputs.annotations
+        inputs,
+        images=config.images or inputs.images,
+        annotations=config.annotations or inputs.annotations,
+        metadata=config.metadata or inputs.metadata,
     )
-    images = {"images": inputs.images} if config.release.embed_images else {}
-    require_whole(config.run, annotations=inputs.annotations, **images)
+    # Masks alone need no images, if annotations list them.
+    needs_images = config.release.embed_images or not inputs.annotations
+    images = {"images": inputs.images} if needs_images else {}
+    require_whole(config.run, annotations=inputs.annotations, metadata=inputs.metadata, **images)
     cluster = ClusterConfig(engine=config.engine)
     of_run = resolved(
         RunConfig(out=config.run, input=inputs, policy=config.selection, release=config.release, cluster=cluster)
     )
-    # Masks alone need no images.
-    collection = read_inputs(of_run) if config.release.embed_images else read_annotations(of_run.input.annotations)
+    collection = read_inputs(of_run) if needs_images else read_described_annotations(of_run.input)
     refuse_unbuildable(of_run, collection)
     with locked(of_run.out) as lease:  # meanwhile no session changes candidates or makes the same release
         specs, made_with = complete_run(of_run.out, collection)

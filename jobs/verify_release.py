@@ -29,6 +29,7 @@ class Arguments:
 
     release: Annotated[str, tyro.conf.Positional]  # folder or URL
     annotations: str = ""  # COCO annotation JSON of the images, to compare ids, names, sizes and licences with
+    metadata: str = ""  # the run's table of licences, authors and sources, if it had one besides annotations
     run: str = ""  # folder or URL of the run it was made from: do maps, images and scores belong together there too?
     loaders: bool = True  # load it with webdataset, datasets, pycocotools and mlcroissant, each in its own process
     json: bool = False  # print one line of JSON instead
@@ -41,7 +42,14 @@ def main() -> int:
     from pipeline.release.check.verify import verify_release
 
     release = urls.absolute(arguments.release)
-    check = verify_release(release, arguments.annotations, run=arguments.run, loaders=arguments.loaders, report=report)
+    check = verify_release(
+        release,
+        arguments.annotations,
+        metadata=arguments.metadata,
+        run=arguments.run,
+        loaders=arguments.loaders,
+        report=report,
+    )
     if arguments.json:
         print(json.dumps(asdict(check)))
         return _exit_code(check)

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pipeline.collection.collection import Collection
 from pipeline.collection.frames import default_frame
 from pipeline.collection.gather import read_collection
-from pipeline.collection.near_misses import why_none
+from pipeline.collection.usable import require_usable
 from pipeline.config import ClusterConfig, RunConfig
-from pipeline.errors import CollectionError, ConfigError, ReleaseNotMadeError, UsageError
+from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError
 from pipeline.files import storage, urls
 from pipeline.records import ShardSpec
 from pipeline.release.attempt import refuse_leftovers
@@ -143,6 +143,7 @@ def resolved(config: RunConfig) -> RunConfig:
         config.input,
         images=urls.absolute(config.input.images),
         annotations=urls.absolute(config.input.annotations) if config.input.annotations else "",
+        metadata=urls.absolute(config.input.metadata) if config.input.metadata else "",
     )
     model = config.model
     if model.is_folder:
@@ -154,25 +155,13 @@ def resolved(config: RunConfig) -> RunConfig:
 
 
 def read_inputs(config: RunConfig) -> Collection:
-    """Read the annotations and find the images that they list.
+    """Read the annotations, if there are any, and find the images; a few are read.
 
-    Raises: UsageError: as `read_collection`, or no image exists: then the folder is wrong, not the images.
+    Raises: UsageError: as `read_collection`, or no image can be used: then the place is wrong, not the images.
             StorageUnavailableError: the server of one of them can't be reached.
     """
     collection = read_collection(config.input)
-    if all(sample.problem == "missing" for sample in collection.samples):
-        images = config.input.images
-        raise CollectionError(
-            f"--images {images} has none of the {len(collection.samples)} images that {config.input.annotations} "
-            f"lists, for example {collection.samples[0].file_name!r}. "
-            f"{why_none(config.input, [sample.file_name for sample in collection.samples])}"
-        )
-    if all(sample.problem for sample in collection.samples):
-        first = collection.samples[0]
-        raise CollectionError(
-            f"--images {config.input.images} has none of the {len(collection.samples)} images in a form that can be "
-            f"read. The first, {first.problem}: {first.problem_detail}"
-        )
+    require_usable(collection, config.input)
     return collection
 
 
@@ -219,7 +208,7 @@ def process(
         batch_images=config.ensemble.batch_images,
         max_image_bytes=config.input.max_image_bytes,
         max_image_pixels=config.input.max_image_pixels,
-        default_frame=default_frame(config.input.orientation, annotated=True),
+        default_frame=default_frame(config.input.orientation, annotated=bool(config.input.annotations)),
         made_with=made_with,
         accept_mixed=config.accept_mixed,
         retry_failed=config.retry_failed,

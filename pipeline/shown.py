@@ -65,6 +65,11 @@ def printable(text: str, kept: str = "") -> str:
     return _OBEYED.sub(lambda found: found[0] if found[0] in kept else _escaped(found[0]), without_secrets(text))
 
 
+def text_as_utf8(text: str) -> str:
+    """The text with whatever UTF-8 can't hold written as backslash escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def indented(text: str) -> str:
     """The text with every line but the first indented, so that a name with line breaks can't pose as a line."""
     return text.replace("\n", "\n  ")

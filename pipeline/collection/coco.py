@@ -3,19 +3,24 @@
 The annotations are right, or wrong as a whole (`AnnotationError`). `gather.py` finds the images.
 """
 
+import logging
 import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from model.documents import DocumentError, parse_json
-from pipeline.collection.collection import MAX_NUMBER, Collection, License, Origin
+from pipeline.collection.collection import MAX_NUMBER, Collection, Origin
+from pipeline.collection.licensing import Licensing, licensing_of
 from pipeline.collection.places import CANNOT_OPEN
 from pipeline.errors import AnnotationError, UsageError
 from pipeline.files import urls
 from pipeline.files.bounded import read_at_most
 from pipeline.files.connections import connected
 from pipeline.records import Sample
-from pipeline.shown import shown
+from pipeline.shown import shown, text_as_utf8
+
+log = logging.getLogger(__name__)
 
 _SOURCE_FIELDS = ("flickr_url", "source", "url", "coco_url")
 _LONGEST_ORIGIN = 2000
@@ -38,9 +43,13 @@ def read_annotations(annotations: str) -> Collection:
 
     annotation_bytes = read_annotation_bytes(annotations)
     document = parse_document(annotations, annotation_bytes, drop_annotation)
+    licensing = licensing_of(document)
+    samples = _images(annotations, document, licensing)
+    for remark in licensing.remarks():
+        log.warning("%s: %s", _named(annotations), remark)
     return Collection(
-        samples=tuple(_images(annotations, document)),
-        licenses=_licenses(annotations, document),
+        samples=tuple(samples),
+        licenses=licensing.licenses,
         origins={f"{entry['id']:012d}": origin for entry in document["images"] if (origin := _origin(entry))},
         has_annotations=dropped,
         has_instances=with_outline,
@@ -87,14 +96,14 @@ def parse_document(
     return document
 
 
-def _images(annotations: str, document: dict[str, Any]) -> list[Sample]:
+def _images(annotations: str, document: dict[str, Any], licensing: Licensing) -> list[Sample]:
     entries = document.get("images")
     if not isinstance(entries, list) or not entries:
         found = _of(entries) if "images" in document else f"an object without them, of {len(document)} entries"
         raise AnnotationError(f"{_named(annotations)}: `images` must be a list of at least one image, found {found}")
     by_id: dict[int, tuple[int, Sample]] = {}
     for index, entry in enumerate(entries):
-        sample = _sample(f"{_named(annotations)}: images[{index}]", entry)
+        sample = _sample(f"{_named(annotations)}: images[{index}]", entry, licensing)
         if sample.image_id in by_id:
             first = by_id[sample.image_id][0]
             raise AnnotationError(
@@ -105,7 +114,7 @@ def _images(annotations: str, document: dict[str, Any]) -> list[Sample]:
     return [by_id[image_id][1] for image_id in sorted(by_id)]
 
 
-def _sample(where: str, entry: object) -> Sample:
+def _sample(where: str, entry: object, licensing: Licensing) -> Sample:
     if not isinstance(entry, dict):
         raise AnnotationError(f"{where}: an object is needed, found {_of(entry)}; correct or remove the entry")
     image_id = _number(where, entry, "id", 0)
@@ -114,10 +123,10 @@ def _sample(where: str, entry: object) -> Sample:
     return Sample(
         key=f"{image_id:012d}",
         image_id=image_id,
-        file_name=_text(where, entry, "file_name"),
+        file_name=_file_name(where, entry),
         width=width,
         height=height,
-        license_id=0 if entry.get("license") is None else _number(where, entry, "license", 0),
+        license_id=licensing.id_of(entry.get("license"), image_id),
         location=None,
     )
 
@@ -130,23 +139,12 @@ def _origin(entry: Mapping[str, Any]) -> Origin | None:
     return Origin(author=text_as_utf8(author), source=shown(text_as_utf8(source))) if author or source else None
 
 
-def _licenses(annotations: str, document: dict[str, Any]) -> dict[int, License]:
-    entries = document.get("licenses")
-    if entries is None:
-        return {}
-    if not isinstance(entries, list):
-        raise AnnotationError(f"{_named(annotations)}: `licenses` must be a list, found {_of(entries)}")
-    licenses: dict[int, License] = {}
-    for index, entry in enumerate(entries):
-        where = f"{_named(annotations)}: licenses[{index}]"
-        if not isinstance(entry, dict):
-            raise AnnotationError(f"{where}: an object is needed, found {_of(entry)}; correct or remove the entry")
-        filled = {"name": "", "url": ""} | {name: value for name, value in entry.items() if value is not None}
-        number = _number(where, filled, "id", 0)
-        found = License(id=number, name=_text(where, filled, "name"), url=shown(_text(where, filled, "url")))
-        if licenses.setdefault(number, found) != found:
-            raise AnnotationError(f"{where}: id {number} is also that of {licenses[number].name!r}; ids must be unique")
-    return licenses
+def _file_name(where: str, entry: dict[str, Any]) -> str:
+    """The name of an image's file. LVIS has an address alone, whose last folder is that of the file in COCO."""
+    address = entry.get("coco_url")
+    if entry.get("file_name") is None and isinstance(address, str) and "://" in address:
+        return text_as_utf8("/".join(urlsplit(address).path.split("/")[-2:]))
+    return _text(where, entry, "file_name")
 
 
 def _number(where: str, entry: dict[str, Any], field: str, least: int) -> int:
@@ -160,20 +158,12 @@ def _number(where: str, entry: dict[str, Any], field: str, least: int) -> int:
 
 
 def _text(where: str, entry: dict[str, Any], field: str) -> str:
-    """A text field, in which half a surrogate pair, valid in JSON but not in UTF-8, becomes a text like "\\ud800".
-
-    No file can have such a name, and its backslash makes it an unsafe one.
-    """
+    """A text field, in which half a surrogate pair, valid in JSON but not in UTF-8, becomes a text like "\\ud800"."""
     value = entry.get(field)
     if not isinstance(value, str):
         found = f"is {_of(value)}" if field in entry else f"is missing; the entry has {sorted(entry)[:10]}"
         raise AnnotationError(f"{where}: `{field}` {found}; a text is needed: correct or remove the entry")
     return text_as_utf8(value)
-
-
-def text_as_utf8(text: str) -> str:
-    """The text with whatever UTF-8 can't hold written as backslash escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _named(annotations: str) -> str:

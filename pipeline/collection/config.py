@@ -37,6 +37,12 @@ class InputConfig:
     """Folder of images, or a zip like COCO's (read without unpacking); a path or an fsspec URL."""
     annotations: str = ""
     """COCO annotation JSON that lists the images; a path or an fsspec URL. Without it, every image that is there."""
+    metadata: str = ""
+    """CSV or parquet table of licences, authors and sources, with a row for each image that it knows; a path or an
+    fsspec URL. What the annotations say of an image goes before it."""
+    follow_links: bool = False
+    """Read images through symbolic links that lead out of the folder of images, as in a cache of the Hugging Face Hub.
+    Without it, such images become failed rows."""
     max_image_bytes: int = MAX_IMAGE_BYTES
     """Larger files become failed rows."""
     max_image_pixels: int = MAX_IMAGE_PIXELS
@@ -49,7 +55,7 @@ class InputConfig:
     (simplecache, filecache, blockcache, zip) on any other place."""
 
     def __post_init__(self) -> None:
-        for place in () if self.allow_chained_urls else (self.images, self.annotations):
+        for place in () if self.allow_chained_urls else (self.images, self.annotations, self.metadata):
             if isinstance(place, str) and is_chained(place):  # it is no text while options are being collected
                 raise ValueError(chain_refused(place))
         require_positive(self, "max_image_bytes")

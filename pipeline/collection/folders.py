@@ -1,9 +1,9 @@
 """A folder of images, local or remote: listed once, read file by file."""
 
+import logging
 import os
 import posixpath
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,65 +12,59 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.collection.collection import NOTHING_SAID, About
 from pipeline.collection.config import InputConfig
-from pipeline.collection.names import ambiguous, in_form, missing, safe_name, short
+from pipeline.collection.names import NameIndex, in_form, index_names, relative_name, short, starts_of
 from pipeline.collection.places import Place
 from pipeline.errors import CollectionError, SampleError
 from pipeline.files import urls
 from pipeline.files.ranges import read_range
 from pipeline.records import Location
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """A listed folder. `files` and `links` (symbolic, local only) are relative to `root`, a path or URL.
-
-    `forms` has those whose names are not ASCII, by their names in NFC.
-    """
+    """A listed folder. Names are relative to `root`, a path or URL."""
 
     root: str
-    is_local: bool
-    files: frozenset[str]
+    there: frozenset[str]
+    """Names of files and of links to files; also below links to folders that may be followed."""
     links: frozenset[str]
-    forms: Mapping[str, list[str]]
+    """Those that are symbolic links; only a local folder has any."""
+    closed: frozenset[str]
+    """Links to folders elsewhere, which are not followed."""
+    follow_links: bool
+    index: NameIndex
 
     @property
     def found(self) -> str:
         """As `ImageStore.found`."""
-        return f"a folder, in which {len(self.files) + len(self.links)} files were listed"
+        links = f", {len(self.links)} of them symbolic links" if self.links else ""
+        return f"a folder, in which {len(self.there)} files were listed{links}"
 
-    def names(self) -> Iterator[str]:
-        """As `ImageStore.names`; a local folder is walked, whatever was listed."""
-        if not self.is_local:
-            yield from self.files
-            return
-        for folder, folders, files in os.walk(self.root):
-            folders.sort()
-            below = os.path.relpath(folder, self.root)
-            yield from (name if below == "." else f"{below}/{name}" for name in sorted(files))
+    def names(self) -> Iterable[str]:
+        """As `ImageStore.names`."""
+        return self.there
 
     def locate(self, file_name: str) -> Location:
         """As `ImageStore.locate`."""
-        name = safe_name(file_name)
-        if name in self.files:
-            return Location(path=posixpath.join(self.root, name))
-        if self.links and (name in self.links or any(parent in self.links for parent in _parents(name))):
-            return self._through_link(name)
-        spelled = self.forms.get(in_form(name), [])
-        if len(spelled) > 1:
-            raise ambiguous(file_name, "files", spelled)
-        if spelled:
-            return self.locate(spelled[0])
-        raise missing(file_name)
+        asked = relative_name(file_name, self.index.starts) if self.closed else ""
+        if any(parent in self.closed for parent in _parents(asked)):
+            return self._through_link(asked)
+        name = self.index.find(file_name)
+        return self._through_link(name) if name in self.links else Location(path=posixpath.join(self.root, name))
 
     def about(self, _name: str) -> About:
         """As `ImageStore.about`: files say nothing of themselves."""
         return NOTHING_SAID
 
     def _through_link(self, name: str) -> Location:
-        root = os.path.realpath(self.root)
         target = os.path.realpath(os.path.join(self.root, name))
-        if os.path.commonpath([root, target]) != root:
-            raise SampleError("unsafe_path", f"file_name {short(name)} is a link that leads out of the images folder")
+        if not self.follow_links and not _is_inside(target, os.path.realpath(self.root)):
+            raise SampleError(
+                "unsafe_path",
+                f"file_name {short(name)} is a link that leads out of the images folder; --follow-links reads it",
+            )
         if not os.path.isfile(target):
             raise SampleError("missing", f"file_name {short(name)} is a link that does not lead to a file")
         return Location(path=target)
@@ -81,21 +75,49 @@ def is_folder(place: Place) -> bool:
     return place.type == "directory"
 
 
-def open_folder(place: Place, wanted: Collection[str], _inputs: InputConfig) -> Folder:
+def open_folder(place: Place, wanted: Collection[str], inputs: InputConfig) -> Folder:
     """List a folder of images.
 
-    Args:   wanted: names that will be requested; local folders without any of them are not listed. None: all.
+    Args:   wanted: names that will be requested. While all of them are where they say, local folders without any of
+                    them are not listed. None: all.
     Raises: CollectionError: it is at a chained URL.
     """
     if place.is_local:
-        parents = {in_form(parent) for name in wanted for parent in _parents(name)} if wanted else None
-        files, links = _list_local(place.path, parents)
-        return Folder(root=place.path, is_local=True, files=files, links=links, forms=_by_form(files | links))
+        return _open_local(place.path, wanted, inputs.follow_links)
     if "::" in place.given:
         raise CollectionError(f"{place.named()}: a chained URL of a folder; give the folder's own URL, or a zip's")
-    root = place.path.rstrip("/") + "/"
-    files = frozenset(str(name).removeprefix(root) for name in place.fs.find(place.path))
-    return Folder(root=place.given.rstrip("/"), is_local=False, files=files, links=frozenset(), forms=_by_form(files))
+    start = place.path.rstrip("/") + "/"
+    files = frozenset(str(name).removeprefix(start) for name in place.fs.find(place.path))
+    root, nothing = place.given.rstrip("/"), frozenset[str]()
+    return Folder(
+        root=root,
+        there=files,
+        links=nothing,
+        closed=nothing,
+        follow_links=False,
+        index=index_names(files, wanted, root),
+    )
+
+
+def _open_local(root: str, wanted: Collection[str], follow_links: bool) -> Folder:
+    relative = list(_relative(wanted, root))
+    parents = {in_form(parent) for name in relative for parent in _parents(name)}
+    there, links, closed = _list_local(root, parents, follow_links, whole=not wanted)
+    if not all(name in there for name in relative):
+        there, links, closed = _list_local(root, parents, follow_links, whole=True)
+    if closed:
+        log.warning(
+            "%d links lead to folders outside of %s and are not followed, %r for example; --follow-links follows them",
+            *(len(closed), root, min(closed)),
+        )
+    return Folder(
+        root=root,
+        there=there,
+        links=links,
+        closed=closed,
+        follow_links=follow_links,
+        index=index_names(there, wanted, root),
+    )
 
 
 def read_file(location: Location, label: str, max_bytes: int, first: int | None = None) -> bytes:
@@ -124,33 +146,71 @@ def read_file(location: Location, label: str, max_bytes: int, first: int | None 
     return image_bytes
 
 
-def _by_form(names: Iterable[str]) -> dict[str, list[str]]:
-    forms: defaultdict[str, list[str]] = defaultdict(list)
-    for name in names:
-        if not name.isascii():
-            forms[in_form(name)].append(name)
-    return {form: sorted(spelled) for form, spelled in forms.items()}
+def _relative(wanted: Iterable[str], root: str) -> Iterator[str]:
+    """The wanted names relative to the folder; those that may lead out of it are left out."""
+    starts = starts_of(root)
+    for name in wanted:
+        with suppress(SampleError):
+            yield relative_name(name, starts)
 
 
-def _list_local(root: str, wanted: Set[str] | None) -> tuple[frozenset[str], frozenset[str]]:
-    """Relative names of regular files and links in `root` and its wanted sub-folders; one listing each, no stat.
+def _list_local(
+    root: str, parents: Set[str], follow_links: bool, *, whole: bool
+) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """List `root` and the folders of wanted names, or all of it: one listing for each folder, and no stat of a file.
 
-    Args: wanted: names of sub-folders, in NFC; None: all.
+    A folder to which a link leads is listed under the name of the link if names ask for it, or if it is outside of
+    `root` and of the folders on the way to the link: what is inside is listed there.
+    Args:    parents: names of folders in which wanted names lie, in NFC.
+    Returns: files and links to files; those that are links; links to folders that are not followed.
     """
-    files, links = set(), set()
-    folders = [""]
+    there, links, closed = set(), set(), set()
+    folders: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(root),))]
     while folders:
-        folder = folders.pop()
-        with os.scandir(os.path.join(root, folder)) as entries:
-            for entry in entries:
-                name = folder + entry.name
-                if entry.is_symlink():
+        folder, way = folders.pop()
+        for entry in _entries(root, folder, is_needed=not folder or in_form(folder[:-1]) in parents):
+            name, is_link = folder + entry.name, entry.is_symlink()
+            if not _is_folder(entry):
+                if is_link or entry.is_file():
+                    there.add(name)
+                if is_link:
                     links.add(name)
-                elif entry.is_file():
-                    files.add(name)
-                elif (wanted is None or in_form(name) in wanted) and entry.is_dir():
-                    folders.append(name + "/")
-    return frozenset(files), frozenset(links)
+            elif whole or in_form(name) in parents:
+                if not is_link:
+                    folders.append((name + "/", way))
+                    continue
+                target = os.path.realpath(entry.path)
+                if not follow_links and not _is_inside(target, way[0]):
+                    closed.add(name)
+                elif in_form(name) in parents or not _overlaps(target, way):
+                    folders.append((name + "/", (*way, target)))
+    return frozenset(there), frozenset(links), frozenset(closed)
+
+
+def _entries(root: str, folder: str, *, is_needed: bool) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(os.path.join(root, folder)) as entries:
+            return list(entries)
+    except PermissionError as error:
+        if is_needed:
+            raise
+        log.warning("the folder %r can't be listed and is left out: %s", folder, error.strerror)
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):  # links that lead in a circle
+        return entry.is_dir()
+    return False
+
+
+def _overlaps(target: str, way: Sequence[str]) -> bool:
+    """Is a folder inside one of those on the way to the link that leads to it, or around one? Then links go round."""
+    return any(_is_inside(target, folder) or _is_inside(folder, target) for folder in way)
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return os.path.commonpath([folder, path]) == folder
 
 
 def _parents(file_name: str) -> list[str]:

@@ -4,8 +4,9 @@ import dataclasses
 import logging
 
 from pipeline.collection.coco import read_annotations
-from pipeline.collection.collection import Collection
+from pipeline.collection.collection import NOTHING_SAID, About, Collection
 from pipeline.collection.config import InputConfig
+from pipeline.collection.metadata import described, read_metadata
 from pipeline.collection.stores import ImageStore, open_store
 from pipeline.collection.unannotated import find_samples
 from pipeline.errors import SampleError
@@ -18,17 +19,52 @@ def read_collection(inputs: InputConfig) -> Collection:
     """Read the annotations, if there are any, and find where the bytes of every image are.
 
     Raises: AnnotationError: the annotations can't be read as COCO's.
-            CollectionError: the images are in no place of a kind that can be read, or none is there.
+            CollectionError: the images are in no place of a kind that can be read, or none is there; or the metadata
+            can't be read.
     """
     if not inputs.annotations:
-        store = open_store(inputs)
-        log.info("images: %s", store.found)
-        samples = find_samples(store, inputs)
-        return Collection(samples=samples, licenses={}, origins={}, has_annotations=False, has_instances=False)
-    collection = read_annotations(inputs.annotations)
+        return _every_image(inputs)
+    collection = read_described_annotations(inputs)
     store = open_store(inputs, [sample.file_name for sample in collection.samples])
     log.info("images: %s", store.found)
     return dataclasses.replace(collection, samples=tuple(_located(sample, store) for sample in collection.samples))
+
+
+def read_described_annotations(inputs: InputConfig) -> Collection:
+    """Read annotations and metadata without looking for the images: no sample has a location.
+
+    Raises: AnnotationError: the annotations can't be read as COCO's. CollectionError: the metadata can't be read.
+    """
+    return _with_metadata(read_annotations(inputs.annotations), {}, inputs)
+
+
+def _every_image(inputs: InputConfig) -> Collection:
+    store = open_store(inputs)
+    log.info("images: %s", store.found)
+    samples = find_samples(store, inputs)
+    said = {sample.key: store.about(sample.file_name) for sample in samples if sample.location}
+    collection = Collection(samples=samples, licenses={}, origins={}, has_annotations=False, has_instances=False)
+    return _with_metadata(collection, {key: about for key, about in said.items() if about != NOTHING_SAID}, inputs)
+
+
+def _with_metadata(collection: Collection, said: dict[str, About], inputs: InputConfig) -> Collection:
+    """Add what the table says, and the place of the images where the table says nothing."""
+    table = read_metadata(inputs.metadata, collection.samples) if inputs.metadata else {}
+    told = {key: _either(table.get(key, NOTHING_SAID), said.get(key, NOTHING_SAID)) for key in table | said}
+    if table:
+        log.info("metadata: tells of %d of %d images", len(table), len(collection.samples))
+    licensed = sum(sample.license_id != 0 for sample in collection.samples)
+    if told and licensed:
+        log.info("metadata: %d images keep the licence that the annotations give them", licensed)
+    return described(collection, told) if told else collection
+
+
+def _either(first: About, second: About) -> About:
+    return About(
+        license=first.license or second.license,
+        author=first.author or second.author,
+        source=first.source or second.source,
+    )
 
 
 def _located(sample: Sample, store: ImageStore) -> Sample:

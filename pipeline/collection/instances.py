@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from pipeline.collection.coco import is_annotation, parse_document, read_annotation_bytes, text_as_utf8
+from pipeline.collection.coco import is_annotation, parse_document, read_annotation_bytes
 from pipeline.collection.outlines import read_outline, read_run_lengths, whole_number
 from pipeline.records import Sample
+from pipeline.shown import text_as_utf8
 
 _MOST_PER_IMAGE = 2_000
 """Limit on the instances of one image; any more are ignored. Images of COCO have up to a hundred."""

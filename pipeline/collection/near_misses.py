@@ -34,29 +34,13 @@ def explained(images: str, wanted: Sequence[str], there: Sequence[str]) -> str:
     if not there:
         return "It holds no files. Give the folder of the images"
     known = {in_form(name): name for name in wanted}
-    for rule in (_too_high, _too_low, _other_folder, _other_spelling, _other_encoding, _archives):
+    for rule in (_too_low, _other_folder, _other_spelling, _other_encoding, _archives):
         if words := rule(images, known, there):
             return words
     more = f" and {len(there) - 1} more" if len(there) > 1 else ""
     return (
         f"It holds {short(there[0])}{more}, which no name in the annotations resembles. Give the folder of the images"
     )
-
-
-def _too_high(images: str, known: dict[str, str], there: Sequence[str]) -> str:
-    """The images lie in sub-folders that their names do not mention."""
-    folders = Counter(
-        folder for name in there for folder, rest in _splits(in_form(name)) if rest in known
-    ).most_common()
-    if not folders:
-        return ""
-    if len(folders) > 1:
-        named = ", ".join(short(folder) for folder, _ in folders[:3])
-        return (
-            f"They lie in its folders {named}, which no file_name mentions. Give one of these folders, or write the "
-            "folder into each file_name"
-        )
-    return f"They lie one level deeper: give --images {posixpath.join(images.rstrip('/'), folders[0][0])}"
 
 
 def _too_low(images: str, known: dict[str, str], there: Sequence[str]) -> str:

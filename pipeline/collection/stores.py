@@ -18,6 +18,7 @@ from pipeline.collection.names import label_of
 from pipeline.collection.places import CANNOT_OPEN, Place
 from pipeline.errors import CollectionError, SampleError, UsageError
 from pipeline.files.connections import connected
+from pipeline.files.ranges import NoRangesError
 from pipeline.records import Location, Sample
 from pipeline.shown import shown
 
@@ -97,6 +98,8 @@ def open_store(inputs: InputConfig, wanted: Collection[str] = ()) -> ImageStore:
     except CollectionError:
         raise
     except UsageError as error:
+        raise CollectionError(f"images {error}") from error
+    except NoRangesError as error:
         raise CollectionError(f"images {error}") from error
     except CANNOT_OPEN as error:
         raise CollectionError(f"{images}: {error}; give an existing place that can be read: {kinds}") from error

@@ -16,13 +16,14 @@ from dataclasses import replace
 from itertools import chain
 
 from pipeline.collection.config import InputConfig
+from pipeline.collection.frames import default_frame, size_in
 from pipeline.collection.names import in_form, label_of
 from pipeline.collection.stores import READERS, ImageStore
 from pipeline.errors import CollectionError, SampleError
 from pipeline.files.formats import IMAGE_SUFFIXES
 from pipeline.files.pictures import size_and_orientation, size_in_start
 from pipeline.records import Sample
-from pipeline.shown import shown
+from pipeline.shown import shown, text_as_utf8
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +36,6 @@ _ID_BITS = 53
 _NUMBERED = re.compile(r"[0-9]{12}")
 _UNREADABLE = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_SLUG = 60
-_EXCHANGED = (5, 6, 7, 8)
-"""EXIF orientations that exchange width and height."""
 
 
 def find_samples(store: ImageStore, inputs: InputConfig) -> tuple[Sample, ...]:
@@ -92,7 +91,8 @@ def _images(names: Iterable[str], inputs: InputConfig) -> list[str]:
 
 def _named(name: str, store: ImageStore) -> Sample:
     key, image_id = key_and_id(name)
-    sample = Sample(key=key, image_id=image_id, file_name=name, width=0, height=0, license_id=0, location=None)
+    shown_name = text_as_utf8(name)
+    sample = Sample(key=key, image_id=image_id, file_name=shown_name, width=0, height=0, license_id=0, location=None)
     try:
         return replace(sample, location=store.locate(name))
     except SampleError as error:
@@ -102,22 +102,20 @@ def _named(name: str, store: ImageStore) -> Sample:
 def _measured(samples: Sequence[Sample], inputs: InputConfig) -> Iterable[Sample]:
     chunks = [samples[start : start + _CHUNK] for start in range(0, len(samples), _CHUNK)]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="header") as pool:
-        yield from chain.from_iterable(
-            pool.map(lambda chunk: [_with_size(sample, inputs.max_image_bytes) for sample in chunk], chunks)
-        )
+        yield from chain.from_iterable(pool.map(lambda chunk: [_with_size(sample, inputs) for sample in chunk], chunks))
 
 
-def _with_size(sample: Sample, max_bytes: int) -> Sample:
-    """The sample with the size at which people see it: an EXIF orientation may exchange width and height."""
+def _with_size(sample: Sample, inputs: InputConfig) -> Sample:
+    """The sample with its size in the frame that is asked for: an EXIF orientation may exchange width and height."""
     if sample.location is None:
         return sample
-    read, label = READERS[sample.location.reader], label_of(sample)
+    read, label, max_bytes = READERS[sample.location.reader], label_of(sample), inputs.max_image_bytes
     try:
         size = size_in_start(read(sample.location, label, max_bytes, _START_BYTES))
         size = size or size_and_orientation(label, read(sample.location, label, max_bytes))
     except SampleError as error:
         return replace(sample, problem=error.reason, problem_detail=error.detail)
-    width, height, orientation = size
-    if orientation in _EXCHANGED:
-        width, height = height, width
+    *stored_px, exif_orientation = size
+    frame = default_frame(inputs.orientation, annotated=False)
+    width, height = size_in(frame, (stored_px[0], stored_px[1]), exif_orientation)
     return replace(sample, width=width, height=height)

@@ -11,14 +11,14 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.collection.collection import NOTHING_SAID, About
 from pipeline.collection.config import InputConfig
-from pipeline.collection.names import ambiguous, in_form, missing, safe_name, short
+from pipeline.collection.names import NameIndex, ambiguous, in_form, index_names, is_added, short
 from pipeline.collection.places import Place
 from pipeline.errors import CollectionError, SampleError
 from pipeline.files import urls
@@ -35,6 +35,7 @@ _END_BYTES = 22
 _END_MARK = b"PK\x05\x06"
 _SPLIT_MARK = b"PK\x07\x08"
 _PART_OF_A_SPLIT = re.compile(r"\.(z\d\d+|\d{3,}|part\d+(\.\w+)?)$", re.IGNORECASE)
+_DRIVE = re.compile(r"^[A-Za-z]:")
 _ENCRYPTED = 0x1 | 0x40
 _READABLE_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Errors that `zipfile` was seen to raise for archives with flipped bytes; OverflowError: offsets beyond 2^63.
@@ -43,21 +44,12 @@ _TORN = (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, Over
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zip:
-    """The central directory of a zip.
-
-    `top` is the one folder that holds all members and that no wanted name has, with its "/", or "". `forms` and `bases`
-    have names in NFC: `forms` those that are not ASCII; `ends` maps a wanted name with a folder to the members that lie
-    in further folders, each under the longest name only; `bases` maps a basename to its members, only if a single
-    wanted name has that basename. So images in different folders never share a member.
-    """
+    """The central directory of a zip; a name has several members only if the zip is odd."""
 
     path: str
     archive_bytes: int
     members: Mapping[str, list[zipfile.ZipInfo]]
-    forms: Mapping[str, list[zipfile.ZipInfo]]
-    ends: Mapping[str, list[zipfile.ZipInfo]]
-    bases: Mapping[str, list[zipfile.ZipInfo]]
-    top: str
+    index: NameIndex
 
     @property
     def found(self) -> str:
@@ -70,25 +62,7 @@ class Zip:
 
     def locate(self, file_name: str) -> Location:
         """As `ImageStore.locate`."""
-        name = safe_name(file_name)
-        for found in (
-            self.members.get(file_name),
-            self.members.get(name),
-            self.members.get(self.top + name),
-            self.forms.get(in_form(name)),
-            self.forms.get(in_form(self.top + name)),
-            self.ends.get(in_form(name)),
-            self.bases.get(in_form(posixpath.basename(name))),
-        ):
-            if found:
-                return self._location(file_name, found)
-        raise missing(file_name)
-
-    def about(self, _name: str) -> About:
-        """As `ImageStore.about`: files say nothing of themselves."""
-        return NOTHING_SAID
-
-    def _location(self, file_name: str, found: list[zipfile.ZipInfo]) -> Location:
+        found = self.members[self.index.find(file_name)]
         if len(found) > 1:
             raise ambiguous(file_name, "members", [member.filename for member in found])
         member = found[0]
@@ -106,6 +80,10 @@ class Zip:
                 member.CRC,
             ),
         )
+
+    def about(self, _name: str) -> About:
+        """As `ImageStore.about`: files say nothing of themselves."""
+        return NOTHING_SAID
 
 
 def _member_problem(member: zipfile.ZipInfo, archive_bytes: int) -> str:
@@ -134,7 +112,10 @@ def open_zip(place: Place, wanted: Collection[str], _inputs: InputConfig) -> Zip
 
     Args:   wanted: all names that will be requested.
     Raises: CollectionError: it is torn, part of a split zip, or no zip at all.
+            NoRangesError: its server sends whole files only.
     """
+    if not place.is_local:
+        read_range(place.fs, place.path, 1, 2)  # a server that sends no parts is found out here, not at each image
     # A remote central directory is read in a few large ranges; local files ignore block_size.
     options = {} if place.is_local else {"cache_type": "readahead", "block_size": 1 << 20}
     with place.fs.open(place.path, "rb", **options) as file:
@@ -154,8 +135,12 @@ def open_zip(place: Place, wanted: Collection[str], _inputs: InputConfig) -> Zip
         )
     file_names = frozenset(wanted)
     _decode_names(every, {in_form(posixpath.basename(name)) for name in file_names})
-    infos = [member for member in every if _may_be_image(member, file_names)]
-    return _sorted_in(infos, place.own_path, archive_bytes, file_names)
+    members = defaultdict[str, list[zipfile.ZipInfo]](list)
+    for member in every:
+        if _may_be_image(member, file_names):
+            members[_tidy(member.filename)].append(member)
+    index = index_names(members.keys(), file_names)
+    return Zip(path=place.own_path, archive_bytes=archive_bytes, members=members, index=index)
 
 
 def read_member(location: Location, label: str, max_bytes: int, first: int | None = None) -> bytes:
@@ -229,42 +214,12 @@ def _inflate(member: _Member, label: str, stored: bytes) -> bytes:
     return image_bytes
 
 
-def _sorted_in(infos: Iterable[zipfile.ZipInfo], path: str, archive_bytes: int, file_names: Set[str]) -> Zip:
-    members, forms, ends, bases = (defaultdict[str, list[zipfile.ZipInfo]](list) for _ in range(4))
-    wanted = Counter(in_form(posixpath.basename(name)) for name in file_names)
-    with_folder = {in_form(posixpath.normpath(name)) for name in file_names if "/" in name}
-    tops = set()
-    for member in infos:
-        members[member.filename].append(member)
-        tops.add(member.filename.partition("/")[0])
-        name = in_form(member.filename)
-        if not name.isascii():
-            forms[name].append(member)
-        end = next((end for end in _ends(name) if end in with_folder), None) if with_folder else None
-        if end is not None:
-            ends[end].append(member)
-        base = posixpath.basename(name)
-        if wanted[base] == 1:
-            bases[base].append(member)
-    # A name that is a member's whole name shows that names have the folder already.
-    is_exact = not members.keys().isdisjoint(file_names)
-    top = tops.pop() + "/" if len(tops) == 1 and not is_exact else ""
-    return Zip(
-        path=path,
-        archive_bytes=archive_bytes,
-        members=dict(members),
-        forms=dict(forms),
-        ends=dict(ends),
-        bases=dict(bases),
-        top=top,
-    )
-
-
-def _ends(name: str) -> Iterator[str]:
-    """The name, and what is left of it without its first folder, its first two, and so on."""
-    while name:
-        yield name
+def _tidy(name: str) -> str:
+    """The name of a member without what makes it absolute: tools that unpack zips leave that out too."""
+    name = _DRIVE.sub("", name.replace("\\", "/"))
+    while name.startswith(("/", "./")):
         name = name.partition("/")[2]
+    return name
 
 
 def _decode_names(members: Iterable[zipfile.ZipInfo], wanted: Set[str]) -> None:
@@ -303,9 +258,8 @@ def _may_be_image(member: zipfile.ZipInfo, file_names: Set[str]) -> bool:
     if not member.filename:  # only damage makes such a member; asked whether it is a folder, it raises an IndexError
         return False
     is_link = stat.S_ISLNK(member.external_attr >> 16)
-    parts = member.filename.split("/")
-    is_added = "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] == ".DS_Store"
-    return not (member.is_dir() or is_link or (is_added and member.filename not in file_names))
+    is_added_file = is_added(member.filename) and member.filename not in file_names
+    return not (member.is_dir() or is_link or is_added_file)
 
 
 def _not_a_zip(place: Place, archive_bytes: int, error: Exception) -> str:

@@ -30,8 +30,7 @@ from PIL import (  # noqa: F401
 from pipeline.errors import SampleError
 from pipeline.files.formats import SUPPORTED, WITH_CODEC, format_of
 from pipeline.files.in_flight import BYTES_PER_CANVAS_PIXEL, BYTES_PER_PIXEL, budget, require_memory
-from pipeline.files.orientation import orientation
-from pipeline.files.orientation import with_orientation_1
+from pipeline.files.orientation import orientation, with_orientation_1
 from pipeline.files.scan import bmp, gif, jpeg, jpeg2000, jpegxl, png, tiff, webp
 from pipeline.files.scan.limits import OverBudgetError
 

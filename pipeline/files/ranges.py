@@ -7,11 +7,15 @@ _PARTIAL, _BEYOND_THE_END, _FORBIDDEN = 206, 416, (401, 403)
 _PIECE_BYTES = 1 << 20
 
 
+class NoRangesError(OSError):
+    """A server sends whole files only, so that no part of one can be read."""
+
+
 def read_range(fs: AbstractFileSystem, path: str, start: int, end: int) -> bytes:
     """The bytes from `start` up to but not including `end`, or up to the end of the file.
 
     Raises: FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError: there is no such file.
-            OSError: reading failed, or the server sends no ranges and the range is not at the beginning.
+            NoRangesError: the server sends no ranges, and the range is not at the beginning. OSError: reading failed.
     """
     if _is_http(fs):
         return _read_http_range(fs, path, start, end)
@@ -39,7 +43,9 @@ def _read_http_range(fs: AbstractFileSystem, url: str, start: int, end: int) -> 
         raise _translated(error, url) from error
     with stream:
         if start > 0 and stream.r.status != _PARTIAL:
-            raise OSError(f"{url}: the server sends whole files only, not parts; copy the file, or use another server")
+            raise NoRangesError(
+                f"{url}: the server sends whole files only, not parts; copy the file, or use another server"
+            )
         pieces = []
         while wanted > 0 and (piece := stream.read(min(wanted, _PIECE_BYTES))):
             pieces.append(piece)

@@ -16,12 +16,14 @@ from pipeline.config import ReleaseConfig
 from pipeline.errors import CollectionError, StorageError
 from pipeline.files import storage
 from pipeline.files.connections import require_reachable
+from pipeline.files.parquet import read_parquet
 from pipeline.files.tables import CsvTable, cell
 from pipeline.records import StoredFile
 from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.coco_json import EncodedMask
 from pipeline.release.csv_keys import key_from_csv, key_in_csv
 from pipeline.release.identity import RELEASE_JSON
+from pipeline.release.manifest import MANIFEST
 from pipeline.release.templates import render
 
 COLUMNS = ("key", "change", "iou", "reason")
@@ -69,9 +71,10 @@ def read_earlier(release: str) -> Earlier:
     masks: dict[str, tuple[tuple[int, int], str]] = {}
     try:
         stated = parse_release_json(content, lambda what: _refuse(f"its {RELEASE_JSON} {what}"))
+        keys = _keys_of(release, stated.files[MANIFEST])
         for file in stated.files.values():
             if file.name.startswith("annotations/"):
-                masks |= _masks_of(release, file)
+                masks |= _masks_of(release, file, keys)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(
             f"--previous {release} can't be read as a release ({type(error).__name__}: {str(error)[:200]}). Run "
@@ -89,17 +92,27 @@ def _refuse(what: str) -> None:
     raise ValueError(what)
 
 
-def _masks_of(release: str, file: StoredFile) -> dict[str, tuple[tuple[int, int], str]]:
+def _keys_of(release: str, manifest: StoredFile) -> dict[int, str]:
+    """Id of an image → its key."""
+    table = read_parquet(_content(release, manifest))
+    return dict(zip(table.column("image_id").to_pylist(), table.column("key").to_pylist(), strict=True))
+
+
+def _masks_of(release: str, file: StoredFile, keys: Mapping[int, str]) -> dict[str, tuple[tuple[int, int], str]]:
+    masks = {}
+    for annotation in parse_json(_content(release, file), most_bytes=ANNOTATIONS_BYTES)["annotations"]:
+        height, width = annotation["segmentation"]["size"]
+        masks[keys[annotation["image_id"]]] = (height, width), annotation["segmentation"]["counts"]
+    return masks
+
+
+def _content(release: str, file: StoredFile) -> bytes:
     url = storage.join(release, file.name)
     if not storage.is_file(url):  # reading a pipe that nobody writes into would hang
         raise ValueError(f"{file.name} is missing or not a regular file")
     if file.file_bytes > ANNOTATIONS_BYTES:
         raise ValueError(f"{file.name} has {file.file_bytes:,} bytes; at most {ANNOTATIONS_BYTES:,} are read")
-    masks = {}
-    for annotation in parse_json(storage.read_checked(url, file), most_bytes=ANNOTATIONS_BYTES)["annotations"]:
-        height, width = annotation["segmentation"]["size"]
-        masks[f"{annotation['image_id']:012d}"] = (height, width), annotation["segmentation"]["counts"]
-    return masks
+    return storage.read_checked(url, file)
 
 
 def changes_since(

@@ -47,7 +47,7 @@ def image_file(key: str, collection_file_name: str, *, embed_images: bool) -> st
 
 
 class CocoAnnotations:
-    """Collects images and masks in the order they are added; ids of images are those of the collection."""
+    """Collects images and masks in the order they are added; ids of images are those of the manifest."""
 
     def __init__(self, release: ReleaseConfig, licenses: Mapping[int, License]) -> None:
         self._embed_images = release.embed_images

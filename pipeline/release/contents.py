@@ -52,7 +52,7 @@ CONTENTS = (
     Content(name=MANIFEST, meaning="One row for every input image, accepted or not.", is_described=True),
     Content(
         name="annotations/SPLIT.json",
-        meaning="The masks of a split in COCO format, with the image ids of the collection. `file_name` is an image's "
+        meaning="The masks of a split in COCO format, with the image ids of the manifest. `file_name` is an image's "
         "name after its tar is extracted, `collection_file_name` that in the collection.",
         is_described=True,
     ),

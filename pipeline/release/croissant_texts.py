@@ -71,8 +71,8 @@ def _collection(about: CroissantAbout) -> dict[str, Any]:
         f"{accepted} accepted, {rejected} rejected, {failed} failed. The manifest has a row for each of them.",
         "dataCollectionType": ["Secondary Data analysis", "Software Collection"],
         "dataCollectionMissingData": f"{failed} images failed: they could not be read or predicted, and their "
-        "scores are null. Rejected images have scores and a reason, but no mask in this release. Where the annotations "
-        "of the collection do not give an image's licence, author or instances, these are empty or null.",
+        "scores are null. Rejected images have scores and a reason, but no mask in this release. Where the collection "
+        "does not give an image's licence, author or instances, these are empty or null.",
         "dataCollectionRawData": "Images, ids, names, sizes and licences are those of the collection. "
         "image_sha256 is the SHA-256 of the image file that was predicted.",
         "dataImputationProtocol": "None: no missing value was filled in.",
@@ -133,7 +133,7 @@ def _use(about: CroissantAbout) -> dict[str, Any]:
         "personalSensitiveInformation": [
             f"{images} may show recognisable people, and masks may outline them. Nobody searched for such images, and "
             "nothing was blurred or removed.",
-            "licenses.csv and the manifest name photographers if the collection's annotations do.",
+            "licenses.csv and the manifest name photographers if the collection does.",
         ],
         "dataReleaseMaintenancePlan": "A published version never changes. Corrections and removals on request make a "
         "new version from the same stored predictions. release.json says what a version was made from.",

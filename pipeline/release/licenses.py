@@ -17,7 +17,7 @@ _NOTICE = """NOTICE of {name}
 
 The masks, maps and scores of this release were made by a program; README.md says how.
 Every image keeps the licence of its owner. licenses.csv lists licence, author and source of each image as the
-collection's annotations give them; nothing was added, and nobody has checked them. It also lists images that were not
+collection gives them; nothing was added, and nobody has checked them. It also lists images that were not
 accepted if the page shows a thumbnail of them. Licences of the images in this release:
 
 {lines}
@@ -48,7 +48,7 @@ def notice(name: str, counts: Mapping[License, int]) -> bytes:
     """Encode `NOTICE`, which says how many images have which licence."""
     lines = []
     for licence, count in sorted(counts.items(), key=lambda item: item[0].id):
-        words = " ".join(f"{licence.name} {licence.url}".split()) or "not named by the annotations"
+        words = " ".join(f"{licence.name} {licence.url}".split()) or "not named by the collection"
         # Control characters would be obeyed by a terminal.
         shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in without_secrets(words))
         lines.append(f"  {count:>9} images   licence {licence.id}: {shown}")

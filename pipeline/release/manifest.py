@@ -58,16 +58,17 @@ _SCHEMA_3 = pa.schema([field for field in SCHEMA if field.name not in _SINCE_4])
 SCHEMAS = {2: pa.schema([field for field in _SCHEMA_3 if field.name not in _SINCE_3]), 3: _SCHEMA_3, 4: SCHEMA}
 """Format of a release → columns of its manifest."""
 COLUMNS = {
-    "key": "Name of the image in this release: its id in the collection, padded to 12 digits.",
-    "image_id": "Id of the image in the collection.",
+    "key": "Name of the image in this release: its id in the collection, padded to 12 digits, or made from its "
+    "file's name if the collection has no annotations.",
+    "image_id": "Id of the image in the collection, or made from its file's name.",
     "file_name": "Name of the image's file in the collection.",
-    "width": "Width of the image in pixels, according to the collection's annotations.",
-    "height": "Height of the image in pixels, according to the collection's annotations.",
-    "license_id": "Number of the image's licence in the collection's annotations; 0 if they give none.",
-    "license_name": "Name of that licence; empty if the annotations do not name it.",
-    "license_url": "Address of that licence; empty if the annotations do not give one.",
-    "author": "Author of the image, whom to attribute it to; empty if the annotations do not name one.",
-    "source": "Address or words that say where the image comes from; empty if the annotations do not.",
+    "width": "Width of the image in pixels, according to the collection's annotations, or to its file without any.",
+    "height": "Height of the image in pixels, according to the collection's annotations, or to its file without any.",
+    "license_id": "Number of the image's licence in the collection; 0 if none is known.",
+    "license_name": "Name of that licence; empty if the collection does not name it.",
+    "license_url": "Address of that licence; empty if the collection does not give one.",
+    "author": "Author of the image, whom to attribute it to; empty if the collection does not name one.",
+    "source": "Address or words that say where the image comes from; empty if the collection does not.",
     "verdict": "Outcome for the image: accepted, rejected or failed.",
     "reason": "Why the image was not accepted; empty if it was.",
     "detail": "What was wrong with a failed image; empty for others.",

@@ -3,7 +3,7 @@
 Nothing is written. `run.py`, `forecast.py` and `jobs/publish_release.py build` call this first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from model.documents import parse_json
 from pipeline.collection.collection import Collection, license_of
@@ -95,7 +95,7 @@ def _refuse_policy(policy: PolicyConfig, collection: Collection) -> None:
         bounded.append(f"rank_by {policy.rank_by}")
     if bounded and not collection.has_instances:
         raise ConfigError(
-            f"{bounded[0]} needs outlines of instances, and the annotations have none, so no image could be accepted. "
+            f"{bounded[0]} needs outlines of instances, and there are none, so no image could be accepted. "
             "Leave it out, or give annotations with outlines"
         )
     licenses = {sample.license_id: license_of(sample, collection.licenses) for sample in collection.samples}
@@ -106,4 +106,9 @@ def _refuse_policy(policy: PolicyConfig, collection: Collection) -> None:
         )
         wanted = f"allowed_licenses {', '.join(map(str, policy.allowed_licenses))}" if policy.allowed_licenses else ""
         asked = " and ".join(filter(None, (wanted, "commercial" if policy.commercial else "")))
-        raise ConfigError(f"{asked} allows no image: the annotations' images have the licences {found}")
+        raise ConfigError(f"{asked} allows no image: the images have the licences {found}{_unknown(licenses)}")
+
+
+def _unknown(licenses: Iterable[int]) -> str:
+    """What to do where no licence is known."""
+    return "; 0: none is known, --metadata TABLE tells them" if 0 in licenses else ""

@@ -34,11 +34,11 @@ class ReleaseSource:
                 yield sample, self.rows[sample.key]
 
     def license_of(self, sample: Sample) -> License:
-        """The licence of an image; name and URL are empty if the annotations do not give them."""
+        """The licence of an image; name and URL are empty if the collection does not give them."""
         return license_of(sample, self.licenses)
 
     def origin_of(self, sample: Sample) -> Origin:
-        """Author and source of an image; empty if the annotations do not give them."""
+        """Author and source of an image; empty if the collection does not give them."""
         return self.origins.get(sample.key, NOBODY)
 
 

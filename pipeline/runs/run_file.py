@@ -51,7 +51,7 @@ def open_run(
     `run.json` is written after the plan, so a run that has `run.json` has its plan.
     Args:    made_with: the fingerprint, without the plan. accept_mixed: note versions of libraries that differ.
     Returns: the shard specs, and the whole fingerprint.
-    Raises:  RunMismatchError: the run was made with something else, or its images are gone from the annotations or
+    Raises:  RunMismatchError: the run was made with something else, or its images are gone from the collection or
              have changed there. StorageError: a stored file can't be read.
     """
     number, _, parts = _newest(run)
@@ -154,7 +154,12 @@ def remember_inputs(run: str, inputs: InputConfig) -> None:
 
     Passwords and signatures of their URLs are not stored; `require_whole` finds out that they are missing.
     """
-    stored = replace(inputs, images=shown(inputs.images), annotations=shown(inputs.annotations))
+    stored = replace(
+        inputs,
+        images=shown(inputs.images),
+        annotations=shown(inputs.annotations),
+        metadata=shown(inputs.metadata),
+    )
     content, url = encode_json(asdict(stored)), storage.join(run, "plan", "inputs.json")
     if not storage.exists(url) or storage.read(url) != content:
         storage.publish(url, content)
@@ -204,8 +209,8 @@ def _with_present_samples(run: str, planned: Sequence[ShardSpec], samples: Seque
     if gone or changed:
         lines = "\n".join(gone[:_SHOWN] + changed[:_SHOWN])
         raise RunMismatchError(
-            f"{run} holds a run on other images: {len(gone)} of {len(before)} are gone from the annotations, "
-            f"{len(changed)} fields have changed\n{lines}\nGive the annotations of the run, with more images if you "
+            f"{run} holds a run on other images: {len(gone)} of {len(before)} are gone from the collection, "
+            f"{len(changed)} fields have changed\n{lines}\nGive the collection of the run, with more images if you "
             "like, or another --out"
         )
     return tuple(replace(spec, samples=tuple(present[sample.key] for sample in spec.samples)) for spec in planned)

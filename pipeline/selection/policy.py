@@ -93,11 +93,11 @@ class PolicyConfig:
     thresholds: tuple[str, ...] = ()
     """More bounds, on any score, such as `pairwise_iou>=0.9` or `border<=0.3`."""
     allowed_licenses: tuple[int, ...] = ()
-    """Ids of accepted licences, as the annotations number them; images with other licences are rejected. None: all are
-    accepted."""
+    """Ids of accepted licences, as the manifest has them: those of the annotations, or COCO's for licences from other
+    sources; images with other licences are rejected. None: all are accepted."""
     commercial: bool = False
-    """Accept only images whose licence is known to allow commercial use and changes: its URL in the annotations is that
-    of CC BY, CC BY-SA, CC0, a public domain mark, Flickr Commons or a work of the US government."""
+    """Accept only images whose licence is known to allow commercial use and changes: its URL is that of CC BY, CC
+    BY-SA, CC0, a public domain mark, Flickr Commons or a work of the US government."""
     target_images: int = 0
     """Largest number of accepted images, the best by `rank_by`; 0 accepts all that pass."""
     rank_by: RankingScore = "ensemble_variance_per_area"

@@ -32,7 +32,7 @@ class Considered:
     """Name, of SCORES or CROSS_CHECKS, → value; empty for a failed image."""
     license_id: int
     license_url: str
-    """ "" if the annotations give none."""
+    """ "" if none is known."""
     supercategory: str
     image_px: int
 

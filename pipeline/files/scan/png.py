@@ -40,8 +40,11 @@ def is_png(content: bytes) -> bool:
 
 
 def size_px(start: bytes) -> tuple[int, int] | None:
-    """Width and height, which the first chunk has; None if it does not begin as it should."""
-    if start[12:16] != b"IHDR" or len(start) < 24:
+    """Width and height, if the file begins with so many bytes that its pixels begin: an orientation comes before."""
+    at = len(SIGNATURE)
+    while at + 8 <= len(start) and start[at + 4 : at + 8] != b"IDAT":
+        at += 12 + int.from_bytes(start[at : at + 4])
+    if start[12:16] != b"IHDR" or at + 8 > len(start):
         return None
     width, height = struct.unpack_from(">2I", start, 16)
     return (width, height) if width and height else None

@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.collection.coco import read_annotations
+from pipeline.collection.config import InputConfig
+from pipeline.collection.gather import read_described_annotations
 from pipeline.collection.instances import NO_INSTANCES, read_instances
 from pipeline.errors import UsageError
 from pipeline.files import urls
@@ -50,6 +51,7 @@ def verify_release(
     release: str,
     annotations: str = "",
     *,
+    metadata: str = "",
     run: str = "",
     loaders: bool = False,
     report: Callable[[str], None] = lambda line: None,
@@ -58,6 +60,7 @@ def verify_release(
 
     Args:    release: folder or URL.
              annotations: COCO annotation JSON to compare with, from which the images are said to come.
+             metadata: the table of licences and origins that the run had besides annotations.
              run: the run that the release was made from; its records and rows tell whether maps, images and scores
              belong together even if somebody made every file of the release anew.
              loaders: if nothing else is wrong, also load the release with the libraries of its users.
@@ -67,9 +70,12 @@ def verify_release(
              can't be read now.
     """
     content = read_release_json(release)
-    if annotations and urls.is_chained(annotations):
-        raise UsageError(urls.chain_refused(annotations))
-    collection = read_annotations(annotations) if annotations else None
+    if metadata and not annotations:
+        raise UsageError("metadata is compared with the release only together with annotations: give both")
+    for place in filter(urls.is_chained, filter(None, (annotations, metadata))):
+        raise UsageError(urls.chain_refused(place))
+    inputs = InputConfig(images="", annotations=annotations, metadata=metadata)
+    collection = read_described_annotations(inputs) if annotations else None
     if run:
         require_records(run)
     for name in missing_loaders() if loaders else ():

@@ -243,7 +243,7 @@ def test_the_folder_itself_may_be_a_link(tmp_path):
 
 @pytest.mark.parametrize(
     "file_name",
-    ["", "/etc/passwd", "../a.jpg", "x/../a.jpg", "x/..", "..", "x\\a.jpg", "C:a.jpg", "c:/a.jpg", "a\0.jpg"],
+    ["", "/etc/passwd", "../a.jpg", "x/../a.jpg", "x/..", "..", "..\\a.jpg", "C:a.jpg", "c:/a.jpg", "a\0.jpg"],
 )
 def test_a_name_that_may_leave_its_folder_is_unsafe_in_folder_and_zip(tmp_path, file_name):
     (tmp_path / "a.jpg").write_bytes(b"outside")
@@ -280,7 +280,7 @@ def test_dangling_and_circular_links_are_missing(tmp_path):
 def test_anything_but_a_regular_file_is_missing(tmp_path):
     images = make_folder(tmp_path / "f", {"folder.jpg/a.jpg": b""})
     os.mkfifo(tmp_path / "f" / "pipe.jpg")
-    for name in ("folder.jpg", "pipe.jpg", "absent.jpg", "absent/a.jpg", "."):
+    for name in ("folder.jpg", "pipe.jpg", "absent.jpg", "absent/b.jpg", "."):
         assert problem_of(images, name).reason == "missing"
 
 

@@ -85,9 +85,7 @@ def test_images_that_are_gone_or_changed_are_named_and_nothing_is_written(tmp_pa
     open_run(str(tmp_path), samples_of(range(1, 9)), 2, MADE_WITH)
     before = tree(tmp_path)
     changed = [*samples_of([6, 7]), *samples_of([8], width=99), *samples_of([20])]
-    with pytest.raises(
-        RunMismatchError, match="5 of 8 are gone from the annotations, 1 fields have changed"
-    ) as refused:
+    with pytest.raises(RunMismatchError, match="5 of 8 are gone from the collection, 1 fields have changed") as refused:
         open_run(str(tmp_path), changed, 2, MADE_WITH)
     lines = str(refused.value).splitlines()
     assert lines[1:4] == [f"  key {make_key(number)}, 7.jpg: no longer listed" for number in (1, 2, 3)]
@@ -195,7 +193,7 @@ def test_a_shrunken_list_is_refused_and_the_whole_list_resumes(inputs, tmp_path)
     run(config)
     before = tree(config.out)
     list_only(inputs, set(range(1, COUNT)))
-    with pytest.raises(RunMismatchError, match=f"1 of {COUNT} are gone from the annotations"):
+    with pytest.raises(RunMismatchError, match=f"1 of {COUNT} are gone from the collection"):
         run(config)
     assert tree(config.out) == before
     list_only(inputs, set(range(1, COUNT + 1)))

@@ -18,14 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.errors import AnnotationError, CollectionError
+from pipeline.errors import AnnotationError, CollectionError, UsageError
 from pipeline.files.maps import decode_png, encode_png
 from pipeline.files.tars import encode_json
 from pipeline.release.check import verify
 from pipeline.release.check.loaders import LoaderCheck
 from pipeline.release.check.rows import misjudged
 from pipeline.release.check.verify import verify_release
-from tests.pipeline.make import LICENSES, make_key
+from pipeline.run import run
+from tests.pipeline.make import LICENSES, make_collection, make_config, make_key, write_annotations
 from tests.pipeline.release.editing import edit_manifest, edit_tar, make_format_2, make_format_3, mend_sums, mend_texts
 
 TAR = "data/test/test-00000-of-00001.tar"
@@ -639,3 +640,19 @@ def test_a_release_on_an_object_store_is_checked_too(released):
     assert problems_of("memory://verify") == ()
     memory.pipe_file(f"/verify/{TAR}", b"torn")
     assert problems_of("memory://verify")[0].where == TAR
+
+
+def test_what_a_table_told_is_compared_only_with_the_table(tmp_path):
+    inputs = make_collection(tmp_path / "in", 3)
+    write_annotations(inputs, [entry | {"license": None} for entry in inputs.entries])
+    (tmp_path / "told.csv").write_text("name,license,author\n1.jpg,CC BY,Ann\n2.jpg,CC BY,Bob\n")
+    table = str(tmp_path / "told.csv")
+    release = run(make_config(inputs, tmp_path / "run", metadata=table)).release
+    assert verify_release(release, str(inputs.annotations), metadata=table).problems == ()
+    said = " | ".join(problem.what for problem in verify_release(release, str(inputs.annotations)).problems)
+    assert "license_id is 1; the annotations have 0" in said
+    assert "was made with other origins than" in said
+    with pytest.raises(UsageError, match="only together with annotations"):
+        verify_release(release, metadata=table)
+    with pytest.raises(UsageError, match="a chained URL"):
+        verify_release(release, str(inputs.annotations), metadata="simplecache::memory://told.csv")

@@ -1,0 +1,70 @@
+"""The jobs on photos without annotations: the shortest command, its release without the photos, and its check."""
+
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import coco_pseudolabel, publish_release, verify_release
+from tests.pipeline.make import make_jpeg
+
+
+@pytest.fixture
+def job(run_here, tmp_path, monkeypatch):
+    """Runs jobs in a folder with photos and a table of their licences."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    rows = ["name,license,author"]
+    for number in range(6):
+        (tmp_path / f"photos/{number}.jpg").write_bytes(make_jpeg(number, 30, 20))
+        rows.append(f"{number}.jpg,{'CC BY 4.0' if number % 2 else '© Ann'},Ann")
+    (tmp_path / "told.csv").write_text("\n".join(rows))
+    return run_here
+
+
+def run_photos(job, *options):
+    given = ("--images", "photos/", "--out", "out", "--engine", "inline", "--model", "fake", *options)
+    return job(coco_pseudolabel.main, "coco_pseudolabel.py", *given)
+
+
+def licenses_of(version):
+    rows = pq.read_table(f"out/release/sod-benchmark-{version}/manifest.parquet").to_pylist()
+    return {row["license_name"] for row in rows if row["verdict"] == "accepted"}
+
+
+def test_two_options_make_a_release_of_photos(job):
+    code, stdout, _ = run_photos(job)
+    assert (code, json.loads(stdout)["images"]) == (0, 6)
+    release = json.loads(stdout)["release"]
+    assert job(verify_release.main, "verify_release.py", release, "--no-loaders", "--run", "out")[0] == 0
+
+
+def test_another_policy_uses_the_table_that_the_run_had(job):
+    run_photos(job, "--metadata", "told.csv", "--max-variance", "0.25", "--max-variance-per-area", "9")
+    build = ("build", "out", "--engine", "inline", "--max-variance", "0.25", "--max-variance-per-area", "9")
+    for version, options, found in (
+        ("2.0.0", ("--commercial",), {"Attribution License 4.0"}),
+        ("3.0.0", ("--allowed-licenses", "4", "--no-embed-images"), {"Attribution License 4.0"}),
+        ("4.0.0", ("--no-embed-images",), {"Attribution License 4.0", "© Ann"}),
+    ):
+        code, _, stderr = job(publish_release.main, "publish_release.py", *build, "--version", version, *options)
+        assert (code, licenses_of(version)) == (0, found), stderr
+
+
+def test_a_release_of_photos_needs_them_even_for_masks_alone_and_says_so(job, tmp_path):
+    run_photos(job)
+    shutil.move(tmp_path / "photos", tmp_path / "away")
+    build = ("build", "out", "--engine", "inline", "--version", "2.0.0", "--no-embed-images")
+    code, _, stderr = job(publish_release.main, "publish_release.py", *build)
+    assert code == 2
+    assert f"images '{tmp_path}/photos'" in stderr
+    assert job(publish_release.main, "publish_release.py", *build, "--images", "away")[0] == 0
+
+
+def test_a_dry_run_of_photos_that_can_not_be_read_is_refused(job, tmp_path):
+    for photo in (tmp_path / "photos").iterdir():
+        photo.write_text("moved")
+    code, _, stderr = run_photos(job, "--dry-run")
+    assert code == 2
+    assert "none of the 6 images in a form that can be read. The first, undecodable: " in stderr
