@@ -39,6 +39,8 @@ class About:
     author: str = ""
     source: str = ""
     """The address of a page, or words."""
+    size: tuple[int, int, int] | None = None
+    """Width, height and orientation, if listing the place has shown them; as `pictures.size_in_start`."""
 
 
 NOTHING_SAID = About()

@@ -4,15 +4,18 @@ A place is a file, a folder, or the files that a pattern names (`patterns`). A p
 whatever signs are in it.
 """
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.collection.kept import Kept
 from pipeline.collection.patterns import head_of, is_pattern, matches, without_braces
 from pipeline.errors import CollectionError
 from pipeline.files import urls
@@ -45,6 +48,12 @@ class PlaceFile:
     stamp: str
     """Another text once the file has changed: its ETag, or when it was changed; "" if the storage says neither."""
 
+    @property
+    def digest(self) -> str:
+        """Names this state of the file, by which `Kept` knows it again; "" if nothing tells whether it has changed."""
+        state = json.dumps([self.name, self.file_bytes, self.stamp])
+        return hashlib.sha256(state.encode()).hexdigest() if self.stamp else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -57,11 +66,14 @@ class Place:
     """In `fs`; of a pattern, that of the folder it begins with."""
     type: str
     """`file`, `directory`, `pattern`, or what the file system calls it."""
+    kept: Kept = field(default_factory=Kept)
+    """What earlier sessions found in its files."""
 
     @staticmethod
-    def of(given: str) -> "Place":
+    def of(given: str, kept: Kept | None = None) -> "Place":
         """Look at what the user named.
 
+        Args:   kept: what earlier sessions found in its files; by default nothing.
         Raises: UsageError: it is no path or URL that can be read. OSError: nothing is there, or it can't be asked.
         """
         fs, path = urls.resolve(given, chained=True)
@@ -69,12 +81,12 @@ class Place:
         if not isinstance(fs, LocalFileSystem):
             fs.invalidate_cache()  # what an earlier look at it found may be out of date
         try:
-            return Place(given=given, fs=fs, path=path, type=fs.info(path)["type"])
+            return Place(given=given, fs=fs, path=path, type=fs.info(path)["type"], kept=kept or Kept())
         except FileNotFoundError:
             if not is_pattern(given):
                 raise
         _, path = urls.resolve(head_of(given) or ".", chained=True)
-        return Place(given=given, fs=fs, path=path, type=PATTERN)
+        return Place(given=given, fs=fs, path=path, type=PATTERN, kept=kept or Kept())
 
     @property
     def is_local(self) -> bool:

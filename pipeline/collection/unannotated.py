@@ -20,7 +20,7 @@ from pipeline.collection.names import in_form, label_of
 from pipeline.collection.stores import READERS, ImageStore
 from pipeline.errors import CollectionError, SampleError
 from pipeline.files.formats import IMAGE_SUFFIXES
-from pipeline.files.pictures import size_and_orientation, size_in_start
+from pipeline.files.pictures import START_BYTES, size_and_orientation, size_in_start
 from pipeline.records import Sample
 from pipeline.shown import shown
 
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 _THREADS = 8
 _CHUNK = 64
-_START_BYTES = 32 << 10
-"""Bytes in which most JPEGs have their size: metadata of cameras takes 10 to 20 KB, a thumbnail included."""
 _ID_BITS = 53
 """Bits of an id that is made from a name: as many as a JSON number keeps in every language."""
 _NUMBERED = re.compile(r"[0-9]{12}")
@@ -46,7 +44,7 @@ def find_samples(store: ImageStore, inputs: InputConfig) -> tuple[Sample, ...]:
     """
     names = sorted(_images(store.names(), inputs))
     samples: dict[str, Sample] = {}
-    for sample in _measured([_named(name, store) for name in names], inputs):
+    for sample in _measured([_named(name, store) for name in names], store, inputs):
         other = samples.setdefault(sample.key, sample)
         if other is not sample:
             raise CollectionError(
@@ -77,7 +75,7 @@ def _images(names: Iterable[str], inputs: InputConfig) -> list[str]:
     for name in names:
         parts = name.split("/")
         suffix = posixpath.splitext(parts[-1])[1].lower()
-        if suffix in IMAGE_SUFFIXES and not any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        if suffix in IMAGE_SUFFIXES and not any(map(_is_hidden, parts)):
             found.append(name)
         else:
             ignored[suffix or "no suffix"] += 1
@@ -90,6 +88,11 @@ def _images(names: Iterable[str], inputs: InputConfig) -> list[str]:
     return found
 
 
+def _is_hidden(part: str) -> bool:
+    """Is it what macOS adds, or hidden? An archive may also have "..", whose images are refused and not ignored."""
+    return part == "__MACOSX" or (part.startswith(".") and part != "..")
+
+
 def _named(name: str, store: ImageStore) -> Sample:
     key, image_id = key_and_id(name)
     sample = Sample(key=key, image_id=image_id, file_name=name, width=0, height=0, license_id=0, location=None)
@@ -99,21 +102,22 @@ def _named(name: str, store: ImageStore) -> Sample:
         return replace(sample, problem=error.reason, problem_detail=error.detail)
 
 
-def _measured(samples: Sequence[Sample], inputs: InputConfig) -> Iterable[Sample]:
+def _measured(samples: Sequence[Sample], store: ImageStore, inputs: InputConfig) -> Iterable[Sample]:
     chunks = [samples[start : start + _CHUNK] for start in range(0, len(samples), _CHUNK)]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="header") as pool:
         yield from chain.from_iterable(
-            pool.map(lambda chunk: [_with_size(sample, inputs.max_image_bytes) for sample in chunk], chunks)
+            pool.map(lambda chunk: [_with_size(sample, store, inputs.max_image_bytes) for sample in chunk], chunks)
         )
 
 
-def _with_size(sample: Sample, max_bytes: int) -> Sample:
+def _with_size(sample: Sample, store: ImageStore, max_bytes: int) -> Sample:
     """The sample with the size at which people see it: an EXIF orientation may exchange width and height."""
     if sample.location is None:
         return sample
     read, label = READERS[sample.location.reader], label_of(sample)
     try:
-        size = size_in_start(read(sample.location, label, max_bytes, _START_BYTES))
+        size = store.about(sample.file_name).size
+        size = size or size_in_start(read(sample.location, label, max_bytes, START_BYTES))
         size = size or size_and_orientation(label, read(sample.location, label, max_bytes))
     except SampleError as error:
         return replace(sample, problem=error.reason, problem_detail=error.detail)

@@ -35,6 +35,8 @@ Image.MAX_IMAGE_PIXELS = None
 
 Converted = TypeVar("Converted")
 
+START_BYTES = 32 << 10
+"""Bytes in which most JPEGs have their size: metadata of cameras takes 10 to 20 KB, a thumbnail included."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([0-9])")

@@ -21,6 +21,7 @@ from pipeline.selection.stopping_rule import bounds_in_words
 _PIPELINE_CODE = (
     "files/formats.py",
     "collection/images.py",
+    "collection/tars.py",
     "files/in_flight.py",
     "files/maps.py",
     "files/parquet.py",
