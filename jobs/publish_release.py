@@ -76,6 +76,7 @@ def build(arguments: Sequence[str]) -> int:
     path = options_file(arguments, "--policy")
     config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig, "--policy") if path else {})
     from pipeline.collection.coco import read_annotations
+    from pipeline.collection.kept import Kept
     from pipeline.release.build import build_release, complete_run, source_of
     from pipeline.release.preflight import refuse_taken_version, refuse_unbuildable
     from pipeline.run import locked, read_inputs, resolved
@@ -92,7 +93,11 @@ def build(arguments: Sequence[str]) -> int:
         RunConfig(out=config.run, input=inputs, policy=config.selection, release=config.release, cluster=cluster)
     )
     # Masks alone need no images.
-    collection = read_inputs(of_run) if config.release.embed_images else read_annotations(of_run.input.annotations)
+    collection = (
+        read_inputs(of_run, Kept(of_run.out))
+        if config.release.embed_images
+        else read_annotations(of_run.input.annotations)
+    )
     refuse_unbuildable(of_run, collection)
     with locked(of_run.out) as lease:  # meanwhile no session changes candidates or makes the same release
         specs, made_with = complete_run(of_run.out, collection)

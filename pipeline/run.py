@@ -160,11 +160,11 @@ def resolved(config: RunConfig) -> RunConfig:
 def read_inputs(config: RunConfig, kept: Kept | None = None) -> Collection:
     """Read the annotations and find the images that they list.
 
-    Args:   kept: where to add what was found in large files; by default it is only looked up in the run.
+    Args:   kept: as for `read_collection`.
     Raises: UsageError: as `read_collection`, or no image exists: then the folder is wrong, not the images.
             StorageUnavailableError: the server of one of them can't be reached.
     """
-    collection = read_collection(config.input, kept or Kept(config.out))
+    collection = read_collection(config.input, kept)
     if all(sample.problem == "missing" for sample in collection.samples):
         images = config.input.images
         raise CollectionError(

@@ -7,7 +7,6 @@ whatever signs are in it.
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +18,7 @@ from pipeline.collection.kept import Kept
 from pipeline.collection.patterns import head_of, is_pattern, matches, without_braces
 from pipeline.errors import CollectionError
 from pipeline.files import urls
+from pipeline.files.connections import connected
 from pipeline.files.formats import format_of
 from pipeline.files.ranges import read_range
 from pipeline.shown import shown
@@ -74,14 +74,16 @@ class Place:
         """Look at what the user named.
 
         Args:   kept: what earlier sessions found in its files; by default nothing.
-        Raises: UsageError: it is no path or URL that can be read. OSError: nothing is there, or it can't be asked.
+        Raises: UsageError: it is no path or URL that can be read. OSError: nothing is there.
+                StorageUnavailableError: its server can't be reached.
         """
         fs, path = urls.resolve(given, chained=True)
         path.encode("utf-8")  # a plan stores paths as text
         if not isinstance(fs, LocalFileSystem):
             fs.invalidate_cache()  # what an earlier look at it found may be out of date
         try:
-            return Place(given=given, fs=fs, path=path, type=fs.info(path)["type"], kept=kept or Kept())
+            with connected(f"images {shown(given)!r}", fs):
+                return Place(given=given, fs=fs, path=path, type=fs.info(path)["type"], kept=kept or Kept())
         except FileNotFoundError:
             if not is_pattern(given):
                 raise
@@ -106,12 +108,12 @@ class Place:
         Raises: OSError: a pattern names a file that is not there, or none.
         """
         if self.type == PATTERN:
-            return tuple(self._named())
+            return tuple(map(self._without_query, self._named))
         if self.type != "directory":
             return ()
         if self.is_local:
             with os.scandir(self.path) as entries:
-                found = [entry.name for entry in entries if not entry.is_dir()]
+                found = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
         else:
             listed = self.fs.ls(self.path, detail=True)
             found = [str(info["name"]).rsplit("/", 1)[-1] for info in listed if info["type"] == "file"]
@@ -124,21 +126,23 @@ class Place:
                 OSError: a pattern names a file that is not there, or none.
         """
         if self.type == "file":
-            return (self._file(self.path.rsplit("/", 1)[-1], self.path, self.own_path),)
+            return (self._file(self._without_query(self.path).rsplit("/", 1)[-1], self.path, self.own_path),)
         if "::" in self.given and not self.is_local:
             raise CollectionError(f"{self.named()}: a chained URL of a folder; give the folder's own URL, or a file's")
         above = self.path.rstrip("/") + "/"
         head = above if self.is_local else f"{self._head.rstrip('/')}/"
-        names = [name for name in self.names if name.lower().endswith(suffixes)]
+        below = self._named if self.type == PATTERN else self.names
+        found = [(name, rest) for name, rest in zip(self.names, below, strict=True) if name.lower().endswith(suffixes)]
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="info") as pool:
-            return tuple(pool.map(lambda name: self._file(name, above + name, head + name), names))
+            return tuple(pool.map(lambda one: self._file(one[0], above + one[1], head + one[1]), found))
 
     @property
     def _head(self) -> str:
         return head_of(self.given) if self.type == PATTERN else self.given
 
-    def _named(self) -> Iterator[str]:
-        """Names that a pattern stands for, in order."""
+    @cached_property
+    def _named(self) -> tuple[str, ...]:
+        """What the texts that a pattern stands for have below its folder, in order; with the query of a URL."""
         above = self.path.rstrip("/") + "/"
         head = self._head
         names = []
@@ -147,7 +151,11 @@ class Place:
             names += [found.removeprefix(above) for found in matches(self.fs, path, given)]
         if not names:
             raise FileNotFoundError("no file fits the pattern")
-        yield from dict.fromkeys(names)
+        return tuple(dict.fromkeys(names))
+
+    def _without_query(self, name: str) -> str:
+        """The name without what follows it in a URL: a signature is no part of it, and belongs into no release."""
+        return name if self.is_local else name.partition("?")[0]
 
     def _file(self, name: str, path: str, own_path: str) -> PlaceFile:
         info = self.fs.info(path)

@@ -72,7 +72,7 @@ class Reader(Protocol):
 KINDS = (
     Kind(name="webdataset tars", fits=tars.is_tars, open=tars.open_tars),
     Kind(name="a folder of images", fits=folders.is_folder, open=folders.open_folder),
-    Kind(name="a zip of them", fits=zips.is_zip, open=zips.open_zip),
+    Kind(name="a zip of images", fits=zips.is_zip, open=zips.open_zip),
 )
 READERS: Mapping[str, Reader] = {
     "file": folders.read_file,
@@ -104,7 +104,7 @@ def open_store(inputs: InputConfig, wanted: Collection[str] = (), kept: Kept | N
         raise CollectionError(f"images {error}") from error
     except CANNOT_OPEN as error:
         raise CollectionError(f"{images}: {error}; give an existing place that can be read: {kinds}") from error
-    raise CollectionError(f"{images}: not {kinds}, but {place.in_words()}")
+    raise CollectionError(f"{images}: {place.in_words()}, which is none of these: {kinds}")
 
 
 def names_in(inputs: InputConfig, limit: int) -> list[str]:

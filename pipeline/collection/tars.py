@@ -214,7 +214,8 @@ def _where(
 
 def _beside(place: Place, file: PlaceFile) -> dict[str, About]:
     name = f"{_stem(file)}.parquet"
-    if place.type == "directory" and name not in place.names:
+    is_signed = not file.path.lower().endswith(_SUFFIX)  # for this file alone
+    if is_signed or (place.type == "directory" and name not in place.names):
         return {}
     return about_beside(place, f"{file.path[: -len(_SUFFIX)]}.parquet")
 

@@ -48,16 +48,9 @@ def read_samples(annotations, images):
     return read_collection(InputConfig(images=str(images), annotations=str(annotations)))
 
 
-def open_images(images, wanted=()):
+def open_images(images, wanted=(), **options):
     """The store of images at a path or URL."""
-    return open_store(InputConfig(images=str(images)), wanted)
-
-
-def in_zip(**changes):
-    """A location in a zip, by the names of the numbers that it has."""
-    place = {"header_offset": 0, "stored_bytes": 0, "image_bytes": 0, "compression": 0, "crc32": 0}
-    path = changes.pop("path", "/images.zip")
-    return Location(path=path, reader="zip", place=tuple({**place, **changes}.values()))
+    return open_store(InputConfig(images=str(images), **options), wanted)
 
 
 def make_key(number):

@@ -303,7 +303,7 @@ def test_wrong_licences_are_reported(tmp_path, licenses, found):
 def test_annotations_that_can_not_be_opened_are_reported(tmp_path):
     for annotations in (str(tmp_path / "absent.json"), str(tmp_path), "memory://absent.json", "nonsense://x", ""):
         with pytest.raises(AnnotationError) as caught:
-            read_samples(annotations, str(tmp_path))
+            read_annotations(annotations)
         assert repr(annotations) in str(caught.value)
 
 

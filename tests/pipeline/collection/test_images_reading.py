@@ -1,4 +1,4 @@
-"""Examples and faults of reading the bytes of one image; test_image_store has the property over whole collections."""
+"""Examples and faults of reading the bytes of one image; test_stores has the property over whole collections."""
 
 import errno
 import random
@@ -16,6 +16,9 @@ from pipeline.collection.config import MAX_IMAGE_BYTES
 from pipeline.collection.stores import read_bytes
 from pipeline.errors import FAILURE_REASONS, SampleError
 from pipeline.records import Location, Sample
+
+STORED_BYTES, IMAGE_BYTES = 1, 2
+"""Where a location in a zip has them."""
 
 
 def make_sample(**overrides):
@@ -37,7 +40,7 @@ def make_member(tmp_path, content, *, method=zipfile.ZIP_STORED, extra=b"", **ov
         archive.writestr(info, content)
     fields = {"header_offset": info.header_offset, "stored_bytes": info.compress_size, "image_bytes": info.file_size}
     fields |= {"compression": info.compress_type, "crc32": info.CRC, **overrides}
-    return make_sample(location=Location(path=str(tmp_path / "z.zip"), **fields))
+    return make_sample(location=Location(path=str(tmp_path / "z.zip"), reader="zip", place=tuple(fields.values())))
 
 
 def error_of(call, *args, **named):
@@ -145,7 +148,7 @@ def test_a_flipped_bit_of_the_stored_bytes_is_noticed(tmp_path, method):
     sample = make_member(tmp_path, content, method=method)
     path = Path(sample.location.path)
     whole = path.read_bytes()
-    for at in range(45, 45 + sample.location.stored_bytes):
+    for at in range(45, 45 + sample.location.place[STORED_BYTES]):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         assert error_of(read_bytes, sample).reason == "unreadable"
 
@@ -156,10 +159,10 @@ def test_a_wrong_checksum_is_reported_with_both_values(tmp_path):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-@pytest.mark.parametrize("field", ["image_bytes", "stored_bytes"])
+@pytest.mark.parametrize(("field", "number"), [("image_bytes", IMAGE_BYTES), ("stored_bytes", STORED_BYTES)])
 @pytest.mark.parametrize("change", [-1, 1])
-def test_lying_lengths_are_unreadable(tmp_path, method, field, change):
-    honest = getattr(make_member(tmp_path, b"image" * 9, method=method).location, field)
+def test_lying_lengths_are_unreadable(tmp_path, method, field, number, change):
+    honest = make_member(tmp_path, b"image" * 9, method=method).location.place[number]
     error = error_of(read_bytes, make_member(tmp_path, b"image" * 9, method=method, **{field: honest + change}))
     assert error.reason == "unreadable"
 

@@ -120,11 +120,11 @@ def test_images_that_are_there_but_can_not_be_read_are_no_reason_to_look_elsewhe
     assert "compression method 14" in said
 
 
-def test_a_walk_ends_after_three_folders_and_the_first_files(tmp_path):
+def test_images_far_below_are_found(tmp_path):
     deep = tmp_path / "in/1/2/3/4"
     deep.mkdir(parents=True)
     (deep / "a.jpg").touch()
-    assert "It holds no files" in message_of(tmp_path, tmp_path / "in", "a.jpg")
+    assert f"give --images {deep}" in message_of(tmp_path, tmp_path / "in", "a.jpg")
 
 
 def test_decomposed_and_composed_names_are_the_same_to_the_explanation():

@@ -106,6 +106,17 @@ def test_a_pattern_that_names_what_is_not_there_is_refused(tmp_path, pattern, sa
         Place.of(f"{tmp_path}/{pattern}").files(".tar")
 
 
+def test_the_signature_of_a_url_is_no_part_of_a_name():
+    memory = fsspec.filesystem("memory")
+    for number in range(2):
+        memory.pipe_file(f"/signed/{number}.tar?sig=secret", b"1")
+    for url in ("memory://signed/{0..1}.tar?sig=secret", "memory://signed/0.tar?sig=secret"):
+        files = Place.of(url).files(".tar")
+        assert [file.name for file in files] == ["0.tar", "1.tar"][: len(files)]
+        assert all(file.own_path.endswith("?sig=secret") for file in files)
+    memory.rm("/signed", recursive=True)
+
+
 def test_a_changed_file_has_another_stamp(tmp_path):
     write(tmp_path, "0.tar")
     before = Place.of(str(tmp_path)).files(".tar")

@@ -93,11 +93,11 @@ def test_a_session_that_ends_in_the_middle_is_resumed(folder, tmp_path, monkeypa
     expected = evaluated(folder, tmp_path / "undisturbed")
     computed = []
 
-    def end_once(spec, model, work):
+    def end_once(spec, model, work, **options):
         computed.append(spec.name)
         if computed == ["000000", "000001"]:
             raise SessionEnded
-        return process_shard(spec, model, work)
+        return process_shard(spec, model, work, **options)
 
     monkeypatch.setattr("pipeline.run.process_shard", end_once)
     with pytest.raises(SessionEnded):

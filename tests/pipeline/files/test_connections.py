@@ -142,7 +142,7 @@ def test_a_store_that_refuses_is_said_to_refuse(closed_port, monkeypatch):
     [
         (403, StorageUnavailableError, "the server answers 403, access denied"),
         (503, StorageUnavailableError, "the server answers 503"),
-        (404, CollectionError, "give an existing folder or zip"),
+        (404, CollectionError, "give an existing place that can be read"),
     ],
 )
 def test_the_answer_of_a_web_server_is_said(server, status, error, words):

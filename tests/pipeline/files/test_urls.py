@@ -153,7 +153,7 @@ def test_a_place_that_can_not_be_resolved_is_refused_by_name_everywhere(url, sai
     for error, use in (
         (UsageError, urls.resolve),
         (AnnotationError, read_annotation_bytes),
-        (CollectionError, lambda url: open_images(url, ["a.jpg"])),
+        (CollectionError, lambda url: open_images(url, allow_chained_urls=True)),
     ):
         with pytest.raises(error) as refused:
             use(url)

@@ -237,15 +237,15 @@ def test_maps_have_the_size_of_their_image(undisturbed):
 def test_the_number_of_threads_and_the_order_in_which_images_are_read_change_no_byte(
     healthy, tmp_path, monkeypatch, undisturbed, threads
 ):
-    read_bytes, second_is_read, finished = reading.read_bytes, threading.Event(), []
+    read_bytes, another_is_read, finished = reading.read_bytes, threading.Event(), []
 
     def read_first_image_late(sample, **limits):
         if threads > 1 and sample.key == KEYS[0]:
-            second_is_read.wait(timeout=10)
+            assert another_is_read.wait(timeout=60)
         content = read_bytes(sample, **limits)
         finished.append(sample.key)
-        if sample.key == KEYS[1]:
-            second_is_read.set()
+        if sample.key != KEYS[0]:
+            another_is_read.set()
         return content
 
     monkeypatch.setattr(batches, "DECODE_THREADS", threads)

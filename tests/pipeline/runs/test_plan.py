@@ -25,15 +25,12 @@ def make_sample(image_id, /, **overrides):
     return Sample(**{**fields, "height": 480, "license_id": image_id % 9, "location": location, **overrides})
 
 
-NUMBERS = st.integers(0, 2**62)
 LOCATIONS = st.builds(
     Location,
     path=st.text(),
-    header_offset=st.integers(-1, 2**62),
-    stored_bytes=NUMBERS,
-    image_bytes=NUMBERS,
-    compression=st.sampled_from([0, 8]),
-    crc32=st.integers(0, 2**32 - 1),
+    reader=st.sampled_from(["file", "zip", "another"]),
+    place=st.lists(st.integers(0, 2**62), max_size=6).map(tuple),
+    part=st.text(),
 )
 SAMPLES = st.lists(
     st.builds(
@@ -130,7 +127,25 @@ def test_the_plan_file_has_the_columns_of_its_description():
     table = pq.read_table(io.BytesIO(encode_plan(plan_shards([make_sample(1)], 1))))
     assert table.schema.names == [
         *("shard", "key", "image_id", "file_name", "width", "height", "license_id", "problem", "problem_detail"),
-        *("path", "header_offset", "stored_bytes", "image_bytes", "compression", "crc32"),
+        *("path", "reader", "place", "part"),
+    ]
+
+
+def test_a_plan_of_an_earlier_version_is_read():
+    """There, a location had the numbers of a zip; the offset of a file of its own was -1."""
+    whole = pq.read_table(io.BytesIO(encode_plan(plan_shards([make_sample(number) for number in range(3)], 2))))
+    numbers = {"header_offset": [-1, 77, None], "stored_bytes": [0, 5, None], "image_bytes": [0, 9, None]}
+    numbers |= {"compression": [0, 8, None], "crc32": [0, 3, None]}
+    required = [field for field in whole.schema if field.name not in ("path", "reader", "place", "part")]
+    schema = pa.schema([*required, pa.field("path", pa.string()), *(pa.field(name, pa.int64()) for name in numbers)])
+    columns = {field.name: whole[field.name] for field in required}
+    file = io.BytesIO()
+    pq.write_table(pa.table({**columns, "path": ["/a.jpg", "/b.zip", None], **numbers}, schema=schema), file)
+    found = [sample.location for spec in decode_plan(file.getvalue()) for sample in spec.samples]
+    assert found == [
+        Location(path="/a.jpg"),
+        Location(path="/b.zip", reader="zip", place=(77, 5, 9, 8, 3)),
+        None,
     ]
 
 
