@@ -33,6 +33,8 @@ KIND = "tars"
 """What `Kept` calls these tables."""
 _MOST_JSON_BYTES = 1 << 16
 _SHOWN = 3
+_AHEAD_BYTES = 8 << 10
+"""What is read behind a remote header: enough for the JSON and the text behind an image, and for the next header."""
 
 
 class TarImage(NamedTuple):
@@ -69,7 +71,7 @@ def list_tar(place: Place, file: PlaceFile, *, looks: bool, reads_json: bool) ->
     samples: defaultdict[str, list[str]] = defaultdict(list)
     said: dict[str, About] = {}
     members = 0
-    with _reading(place, file) as read:
+    with _reading(place, file, START_BYTES if looks else _AHEAD_BYTES) as read:
         for header in walk(read, file.file_bytes):
             members += 1
             name = _plain(header.name)
@@ -128,10 +130,10 @@ def _choose(images: dict[str, TarImage], names: list[str], said: About) -> None:
 
 
 @contextmanager
-def _reading(place: Place, file: PlaceFile) -> Iterator[Read]:
+def _reading(place: Place, file: PlaceFile, ahead_bytes: int) -> Iterator[Read]:
     """Read parts of a tar: of a remote one ahead, so that small members and the start of an image come in one go."""
     if not place.is_local:
-        yield _Window(lambda start, end: read_range(place.fs, file.path, start, end), file.file_bytes).read
+        yield _Window(lambda start, end: read_range(place.fs, file.path, start, end), file.file_bytes, ahead_bytes).read
         return
     descriptor = os.open(file.path, os.O_RDONLY)
     try:
@@ -143,14 +145,14 @@ def _reading(place: Place, file: PlaceFile) -> Iterator[Read]:
 class _Window:
     """The part of a remote file that was read last."""
 
-    def __init__(self, fetch: Read, file_bytes: int) -> None:
-        self._fetch, self._file_bytes = fetch, file_bytes
+    def __init__(self, fetch: Read, file_bytes: int, ahead_bytes: int) -> None:
+        self._fetch, self._file_bytes, self._ahead_bytes = fetch, file_bytes, ahead_bytes
         self._start, self._content = 0, b""
 
     def read(self, start: int, end: int) -> bytes:
         end = min(end, self._file_bytes)
         if start < self._start or end > self._start + len(self._content):
-            ahead = min(max(end, start + BLOCK_BYTES + START_BYTES), self._file_bytes)
+            ahead = min(max(end, start + BLOCK_BYTES + self._ahead_bytes), self._file_bytes)
             self._start, self._content = start, self._fetch(start, ahead)
         return self._content[start - self._start : end - self._start]
 
