@@ -18,7 +18,7 @@ from pipeline.collection.gather import read_collection
 from pipeline.collection.kept import Kept
 from pipeline.collection.stores import READERS, read_bytes
 from pipeline.collection.tar_index import key_and_extension
-from pipeline.errors import CollectionError, RunMismatchError, SampleError
+from pipeline.errors import CollectionError, RunMismatchError, SampleError, StorageError
 from pipeline.files.pictures import size_in_start
 from pipeline.run import run
 from tests.pipeline.files.test_tar_headers import make_tar
@@ -392,6 +392,18 @@ def test_a_run_whose_tar_has_changed_names_what_has_changed(tmp_path, fast_disk)
     (tars / "00001.tar").unlink()
     with pytest.raises(RunMismatchError, match=r"key 00001-4-\w+, 00001/4.jpg: no longer listed"):
         run(config)
+
+
+def test_an_image_that_has_other_bytes_in_a_later_session_is_named(tmp_path, fast_disk):
+    inputs = make_collection(tmp_path / "in", 4)
+    tars = in_tars(inputs, tmp_path / "tars")
+    options = {"images": str(tars), "annotations": ""}
+    run(make_config(inputs, tmp_path / "run", **options))
+    for entry in inputs.entries:
+        inputs.file(entry["id"]).write_bytes(make_jpeg(9, entry["width"], entry["height"]))
+    in_tars(inputs, tars)
+    with pytest.raises(StorageError, match=r"key 0000\d-\d-\w+: 0000\d/\d.jpg has changed since it was predicted"):
+        run(make_config(inputs, tmp_path / "run", version="1.1.0", **options))
 
 
 def test_sizes_come_with_the_headers(tmp_path):
