@@ -34,7 +34,7 @@ from pipeline.shown import shown
 
 _SUFFIX = ".tar"
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tar.lz4")
-_THREADS = 32
+_REMOTE_THREADS, _LOCAL_THREADS = 32, 4
 _SHOWN = 3
 _MAGIC, _USTAR = slice(257, 262), b"ustar"
 _LOOKED, _READ_JSON = "+sizes", "+json"
@@ -67,7 +67,7 @@ class Tars:
     def locate(self, file_name: str) -> Location:
         """As `ImageStore.locate`."""
         name = safe_name(file_name)
-        hits = self.where.get(in_form(name)) or self.where.get(in_form(file_name), ())
+        hits = self.where.get(in_form(file_name)) or self.where.get(in_form(name), ())
         if len(hits) > 1:  # what is spelled just so comes before what looks the same
             exact = [hit for hit in hits if name in (hit.name, f"{_stem(self.files[hit.tar])}/{hit.name}")]
             hits = exact if len(exact) == 1 else hits
@@ -75,7 +75,8 @@ class Tars:
             raise missing(file_name)
         if len(hits) > 1:
             raise ambiguous(file_name, "members", [f"{_stem(self.files[hit.tar])}/{hit.name}" for hit in hits])
-        safe_name(hits[0].name)
+        if file_name != name:
+            safe_name(hits[0].name)
         image = self._image(hits[0])
         if image.problem:
             raise SampleError("unreadable", f"file_name {short(file_name)}: {image.problem}")
@@ -184,7 +185,8 @@ def _listings(place: Place, files: Sequence[PlaceFile], *, looks: bool) -> list[
 
     states = {file.digest + looked: file.file_bytes for file in files for looked in ("", _LOOKED, _LOOKED + _READ_JSON)}
     kept = tar_index.from_tables(place.kept.tables(tar_index.KIND, tar_index.schema()), states)
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="tars") as pool:
+    threads = _LOCAL_THREADS if place.is_local else _REMOTE_THREADS  # the rest of the work is Python's, one at a time
+    with ThreadPoolExecutor(threads, thread_name_prefix="tars") as pool:
         listings = list(pool.map(listed, files))
     if torn:
         raise CollectionError(

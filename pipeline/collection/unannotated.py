@@ -44,7 +44,7 @@ def find_samples(store: ImageStore, inputs: InputConfig) -> tuple[Sample, ...]:
     """
     names = sorted(_images(store.names(), inputs))
     samples: dict[str, Sample] = {}
-    for sample in _measured([_named(name, store) for name in names], store, inputs):
+    for sample in _measured([_named(name, store) for name in names], inputs):
         other = samples.setdefault(sample.key, sample)
         if other is not sample:
             raise CollectionError(
@@ -64,7 +64,7 @@ def key_and_id(name: str) -> tuple[str, int]:
     if _NUMBERED.fullmatch(stem):
         return stem, int(stem)
     digest = hashlib.sha256(in_form(name).encode("utf-8", "surrogateescape")).digest()
-    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    plain = stem if stem.isascii() else unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     slug = _UNREADABLE.sub("-", plain).strip("-")[:_LONGEST_SLUG].strip("-")
     return f"{slug or 'image'}-{digest[:4].hex()}", int.from_bytes(digest[:8]) >> (64 - _ID_BITS)
 
@@ -95,33 +95,47 @@ def _is_hidden(part: str) -> bool:
 
 def _named(name: str, store: ImageStore) -> Sample:
     key, image_id = key_and_id(name)
-    sample = Sample(key=key, image_id=image_id, file_name=name, width=0, height=0, license_id=0, location=None)
+    location, problem, detail, size = None, "", "", None
     try:
-        return replace(sample, location=store.locate(name))
+        location, size = store.locate(name), store.about(name).size
     except SampleError as error:
-        return replace(sample, problem=error.reason, problem_detail=error.detail)
+        problem, detail = error.reason, error.detail
+    width, height = _as_seen(size) if size else (0, 0)
+    return Sample(
+        key=key,
+        image_id=image_id,
+        file_name=name,
+        width=width,
+        height=height,
+        license_id=0,
+        location=location,
+        problem=problem,
+        problem_detail=detail,
+    )
 
 
-def _measured(samples: Sequence[Sample], store: ImageStore, inputs: InputConfig) -> Iterable[Sample]:
+def _measured(samples: Sequence[Sample], inputs: InputConfig) -> Iterable[Sample]:
     chunks = [samples[start : start + _CHUNK] for start in range(0, len(samples), _CHUNK)]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="header") as pool:
         yield from chain.from_iterable(
-            pool.map(lambda chunk: [_with_size(sample, store, inputs.max_image_bytes) for sample in chunk], chunks)
+            pool.map(lambda chunk: [_with_size(sample, inputs.max_image_bytes) for sample in chunk], chunks)
         )
 
 
-def _with_size(sample: Sample, store: ImageStore, max_bytes: int) -> Sample:
+def _with_size(sample: Sample, max_bytes: int) -> Sample:
     """The sample with the size at which people see it: an EXIF orientation may exchange width and height."""
-    if sample.location is None:
+    if sample.location is None or sample.width:
         return sample
     read, label = READERS[sample.location.reader], label_of(sample)
     try:
-        size = store.about(sample.file_name).size
-        size = size or size_in_start(read(sample.location, label, max_bytes, START_BYTES))
+        size = size_in_start(read(sample.location, label, max_bytes, START_BYTES))
         size = size or size_and_orientation(label, read(sample.location, label, max_bytes))
     except SampleError as error:
         return replace(sample, problem=error.reason, problem_detail=error.detail)
-    width, height, orientation = size
-    if orientation in _EXCHANGED:
-        width, height = height, width
+    width, height = _as_seen(size)
     return replace(sample, width=width, height=height)
+
+
+def _as_seen(size: tuple[int, int, int]) -> tuple[int, int]:
+    width, height, orientation = size
+    return (height, width) if orientation in _EXCHANGED else (width, height)

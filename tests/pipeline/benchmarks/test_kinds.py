@@ -91,6 +91,7 @@ def test_planning_is_measured_with_annotations_and_without(tmp_path):
     head, _, *rows = map(cells, Planning().table(found))
     assert head[:2] == ["images", "in"]
     assert [row[:2] for row in rows] == [["3", "tars, with annotations"], ["3", "tars, without annotations"]]
+    assert all(300 < result["held_bytes"] / 3 < 1000 for result in found)
 
 
 def test_every_option_of_how_busy_a_model_is_reaches_both_measurements():
