@@ -109,15 +109,29 @@ class Place:
         """
         if self.type == PATTERN:
             return tuple(map(self._without_query, self._named))
-        if self.type != "directory":
-            return ()
+        return tuple(name for name, is_file in self._listed if is_file)
+
+    def has_below(self, *suffixes: str) -> bool:
+        """Does a folder directly below it have a file that ends in one of the suffixes, in small letters?"""
+        folders = [name for name, is_file in self._listed if not is_file]
+        return any(
+            name.lower().endswith(suffixes)
+            for folder in folders
+            for name, _ in self._entries(f"{self.path.rstrip('/')}/{folder}")
+        )
+
+    @cached_property
+    def _listed(self) -> tuple[tuple[str, bool], ...]:
+        """Name of each file and folder at the top of a folder, and whether it is a file; sorted."""
+        found = self._entries(self.path) if self.type == "directory" else []
+        return tuple(sorted(entry for entry in found if not entry[0].startswith(".")))
+
+    def _entries(self, folder: str) -> list[tuple[str, bool]]:
         if self.is_local:
-            with os.scandir(self.path) as entries:
-                found = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
-        else:
-            listed = self.fs.ls(self.path, detail=True)
-            found = [str(info["name"]).rsplit("/", 1)[-1] for info in listed if info["type"] == "file"]
-        return tuple(sorted(name for name in found if not name.startswith(".")))
+            with os.scandir(folder) as entries:
+                return [(entry.name, not entry.is_dir(follow_symlinks=False)) for entry in entries]
+        listed = self.fs.ls(folder, detail=True)
+        return [(str(info["name"]).rstrip("/").rsplit("/", 1)[-1], info["type"] == "file") for info in listed]
 
     def files(self, *suffixes: str) -> tuple[PlaceFile, ...]:
         """The files of `names` that end in one of the suffixes, in small letters; of a file, itself.

@@ -104,16 +104,17 @@ class _Hit(NamedTuple):
 
 
 def is_tars(place: Place) -> bool:
-    """Is it a tar, a pattern of tars, or a folder that has tars and no images of its own?
+    """Is it a tar, a pattern of tars, or a folder that has tars, and no images at its top or directly below?
 
-    img2dataset writes a parquet and a JSON beside each tar, which make it no other kind of place.
+    img2dataset writes a parquet and a JSON beside each tar, which make it no other kind of place. A tar beside a folder
+    of images is what they came in.
     """
     if place.type == "file":
         return place.path.lower().endswith((_SUFFIX, *_PACKED)) or place.start[_MAGIC] == _USTAR
     names = [name.lower() for name in place.names]
-    return any(name.endswith((_SUFFIX, *_PACKED)) for name in names) and not any(
-        name.endswith(IMAGE_SUFFIXES) for name in names
-    )
+    if not any(name.endswith((_SUFFIX, *_PACKED)) for name in names):
+        return False
+    return not any(name.endswith(IMAGE_SUFFIXES) for name in names) and not place.has_below(*IMAGE_SUFFIXES)
 
 
 def open_tars(place: Place, wanted: Collection[str], _inputs: InputConfig) -> Tars:

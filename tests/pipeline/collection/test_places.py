@@ -81,6 +81,8 @@ def test_a_folder_has_its_own_files_not_those_below_it_and_a_file_has_itself(roo
     assert Place.of(root).names == ("0.TAR", "0.txt", "1.tar")
     assert found(f"{root}/1.tar") == ["1.tar"]
     assert Place.of(f"{root}/1.tar").names == ()
+    assert Place.of(root).has_below(".tar")
+    assert not Place.of(root).has_below(".txt")
 
 
 def test_a_path_that_exists_is_no_pattern(tmp_path):
@@ -96,7 +98,6 @@ def test_a_path_that_exists_is_no_pattern(tmp_path):
     [
         ("{0..2}.tar", "2.tar"),
         ("x*.tar", "no file fits the pattern"),
-        ("{0..9999999}.tar", "more than 1000000 files"),
         ("{0..1}{.tar", "Unbalanced braces"),
     ],
 )
@@ -104,6 +105,14 @@ def test_a_pattern_that_names_what_is_not_there_is_refused(tmp_path, pattern, sa
     write(tmp_path, "0.tar", "1.tar")
     with pytest.raises((OSError, ValueError), match=said):
         Place.of(f"{tmp_path}/{pattern}").files(".tar")
+
+
+def test_braces_that_name_too_many_files_are_refused_before_all_are_written_down(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.collection.patterns.MOST_FILES", 10)
+    write(tmp_path, *(f"{number}.tar" for number in range(10)))
+    assert len(found(f"{tmp_path}/{{0..9}}.tar")) == 10
+    with pytest.raises(ValueError, match="its braces name more than 10 files"):
+        Place.of(f"{tmp_path}/{{0..9999999999}}.tar").files(".tar")
 
 
 def test_the_signature_of_a_url_is_no_part_of_a_name():

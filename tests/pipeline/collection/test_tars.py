@@ -144,10 +144,20 @@ def test_one_tar_a_pattern_and_a_folder_give_the_same_samples(tmp_path):
     assert [sample.file_name for sample in read_all(renamed)] == ["without-suffix/b.jpg"]
 
 
-def test_tars_beside_images_of_a_folder_are_no_collection_of_tars(tmp_path):
+@pytest.mark.parametrize("name", ["b.jpg", "train2017/b.jpg"])
+def test_a_tar_beside_images_or_their_folder_makes_no_collection_of_tars(tmp_path, name):
     write_tar(tmp_path / "0.tar", {"a.jpg": jpeg(1)})
-    (tmp_path / "b.jpg").write_bytes(jpeg(2))
-    assert [sample.file_name for sample in read_all(tmp_path)] == ["b.jpg"]
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(jpeg(2))
+    (tmp_path / "logs").mkdir()
+    assert [sample.file_name for sample in read_all(tmp_path)] == [name]
+
+
+def test_tars_beside_other_folders_are_a_collection_of_tars(tmp_path):
+    write_tar(tmp_path / "0.tar", {"a.jpg": jpeg(1)})
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/1.txt").write_text("done")
+    assert [sample.file_name for sample in read_all(tmp_path)] == ["0/a.jpg"]
 
 
 # What img2dataset says
