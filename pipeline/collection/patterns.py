@@ -14,6 +14,7 @@ from pipeline.files.urls import is_local
 MOST_FILES = 1_000_000
 """How many files one pattern may name."""
 _BRACES = re.compile(r"\{[^{}]*(?:,|\.\.)[^{}]*\}")
+_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
 _WILD = re.compile(r"[*?\[]")
 _WILD_ON_THE_WEB = re.compile(r"\*")
 
@@ -38,8 +39,10 @@ def without_braces(pattern: str) -> list[str]:
 
     if not _BRACES.search(pattern):
         return [pattern]
-    texts = list(islice(braceexpand(pattern, escape=False), MOST_FILES + 1))
-    if len(texts) > MOST_FILES:
+    # Ranges are written out whole, by braceexpand, before their first text comes.
+    is_long = any(abs(int(last) - int(first)) >= MOST_FILES for first, last in _RANGE.findall(pattern))
+    texts = [] if is_long else list(islice(braceexpand(pattern, escape=False), MOST_FILES + 1))
+    if is_long or len(texts) > MOST_FILES:
         raise ValueError(f"its braces name more than {MOST_FILES} files")
     return list(dict.fromkeys(texts))
 

@@ -113,6 +113,8 @@ def test_braces_that_name_too_many_files_are_refused_before_all_are_written_down
     assert len(found(f"{tmp_path}/{{0..9}}.tar")) == 10
     with pytest.raises(ValueError, match="its braces name more than 10 files"):
         Place.of(f"{tmp_path}/{{0..9999999999}}.tar").files(".tar")
+    with pytest.raises(ValueError, match="its braces name more than 10 files"):
+        Place.of(f"{tmp_path}/{{0..3}}{{0..2}}.tar").files(".tar")
 
 
 def test_the_signature_of_a_url_is_no_part_of_a_name():
