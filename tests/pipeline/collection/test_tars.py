@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -268,6 +269,19 @@ def test_a_byte_that_changes_after_planning_is_noticed_or_outside_the_image(tmp_
         else:
             changed = read_bytes(sample) != content[start : start + image_bytes]
             assert changed == (start <= place < start + image_bytes)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=4), st.sampled_from("gp"))
+def test_a_damaged_tar_is_refused_or_costs_the_images_that_are_damaged(tmp_path_factory, changes, form):
+    path = tmp_path_factory.mktemp("tar") / "0.tar"
+    members = {"a.jpg": jpeg(1), "n" * 120 + ".jpg": jpeg(2), "b.json": b"{}", "b.png": jpeg(3)}
+    content = bytearray(make_tar(members, {"g": "gnu", "p": "pax"}[form]))
+    for place, value in changes:
+        content[place % len(content)] = value
+    path.write_bytes(content)
+    with suppress(CollectionError):
+        for sample in read_all(path):
+            assert sample.problem or READERS["tar"](sample.location, "a", 1 << 20)
 
 
 def test_a_tar_that_was_cut_or_has_other_members_since_is_noticed(tmp_path):
