@@ -78,6 +78,7 @@ def build(arguments: Sequence[str]) -> int:
     path = options_file(arguments, "--policy")
     config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig, "--policy") if path else {})
     from pipeline.collection.gather import read_described_annotations
+    from pipeline.collection.kept import Kept
     from pipeline.release.build import build_release, complete_run, source_of
     from pipeline.release.preflight import refuse_taken_version, refuse_unbuildable
     from pipeline.run import locked, read_inputs, resolved
@@ -98,7 +99,7 @@ def build(arguments: Sequence[str]) -> int:
     of_run = resolved(
         RunConfig(out=config.run, input=inputs, policy=config.selection, release=config.release, cluster=cluster)
     )
-    collection = read_inputs(of_run) if needs_images else read_described_annotations(of_run.input)
+    collection = read_inputs(of_run, Kept(of_run.out)) if needs_images else read_described_annotations(of_run.input)
     refuse_unbuildable(of_run, collection)
     with locked(of_run.out) as lease:  # meanwhile no session changes candidates or makes the same release
         specs, made_with = complete_run(of_run.out, collection)

@@ -105,7 +105,7 @@ class FakeModel:
 
     def _disc(self, key: str, member: int) -> Float[np.ndarray, "p p"]:
         draw = np.random.default_rng(member_seed(self.ensemble.seed, key, member))
-        scatter = 0.3 if int(key[-1], 16) % 2 else 0.01  # keys that are made from names end in hexadecimal digits
+        scatter = 0.3 if ord(key[-1]) % 2 else 0.01
         row, column = 0.5 + scatter * (draw.random(2) - 0.5)
         places = (np.arange(SIDE_PX) + 0.5) / SIDE_PX
         distances: Float[np.ndarray, "p p"] = np.hypot(places[:, None] - row, places[None, :] - column)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.collection.kept import Kept
 from pipeline.config import RunConfig
 from pipeline.files import local_disk, storage, urls
 from pipeline.records import Sample, ShardRecord, ShardSpec
@@ -68,7 +69,7 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     Args:   work: processes the pilot's shards.
     Raises: UsageError: the run would be refused. PipelineError: the pilot failed.
     """
-    collection = read_inputs(config)
+    collection = read_inputs(config, Kept(config.out))
     storage.require_exclusive_create(config.out)
     made_with = fingerprint(config)
     refuse_unbuildable(config, collection)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pipeline.collection.collection import Collection
 from pipeline.collection.frames import default_frame
 from pipeline.collection.gather import read_collection
+from pipeline.collection.kept import Kept
 from pipeline.collection.usable import require_usable
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError
@@ -55,17 +56,20 @@ def run(config: RunConfig) -> RunReport:
             PipelineError: the run failed; run the same command again to resume.
     """
     # 1. Read the annotations and find every image.
-    collection = read_inputs(config)
+    kept = Kept(config.out)
+    collection = read_inputs(config, kept)
     # 2. Find out what the candidates will be made with.
     made_with = fingerprint(config)
     # 3. Refuse a request that could only fail after the work.
     refuse_unbuildable(config, collection)
     # 4. Lock the run for this session.
     with locked(config.out) as lease:
-        return _carry_out(config, collection, made_with, lease)
+        return _carry_out(config, collection, made_with, lease, kept)
 
 
-def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str, str], lease: Lease) -> RunReport:
+def _carry_out(
+    config: RunConfig, collection: Collection, made_with: Mapping[str, str], lease: Lease, kept: Kept
+) -> RunReport:
     # 5. Refuse a version that is taken, before anything is written.
     check_version(config, collection, made_with)
     # 6. Cut the plan and store it with the fingerprint before any work, or compare both with the stored ones.
@@ -73,6 +77,7 @@ def _carry_out(config: RunConfig, collection: Collection, made_with: Mapping[str
         config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
     )
     remember_inputs(config.out, config.input)
+    kept.write()
     # 7. Find the shards that are not committed.
     progress = Progress(len(collection.samples), config.policy)
     todo = todo_of(config, specs, progress)
@@ -154,13 +159,14 @@ def resolved(config: RunConfig) -> RunConfig:
     return replace(config, out=urls.absolute(config.out), input=inputs, model=model, release=release)
 
 
-def read_inputs(config: RunConfig) -> Collection:
+def read_inputs(config: RunConfig, kept: Kept | None = None) -> Collection:
     """Read the annotations, if there are any, and find the images; a few are read.
 
+    Args:   kept: as for `read_collection`.
     Raises: UsageError: as `read_collection`, or no image can be used: then the place is wrong, not the images.
             StorageUnavailableError: the server of one of them can't be reached.
     """
-    collection = read_collection(config.input)
+    collection = read_collection(config.input, kept)
     require_usable(collection, config.input)
     return collection
 

@@ -5,7 +5,7 @@ Importing this module is cheap: `jobs/benchmark.py --help` imports every benchma
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from model.config import at_least
 
@@ -13,6 +13,9 @@ Case = dict[str, Any]
 """The arguments of one measurement; JSON values."""
 Result = Mapping[str, Any]
 """What one measurement found; JSON values."""
+
+PlaceKind = Literal["folder", "zip", "tars"]
+"""Kinds of places that images are measured in; `inputs.packed` makes them."""
 
 
 class Benchmark(Protocol):

@@ -2,14 +2,20 @@
 
 import io
 import json
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from pipeline.benchmarks.benchmark import PlaceKind
 from pipeline.collection.config import InputConfig
+from pipeline.files.tars import SampleTar
 
+TAR_IMAGES = 1_000
+"""Images per tar, as img2dataset packs most collections."""
 VARIANTS = 16
 """Number of different pictures in a collection."""
 MADE_WITH = {"weights": "benchmark"}
@@ -49,3 +55,40 @@ def write_collection(root: Path, photos: Sequence[bytes], images: int, width: in
     licenses = [{"id": 1, "name": "CC BY", "url": "http://creativecommons.org/licenses/by/2.0/"}]
     annotations.write_text(json.dumps({"images": entries, "licenses": licenses}))
     return InputConfig(images=str(folder), annotations=str(annotations))
+
+
+def packed(inputs: InputConfig, kind: PlaceKind) -> InputConfig:
+    """The same images in a place of another kind, beside their folder."""
+    folder = Path(inputs.images)
+    return replace(inputs, images=str(_PACKERS[kind](folder, sorted(folder.iterdir()))))
+
+
+def _in_a_folder(folder: Path, _files: Sequence[Path]) -> Path:
+    return folder
+
+
+def _in_a_zip(folder: Path, files: Sequence[Path]) -> Path:
+    path = folder.with_name("images.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in files:
+            archive.write(file, file.name)
+    return path
+
+
+def _in_tars(folder: Path, files: Sequence[Path]) -> Path:
+    tars = folder.with_name("tars")
+    tars.mkdir()
+    for start in range(0, len(files), TAR_IMAGES):
+        with (tars / f"{start // TAR_IMAGES:05d}.tar").open("wb") as file:
+            tar = SampleTar(file)
+            for image in files[start : start + TAR_IMAGES]:
+                tar.add(image.stem, {"jpg": image.read_bytes()})
+            tar.close()
+    return tars
+
+
+_PACKERS: Mapping[PlaceKind, Callable[[Path, Sequence[Path]], Path]] = {
+    "folder": _in_a_folder,
+    "zip": _in_a_zip,
+    "tars": _in_tars,
+}

@@ -12,6 +12,7 @@ KINDS = (
     "breakdown",
     "busy",
     "orchestration",
+    "planning",
     "growth",
     "resume",
     "release",

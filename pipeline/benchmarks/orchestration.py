@@ -1,16 +1,16 @@
-"""What everything around the model costs: the same images through the pipeline, Ray Data, and a plain loop."""
+"""What everything around the model costs: the same images through the pipeline, Ray Data, and plain loops."""
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from model.config import EnsembleConfig, ModelConfig, at_least
-from pipeline.benchmarks.benchmark import Case, Result, at_least_one, table_head
+from pipeline.benchmarks.benchmark import Case, PlaceKind, Result, at_least_one, table_head
 from pipeline.collection.config import InputConfig
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.preconditions import require_extra
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SHARD_IMAGES = 64
 """Images per shard: a run's default, which Ray Data is told to put into a tar as well."""
 BATCH_IMAGES = 4
+Batch = Sequence[tuple[str, bytes]]
+"""Keys and files of images."""
 WARM_UP_IMAGES = 2 * SHARD_IMAGES
 """Images of a run before the measured ones: imports and the connection to Ray are not counted."""
 
@@ -28,7 +30,8 @@ WARM_UP_IMAGES = 2 * SHARD_IMAGES
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orchestration:
     """What everything around the model costs: images/s of one replica with the fake model, in the pipeline on Ray and
-    in one process, through Ray Data, and in a plain loop of one thread."""
+    in one process, through Ray Data, and in plain loops of one thread: over files, and over webdataset's own loader.
+    """
 
     images: int = 2_048
     """Images of each size. A run of a quarter as many is subtracted, which removes start-up time."""
@@ -38,6 +41,8 @@ class Orchestration:
     """How often each way is measured, in turn."""
     ensemble_size: int = 3
     """Members per image, at least 2. The fake model draws them, and that time is part of the rates."""
+    kind: PlaceKind = "folder"
+    """Where the pipeline reads the images. Ray Data and the plain loop read a folder, webdataset's loader tars."""
 
     def __post_init__(self) -> None:
         at_least_one(self, "widths_px", "rounds")
@@ -50,7 +55,7 @@ class Orchestration:
         Raises: ConfigError: the packages of Ray Data are not installed.
         """
         require_extra("dev", "pandas")
-        common = {"images": self.images, "ensemble_size": self.ensemble_size}
+        common = {"images": self.images, "ensemble_size": self.ensemble_size, "kind": self.kind}
         return [
             {**common, "width": width, "height": width * 3 // 4, "way": way}
             for width, _, way in product(self.widths_px, range(self.rounds), _WAYS)
@@ -74,13 +79,15 @@ class Orchestration:
             )
 
 
-def measure(folder: Path, *, images: int, width: int, height: int, ensemble_size: int, way: str) -> dict[str, Any]:
+def measure(
+    folder: Path, *, images: int, width: int, height: int, ensemble_size: int, kind: PlaceKind, way: str
+) -> dict[str, Any]:
     """Images/s of one replica, from the difference between a run of all images and one of a quarter of them.
 
     The difference leaves out the start of a replica. The times at which tars are written would mislead: Ray Data writes
     most of its tars at the end, when the CPU cores that its other stages hold become free.
     """
-    from pipeline.benchmarks.inputs import VARIANTS, make_photo, write_collection
+    from pipeline.benchmarks.inputs import VARIANTS, make_photo, packed, write_collection
     from pipeline.benchmarks.runs import cluster
 
     photos = [make_photo(number, width, height) for number in range(VARIANTS)]
@@ -89,6 +96,7 @@ def measure(folder: Path, *, images: int, width: int, height: int, ensemble_size
         for count in (WARM_UP_IMAGES, images // 4, images):
             where = folder / str(count)
             inputs = write_collection(where, photos, count, width, height)
+            inputs = packed(inputs, _READS.get(way, kind))
             started = time.perf_counter()
             _WAYS[way](where, inputs, ensemble_size)
             seconds[count] = time.perf_counter() - started
@@ -132,16 +140,40 @@ def _in_a_loop(folder: Path, inputs: InputConfig, ensemble_size: int) -> None:
     segment, paths = Segment(ensemble_size), _paths(inputs)
     for start in range(0, len(paths), SHARD_IMAGES):
         with (folder / f"{start:06d}.tar").open("wb") as file:
-            _write_tar(file, segment, paths[start : start + SHARD_IMAGES])
+            _write_tar(file, segment, _batches(_of_files(paths[start : start + SHARD_IMAGES])))
 
 
-def _write_tar(file: BinaryIO, segment: "Segment", paths: Sequence[Path]) -> None:
+def _with_webdataset(folder: Path, inputs: InputConfig, ensemble_size: int) -> None:
+    """The same over the tars that webdataset's loader reads."""
+    import webdataset
+
+    from pipeline.benchmarks.segment import Segment
+
+    urls = [str(path) for path in _paths(inputs)]
+    samples = iter(webdataset.WebDataset(urls, shardshuffle=False).to_tuple("__key__", "jpg"))
+    segment, number = Segment(ensemble_size), 0
+    while batches := list(islice(_batches(samples), SHARD_IMAGES // BATCH_IMAGES)):
+        with (folder / f"{number:06d}.tar").open("wb") as file:
+            _write_tar(file, segment, batches)
+        number += 1
+
+
+def _batches(samples: Iterator[tuple[str, bytes]]) -> Iterator[Batch]:
+    while batch := list(islice(samples, BATCH_IMAGES)):
+        yield batch
+
+
+def _of_files(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
+    return ((path.stem, path.read_bytes()) for path in paths)
+
+
+def _write_tar(file: BinaryIO, segment: "Segment", batches: Iterable[Batch]) -> None:
     from pipeline.files.tars import SampleTar
 
     tar = SampleTar(file)
-    for start in range(0, len(paths), BATCH_IMAGES):
-        batch = paths[start : start + BATCH_IMAGES]
-        columns = segment({"path": batch, "bytes": [path.read_bytes() for path in batch]})
+    for batch in batches:
+        names, photos = zip(*batch, strict=True)
+        columns = segment({"path": names, "bytes": photos})
         keys = columns.pop("__key__")
         for key, *members in zip(keys, *columns.values(), strict=True):
             tar.add(key, dict(zip(columns, members, strict=True)))
@@ -157,4 +189,7 @@ _WAYS: dict[str, Callable[[Path, InputConfig, int], None]] = {
     "inline": lambda folder, inputs, ensemble_size: _in_pipeline(folder, inputs, ensemble_size, "inline"),
     "ray data": _in_ray_data,
     "loop": _in_a_loop,
+    "webdataset": _with_webdataset,
 }
+_READS: dict[str, PlaceKind] = {"ray data": "folder", "loop": "folder", "webdataset": "tars"}
+"""Ways that read one kind of place only."""

@@ -1,7 +1,7 @@
 """A collection: its images, and what is known of their licences and origins."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.records import Sample
 
@@ -39,6 +39,8 @@ class About:
     author: str = ""
     source: str = ""
     """The address of a page, or words."""
+    size: tuple[int, int, int] | None = field(default=None, compare=False)
+    """Width, height and orientation, if listing the place has shown them; as `pictures.size_in_start`."""
 
 
 NOTHING_SAID = About()

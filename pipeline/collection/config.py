@@ -34,7 +34,8 @@ class InputConfig:
     """The images to segment."""
 
     images: str
-    """Folder of images, or a zip like COCO's (read without unpacking); a path or an fsspec URL."""
+    """Folder of images, a zip like COCO's, or webdataset tars: a folder of them, one, or a pattern such as
+    'shards/{00000..00117}.tar'. Nothing is unpacked. A path or an fsspec URL."""
     annotations: str = ""
     """COCO annotation JSON that lists the images; a path or an fsspec URL. Without it, every image that is there."""
     metadata: str = ""

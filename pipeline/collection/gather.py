@@ -6,6 +6,7 @@ import logging
 from pipeline.collection.coco import read_annotations
 from pipeline.collection.collection import NOTHING_SAID, About, Collection
 from pipeline.collection.config import InputConfig
+from pipeline.collection.kept import Kept
 from pipeline.collection.metadata import described, read_metadata
 from pipeline.collection.stores import ImageStore, open_store
 from pipeline.collection.unannotated import find_samples
@@ -15,17 +16,18 @@ from pipeline.records import Sample
 log = logging.getLogger(__name__)
 
 
-def read_collection(inputs: InputConfig) -> Collection:
+def read_collection(inputs: InputConfig, kept: Kept | None = None) -> Collection:
     """Read the annotations, if there are any, and find where the bytes of every image are.
 
+    Args:   kept: what earlier sessions of the run found in large files, and where new findings are added.
     Raises: AnnotationError: the annotations can't be read as COCO's.
             CollectionError: the images are in no place of a kind that can be read, or none is there; or the metadata
             can't be read.
     """
     if not inputs.annotations:
-        return _every_image(inputs)
+        return _every_image(inputs, kept)
     collection = read_described_annotations(inputs)
-    store = open_store(inputs, [sample.file_name for sample in collection.samples])
+    store = open_store(inputs, [sample.file_name for sample in collection.samples], kept)
     log.info("images: %s", store.found)
     return dataclasses.replace(collection, samples=tuple(_located(sample, store) for sample in collection.samples))
 
@@ -38,8 +40,8 @@ def read_described_annotations(inputs: InputConfig) -> Collection:
     return _with_metadata(read_annotations(inputs.annotations), {}, inputs)
 
 
-def _every_image(inputs: InputConfig) -> Collection:
-    store = open_store(inputs)
+def _every_image(inputs: InputConfig, kept: Kept | None) -> Collection:
+    store = open_store(inputs, kept=kept)
     log.info("images: %s", store.found)
     samples = find_samples(store, inputs)
     said = {sample.key: store.about(sample.file_name) for sample in samples if sample.location}

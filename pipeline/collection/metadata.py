@@ -123,9 +123,9 @@ def _rows(named: str, content: bytes) -> Iterator[tuple[str, About]]:
             "license, author or source"
         )
     for row in rows:
-        name, *said = (_first(row, places[field]) for field in _COLUMNS)
-        if name:
-            yield name, About(**dict(zip(("license", "author", "source"), said, strict=True)))
+        said = {field: _first(row, places[field]) for field in _COLUMNS}
+        if said["name"]:
+            yield said["name"], About(license=said["license"], author=said["author"], source=said["source"])
 
 
 def _headers() -> dict[str, list[str]]:

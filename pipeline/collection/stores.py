@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from pipeline.collection import folders, zips
+from pipeline.collection import folders, tars, zips
 from pipeline.collection.collection import About
 from pipeline.collection.config import MAX_IMAGE_BYTES, InputConfig
+from pipeline.collection.kept import Kept
 from pipeline.collection.names import label_of
 from pipeline.collection.places import CANNOT_OPEN, Place
 from pipeline.errors import CollectionError, SampleError, UsageError
@@ -70,27 +71,30 @@ class Reader(Protocol):
 
 
 KINDS = (
+    Kind(name="webdataset tars", fits=tars.is_tars, open=tars.open_tars),
     Kind(name="a folder of images", fits=folders.is_folder, open=folders.open_folder),
     Kind(name="a zip of images", fits=zips.is_zip, open=zips.open_zip),
 )
 READERS: Mapping[str, Reader] = {
     "file": folders.read_file,
+    "tar": tars.read_member,
     "zip": zips.read_member,
 }
 """The `reader` of a location → what reads it."""
 
 
-def open_store(inputs: InputConfig, wanted: Collection[str] = ()) -> ImageStore:
+def open_store(inputs: InputConfig, wanted: Collection[str] = (), kept: Kept | None = None) -> ImageStore:
     """Find out what kind of place the images are in, and list it.
 
     Args:   wanted: all names that will be requested; a folder without any of them may be skipped. None: all.
+            kept: what earlier sessions of the run found in large files.
     Raises: CollectionError: nothing exists there, or it is of no known kind, or is torn.
             StorageUnavailableError: its server can't be reached.
     """
     images = f"images {shown(inputs.images)!r}"
     kinds = ", ".join(kind.name for kind in KINDS)
     try:
-        place = Place.of(inputs.images)
+        place = Place.of(inputs.images, kept)
         with connected(images, place.fs):
             for kind in KINDS:
                 if kind.fits(place):

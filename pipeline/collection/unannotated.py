@@ -21,7 +21,7 @@ from pipeline.collection.names import in_form, label_of
 from pipeline.collection.stores import READERS, ImageStore
 from pipeline.errors import CollectionError, SampleError
 from pipeline.files.formats import IMAGE_SUFFIXES
-from pipeline.files.pictures import size_and_orientation, size_in_start
+from pipeline.files.pictures import START_BYTES, size_and_orientation, size_in_start
 from pipeline.records import Sample
 from pipeline.shown import shown, text_as_utf8
 
@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 _THREADS = 8
 _CHUNK = 64
-_START_BYTES = 32 << 10
-"""Bytes in which most JPEGs have their size: metadata of cameras takes 10 to 20 KB, a thumbnail included."""
 _ID_BITS = 53
 """Bits of an id that is made from a name: as many as a JSON number keeps in every language."""
 _NUMBERED = re.compile(r"[0-9]{12}")
@@ -45,7 +43,7 @@ def find_samples(store: ImageStore, inputs: InputConfig) -> tuple[Sample, ...]:
     """
     names = sorted(_images(store.names(), inputs))
     samples: dict[str, Sample] = {}
-    for sample in _measured([_named(name, store) for name in names], inputs):
+    for sample in _measured([_named(name, store, inputs) for name in names], inputs):
         other = samples.setdefault(sample.key, sample)
         if other is not sample:
             raise CollectionError(
@@ -65,7 +63,7 @@ def key_and_id(name: str) -> tuple[str, int]:
     if _NUMBERED.fullmatch(stem):
         return stem, int(stem)
     digest = hashlib.sha256(in_form(name).encode("utf-8", "surrogateescape")).digest()
-    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    plain = stem if stem.isascii() else unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     slug = _UNREADABLE.sub("-", plain).strip("-")[:_LONGEST_SLUG].strip("-")
     return f"{slug or 'image'}-{digest[:4].hex()}", int.from_bytes(digest[:8]) >> (64 - _ID_BITS)
 
@@ -76,7 +74,7 @@ def _images(names: Iterable[str], inputs: InputConfig) -> list[str]:
     for name in names:
         parts = name.split("/")
         suffix = posixpath.splitext(parts[-1])[1].lower()
-        if suffix in IMAGE_SUFFIXES and not any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        if suffix in IMAGE_SUFFIXES and not any(map(_is_hidden, parts)):
             found.append(name)
         else:
             ignored[suffix or "no suffix"] += 1
@@ -89,14 +87,30 @@ def _images(names: Iterable[str], inputs: InputConfig) -> list[str]:
     return found
 
 
-def _named(name: str, store: ImageStore) -> Sample:
+def _is_hidden(part: str) -> bool:
+    """Is it what macOS adds, or hidden? An archive may also have "..", whose images are refused and not ignored."""
+    return part == "__MACOSX" or (part.startswith(".") and part != "..")
+
+
+def _named(name: str, store: ImageStore, inputs: InputConfig) -> Sample:
     key, image_id = key_and_id(name)
-    shown_name = text_as_utf8(name)
-    sample = Sample(key=key, image_id=image_id, file_name=shown_name, width=0, height=0, license_id=0, location=None)
+    location, problem, detail, size = None, "", "", None
     try:
-        return replace(sample, location=store.locate(name))
+        location, size = store.locate(name), store.about(name).size
     except SampleError as error:
-        return replace(sample, problem=error.reason, problem_detail=error.detail)
+        problem, detail = error.reason, error.detail
+    width, height = _planned_px(size, inputs) if size else (0, 0)
+    return Sample(
+        key=key,
+        image_id=image_id,
+        file_name=text_as_utf8(name),
+        width=width,
+        height=height,
+        license_id=0,
+        location=location,
+        problem=problem,
+        problem_detail=detail,
+    )
 
 
 def _measured(samples: Sequence[Sample], inputs: InputConfig) -> Iterable[Sample]:
@@ -107,15 +121,19 @@ def _measured(samples: Sequence[Sample], inputs: InputConfig) -> Iterable[Sample
 
 def _with_size(sample: Sample, inputs: InputConfig) -> Sample:
     """The sample with its size in the frame that is asked for: an EXIF orientation may exchange width and height."""
-    if sample.location is None:
+    if sample.location is None or sample.width:
         return sample
     read, label, max_bytes = READERS[sample.location.reader], label_of(sample), inputs.max_image_bytes
     try:
-        size = size_in_start(read(sample.location, label, max_bytes, _START_BYTES))
+        size = size_in_start(read(sample.location, label, max_bytes, START_BYTES))
         size = size or size_and_orientation(label, read(sample.location, label, max_bytes))
     except SampleError as error:
         return replace(sample, problem=error.reason, problem_detail=error.detail)
-    *stored_px, exif_orientation = size
-    frame = default_frame(inputs.orientation, annotated=False)
-    width, height = size_in(frame, (stored_px[0], stored_px[1]), exif_orientation)
+    width, height = _planned_px(size, inputs)
     return replace(sample, width=width, height=height)
+
+
+def _planned_px(size: tuple[int, int, int], inputs: InputConfig) -> tuple[int, int]:
+    """Width and height in the frame that is asked for, since an orientation may exchange them."""
+    width, height, exif_orientation = size
+    return size_in(default_frame(inputs.orientation, annotated=False), (width, height), exif_orientation)

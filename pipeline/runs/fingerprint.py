@@ -23,6 +23,7 @@ _PIPELINE_CODE = (
     "collection/colours.py",
     "collection/frames.py",
     "collection/images.py",
+    "collection/tars.py",
     "collection/whole.py",
     "files/in_flight.py",
     "files/maps.py",

@@ -7,6 +7,7 @@ RUN/plan/000000.DIGEST.parquet   the first plan, from shard 000000 on
 RUN/plan/000042.DIGEST.parquet   images added later, from shard 000042 on
 RUN/run.json                     the fingerprint, and the parts of the plan that count
 RUN/run.1.json                   both, after images were added; the one with the highest number counts
+RUN/plan/index/                  what large files hold (`collection/kept.py`); in no digest
 RUN/plan/inputs.json             where the newest session found annotations and images; in no digest
 
 DIGEST says which images are in the part, and files are created exclusively, never changed: a session that was paused

@@ -66,7 +66,9 @@ def test_how_busy_a_model_is_is_measured_on_ray_and_in_one_process():
 def test_the_pipeline_and_ray_data_are_measured_with_the_same_images():
     head, rows = table("orchestration", "--images", "40", "--widths-px", "32", "--rounds", "1")
     assert head[1:3] == ["way", "images/s of a replica"]
-    assert [row[:2] for row in rows] == [["32 x 24 px", way] for way in ("ray", "inline", "ray data", "loop")]
+    assert [row[:2] for row in rows] == [
+        ["32 x 24 px", way] for way in ("ray", "inline", "ray data", "loop", "webdataset")
+    ]
     assert rows[2][4] == "1.00"
 
 
@@ -90,6 +92,7 @@ def test_growth_is_measured_in_a_process_and_on_a_cluster_of_its_own():
         (("busy", "--model", "fake:no_such=1"), "no option 'no_such'"),
         (("busy", "--model", "/no/such/folder"), "--model /no/such/folder: there is no such folder"),
         (("breakdown", "--denoise-steps", "1000"), "denoise_steps is 1000; it must be from 1 to 999"),
+        (("planning", "--places"), "places is (); give at least one"),
         (("limit", "--sizes"), "sizes is (); give at least one"),
         (("adaptive", "--seeds", "-1"), "seed is -1"),
         ((), "Missing subcommand"),

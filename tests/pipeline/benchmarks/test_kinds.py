@@ -3,17 +3,25 @@
 import importlib
 import inspect
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from pipeline.benchmarks import orchestration, planning
+from pipeline.benchmarks.benchmark import PlaceKind
 from pipeline.benchmarks.busy import Busy
 from pipeline.benchmarks.growth import Growth
+from pipeline.benchmarks.inputs import make_collection, packed
 from pipeline.benchmarks.kinds import KINDS, options_class
 from pipeline.benchmarks.orchestration import Orchestration
+from pipeline.benchmarks.planning import Planning
 from pipeline.benchmarks.release import Release
 from pipeline.benchmarks.resume import Resume
+from pipeline.collection.gather import read_collection
+from pipeline.collection.stores import read_bytes
+from tests.pipeline.make import tree
 
-WAYS = ["ray", "inline", "ray data", "loop"]
+WAYS = ["ray", "inline", "ray data", "loop", "webdataset"]
 
 
 def cells(line):
@@ -37,12 +45,13 @@ def test_every_module_with_a_measurement_is_in_the_table_of_kinds():
 def test_ways_are_measured_in_turn_so_that_a_slow_hour_of_the_machine_slows_all_of_them():
     cases = Orchestration(widths_px=(64, 128), rounds=2).cases()
     assert [case["way"] for case in cases] == WAYS * 4
-    assert [case["width"] for case in cases] == [64] * 8 + [128] * 8
+    assert [case["width"] for case in cases] == [64] * 10 + [128] * 10
     assert {(case["width"], case["height"]) for case in cases} == {(64, 48), (128, 96)}
 
 
 def test_rates_are_medians_and_compared_with_ray_data_at_the_same_size():
     rates = {"ray": (90, 300, 400), "inline": (50, 60, 70), "ray data": (100, 200, 150), "loop": (10, 10, 10)}
+    rates["webdataset"] = (40, 30, 20)
     found = [
         {"way": way, "width": width, "height": 48, "images_per_s": rates[way][place] * factor, "start_s": place}
         for width, factor in ((64, 1), (128, 2))
@@ -51,8 +60,38 @@ def test_rates_are_medians_and_compared_with_ray_data_at_the_same_size():
     ]
     _, _, *rows = map(cells, Orchestration().table(found))
     assert rows[0] == ["64 x 48 px", "ray", "300", "90 to 400", "2.00", "1.0 s"]
-    assert [row[4] for row in rows] == ["2.00", "0.40", "1.00", "0.07"] * 2
-    assert [row[2] for row in rows[4:]] == ["600", "120", "300", "20"]
+    assert [row[4] for row in rows] == ["2.00", "0.40", "1.00", "0.07", "0.20"] * 2
+    assert [row[2] for row in rows[5:]] == ["600", "120", "300", "20", "60"]
+
+
+@pytest.mark.parametrize("place", get_args(PlaceKind))
+def test_the_same_images_are_measured_in_every_kind_of_place(tmp_path, place):
+    inputs = packed(make_collection(tmp_path, 5, 8, 6), place)
+    samples = read_collection(inputs).samples
+    assert [sample.image_id for sample in samples] == [1, 2, 3, 4, 5]
+    assert [read_bytes(sample) for sample in samples] == [
+        (tmp_path / f"images/{sample.file_name}").read_bytes() for sample in samples
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # that loader closes no file
+def test_webdatasets_loader_and_the_plain_loop_write_the_same_tars(tmp_path):
+    inputs, written = make_collection(tmp_path, 70, 8, 6), []
+    for way, place in (("loop", "folder"), ("webdataset", "tars")):
+        (tmp_path / way).mkdir()
+        orchestration._WAYS[way](tmp_path / way, packed(inputs, place), 2)
+        written.append(tree(tmp_path / way))
+    assert written[0].keys() == {"000000.tar", "000064.tar"}
+    assert list(written[0].values()) == list(written[1].values())
+
+
+def test_planning_is_measured_with_annotations_and_without(tmp_path):
+    cases = Planning(images=3, places=("tars",)).cases()
+    found = [planning.measure(tmp_path / str(number), **case) for number, case in enumerate(cases)]
+    head, _, *rows = map(cells, Planning().table(found))
+    assert head[:2] == ["images", "in"]
+    assert [row[:2] for row in rows] == [["3", "tars, with annotations"], ["3", "tars, without annotations"]]
+    assert all(300 < result["held_bytes"] / 3 < 1000 for result in found)
 
 
 def test_every_option_of_how_busy_a_model_is_reaches_both_measurements():
