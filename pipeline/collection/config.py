@@ -32,7 +32,8 @@ class InputConfig:
     """The images to segment."""
 
     images: str
-    """Folder of images, or a zip like COCO's (read without unpacking); a path or an fsspec URL."""
+    """Folder of images, a zip like COCO's (read without unpacking), parquet with images, or a table of addresses (CSV,
+    JSON lines, parquet); a path or an fsspec URL."""
     annotations: str = ""
     """COCO annotation JSON that lists the images; a path or an fsspec URL. Without it, every image that is there."""
     max_image_bytes: int = MAX_IMAGE_BYTES
@@ -42,6 +43,16 @@ class InputConfig:
     allow_chained_urls: bool = False
     """Let images and annotations be at chained URLs, such as simplecache::s3://bucket/train2017.zip: caches and zips
     (simplecache, filecache, blockcache, zip) on any other place."""
+
+    image_column: str = ""
+    """Column of a parquet file that has the images. By default it is told by its type and name."""
+    name_column: str = ""
+    """Column of a table that has the names of its images. By default their own paths, or a column such as file_name."""
+    address_column: str = ""
+    """Column of a table that has paths or URLs of images. By default one called url, path or the like."""
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts and addresses that URLs in a table may lead to although they are in a private network or on this machine,
+    and that are read whatever their robots.txt says."""
 
     def __post_init__(self) -> None:
         for place in () if self.allow_chained_urls else (self.images, self.annotations):

@@ -33,6 +33,8 @@ class Folder:
     links: frozenset[str]
     forms: Mapping[str, list[str]]
 
+    holds_images_only = False
+
     @property
     def found(self) -> str:
         """As `ImageStore.found`."""

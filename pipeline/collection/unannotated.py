@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, groupby
 
 from pipeline.collection.config import InputConfig
 from pipeline.collection.names import in_form, label_of
@@ -27,6 +27,7 @@ from pipeline.shown import shown
 log = logging.getLogger(__name__)
 
 _THREADS = 8
+_THREADS_OF_WEB = 32
 _CHUNK = 64
 _START_BYTES = 32 << 10
 """Bytes in which most JPEGs have their size: metadata of cameras takes 10 to 20 KB, a thumbnail included."""
@@ -44,7 +45,9 @@ def find_samples(store: ImageStore, inputs: InputConfig) -> tuple[Sample, ...]:
 
     Raises: CollectionError: there is no image, or two names give the same key.
     """
-    names = sorted(_images(store.names(), inputs))
+    names = sorted(store.names() if store.holds_images_only else _images(store.names(), inputs))
+    if not names:
+        raise CollectionError(f"images {shown(inputs.images)!r}: {store.found}, so there is none to segment")
     samples: dict[str, Sample] = {}
     for sample in _measured([_named(name, store) for name in names], inputs):
         other = samples.setdefault(sample.key, sample)
@@ -100,11 +103,34 @@ def _named(name: str, store: ImageStore) -> Sample:
 
 
 def _measured(samples: Sequence[Sample], inputs: InputConfig) -> Iterable[Sample]:
-    chunks = [samples[start : start + _CHUNK] for start in range(0, len(samples), _CHUNK)]
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="header") as pool:
+    threads = max((_threads(sample) for sample in samples), default=1)
+    with ThreadPoolExecutor(threads, thread_name_prefix="header") as pool:
         yield from chain.from_iterable(
-            pool.map(lambda chunk: [_with_size(sample, inputs.max_image_bytes) for sample in chunk], chunks)
+            pool.map(lambda chunk: [_with_size(sample, inputs.max_image_bytes) for sample in chunk], _chunks(samples))
         )
+
+
+def _threads(sample: Sample) -> int:
+    return _THREADS_OF_WEB if sample.location is not None and sample.location.reader == "address" else _THREADS
+
+
+def _chunks(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
+    """What one thread reads: some images, or all of a row group in its order, since that is read as a stream."""
+    others, streamed = [], []
+    for sample in samples:
+        is_row = sample.location is not None and sample.location.reader == "parquet"
+        (streamed if is_row else others).append(sample)
+    groups = groupby(sorted(streamed, key=_place), key=lambda sample: _place(sample)[:2])
+    return [
+        *(others[start : start + _CHUNK] for start in range(0, len(others), _CHUNK)),
+        *(list(group) for _, group in groups),
+    ]
+
+
+def _place(sample: Sample) -> tuple[str, int, int]:
+    assert sample.location is not None
+    group, row = sample.location.place
+    return sample.location.path, group, row
 
 
 def _with_size(sample: Sample, max_bytes: int) -> Sample:

@@ -59,6 +59,8 @@ class Zip:
     bases: Mapping[str, list[zipfile.ZipInfo]]
     top: str
 
+    holds_images_only = False
+
     @property
     def found(self) -> str:
         """As `ImageStore.found`."""

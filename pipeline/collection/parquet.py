@@ -1,0 +1,277 @@
+"""Images in parquet, one a row: the `Image` of Hugging Face's libraries, {bytes, path}, or plain binary values.
+
+All files of a place are one collection. Names come from the image's own path, a column, or the number of the row
+(`rows.py`). Only footers and the columns of names are read before a run; rows are read by `files/cells.py`.
+"""
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.collection.collection import About
+from pipeline.collection.config import InputConfig
+from pipeline.collection.rows import NAME_COLUMNS, RowNames, about_columns, chosen, in_words
+from pipeline.collection.table_files import TableFile
+from pipeline.errors import CollectionError, SampleError
+from pipeline.files import urls
+from pipeline.files.cells import Cell, OpenParquet, TornParquetError, open_parquet, read_cell
+from pipeline.records import Location
+from pipeline.shown import shown
+
+_FAMILIAR = (
+    "image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "img_bytes", "content", "picture", "photo",
+    "data",
+)  # fmt: skip
+_FREE_ROWS = 250_000
+_BYTES_PER_ROW = 4
+"""A file may claim a row for so many of its bytes, beyond the free ones: repeated images take next to nothing."""
+_MOST_COLUMNS = 10_000
+_TEXT_ROWS = 4096
+MOST_TEXT = 1000
+"""Characters of what is said about an image."""
+LONGEST_CELL = 8000
+"""Characters of a name or an address that are read, and one more that shows it to be longer."""
+_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageColumn:
+    """The column that has the images."""
+
+    name: str
+    """In the table."""
+    cells: str
+    """Path of the column of binary values: the same, or the field `bytes` of a struct."""
+    paths: str
+    """Path of the column of the images' own paths; "" if there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """What is known of one file without its images."""
+
+    name: str
+    path: str
+    cells: str
+    """Path of the column that has the images."""
+    group_ends: tuple[int, ...]
+    """The number of rows up to the end of each row group."""
+    about: Mapping[str, pa.ChunkedArray]
+    """Field of `About` → what the rows say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParquetRows:
+    """Images that are rows of parquet files."""
+
+    tables: Sequence[_Table]
+    table_ends: tuple[int, ...]
+    names_of_rows: RowNames
+    holds_images_only = True
+
+    @property
+    def found(self) -> str:
+        """As `ImageStore.found`."""
+        columns = in_words(sorted({table.cells for table in self.tables}))
+        return f"{len(self.names_of_rows.rows)} rows of {len(self.tables)} parquet files, with images in {columns}"
+
+    def names(self) -> Iterable[str]:
+        """As `ImageStore.names`."""
+        return self.names_of_rows.rows.keys()
+
+    def locate(self, file_name: str) -> Location:
+        """As `ImageStore.locate`."""
+        table, row = self._row(self.names_of_rows.find(file_name))
+        group = bisect_right(table.group_ends, row)
+        start = table.group_ends[group - 1] if group else 0
+        return Location(path=table.path, reader="parquet", place=(group, row - start), part=table.cells)
+
+    def about(self, name: str) -> About:
+        """As `ImageStore.about`: what other columns say."""
+        table, row = self._row(self.names_of_rows.rows[name])
+        said = {field: column[row].as_py() for field, column in table.about.items()}
+        return About(**{field: str(value)[:MOST_TEXT] for field, value in said.items() if value is not None})
+
+    def _row(self, number: int) -> tuple[_Table, int]:
+        at = bisect_right(self.table_ends, number)
+        return self.tables[at], number - (self.table_ends[at - 1] if at else 0)
+
+
+def image_column(schema: pa.Schema, given: str, where: str) -> ImageColumn | None:
+    """The column with images: the one that is named, or told by its type and name; None if there is none.
+
+    Args:   given: the option --image-column, or "". where: names the file in messages.
+    Raises: CollectionError: the named one is not there or has no images; several could be meant.
+    """
+    columns = {field.name: found for field in schema if (found := _images_of(field)) is not None}
+    if given:
+        if given not in schema.names:
+            raise CollectionError(
+                f"{where}: no column {given!r}; --image-column must be one of {in_words(schema.names)}"
+            )
+        if given not in columns:
+            raise CollectionError(
+                f"{where}: column {given!r} is {str(schema.field(given).type)[:100]}; --image-column must name binary "
+                "values, or a struct with a field `bytes` of them"
+            )
+        return columns[given]
+    familiar = [columns[name] for name in columns if name.lower() in _FAMILIAR]
+    structs = [column for column in columns.values() if column.cells != column.name]
+    found = familiar or structs
+    if len(found) > 1:
+        raise CollectionError(
+            f"{where}: {len(found)} columns may be the images: {in_words([column.name for column in found])}. Give the "
+            f"right one, --image-column {found[0].name}"
+        )
+    return found[0] if found else None
+
+
+def has_no_bytes(about: pq.FileMetaData, column: ImageColumn) -> bool:
+    """Does a file say that all its images are null?"""
+    for number in range(about.num_row_groups):
+        group = about.row_group(number)
+        chunks = (group.column(at) for at in range(group.num_columns))
+        chunk = next((chunk for chunk in chunks if chunk.path_in_schema == column.cells), None)
+        if chunk is None or not chunk.is_stats_set or chunk.statistics.null_count != group.num_rows:
+            return False
+    return bool(about.num_rows)
+
+
+def open_rows(files: Sequence[TableFile], wanted: Collection[str], inputs: InputConfig) -> ParquetRows:
+    """Read the names of all rows of some parquet files.
+
+    Args:   files: at least one, in the order of their names.
+    Raises: CollectionError: one is torn, or has no images in a column like that of the first.
+    """
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="footer") as pool:
+        found = list(pool.map(lambda file: _read(file, inputs), files))
+    names = RowNames(wanted)
+    tables: list[_Table] = []
+    for table, said in found:
+        names.add(table.name, said)
+        tables.append(table)
+    return ParquetRows(
+        tables=tables,
+        table_ends=tuple(accumulate(table.group_ends[-1] if table.group_ends else 0 for table in tables)),
+        names_of_rows=names,
+    )
+
+
+def read_row(location: Location, label: str, max_bytes: int, first: int | None = None) -> bytes:
+    """Read the image of a row. As the readers of `stores.READERS`."""
+    group, row = location.place
+    try:
+        content = read_cell(Cell(file=location.path, column=location.part, group=group, row=row))
+    except TornParquetError as error:
+        where = f"{label}: row {row} of row group {group}"
+        raise SampleError("unreadable", f"{where}: {error}; has the file changed?") from error
+    except FileNotFoundError as error:
+        if urls.is_local(location.path):
+            raise  # the whole table has disappeared, unmounted perhaps: that says nothing about one image
+        raise SampleError("missing", f"{label}: its table has disappeared since the collection was listed") from error
+    if content is None:
+        raise SampleError("unreadable", f"{label}: row {row} of row group {group} has no bytes, but null")
+    if first is None and content.size > max_bytes:
+        raise SampleError("too_many_bytes", f"{label}: {content.size} bytes; the limit is {max_bytes}")
+    return bytes(content if first is None else content.slice(0, min(first, content.size)))
+
+
+def _images_of(field: pa.Field) -> ImageColumn | None:
+    """The field as a column of images, if it can be one."""
+    if _is_binary(field.type):
+        return ImageColumn(name=field.name, cells=field.name, paths="")
+    if not pa.types.is_struct(field.type):
+        return None
+    parts = {part.name: part.type for part in field.type}
+    if "bytes" not in parts or not _is_binary(parts["bytes"]):
+        return None
+    paths = f"{field.name}.path" if "path" in parts and is_text(parts["path"]) else ""
+    return ImageColumn(name=field.name, cells=f"{field.name}.bytes", paths=paths)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(test(kind) for test in tests)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Is it a type of texts?"""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _read(file: TableFile, inputs: InputConfig) -> tuple[_Table, list[str | None]]:
+    """What a file holds, and what its rows say they are called."""
+    where = f"images {shown(file.path)!r}"
+    try:
+        opened = open_parquet(file.path)
+        about, schema = opened.metadata, opened.schema
+        require_plausible(about, where, file)
+        column = image_column(schema, inputs.image_column, where)
+        if column is None:
+            raise CollectionError(f"{where}: no column of images among {in_words(schema.names)}; give --image-column")
+        texts = [field.name for field in schema if is_text(field.type)]
+        numbers = [field.name for field in schema if pa.types.is_integer(field.type)]
+        by = chosen([*texts, *numbers], inputs.name_column, NAME_COLUMNS, "name-column", where)
+        told = about_columns(texts, taken=(by,))
+        naming = [path for path in ("" if inputs.name_column else column.paths, by) if path]
+        batches = list(text_batches(opened, [*naming, *told.values()]))
+    except TornParquetError as error:
+        raise CollectionError(f"{where}: not a whole parquet file ({error}); copy or download it again") from error
+    ends = tuple(accumulate(about.row_group(number).num_rows for number in range(about.num_row_groups)))
+    rows = ends[-1] if ends else 0
+    names = [next(filter(None, said), None) for said in _rows(batches, naming)] if naming else [None] * rows
+    if len(names) != rows:
+        raise CollectionError(f"{where}: {len(names)} rows instead of the {rows} that its footer claims; copy it again")
+    columns = {field: pa.chunked_array([batch[name] for batch in batches], pa.string()) for field, name in told.items()}
+    return _Table(name=file.name, path=file.path, cells=column.cells, group_ends=ends, about=columns), names
+
+
+def _rows(batches: Iterable[Mapping[str, pa.Array]], columns: Sequence[str]) -> Iterator[tuple[str | None, ...]]:
+    for batch in batches:
+        yield from zip(*(batch[column].to_pylist() for column in columns), strict=True)
+
+
+def text_columns(schema: pa.Schema) -> list[str]:
+    """Paths of the columns of texts: also of those in structs, one level deep."""
+    fields = [(field.name, field.type) for field in schema]
+    structs = [(name, kind) for name, kind in fields if pa.types.is_struct(kind)]
+    fields += [(f"{name}.{part.name}", part.type) for name, kind in structs for part in kind]
+    return [name for name, kind in fields if is_text(kind)]
+
+
+def require_plausible(about: pq.FileMetaData, where: str, file: TableFile) -> None:
+    """Look at what a file claims to hold before it is read.
+
+    Raises: CollectionError: it claims more rows or columns than files have.
+    """
+    fs, path = urls.resolve(file.path, chained=True)
+    file_bytes = fs.size(path) or 0
+    most_rows = _FREE_ROWS + file_bytes // _BYTES_PER_ROW
+    rows = [about.row_group(number).num_rows for number in range(about.num_row_groups)]
+    if sum(rows) > most_rows or min(rows, default=0) < 0 or about.num_columns > _MOST_COLUMNS:
+        raise CollectionError(
+            f"{where}: {file_bytes:,} bytes of parquet claim {sum(rows):,} rows of {about.num_columns:,} columns; at "
+            f"most {most_rows:,} rows of {_MOST_COLUMNS:,} columns are read"
+        )
+
+
+def text_batches(opened: OpenParquet, columns: list[str]) -> Iterator[dict[str, pa.Array]]:
+    """Columns of texts or whole numbers, by their paths, as texts of at most `LONGEST_CELL` + 1 characters."""
+    for group in range(opened.metadata.num_row_groups if columns else 0):
+        for batch in opened.batches(columns, group, _TEXT_ROWS):
+            yield {path: _as_texts(batch, path) for path in columns}
+
+
+def _as_texts(batch: pa.RecordBatch, path: str) -> pa.Array:
+    name, _, field = path.partition(".") if path not in batch.schema.names else (path, "", "")
+    cells = batch.column(name)
+    texts = (pc.struct_field(cells, field) if field else cells).cast(pa.string())
+    return pc.utf8_slice_codeunits(texts, 0, LONGEST_CELL + 1)

@@ -1,0 +1,63 @@
+"""Images in tables: parquet with their bytes, or a table of their addresses; told apart by what is there."""
+
+import posixpath
+from collections.abc import Collection
+from dataclasses import replace
+
+from pipeline.collection.addresses import ADDRESS_COLUMNS, Addresses, open_addresses
+from pipeline.collection.config import InputConfig
+from pipeline.collection.parquet import ParquetRows, has_no_bytes, image_column, open_rows, text_columns
+from pipeline.collection.places import Place
+from pipeline.collection.rows import chosen, in_words
+from pipeline.collection.table_files import TableFile, is_parquet, parquet_files, stem
+from pipeline.errors import CollectionError
+from pipeline.files.cells import TornParquetError, open_parquet
+from pipeline.files.text_tables import TABLE_SUFFIXES
+from pipeline.shown import shown
+
+
+def is_table(place: Place) -> bool:
+    """Is it a table, or a folder of parquet files?
+
+    Parquet with addresses that lies among images or archives is about these, and makes their folder no table.
+    """
+    if place.type == "file":
+        return place.path.lower().endswith(TABLE_SUFFIXES) or is_parquet(place)
+    if place.type != "directory" or "::" in place.given:
+        return False
+    files, has_others = parquet_files(place)
+    if not files or not has_others:
+        return bool(files)
+    try:
+        schema = open_parquet(files[0].path).schema
+    except TornParquetError:
+        return False
+    return image_column(schema, "", f"images {shown(files[0].path)!r}") is not None
+
+
+def open_table(place: Place, wanted: Collection[str], inputs: InputConfig) -> ParquetRows | Addresses:
+    """List the images of a table, or of the parquet files in a folder.
+
+    Args:   wanted: names that will be requested; none: all.
+    Raises: CollectionError: it is torn, or has no images and no addresses in a column that is known or named.
+    """
+    if place.type == "file" and not is_parquet(place):
+        name = stem(posixpath.basename(place.path))
+        return open_addresses([TableFile(name=name, path=place.own_path, is_parquet=False)], wanted, inputs)
+    files, _ = parquet_files(place)
+    where = f"images {shown(files[0].path)!r}"
+    try:
+        opened = open_parquet(files[0].path)
+    except TornParquetError as error:
+        raise CollectionError(f"{where}: not a whole parquet file ({error}); copy or download it again") from error
+    images = None if inputs.address_column else image_column(opened.schema, inputs.image_column, where)
+    if images is not None and not has_no_bytes(opened.metadata, images):
+        return open_rows(files, wanted, inputs)
+    if images is not None and images.paths:  # what `datasets` writes of files that it was not told to embed
+        return open_addresses(files, wanted, replace(inputs, address_column=images.paths))
+    if not chosen(text_columns(opened.schema), inputs.address_column, ADDRESS_COLUMNS, "address-column", where):
+        raise CollectionError(
+            f"{where}: no column of images or of their addresses among {in_words(opened.schema.names)}; name it with "
+            "--image-column or --address-column"
+        )
+    return open_addresses(files, wanted, inputs)
