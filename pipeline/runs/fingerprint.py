@@ -19,13 +19,17 @@ from pipeline.runs.machine import LIBRARIES, library_versions
 from pipeline.selection.stopping_rule import bounds_in_words
 
 _PIPELINE_CODE = (
-    "files/formats.py",
+    "collection/addresses.py",
     "collection/images.py",
+    "collection/parquet.py",
+    "files/cells.py",
+    "files/formats.py",
     "files/in_flight.py",
     "files/maps.py",
     "files/parquet.py",
     "files/pictures.py",
     "files/ranges.py",
+    "files/safe_hosts.py",
     "files/scan/bmp.py",
     "files/scan/gif.py",
     "files/scan/jpeg.py",
@@ -34,6 +38,7 @@ _PIPELINE_CODE = (
     "files/scan/tiff.py",
     "files/scan/webp.py",
     "files/tars.py",
+    "files/web.py",
     "records.py",
     "replicas/batches.py",
     "replicas/reading.py",

@@ -14,12 +14,16 @@ ENTRIES = ("pipeline/replicas/work.py", "model/loading.py")
 """Where `process_shard` is, and where its model comes from."""
 DECIDES_NO_BYTE = {
     "pipeline/collection/config.py": "options; limits of images are fields of the fingerprint, paths change no byte",
+    "pipeline/collection/rows.py": "names rows before a run; the plan has the names",
+    "pipeline/collection/table_files.py": "finds tables before a run; the plan has where images are",
+    "pipeline/collection/tables.py": "opens tables before a run; the plan has where images are",
     "pipeline/errors.py": "error classes; the texts of rows come from the modules that raise them",
     "pipeline/files/bounded.py": "reads bytes unchanged, or refuses them by their number",
     "pipeline/files/checked.py": "compares bytes with records",
     "pipeline/files/located.py": "finds file systems and explains their failures",
     "pipeline/files/local_disk.py": "writes bytes unchanged",
     "pipeline/files/storage.py": "carries bytes unchanged; records have their SHA-256",
+    "pipeline/files/text_tables.py": "reads tables before a run; the plan has where images are",
     "pipeline/files/urls.py": "finds files; rows have the SHA-256 of what was read",
     "pipeline/made_with.py": "compares what runs are made with",
     "pipeline/options.py": "options as TOML and on the command line",
