@@ -1,5 +1,6 @@
 """The input of a run: where images and annotations are, and how large an image may be."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ MAX_IMAGE_PIXELS = 89_000_000
 """Default limit on height x width: as RGB, 267 MB of memory per image."""
 MOST_IMAGE_PIXELS = 500_000_000
 """Largest limit on height x width: with the 4 bytes of Pillow's pixels, 2 GB, which some libraries count in 32 bits."""
+
+
+_HOST = re.compile(r"[^\s/\[\]@]+")
 
 
 def require_pixel_limit(config: Any) -> None:
@@ -58,5 +62,11 @@ class InputConfig:
         for place in () if self.allow_chained_urls else (self.images, self.annotations):
             if isinstance(place, str) and is_chained(place):  # it is no text while options are being collected
                 raise ValueError(chain_refused(place))
+        for host in self.allow_hosts:
+            if not _HOST.fullmatch(host) or host.count(":") == 1:
+                raise ValueError(
+                    f"allow_hosts has {host!r}; it must be names or addresses of hosts, without protocol, port and "
+                    "path, localhost or 10.0.0.5 for example"
+                )
         require_positive(self, "max_image_bytes")
         require_pixel_limit(self)

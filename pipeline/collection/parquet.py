@@ -5,6 +5,7 @@ All files of a place are one collection. Names come from the image's own path, a
 """
 
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from pipeline.collection.rows import NAME_COLUMNS, RowNames, about_columns, chos
 from pipeline.collection.table_files import TableFile
 from pipeline.errors import CollectionError, SampleError
 from pipeline.files import urls
-from pipeline.files.cells import Cell, OpenParquet, TornParquetError, open_parquet, read_cell
-from pipeline.records import Location
+from pipeline.files.cells import MOST_STREAMS, Cell, OpenParquet, TornParquetError, open_parquet, read_cell
+from pipeline.records import Location, Sample
 from pipeline.shown import shown
 
 _FAMILIAR = (
@@ -33,6 +34,8 @@ _BYTES_PER_ROW = 4
 """A file may claim a row for so many of its bytes, beyond the free ones: repeated images take next to nothing."""
 _MOST_COLUMNS = 10_000
 _TEXT_ROWS = 4096
+_OFTEN = 3
+"""How many times as often as necessary row groups may be decoded before somebody is told."""
 MOST_TEXT = 1000
 """Characters of what is said about an image."""
 LONGEST_CELL = 8000
@@ -160,6 +163,33 @@ def open_rows(files: Sequence[TableFile], wanted: Collection[str], inputs: Input
         tables=tables,
         table_ends=tuple(accumulate(table.group_ends[-1] if table.group_ends else 0 for table in tables)),
         names_of_rows=names,
+    )
+
+
+def order_in_words(samples: Iterable[Sample]) -> str:
+    """A warning if rows are read in an order that has their row groups decoded several times; "" if not.
+
+    Args: samples: in the order of their keys, which is that of reading.
+    """
+    last: OrderedDict[tuple[str, int], None] = OrderedDict()
+    groups: set[tuple[str, int]] = set()
+    decoded = 0
+    for sample in samples:
+        if sample.location is None or sample.location.reader != "parquet":
+            continue
+        group = (sample.location.path, sample.location.place[0])
+        groups.add(group)
+        decoded += group not in last
+        last[group] = None
+        last.move_to_end(group)
+        if len(last) > MOST_STREAMS:
+            last.popitem(last=False)
+    if decoded <= _OFTEN * len(groups):
+        return ""
+    return (
+        "images are read in the order of their keys, which is not that of the rows: row groups are decoded "
+        f"{decoded:,} times instead of {len(groups):,}. Sort the rows by the names of their images, or write small row "
+        "groups"
     )
 
 

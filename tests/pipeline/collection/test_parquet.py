@@ -167,6 +167,16 @@ def test_parquet_on_s3_and_in_memory_is_read_alike(tmp_path, monkeypatch):
     fsspec.filesystem("memory").rm("memory://parquet-repo", recursive=True)
 
 
+def test_an_order_that_has_row_groups_decoded_again_and_again_is_told(tmp_path, caplog):
+    in_order = write(tmp_path / "a.parquet", {"image": images([0] * 200, [None] * 200)}, row_group_size=5)
+    collection(in_order)
+    assert caplog.messages == []
+    names = [f"{number * 311 % 1009:04d}.jpg" for number in range(1000)]  # neighbours by name are far apart
+    collection(write(tmp_path / "b.parquet", {"image": images([0] * 1000, names)}, row_group_size=5))
+    (said,) = caplog.messages
+    assert re.search(r"row groups are decoded [0-9,]+ times instead of 200\. Sort the rows by the names", said)
+
+
 # Columns
 
 
