@@ -21,7 +21,7 @@ from pipeline.collection.rows import NAME_COLUMNS, RowNames, about_columns, chos
 from pipeline.collection.table_files import TableFile
 from pipeline.errors import CollectionError, SampleError
 from pipeline.files import urls
-from pipeline.files.cells import MOST_STREAMS, Cell, OpenParquet, TornParquetError, open_parquet, read_cell
+from pipeline.files.cells import MOST_STREAMS, Cell, OpenParquet, TornParquetError, forget, open_parquet, read_cell
 from pipeline.records import Location, Sample
 from pipeline.shown import shown
 
@@ -135,15 +135,13 @@ def image_column(schema: pa.Schema, given: str, where: str) -> ImageColumn | Non
     return found[0] if found else None
 
 
-def has_no_bytes(about: pq.FileMetaData, column: ImageColumn) -> bool:
+def has_no_bytes(opened: OpenParquet, column: ImageColumn) -> bool:
     """Does a file say that all its images are null?"""
-    for number in range(about.num_row_groups):
-        group = about.row_group(number)
-        chunks = (group.column(at) for at in range(group.num_columns))
-        chunk = next((chunk for chunk in chunks if chunk.path_in_schema == column.cells), None)
-        if chunk is None or not chunk.is_stats_set or chunk.statistics.null_count != group.num_rows:
-            return False
-    return bool(about.num_rows)
+    about = opened.metadata
+    groups = range(about.num_row_groups)
+    return bool(groups) and all(
+        opened.nulls(group, column.cells) == about.row_group(group).num_rows for group in groups
+    )
 
 
 def open_rows(files: Sequence[TableFile], wanted: Collection[str], inputs: InputConfig) -> ParquetRows:
@@ -152,6 +150,7 @@ def open_rows(files: Sequence[TableFile], wanted: Collection[str], inputs: Input
     Args:   files: at least one, in the order of their names.
     Raises: CollectionError: one is torn, or has no images in a column like that of the first.
     """
+    forget()
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="footer") as pool:
         found = list(pool.map(lambda file: _read(file, inputs), files))
     names = RowNames(wanted)
@@ -301,7 +300,11 @@ def text_batches(opened: OpenParquet, columns: list[str]) -> Iterator[dict[str, 
 
 
 def _as_texts(batch: pa.RecordBatch, path: str) -> pa.Array:
-    name, _, field = path.partition(".") if path not in batch.schema.names else (path, "", "")
+    name = next(name for name in batch.schema.names if path == name or path.startswith(f"{name}."))
     cells = batch.column(name)
-    texts = (pc.struct_field(cells, field) if field else cells).cast(pa.string())
-    return pc.utf8_slice_codeunits(texts, 0, LONGEST_CELL + 1)
+    for field in path.removeprefix(name).split(".")[1:]:
+        cells = pc.struct_field(cells, [field])
+    try:
+        return pc.utf8_slice_codeunits(cells.cast(pa.string()), 0, LONGEST_CELL + 1)
+    except pa.ArrowInvalid as error:
+        raise TornParquetError(f"column {path!r} has a text that is not UTF-8") from error

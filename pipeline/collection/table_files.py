@@ -30,6 +30,12 @@ def is_parquet(place: Place) -> bool:
     return format_of(place.start) == "Parquet"
 
 
+def own_file(place: Place) -> TableFile:
+    """A place that is one file; what follows the name in its URL is no part of it, and may be a signature."""
+    path = place.path if place.is_local else place.path.partition("?")[0]
+    return TableFile(name=_stem(posixpath.basename(path)), path=place.own_path)
+
+
 def parquet_files(place: Place) -> tuple[list[TableFile], bool]:
     """The parquet files of a place in the order of their names: itself, or those in a folder and two levels below.
 
@@ -37,7 +43,7 @@ def parquet_files(place: Place) -> tuple[list[TableFile], bool]:
              without files: a folder of images is not listed twice.
     """
     if place.type != "directory":
-        return ([TableFile(name=stem(posixpath.basename(place.path)), path=place.own_path)], False)
+        return [own_file(place)], False
     found: list[str] = []
     has_others = False
     level = [""]
@@ -52,7 +58,7 @@ def parquet_files(place: Place) -> tuple[list[TableFile], bool]:
             below += folders
         level = sorted(below)
     root = place.own_path.rstrip("/")
-    return [TableFile(name=stem(name), path=f"{root}/{name}") for name in sorted(found)], has_others
+    return [TableFile(name=_stem(name), path=f"{root}/{name}") for name in sorted(found)], has_others
 
 
 def _listed(place: Place, folder: str) -> tuple[Sequence[str], Sequence[str]]:
@@ -70,6 +76,5 @@ def _listed(place: Place, folder: str) -> tuple[Sequence[str], Sequence[str]]:
     return [name for name, kind in seen if kind == "file"], [f"{name}/" for name, kind in seen if kind == "directory"]
 
 
-def stem(name: str) -> str:
-    """A name without its suffix."""
+def _stem(name: str) -> str:
     return posixpath.splitext(name)[0]

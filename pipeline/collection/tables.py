@@ -1,7 +1,6 @@
 """Images in tables: parquet with their bytes, or a table of their addresses; told apart by what is there."""
 
-import posixpath
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from pipeline.collection.addresses import ADDRESS_COLUMNS, Addresses, open_addresses
@@ -9,10 +8,10 @@ from pipeline.collection.config import InputConfig
 from pipeline.collection.parquet import ParquetRows, has_no_bytes, image_column, open_rows, text_columns
 from pipeline.collection.places import Place
 from pipeline.collection.rows import chosen, in_words
-from pipeline.collection.table_files import TableFile, is_parquet, parquet_files, stem
+from pipeline.collection.table_files import TableFile, is_parquet, own_file, parquet_files
 from pipeline.errors import CollectionError
 from pipeline.files.cells import TornParquetError, open_parquet
-from pipeline.files.text_tables import TABLE_SUFFIXES
+from pipeline.files.text_tables import is_named_like_a_table
 from pipeline.shown import shown
 
 
@@ -22,17 +21,18 @@ def is_table(place: Place) -> bool:
     Parquet with addresses that lies among images or archives is about these, and makes their folder no table.
     """
     if place.type == "file":
-        return place.path.lower().endswith(TABLE_SUFFIXES) or is_parquet(place)
+        return is_named_like_a_table(place.path) or is_parquet(place)
     if place.type != "directory" or "::" in place.given:
         return False
     files, has_others = parquet_files(place)
     if not files or not has_others:
         return bool(files)
     try:
-        schema = open_parquet(files[0].path).schema
+        return image_column(open_parquet(files[0].path).schema, "", files[0].path) is not None
     except TornParquetError:
         return False
-    return image_column(schema, "", f"images {shown(files[0].path)!r}") is not None
+    except CollectionError:  # several columns have images; opening it says so
+        return True
 
 
 def open_table(place: Place, wanted: Collection[str], inputs: InputConfig) -> ParquetRows | Addresses:
@@ -42,16 +42,22 @@ def open_table(place: Place, wanted: Collection[str], inputs: InputConfig) -> Pa
     Raises: CollectionError: it is torn, or has no images and no addresses in a column that is known or named.
     """
     if place.type == "file" and not is_parquet(place):
-        name = stem(posixpath.basename(place.path))
-        return open_addresses([TableFile(name=name, path=place.own_path, is_parquet=False)], wanted, inputs)
+        return open_addresses([replace(own_file(place), is_parquet=False)], wanted, inputs)
     files, _ = parquet_files(place)
     where = f"images {shown(files[0].path)!r}"
     try:
-        opened = open_parquet(files[0].path)
+        return _open_parquet(files, wanted, inputs, where)
     except TornParquetError as error:
         raise CollectionError(f"{where}: not a whole parquet file ({error}); copy or download it again") from error
+
+
+def _open_parquet(
+    files: Sequence[TableFile], wanted: Collection[str], inputs: InputConfig, where: str
+) -> ParquetRows | Addresses:
+    """The first file tells what all of them hold."""
+    opened = open_parquet(files[0].path)
     images = None if inputs.address_column else image_column(opened.schema, inputs.image_column, where)
-    if images is not None and not has_no_bytes(opened.metadata, images):
+    if images is not None and not has_no_bytes(opened, images):
         return open_rows(files, wanted, inputs)
     if images is not None and images.paths:  # what `datasets` writes of files that it was not told to embed
         return open_addresses(files, wanted, replace(inputs, address_column=images.paths))

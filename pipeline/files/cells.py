@@ -58,6 +58,12 @@ def read_cell(cell: Cell) -> pa.Buffer | None:
     return _OF_PROCESS.streams.read(cell)
 
 
+def forget() -> None:
+    """Forget all files: a remote one may have been replaced since it was read."""
+    _OF_PROCESS.streams = _Streams()
+    _metadata.cache_clear()
+
+
 def open_parquet(file: str, metadata: pq.FileMetaData | None = None) -> "OpenParquet":
     """Open a local or remote file to read its columns as streams.
 
@@ -88,7 +94,24 @@ class OpenParquet:
     @property
     def schema(self) -> pa.Schema:
         """Its columns."""
-        return self._file.schema_arrow
+        schema: pa.Schema = self._blaming(lambda: self._file.schema_arrow)
+        self._blaming(lambda: schema.names)  # damaged names are no text
+        return schema
+
+    def chunk(self, group: int, column: str) -> pq.ColumnChunkMetaData:
+        """What the footer says of a column in a row group.
+
+        Raises: TornParquetError: there is none.
+        """
+        if group >= self.metadata.num_row_groups:
+            raise TornParquetError(f"it has {self.metadata.num_row_groups} row groups, and not {group + 1}")
+        return self._blaming(lambda: self._chunk(self.metadata.row_group(group), column))
+
+    def nulls(self, group: int, column: str) -> int | None:
+        """How many cells of a column in a row group are null, as the footer says; None if it does not."""
+        chunk = self.chunk(group, column)
+        found: int | None = self._blaming(lambda: chunk.statistics.null_count if chunk.is_stats_set else None)
+        return found
 
     def batches(self, columns: list[str], group: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Some columns of a row group, a few rows at a time.
@@ -100,11 +123,18 @@ class OpenParquet:
         while (batch := self._blaming(lambda: next(stream, None))) is not None:
             yield batch
 
+    def _chunk(self, group: pq.RowGroupMetaData, column: str) -> pq.ColumnChunkMetaData:
+        chunks = (group.column(number) for number in range(group.num_columns))
+        chunk = next((chunk for chunk in chunks if chunk.path_in_schema == column), None)
+        if chunk is None:
+            raise TornParquetError(f"it has no column {column!r} of single values")
+        return chunk
+
     def _blaming(self, call: Any) -> Any:
         """Call something that reads; tell a damaged file from a connection or a disk that failed."""
         try:
             return call()
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             if self._remote is not None and self._remote.failed is not None:
                 failed, self._remote.failed = self._remote.failed, None
                 raise failed from error
@@ -206,8 +236,8 @@ class _Stream:
             self._torn = error
             raise
         cells = batch.column(0)
-        for part in self._cell.column.split(".")[1:] if pa.types.is_struct(cells.type) else ():
-            cells = cells.field(part)
+        while pa.types.is_struct(cells.type):  # of which only the column that was asked for is there
+            cells = cells.field(0)
         self._kept.append((self._next_row, cells))
         self._kept_bytes += cells.nbytes
         self._next_row += batch.num_rows
@@ -216,18 +246,12 @@ class _Stream:
 
     def _opened(self) -> Iterator[pa.RecordBatch]:
         file = open_parquet(self._cell.file, _metadata(self._cell.file, _stamp(self._cell.file)))
-        about, column = file.metadata, self._cell.column
-        if self._cell.group >= about.num_row_groups:
-            raise TornParquetError(f"it has {about.num_row_groups} row groups, and not {self._cell.group + 1}")
-        group = about.row_group(self._cell.group)
-        chunks = (group.column(number) for number in range(group.num_columns))
-        chunk = next((chunk for chunk in chunks if chunk.path_in_schema == column), None)
-        if chunk is None:
-            raise TornParquetError(f"it has no column {column!r} of single values")
-        self._rows = group.num_rows
+        chunk = file.chunk(self._cell.group, self._cell.column)
+        self._rows = file.metadata.row_group(self._cell.group).num_rows
         self.open_bytes = (chunk.data_page_offset - chunk.dictionary_page_offset) if chunk.has_dictionary_page else 0
-        row_bytes = chunk.total_uncompressed_size // max(1, group.num_rows)
-        return file.batches([column], self._cell.group, max(1, min(_MOST_BATCH_ROWS, _BATCH_BYTES // (row_bytes + 1))))
+        row_bytes = chunk.total_uncompressed_size // max(1, self._rows)
+        batch_rows = max(1, min(_MOST_BATCH_ROWS, _BATCH_BYTES // (max(0, row_bytes) + 1)))
+        return file.batches([self._cell.column], self._cell.group, batch_rows)
 
     def _trim(self, allowance: int) -> None:
         while self._kept_bytes > allowance and len(self._kept) > 1:

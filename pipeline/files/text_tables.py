@@ -9,7 +9,7 @@ from model.documents import DocumentError, parse_object
 from pipeline.files import urls
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
-TABLE_SUFFIXES = (".csv", ".tsv", *_JSON_SUFFIXES)
+_SUFFIXES = (".csv", ".tsv", *_JSON_SUFFIXES)
 MOST_COLUMNS = 10_000
 _MOST_LINE_BYTES = 1 << 20
 _DELIMITERS = ",;\t|"
@@ -23,13 +23,18 @@ class TextTableError(ValueError):
     """It is not a table of text."""
 
 
+def is_named_like_a_table(file: str, suffixes: tuple[str, ...] = _SUFFIXES) -> bool:
+    """Does a path or URL end like one of a table, but for a query such as a signature?"""
+    return file.lower().endswith(suffixes) or file.partition("?")[0].lower().endswith(suffixes)
+
+
 def read_table(file: str) -> tuple[Sequence[str], Iterator[Row]]:
     """The columns and the rows of a table. Cells of JSON that are no texts or numbers count as empty.
 
-    Args:   file: path or URL; its suffix, one of `TABLE_SUFFIXES`, tells the format.
+    Args:   file: path or URL; its suffix tells the format.
     Raises: TextTableError: it is none; the rows raise it too. OSError: it can't be read.
     """
-    if file.lower().endswith(_JSON_SUFFIXES):
+    if is_named_like_a_table(file, _JSON_SUFFIXES):
         rows = _json_rows(file)
         first = list(islice(rows, _SEEN_ROWS))
         columns = list(dict.fromkeys(column for row in first for column in row))

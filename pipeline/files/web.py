@@ -242,7 +242,10 @@ def _ask(parts: _Parts, most_bytes: int, first: int | None, allowed: Collection[
     headers = {"User-Agent": AGENT, "Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
     if first is not None:
         headers["Range"] = f"bytes=0-{first - 1}"
-    connection = (http.client.HTTPSConnection if parts.is_https else http.client.HTTPConnection)(parts.host, parts.port)
+    if parts.is_https:
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(parts.host, parts.port, context=_tls())
+    else:
+        connection = http.client.HTTPConnection(parts.host, parts.port)
     try:
         connection.sock = connect(parts.host, parts.port, allowed, _TIMEOUT_S)
         if parts.is_https:

@@ -177,6 +177,35 @@ def test_an_order_that_has_row_groups_decoded_again_and_again_is_told(tmp_path, 
     assert re.search(r"row groups are decoded [0-9,]+ times instead of 200\. Sort the rows by the names", said)
 
 
+def test_a_repository_on_the_hub_is_read_by_ranges(tmp_path, monkeypatch):
+    """A Hub in memory: what the client asks of it is answered here, and no network is used."""
+    from huggingface_hub import HfApi, HfFileSystem
+    from huggingface_hub.hf_api import RepoFile, RepoFolder
+    from huggingface_hub.hf_file_system import HfFileSystemFile
+
+    content = write(tmp_path / "a.parquet", {"image": images(range(9))}, row_group_size=4).read_bytes()
+    file = RepoFile(path="data/train-00000-of-00001.parquet", size=len(content), oid="1")
+    tree = {"data": [file], None: [RepoFolder(path="data", oid="2"), RepoFile(path="README.md", size=1, oid="3")]}
+    known = {entry.path: entry for entries in tree.values() for entry in entries}
+    fetched = []
+
+    def fetch(_, start, end):
+        fetched.append(end - start)
+        return content[start:end]
+
+    monkeypatch.setattr(HfApi, "repo_info", lambda *_, **__: None)
+    monkeypatch.setattr(HfApi, "list_repo_tree", lambda _, repo, path=None, **__: iter(tree[path or None]))
+    monkeypatch.setattr(
+        HfApi, "get_paths_info", lambda _, repo, paths, **__: [known[path] for path in paths if path in known]
+    )
+    monkeypatch.setattr(HfFileSystemFile, "_fetch_range", fetch)
+    HfFileSystem.clear_instance_cache()
+    for place in ("hf://datasets/org/name", "hf://datasets/org/name/data", f"hf://datasets/org/name/{file.path}"):
+        assert numbers_of(collection(place)) == list(range(9))
+    assert fetched
+    HfFileSystem.clear_instance_cache()
+
+
 # Columns
 
 
@@ -250,6 +279,23 @@ def test_a_row_that_is_null_too_large_or_no_image_costs_itself_alone(tmp_path):
         "3.jpg": "too_many_bytes",
         "4.jpg": "",
     }
+
+
+@given(data=st.data())
+def test_a_damaged_file_is_refused_or_costs_its_images(tmp_path_factory, data):
+    file = write(tmp_path_factory.mktemp("torn") / "a.parquet", {"image": images(range(6)), "license": ["CC0"] * 6})
+    content = bytearray(file.read_bytes())
+    spot = st.one_of(st.integers(4, len(content) - 1), st.integers(len(content) - 600, len(content) - 1))
+    for at, value in data.draw(st.lists(st.tuples(spot, st.integers(0, 255)), max_size=4)):
+        content[at] = value
+    file.write_bytes(content[: data.draw(st.one_of(st.just(len(content)), st.integers(4, len(content))))])
+    try:
+        store = open_images(file)
+    except CollectionError:
+        return
+    for name in store.names():
+        store.about(name)
+    collection(file)
 
 
 def test_a_file_that_is_torn_is_refused(tmp_path):
