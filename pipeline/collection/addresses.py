@@ -44,17 +44,14 @@ class _Table:
 
     name: str
     path: str
+    folder: str
+    """The folder that paths are relative to; a path or URL."""
     column: str
     addresses: Sequence[str]
     names: Sequence[str]
     """What a column calls each row; empty without such a column."""
     about: Mapping[str, Sequence[str]]
     """Field of `About` → what each row says."""
-
-    @property
-    def folder(self) -> str:
-        """The folder that paths are relative to; a path or URL."""
-        return posixpath.dirname(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +191,15 @@ def _read_text(file: TableFile, inputs: InputConfig, where: str) -> _Table:
         for field, column in told.items():
             said = row.get(column, "")[:MOST_TEXT]
             about[field].append(known.setdefault(said, said))
-    return _Table(name=file.name, path=file.path, column=address, addresses=addresses, names=names, about=about)
+    return _Table(
+        name=file.name,
+        path=file.path,
+        folder=posixpath.dirname(file.path),
+        column=address,
+        addresses=addresses,
+        names=names,
+        about=about,
+    )
 
 
 def _read_parquet(file: TableFile, inputs: InputConfig, where: str) -> _Table:
@@ -208,6 +213,7 @@ def _read_parquet(file: TableFile, inputs: InputConfig, where: str) -> _Table:
     return _Table(
         name=file.name,
         path=file.path,
+        folder=posixpath.dirname(file.path),
         column=address,
         addresses=[text.strip() for text in read[address]],
         names=read.get(by, []),

@@ -112,7 +112,7 @@ def image_column(schema: pa.Schema, given: str, where: str) -> ImageColumn | Non
     Args:   given: the option --image-column, or "". where: names the file in messages.
     Raises: CollectionError: the named one is not there or has no images; several could be meant.
     """
-    columns = {field.name: found for field in schema if (found := _images_of(field)) is not None}
+    columns = {field.name: column for field in schema if (column := _images_of(field)) is not None}
     if given:
         if given not in schema.names:
             raise CollectionError(
@@ -256,7 +256,9 @@ def _read(file: TableFile, inputs: InputConfig) -> tuple[_Table, list[str | None
         raise CollectionError(f"{where}: not a whole parquet file ({error}); copy or download it again") from error
     ends = tuple(accumulate(about.row_group(number).num_rows for number in range(about.num_row_groups)))
     rows = ends[-1] if ends else 0
-    names = [next(filter(None, said), None) for said in _rows(batches, naming)] if naming else [None] * rows
+    names: list[str | None] = [None] * rows
+    if naming:
+        names = [next(filter(None, said), None) for said in _rows(batches, naming)]
     if len(names) != rows:
         raise CollectionError(f"{where}: {len(names)} rows instead of the {rows} that its footer claims; copy it again")
     columns = {field: pa.chunked_array([batch[name] for batch in batches], pa.string()) for field, name in told.items()}

@@ -70,7 +70,7 @@ class RowNames:
         plain = _usable(said)
         if plain and plain in self.rows:
             self._doubles.add(plain)
-        named = (plain, f"{table}/{plain}") if plain else ()
+        named: tuple[str, ...] = (plain, f"{table}/{plain}") if plain else ()
         for name in (*named, f"{table}/{number:09d}"):
             if name not in self.rows:
                 return name

@@ -116,7 +116,8 @@ def _threads(sample: Sample) -> int:
 
 def _chunks(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
     """What one thread reads: some images, or all of a row group in its order, since that is read as a stream."""
-    others, streamed = [], []
+    others: list[Sample] = []
+    streamed: list[Sample] = []
     for sample in samples:
         is_row = sample.location is not None and sample.location.reader == "parquet"
         (streamed if is_row else others).append(sample)

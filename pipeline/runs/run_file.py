@@ -220,8 +220,7 @@ def _settled(planned: Sample, present: Sample) -> Sample:
     if present.problem and not present.width:
         return replace(present, width=planned.width, height=planned.height)
     if planned.problem and not planned.width:
-        unknown = {"width": 0, "height": 0, "problem": planned.problem, "problem_detail": planned.problem_detail}
-        return replace(present, **unknown)
+        return replace(present, width=0, height=0, problem=planned.problem, problem_detail=planned.problem_detail)
     return present
 
 
