@@ -25,6 +25,8 @@ MOST_STREAMS = 32
 """Row groups that are open in a process. As many files whose rows are sorted can be read in the order of all."""
 MOST_OPEN_BYTES = 256 << 20
 """Of dictionaries of the open row groups: writers put all images of a row group into one if they come in one piece."""
+_FREE_BYTES, _EXPANSION = 64 << 20, 100
+"""A column may unpack to so many times its bytes, beyond the free ones; images hardly shrink."""
 _BATCH_BYTES = 2 << 20
 _MOST_BATCH_ROWS = 256
 _BUFFER_BYTES = 1 << 20
@@ -118,10 +120,20 @@ class OpenParquet:
 
         Raises: as `read_cell`.
         """
+        for column in columns:
+            self._require_modest(self.chunk(group, column), group, column)
         options = {"row_groups": [group], "columns": columns, "use_threads": False}
         stream = self._blaming(lambda: self._file.iter_batches(batch_rows, **options))
         while (batch := self._blaming(lambda: next(stream, None))) is not None:
             yield batch
+
+    def _require_modest(self, chunk: pq.ColumnChunkMetaData, group: int, column: str) -> None:
+        stored, claimed = chunk.total_compressed_size, chunk.total_uncompressed_size
+        if claimed > _FREE_BYTES + _EXPANSION * max(0, stored):
+            raise TornParquetError(
+                f"{stored:,} bytes of column {column!r} in row group {group} claim to unpack to {claimed:,}; at most "
+                f"{_FREE_BYTES + _EXPANSION * stored:,} are read"
+            )
 
     def _chunk(self, group: pq.RowGroupMetaData, column: str) -> pq.ColumnChunkMetaData:
         chunks = (group.column(number) for number in range(group.num_columns))

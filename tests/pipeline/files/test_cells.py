@@ -171,6 +171,13 @@ def test_a_cell_that_is_not_there_says_so(tmp_path, cell, said):
         read_cell(Cell(**{"file": file, "column": "image", "group": 0, "row": 0, **cell}))
 
 
+def test_a_cell_that_unpacks_to_a_thousand_times_its_bytes_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "_FREE_BYTES", 1 << 20)
+    file = write(tmp_path / "a.parquet", [bytes(4 << 20)], compression="zstd", use_dictionary=False)
+    with pytest.raises(TornParquetError, match=r"claim to unpack to 4,194,\d+; at most"):
+        read(file, 0, group_rows=1)
+
+
 def test_rows_behind_a_torn_page_do_not_have_it_decoded_again(tmp_path, openings):
     file = write(tmp_path / "a.parquet", images(4))
     for row in range(4, 20):
