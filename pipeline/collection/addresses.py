@@ -14,16 +14,17 @@ from itertools import accumulate, chain
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from pipeline.collection.collection import About
+from pipeline.collection.columns import LONGEST_CELL, text_batches, text_columns
 from pipeline.collection.config import InputConfig
 from pipeline.collection.folders import Folder, open_folder
 from pipeline.collection.names import safe_name, short
-from pipeline.collection.parquet import LONGEST_CELL, MOST_TEXT, require_plausible, text_batches, text_columns
+from pipeline.collection.parquet import MOST_TEXT, require_plausible
 from pipeline.collection.places import Place
 from pipeline.collection.rows import NAME_COLUMNS, RowNames, about_columns, chosen, in_words
 from pipeline.collection.table_files import TableFile
 from pipeline.errors import CollectionError, SampleError
 from pipeline.files import urls, web
-from pipeline.files.cells import TornParquetError, open_parquet
+from pipeline.files.parquet_streams import TornParquetError, open_parquet
 from pipeline.files.text_tables import TextTableError, read_table
 from pipeline.records import Location
 from pipeline.shown import shown

@@ -4,13 +4,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from pipeline.collection.addresses import ADDRESS_COLUMNS, Addresses, open_addresses
+from pipeline.collection.columns import has_no_bytes, image_column, text_columns
 from pipeline.collection.config import InputConfig
-from pipeline.collection.parquet import ParquetRows, has_no_bytes, image_column, open_rows, text_columns
+from pipeline.collection.parquet import ParquetRows, open_rows
 from pipeline.collection.places import Place
 from pipeline.collection.rows import chosen, in_words
 from pipeline.collection.table_files import TableFile, is_parquet, own_file, parquet_files
 from pipeline.errors import CollectionError
-from pipeline.files.cells import TornParquetError, open_parquet
+from pipeline.files.parquet_streams import TornParquetError, open_parquet
 from pipeline.files.text_tables import is_named_like_a_table
 from pipeline.shown import shown
 

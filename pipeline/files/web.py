@@ -15,29 +15,24 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import cache
 from http import HTTPStatus
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin
 from urllib.robotparser import RobotFileParser
 
 from pipeline.errors import SampleError, StorageUnavailableError
-from pipeline.files.safe_hosts import UnsafeHostError, connect, is_allowed
+from pipeline.files.safe_hosts import UnsafeHostError, is_allowed
+from pipeline.files.web_request import AGENT, Address, Answer, RefusedError, ask, checked
 
-AGENT = "sod-benchmark"
 PER_HOST, IN_ALL = 4, 32
 """Connections at a time, per process."""
 _PAUSES_S = (1.0, 3.0, 9.0, 0.0)
 """After each try."""
 LONGEST_PAUSE_S = 120.0
 """A server that asks for a longer one is not waited for."""
-_TIMEOUT_S = 20.0
-_LONGEST_READ_S = 120.0
 _DOWN_AFTER, _DOWN_S = 3, 300.0
 """Failures in a row after which a host is left alone, and for how long."""
 _MOST_REDIRECTS = 5
 _MOST_ROBOTS_BYTES = 500 << 10
-_PIECE_BYTES = 64 << 10
-_QUERY = "%/:@!$&'()*+,;=?~-._[]|"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _GONE = (404, 410)
@@ -57,7 +52,7 @@ def fetch(url: str, label: str, *, most_bytes: int, first: int | None, allowed: 
     """
     try:
         return _OF_PROCESS.web.read(url, most_bytes, first, allowed)
-    except _RefusedError as refused:
+    except RefusedError as refused:
         raise SampleError(refused.reason, f"{label}: {refused}") from refused
 
 
@@ -78,19 +73,6 @@ def require_network(hosts: Collection[str]) -> None:
             f"no name server tells where {', '.join(hosts)} are. Check this machine's network, then run the same "
             "command again"
         )
-
-
-class _RefusedError(Exception):
-    def __init__(self, reason: str, found: str) -> None:
-        super().__init__(found)
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
 
 
 @dataclass(slots=True)
@@ -132,13 +114,13 @@ class _Web:
         if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return b""
         reason = "missing" if answer.status in _GONE else "unreadable"
-        raise _RefusedError(reason, f"its server answers with status {answer.status}")
+        raise RefusedError(reason, f"its server answers with status {answer.status}")
 
     def _followed(
         self, url: str, most_bytes: int, first: int | None, allowed: Collection[str], *, obey: bool
-    ) -> _Answer:
+    ) -> Answer:
         for _ in range(_MOST_REDIRECTS + 1):
-            parts = _checked(url)
+            parts = checked(url)
             with self._lock:
                 host = self._hosts.setdefault(parts.origin, _Host(name=parts.host))
             is_free = is_allowed(parts.host, allowed)
@@ -150,9 +132,9 @@ class _Web:
                     _obey_opt_out(answer)
                 return answer
             url = urljoin(url, answer.headers["Location"])
-        raise _RefusedError("unreadable", f"more than {_MOST_REDIRECTS} redirects")
+        raise RefusedError("unreadable", f"more than {_MOST_REDIRECTS} redirects")
 
-    def _obey_robots(self, host: _Host, parts: "_Parts", allowed: Collection[str]) -> None:
+    def _obey_robots(self, host: _Host, parts: Address, allowed: Collection[str]) -> None:
         with host.rules:
             if host.robots is None:
                 answer = self._followed(
@@ -163,21 +145,21 @@ class _Web:
                 rules.parse(answer.body.decode("utf-8", "replace").splitlines() if is_there else [])
                 host.robots = rules
         if not host.robots.can_fetch(AGENT, parts.target):
-            raise _RefusedError("opted_out", f"robots.txt of {parts.host} asks programs like this one to stay away")
+            raise RefusedError("opted_out", f"robots.txt of {parts.host} asks programs like this one to stay away")
 
     def _answer(
-        self, host: _Host, parts: "_Parts", most_bytes: int, first: int | None, allowed: Collection[str]
-    ) -> _Answer:
+        self, host: _Host, parts: Address, most_bytes: int, first: int | None, allowed: Collection[str]
+    ) -> Answer:
         """Ask until there is an answer that counts."""
         if time.monotonic() < host.down_until:
-            raise _RefusedError("unreadable", f"{host.name} has not answered several times; --retry-failed asks again")
+            raise RefusedError("unreadable", f"{host.name} has not answered several times; --retry-failed asks again")
         for pause_s in _PAUSES_S:
             host.wait()
             try:
                 with host.slots, self._all:
-                    answer = _ask(parts, most_bytes, first, allowed)
+                    answer = ask(parts, most_bytes, first, allowed)
             except UnsafeHostError as error:
-                raise _RefusedError("unsafe_address", str(error)) from error
+                raise RefusedError("unsafe_address", str(error)) from error
             except (OSError, http.client.HTTPException) as error:
                 failure: Exception | None = error
                 found = f"{host.name} can't be reached ({type(error).__name__}: {str(error)[:100]})"
@@ -197,99 +179,17 @@ class _Web:
         if failure is not None and _is_no_network(failure) and time.monotonic() - self._reached_at > _DOWN_S:
             raise OSError(f"no server can be reached, {host.name} for example: {failure}; check this machine's network")
         host.failed()
-        raise _RefusedError("unreadable", found)
+        raise RefusedError("unreadable", found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """A checked address."""
-
-    is_https: bool
-    host: str
-    port: int
-    origin: str
-    target: str
-    """Path and query, as the request has them."""
-
-
-def _checked(url: str) -> _Parts:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise _RefusedError("unsafe_address", f"its address can't be read: {str(error)[:100]}") from error
-    is_https, host = parts.scheme.lower() == "https", parts.hostname or ""
-    if parts.scheme.lower() not in ("http", "https") or not host or parts.username is not None:
-        raise _RefusedError(
-            "unsafe_address",
-            f"an address must be http:// or https:// with a host and no user, not {parts.scheme[:20]}:",
-        )
-    target = quote(parts.path or "/", safe="%/:@!$&'()*+,;=~-._") + (
-        f"?{quote(parts.query, safe=_QUERY)}" if parts.query else ""
-    )
-    try:
-        ascii_host = host.encode("idna").decode() if not host.isascii() else host
-    except UnicodeError as error:
-        raise _RefusedError("unsafe_address", f"host {host[:100]!r} is no name of a host") from error
-    origin = f"{parts.scheme.lower()}://{f'[{ascii_host}]' if ':' in ascii_host else ascii_host}"
-    port = port or (443 if is_https else 80)
-    return _Parts(is_https=is_https, host=ascii_host, port=port, origin=f"{origin}:{port}", target=target)
-
-
-def _ask(parts: _Parts, most_bytes: int, first: int | None, allowed: Collection[str]) -> _Answer:
-    """Ask once; hang up when there is more than was asked for."""
-    deadline = time.monotonic() + _LONGEST_READ_S
-    headers = {"User-Agent": AGENT, "Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
-    if first is not None:
-        headers["Range"] = f"bytes=0-{first - 1}"
-    if parts.is_https:
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(parts.host, parts.port, context=_tls())
-    else:
-        connection = http.client.HTTPConnection(parts.host, parts.port)
-    try:
-        connection.sock = connect(parts.host, parts.port, allowed, _TIMEOUT_S)
-        if parts.is_https:
-            connection.sock = _tls().wrap_socket(connection.sock, server_hostname=parts.host)
-        connection.request("GET", parts.target, headers=headers)
-        with connection.getresponse() as response:
-            body = b""
-            if response.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-                body = _body(response, most_bytes, first, deadline)
-            return _Answer(response.status, response.headers, body)
-    finally:
-        connection.close()
-
-
-def _body(response: http.client.HTTPResponse, most_bytes: int, first: int | None, deadline: float) -> bytes:
-    if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
-        raise _RefusedError("unreadable", "its server sends it compressed, although asked not to")
-    claimed = response.length
-    if first is None and claimed is not None and claimed > most_bytes:
-        raise _RefusedError("too_many_bytes", f"{claimed} bytes; the limit is {most_bytes}")
-    wanted = most_bytes + 1 if first is None else first
-    pieces: list[bytes] = []
-    missing = wanted
-    while missing > 0 and (piece := response.read(min(missing, _PIECE_BYTES))):
-        pieces.append(piece)
-        missing -= len(piece)
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not there after {_LONGEST_READ_S:.0f} s")
-    read_bytes = wanted - missing
-    if first is None and read_bytes > most_bytes:
-        raise _RefusedError("too_many_bytes", f"too many bytes; the limit is {most_bytes}")
-    if claimed is not None and read_bytes < min(claimed, wanted):
-        raise ConnectionError(f"it hung up after {read_bytes} of {claimed} bytes")
-    return b"".join(pieces)
-
-
-def _obey_opt_out(answer: _Answer) -> None:
+def _obey_opt_out(answer: Answer) -> None:
     """Obey the header X-Robots-Tag: noai or noimageai, for everybody or for this program."""
     for said in answer.headers.get_all("X-Robots-Tag", []):
         whom, _, directives = said.lower().rpartition(":")
         if whom.strip() in ("", "*", AGENT):
             found = _OPT_OUTS.intersection(word.strip() for word in directives.split(","))
             if found:
-                raise _RefusedError("opted_out", f"its server says X-Robots-Tag: {min(found)}")
+                raise RefusedError("opted_out", f"its server says X-Robots-Tag: {min(found)}")
 
 
 def _asked_pause_s(said: str) -> float:
@@ -311,11 +211,6 @@ def _is_final(error: Exception) -> bool:
 def _is_no_network(error: Exception) -> bool:
     is_unanswered = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
     return is_unanswered or (isinstance(error, OSError) and error.errno in _NO_NETWORK)
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
 
 
 class _OfProcess:

@@ -14,8 +14,9 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.files import cells
-from pipeline.files.cells import Cell, TornParquetError, read_cell
+from pipeline.files import cells, parquet_streams
+from pipeline.files.cells import Cell, read_cell
+from pipeline.files.parquet_streams import TornParquetError
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 KINDS = [pa.binary(), pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int32(), pa.binary()), IMAGE]
@@ -172,7 +173,7 @@ def test_a_cell_that_is_not_there_says_so(tmp_path, cell, said):
 
 
 def test_a_cell_that_unpacks_to_a_thousand_times_its_bytes_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(cells, "_FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(parquet_streams, "_FREE_BYTES", 1 << 20)
     file = write(tmp_path / "a.parquet", [bytes(4 << 20)], compression="zstd", use_dictionary=False)
     with pytest.raises(TornParquetError, match=r"claim to unpack to 4,194,\d+; at most"):
         read(file, 0, group_rows=1)

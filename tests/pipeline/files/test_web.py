@@ -10,7 +10,7 @@ from email.utils import formatdate
 import pytest
 
 from pipeline.errors import SampleError, StorageUnavailableError
-from pipeline.files import safe_hosts, web
+from pipeline.files import safe_hosts, web, web_request
 from tests.pipeline.files.web_server import web_server
 
 IMAGE = bytes(range(256)) * 400
@@ -150,7 +150,7 @@ def test_a_dead_host_costs_each_of_its_images_less_and_less(slept, monkeypatch, 
         calls.append(1)
         raise ConnectionRefusedError("told so")
 
-    monkeypatch.setattr(web, "connect", refuses)
+    monkeypatch.setattr(web_request, "connect", refuses)
     found = [refused("http://dead.example/a.jpg", allowed=("dead.example",)).detail for _ in range(10)]
     assert len(calls) == 3 * len(web._PAUSES_S)
     assert "dead.example can't be reached (ConnectionRefusedError: told so)" in found[0]
@@ -351,7 +351,7 @@ def test_a_certificate_that_is_wrong_is_not_asked_again(site, slept, monkeypatch
     def connect(*_):
         raise ssl.SSLCertVerificationError("self-signed")
 
-    monkeypatch.setattr(web, "connect", connect)
+    monkeypatch.setattr(web_request, "connect", connect)
     assert refused("https://a.example/a.jpg", allowed=("a.example",)).reason == "unreadable"
     assert slept == []
 

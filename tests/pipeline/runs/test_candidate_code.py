@@ -14,6 +14,7 @@ ENTRIES = ("pipeline/replicas/work.py", "model/loading.py")
 """Where `process_shard` is, and where its model comes from."""
 DECIDES_NO_BYTE = {
     "pipeline/collection/config.py": "options; limits of images are fields of the fingerprint, paths change no byte",
+    "pipeline/collection/columns.py": "tells columns before a run; the plan has where images are",
     "pipeline/collection/rows.py": "names rows before a run; the plan has the names",
     "pipeline/collection/table_files.py": "finds tables before a run; the plan has where images are",
     "pipeline/collection/tables.py": "opens tables before a run; the plan has where images are",
