@@ -27,8 +27,8 @@ PER_HOST, IN_ALL = 4, 32
 """Connections at a time, per process."""
 _PAUSES_S = (1.0, 3.0, 9.0, 0.0)
 """After each try."""
-LONGEST_PAUSE_S = 120.0
-"""A server that asks for a longer one is not waited for."""
+LONGEST_WAIT_S = 180.0
+"""For one image, in all. A replica that finishes none for half an hour is taken for stalled."""
 _DOWN_AFTER, _DOWN_S = 3, 300.0
 """Failures in a row after which a host is left alone, and for how long."""
 _MOST_REDIRECTS = 5
@@ -87,10 +87,13 @@ class _Host:
     failures: int = 0
     down_until: float = 0.0
 
-    def wait(self) -> None:
-        """Wait for as long as the server has asked for."""
+    def wait(self, until: float) -> bool:
+        """Wait for as long as the server has asked for; False, and no waiting, if that is longer than until then."""
         while (pause := self.not_before - time.monotonic()) > 0:
+            if self.not_before > until:
+                return False
             time.sleep(pause)
+        return True
 
     def failed(self) -> None:
         self.failures += 1
@@ -151,30 +154,32 @@ class _Web:
         self, host: _Host, parts: Address, most_bytes: int, first: int | None, allowed: Collection[str]
     ) -> Answer:
         """Ask until there is an answer that counts."""
+        failure: Exception | None
         if time.monotonic() < host.down_until:
             raise RefusedError("unreadable", f"{host.name} has not answered several times; --retry-failed asks again")
+        until = time.monotonic() + LONGEST_WAIT_S
+        found, failure = f"{host.name} asks to be left alone for a while", None
         for pause_s in _PAUSES_S:
-            host.wait()
+            if not host.wait(until):
+                break
             try:
                 with host.slots, self._all:
                     answer = ask(parts, most_bytes, first, allowed)
             except UnsafeHostError as error:
                 raise RefusedError("unsafe_address", str(error)) from error
             except (OSError, http.client.HTTPException) as error:
-                failure: Exception | None = error
-                found = f"{host.name} can't be reached ({type(error).__name__}: {str(error)[:100]})"
+                found, failure = f"{host.name} can't be reached ({type(error).__name__}: {str(error)[:100]})", error
                 if _is_final(error):
                     break
                 time.sleep(pause_s)
                 continue
-            self._reached_at, host.failures, failure = time.monotonic(), 0, None
+            self._reached_at, failure = time.monotonic(), None
             if answer.status not in _TRY_AGAIN:
+                host.failures = 0
                 return answer
-            found = f"its server answers with status {answer.status} again and again"
             asked_s = _asked_pause_s(answer.headers.get("Retry-After", ""))
-            if asked_s > LONGEST_PAUSE_S:
-                found = f"its server answers with status {answer.status} and asks to wait for {asked_s:.0f} s"
-                break
+            asks = f" and asks to wait for {asked_s:.0f} s" if asked_s else ""
+            found = f"its server answers with status {answer.status}{asks}, again and again"
             host.not_before = time.monotonic() + (asked_s or pause_s)
         if failure is not None and _is_no_network(failure) and time.monotonic() - self._reached_at > _DOWN_S:
             raise OSError(f"no server can be reached, {host.name} for example: {failure}; check this machine's network")

@@ -1,12 +1,15 @@
 """One request to a web server: its address is looked at first, and no more of the answer is read than was asked for."""
 
 import http.client
+import io
+import socket
 import ssl
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from pipeline.files.safe_hosts import connect
@@ -94,17 +97,18 @@ def ask(parts: Address, most_bytes: int, first: int | None, allowed: Collection[
         connection.sock = connect(parts.host, parts.port, allowed, _TIMEOUT_S)
         if parts.is_https:
             connection.sock = _tls().wrap_socket(connection.sock, server_hostname=parts.host)
+        connection.response_class = partial(_response, deadline)  # type: ignore[assignment]
         connection.request("GET", parts.target, headers=headers)
         with connection.getresponse() as response:
             body = b""
             if response.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-                body = _body(response, most_bytes, first, deadline)
+                body = _body(response, most_bytes, first)
             return Answer(response.status, response.headers, body)
     finally:
         connection.close()
 
 
-def _body(response: http.client.HTTPResponse, most_bytes: int, first: int | None, deadline: float) -> bytes:
+def _body(response: http.client.HTTPResponse, most_bytes: int, first: int | None) -> bytes:
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
         raise RefusedError("unreadable", "its server sends it compressed, although asked not to")
     claimed = response.length
@@ -116,14 +120,44 @@ def _body(response: http.client.HTTPResponse, most_bytes: int, first: int | None
     while missing > 0 and (piece := response.read(min(missing, _PIECE_BYTES))):
         pieces.append(piece)
         missing -= len(piece)
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not there after {_LONGEST_READ_S:.0f} s")
     read_bytes = wanted - missing
     if first is None and read_bytes > most_bytes:
         raise RefusedError("too_many_bytes", f"too many bytes; the limit is {most_bytes}")
     if claimed is not None and read_bytes < min(claimed, wanted):
         raise ConnectionError(f"it hung up after {read_bytes} of {claimed} bytes")
     return b"".join(pieces)
+
+
+class _Timed(io.RawIOBase):
+    """What a socket receives until a deadline, however slowly it comes: a limit for each byte bounds no answer."""
+
+    def __init__(self, received: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
+        self._received = received
+        self._sock = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Receive what is there."""
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError(f"not there after {_LONGEST_READ_S:.0f} s")
+        self._sock.settimeout(min(_TIMEOUT_S, left_s))
+        return self._received.readinto(buffer)
+
+    def close(self) -> None:
+        """Close it, and let go of the socket."""
+        self._received.close()
+        super().close()
+
+
+def _response(deadline: float, sock: socket.socket, *arguments: Any, **options: Any) -> http.client.HTTPResponse:
+    response = http.client.HTTPResponse(sock, *arguments, **options)
+    response.fp = io.BufferedReader(_Timed(response.fp.detach(), sock, deadline))
+    return response
 
 
 @cache

@@ -3,6 +3,7 @@
 import http.client
 import socket
 import ssl
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
@@ -27,7 +28,6 @@ def server():
 def site(server, monkeypatch):
     server.pages = {"/a.jpg": [IMAGE]}
     server.requests.clear()
-    server.most_at_once = 0
     monkeypatch.setattr(web._OF_PROCESS, "web", web._Web())
     return server
 
@@ -128,19 +128,61 @@ def test_the_whole_host_is_left_alone_while_it_asks_for_a_pause(site, slept):
 
 def test_a_server_that_asks_for_a_longer_pause_is_not_waited_for(site, slept):
     site.pages["/a.jpg"] = [(429, {"Retry-After": "86400"}, b"")]
-    assert refused(f"{site.url}/a.jpg").detail.endswith("answers with status 429 and asks to wait for 86400 s")
+    assert "answers with status 429 and asks to wait for 86400 s" in refused(f"{site.url}/a.jpg").detail
+    assert refused(f"{site.url}/a.jpg").detail.endswith("127.0.0.1 asks to be left alone for a while")
     assert sum(slept) == 0
 
 
-def test_a_host_has_four_connections_at_most(site):
-    def slow(_):
-        time.sleep(0.05)
-        return 200, {}, IMAGE
+def test_no_image_is_waited_for_longer_than_three_minutes(site, slept):
+    site.pages["/a.jpg"] = [(503, {"Retry-After": "100"}, b"")]
+    refused(f"{site.url}/a.jpg")
+    assert sum(slept) == pytest.approx(100, abs=2)
 
-    site.pages["/a.jpg"] = [slow]
+
+def test_a_host_that_is_always_busy_is_left_alone_after_three_images(site, slept):
+    site.pages["/a.jpg"] = [(503, {}, b"")]
+    found = [refused(f"{site.url}/a.jpg").detail for _ in range(5)]
+    assert found[-1].endswith("127.0.0.1 has not answered several times; --retry-failed asks again")
+    assert len(site.requests) == 3 * len(web._PAUSES_S)
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_an_answer_that_drips_is_not_waited_for(site, slept, monkeypatch, part):
+    monkeypatch.setattr(web_request, "_LONGEST_READ_S", 0.2)
+    monkeypatch.setattr(web, "_PAUSES_S", (0.0,))
+
+    def drip(handler):
+        if part == "body":
+            handler.send_response(200)
+            handler.end_headers()
+        for _ in range(100):
+            time.sleep(0.02)
+            handler.wfile.write(b"x")
+
+    site.pages["/a.jpg"] = [drip]
+    begun = time.monotonic()
+    assert "TimeoutError" in refused(f"{site.url}/a.jpg").detail
+    assert time.monotonic() - begun < 1.5
+
+
+def test_a_host_has_four_connections_at_most(site, monkeypatch):
+    lock, at_once, ask = threading.Lock(), [0, 0], web.ask
+
+    def counting(*arguments):
+        with lock:
+            at_once[0] += 1
+            at_once[1] = max(at_once)
+        time.sleep(0.02)
+        try:
+            return ask(*arguments)
+        finally:
+            with lock:
+                at_once[0] -= 1
+
+    monkeypatch.setattr(web, "ask", counting)
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(lambda _: fetch(f"{site.url}/a.jpg"), range(16))) == {IMAGE}
-    assert site.most_at_once == web.PER_HOST == 4
+    assert at_once[1] == web.PER_HOST == 4
 
 
 def test_a_dead_host_costs_each_of_its_images_less_and_less(slept, monkeypatch, site):
