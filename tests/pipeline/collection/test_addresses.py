@@ -14,10 +14,11 @@ from pipeline.collection.gather import read_collection
 from pipeline.collection.stores import open_store, read_bytes
 from pipeline.errors import CollectionError, RunMismatchError, SampleError
 from pipeline.files import web
+from pipeline.run import run
 from pipeline.runs.plan import encode_plan, plan_shards
 from pipeline.runs.run_file import open_run
 from tests.pipeline.files.web_server import web_server
-from tests.pipeline.make import make_jpeg, make_sample
+from tests.pipeline.make import make_collection, make_config, make_jpeg, make_sample
 from tests.pipeline.s3_server import s3_server
 
 SIZES = [(20 + number, 16 + number % 3) for number in range(12)]
@@ -205,6 +206,18 @@ def test_a_plan_has_no_secret_of_an_address(tmp_path):
     location = store.locate("1.jpg")
     assert "abcdefgh" in location.path
     assert b"abcdefgh" not in encode_plan(plan_shards([make_sample(location=location)], 1))
+
+
+def test_an_image_whose_server_failed_is_tried_again_on_request(site, tmp_path):
+    inputs = make_collection(tmp_path / "in", 4)
+    for number in range(1, 5):
+        site.pages[f"/{number}.jpg"] = [inputs.file(number).read_bytes()]
+    whole, site.pages["/2.jpg"] = site.pages["/2.jpg"], [(503, {}, b"")]
+    table = write(tmp_path / "t.csv", [{"url": f"{site.url}/{number}.jpg"} for number in range(1, 5)])
+    options = {"images": str(table), "allow_hosts": HOSTS}
+    assert run(make_config(inputs, tmp_path / "out", **options)).failed == {"unreadable": 1}
+    site.pages["/2.jpg"] = whole
+    assert run(make_config(inputs, tmp_path / "out", **options, retry_failed=True, version="1.1.0")).failed == {}
 
 
 # Faults
