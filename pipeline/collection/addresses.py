@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from pipeline.collection.collection import About
 from pipeline.collection.columns import LONGEST_CELL, text_batches, text_columns
 from pipeline.collection.config import InputConfig
-from pipeline.collection.folders import Folder, open_folder
+from pipeline.collection.folders import Folder, open_folder, read_file
 from pipeline.collection.names import safe_name, short
 from pipeline.collection.parquet import MOST_TEXT, require_plausible
 from pipeline.collection.places import Place
@@ -92,7 +92,7 @@ class Addresses:
             if address.partition("://")[0].lower() not in urls.PROTOCOLS or urls.is_chained(address):
                 known = ", ".join(urls.PROTOCOLS)
                 raise SampleError("unsafe_address", f"{where}: its address must be a path, or a URL of {known}")
-            return Location(path=address)
+            return Location(path=address, reader="address")
         name = _relative(address, table.folder)
         if name is None:
             raise SampleError(
@@ -175,8 +175,13 @@ def open_addresses(files: Sequence[TableFile], wanted: Collection[str], inputs: 
 
 
 def read_address(location: Location, label: str, max_bytes: int, first: int | None = None) -> bytes:
-    """Read an image on the web. As the readers of `stores.READERS`; also raises `unsafe_address` and `opted_out`."""
-    return web.fetch(location.path, label, most_bytes=max_bytes, first=first, allowed=location.part.split())
+    """Read an image at a URL. As the readers of `stores.READERS`; also raises `unsafe_address` and `opted_out`."""
+    if _is_web(location.path):
+        return web.fetch(location.path, label, most_bytes=max_bytes, first=first, allowed=location.part.split())
+    try:
+        return read_file(location, label, max_bytes, first)
+    except PermissionError as error:  # of a folder, that concerns the whole run; a table may name any bucket
+        raise SampleError("unreadable", f"{label}: its store denies access") from error
 
 
 def _read_text(file: TableFile, inputs: InputConfig, where: str) -> _Table:

@@ -52,7 +52,7 @@ def parquet_files(place: Place) -> tuple[list[TableFile], bool]:
         for folder in level[:_MOST_FOLDERS]:
             files, folders = _listed(place, folder)
             found += [name for name in files if name.endswith(PARQUET_SUFFIX)]
-            has_others |= any(name.lower().endswith(_OTHER_SUFFIXES) for name in files)
+            has_others |= _has(files, _OTHER_SUFFIXES)
             if has_others and not found:
                 return [], True
             below += folders
@@ -66,6 +66,8 @@ def _listed(place: Place, folder: str) -> tuple[Sequence[str], Sequence[str]]:
     path = posixpath.join(place.path, folder).rstrip("/")
     if place.is_local:
         names = [folder + name for name in os.listdir(path) if not name.startswith(".")]
+        if _has(names, _OTHER_SUFFIXES) and not _has(names, (PARQUET_SUFFIX,)):
+            return names, []  # a folder of images: its many other files are not asked whether they are folders
         maybe = [name for name in names if not name.lower().endswith(_OTHER_SUFFIXES)]  # asked one by one
         folders = {name for name in maybe if os.path.isdir(os.path.join(place.path, name))}
         return [name for name in names if name not in folders], [f"{name}/" for name in folders]
@@ -74,6 +76,10 @@ def _listed(place: Place, folder: str) -> tuple[Sequence[str], Sequence[str]]:
     named = [(str(entry["name"]).rstrip("/").removeprefix(root), entry["type"]) for entry in entries]
     seen = [(name, kind) for name, kind in named if not posixpath.basename(name).startswith(".")]
     return [name for name, kind in seen if kind == "file"], [f"{name}/" for name, kind in seen if kind == "directory"]
+
+
+def _has(names: Sequence[str], suffixes: tuple[str, ...]) -> bool:
+    return any(name.lower().endswith(suffixes) for name in names)
 
 
 def _stem(name: str) -> str:

@@ -5,6 +5,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import HfFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -289,6 +290,16 @@ def test_what_a_server_answers_costs_its_image_alone(site, tmp_path, page, probl
     table = write(tmp_path / "t.csv", [{"url": f"{site.url}/x.jpg"}, {"url": f"{site.url}/i/1.jpg"}])
     samples = collection(table, allow_hosts=HOSTS, max_image_bytes=4000)
     assert {name: sample.problem for name, sample in samples.items()} == {"x.jpg": problem, "i/1.jpg": ""}
+
+
+def test_a_bucket_that_denies_access_costs_its_images_alone(folder, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError("Access Denied")
+
+    table = write(folder / "t.csv", [{"path": "hf://datasets/org/name/0.jpg"}, {"path": "i/1.jpg"}])
+    monkeypatch.setattr(HfFileSystem, "cat_file", denied)
+    samples = collection(table)
+    assert {name: sample.problem for name, sample in samples.items()} == {"org/name/0.jpg": "unreadable", "i/1.jpg": ""}
 
 
 @pytest.mark.parametrize(
