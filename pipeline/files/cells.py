@@ -103,6 +103,9 @@ class _Stream:
         except TornParquetError as error:
             self._torn = error
             raise
+        except BaseException:  # the machine failed, and the next one to ask begins anew
+            self._begin()
+            raise
         cells = batch.column(0)
         while pa.types.is_struct(cells.type):  # of which only the column that was asked for is there
             cells = cells.field(0)
