@@ -81,6 +81,8 @@ FAILURE_REASONS = frozenset(
     {
         "missing",  # the folder or archive has no such file
         "unsafe_path",  # the annotation's file_name leaves the folder
+        "unsafe_address",  # its address leads to this machine or into a private network
+        "opted_out",  # its server asks programs like this one to stay away
         "unreadable",  # the bytes could not be read: torn archive, wrong checksum, unsupported compression
         "too_many_bytes",  # the file is larger than the limit
         "too_many_pixels",  # the header claims more pixels than the limit

@@ -1,5 +1,6 @@
 """The input of a run: where images and annotations are, and how large an image may be."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,9 @@ MAX_IMAGE_PIXELS = 89_000_000
 """Default limit on height x width: as RGB, 267 MB of memory per image."""
 MOST_IMAGE_PIXELS = 500_000_000
 """Largest limit on height x width: with the 4 bytes of Pillow's pixels, 2 GB, which some libraries count in 32 bits."""
+
+
+_HOST = re.compile(r"[^\s/\[\]@]+")
 
 
 def require_pixel_limit(config: Any) -> None:
@@ -34,8 +38,9 @@ class InputConfig:
     """The images to segment."""
 
     images: str
-    """Folder of images, a zip like COCO's, or webdataset tars: a folder of them, one, or a pattern such as
-    'shards/{00000..00117}.tar'. Nothing is unpacked. A path or an fsspec URL."""
+    """Folder of images, a zip like COCO's, webdataset tars (a folder of them, one, or a pattern such as
+    'shards/{00000..00117}.tar'), parquet with images, or a table of addresses (CSV, JSON lines, parquet). Nothing is
+    unpacked. A path or an fsspec URL."""
     annotations: str = ""
     """COCO annotation JSON that lists the images; a path or an fsspec URL. Without it, every image that is there."""
     metadata: str = ""
@@ -55,9 +60,25 @@ class InputConfig:
     """Let images and annotations be at chained URLs, such as simplecache::s3://bucket/train2017.zip: caches and zips
     (simplecache, filecache, blockcache, zip) on any other place."""
 
+    image_column: str = ""
+    """Column of a parquet file that has the images. By default it is told by its type and name."""
+    name_column: str = ""
+    """Column of a table that has the names of its images. By default their own paths, or a column such as file_name."""
+    address_column: str = ""
+    """Column of a table that has paths or URLs of images. By default one called url, path or the like."""
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts and addresses that URLs in a table may lead to although they are in a private network or on this machine,
+    and that are read whatever their robots.txt says."""
+
     def __post_init__(self) -> None:
         for place in () if self.allow_chained_urls else (self.images, self.annotations, self.metadata):
             if isinstance(place, str) and is_chained(place):  # it is no text while options are being collected
                 raise ValueError(chain_refused(place))
+        for host in self.allow_hosts:
+            if not _HOST.fullmatch(host) or host.count(":") == 1:
+                raise ValueError(
+                    f"allow_hosts has {host!r}; it must be names or addresses of hosts, without protocol, port and "
+                    "path, localhost or 10.0.0.5 for example"
+                )
         require_positive(self, "max_image_bytes")
         require_pixel_limit(self)

@@ -36,6 +36,8 @@ class Folder:
     follow_links: bool
     index: NameIndex
 
+    holds_images_only = False
+
     @property
     def found(self) -> str:
         """As `ImageStore.found`."""

@@ -2,12 +2,14 @@
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 
 from pipeline.collection.coco import read_annotations
 from pipeline.collection.collection import NOTHING_SAID, About, Collection
 from pipeline.collection.config import InputConfig
 from pipeline.collection.kept import Kept
 from pipeline.collection.metadata import described, read_metadata
+from pipeline.collection.parquet import order_in_words
 from pipeline.collection.stores import ImageStore, open_store
 from pipeline.collection.unannotated import find_samples
 from pipeline.errors import SampleError
@@ -29,7 +31,14 @@ def read_collection(inputs: InputConfig, kept: Kept | None = None) -> Collection
     collection = read_described_annotations(inputs)
     store = open_store(inputs, [sample.file_name for sample in collection.samples], kept)
     log.info("images: %s", store.found)
-    return dataclasses.replace(collection, samples=tuple(_located(sample, store) for sample in collection.samples))
+    samples = tuple(_located(sample, store) for sample in collection.samples)
+    _warn_of_order(samples)
+    return dataclasses.replace(collection, samples=samples)
+
+
+def _warn_of_order(samples: Sequence[Sample]) -> None:
+    if words := order_in_words(samples):
+        log.warning("%s", words)
 
 
 def read_described_annotations(inputs: InputConfig) -> Collection:
@@ -44,6 +53,7 @@ def _every_image(inputs: InputConfig, kept: Kept | None) -> Collection:
     store = open_store(inputs, kept=kept)
     log.info("images: %s", store.found)
     samples = find_samples(store, inputs)
+    _warn_of_order(samples)
     said = {sample.key: store.about(sample.file_name) for sample in samples if sample.location}
     collection = Collection(samples=samples, licenses={}, origins={}, has_annotations=False, has_instances=False)
     return _with_metadata(collection, {key: about for key, about in said.items() if about != NOTHING_SAID}, inputs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from pipeline.collection import folders, tars, zips
+from pipeline.collection import addresses, folders, parquet, tables, tars, zips
 from pipeline.collection.collection import About
 from pipeline.collection.config import MAX_IMAGE_BYTES, InputConfig
 from pipeline.collection.kept import Kept
@@ -30,6 +30,10 @@ class ImageStore(Protocol):
     @property
     def found(self) -> str:
         """What is there, in a few words for the log."""
+
+    @property
+    def holds_images_only(self) -> bool:
+        """Is all that `names` has an image, whatever its name?"""
 
     def names(self) -> Iterable[str]:
         """The relative name of every image that is there, in any order."""
@@ -72,6 +76,7 @@ class Reader(Protocol):
 
 KINDS = (
     Kind(name="webdataset tars", fits=tars.is_tars, open=tars.open_tars),
+    Kind(name="parquet with images or a table of addresses", fits=tables.is_table, open=tables.open_table),
     Kind(name="a folder of images", fits=folders.is_folder, open=folders.open_folder),
     Kind(name="a zip of images", fits=zips.is_zip, open=zips.open_zip),
 )
@@ -79,6 +84,8 @@ READERS: Mapping[str, Reader] = {
     "file": folders.read_file,
     "tar": tars.read_member,
     "zip": zips.read_member,
+    "parquet": parquet.read_row,
+    "address": addresses.read_address,
 }
 """The `reader` of a location → what reads it."""
 

@@ -51,6 +51,7 @@ class Tars:
     files: Sequence[PlaceFile]
     listings: Sequence[TarListing]
     where: Mapping[str, Sequence["_Hit"]]
+    holds_images_only = True
 
     @property
     def found(self) -> str:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, groupby
 
 from pipeline.collection.config import InputConfig
 from pipeline.collection.frames import default_frame, size_in
@@ -28,6 +28,7 @@ from pipeline.shown import shown, text_as_utf8
 log = logging.getLogger(__name__)
 
 _THREADS = 8
+_THREADS_OF_WEB = 32
 _CHUNK = 64
 _ID_BITS = 53
 """Bits of an id that is made from a name: as many as a JSON number keeps in every language."""
@@ -41,7 +42,9 @@ def find_samples(store: ImageStore, inputs: InputConfig) -> tuple[Sample, ...]:
 
     Raises: CollectionError: there is no image, or two names give the same key.
     """
-    names = sorted(_images(store.names(), inputs))
+    names = sorted(store.names() if store.holds_images_only else _images(store.names(), inputs))
+    if not names:
+        raise CollectionError(f"images {shown(inputs.images)!r}: {store.found}, so there is none to segment")
     samples: dict[str, Sample] = {}
     for sample in _measured([_named(name, store, inputs) for name in names], inputs):
         other = samples.setdefault(sample.key, sample)
@@ -114,9 +117,35 @@ def _named(name: str, store: ImageStore, inputs: InputConfig) -> Sample:
 
 
 def _measured(samples: Sequence[Sample], inputs: InputConfig) -> Iterable[Sample]:
-    chunks = [samples[start : start + _CHUNK] for start in range(0, len(samples), _CHUNK)]
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="header") as pool:
-        yield from chain.from_iterable(pool.map(lambda chunk: [_with_size(sample, inputs) for sample in chunk], chunks))
+    threads = max((_threads(sample) for sample in samples), default=1)
+    with ThreadPoolExecutor(threads, thread_name_prefix="header") as pool:
+        yield from chain.from_iterable(
+            pool.map(lambda chunk: [_with_size(sample, inputs) for sample in chunk], _chunks(samples))
+        )
+
+
+def _threads(sample: Sample) -> int:
+    return _THREADS_OF_WEB if sample.location is not None and sample.location.reader == "address" else _THREADS
+
+
+def _chunks(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
+    """What one thread reads: some images, or all of a row group in its order, since that is read as a stream."""
+    others: list[Sample] = []
+    streamed: list[Sample] = []
+    for sample in samples:
+        is_row = sample.location is not None and sample.location.reader == "parquet"
+        (streamed if is_row else others).append(sample)
+    groups = groupby(sorted(streamed, key=_place), key=lambda sample: _place(sample)[:2])
+    return [
+        *(others[start : start + _CHUNK] for start in range(0, len(others), _CHUNK)),
+        *(list(group) for _, group in groups),
+    ]
+
+
+def _place(sample: Sample) -> tuple[str, int, int]:
+    assert sample.location is not None
+    group, row = sample.location.place
+    return sample.location.path, group, row
 
 
 def _with_size(sample: Sample, inputs: InputConfig) -> Sample:

@@ -51,6 +51,8 @@ class Zip:
     members: Mapping[str, list[zipfile.ZipInfo]]
     index: NameIndex
 
+    holds_images_only = False
+
     @property
     def found(self) -> str:
         """As `ImageStore.found`."""

@@ -197,6 +197,7 @@ def _with_present_samples(run: str, planned: Sequence[ShardSpec], samples: Seque
     """The planned shards, with their images as they were found now."""
     present = {sample.key: sample for sample in samples}
     before = [sample for spec in planned for sample in spec.samples]
+    present |= {sample.key: _settled(sample, present[sample.key]) for sample in before if sample.key in present}
     gone = [
         f"  key {sample.key}, {sample.file_name}: no longer listed" for sample in before if sample.key not in present
     ]
@@ -215,6 +216,18 @@ def _with_present_samples(run: str, planned: Sequence[ShardSpec], samples: Seque
             "like, or another --out"
         )
     return tuple(replace(spec, samples=tuple(present[sample.key] for sample in spec.samples)) for spec in planned)
+
+
+def _settled(planned: Sample, present: Sample) -> Sample:
+    """An image whose size is not known now, or was not when it was planned: as planned.
+
+    Without annotations a size comes from the image itself, and a server may answer on one day and not on another.
+    """
+    if present.problem and not present.width:
+        return replace(present, width=planned.width, height=planned.height)
+    if planned.problem and not planned.width:
+        return replace(present, width=0, height=0, problem=planned.problem, problem_detail=planned.problem_detail)
+    return present
 
 
 def _added(planned: Sequence[ShardSpec], samples: Sequence[Sample], shard_size: int) -> tuple[ShardSpec, ...]:

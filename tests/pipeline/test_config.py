@@ -205,12 +205,15 @@ def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, valu
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no_such = 1", "unknown option 'no_such'; options are accept_mixed, adaptive, alignment, allow_chained_urls"),
+        ("no_such = 1", "unknown option 'no_such'; options are accept_mixed, adaptive, address_column, alignment"),
         ("[policy]\nmax_variance = 0.1", "unknown option 'policy'"),
         ("max-variance = 0.1", "unknown option 'max-variance'"),
         ("shard_size = '4'", "shard_size is '4'; it must be int"),
         ("shard_size = 4.0", "shard_size is 4.0; it must be int"),
         ("shard_size = true", "shard_size is True; it must be int"),
+        ("allow_hosts = 'a.example'", "allow_hosts is 'a.example'; it must be a list of str"),
+        ("allow_hosts = ['http://a.example']", "allow_hosts has 'http://a.example'; it must be names or addresses"),
+        ("allow_hosts = ['a.example:80']", "allow_hosts has 'a.example:80'; it must be names or addresses"),
         ("max_variance = 'low'", "max_variance is 'low'; it must be float"),
         ("max_variance = nan", "max_variance is nan; it must be from 0 to 0.25"),
         ("out = 3", "out is 3; it must be str"),

@@ -13,6 +13,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -222,7 +223,7 @@ def test_the_order_of_the_annotations_changes_no_byte(own, done, tmp_path):
         assert result_of(tmp_path / str(number)) == result_of(done[0].out)
 
 
-def test_a_zip_gives_the_bytes_of_the_folder_it_was_made_of(tmp_path):
+def test_a_zip_parquet_and_a_table_give_the_bytes_of_the_folder_they_were_made_of(tmp_path):
     inputs = make_inputs(tmp_path / "in")
     inputs.file(1).unlink()
     with inputs.file(7).open("ab") as large:
@@ -232,12 +233,18 @@ def test_a_zip_gives_the_bytes_of_the_folder_it_was_made_of(tmp_path):
     (inputs.images / "sub").mkdir()
     inputs.file(6).rename(inputs.images / "sub" / "6.jpg")
     write_annotations(inputs, entries)
-    runs = {"folder": inputs.images, "zip": make_zip(inputs)}
+    files = tree(inputs.images)
+    rows = [{"image": {"bytes": content, "path": name}} for name, content in files.items()]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "images.parquet", row_group_size=2)
+    (inputs.images / "table.csv").write_text("\n".join(["path", *files]))
+    runs = {"folder": inputs.images, "zip": make_zip(inputs), "parquet": tmp_path / "images.parquet"}
+    runs["table"] = inputs.images / "table.csv"
     for kind, images in runs.items():
         run(make_config(inputs, tmp_path / kind, images=str(images), max_image_bytes=5000))
     reasons = [row["reason"] for row in manifest_of(tmp_path / "zip") if row["verdict"] == "failed"]
     assert reasons == ["missing", "undecodable", "unsafe_path", "too_many_bytes"]
-    assert result_of(tmp_path / "zip") == result_of(tmp_path / "folder")
+    for kind in runs:
+        assert result_of(tmp_path / kind) == result_of(tmp_path / "folder")
 
 
 @pytest.fixture

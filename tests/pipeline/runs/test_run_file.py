@@ -81,6 +81,22 @@ def test_images_are_found_where_they_are_now(tmp_path):
     assert all(sample.location is not None for sample in specs[0].samples)
 
 
+@pytest.mark.parametrize(("then", "now"), [("", "unreadable"), ("unreadable", ""), ("unreadable", "missing")])
+def test_an_image_whose_size_is_known_on_one_day_only_stays_as_planned(tmp_path, then, now):
+    """Without annotations the size is in the image, whose server may not answer."""
+
+    def sample(problem):
+        size = {"width": 0, "height": 0} if problem else {"width": 20, "height": 16}
+        return make_sample(**size, problem=problem, problem_detail=problem)
+
+    (planned,), _ = open_run(str(tmp_path), [sample(then)], 2, MADE_WITH)
+    (found,), _ = open_run(str(tmp_path), [sample(now)], 2, MADE_WITH)
+    assert (found.samples[0].width, found.samples[0].height) == (planned.samples[0].width, planned.samples[0].height)
+    assert found.samples[0].problem == (now or then)
+    (_, grown), _ = open_run(str(tmp_path), [sample(now), *samples_of([8])], 2, MADE_WITH)
+    assert [sample.image_id for sample in grown.samples] == [8]
+
+
 def test_images_that_are_gone_or_changed_are_named_and_nothing_is_written(tmp_path):
     open_run(str(tmp_path), samples_of(range(1, 9)), 2, MADE_WITH)
     before = tree(tmp_path)

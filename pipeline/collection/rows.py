@@ -1,0 +1,146 @@
+"""Names of images that are rows of tables: from a column, or from the row's number.
+
+A name never changes because a collection grows at its end: of rows with one name, the first keeps it, and the others
+get the name of their table in front. The number of a row has leading zeros, so names are in the order of the rows.
+"""
+
+import hashlib
+import posixpath
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+
+from pipeline.collection.collection import About
+from pipeline.collection.names import ambiguous, in_form, missing, safe_name
+from pipeline.errors import CollectionError, SampleError
+
+NAME_COLUMNS = (
+    "file_name", "filename", "path", "filepath", "file_path", "image_path", "image_name", "__key__", "key", "image_id",
+    "id",
+)  # fmt: skip
+"""Columns that are taken for names, the first that is there. `__key__` is webdataset's."""
+ABOUT_COLUMNS = {
+    "license": ("license", "licence", "license_name", "license_url", "rights"),
+    "author": ("author", "creator", "photographer", "artist", "owner", "credit", "attribution"),
+    "source": ("source", "source_url", "landing_page", "page_url", "original_landing_url", "originallandingurl"),
+}
+"""Field of `About` → columns that tell it, whatever their capitals, the first that is there."""
+_LONGEST_TABLE_NAME = 40
+"""Keys are cut at 60 characters, and must not lose the number of a row: rows are read in the order of keys."""
+_LONGEST_NAME = 1000
+
+
+class RowNames:
+    """The names of the rows of all tables of a collection, in the order in which they are added.
+
+    Args: wanted: names that will be requested; none means all. A name that several rows have is then ambiguous.
+    """
+
+    def __init__(self, wanted: Collection[str] = ()) -> None:
+        self.rows: dict[str, int] = {}
+        """Name → number of the row, counted through all tables."""
+        self._wanted_bases = Counter(posixpath.basename(in_form(name)) for name in wanted)
+        self._doubles: set[str] = set()
+
+    def add(self, table: str, rows: Iterable[str | None]) -> None:
+        """Name the rows of one table.
+
+        Args: table: its name, unique among the tables. rows: what each row says it is called; a name that may lead out
+                     of its folder counts as none.
+        """
+        table = short_table_name(table)
+        for number, said in enumerate(rows):
+            self.rows[self._free_name(table, number, said)] = len(self.rows)
+
+    def find(self, file_name: str) -> int:
+        """The row of an image by its name, or by its name without folders if that is told from all others.
+
+        Raises: SampleError: `missing`; `unreadable`: ambiguous; `unsafe_path`.
+        """
+        if file_name in self.rows and not (self._wanted_bases and file_name in self._doubles):
+            return self.rows[file_name]
+        name = in_form(safe_name(file_name))
+        found = self._by_form.get(name) or self._by_base.get(posixpath.basename(name), [])
+        if len(found) > 1 or self._doubles.intersection(found):
+            raise ambiguous(file_name, "rows", found)
+        if not found:
+            raise missing(file_name)
+        return self.rows[found[0]]
+
+    def _free_name(self, table: str, number: int, said: str | None) -> str:
+        plain = _usable(said)
+        if plain and plain in self.rows:
+            self._doubles.add(plain)
+        named: tuple[str, ...] = (plain, f"{table}/{plain}") if plain else ()
+        for name in (*named, f"{table}/{number:09d}"):
+            if name not in self.rows:
+                return name
+        again = 2
+        while f"{table}/{number:09d}-{again}" in self.rows:
+            again += 1
+        return f"{table}/{number:09d}-{again}"
+
+    @cached_property
+    def _by_form(self) -> dict[str, list[str]]:
+        return _grouped((in_form(name), name) for name in self.rows)
+
+    @cached_property
+    def _by_base(self) -> dict[str, list[str]]:
+        named = ((posixpath.basename(in_form(name)), name) for name in self.rows)
+        return _grouped((base, name) for base, name in named if self._wanted_bases[base] == 1)
+
+
+def short_table_name(table: str) -> str:
+    """The name of a table as part of its rows' names."""
+    if len(table) <= _LONGEST_TABLE_NAME:
+        return table
+    return f"{table[: _LONGEST_TABLE_NAME - 9]}-{hashlib.sha256(table.encode()).hexdigest()[:8]}"
+
+
+def chosen(columns: Sequence[str], given: str, familiar: Sequence[str], option: str, where: str) -> str:
+    """The column that an option names, or else the first familiar one that is there; "" if there is none.
+
+    Raises: CollectionError: the column that the option names is not there.
+    """
+    if given:
+        if given not in columns:
+            raise CollectionError(f"{where}: it has no column {given!r}; --{option} must be one of {in_words(columns)}")
+        return given
+    lower: dict[str, str] = {}
+    for column in columns:
+        lower.setdefault(column.lower(), column)
+    return next((lower[name.lower()] for name in familiar if name.lower() in lower), "")
+
+
+def about_columns(columns: Sequence[str], taken: Sequence[str] = ()) -> dict[str, str]:
+    """Field of `About` → the column that tells it, of fields that are told. Args: taken: columns of other meaning."""
+    free = [column for column in columns if column not in taken]
+    found = {field: chosen(free, "", familiar, "", "") for field, familiar in ABOUT_COLUMNS.items()}
+    return {field: column for field, column in found.items() if column}
+
+
+def about_of(said: Mapping[str, str]) -> About:
+    """What a row says of its image. Args: said: field of `About` → text."""
+    return About(license=said.get("license", ""), author=said.get("author", ""), source=said.get("source", ""))
+
+
+def in_words(columns: Sequence[str]) -> str:
+    """The names of columns for a message."""
+    more = f" and {len(columns) - 20} more" if len(columns) > 20 else ""
+    return ", ".join(repr(column[:60]) for column in columns[:20]) + more
+
+
+def _usable(said: str | None) -> str:
+    if not said or len(said) > _LONGEST_NAME or not said.isprintable():
+        return ""
+    try:
+        return safe_name(said)
+    except SampleError:
+        return ""
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for group, name in pairs:
+        groups[group].append(name)
+    return groups

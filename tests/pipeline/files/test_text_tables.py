@@ -1,0 +1,90 @@
+"""Properties, examples and faults of reading tables of text."""
+
+import csv
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.files.text_tables import TextTableError, read_table
+
+CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=12)
+ROWS = st.lists(st.tuples(CELL, CELL), max_size=6)
+
+
+def table(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def rows_of(file):
+    columns, rows = read_table(file)
+    return list(columns), [dict(row) for row in rows]
+
+
+def refusal(file):
+    with pytest.raises(TextTableError) as caught:
+        rows_of(file)
+    return str(caught.value)
+
+
+@given(rows=ROWS, delimiter=st.sampled_from(",;\t|"), mark=st.sampled_from(["", "\ufeff"]))
+def test_csv_is_read_as_it_was_written_with_any_delimiter_and_with_the_mark_of_utf_8(
+    tmp_path_factory, rows, delimiter, mark
+):
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(mark)
+        writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+        writer.writerows([("url", "note"), *rows])
+    assert rows_of(str(path)) == (["url", "note"], [{"url": url, "note": note} for url, note in rows])
+
+
+@given(rows=ROWS)
+def test_json_lines_are_read_as_they_were_written(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("json") / "a.jsonl"
+    expected = [{"url": url, "note": note} for url, note in rows]
+    table(path, "".join(json.dumps(row) + "\n\n" for row in expected))
+    assert rows_of(str(path))[1] == expected
+
+
+def test_json_lines_may_lack_values_and_have_other_types(tmp_path):
+    lines = [{"id": 7, "url": "a"}, {"url": None, "tags": ["x"], "ok": True}, {"late": 1.5}]
+    columns, rows = rows_of(table(tmp_path / "a.ndjson", "\n".join(map(json.dumps, lines))))
+    assert columns == ["id", "url", "tags", "ok", "late"]
+    assert rows == [{"id": "7", "url": "a"}, {"url": "", "tags": "", "ok": ""}, {"late": "1.5"}]
+
+
+def test_rows_of_csv_may_be_short_long_or_blank(tmp_path):
+    file = table(tmp_path / "a.csv", "url,note\na\n\nb,x,more\n")
+    assert rows_of(file)[1] == [{"url": "a"}, {"url": "b", "note": "x"}]
+
+
+def test_cells_with_formulas_nuls_and_line_breaks_stay_what_they_are(tmp_path):
+    file = table(tmp_path / "a.csv", 'url,note\n=cmd|x,"a\nb"\na\0b,+1\n')
+    assert rows_of(file)[1] == [{"url": "=cmd|x", "note": "a\nb"}, {"url": "a\0b", "note": "+1"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "url\nä\n".encode("latin-1"), "not UTF-8"),
+        ("a.csv", "url\na\n".encode("utf-16"), "not UTF-8"),
+        ("a.csv", "url\n" + "x" * 200_000, "line 2: field larger than field limit"),
+        ("a.csv", "url\n" + "x" * (1 << 20), "line 2 has more than 1,048,576 characters"),
+        ("a.csv", ",".join(f"c{number}" for number in range(100_000)), "it has 100,000 columns; at most 10,000"),
+        ("a.csv", "url,url\n", "two columns are called 'url'"),
+        ("a.jsonl", '{"url": "a"}\n{"url": "b"', "line 2: not JSON"),
+        ("a.jsonl", "[1]\n", "line 1: a JSON object is needed, found list"),
+        ("a.jsonl", "[" * 5000, "line 1: "),
+        ("a.jsonl", json.dumps({f"c{number}": 1 for number in range(20_000)}), "it has 20,000 columns"),
+    ],
+)
+def test_what_is_no_table_says_where(tmp_path, name, content, said):
+    assert said in refusal(table(tmp_path / name, content))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_an_empty_file_has_no_columns(tmp_path, name):
+    assert rows_of(table(tmp_path / name, b"")) == ([], [])
