@@ -34,11 +34,17 @@ def made(memory, tmp_path_factory):
     annotations = f"{place}/annotations.json?X-Amz-Signature={SECRET}&page=1"
     document = json.loads(inputs.annotations.read_text())
     for entry in document["images"]:
-        entry["coco_url"] = f"https://host/{entry['id']}.jpg?sig={SECRET}"
+        if entry["id"] > 1:  # a table tells of the first
+            entry["coco_url"] = f"https://host/{entry['id']}.jpg?sig={SECRET}"
+        else:
+            del entry["license"]
         memory.pipe_file(f"/user:{SECRET}@secrets/in/{entry['file_name']}", inputs.file(entry["id"]).read_bytes())
     document["licenses"][0]["url"] = f"https://u:{SECRET}@host/by"
     memory.pipe_file(annotations.removeprefix("memory:/"), json.dumps(document).encode())
-    config = make_config(inputs, OUT, images=place, annotations=annotations)
+    metadata = f"{place}/told.csv?sig={SECRET}"
+    told = f"name,license,source\n1.jpg,https://host/by?token={SECRET},https://host/1?sig={SECRET}\n"
+    memory.pipe_file(metadata.removeprefix("memory:/"), told.encode())
+    config = make_config(inputs, OUT, images=place, annotations=annotations, metadata=metadata)
     records = []
     handler = logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage())
@@ -54,6 +60,7 @@ def test_no_file_of_a_run_or_release_has_a_secret(memory, made):
     assert [file for file in files if SECRET.encode() in memory.cat_file(file)] == []
     plan = json.loads(memory.cat_file(f"/user:{SECRET}@secrets/run/plan/inputs.json"))
     assert plan["annotations"] == f"memory://{HIDDEN}@secrets/in/annotations.json?X-Amz-Signature={HIDDEN}&page=1"
+    assert plan["metadata"] == f"memory://{HIDDEN}@secrets/in/told.csv?sig={HIDDEN}"
 
 
 def test_what_the_job_prints_shows_no_secret_and_asks_for_what_was_not_stored(made, run_here):
@@ -67,6 +74,8 @@ def test_what_the_job_prints_shows_no_secret_and_asks_for_what_was_not_stored(ma
     place = f"memory://user:{SECRET}@secrets/in"
     again = ["--annotations", f"{place}/annotations.json?X-Amz-Signature={SECRET}&page=1", "--images", place]
     code, out, err = run_here(publish_release.main, *build, *again)
+    assert (code, "give --metadata again" in err) == (USAGE, True)
+    code, out, err = run_here(publish_release.main, *build, *again, "--metadata", f"{place}/told.csv?sig={SECRET}")
     assert code == DONE, err
     assert SECRET not in out + err
     assert json.loads(out)["release"] == f"memory://{HIDDEN}@secrets/run/release/sod-benchmark-1.0.0"

@@ -8,7 +8,7 @@ import pytest
 from pipeline.collection.config import InputConfig
 from pipeline.collection.gather import read_collection
 from pipeline.collection.stores import open_store, read_bytes
-from pipeline.errors import SampleError
+from pipeline.errors import CollectionError, SampleError
 from tests.pipeline.make import make_jpeg, make_sample
 
 
@@ -124,12 +124,21 @@ def test_a_link_that_leads_nowhere_or_round_is_missing(linked, follow):
         assert problem_of(open_links(linked, name, follow=follow), name).reason == "missing"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_folder_that_may_not_be_listed_is_left_out_unless_images_are_in_it(tmp_path, caplog):
-    (tmp_path / "lost+found").mkdir(mode=0)
+def test_a_folder_that_may_not_be_listed_is_left_out_unless_images_are_in_it(tmp_path, caplog, monkeypatch):
+    (tmp_path / "lost+found").mkdir()
     (tmp_path / "a.jpg").write_bytes(make_jpeg(1, 8, 6))
+    scandir = os.scandir
+
+    def refuse(path):  # the user of the tests may be root, who may list everything
+        if path.endswith("lost+found/"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
     assert names_of(tmp_path, follow=False) == ["a.jpg"]
-    assert "the folder 'lost+found/' can't be listed and is left out" in caplog.text
+    assert "the folder 'lost+found/' can't be listed and is left out: Permission denied" in caplog.text
+    with pytest.raises(CollectionError, match="Permission denied"):
+        open_links(tmp_path, "lost+found/b.jpg")
 
 
 def test_the_option_does_not_change_what_the_plan_holds(hub, tmp_path):
