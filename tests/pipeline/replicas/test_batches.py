@@ -179,7 +179,9 @@ def test_a_thread_that_can_not_start_ends_the_reading_and_the_others(monkeypatch
 
 
 @pytest.mark.parametrize("interrupted", [0, 1, 2])
-@pytest.mark.parametrize("begin", [lambda: read_ahead(range(3), doubled, 1), lambda: finish_behind(range(3), doubled, 1)])
+@pytest.mark.parametrize(
+    "begin", [lambda: read_ahead(range(3), doubled, 1), lambda: finish_behind(range(3), doubled, 1)]
+)
 def test_ctrl_c_while_the_threads_start_leaves_none_that_waits_for_the_others(monkeypatch, begin, interrupted):
     """A run that was interrupted there once never ended: the first thread waited for a second one."""
     submit, submitted = ThreadPoolExecutor.submit, []
