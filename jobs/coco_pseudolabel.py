@@ -41,9 +41,14 @@ def main() -> int:
 
 
 def parse(arguments: Sequence[str]) -> RunConfig:
-    """Combine the preset, the TOML file if one is given, and the command line. Exits with 2 if an option is wrong."""
+    """Combine the preset, the TOML file if one is given, and the command line. Exits with 2 if an option is wrong.
+
+    Raises: ConfigError: no release could be made.
+    """
     path = options_file(arguments, "--config")
-    return parse_config(RunConfig, arguments, read_toml(path, RunConfig, "--config") if path else {})
+    config = parse_config(RunConfig, arguments, read_toml(path, RunConfig, "--config") if path else {})
+    config.check()
+    return config
 
 
 def print_forecast(config: RunConfig) -> int:

@@ -22,7 +22,9 @@ class Arguments:
     """
 
     run: Annotated[str, tyro.conf.Positional]  # folder or URL, the --out of the run
-    repair: bool = False  # remove what is torn or stray; run the run's own command again to recompute it
+    repair: bool = False
+    """Restore run.json, plan and device.json where the rest of the run proves what they held, and remove what else is
+    torn or stray; run the run's own command again to recompute that."""
     json: bool = False  # print one line of JSON instead
 
 
@@ -39,16 +41,24 @@ def main() -> int:
     from pipeline.runs.check import machine_problems, repair_run, verify_run
 
     run = urls.absolute(arguments.run)
-    check, removed = repair_run(run, report_thousands) if arguments.repair else (verify_run(run, report_thousands), ())
+    restored: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    if arguments.repair:
+        done = repair_run(run, report_thousands)
+        check, restored, removed = done.check, done.restored, done.removed
+    else:
+        check = verify_run(run, report_thousands)
     left = machine_problems(run) if arguments.repair and check.problems else check.problems
     if arguments.json:
-        print(json.dumps({**asdict(check), "left": check.left, "removed": removed}))
+        print(json.dumps({**asdict(check), "left": check.left, "restored": restored, "removed": removed}))
     else:
         print(f"{run}: {check.checked} of {check.shards} shards are committed")
         print(f"{check.images} images: {check.done} predicted, {check.failed} failed, {check.left} left to compute")
         print_problems(check.problems)
         if check.stray and not arguments.repair:
             print(f"files left by killed sessions, harmless: {len(check.stray)}, for example {check.stray[0]}")
+        if restored:
+            print(f"files restored: {', '.join(restored)}")
         if removed:
             print(f"files removed: {len(removed)}; run the run's own command again to recompute what is missing")
         elif check.broken:

@@ -16,6 +16,8 @@ until it hardly disagrees, and a map without any salient object is stretched to 
 Source: test-time ensembling of Ke et al. 2024, arXiv:2312.02145, as in SOD-diffusion.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +44,9 @@ RESOLVED = 1e-7
 
 MAX_STEPS = 50
 """Limit on the steps of a descent. Members of trained networks took up to 3, random ones up to 8."""
+
+_ADDED_BY_ONE_THREAD = 32_768
+"""torch divides sums of more values among its threads."""
 
 
 def align(
@@ -91,8 +96,9 @@ def _by_reference(members: Float[Tensor, "e h w"], reduction: Reduction) -> Floa
 
     Rounding steers it. The start is float32, in which the step of the differences (1.5e-8) vanishes for every parameter
     above 0.5. So scales, at least 1 for members in [0, 1], never change, and shifts follow a slope of rounding errors;
-    in 46 of 64 alignments none changed. Moving members by 1e-6 changed the result by up to 0.10, and so does another
-    number of threads (golden members: 0.034). Flat members start unchanged; the reference divides by their range.
+    in 46 of 64 alignments none changed. Moving members by 1e-6 changed the result by up to 0.10. So does another number
+    of threads in the reference (golden members: 0.034); here the objective is always added up as by two threads, which
+    gives the golden maps. Flat members start unchanged; the reference divides by their range.
 
     Source: BFGS of SciPy.
     """
@@ -107,16 +113,34 @@ def _by_reference(members: Float[Tensor, "e h w"], reduction: Reduction) -> Floa
         values: Tensor = members * scales + shifts
         return values
 
-    def objective(parameters: Float[np.ndarray, " n"]) -> np.float32:
+    def objective(parameters: Float[np.ndarray, " n"]) -> float:
         values = aligned(parameters)
         saliency = combine(values, reduction)
-        distance = torch.square(values[first] - values[second]).mean().sqrt()
+        distance = _mean(torch.square(values[first] - values[second])).sqrt()
         off_range = saliency.min().abs() + (1 - saliency.max()).abs()
-        return np.float32((distance + REGULARISER * off_range).item())
+        return (distance + REGULARISER * off_range).item()  # SciPy subtracts and divides in float64
 
     start = torch.cat([scales, shifts]).flatten().numpy()
-    found = minimize(objective, start, method="BFGS", tol=1e-3, options={"maxiter": 2})
+    with _one_thread():
+        found = minimize(objective, start, method="BFGS", tol=1e-3, options={"maxiter": 2})
     return aligned(found.x if np.isfinite(found.x).all() else start)
+
+
+def _mean(values: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    """Mean in the order in which two threads of torch add: each its half, one after the other if there are few."""
+    parts = 2 if values.numel() > _ADDED_BY_ONE_THREAD else 1
+    return torch.stack([part.sum() for part in values.flatten().tensor_split(parts)]).sum() / values.numel()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch from dividing sums once more inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 # The least disagreement

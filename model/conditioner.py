@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from model.axial import AxialDecoder, AxialEncoder
 from model.network_config import require_backbone
-from model.swin import pad_before_shift
+from model.swin import take_any_size
 
 STRIDES = (8, 16, 32)
 
@@ -28,7 +28,7 @@ class Conditioning:
     """The conditioner's output for B images."""
 
     features: Float[Tensor, "b f h w"]
-    """The map at 1/8 of the images' height and width."""
+    """The map at 1/8 of the images' height and width, rounded up."""
     side_logits: Float[Tensor, "b 1 h w"]
     """The decoder's own estimate of the saliency map, before the sigmoid; only training uses it."""
     tokens: Float[Tensor, "b t f"]
@@ -78,7 +78,7 @@ class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.register_buffer("std", torch.tensor(image_std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Float[Tensor, "b 3 ph pw"]) -> Conditioning:
-        """Compute the conditioning of B images: values in [0, 1], height and width multiples of 32."""
+        """Compute the conditioning of B images of any height and width; values in [0, 1]."""
         encoded = []
         for feature, norm, encoder in zip(self._backbone_features(images), self.norms, self.encoders, strict=True):
             if self.config.normalise_features:
@@ -138,5 +138,5 @@ def _feature_backbone(name: str, arguments: dict[str, Any]) -> Any:
     reductions = tuple(backbone.feature_info.reduction())
     if reductions != STRIDES:
         raise ValueError(f"backbone {name!r} ends in feature maps at strides {reductions}; {STRIDES} are needed")
-    pad_before_shift(backbone)
+    take_any_size(backbone)
     return backbone

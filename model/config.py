@@ -8,7 +8,12 @@ EMBEDDED_MODEL = Path(__file__).resolve().parent / "nano"
 """The weights embedded in the project."""
 
 SIDE_MULTIPLE = 32
-"""Processed height and width are multiples of this, the stride of the conditioner's coarsest map."""
+"""In training, height and width are multiples of this, the stride of the conditioner's coarsest map."""
+LEAST_SIDE_PX = 8
+"""Latents have an eighth of the height and width, rounded down."""
+LEAST_SIDE_OF_STATISTICS_PX = 33
+"""The conditioner's coarsest map has a 32nd of the height and width, rounded up, and a single position has no variance
+to normalise by."""
 
 Reduction = Literal["mean", "median"]
 Alignment = Literal["none", "affine", "reference"]
@@ -84,8 +89,9 @@ class EnsembleConfig:
     """Timesteps of the steps. `trained`: as in the weights' own scheduler (leading for Stable Diffusion 2, trailing for
     the embedded model). `trailing`: start at the noisiest timestep, which 1 to 4 steps need."""
     processing_res: int | None = None
-    """Height and width in pixels that images are resized to, a multiple of 32. `None`: the size that the weights were
-    trained for. 0: each image's own size (its edges repeated up to a multiple of 64); time and memory grow with it."""
+    """Height and width in pixels that images are resized to, at least 8, with `batch_stats` at least 33; maps have this
+    size rounded down to a multiple of 8, until they are resized back. `None`: the size that the weights were trained
+    for. 0: each image's own size (its edges repeated up to a multiple of 64); time and memory grow with it."""
     batch_images: int = 4
     """Images predicted together, at least 1. More images use a GPU better and take more memory. Changes the last bits,
     so the plan cuts the batches, never the free resources. For loose photos (jobs/predict.py), `batch_size` sets the
@@ -114,8 +120,7 @@ class EnsembleConfig:
         at_least(self, 0, "batch_size")
         if not 1 <= self.denoise_steps <= 999:
             raise ValueError(f"denoise_steps is {self.denoise_steps}; it must be from 1 to 999")
-        if self.processing_res is not None and (self.processing_res < 0 or self.processing_res % SIDE_MULTIPLE):
-            raise ValueError(f"processing_res is {self.processing_res}; it must be 0 or a multiple of {SIDE_MULTIPLE}")
+        check_side("processing_res", self.processing_res, batch_stats=self.batch_stats)
         check_seed(self.seed)
         if self.adaptive == "on" and (self.alignment, self.reduction, self.stretch) != ("none", "mean", False):
             raise ValueError(
@@ -195,6 +200,22 @@ def at_least(config: object, bound: int | float, *names: str) -> None:
         value = getattr(config, name)
         if value is not None and value < bound:
             raise ValueError(f"{name} is {value}; it must be at least {bound}")
+
+
+def check_side(name: str, side_px: int | None, *, batch_stats: bool = False) -> None:
+    """Refuse a processing resolution at which a network has nothing to see; 0, an image's own size, and `None` pass.
+
+    Args:   name: of the resolution, for the message. batch_stats: see `EnsembleConfig`.
+    Raises: ValueError: it is too small.
+    """
+    if side_px in (None, 0):
+        return
+    at_least_px = LEAST_SIDE_OF_STATISTICS_PX if batch_stats else LEAST_SIDE_PX
+    if side_px < at_least_px:
+        reason = "for an image to have statistics (batch_stats)" if batch_stats else "for latents of an eighth"
+        raise ValueError(
+            f"{name} is {side_px}; it must be at least {at_least_px} px {reason}, or 0 for each image's own size"
+        )
 
 
 def check_seed(seed: int) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from model.config import SIDE_MULTIPLE, ResizeFilter
+from model.config import ResizeFilter, check_side
 
 OWN_SIZE_MULTIPLE = 64
 """An image processed at its own size is padded to a multiple of this: latents have an eighth of the size, which Stable
@@ -19,12 +19,10 @@ Diffusion's UNet halves three times."""
 def processed_size(height_width: tuple[int, int], side_px: int) -> tuple[int, int]:
     """Height and width in pixels that the networks see: a square, or with `side_px` 0 the image's own size, padded.
 
-    Raises: ValueError: `side_px` is neither 0 nor a positive multiple of 32.
+    What they give has this size rounded down to a multiple of 8, that of the latents.
+    Raises: ValueError: `side_px` is neither 0 nor at least 8.
     """
-    if side_px < 0 or side_px % SIDE_MULTIPLE:
-        raise ValueError(
-            f"processing resolution is {side_px} px; it must be 0 (the image's own) or a multiple of {SIDE_MULTIPLE}"
-        )
+    check_side("processing resolution", side_px)
     if side_px:
         return side_px, side_px
     height, width = height_width

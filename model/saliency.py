@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from model.checkpoint_files import SAFETENSORS, CheckpointError, load_network, load_scheduler, read_fields
 from model.conditioner import SaliencyConditioner
-from model.config import EnsembleConfig, ModelConfig
+from model.config import EnsembleConfig, ModelConfig, check_side
 from model.diffusion import SODDiffusionPipeline
 from model.geometry import processed_size
 from model.memory import LiveTensors, free_bytes, members_that_fit, with_fewer_when_out_of_memory
@@ -117,8 +117,11 @@ def ready(
 ) -> DiffusionModel:
     """Prepare a loaded pipeline as `config` says; the folder that `config` names is ignored.
 
-    Raises: ValueError: the device can't be used, or not in this way.
+    Raises: ValueError: the device can't be used, or not in this way; the weights are for images that are too small.
     """
+    if ensemble.processing_res is None:
+        own_px = pipeline.default_processing_res
+        check_side("processing_res of the weights", own_px, batch_stats=ensemble.batch_stats)
     if config.attention == "math" and 0 in (ensemble.batch_size, ensemble.processing_res):
         raise ValueError(
             "attention is 'math', whose memory grows with the square of the pixels and can't be estimated: set "

@@ -1,11 +1,12 @@
-"""timm's Swin Transformer changed to match the reference on feature maps that are not a multiple of the window.
+"""timm's Swin Transformer changed to match the reference on images and maps that are not whole patches and windows.
 
-At 384 px all maps consist of whole windows and nothing here has an effect; at other sizes the order of steps matters.
+At 384 px all are whole, and nothing here has an effect; at other sizes the order of steps matters.
 """
 
 from typing import Any
 
 from jaxtyping import Float
+from timm.layers import PatchEmbed
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,9 +27,16 @@ class PaddedSwinBlock(SwinTransformerBlock):  # type: ignore[misc]
         return attended[:, :height, :width]
 
 
-def pad_before_shift(backbone: nn.Module) -> None:
-    """Make all Swin blocks of a backbone pad before they shift; timm offers no choice of the block's class."""
-    for block in backbone.modules():
-        if type(block) is SwinTransformerBlock:
-            as_any: Any = block
+def take_any_size(backbone: nn.Module) -> None:
+    """Let the Swin layers of a backbone take images and maps of any size, as the reference's do.
+
+    Images are filled up with zeros to whole patches, which timm refuses, and maps to whole windows before they are
+    shifted; timm offers no choice of the block's class.
+    """
+    for layer in backbone.modules():
+        as_any: Any = layer
+        if type(layer) is SwinTransformerBlock:
             as_any.__class__ = PaddedSwinBlock
+            as_any.dynamic_mask = True
+        elif isinstance(layer, PatchEmbed):
+            as_any.strict_img_size, as_any.dynamic_img_pad = False, True

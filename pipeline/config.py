@@ -9,6 +9,7 @@ from typing import Literal
 
 from model.config import EnsembleConfig, ModelConfig
 from pipeline.collection.config import InputConfig
+from pipeline.errors import ConfigError
 from pipeline.options import require_positive
 from pipeline.selection.policy import PolicyConfig, parse_splits
 
@@ -119,11 +120,18 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "shard_size")
-        if self.ensemble.ensemble_size < 2:
-            raise ValueError(
-                f"ensemble_size is {self.ensemble.ensemble_size}; it must be at least 2 to have a variance"
-            )
         if self.pilot_images < 0:
             raise ValueError(f"pilot_images is {self.pilot_images}; it must be 0 or more")
         if not 0 <= self.max_failed_share <= 1:
             raise ValueError(f"max_failed_share is {self.max_failed_share}; it must be from 0 to 1")
+
+    def check(self) -> None:
+        """Raises ConfigError if no release could be made of the run.
+
+        Not part of construction: an evaluation predicts without making a release.
+        """
+        if self.ensemble.ensemble_size < 2:
+            raise ConfigError(
+                f"--ensemble-size is {self.ensemble.ensemble_size}; it must be at least 2: a run accepts images by how "
+                "far their members agree. For the maps of single members, use jobs/predict.py or jobs/evaluate.py"
+            )

@@ -69,6 +69,7 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     Args:   work: processes the pilot's shards.
     Raises: UsageError: the run would be refused. PipelineError: the pilot failed.
     """
+    config.check()
     collection = read_inputs(config, Kept(config.out))
     storage.require_exclusive_create(config.out)
     made_with = fingerprint(config)

@@ -27,6 +27,7 @@ from pipeline.replicas.work import Shared, process_shard
 from pipeline.runs.candidates import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import digest_of, fingerprint
 from pipeline.runs.lease import Lease, held
+from pipeline.runs.restore import restore_lost
 from pipeline.runs.run_file import open_run, plan_of, remember_inputs
 from pipeline.runs.sweep import sweep
 
@@ -55,6 +56,7 @@ def run(config: RunConfig) -> RunReport:
     Raises: UsageError: the request can't be carried out; no image was computed.
             PipelineError: the run failed; run the same command again to resume.
     """
+    config.check()
     # 1. Read the annotations and find every image.
     kept = Kept(config.out)
     collection = read_inputs(config, kept)
@@ -67,10 +69,29 @@ def run(config: RunConfig) -> RunReport:
         return _carry_out(config, collection, made_with, lease, kept)
 
 
+def predict(config: RunConfig) -> None:
+    """Carry out a run up to its candidates, or what is left of it; a single ensemble member is enough.
+
+    Raises: as `run`.
+    """
+    kept = Kept(config.out)
+    collection, made_with = read_inputs(config, kept), fingerprint(config)
+    with locked(config.out) as lease:
+        restore_lost(config.out, made_with)
+        specs, _ = open_run(
+            config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
+        )
+        progress = Progress(len(collection.samples), config.policy)
+        process(todo_of(config, specs, progress), config, progress, lease.check, digest_of(made_with))
+        lease.confirm()
+        sweep(config.out, read_shard_records(config.out, [spec.name for spec in specs]))
+
+
 def _carry_out(
     config: RunConfig, collection: Collection, made_with: Mapping[str, str], lease: Lease, kept: Kept
 ) -> RunReport:
-    # 5. Refuse a version that is taken, before anything is written.
+    restore_lost(config.out, made_with)
+    # 5. Refuse a version that is taken, before anything else is written.
     check_version(config, collection, made_with)
     # 6. Cut the plan and store it with the fingerprint before any work, or compare both with the stored ones.
     specs, whole_fingerprint = open_run(

@@ -17,9 +17,9 @@ class EvaluationConfig:
     """Measure saliency maps against masks with the field's metrics (pysodmetrics).
 
     Maps come from a folder (--predictions) or from a model that predicts a folder of photos (--images); run the same
-    command again to resume a stopped prediction. Masks come from a folder (--masks) or from a public dataset (--dataset
-    and --root), which includes its photos. Exit codes: 0 done, 1 failed, 2 wrong request, 3 some images failed (each is
-    named; the figures cover the others).
+    command again to resume a stopped prediction. With --ensemble-size 1 there is no variance and no risk-coverage.
+    Masks come from a folder (--masks) or from a public dataset (--dataset and --root), which includes its photos. Exit
+    codes: 0 done, 1 failed, 2 wrong request, 3 some images failed (each is named; the figures cover the others).
     """
 
     out: str
@@ -83,5 +83,3 @@ class EvaluationConfig:
             raise ConfigError("give --predictions, or --images for a model to predict")
         if self.predictions and (self.model != ModelConfig() or self.ensemble != EnsembleConfig()):
             raise ConfigError("--predictions are existing maps: leave out the options of model and ensemble")
-        if not self.predictions and self.ensemble.ensemble_size < 2:
-            raise ConfigError(f"--ensemble-size is {self.ensemble.ensemble_size}; the scores need at least 2 members")

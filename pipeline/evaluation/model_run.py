@@ -1,8 +1,10 @@
 """Predict a folder of photos with the pipeline's replicas, then measure the maps and scores of the candidates.
 
-The run in OUT/run is an ordinary run: it can be stopped, killed and resumed, and it has a release.
+The run in OUT/run is an ordinary run: it can be stopped, killed and resumed, and it has a release. A run of single
+ensemble members has none, and its maps have no scores: these compare members.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,11 +19,13 @@ from pipeline.evaluation.outcomes import Failed, How, Outcome, measure_map
 from pipeline.evaluation.pairs import Pair
 from pipeline.files import storage, urls
 from pipeline.files.tars import encode_json
-from pipeline.run import resolved, run
+from pipeline.run import predict, resolved, run
 from pipeline.runs.candidates import committed_shards, read_maps, read_rows, read_shard_record
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.machine import made_on
 from pipeline.runs.run_file import read_run
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,12 @@ def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: Evaluation
     url = urls.absolute(run_url(out))
     annotations = storage.join(urls.absolute(out), "images.json")
     storage.publish(annotations, encode_json(annotations_of(pairs, config.max_image_pixels)))
-    run(resolved(_run_config(pairs, annotations, url, config)))
+    requested = resolved(_run_config(pairs, annotations, url, config))
+    if config.ensemble.ensemble_size > 1:
+        run(requested)
+    else:
+        log.info("--ensemble-size 1: no variance, so no scores, no risk-coverage and no release of the run")
+        predict(requested)
     shards = [_shard_maps(url, shard, keyed, how) for shard in sorted(committed_shards(url))]
     return gather(measure_all(measure_shard, shards, config.cluster, len(pairs)))
 
@@ -102,7 +111,8 @@ def measure_shard(shard: ShardMaps) -> list[Outcome]:
         if row.status == "failed"
     ]
     for key, maps in read_maps(shard.run, record):
-        outcomes.append(measure_map(shard.pairs[key], maps.saliency, rows[key].scores, shard.how))
+        scores = rows[key].scores if rows[key].members > 1 else {}
+        outcomes.append(measure_map(shard.pairs[key], maps.saliency, scores, shard.how))
     return outcomes
 
 

@@ -35,6 +35,9 @@ compare it with *oracle* (drops by the error itself) and *random* (the mean erro
 0 as random. *third dropped*: how much dropping the worst third by this score lowers the mean error of the rest. See
 `risk_coverage.png`.
 """
+_SINGLE_NOTE = """
+Each map is a single ensemble member: without a variance, there are no scores whose risk-coverage could be measured.
+"""
 
 
 def markdown(values: Mapping[str, Any]) -> str:
@@ -50,6 +53,8 @@ def markdown(values: Mapping[str, Any]) -> str:
     page = "\n".join(lines) + "\n" + _NOTES.format(**values["versions"])
     if values["risk_coverage"]:
         page += "\n## How well our scores predict the errors\n\n" + "\n".join(_risk_table(values)) + "\n" + _RISK_NOTES
+    elif values["made_with"].get("ensemble_size") == "1":
+        page += _SINGLE_NOTE
     if values["failures"]:
         lines = [f"- {failure['name']}: {failure['reason']}" for failure in values["failures"][:SHOWN_FAILURES]]
         more = len(values["failures"]) - SHOWN_FAILURES

@@ -42,9 +42,15 @@ class BuildReport:
 def complete_run(run: str, collection: Collection) -> tuple[tuple[ShardSpec, ...], dict[str, str]]:
     """Read the plan and the fingerprint of a complete run.
 
-    Raises: RunMismatchError: images are left to compute, or the collection differs. CollectionError: not a run.
+    Raises: RunMismatchError: images are left to compute, the collection differs, or the run has single members.
+            CollectionError: not a run.
     """
     stored, planned = read_run(run)
+    if stored["ensemble_size"] == "1":
+        raise RunMismatchError(
+            f"{run} was predicted for an evaluation, with one ensemble member per image: without a variance there is "
+            "nothing to accept images by. Make a run with jobs/coco_pseudolabel.py"
+        )
     made_with = {name: value for name, value in stored.items() if name != "plan"}
     specs, _, added = plan_of(run, collection.samples, int(stored["shard_size"]), made_with)
     committed = committed_shards(run)

@@ -1,7 +1,8 @@
 """Checks that a run is what its records say: reads every shard and compares plan, record, tar, rows and maps.
 
 Our own files are not trusted either: a disk that lies, a copy that ended early and a manual edit leave the same traces.
-What is wrong is named; `repair` removes it, so that the next session computes it again.
+What is wrong is named; `repair_run` restores what follows from the rest (`restore.py`), and removes what else is wrong,
+so that the next session computes it again.
 """
 
 import tarfile
@@ -27,6 +28,7 @@ from pipeline.runs.candidates import (
 from pipeline.runs.fingerprint import digest_of
 from pipeline.runs.lease import held
 from pipeline.runs.machine import DEVICE, restore_machine, settled_machine
+from pipeline.runs.restore import is_run, restore
 from pipeline.runs.run_file import read_run
 from pipeline.runs.sweep import sweep
 
@@ -67,7 +69,7 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
     Args:    run: folder or URL.
              report: called with the number of shards read so far, and the number to read.
     Raises:  CollectionError: the run does not exist. StorageError: its plan or fingerprint can't be read, so there is
-             nothing to compare with and nothing to repair. StorageUnavailableError, OSError: a file can't be read now.
+             nothing to compare with. StorageUnavailableError, OSError: a file can't be read now.
     """
     made_with, planned = read_run(run)
     specs = {spec.name: spec for spec in planned}
@@ -100,19 +102,30 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
     )
 
 
-def repair_run(
-    run: str, report: Callable[[int, int], None] = lambda done, of: None
-) -> tuple[RunCheck, tuple[str, ...]]:
-    """Check a run and remove what is broken or stray, while no session works on it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """What a repair did; files are relative to the run."""
+
+    restored: tuple[str, ...]
+    """Files of the run and its plan that were written anew."""
+    check: RunCheck
+    """What a check found after that."""
+    removed: tuple[str, ...]
+
+
+def repair_run(run: str, report: Callable[[int, int], None] = lambda done, of: None) -> Repair:
+    """Restore `run.json` and the plan, check the run, and remove what is broken or stray, while no session works on it.
 
     The run's lease is held, because what a session is about to commit looks stray.
-    Returns: what the check found, and the files that were removed, relative to the run.
-    Raises:  RunBusyError: a session works on the run. Otherwise as `verify_run`.
+    Raises: RunBusyError: a session works on the run. StorageError: see `restore`; nothing was changed. Otherwise as
+            `verify_run`.
     """
-    read_run(run)  # fail before the lease creates a folder for a run that does not exist
+    if not is_run(run):  # fail before the lease creates a folder for a run that does not exist
+        read_run(run)
     with held(run):
+        restored = restore(run)
         check = verify_run(run, report)
-        return check, repair(run, check)
+        return Repair(restored=restored, check=check, removed=repair(run, check))
 
 
 def repair(run: str, check: RunCheck) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from pipeline.errors import CollectionError, ConfigError, RunMismatchError, Stor
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import Sample, ShardSpec
+from pipeline.runs.candidates import committed_shards
 from pipeline.runs.fingerprint import check_fingerprint
 from pipeline.runs.machine import note_mixed
 from pipeline.runs.plan import decode_plan, encode_plan, plan_digest, plan_shards
@@ -35,8 +36,9 @@ log = logging.getLogger(__name__)
 _IDENTITY = ("image_id", "file_name", "width", "height", "license_id")
 """Fields of an image that may not change: all are in the manifest. The place of its bytes may change."""
 _SHOWN = 3
-_FORMAT = 2
+FORMAT = 2
 _PART = re.compile(r"\w+(\.\w+)?\.parquet")
+_DOCUMENT = re.compile(r"run(?:\.([1-9]\d{0,8}))?\.json")
 
 
 def open_run(
@@ -55,17 +57,17 @@ def open_run(
     Raises:  RunMismatchError: the run was made with something else, or its images are gone from the collection or
              have changed there. StorageError: a stored file can't be read.
     """
-    number, _, parts = _newest(run)
+    number, _, parts = newest_document(run)
     begins = number < 0
     specs, whole, added = plan_of(run, samples, shard_size, made_with, accept_mixed=accept_mixed)
     mixed = {name: value for name, value in made_with.items() if whole[name] != value}
     if mixed:
         note_mixed(run, mixed)
     if added:
-        name = f"{added[0].name}.{plan_digest(added)[:16]}.parquet"
+        name = part_name(added)
         storage.create(storage.join(run, "plan", name), encode_plan(added))
-        values = {"format": _FORMAT, "fingerprint": whole, "plan": [*parts, name]}
-        if not storage.create(_url(run, number + 1), encode_json(values)):  # another session was faster
+        content = encode_document(whole, [*parts, name])
+        if not storage.create(_url(run, number + 1), content):  # another session was faster
             return open_run(run, samples, shard_size, made_with, accept_mixed=accept_mixed)
     if added and not begins:
         log.info("the run grows by %d images in %d shards", sum(len(spec.samples) for spec in added), len(added))
@@ -100,17 +102,47 @@ def read_run(run: str) -> tuple[dict[str, str], tuple[ShardSpec, ...]]:
     Raises: CollectionError: the run does not exist. StorageError: one of the two can't be read, or they do not belong
             together.
     """
-    number, stored, parts = _newest(run)
+    number, stored, parts = newest_document(run)
     if number < 0:
         raise CollectionError(f"{run} is not a run: {_url(run, 0)} does not exist")
-    specs: tuple[ShardSpec, ...] = ()
-    for name in parts:
-        specs += decode_plan(storage.read(storage.join(run, "plan", name)))
+    specs = tuple(spec for name in parts for spec in read_part(run, name))
     if plan_digest(specs) != stored["plan"]:
-        raise StorageError(
-            f"{run}/plan does not hold the plan that {_url(run, number)} names: start again with another --out"
-        )
+        for name in parts:
+            read_part(run, name, proven=True)
+        raise StorageError(f"{run}/plan does not hold the plan that {_url(run, number)} names: {_advice(run)}")
     return stored, specs
+
+
+def read_part(run: str, name: str, *, proven: bool = False) -> tuple[ShardSpec, ...]:
+    """Read one part of the plan.
+
+    Args:   proven: compare it with the digest in its name, if that has one.
+    Raises: StorageError: it is missing, is no plan, or not the one that its name stands for.
+    """
+    url = storage.join(run, "plan", name)
+    try:
+        specs = decode_plan(storage.read(url))
+        found = part_name(specs) if proven and name.count(".") == 2 else name
+    except StorageUnavailableError:
+        raise
+    except (StorageError, ValueError, TypeError, LookupError) as error:
+        raise StorageError(f"{url} can't be read ({str(error)[:200]}): {_advice(run)}") from error
+    if found != name:
+        raise StorageError(f"{url} does not hold the plan that its name stands for: {_advice(run)}")
+    return specs
+
+
+def part_name(specs: Sequence[ShardSpec]) -> str:
+    """The name of a part of the plan with these shards."""
+    return f"{specs[0].name}.{plan_digest(specs)[:16]}.parquet"
+
+
+def encode_document(fingerprint: Mapping[str, str], parts: Sequence[str]) -> bytes:
+    """The content of a `run.json`.
+
+    Args: fingerprint: with the plan. parts: files of the plan that count.
+    """
+    return encode_json({"format": FORMAT, "fingerprint": dict(fingerprint), "plan": list(parts)})
 
 
 def is_begun(run: str) -> bool:
@@ -118,24 +150,42 @@ def is_begun(run: str) -> bool:
     return storage.exists(_url(run, 0))
 
 
-def _newest(run: str) -> tuple[int, dict[str, str], list[str]]:
-    """Number of the `run.json` that counts, -1 if there is none; its fingerprint; the files of the plan it names."""
-    number = -1
-    while storage.exists(_url(run, number + 1)):
-        number += 1
-    if number < 0:
-        return number, {}, []
+def newest_document(run: str) -> tuple[int, dict[str, str], list[str]]:
+    """Number of the `run.json` that counts, -1 if there is none; its fingerprint; the files of the plan it names.
+
+    Raises: StorageError: it can't be read, or is missing although something depends on it.
+    """
+    numbers = document_numbers(run)
+    if missing := set(range(max(numbers, default=-1) + 1)).difference(numbers):
+        raise StorageError(f"{_url(run, min(missing))} is missing: {_advice(run)}")
+    if not numbers and committed_shards(run):
+        raise StorageError(f"{_url(run, 0)} is missing, although shards are committed: {_advice(run)}")
+    return (max(numbers), *read_document(run, max(numbers))) if numbers else (-1, {}, [])
+
+
+def document_numbers(run: str) -> list[int]:
+    """The number of each `run.json` there is."""
+    return [int(match[1] or 0) for name in storage.list_names(run) if (match := _DOCUMENT.fullmatch(name))]
+
+
+def read_document(run: str, number: int) -> tuple[dict[str, str], list[str]]:
+    """The fingerprint in the `run.json` of that number, and the files of the plan that it names.
+
+    Raises: StorageError: it can't be read.
+    """
     try:
         values = parse_json(storage.read(_url(run, number)))
         stored = dict(values["fingerprint"])
-        parts = values["plan"] if values["format"] >= _FORMAT else _parts_of_format_1(run, stored["plan"])
-        if not all(_PART.fullmatch(name) for name in parts):
-            raise ValueError(f"the plan's files are {parts!r}")
+        parts = values["plan"] if values["format"] >= FORMAT else _parts_of_format_1(run, stored["plan"])
+        if not all(_PART.fullmatch(name) for name in parts) or not all(
+            isinstance(text, str) for text in (stored["plan"], *stored, *stored.values())
+        ):
+            raise ValueError(f"the plan's files are {parts!r}, its fields {stored!r}")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(
-            f"{_url(run, number)} does not hold a fingerprint ({error!r}): give another --out"
+            f"{_url(run, number)} does not hold a fingerprint ({repr(error)[:200]}): {_advice(run)}"
         ) from error
-    return number, stored, parts
+    return stored, parts
 
 
 def _parts_of_format_1(run: str, planned: str) -> list[str]:
@@ -143,7 +193,7 @@ def _parts_of_format_1(run: str, planned: str) -> list[str]:
     parts: list[str] = []
     specs: tuple[ShardSpec, ...] = ()
     for name in [name for name in storage.list_names(storage.join(run, "plan")) if name.endswith(".parquet")]:
-        specs += decode_plan(storage.read(storage.join(run, "plan", name)))
+        specs += read_part(run, name)
         parts.append(name)
         if plan_digest(specs) == planned:
             break
@@ -173,10 +223,13 @@ def remembered_inputs(run: str) -> InputConfig:
     """
     url = storage.join(run, "plan", "inputs.json")
     try:
-        return InputConfig(**parse_json(storage.read(url)))
+        inputs = InputConfig(**parse_json(storage.read(url)))
+        if not all(isinstance(place, str) for place in (inputs.images, inputs.annotations)):
+            raise ValueError(f"it has {inputs.images!r} and {inputs.annotations!r}")
+        return inputs
     except StorageUnavailableError:
         raise
-    except (StorageError, ValueError, TypeError) as error:
+    except (StorageError, ValueError, TypeError, AttributeError) as error:
         raise CollectionError(f"{url} does not say where the images are ({error}); is {run} a run?") from error
 
 
@@ -234,8 +287,22 @@ def _added(planned: Sequence[ShardSpec], samples: Sequence[Sample], shard_size: 
     known = {sample.key for spec in planned for sample in spec.samples}
     first = planned[-1].index + 1 if planned else 0
     new = [sample for sample in samples if sample.key not in known]
-    return tuple(replace(spec, index=first + spec.index) for spec in plan_shards(new, shard_size))
+    return shards_from(first, new, shard_size)
+
+
+def shards_from(first: int, samples: Sequence[Sample], shard_size: int) -> tuple[ShardSpec, ...]:
+    """Plan samples as shards that are numbered from `first` on."""
+    return tuple(replace(spec, index=first + spec.index) for spec in plan_shards(samples, shard_size))
+
+
+def document_name(number: int) -> str:
+    """The name of the `run.json` of that number."""
+    return f"run.{number}.json" if number else "run.json"
 
 
 def _url(run: str, number: int) -> str:
-    return storage.join(run, f"run.{number}.json" if number else "run.json")
+    return storage.join(run, document_name(number))
+
+
+def _advice(run: str) -> str:
+    return f"jobs/verify_run.py {run} --repair restores it where the rest of the run proves what it held"

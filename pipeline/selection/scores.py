@@ -85,9 +85,11 @@ def ensemble_variance(members: Float[np.ndarray, "e h w"]) -> float:
 
 
 def pairwise_iou(masks: Bool[np.ndarray, "e h w"]) -> float:
-    """Mean intersection over union over all pairs of members; two empty masks agree."""
+    """Mean intersection over union over all pairs of members; two empty masks agree, and so does one alone."""
     import numpy as np
 
+    if len(masks) == 1:
+        return 1.0
     flat = masks.reshape(len(masks), -1).astype(np.float64)
     shared = flat @ flat.T  # [E, E], pixels in both; exact, since counts are far below 2^53
     areas = np.diag(shared)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.evaluate import main
@@ -60,6 +61,22 @@ def test_a_broken_file_is_named_and_exits_with_3(tmp_path):
     )
 
 
+def test_one_member_is_enough_to_measure_maps(tmp_path, run_here, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    make_folders(tmp_path, 3)
+    monkeypatch.chdir(tmp_path)
+    options = (*PHOTOS[:-1], "1", "--model", "fake", "--engine", "inline", "--out", "out")
+    code, stdout, stderr = run_here(main, "evaluate.py", *options)
+    assert code == DONE, stderr
+    assert json.loads(stdout)["results"][0]["counts"]["measured"] == 3
+    assert "--ensemble-size 1: no variance, so no scores, no risk-coverage and no release" in caplog.text
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"evaluation.json", "evaluation.md", "images.json", "images.parquet", "curves.png", "run"}
+    assert not any("variance" in name for name in pq.read_schema(tmp_path / "out/images.parquet").names)
+    assert "nan" not in (tmp_path / "out/evaluation.json").read_text().lower()
+    assert "single ensemble member" in (tmp_path / "out/evaluation.md").read_text()
+
+
 def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path):
     make_folders(tmp_path, 5)
     ordered = sorted(key_of(f"im{number:03d}") for number in range(1, 6))
@@ -92,7 +109,8 @@ def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path):
         ((*MAPS, "--ensemble-size", "3"), "leave out the options of model and ensemble"),
         ((*MAPS, "--reference"), "leave out the options of model and ensemble"),
         ((*PHOTOS, "--model", "/no/such/folder"), "/no/such/folder"),
-        ((*PHOTOS, "--processing-res", "100"), "processing_res is 100"),
+        ((*PHOTOS, "--processing-res", "7"), "processing_res is 7; it must be at least 8 px"),
+        ((*PHOTOS, "--reference", "--processing-res", "32"), "processing_res is 32; it must be at least 33 px"),
         ((*PHOTOS, "--model", "fake:no_such=1"), "no option 'no_such'"),
     ],
 )

@@ -55,6 +55,20 @@ def test_what_is_broken_is_named_then_repaired_then_gone(out):
     assert json.loads(again.stdout)["left"] == 2
 
 
+def test_a_damaged_run_json_and_plan_are_named_and_restored_with_0(out):
+    (part,) = (out / "plan").glob("0*.parquet")
+    for path in (out / "run.json", part):
+        path.write_bytes(b"half")
+    named = verify(out)
+    assert named.returncode == 1
+    assert f"{out}/run.json does not hold a fingerprint" in named.stderr
+    assert f"jobs/verify_run.py {out} --repair restores it" in named.stderr
+    repaired = verify(out, "--repair")
+    assert (repaired.returncode, repaired.stderr) == (0, "")
+    assert repaired.stdout.splitlines()[-1] == f"files restored: plan/{part.name}, run.json"
+    assert verify(out).returncode == 0
+
+
 @pytest.mark.parametrize("repair", [[], ["--repair"]], ids=["check", "repair"])
 def test_a_folder_without_a_run_is_a_wrong_request_and_stays_as_it_is(tmp_path, repair):
     for folder in (tmp_path, tmp_path / "nowhere"):

@@ -1,6 +1,7 @@
 """Properties, examples and faults of aligning members; the golden maps are in test_ensemble."""
 
 import itertools
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.torch import load_file
-from scipy.optimize import nnls
+from scipy.optimize import minimize, nnls
 from torch.nn import functional
 
 from model import alignment
@@ -93,6 +94,36 @@ def disagreement(aligned, reduction):
     return objective((aligned.double() - low) / (high - low), reduction)
 
 
+@contextmanager
+def threads(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def released(members, reduction):
+    """The released procedure, step by step: float32, all pairs of members, SciPy's own finite differences."""
+    scales = 1 / (members.amax((1, 2)) - members.amin((1, 2)))
+    start = torch.cat([scales, -scales * members.amin((1, 2))]).numpy()
+
+    def transformed(parameters):
+        scales, shifts = torch.from_numpy(parameters.astype(np.float32)).chunk(2)
+        return members * scales.view(-1, 1, 1) + shifts.view(-1, 1, 1)
+
+    def cost(parameters):
+        values = transformed(parameters)
+        distances = torch.cat([values[i : i + 1] - values[j : j + 1] for i, j in pairs])
+        saliency = values.mean(0) if reduction == "mean" else values.median(0).values
+        near, far = ((0 - saliency.min()) ** 2).sqrt(), ((1 - saliency.max()) ** 2).sqrt()
+        return ((distances**2).mean().sqrt() + (near + far) * 0.02).numpy()
+
+    pairs = list(itertools.combinations(range(len(members)), 2))
+    return transformed(minimize(cost, start, method="BFGS", tol=1e-3, options={"maxiter": 2}).x)
+
+
 @pytest.fixture(scope="module")
 def golden_members():
     return load_file(GOLDEN / "ensemble.safetensors")["members"]
@@ -159,7 +190,37 @@ def test_scaled_and_shifted_copies_become_one_map(seed, e, reduction):
     torch.testing.assert_close(align(members, "affine", reduction), expected, rtol=0, atol=ROUNDING)
 
 
+@settings(max_examples=6)
+@given(st.integers(0, 2**32), st.sampled_from([1e-6, 1e-5, 1e-4]), st.integers(2, 10), reductions, st.integers(1, 3))
+def test_the_reference_is_the_released_code_on_two_threads_whatever_the_threads_and_the_last_bits_of_the_members(
+    golden_members, seed, amount, count, reduction, own_threads
+):
+    noise = torch.rand(golden_members[:count].shape, generator=torch.Generator().manual_seed(seed))
+    members = golden_members[:count] + amount * (2 * noise - 1)
+    with threads(2):
+        expected = released(members, reduction)
+    with threads(own_threads):
+        assert torch.equal(align(members, "reference", reduction), expected)
+        assert torch.get_num_threads() == own_threads
+
+
 # Examples
+
+
+@pytest.mark.parametrize("own_threads", [1, 2, 4])
+@pytest.mark.parametrize(("count", "name", "reduction"), [(3, "median3", "median"), (10, "median", "median")])
+def test_the_reference_gives_the_golden_maps_with_any_number_of_threads(count, name, reduction, own_threads):
+    golden = load_file(GOLDEN / "ensemble.safetensors")
+    with threads(own_threads):
+        aligned = align(golden["members"][:count], "reference", reduction)
+    torch.testing.assert_close(stretched(combine(aligned, reduction)), golden[f"{name}_map"], rtol=0, atol=1e-6)
+
+
+def test_the_released_code_itself_goes_elsewhere_with_another_number_of_threads(golden_members):
+    with threads(1):
+        alone = released(golden_members, "median")
+    with threads(2):
+        assert (released(golden_members, "median") - alone).abs().max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -229,7 +290,8 @@ def test_the_reference_minimises_the_objective_from_stretched_members_in_two_ite
     align(members, "reference", reduction)
     value, dtype, options = calls[0]
     assert value == pytest.approx(objective(stretched(members), reduction), abs=1e-6)
-    assert value.dtype == dtype == np.float32
+    assert value == np.float32(value)
+    assert dtype == np.float32
     assert options == {"method": "BFGS", "tol": 1e-3, "options": {"maxiter": 2}}
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from model import checkpoints
 from model.checkpoints import CheckpointError, OfficialFiles, convert, load_branch, load_official
+from model.config import EnsembleConfig
 from model.folders import save_pipeline
 from model.official_names import official_name
 from model.saliency import NETWORKS, load_pipeline
@@ -98,6 +99,14 @@ def test_the_unets_own_folder_and_a_safetensors_branch_work_too(saved, files):
     save_file(STATE, files.branch.with_suffix(".safetensors"))
     other = replace(files, unet=files.unet / "unet", branch=files.branch.with_suffix(".safetensors"))
     assert_equal(load_official(other), load_official(saved))
+
+
+@pytest.mark.parametrize("side", [33, 100])
+def test_official_weights_predict_at_sizes_that_are_no_whole_latents_patches_or_windows(saved, image_of, side):
+    asked = EnsembleConfig(processing_res=side, batch_stats=True, ensemble_size=1, denoise_steps=1)
+    (prediction,) = load_official(saved)([image_of(40, 50)], ["7"], asked)
+    assert prediction.members.shape == (1, side // 8 * 8, side // 8 * 8)
+    assert prediction.saliency.shape == (40, 50)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

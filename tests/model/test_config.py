@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from model.config import (
     EMBEDDED_MODEL,
     REFERENCE_PRESET,
-    SIDE_MULTIPLE,
     Alignment,
     EnsembleConfig,
     ModelConfig,
@@ -26,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 VALID = {
     "ensemble_size": st.integers(1, 10**6),
     "denoise_steps": st.integers(1, 999),
-    "processing_res": st.none() | st.integers(0, 100).map(lambda n: n * SIDE_MULTIPLE),
+    "processing_res": st.none() | st.just(0) | st.integers(8, 3200),
     "batch_images": st.integers(1, 10**6),
     "batch_size": st.none() | st.integers(0, 10**6),
     "seed": st.integers(0, 2**63 - 1),
@@ -34,9 +33,7 @@ VALID = {
 INVALID = {
     "ensemble_size": st.integers(max_value=0),
     "denoise_steps": st.integers(max_value=0) | st.integers(min_value=1000),
-    "processing_res": st.integers(max_value=-1)
-    | st.integers(0, 100).map(lambda n: n * SIDE_MULTIPLE + SIDE_MULTIPLE // 2)
-    | st.integers().filter(lambda n: n % SIDE_MULTIPLE),
+    "processing_res": st.integers(max_value=-1) | st.integers(1, 7),
     "batch_images": st.integers(max_value=0),
     "batch_size": st.integers(max_value=-1),
     "seed": st.integers(max_value=-1) | st.integers(min_value=2**63),
@@ -84,8 +81,8 @@ def test_members_that_are_not_taken_as_they_are_can_not_stop_early(fields):
         ("ensemble_size", 1, 0),
         ("denoise_steps", 1, 0),
         ("denoise_steps", 999, 1000),
-        ("processing_res", 0, -32),
-        ("processing_res", 32, 48),
+        ("processing_res", 0, -1),
+        ("processing_res", 8, 7),
         ("batch_images", 1, 0),
         ("batch_size", 0, -1),
         ("seed", 0, -1),
@@ -96,6 +93,13 @@ def test_the_bounds_are_where_the_documentation_says(field, last, beyond):
     assert getattr(EnsembleConfig(**{field: last}), field) == last
     with pytest.raises(ValueError, match=f"^{field} is {beyond}; "):
         EnsembleConfig(**{field: beyond})
+
+
+def test_statistics_of_an_image_need_more_than_one_position_in_the_coarsest_map():
+    assert EnsembleConfig(batch_stats=True, processing_res=33).processing_res == 33
+    assert EnsembleConfig(batch_stats=True, processing_res=0).processing_res == 0
+    with pytest.raises(ValueError, match=r"^processing_res is 32; it must be at least 33 px .*\(batch_stats\)"):
+        EnsembleConfig(batch_stats=True, processing_res=32)
 
 
 def test_defaults_are_valid_and_cannot_be_changed():

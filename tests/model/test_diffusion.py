@@ -343,10 +343,18 @@ def test_batch_stats_apply_during_the_prediction_only(tiny, image_of, batch_stat
     assert (np.abs(prediction.members - plain.members).max() > 100 * BATCH_ATOL) is np.bool_(batch_stats)
 
 
-def test_another_processing_resolution_is_taken_from_the_ensemble(tiny, image_of):
-    (prediction,) = tiny([image_of(20, 30)], ["7"], make_ensemble(processing_res=96))
-    assert prediction.members.shape == (2, 96, 96)
-    assert prediction.saliency.shape == (20, 30)
+@pytest.mark.parametrize("batch_stats", [False, True])
+@pytest.mark.parametrize(
+    ("side", "latents"), [(8, 1), (16, 2), (31, 3), (32, 4), (33, 4), (48, 6), (64, 8), (96, 12), (100, 12)]
+)
+def test_another_processing_resolution_is_taken_from_the_ensemble_and_latents_have_an_eighth_rounded_down(
+    tiny, image_of, side, latents, batch_stats
+):
+    wanted = batch_stats and side > 32
+    (prediction,) = tiny([image_of(20, 30)], ["7"], make_ensemble(processing_res=side, batch_stats=wanted))
+    assert prediction.members.shape == (2, 8 * latents, 8 * latents)
+    assert prediction.saliency.shape == prediction.variance.shape == (20, 30)
+    assert np.isfinite(prediction.saliency).all()
 
 
 def test_every_member_starts_from_the_noise_of_its_seed(own_tiny, image_of, monkeypatch):

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model.cheaper_layers import MeanConv, MergedUpsample, SplitConv
@@ -25,20 +25,23 @@ def plain_loop(pipeline, latents, image_latents, context, steps):
     return latents
 
 
-def conditioned(pipeline, images, members, latent_side=8, seed=0):
-    """Latents of members, and latents, tokens and context of their images."""
+def conditioned(pipeline, images, members, latent_side=8, seed=0, more_px=0):
+    """Latents of members, and latents, tokens and context of their images, which may not fill whole latents."""
     generator = torch.Generator().manual_seed(seed)
-    pixels = torch.rand(images, 3, 8 * latent_side, 8 * latent_side, generator=generator)
+    pixels = torch.rand(images, 3, 8 * latent_side + more_px, 8 * latent_side + more_px, generator=generator)
     latents = torch.randn(images * members, 4, latent_side, latent_side, generator=generator)
     conditioning = pipeline.conditioner(pixels)
     return latents, pipeline.encode(pixels), conditioning.tokens, conditioning.context
 
 
 @settings(deadline=None, max_examples=6)
-@given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([4, 8, 12]), st.integers(1, 4))
-def test_denoising_gives_what_the_plain_loop_gives(tiny, images, members, latent_side, steps):
+@given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([4, 8, 12]), st.integers(1, 4), st.integers(0, 7))
+@example(1, 2, 12, 2, 4)  # 100 px
+@example(1, 2, 1, 1, 0)
+@example(2, 1, 5, 1, 3)
+def test_denoising_gives_what_the_plain_loop_gives(tiny, images, members, latent_side, steps, more_px):
     with torch.inference_mode():
-        latents, image_latents, tokens, context = conditioned(tiny, images, members, latent_side)
+        latents, image_latents, tokens, context = conditioned(tiny, images, members, latent_side, more_px=more_px)
         plain = plain_loop(tiny, latents, image_latents, context, steps)
         ours = tiny.denoise(latents, image_latents, tokens, steps)
         other = tiny.denoise(latents, image_latents, -tokens, steps)

@@ -18,7 +18,15 @@ from model.diffusion import SODDiffusionPipeline
 from model.loading import load_model
 from model.memory import FREE_SHARE, MOST_AT_ONCE, LiveTensors
 from model.prediction import ModelMemoryError, SaliencyModel
-from model.saliency import NETWORKS, DiffusionModel, load_diffusion_model, load_pipeline, on_device, resolve_device
+from model.saliency import (
+    NETWORKS,
+    DiffusionModel,
+    load_diffusion_model,
+    load_pipeline,
+    on_device,
+    ready,
+    resolve_device,
+)
 from tests.model.make import assert_close, assert_equal, make_ensemble
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -390,6 +398,16 @@ def test_a_pickle_in_the_place_of_weights_is_refused_and_not_unpickled(own_folde
     assert not proof.exists()
     pickle.loads(payload)
     assert proof.exists()  # it would have shown
+
+
+@pytest.mark.parametrize(("own_px", "batch_stats", "least"), [(7, False, 8), (32, True, 33)])
+def test_weights_for_images_that_are_too_small_are_refused_unless_another_size_is_asked_for(
+    own_tiny, own_px, batch_stats, least
+):
+    own_tiny.set_processing_res(own_px)
+    with pytest.raises(ValueError, match=f"^processing_res of the weights is {own_px}; it must be at least {least} px"):
+        ready(own_tiny, ModelConfig(), make_ensemble(batch_stats=batch_stats))
+    ready(own_tiny, ModelConfig(), make_ensemble(batch_stats=batch_stats, processing_res=64))
 
 
 def test_an_unknown_device_is_refused_by_name(own_tiny):

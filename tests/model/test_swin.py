@@ -1,9 +1,10 @@
-"""Swin blocks that pad before they shift: as timm's on whole windows, as timm's on a padded map elsewhere."""
+"""Swin layers of any size: as timm's on whole patches and windows, elsewhere as timm's on what zeros fill up."""
 
 import math
 from functools import partial
 
 import pytest
+import timm
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from timm.models.swin_transformer import SwinTransformerBlock
 from torch.nn import functional
 
 from model.conditioner import SaliencyConditioner
-from model.swin import PaddedSwinBlock, pad_before_shift
+from model.swin import PaddedSwinBlock, take_any_size
 
 WINDOW, CHANNELS = 12, 8
 SHIFTS = [0, WINDOW // 2]
@@ -111,17 +112,43 @@ def test_every_block_of_a_backbone_pads_first_and_none_is_changed_otherwise(cond
     blocks = [block for block in conditioner.backbone.modules() if isinstance(block, SwinTransformerBlock)]
     assert len(blocks) == 8
     assert {type(block) for block in blocks} == {PaddedSwinBlock}
-    pad_before_shift(conditioner.backbone)  # once more does no harm
+    take_any_size(conditioner.backbone)  # once more does no harm
     assert {type(block) for block in blocks} == {PaddedSwinBlock}
 
 
-@pytest.mark.parametrize(("height", "width"), [(384, 384), (448, 448), (64, 64), (64, 448), (320, 192), (96, 32)])
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(384, 384), (448, 448), (64, 64), (64, 448), (320, 192), (96, 32), (100, 100), (400, 33), (31, 8), (1, 1)],
+)
 @torch.no_grad()
 def test_a_swin_conditioner_takes_every_size(conditioner, height, width):
     images = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     conditioning = conditioner(images)
-    assert conditioning.features.shape == (1, 8, height // 8, width // 8)
+    assert conditioning.features.shape == (1, 8, math.ceil(height / 8), math.ceil(width / 8))
     assert conditioning.features.isfinite().all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 100), (33, 62), (399, 1)])
+@torch.no_grad()
+def test_an_image_is_filled_up_to_whole_patches_with_zeros_below_and_beside(conditioner, height, width):
+    image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    filled = functional.pad(image, (0, -width % 4, 0, -height % 4))
+    assert all(map(torch.equal, conditioner.backbone(image), conditioner.backbone(filled)))
+
+
+@torch.no_grad()
+def test_a_backbone_made_for_one_size_takes_others_and_its_own_as_before():
+    arguments = {"img_size": 96, "embed_dim": 8, "depths": [2] * 4, "num_heads": [1] * 4, "window_size": 6}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        strict = timm.create_model("swin_tiny_patch4_window7_224", features_only=True, **arguments).eval()
+    images = {side: torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)) for side in (96, 100)}
+    before = strict(images[96])
+    with pytest.raises(AssertionError, match="doesn't match model"):
+        strict(images[100])
+    take_any_size(strict)
+    assert all(map(torch.equal, strict(images[96]), before))
+    assert strict(images[100])[0].shape[1:3] == (25, 25)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ def make_config(**options):
     "options",
     [
         {"predictions": "p", "masks": "m"},
-        {"images": "i", "masks": "m", "ensemble_size": 2},
+        {"images": "i", "masks": "m", "ensemble_size": 1},
         {"dataset": ("ECSSD",), "root": "r"},
         {"dataset": ("ECSSD", "HKU-IS"), "root": "r", "predictions": "p"},
         {"predictions": "p", "masks": "m", "count": 7, "normalize": False},
@@ -40,7 +40,6 @@ def test_options_that_go_together(options):
         ({"dataset": ("ECSSD",), "root": "r", "images": "i"}, "leave out --images i"),
         ({"masks": "m", "predictions": "p", "ensemble_size": 3}, "leave out the options of model and ensemble"),
         ({"masks": "m", "predictions": "p", "model": "fake"}, "leave out the options of model and ensemble"),
-        ({"masks": "m", "images": "i", "ensemble_size": 1}, "--ensemble-size is 1"),
         ({"masks": "m", "predictions": "p", "count": 0}, "--count is 0"),
         ({"dataset": ("ECSSD", "HKU-IS"), "root": "r", "count": 5}, "for a single folder or dataset"),
         ({"masks": "m", "images": "i", "shard_size": 0}, "--shard-size is 0"),

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from model.seeds import key_of
+from pipeline.collection.coco import read_annotations
 from pipeline.errors import RunMismatchError, StorageError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.measures import measure
@@ -16,6 +17,7 @@ from pipeline.evaluation.outcomes import How
 from pipeline.evaluation.pairs import pair_files
 from pipeline.files import storage
 from pipeline.options import from_options
+from pipeline.release.build import complete_run
 from pipeline.replicas.work import process_shard
 from pipeline.runs.candidates import committed_shards, read_maps, read_rows, read_shard_record
 from pipeline.selection.scores import SCORES
@@ -106,6 +108,26 @@ def test_a_session_that_ends_in_the_middle_is_resumed(folder, tmp_path, monkeypa
     found = evaluated(folder, tmp_path / "out")
     assert computed == ["000000", "000001", "000001", "000002"]
     assert (found.summary, found.risk_coverage) == (expected.summary, expected.risk_coverage)
+
+
+def test_a_single_member_is_measured_without_scores_and_without_a_release_and_resumed(folder, tmp_path, monkeypatch):
+    found = evaluated(folder, tmp_path, ensemble_size=1)
+    run = run_url(str(tmp_path))
+    assert len(found.images) == COUNT
+    assert found.risk_coverage == {}
+    assert {len(image.scores) for image in found.images} == {0}
+    assert not storage.exists(storage.join(run, "release"))
+    maps = {key: saliency for shard in committed_shards(run) for key, saliency in _maps_of(run, shard)}
+    for number, image in enumerate(found.images, start=1):
+        assert image.measures.mae == measure(maps[key_of(image.name)], truth(number)).mae
+    monkeypatch.setattr("pipeline.run.process_shard", None)
+    assert evaluated(folder, tmp_path, ensemble_size=1).summary == found.summary
+    with pytest.raises(RunMismatchError, match="one ensemble member per image: without a variance"):
+        complete_run(run, read_annotations(str(tmp_path / "images.json")))
+
+
+def _maps_of(run, shard):
+    return [(key, maps.saliency) for key, maps in read_maps(run, read_shard_record(run, shard))]
 
 
 def test_other_masks_are_measured_without_predicting_again(tmp_path, monkeypatch):

@@ -117,6 +117,13 @@ def test_the_page_says_whether_maps_were_stretched(evaluation):
     assert "not comparable" in markdown(document(make_subject(normalize=False), evaluation))
 
 
+def test_the_page_says_why_single_members_have_no_risk_coverage(evaluation, values):
+    assert "single ensemble member" not in markdown(values)
+    alone = values | {"risk_coverage": {}, "made_with": {"ensemble_size": "1"}}
+    assert "Each map is a single ensemble member: without a variance" in markdown(alone)
+    assert "single ensemble member" not in markdown(alone | {"made_with": {}})
+
+
 def test_the_page_names_remarkable_counts(values):
     counted = values | {"counts": values["counts"] | {"resized": 2, "empty_truths": 3, "constant_maps": 4}}
     page = markdown(counted)

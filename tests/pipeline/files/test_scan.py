@@ -340,10 +340,36 @@ def test_a_damaged_chunk_of_a_png_is_left_to_the_decoder():
     assert caught.value.reason == "undecodable"
 
 
+@given(st.lists(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=4), min_size=1, max_size=8))
+def test_lines_of_run_length_coding_that_end_early_are_counted_by_what_they_lack(lines):
+    """A line is a list of runs, or of pixels as they are; both are cut at the line's end."""
+    code, lacking = b"", 0
+    for line in lines:
+        for count, as_run in line:
+            as_run = as_run or count < 3
+            code += bytes([count, 7]) if as_run else bytes([0, count]) + b"\7" * (count + count % 2)
+        lacking += 36 - sum(count for count, _ in line)
+        code += b"\0\0"
+    assert bmp._filled_up(bmp_rle(36, len(lines), code), 36, 36 * len(lines)) == lacking
+
+
+def test_a_large_image_of_runs_is_decoded_and_one_whose_lines_end_early_is_too_slow():
+    of_runs = bmp_rle(5100, 5000, (b"\xff\1" * 20 + b"\0\0") * 5000)
+    assert bmp.prepared(of_runs) == of_runs
+    found = refusal(bmp.prepared, bmp_rle(5000, 5000, b"\x01\0\0\0" * 5000))
+    assert (found.reason, "25000000 pixels" in found.found) == ("too_slow", True)
+    stepping = bmp_rle(5000, 5000, b"\0\2\x01\xff" * 20 + b"\0\0\0\1")
+    assert bmp.prepared(stepping) == stepping
+
+
 def test_run_length_coding_is_weighed_by_bytes_and_pixels(monkeypatch):
     content = bmp_rle(100, 90, b"\x01\0\0\0" * 90)
     assert bmp.prepared(content) == content
-    monkeypatch.setattr(bmp, "MOST_RLE_STEPS", 9000 + 2 * len(content) - 1)
+    monkeypatch.setattr(bmp, "MOST_RLE_STEPS", 99 * 90 + 2 * len(content))
+    assert bmp.prepared(content) == content
+    monkeypatch.setattr(bmp, "MOST_RLE_STEPS", 99 * 90 + 2 * len(content) - 1)
+    assert refusal(bmp.prepared, content).reason == "too_slow"
+    monkeypatch.setattr(bmp, "MOST_RLE_STEPS", 2 * len(content) - 1)
     assert refusal(bmp.prepared, content).reason == "too_slow"
     assert bmp.prepared(encoded("BMP")) == encoded("BMP"), "other BMPs are not decoded in Python"
 

@@ -171,8 +171,8 @@ def test_a_run_is_not_repaired_while_a_session_works_on_it(broken):
     with held(str(broken)), pytest.raises(RunBusyError):
         repair_run(str(broken))
     files = tree(broken / "candidates")
-    check, removed = repair_run(str(broken))
-    assert (len(check.stray), removed, tree(broken / "candidates")) == (2, (), files)
+    repaired = repair_run(str(broken))
+    assert (len(repaired.check.stray), repaired.removed, tree(broken / "candidates")) == (2, (), files)
 
 
 def test_repair_does_not_make_a_run_where_none_exists(tmp_path):
@@ -315,9 +315,9 @@ def test_without_a_run_there_is_nothing_to_check(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"fingerprint": 1}', b"[" * 9999, b"7"])
-def test_an_unreadable_run_json_leaves_nothing_to_repair(broken, content):
+def test_an_unreadable_run_json_is_named_with_what_restores_it(broken, content):
     (broken / "run.json").write_bytes(content)
-    with pytest.raises(StorageError, match="does not hold a fingerprint"):
+    with pytest.raises(StorageError, match=r"does not hold a fingerprint.*--repair restores it"):
         verify_run(str(broken))
 
 

@@ -47,6 +47,10 @@ def test_pairwise_iou_is_the_mean_over_all_pairs_taken_one_by_one(masks):
     assert pairwise_iou(masks) == pytest.approx(np.mean(ious), abs=1e-12)
 
 
+def test_a_mask_alone_agrees_with_itself():
+    assert pairwise_iou(np.eye(3, dtype=np.bool_)[None]) == 1
+
+
 @given(MEMBERS, st.randoms())
 def test_the_order_of_members_does_not_matter(members, random):
     shuffled = members[random.sample(range(len(members)), len(members))]
