@@ -21,7 +21,7 @@ from pipeline.collection import tar_index
 from pipeline.collection.collection import NOTHING_SAID, About
 from pipeline.collection.config import InputConfig
 from pipeline.collection.img2dataset import about_beside
-from pipeline.collection.names import ambiguous, in_form, missing, safe_name, short
+from pipeline.collection.names import NameIndex, ambiguous, in_form, index_names, relative_name, safe_name, short
 from pipeline.collection.places import Place, PlaceFile
 from pipeline.collection.tar_index import TarImage, TarListing, key_and_extension, list_tar
 from pipeline.errors import CollectionError, SampleError
@@ -46,11 +46,14 @@ class Tars:
     """The images of some tars.
 
     `where` has the wanted images, or the one image of each sample, under their names in NFC, in both forms if wanted.
+    `index` knows which of the `others` is meant by a wanted name that is in neither form.
     """
 
     files: Sequence[PlaceFile]
     listings: Sequence[TarListing]
     where: Mapping[str, Sequence["_Hit"]]
+    others: Mapping[str, "_Hit"]
+    index: NameIndex
     holds_images_only = True
 
     @property
@@ -67,13 +70,13 @@ class Tars:
 
     def locate(self, file_name: str) -> Location:
         """As `ImageStore.locate`."""
-        name = safe_name(file_name)
+        name = relative_name(file_name)
         hits = self.where.get(in_form(file_name)) or self.where.get(in_form(name), ())
+        if not hits:
+            hits = (self.others[self.index.find(file_name)],)
         if len(hits) > 1:  # what is spelled just so comes before what looks the same
             exact = [hit for hit in hits if name in (hit.name, f"{_stem(self.files[hit.tar])}/{hit.name}")]
             hits = exact if len(exact) == 1 else hits
-        if not hits:
-            raise missing(file_name)
         if len(hits) > 1:
             raise ambiguous(file_name, "members", [f"{_stem(self.files[hit.tar])}/{hit.name}" for hit in hits])
         if file_name != name:
@@ -138,7 +141,9 @@ def open_tars(place: Place, wanted: Collection[str], _inputs: InputConfig) -> Ta
             f"{place.named()}: {len(files)} tars with {members} members, none with the suffix of an image; images end "
             f"in {', '.join(IMAGE_SUFFIXES)}"
         )
-    return Tars(files=files, listings=listings, where=_where(files, listings, wanted))
+    where = _where(files, listings, wanted)
+    others, index = _index_of_others(files, listings, [name for name in wanted if _form(name) not in where], where)
+    return Tars(files=files, listings=listings, where=where, others=others, index=index)
 
 
 def read_member(location: Location, label: str, max_bytes: int, first: int | None = None) -> bytes:
@@ -203,7 +208,7 @@ def _listings(place: Place, files: Sequence[PlaceFile], *, looks: bool) -> list[
 def _where(
     files: Sequence[PlaceFile], listings: Sequence[TarListing], wanted: Collection[str]
 ) -> dict[str, tuple[_Hit, ...]]:
-    forms = {in_form(posixpath.normpath(name)) for name in wanted}
+    forms = set(map(_form, wanted))
     where: defaultdict[str, tuple[_Hit, ...]] = defaultdict(tuple)
     for tar, (file, listing) in enumerate(zip(files, listings, strict=True)):
         stem = _stem(file)
@@ -214,6 +219,26 @@ def _where(
             if (form := in_form(name)) in forms:
                 where[form] += (_Hit(tar, name),)
     return dict(where)
+
+
+def _index_of_others(
+    files: Sequence[PlaceFile],
+    listings: Sequence[TarListing],
+    left: Sequence[str],
+    where: Mapping[str, Sequence[_Hit]],
+) -> tuple[dict[str, _Hit], NameIndex]:
+    """The images that are not wanted by name, under their longer names, and what is left of the wanted names means."""
+    others: dict[str, _Hit] = {}
+    if left:
+        taken = {hit for hits in where.values() for hit in hits}
+        for tar, (file, listing) in enumerate(zip(files, listings, strict=True)):
+            hits = (_Hit(tar, name) for name in listing.images)
+            others |= {f"{_stem(file)}/{hit.name}": hit for hit in hits if hit not in taken}
+    return others, index_names(others, left, what="names in tars")
+
+
+def _form(name: str) -> str:
+    return in_form(posixpath.normpath(name))
 
 
 def _beside(place: Place, file: PlaceFile) -> dict[str, About]:

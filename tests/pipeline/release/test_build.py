@@ -23,7 +23,7 @@ from pipeline.release.build import build_release, complete_run, source_of
 from pipeline.release.check.verify import verify_release
 from pipeline.release.licenses import COLUMNS, LicenseTable, notice
 from pipeline.replicas import setup
-from pipeline.runs.run_file import remember_inputs, remembered_inputs
+from pipeline.runs.inputs import remember_inputs, remembered_inputs
 from pipeline.selection.policy import SPLITS, parse_splits, split_of
 from tests.pipeline.make import (
     make_collection,
