@@ -20,6 +20,7 @@ from tests.pipeline.files.make_images import (
     DISPLAY_P3,
     PIXELS,
     chunk,
+    deep_png,
     encoded,
     icc_profile,
     ink_profile,
@@ -32,14 +33,6 @@ HEIGHT, WIDTH = 6, 8
 ADOBE = icc_profile(2.2, ADOBE_RGB)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 WITH_PROFILE = ("JPEG", "PNG", "WEBP", "TIFF")
-
-
-def deep_png(values, colour_type, before=b""):
-    """A PNG of 16 bits from [H, W, channels] of uint16."""
-    height, width = values.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in values.astype(">u2")))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + chunk(b"IDAT", packed) + chunk(b"IEND")
 
 
 def deep_tiff(values, order="<", more=(), *, is_packed=False):
@@ -230,6 +223,14 @@ def test_inks_go_by_their_profile_and_without_one_by_the_rule_of_thumb(image_for
     assert found["none"][1] > 250
     assert max(found["own"]) - min(found["own"]) <= 3
     assert 170 < found["own"][0] < 200
+
+
+def test_the_darkest_ink_becomes_black():
+    inks = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+    inks[:, :, 3] = 255
+    file = io.BytesIO()
+    Image.fromarray(inks, "CMYK").save(file, "TIFF", icc_profile=ink_profile(darkest=15))
+    assert decode_rgb("x", file.getvalue()).max() <= 2
 
 
 def test_lab_becomes_srgb():
