@@ -31,6 +31,7 @@ from tests.pipeline.make import peak_bytes
 
 HEIGHT, WIDTH = 6, 8
 ADOBE = icc_profile(2.2, ADOBE_RGB)
+SRGB_PRIMARIES = ((0.43607, 0.38515, 0.14307), (0.22249, 0.71687, 0.06061), (0.01392, 0.09708, 0.71410))
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 WITH_PROFILE = ("JPEG", "PNG", "WEBP", "TIFF")
 
@@ -175,6 +176,12 @@ def test_the_profile_of_a_file_is_applied(image_format):
 def test_with_srgb_or_no_usable_profile_the_pixels_are_those_without_any(image_format, profile):
     with_it, without = encoded(image_format, icc_profile=profile), encoded(image_format)
     assert np.array_equal(decode_rgb("x", with_it), decode_rgb("x", without))
+
+
+def test_a_curve_that_is_not_quite_that_of_srgb_is_applied():
+    grey = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
+    found = decode_rgb("x", encoded("PNG", grey, icc_profile=icc_profile(2.0, SRGB_PRIMARIES)))
+    assert 3 < found[0, 0, 0] - 60 < 20
 
 
 @pytest.mark.parametrize(("name", "profile"), [("Adobe RGB", ADOBE), ("Display P3", icc_profile(2.2, DISPLAY_P3))])
