@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tarfile
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -101,6 +102,19 @@ def test_annotations_find_images_by_the_names_of_members(tmp_path):
     inputs = make_collection(tmp_path, 7)
     samples = read_samples(inputs.annotations, in_tars(inputs, tmp_path / "tars")).samples
     assert contents(samples) == {entry["file_name"]: inputs.file(entry["id"]).read_bytes() for entry in inputs.entries}
+
+
+@pytest.mark.parametrize(
+    "name", ["train/a.jpg", "./train/a.jpg", "train\\a.jpg", "coco/train/a.jpg", "a.jpg", "https://host/train/a.jpg"]
+)
+def test_other_spellings_of_a_name_are_found_as_in_a_zip(tmp_path, name):
+    write_tar(tmp_path / "0.tar", {"train/a.jpg": b"1", "train/b.jpg": b"2"})
+    with zipfile.ZipFile(tmp_path / "0.zip", "w") as archive:
+        archive.writestr("train/a.jpg", b"1")
+        archive.writestr("train/b.jpg", b"2")
+    store = open_images(tmp_path / "0.tar", [name])
+    assert store.locate(name).part == "train/a.jpg"
+    assert open_images(tmp_path / "0.zip", [name]).locate(name).reader == "zip"
 
 
 def test_a_name_that_two_tars_have_needs_the_tar(tmp_path):
