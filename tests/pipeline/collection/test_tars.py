@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.collection import tar_index
+from pipeline.collection.collection import license_of
 from pipeline.collection.config import InputConfig
 from pipeline.collection.gather import read_collection
 from pipeline.collection.kept import Kept
@@ -187,6 +188,9 @@ def test_what_img2dataset_writes_goes_straight_in():
     assert [store.about(name).license for name in names] == ["CC BY 0", "CC BY 1", "CC BY 2", "CC BY 3"]
     assert store.about(names[3]).author == "Ann 3"
     assert store.about(names[3]).source.endswith("/3.jpg")
+    collection = read_collection(InputConfig(images=str(WRITTEN)))
+    assert [license_of(sample, collection.licenses).name for sample in samples] == [f"CC BY {n}" for n in range(4)]
+    assert [collection.origins[sample.key].author for sample in samples] == [f"Ann {n}" for n in range(4)]
 
 
 def test_members_say_the_same_as_the_parquet_beside_the_tar(tmp_path):
