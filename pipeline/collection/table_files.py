@@ -44,8 +44,8 @@ def parquet_files(place: Place) -> tuple[list[TableFile], bool]:
              without files: a folder of images is not listed twice.
     """
     if place.type == PATTERN:
-        files = place.files(PARQUET_SUFFIX)
-        return [TableFile(name=_stem(file.name), path=file.own_path) for file in files], False
+        named = place.files(PARQUET_SUFFIX)
+        return [TableFile(name=_stem(file.name), path=file.own_path) for file in named], False
     if place.type != "directory":
         return [own_file(place)], False
     found: list[str] = []
