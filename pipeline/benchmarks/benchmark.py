@@ -14,7 +14,7 @@ Case = dict[str, Any]
 Result = Mapping[str, Any]
 """What one measurement found; JSON values."""
 
-PlaceKind = Literal["folder", "zip", "tars"]
+PlaceKind = Literal["folder", "zip", "tars", "parquet"]
 """Kinds of places that images are measured in; `inputs.packed` makes them."""
 
 

@@ -15,7 +15,7 @@ from pipeline.collection.config import InputConfig
 from pipeline.files.tars import SampleTar
 
 TAR_IMAGES = 1_000
-"""Images per tar, as img2dataset packs most collections."""
+"""Images per tar or parquet file, as img2dataset packs most collections."""
 VARIANTS = 16
 """Number of different pictures in a collection."""
 MADE_WITH = {"weights": "benchmark"}
@@ -87,8 +87,22 @@ def _in_tars(folder: Path, files: Sequence[Path]) -> Path:
     return tars
 
 
+def _in_parquet(folder: Path, files: Sequence[Path]) -> Path:
+    """Files as Hugging Face's datasets writes them, of as many images as a tar."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder.with_name("parquet")
+    path.mkdir()
+    for start in range(0, len(files), TAR_IMAGES):
+        images = [{"bytes": image.read_bytes(), "path": image.name} for image in files[start : start + TAR_IMAGES]]
+        pq.write_table(pa.table({"image": images}), path / f"{start // TAR_IMAGES:05d}.parquet")
+    return path
+
+
 _PACKERS: Mapping[PlaceKind, Callable[[Path, Sequence[Path]], Path]] = {
     "folder": _in_a_folder,
     "zip": _in_a_zip,
     "tars": _in_tars,
+    "parquet": _in_parquet,
 }

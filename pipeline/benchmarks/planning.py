@@ -24,8 +24,8 @@ class Planning:
     the driver."""
 
     images: int = 118_287
-    """Number of images, in tars of 1,000. They are small: only headers are read."""
-    places: tuple[PlaceKind, ...] = ("folder", "zip", "tars")
+    """Number of images, in tars and parquet files of 1,000. They are small: only headers are read."""
+    places: tuple[PlaceKind, ...] = ("folder", "zip", "tars", "parquet")
     """Kinds of places that the images are in."""
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.collection.places import Place
+from pipeline.collection.places import PATTERN, Place
 from pipeline.files.formats import IMAGE_SUFFIXES, format_of
 
 PARQUET_SUFFIX = ".parquet"
@@ -37,11 +37,15 @@ def own_file(place: Place) -> TableFile:
 
 
 def parquet_files(place: Place) -> tuple[list[TableFile], bool]:
-    """The parquet files of a place in the order of their names: itself, or those in a folder and two levels below.
+    """The parquet files of a place in the order of their names: itself, those of a pattern, or of a folder and two
+    levels below it.
 
     Returns: the files, and whether there are images or archives beside them. Where images come first, the search ends
              without files: a folder of images is not listed twice.
     """
+    if place.type == PATTERN:
+        named = place.files(PARQUET_SUFFIX)
+        return [TableFile(name=_stem(file.name), path=file.own_path) for file in named], False
     if place.type != "directory":
         return [own_file(place)], False
     found: list[str] = []

@@ -7,7 +7,7 @@ from pipeline.collection.addresses import ADDRESS_COLUMNS, Addresses, open_addre
 from pipeline.collection.columns import has_no_bytes, image_column, text_columns
 from pipeline.collection.config import InputConfig
 from pipeline.collection.parquet import ParquetRows, open_rows
-from pipeline.collection.places import Place
+from pipeline.collection.places import PATTERN, Place
 from pipeline.collection.rows import chosen, in_words
 from pipeline.collection.table_files import TableFile, is_parquet, own_file, parquet_files
 from pipeline.errors import CollectionError
@@ -17,13 +17,13 @@ from pipeline.shown import shown
 
 
 def is_table(place: Place) -> bool:
-    """Is it a table, or a folder of parquet files?
+    """Is it a table, or a pattern or folder of parquet files?
 
     Parquet with addresses that lies among images or archives is about these, and makes their folder no table.
     """
     if place.type == "file":
         return is_named_like_a_table(place.path) or is_parquet(place)
-    if place.type != "directory" or "::" in place.given:
+    if place.type not in ("directory", PATTERN) or "::" in place.given:
         return False
     files, has_others = parquet_files(place)
     if not files or not has_others:

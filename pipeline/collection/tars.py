@@ -3,13 +3,13 @@
 The headers of all tars are read once, in threads; then each image is one range of its tar. A name has two forms:
 
 - with annotations, `file_name` is the member's name (`000000000139.jpg`); where two tars have the name, or to be exact,
-  it is the tar's name without `.tar`, a slash, and the member's name (`00000/000000000139.jpg`);
+  it is the tar's name without `.tar`, a slash, and the member's name (`00000/000000000139.jpg`); other spellings of
+  the first form are found as in every kind of place (`names.index_names`);
 - without annotations, images have the second form, always: which tars are there, or come later, changes no name.
 
 Images keep their names as long as tars keep theirs, so a collection grows when tars are added.
 """
 
-import posixpath
 import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from pipeline.collection import tar_index
 from pipeline.collection.collection import NOTHING_SAID, About
 from pipeline.collection.config import InputConfig
 from pipeline.collection.img2dataset import about_beside
-from pipeline.collection.names import NameIndex, ambiguous, in_form, index_names, relative_name, safe_name, short
+from pipeline.collection.names import NameIndex, ambiguous, in_form, index_names, relative_name, short
 from pipeline.collection.places import Place, PlaceFile
 from pipeline.collection.tar_index import TarImage, TarListing, key_and_extension, list_tar
 from pipeline.errors import CollectionError, SampleError
@@ -45,14 +45,13 @@ _LOOKED, _READ_JSON = "+sizes", "+json"
 class Tars:
     """The images of some tars.
 
-    `where` has the wanted images, or the one image of each sample, under their names in NFC, in both forms if wanted.
-    `index` knows which of the `others` is meant by a wanted name that is in neither form.
+    `where` has images under their names in NFC: all in the short form and the wanted ones in the long form, or, if none
+    are wanted, the one image of each sample in the long form. `index` tells what other names mean, in the short form.
     """
 
     files: Sequence[PlaceFile]
     listings: Sequence[TarListing]
     where: Mapping[str, Sequence["_Hit"]]
-    others: Mapping[str, "_Hit"]
     index: NameIndex
     holds_images_only = True
 
@@ -70,17 +69,13 @@ class Tars:
 
     def locate(self, file_name: str) -> Location:
         """As `ImageStore.locate`."""
-        name = relative_name(file_name)
-        hits = self.where.get(in_form(file_name)) or self.where.get(in_form(name), ())
-        if not hits:
-            hits = (self.others[self.index.find(file_name)],)
+        hits = self.where.get(in_form(file_name)) or self.where[in_form(self.index.find(file_name))]
         if len(hits) > 1:  # what is spelled just so comes before what looks the same
-            exact = [hit for hit in hits if name in (hit.name, f"{_stem(self.files[hit.tar])}/{hit.name}")]
+            exact = [hit for hit in hits if file_name in (hit.name, f"{_stem(self.files[hit.tar])}/{hit.name}")]
             hits = exact if len(exact) == 1 else hits
         if len(hits) > 1:
             raise ambiguous(file_name, "members", [f"{_stem(self.files[hit.tar])}/{hit.name}" for hit in hits])
-        if file_name != name:
-            safe_name(hits[0].name)
+        relative_name(hits[0].name)
         image = self._image(hits[0])
         if image.problem:
             raise SampleError("unreadable", f"file_name {short(file_name)}: {image.problem}")
@@ -142,8 +137,9 @@ def open_tars(place: Place, wanted: Collection[str], _inputs: InputConfig) -> Ta
             f"in {', '.join(IMAGE_SUFFIXES)}"
         )
     where = _where(files, listings, wanted)
-    others, index = _index_of_others(files, listings, [name for name in wanted if _form(name) not in where], where)
-    return Tars(files=files, listings=listings, where=where, others=others, index=index)
+    there = {name for listing in listings for name in listing.images} if wanted else set()
+    index = index_names(there, [name for name in wanted if name in there or in_form(name) not in where])
+    return Tars(files=files, listings=listings, where=where, index=index)
 
 
 def read_member(location: Location, label: str, max_bytes: int, first: int | None = None) -> bytes:
@@ -208,7 +204,7 @@ def _listings(place: Place, files: Sequence[PlaceFile], *, looks: bool) -> list[
 def _where(
     files: Sequence[PlaceFile], listings: Sequence[TarListing], wanted: Collection[str]
 ) -> dict[str, tuple[_Hit, ...]]:
-    forms = set(map(_form, wanted))
+    forms = {in_form(name) for name in wanted}
     where: defaultdict[str, tuple[_Hit, ...]] = defaultdict(tuple)
     for tar, (file, listing) in enumerate(zip(files, listings, strict=True)):
         stem = _stem(file)
@@ -216,29 +212,9 @@ def _where(
             form = in_form(f"{stem}/{name}")
             if form in forms or (not forms and image.is_chosen):
                 where[form] += (_Hit(tar, name),)
-            if (form := in_form(name)) in forms:
-                where[form] += (_Hit(tar, name),)
+            if forms:
+                where[in_form(name)] += (_Hit(tar, name),)
     return dict(where)
-
-
-def _index_of_others(
-    files: Sequence[PlaceFile],
-    listings: Sequence[TarListing],
-    left: Sequence[str],
-    where: Mapping[str, Sequence[_Hit]],
-) -> tuple[dict[str, _Hit], NameIndex]:
-    """The images that are not wanted by name, under their longer names, and what is left of the wanted names means."""
-    others: dict[str, _Hit] = {}
-    if left:
-        taken = {hit for hits in where.values() for hit in hits}
-        for tar, (file, listing) in enumerate(zip(files, listings, strict=True)):
-            hits = (_Hit(tar, name) for name in listing.images)
-            others |= {f"{_stem(file)}/{hit.name}": hit for hit in hits if hit not in taken}
-    return others, index_names(others, left, what="names in tars")
-
-
-def _form(name: str) -> str:
-    return in_form(posixpath.normpath(name))
 
 
 def _beside(place: Place, file: PlaceFile) -> dict[str, About]:

@@ -121,6 +121,15 @@ def test_parquet_is_found_up_to_two_levels_down_as_repositories_have_it(tmp_path
     assert numbers_of(collection(tmp_path / "repo")) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("pattern", ["train-*.parquet", "train-{0..1}.parquet"])
+def test_a_pattern_names_parquet_files_as_their_folder_does(tmp_path, pattern):
+    for name in ("train-0", "train-1", "val-0"):
+        write(tmp_path / f"{name}.parquet", {"image": images([int(name[-1])])})
+    whole = [sample for sample in collection(tmp_path) if "val" not in sample.location.path]
+    assert len(whole) == 2
+    assert collection(tmp_path / pattern) == tuple(whole)
+
+
 def test_a_folder_of_images_stays_one_beside_parquet_that_is_about_them(tmp_path):
     (tmp_path / "0.jpg").write_bytes(JPEGS[0])
     write(tmp_path / "metadata.parquet", {"file_name": ["0.jpg"], "license": ["CC0"]})

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tarfile
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.collection import tar_index
+from pipeline.collection.collection import license_of
 from pipeline.collection.config import InputConfig
 from pipeline.collection.gather import read_collection
 from pipeline.collection.kept import Kept
@@ -103,6 +105,19 @@ def test_annotations_find_images_by_the_names_of_members(tmp_path):
     assert contents(samples) == {entry["file_name"]: inputs.file(entry["id"]).read_bytes() for entry in inputs.entries}
 
 
+@pytest.mark.parametrize(
+    "name", ["train/a.jpg", "./train/a.jpg", "train\\a.jpg", "coco/train/a.jpg", "a.jpg", "https://host/train/a.jpg"]
+)
+def test_other_spellings_of_a_name_are_found_as_in_a_zip(tmp_path, name):
+    write_tar(tmp_path / "0.tar", {"train/a.jpg": b"1", "train/b.jpg": b"2"})
+    with zipfile.ZipFile(tmp_path / "0.zip", "w") as archive:
+        archive.writestr("train/a.jpg", b"1")
+        archive.writestr("train/b.jpg", b"2")
+    store = open_images(tmp_path / "0.tar", [name])
+    assert store.locate(name).part == "train/a.jpg"
+    assert open_images(tmp_path / "0.zip", [name]).locate(name).reader == "zip"
+
+
 def test_a_name_that_two_tars_have_needs_the_tar(tmp_path):
     for stem in ("x", "y"):
         write_tar(tmp_path / f"{stem}.tar", {"./a.jpg": stem.encode(), "é.jpg": stem.encode()})
@@ -173,6 +188,9 @@ def test_what_img2dataset_writes_goes_straight_in():
     assert [store.about(name).license for name in names] == ["CC BY 0", "CC BY 1", "CC BY 2", "CC BY 3"]
     assert store.about(names[3]).author == "Ann 3"
     assert store.about(names[3]).source.endswith("/3.jpg")
+    collection = read_collection(InputConfig(images=str(WRITTEN)))
+    assert [license_of(sample, collection.licenses).name for sample in samples] == [f"CC BY {n}" for n in range(4)]
+    assert [collection.origins[sample.key].author for sample in samples] == [f"Ann {n}" for n in range(4)]
 
 
 def test_members_say_the_same_as_the_parquet_beside_the_tar(tmp_path):
