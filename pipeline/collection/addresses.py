@@ -18,10 +18,11 @@ from pipeline.collection.columns import LONGEST_CELL, text_batches, text_columns
 from pipeline.collection.config import InputConfig
 from pipeline.collection.folders import Folder, open_folder, read_file
 from pipeline.collection.names import safe_name, short
-from pipeline.collection.parquet import MOST_TEXT, require_plausible
+from pipeline.collection.parquet import require_plausible
 from pipeline.collection.places import Place
-from pipeline.collection.rows import NAME_COLUMNS, RowNames, about_columns, about_of, chosen, in_words
+from pipeline.collection.rows import NAME_COLUMNS, RowNames, chosen, in_words
 from pipeline.collection.table_files import TableFile
+from pipeline.collection.telling import LONGEST_TEXT, about_of, telling
 from pipeline.errors import CollectionError, SampleError
 from pipeline.files import urls, web
 from pipeline.files.parquet_streams import TornParquetError, open_parquet
@@ -107,7 +108,7 @@ class Addresses:
         table, row = self._row(self.names_of_rows.rows[name])
         said = {field: column[row] for field, column in table.about.items()}
         if not said.get("source") and _is_url(table.addresses[row]):
-            said["source"] = shown(table.addresses[row])[:MOST_TEXT]
+            said["source"] = shown(table.addresses[row])[:LONGEST_TEXT]
         return about_of(said)
 
     def hosts(self, limit: int) -> list[str]:
@@ -195,7 +196,7 @@ def _read_text(file: TableFile, inputs: InputConfig, where: str) -> _Table:
         if by:
             names.append(row.get(by, ""))
         for field, column in told.items():
-            said = row.get(column, "")[:MOST_TEXT]
+            said = row.get(column, "")[:LONGEST_TEXT]
             about[field].append(known.setdefault(said, said))
     return _Table(
         name=file.name,
@@ -223,7 +224,7 @@ def _read_parquet(file: TableFile, inputs: InputConfig, where: str) -> _Table:
         column=address,
         addresses=[text.strip() for text in read[address]],
         names=read.get(by, []),
-        about={field: [text[:MOST_TEXT] for text in read[column]] for field, column in told.items()},
+        about={field: [text[:LONGEST_TEXT] for text in read[column]] for field, column in told.items()},
     )
 
 
@@ -238,7 +239,8 @@ def _chosen(columns: Sequence[str], inputs: InputConfig, where: str) -> tuple[st
     by = chosen(
         [column for column in columns if column != address], inputs.name_column, NAME_COLUMNS, "name-column", where
     )
-    return address, by, about_columns(columns, taken=(address, by))
+    told = {field: found[0] for field, found in telling(columns, taken=(address, by)).items()}
+    return address, by, told
 
 
 def _names(table: _Table, inputs: InputConfig) -> Iterator[str | None]:

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from pipeline.collection.collection import About
 from pipeline.collection.columns import image_column, is_text, text_batches
 from pipeline.collection.config import InputConfig
-from pipeline.collection.rows import NAME_COLUMNS, RowNames, about_columns, about_of, chosen, in_words
+from pipeline.collection.rows import NAME_COLUMNS, RowNames, chosen, in_words
 from pipeline.collection.table_files import TableFile
+from pipeline.collection.telling import LONGEST_TEXT, about_of, telling
 from pipeline.errors import CollectionError, SampleError
 from pipeline.files import urls
 from pipeline.files.cells import MOST_STREAMS, Cell, forget, read_cell
@@ -32,8 +33,6 @@ _BYTES_PER_ROW = 4
 _MOST_COLUMNS = 10_000
 _OFTEN = 3
 """How many times as often as necessary row groups may be decoded before somebody is told."""
-MOST_TEXT = 1000
-"""Characters of what is said about an image."""
 _THREADS = 8
 
 
@@ -81,7 +80,7 @@ class ParquetRows:
         """As `ImageStore.about`: what other columns say."""
         table, row = self._row(self.names_of_rows.rows[name])
         said = {field: column[row].as_py() for field, column in table.about.items()}
-        texts = {field: str(value)[:MOST_TEXT] for field, value in said.items() if value is not None}
+        texts = {field: str(value)[:LONGEST_TEXT] for field, value in said.items() if value is not None}
         return about_of(texts)
 
     def _row(self, number: int) -> tuple[_Table, int]:
@@ -169,7 +168,7 @@ def _read(file: TableFile, inputs: InputConfig) -> tuple[_Table, list[str | None
         texts = [field.name for field in schema if is_text(field.type)]
         numbers = [field.name for field in schema if pa.types.is_integer(field.type)]
         by = chosen([*texts, *numbers], inputs.name_column, NAME_COLUMNS, "name-column", where)
-        told = about_columns(texts, taken=(by,))
+        told = {field: columns[0] for field, columns in telling(texts, taken=(by,)).items()}
         naming = [path for path in ("" if inputs.name_column else column.paths, by) if path]
         batches = list(text_batches(opened, [*naming, *told.values()]))
     except TornParquetError as error:

@@ -5,10 +5,9 @@ get the name of their table in front. The number of a row has leading zeros, so 
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 
-from pipeline.collection.collection import About
 from pipeline.collection.names import NameIndex, ambiguous, index_names, safe_name
 from pipeline.errors import CollectionError, SampleError
 
@@ -17,12 +16,6 @@ NAME_COLUMNS = (
     "id",
 )  # fmt: skip
 """Columns that are taken for names, the first that is there. `__key__` is webdataset's."""
-ABOUT_COLUMNS = {
-    "license": ("license", "licence", "license_name", "license_url", "rights"),
-    "author": ("author", "creator", "photographer", "artist", "owner", "credit", "attribution"),
-    "source": ("source", "source_url", "landing_page", "page_url", "original_landing_url", "originallandingurl"),
-}
-"""Field of `About` → columns that tell it, whatever their capitals, the first that is there."""
 _LONGEST_TABLE_NAME = 40
 """Keys are cut at 60 characters, and must not lose the number of a row: rows are read in the order of keys."""
 _LONGEST_NAME = 1000
@@ -98,18 +91,6 @@ def chosen(columns: Sequence[str], given: str, familiar: Sequence[str], option: 
     for column in columns:
         lower.setdefault(column.lower(), column)
     return next((lower[name.lower()] for name in familiar if name.lower() in lower), "")
-
-
-def about_columns(columns: Sequence[str], taken: Sequence[str] = ()) -> dict[str, str]:
-    """Field of `About` → the column that tells it, of fields that are told. Args: taken: columns of other meaning."""
-    free = [column for column in columns if column not in taken]
-    found = {field: chosen(free, "", familiar, "", "") for field, familiar in ABOUT_COLUMNS.items()}
-    return {field: column for field, column in found.items() if column}
-
-
-def about_of(said: Mapping[str, str]) -> About:
-    """What a row says of its image. Args: said: field of `About` → text."""
-    return About(license=said.get("license", ""), author=said.get("author", ""), source=said.get("source", ""))
 
 
 def in_words(columns: Sequence[str]) -> str:

@@ -153,14 +153,14 @@ def test_a_table_may_be_at_a_url(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "it has the columns []; needed are one of name, file_name"),
-        (b"a,b\n1,2\n", "it has the columns ['a', 'b']; needed are one of name"),
+        (b"", "it has the columns (none); needed are one of name, file_name"),
+        (b"a,b\n1,2\n", "it has the columns 'a', 'b'; needed are one of name"),
         (b"name,x\na.jpg,2\n", "and license, author or source"),
         (b"license,x\na.jpg,2\n", "needed are one of name"),
         (b"name,author\n", "no row is of one of the 1 images, 'a.jpg' for example; it has none. Give the table"),
         (b"name,author\nb.jpg,Bob\n", "'a.jpg' for example; its first is of 'b.jpg'. Give the table of these images"),
         (b"name,author\na.jpg,Ann\na.jpg,Bob\n", "two rows of 'a.jpg' differ; remove one"),
-        (b"name,author\na.jpg,\xff\n", "give a CSV file in UTF-8, or parquet"),
+        (b"name,author\na.jpg,\xff\n", "not UTF-8"),
         (b'name,author\na.jpg,"' + b"x" * 140_000 + b'"\n', "line 2: field larger than field limit"),
         (b"PAR1 and no more", "; give it whole"),
     ],

@@ -272,7 +272,7 @@ def test_other_columns_tell_licence_author_and_source(tmp_path):
         "Ann",
         "s",
     )
-    assert (store.about("1.jpg").license, len(store.about("1.jpg").author)) == ("", 1000)
+    assert (store.about("1.jpg").license, len(store.about("1.jpg").author)) == ("", 2000)
 
 
 # Faults

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.collection.names import safe_name
-from pipeline.collection.rows import RowNames, about_columns, chosen
+from pipeline.collection.rows import RowNames, chosen
+from pipeline.collection.telling import telling
 from pipeline.collection.unannotated import key_and_id
 from pipeline.errors import CollectionError, SampleError
 
@@ -88,6 +89,6 @@ def test_columns_are_told_by_their_names_or_by_the_option():
     assert chosen(columns, "", ("url", "path"), "address-column", "t") == "URL"
     assert chosen(columns, "id", ("url",), "address-column", "t") == "id"
     assert chosen(columns, "", ("nothing",), "address-column", "t") == ""
-    assert about_columns(columns, taken=("URL",)) == {"license": "Rights", "author": "Creator"}
+    assert telling(columns, taken=("URL",)) == {"license": ["Rights"], "author": ["Creator"]}
     with pytest.raises(CollectionError, match=re.escape("no column 'x'; --name-column must be one of 'Rights', 'URL'")):
         chosen(columns, "x", (), "name-column", "t")

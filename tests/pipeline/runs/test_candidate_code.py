@@ -22,6 +22,7 @@ DECIDES_NO_BYTE = {
     "pipeline/collection/places.py": "finds files before a run; the plan has where images are",
     "pipeline/collection/rows.py": "names rows before a run; the plan has the names",
     "pipeline/collection/table_files.py": "finds tables before a run; the plan has where images are",
+    "pipeline/collection/telling.py": "licences and origins, which candidates do not have",
     "pipeline/collection/tables.py": "opens tables before a run; the plan has where images are",
     "pipeline/collection/tar_index.py": "finds images in tars; rows have the SHA-256 of what was read",
     "pipeline/errors.py": "error classes; the texts of rows come from the modules that raise them",
