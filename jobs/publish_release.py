@@ -82,7 +82,7 @@ def build(arguments: Sequence[str]) -> int:
     from pipeline.release.build import build_release, complete_run, source_of
     from pipeline.release.preflight import refuse_taken_version, refuse_unbuildable
     from pipeline.run import locked, read_inputs, resolved
-    from pipeline.runs.run_file import remembered_inputs, require_whole
+    from pipeline.runs.inputs import remembered_inputs, require_whole
 
     inputs = remembered_inputs(config.run)
     inputs = replace(

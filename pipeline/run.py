@@ -26,9 +26,10 @@ from pipeline.replicas.usage import ReplicaUsage, in_words
 from pipeline.replicas.work import Shared, process_shard
 from pipeline.runs.candidates import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import digest_of, fingerprint
+from pipeline.runs.inputs import remember_inputs
 from pipeline.runs.lease import Lease, held
 from pipeline.runs.restore import restore_lost
-from pipeline.runs.run_file import open_run, plan_of, remember_inputs
+from pipeline.runs.run_file import open_run, plan_of
 from pipeline.runs.sweep import sweep
 
 log = logging.getLogger(__name__)

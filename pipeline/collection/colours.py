@@ -106,7 +106,7 @@ def profile_of(image: Image.Image, content: bytes) -> bytes:
     Args: image: what was opened, which lacks the profile of a JPEG or PNG.
     """
     if jpeg.is_jpeg(content):
-        return jpeg.profile(content, icc.MOST_PROFILE_BYTES)
+        return jpeg.profile(content)
     if png.is_png(content):
         return png.profile(content, icc.MOST_PROFILE_BYTES)
     return image.info.get("icc_profile") or b""

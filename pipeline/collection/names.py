@@ -193,7 +193,7 @@ def ends_of(name: str) -> Iterator[str]:
 
 
 def _recognised(
-    left: Mapping[str, str], rules: Sequence[_Rule], taken: Set[str]
+    left: Mapping[str, str], rules: Iterable[_Rule], taken: Set[str]
 ) -> tuple[dict[str, Sequence[str]], list[str]]:
     """Find out what is meant by names that are not there as they are spelled; the first rule that knows it decides.
 
@@ -215,41 +215,43 @@ def _recognised(
         if new:
             example = min(new)
             said.append(f"{len(new)} {words} ({short(example)} is {short(new[example][0])}, for example)")
+        if len(found) == len(left):
+            break
     return found, said
 
 
-def _rules(there: Iterable[str], wanted: Sequence[str], *, has_exact: bool) -> tuple[_Rule, ...]:
-    """How a name may be meant that is not there as it is spelled, the surest way first.
+def _rules(there: Iterable[str], wanted: Sequence[str], *, has_exact: bool) -> Iterator[_Rule]:
+    """How a name may be meant that is not there as it is spelled, the surest way first; each is prepared on demand.
 
     Args: wanted: all names in NFC, one for each meaning. has_exact: are any of them there as they are spelled?
     """
-    by_form, by_end, by_base = (defaultdict[str, list[str]](list) for _ in range(3))
-    with_folder = {name for name in wanted if "/" in name}
-    for name in there:
-        if not is_added(name) and not _has_url_syntax(name):
-            by_form[in_form(name)].append(name)
-    for form, names in by_form.items():
-        by_base[posixpath.basename(form)] += names
-        # Of the wanted names in which this one may end, it is meant by the longest.
-        end = next((end for end in ends_of(form) if end in with_folder), None) if with_folder else None
-        if end is not None:
-            by_end[end] += names
+    by_form = _grouped((in_form(name), name) for name in there if not is_added(name) and not _has_url_syntax(name))
+    yield "in another form of Unicode, or as an address", lambda name: by_form.get(name, ())
     tops = {form.partition("/")[0] for form in by_form}
-    # A name that is there as it is spelled shows that names have the folder already.
-    top = f"{tops.pop()}/" if len(tops) == 1 and not has_exact else ""
+    if len(tops) == 1 and not has_exact:  # else names have the folder already
+        top = f"{tops.pop()}/"
+        yield "in the one folder that holds all", lambda name: by_form.get(top + name, ())
+    with_folder = {name for name in wanted if "/" in name}
+    # Of the wanted names in which one that is there may end, it is meant by the longest.
+    ends = ((next((end for end in ends_of(form) if end in with_folder), ""), form) for form in by_form)
+    by_end = _grouped((end, name) for end, form in ends if end for name in by_form[form])
+    yield "in further folders", lambda name: by_end.get(name, ())
+    yield "without the first folders", lambda name: _in_fewer_folders(name, by_form)
     bases = Counter(map(posixpath.basename, wanted))
-
-    def by_last_part(name: str) -> Sequence[str]:
-        base = posixpath.basename(name)
-        return by_base.get(base, ()) if bases[base] == 1 else ()
-
-    return (
-        ("in another form of Unicode, or as an address", lambda name: by_form.get(name, ())),
-        ("in the one folder that holds all", lambda name: by_form.get(top + name, ()) if top else ()),
-        ("in further folders", lambda name: by_end.get(name, ())),
-        ("without the first folders", lambda name: _in_fewer_folders(name, by_form)),
-        ("in another folder", by_last_part),
+    by_base = _grouped(
+        (base, name)
+        for form, names in by_form.items()
+        if bases[base := posixpath.basename(form)] == 1
+        for name in names
     )
+    yield "in another folder", lambda name: by_base.get(posixpath.basename(name), ())
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for key, name in pairs:
+        groups[key].append(name)
+    return dict(groups)
 
 
 def _in_fewer_folders(name: str, by_form: Mapping[str, Sequence[str]]) -> Sequence[str]:

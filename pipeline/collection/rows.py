@@ -5,13 +5,11 @@ get the name of their table in front. The number of a row has leading zeros, so 
 """
 
 import hashlib
-import posixpath
-from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 
 from pipeline.collection.collection import About
-from pipeline.collection.names import ambiguous, in_form, missing, safe_name
+from pipeline.collection.names import NameIndex, ambiguous, index_names, safe_name
 from pipeline.errors import CollectionError, SampleError
 
 NAME_COLUMNS = (
@@ -39,7 +37,7 @@ class RowNames:
     def __init__(self, wanted: Collection[str] = ()) -> None:
         self.rows: dict[str, int] = {}
         """Name → number of the row, counted through all tables."""
-        self._wanted_bases = Counter(posixpath.basename(in_form(name)) for name in wanted)
+        self._wanted = wanted
         self._doubles: set[str] = set()
 
     def add(self, table: str, rows: Iterable[str | None]) -> None:
@@ -53,19 +51,18 @@ class RowNames:
             self.rows[self._free_name(table, number, said)] = len(self.rows)
 
     def find(self, file_name: str) -> int:
-        """The row of an image by its name, or by its name without folders if that is told from all others.
+        """The row of an image by its name, or by what `names.index_names` knows it by.
 
         Raises: SampleError: `missing`; `unreadable`: ambiguous; `unsafe_path`.
         """
-        if file_name in self.rows and not (self._wanted_bases and file_name in self._doubles):
-            return self.rows[file_name]
-        name = in_form(safe_name(file_name))
-        found = self._by_form.get(name) or self._by_base.get(posixpath.basename(name), [])
-        if len(found) > 1 or self._doubles.intersection(found):
-            raise ambiguous(file_name, "rows", found)
-        if not found:
-            raise missing(file_name)
-        return self.rows[found[0]]
+        name = self._index.find(file_name)
+        if self._wanted and name in self._doubles:
+            raise ambiguous(file_name, "rows", [row for row in self.rows if row.endswith(name)])
+        return self.rows[name]
+
+    @cached_property
+    def _index(self) -> NameIndex:
+        return index_names(self.rows, self._wanted, what="names of rows")
 
     def _free_name(self, table: str, number: int, said: str | None) -> str:
         plain = _usable(said)
@@ -79,15 +76,6 @@ class RowNames:
         while f"{table}/{number:09d}-{again}" in self.rows:
             again += 1
         return f"{table}/{number:09d}-{again}"
-
-    @cached_property
-    def _by_form(self) -> dict[str, list[str]]:
-        return _grouped((in_form(name), name) for name in self.rows)
-
-    @cached_property
-    def _by_base(self) -> dict[str, list[str]]:
-        named = ((posixpath.basename(in_form(name)), name) for name in self.rows)
-        return _grouped((base, name) for base, name in named if self._wanted_bases[base] == 1)
 
 
 def short_table_name(table: str) -> str:
@@ -137,10 +125,3 @@ def _usable(said: str | None) -> str:
         return safe_name(said)
     except SampleError:
         return ""
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    groups: defaultdict[str, list[str]] = defaultdict(list)
-    for group, name in pairs:
-        groups[group].append(name)
-    return groups

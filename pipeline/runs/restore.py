@@ -19,6 +19,7 @@ from pipeline.files import storage
 from pipeline.records import ShardRecord, ShardSpec
 from pipeline.runs.candidates import committed_shards, read_shard_record
 from pipeline.runs.fingerprint import digest_of
+from pipeline.runs.inputs import remembered_inputs
 from pipeline.runs.plan import encode_plan, plan_digest
 from pipeline.runs.run_file import (
     document_name,
@@ -28,7 +29,6 @@ from pipeline.runs.run_file import (
     part_name,
     read_document,
     read_part,
-    remembered_inputs,
     shards_from,
 )
 
@@ -241,7 +241,8 @@ def _made_again(run: str, specs: dict[str, tuple[ShardSpec, ...] | None], whole:
             if again and part_name(again) == name:
                 specs[name] = again
                 return {f"plan/{name}": encode_plan(again)}
-            reason = f"{inputs.annotations or inputs.images} has {len(samples)} images that are in no other part, not those of this one"
+            found = f"{inputs.annotations or inputs.images} has {len(samples)} images that are in no other part"
+            reason = f"{found}, not those of this one"
         except (UsageError, KeyError, ValueError) as error:  # the last two: shard_size is damaged too
             reason = str(error)
     raise StorageError(

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from pipeline.collection.frames import upright
+from pipeline.errors import PipelineError
 from pipeline.files.maps import decode_png
 from pipeline.files.pictures import OPENED
 from pipeline.release.check.verify import verify_release
+from pipeline.release.released import released_image
 from pipeline.run import run
 from tests.pipeline.files.make_images import exif_with, ink_profile
 from tests.pipeline.make import Inputs, make_config, write_annotations
@@ -194,13 +197,42 @@ def test_failures_name_the_format_and_what_to_install(rows):
     assert "its data end before its last pixel" in rows["torn.jpg"]["detail"]
 
 
+def square_of(folder, content):
+    """A collection of one square image."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "images" / "2.png").write_bytes(content)
+    entry = {"id": 2, "file_name": "2.png", "width": HEIGHT, "height": HEIGHT, "license": 1}
+    inputs = Inputs(images=folder / "images", annotations=folder / "a.json", entries=[entry])
+    write_annotations(inputs)
+    return inputs
+
+
+def test_a_turned_image_looks_on_page_and_contact_sheet_as_if_it_had_been_stored_that_way(tmp_path):
+    for name, content in (
+        ("asked", encoded("PNG", SQUARE, **TURNED[6])),
+        ("stored", encoded("PNG", upright(SQUARE, 6))),
+    ):
+        run(make_config(square_of(tmp_path / name, content), tmp_path / name / "run", orientation="upright"))
+    for picture in ("contact_sheet.png", "release/sod-benchmark-1.0.0/page/tiles/000/00000.webp"):
+        asked, stored = ((tmp_path / name / "run" / picture).read_bytes() for name in ("asked", "stored"))
+        assert asked == stored
+
+
+def test_an_image_that_becomes_other_bytes_in_its_tar_than_were_surveyed_stops_the_release(tmp_path, monkeypatch):
+    inputs = square_of(tmp_path, encoded("PNG", SQUARE, **TURNED[6]))
+
+    def other(image, content):
+        released, found = released_image(image, content)
+        return replace(released, sha256="0" * 64), found
+
+    monkeypatch.setattr("pipeline.release.tar_series.released_image", other)
+    with pytest.raises(PipelineError, match=r"key 000000000002: released as orientation_neutralised, .* same versions"):
+        run(make_config(inputs, tmp_path / "run"))
+
+
 @pytest.mark.parametrize("orientation", ["stored", "upright"])
 def test_the_option_decides_where_sizes_do_not(orientation, tmp_path):
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "2.png").write_bytes(encoded("PNG", SQUARE, **TURNED[6]))
-    entry = {"id": 2, "file_name": "2.png", "width": HEIGHT, "height": HEIGHT, "license": 1}
-    inputs = Inputs(images=tmp_path / "images", annotations=tmp_path / "a.json", entries=[entry])
-    write_annotations(inputs)
+    inputs = square_of(tmp_path, encoded("PNG", SQUARE, **TURNED[6]))
     config = make_config(inputs, tmp_path / "run", orientation=orientation)
     folder = Path(run(config).release)
     (row,) = pq.read_table(folder / "manifest.parquet").to_pylist()

@@ -70,15 +70,14 @@ def metadata(content: bytes) -> Iterator[tuple[int, int]]:
     return (span for span in _contents(content, 0xE1) if content.startswith(_EXIF_OR_XMP, span[0]))
 
 
-def profile(content: bytes, most_bytes: int) -> bytes:
-    """The colour profile, put together from its segments; empty if there is none, or no whole one within the limit."""
+def profile(content: bytes) -> bytes:
+    """The colour profile, put together from its segments; empty if there is none, or no whole one."""
     parts: dict[int, bytes] = {}
-    count = total = 0
+    count = 0
     for start, end in _contents(content, 0xE2):
         if content.startswith(_PROFILE, start) and end - start > len(_PROFILE) + 2:
             number, count = content[start + len(_PROFILE)], content[start + len(_PROFILE) + 1]
-            total += end - start
-            if total > most_bytes or number in parts:
+            if number in parts:
                 return b""
             parts[number] = content[start + len(_PROFILE) + 2 : end]
     is_whole = sorted(parts) == list(range(1, count + 1))

@@ -20,6 +20,7 @@ from tests.pipeline.files.make_images import (
     DISPLAY_P3,
     PIXELS,
     chunk,
+    deep_png,
     encoded,
     icc_profile,
     ink_profile,
@@ -30,16 +31,9 @@ from tests.pipeline.make import peak_bytes
 
 HEIGHT, WIDTH = 6, 8
 ADOBE = icc_profile(2.2, ADOBE_RGB)
+SRGB_PRIMARIES = ((0.43607, 0.38515, 0.14307), (0.22249, 0.71687, 0.06061), (0.01392, 0.09708, 0.71410))
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 WITH_PROFILE = ("JPEG", "PNG", "WEBP", "TIFF")
-
-
-def deep_png(values, colour_type, before=b""):
-    """A PNG of 16 bits from [H, W, channels] of uint16."""
-    height, width = values.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in values.astype(">u2")))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + chunk(b"IDAT", packed) + chunk(b"IEND")
 
 
 def deep_tiff(values, order="<", more=(), *, is_packed=False):
@@ -184,6 +178,12 @@ def test_with_srgb_or_no_usable_profile_the_pixels_are_those_without_any(image_f
     assert np.array_equal(decode_rgb("x", with_it), decode_rgb("x", without))
 
 
+def test_a_curve_that_is_not_quite_that_of_srgb_is_applied():
+    grey = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
+    found = decode_rgb("x", encoded("PNG", grey, icc_profile=icc_profile(2.0, SRGB_PRIMARIES)))
+    assert 3 < found[0, 0, 0] - 60 < 20
+
+
 @pytest.mark.parametrize(("name", "profile"), [("Adobe RGB", ADOBE), ("Display P3", icc_profile(2.2, DISPLAY_P3))])
 def test_a_red_of_a_wide_colour_space_is_stronger_in_srgb(name, profile):
     red = np.full((HEIGHT, WIDTH, 3), (200, 50, 50), np.uint8)
@@ -230,6 +230,14 @@ def test_inks_go_by_their_profile_and_without_one_by_the_rule_of_thumb(image_for
     assert found["none"][1] > 250
     assert max(found["own"]) - min(found["own"]) <= 3
     assert 170 < found["own"][0] < 200
+
+
+def test_the_darkest_ink_becomes_black():
+    inks = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+    inks[:, :, 3] = 255
+    file = io.BytesIO()
+    Image.fromarray(inks, "CMYK").save(file, "TIFF", icc_profile=ink_profile(darkest=15))
+    assert decode_rgb("x", file.getvalue()).max() <= 2
 
 
 def test_lab_becomes_srgb():

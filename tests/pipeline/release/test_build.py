@@ -23,7 +23,7 @@ from pipeline.release.build import build_release, complete_run, source_of
 from pipeline.release.check.verify import verify_release
 from pipeline.release.licenses import COLUMNS, LicenseTable, notice
 from pipeline.replicas import setup
-from pipeline.runs.run_file import remember_inputs, remembered_inputs
+from pipeline.runs.inputs import remember_inputs, remembered_inputs
 from pipeline.selection.policy import SPLITS, parse_splits, split_of
 from tests.pipeline.make import (
     make_collection,
@@ -212,7 +212,7 @@ def test_a_run_remembers_where_its_images_were(tmp_path):
     assert remembered_inputs(str(tmp_path)) == inputs
 
 
-@pytest.mark.parametrize("content", [None, b"", b"[]", b'{"images": "a"}', b'{"nonsense": 1}'])
+@pytest.mark.parametrize("content", [None, b"", b"[]", b'{"annotations": "a"}', b'{"images": 1}', b'{"nonsense": 1}'])
 def test_a_run_that_does_not_remember_is_named(tmp_path, content):
     if content is not None:
         (tmp_path / "plan").mkdir()

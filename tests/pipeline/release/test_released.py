@@ -22,6 +22,7 @@ from tests.pipeline.files.make_images import (
     PIXELS,
     WIDTH,
     chunk,
+    deep_png,
     encoded,
     exif_with,
     icc_profile,
@@ -109,11 +110,12 @@ def test_the_same_image_is_released_in_the_same_bytes():
     "content",
     [
         deep(None),
+        deep_png(PIXELS.astype(np.uint16) << 8 | 255, 2),
         of_mode("LAB", "TIFF"),
         of_mode("CMYK", "TIFF", icc_profile=ink_profile()),
         of_mode("CMYK", "JPEG", icc_profile=ink_profile()),
     ],
-    ids=["12 bits", "Lab", "inks in a TIFF", "inks in a JPEG"],
+    ids=["12 bits", "16 bits in colour", "Lab", "inks in a TIFF", "inks in a JPEG"],
 )
 def test_what_common_readers_read_wrongly_or_not_at_all_is_a_png_of_the_pixels(content):
     image, pixels = predicted(content)

@@ -13,20 +13,23 @@ ROOT = Path(__file__).resolve().parents[3]
 ENTRIES = ("pipeline/replicas/work.py", "model/loading.py")
 """Where `process_shard` is, and where its model comes from."""
 DECIDES_NO_BYTE = {
+    "pipeline/collection/collection.py": "licences and origins, which candidates do not have",
+    "pipeline/collection/columns.py": "tells columns before a run; the plan has where images are",
     "pipeline/collection/config.py": "options; limits of images are fields of the fingerprint, paths change no byte",
     "pipeline/collection/img2dataset.py": "licences and origins, which candidates do not have",
     "pipeline/collection/kept.py": "listings of tars; what is read by them is compared with the tar",
     "pipeline/collection/patterns.py": "finds files; rows have the SHA-256 of what was read",
-    "pipeline/collection/tar_index.py": "finds images in tars; rows have the SHA-256 of what was read",
-    "pipeline/collection/columns.py": "tells columns before a run; the plan has where images are",
+    "pipeline/collection/places.py": "finds files before a run; the plan has where images are",
     "pipeline/collection/rows.py": "names rows before a run; the plan has the names",
     "pipeline/collection/table_files.py": "finds tables before a run; the plan has where images are",
     "pipeline/collection/tables.py": "opens tables before a run; the plan has where images are",
+    "pipeline/collection/tar_index.py": "finds images in tars; rows have the SHA-256 of what was read",
     "pipeline/errors.py": "error classes; the texts of rows come from the modules that raise them",
     "pipeline/files/bounded.py": "reads bytes unchanged, or refuses them by their number",
     "pipeline/files/checked.py": "compares bytes with records",
-    "pipeline/files/located.py": "finds file systems and explains their failures",
+    "pipeline/files/connections.py": "explains failures of servers; no row has such an error",
     "pipeline/files/local_disk.py": "writes bytes unchanged",
+    "pipeline/files/located.py": "finds file systems and explains their failures",
     "pipeline/files/storage.py": "carries bytes unchanged; records have their SHA-256",
     "pipeline/files/tar_headers.py": "finds members; what is read by them is compared with the tar",
     "pipeline/files/text_tables.py": "reads tables before a run; the plan has where images are",
@@ -35,9 +38,9 @@ DECIDES_NO_BYTE = {
     "pipeline/options.py": "options as TOML and on the command line",
     "pipeline/replicas/journal.py": "writes RUN/journal only",
     "pipeline/replicas/usage.py": "measures time and memory around the model",
-    "pipeline/shown.py": "hides secrets and escapes control characters in what people are shown",
     "pipeline/runs/machine.py": "refuses machines of another kind, and changes no byte",
     "pipeline/selection/policy.py": "verdicts; the bounds by which images stop early are a field, `stops_by`",
+    "pipeline/shown.py": "hides secrets and escapes control characters in what people are shown",
 }
 """Modules that are imported on the way, and why the fingerprint does not cover them."""
 

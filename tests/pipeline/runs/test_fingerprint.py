@@ -91,6 +91,10 @@ def test_every_option_of_the_model_is_a_field_or_changes_no_byte():
     assert asdict(ModelConfig()).keys() - make_fingerprint().keys() == settled_elsewhere | changes_nothing
 
 
+def test_another_frame_where_sizes_do_not_tell_is_another_run():
+    assert differing(make_fingerprint(), make_fingerprint(orientation="upright")) == {"orientation"}
+
+
 def test_other_shards_are_another_run():
     assert differing(make_fingerprint(), make_fingerprint(shard_size=7)) == {"shard_size"}
 

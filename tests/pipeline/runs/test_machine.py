@@ -1,5 +1,6 @@
 """What a run is computed on: the first replica decides, and what differs is refused, or noted."""
 
+import importlib.metadata
 import json
 import re
 import threading
@@ -14,7 +15,15 @@ from pipeline.release.check.verify import verify_release
 from pipeline.run import run
 from pipeline.runs import machine
 from pipeline.runs.check import verify_run
-from pipeline.runs.machine import instruction_set, made_on, settle_machine, settled_machine
+from pipeline.runs.machine import (
+    LIBRARIES,
+    instruction_set,
+    library_versions,
+    made_on,
+    restore_machine,
+    settle_machine,
+    settled_machine,
+)
 from tests.pipeline.make import make_collection, make_config
 
 
@@ -22,6 +31,36 @@ def test_the_first_device_decides_and_others_of_its_kind_are_accepted(tmp_path):
     for _ in range(2):
         settle_machine(str(tmp_path), "cuda")
     assert settled_machine(str(tmp_path))["device"] == "cuda"
+
+
+def test_a_plug_in_that_is_not_installed_has_no_version_and_what_has_to_be_there_must_be(monkeypatch):
+    def version(name):
+        if name == missing:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1.2"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    missing = "pillow-heif"
+    assert library_versions() == {**dict.fromkeys(LIBRARIES, "1.2"), "pillow-heif": ""}
+    missing = "torch"
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        library_versions()
+
+
+def test_a_plug_in_that_was_installed_since_is_another_machine(tmp_path, monkeypatch):
+    settle_machine(str(tmp_path), "cpu")
+    versions = library_versions() | {"pillow-heif": "99"}
+    monkeypatch.setattr(machine, "library_versions", lambda: versions)
+    with pytest.raises(RunMismatchError, match=r"pillow-heif: made with .*, requested 99"):
+        settle_machine(str(tmp_path), "cpu")
+
+
+def test_a_release_from_before_plug_ins_were_named_restores_what_it_names(tmp_path):
+    stated = {name: "1" for name in ("device", "instructions", *LIBRARIES) if not name.startswith("pillow-")}
+    release = {"made_from": {"fingerprint": stated}}
+    storage.publish(f"{tmp_path}/release/a-1.0.0/release.json", json.dumps(release).encode())
+    assert restore_machine(str(tmp_path))
+    assert settled_machine(str(tmp_path)) == stated
 
 
 def test_another_kind_of_device_is_refused_with_both(tmp_path):

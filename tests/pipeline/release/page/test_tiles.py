@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from pipeline.collection.frames import upright
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import SampleError
 from pipeline.files.maps import variance_picture
@@ -24,6 +25,7 @@ from pipeline.release.page.tiles import (
     fitted_px,
     sheet_name,
 )
+from tests.pipeline.files.make_images import ADOBE_RGB, exif_with, icc_profile
 from tests.pipeline.make import make_jpeg
 
 SIDES = st.integers(1, 400)
@@ -214,6 +216,22 @@ def test_images_of_other_formats_are_decoded_by_decode_rgb(mode, kind):
     with Image.open(io.BytesIO(make_jpeg(1, 300, 200))) as image:
         image.convert(mode).save(file, kind)
     assert np.array_equal(decode_small("7", file.getvalue(), 300 * 200), decode_rgb("7", file.getvalue()))
+
+
+def test_a_photo_with_a_profile_has_its_colours_in_the_tile_too():
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(make_jpeg(1, 640, 480))) as image:
+        image.save(file, "JPEG", icc_profile=icc_profile(2.2, ADOBE_RGB))
+    assert np.array_equal(decode_small("7", file.getvalue(), 640 * 480), decode_rgb("7", file.getvalue()))
+
+
+def test_a_turned_photo_is_in_the_tile_as_its_maps_are():
+    with Image.open(io.BytesIO(make_jpeg(1, 640, 480))) as image:
+        file = io.BytesIO()
+        image.save(file, "JPEG", exif=exif_with(6))
+    small = [decode_small("7", file.getvalue(), 640 * 480, frame) for frame in ("stored", "upright")]
+    assert [pixels.shape[:2] for pixels in small] == [(240, 320), (320, 240)]
+    assert np.array_equal(small[1], upright(small[0], 6))
 
 
 # Faults

@@ -1,0 +1,57 @@
+"""RUN/plan/inputs.json: where the newest session found annotations and images, for whoever needs them later."""
+
+from dataclasses import asdict, replace
+
+from model.documents import parse_json
+from pipeline.collection.config import InputConfig
+from pipeline.errors import CollectionError, ConfigError, StorageError, StorageUnavailableError
+from pipeline.files import storage
+from pipeline.files.tars import encode_json
+from pipeline.shown import HIDDEN, shown
+
+
+def remember_inputs(run: str, inputs: InputConfig) -> None:
+    """Write down where annotations and images were found, for a release of the run that is made later.
+
+    Passwords and signatures of their URLs are not stored; `require_whole` finds out that they are missing.
+    """
+    stored = replace(
+        inputs,
+        images=shown(inputs.images),
+        annotations=shown(inputs.annotations),
+        metadata=shown(inputs.metadata),
+    )
+    content, url = encode_json(asdict(stored)), storage.join(run, "plan", "inputs.json")
+    if not storage.exists(url) or storage.read(url) != content:
+        storage.publish(url, content)
+
+
+def remembered_inputs(run: str) -> InputConfig:
+    """Read what `remember_inputs` wrote.
+
+    Raises: CollectionError: the file is missing or can't be read.
+    """
+    url = storage.join(run, "plan", "inputs.json")
+    try:
+        stored = parse_json(storage.read(url))
+        inputs = InputConfig(**stored | {"allow_hosts": tuple(stored.get("allow_hosts", ()))})
+        if not all(isinstance(place, str) for place in (inputs.images, inputs.annotations)):
+            raise ValueError(f"it has {inputs.images!r} and {inputs.annotations!r}")
+        return inputs
+    except StorageUnavailableError:
+        raise
+    except (StorageError, ValueError, TypeError, AttributeError) as error:
+        raise CollectionError(f"{url} does not say where the images are ({error}); is {run} a run?") from error
+
+
+def require_whole(run: str, **places: str) -> None:
+    """Refuse remembered places of inputs whose passwords or signatures were not stored.
+
+    Args:   places: option → path or URL.
+    Raises: ConfigError: there is such a place; the message names its option.
+    """
+    for option, place in places.items():
+        if HIDDEN in place:
+            raise ConfigError(
+                f"{run} does not store what is hidden in the place of its {option}, {place}: give --{option} again"
+            )
