@@ -30,8 +30,8 @@ PATTERN = "pattern"
 _START_BYTES = 512
 _END_BYTES = 1 << 16
 _THREADS = 16
-_STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified")
-"""What file systems call it: s3fs and HTTP, gcsfs and adlfs, the local disk."""
+_STAMPS = ("ETag", "etag", "mtime", "blob_id", "Last-Modified")
+"""What file systems call it: s3fs and HTTP, gcsfs and adlfs, the local disk, Hugging Face's, HTTP without an ETag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
