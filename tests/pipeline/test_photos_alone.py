@@ -146,8 +146,7 @@ def test_a_torn_shard_is_repaired_to_the_same_bytes(photos, tmp_path):
     before = tree(first.release)
     (torn,) = (tmp_path / "run/candidates").glob("000001.*.tar")
     torn.write_bytes(torn.read_bytes()[:-700])
-    check, _ = repair_run(str(tmp_path / "run"))
-    assert check.broken == ("000001",)
+    assert repair_run(str(tmp_path / "run")).check.broken == ("000001",)
     run(make_config(photos, tmp_path / "run", version="2.0.0"))
     assert tree(first.release) == before
     assert verify_run(str(tmp_path / "run")).problems == ()

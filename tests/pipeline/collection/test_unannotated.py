@@ -27,7 +27,15 @@ NAME = st.builds(
     st.sampled_from([".jpg", ".JPG", ".png", ".webp"]),
 )
 ORIENTATION = 0x0112
-SIZED = [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {}), ("GIF", {}), ("BMP", {})]
+SIZED = [
+    ("JPEG", {}),
+    ("JPEG", {"progressive": True}),
+    ("PNG", {}),
+    ("WEBP", {}),
+    ("GIF", {}),
+    ("BMP", {}),
+    ("TIFF", {}),
+]
 PADDING = st.integers(0, 40_000)
 
 
