@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.files import urls
+from pipeline.files.of_process import OfProcess
 from pipeline.files.parquet_streams import TornParquetError, open_parquet
 
 MOST_KEPT_BYTES = 128 << 20
@@ -48,12 +49,12 @@ def read_cell(cell: Cell) -> pa.Buffer | None:
     Raises: TornParquetError: the file has no such cell, or can't be decoded up to there.
             OSError: the machine or the connection failed, or the file is gone.
     """
-    return _OF_PROCESS.streams.read(cell)
+    return _OF_PROCESS.here.read(cell)
 
 
 def forget() -> None:
     """Forget all files: a remote one may have been replaced since it was read."""
-    _OF_PROCESS.streams = _Streams()
+    _OF_PROCESS.renew()
     _metadata.cache_clear()
 
 
@@ -158,18 +159,7 @@ class _Streams:
         return MOST_KEPT_BYTES // len(self._open)
 
 
-class _OfProcess:
-    """The streams of a process. A forked child starts without: its parent's may be in the middle of something."""
-
-    def __init__(self) -> None:
-        self.streams = _Streams()
-        os.register_at_fork(after_in_child=self._renew)
-
-    def _renew(self) -> None:
-        self.streams = _Streams()
-
-
-_OF_PROCESS = _OfProcess()
+_OF_PROCESS = OfProcess(_Streams)
 
 
 def _stamp(file: str) -> object:

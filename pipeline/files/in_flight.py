@@ -1,10 +1,11 @@
 """Pixels in flight: how many are decoded at once in a process, whichever threads decode them."""
 
 import mmap
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from pipeline.files.of_process import OfProcess
 
 MOST_PIXELS = 100_000_000
 """A decoder takes 8 to 20 bytes per pixel until the image is an array: up to 2 GB for this many."""
@@ -56,20 +57,9 @@ class PixelBudget:
                 self._free.notify_all()
 
 
-class _OfProcess:
-    """The one budget of a process. A forked child starts with a free one: its parent's threads do not exist there."""
-
-    def __init__(self) -> None:
-        self.budget = PixelBudget()
-        os.register_at_fork(after_in_child=self._renew)
-
-    def _renew(self) -> None:
-        self.budget = PixelBudget()
-
-
-_OF_PROCESS = _OfProcess()
+_OF_PROCESS = OfProcess(PixelBudget)
 
 
 def budget() -> PixelBudget:
     """The budget that all decoding in this process shares."""
-    return _OF_PROCESS.budget
+    return _OF_PROCESS.here

@@ -7,7 +7,6 @@ addresses, which may have signatures.
 
 import errno
 import http.client
-import os
 import socket
 import ssl
 import threading
@@ -20,6 +19,7 @@ from urllib.parse import urljoin
 from urllib.robotparser import RobotFileParser
 
 from pipeline.errors import SampleError, StorageUnavailableError
+from pipeline.files.of_process import OfProcess
 from pipeline.files.safe_hosts import UnsafeHostError, is_allowed
 from pipeline.files.web_request import AGENT, Address, Answer, RefusedError, ask, checked
 
@@ -51,7 +51,7 @@ def fetch(url: str, label: str, *, most_bytes: int, first: int | None, allowed: 
             OSError: this machine has no network.
     """
     try:
-        return _OF_PROCESS.web.read(url, most_bytes, first, allowed)
+        return _OF_PROCESS.here.read(url, most_bytes, first, allowed)
     except RefusedError as refused:
         raise SampleError(refused.reason, f"{label}: {refused}") from refused
 
@@ -218,15 +218,4 @@ def _is_no_network(error: Exception) -> bool:
     return is_unanswered or (isinstance(error, OSError) and error.errno in _NO_NETWORK)
 
 
-class _OfProcess:
-    """What a process knows of servers. A forked child starts anew: its parent's threads do not exist there."""
-
-    def __init__(self) -> None:
-        self.web = _Web()
-        os.register_at_fork(after_in_child=self._renew)
-
-    def _renew(self) -> None:
-        self.web = _Web()
-
-
-_OF_PROCESS = _OfProcess()
+_OF_PROCESS = OfProcess(_Web)

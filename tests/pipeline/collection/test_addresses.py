@@ -37,7 +37,7 @@ def server():
 def site(server, monkeypatch):
     server.pages = {f"/i/{number}.jpg": [jpeg] for number, jpeg in enumerate(JPEGS)}
     server.requests.clear()
-    monkeypatch.setattr(web._OF_PROCESS, "web", web._Web())
+    monkeypatch.setattr(web._OF_PROCESS, "here", web._Web())
     monkeypatch.setattr(web, "_PAUSES_S", (0.0, 0.0))
     return server
 

@@ -45,7 +45,7 @@ def images(count, image_bytes=100):
 
 @pytest.fixture(autouse=True)
 def no_open_streams(monkeypatch):
-    monkeypatch.setattr(cells._OF_PROCESS, "streams", cells._Streams())
+    monkeypatch.setattr(cells._OF_PROCESS, "here", cells._Streams())
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_no_more_streams_are_open_than_the_bound(tmp_path, monkeypatch):
     file = write(tmp_path / "a.parquet", images(40), row_group_size=2)
     for number in range(40):
         read(file, number, group_rows=2)
-    assert len(cells._OF_PROCESS.streams._open) == 3
+    assert len(cells._OF_PROCESS.here._open) == 3
 
 
 def test_a_file_that_was_replaced_is_read_anew(tmp_path):

@@ -28,7 +28,7 @@ def server():
 def site(server, monkeypatch):
     server.pages = {"/a.jpg": [IMAGE]}
     server.requests.clear()
-    monkeypatch.setattr(web._OF_PROCESS, "web", web._Web())
+    monkeypatch.setattr(web._OF_PROCESS, "here", web._Web())
     return server
 
 

@@ -31,6 +31,7 @@ DECIDES_NO_BYTE = {
     "pipeline/files/connections.py": "explains failures of servers; no row has such an error",
     "pipeline/files/local_disk.py": "writes bytes unchanged",
     "pipeline/files/located.py": "finds file systems and explains their failures",
+    "pipeline/files/of_process.py": "keeps what threads share; it changes no byte",
     "pipeline/files/storage.py": "carries bytes unchanged; records have their SHA-256",
     "pipeline/files/tar_headers.py": "finds members; what is read by them is compared with the tar",
     "pipeline/files/text_tables.py": "reads tables before a run; the plan has where images are",
