@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pipeline.collection.collection import Collection
 from pipeline.collection.config import InputConfig
+from pipeline.collection.images import decode
 from pipeline.collection.near_misses import why_none
 from pipeline.collection.stores import read_bytes
 from pipeline.errors import CollectionError, SampleError
@@ -12,14 +13,14 @@ from pipeline.shown import shown
 
 _FIRST_TRIED = 3
 _MOST_TRIED = 100
-"""Images that are read before a collection is given up; the others are hardly better then."""
+"""Images that are tried before a collection is given up; the others are hardly better then."""
 
 
 def require_usable(collection: Collection, inputs: InputConfig) -> None:
-    """Refuse a collection none of whose images can be read.
+    """Refuse a collection none of whose images can be read and decoded: its release would be empty.
 
-    A few images are read for it: three, spread over the collection, or more while none can be read.
-    Raises: CollectionError: no image was found, or those that were tried can't be read.
+    A few images are tried for it: three, spread over the collection, or more while all of them fail.
+    Raises: CollectionError: no image was found, or none of those that were tried is usable.
             StorageUnavailableError: the place of the images can't be reached.
     """
     samples, images = collection.samples, shown(inputs.images)
@@ -43,11 +44,12 @@ def require_usable(collection: Collection, inputs: InputConfig) -> None:
 
 
 def _first_problem(samples: Sequence[Sample], inputs: InputConfig) -> SampleError | None:
-    """The problem of the first of these images; None if any of them can be read."""
+    """The problem of the first of these images; None if any of them is usable."""
     first = None
     for sample in samples:
         try:
-            read_bytes(sample, max_bytes=inputs.max_image_bytes)
+            content = read_bytes(sample, max_bytes=inputs.max_image_bytes)
+            decode(sample, content, max_pixels=inputs.max_image_pixels)
         except SampleError as error:
             first = first or error
         else:

@@ -116,7 +116,7 @@ def forbid_computing(patch):
 
 
 @settings(max_examples=12)
-@given(st.sets(st.integers(1, COUNT)), st.integers(1, COUNT + 1), st.randoms())
+@given(st.sets(st.integers(1, COUNT), max_size=COUNT - 1), st.integers(1, COUNT + 1), st.randoms())
 def test_every_input_has_one_row_whoever_fails_and_wherever_shards_are_cut(
     tmp_path_factory, broken, shard_size, shuffler
 ):
@@ -143,14 +143,18 @@ def test_the_report_says_what_the_manifest_says(done):
     assert report.release == storage.join(config.out, RELEASE)
 
 
-def test_images_of_which_none_can_be_used_still_give_a_release(tmp_path):
+@pytest.mark.parametrize("work", [run, forecast], ids=["run", "dry run"])
+def test_images_of_which_none_can_be_decoded_are_refused_before_anything_is_written(tmp_path, work):
+    """A collection of Git LFS pointers, for example."""
     inputs = make_collection(tmp_path / "in", COUNT)
     for number in range(1, COUNT + 1):
-        inputs.file(number).write_bytes(b"no image")
-    report = run(make_config(inputs, tmp_path / "out"))
-    assert (report.accepted, report.failed_share, report.failed) == (0, 1, {"undecodable": COUNT})
-    assert len(manifest_of(tmp_path / "out")) == COUNT
-    assert not [name for name in tree(report.release) if name.endswith(".tar")]
+        inputs.file(number).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(CollectionError, match=r"none of the 7 images .* undecodable: .*Git LFS pointer"):
+        work(make_config(inputs, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    make_jpeg_of = make_collection(tmp_path / "again", COUNT).file(COUNT)
+    inputs.file(COUNT).write_bytes(make_jpeg_of.read_bytes())
+    work(make_config(inputs, tmp_path / "out"))
 
 
 def test_an_image_that_claims_an_absurd_size_and_licence_costs_itself_only(tmp_path):
