@@ -10,6 +10,7 @@ WITH_CODEC = {"AVIF": "AVIF", "JPEG 2000": "JPEG2000", "HEIC": "HEIF", "HEIF": "
 IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",
+    ".jpe",
     ".jfif",
     ".png",
     ".webp",
@@ -23,7 +24,8 @@ IMAGE_SUFFIXES = (
     ".jxl",
     ".jp2",
 )
-"""Names of files that are taken for images where nothing else lists them."""
+"""Names of files that are taken for images where nothing else lists them; also those for which a codec may have to be
+installed, or they would be left out silently."""
 
 _STARTS = (
     (b"\xff\xd8\xff", "JPEG"),

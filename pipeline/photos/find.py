@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import CollectionError
-from pipeline.evaluation.pairs import SUFFIXES as COMMON_SUFFIXES
 from pipeline.evaluation.pairs import is_image
-
-SUFFIXES = (*COMMON_SUFFIXES, ".jfif", ".jpe", ".avif", ".heic", ".heif", ".jp2", ".jxl")
-"""Suffixes of photos: also those for which a codec may have to be installed, or they would be left out silently."""
+from pipeline.files.formats import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +38,12 @@ def find_photos(named: str) -> Found:
     path = Path(named)
     if path.is_dir():
         files = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
-        photos = [file for file in files if is_image(file, SUFFIXES)]
-        ignored = tuple(file.name for file in files if not is_image(file, SUFFIXES))
+        photos = [file for file in files if is_image(file, IMAGE_SUFFIXES)]
+        ignored = tuple(file.name for file in files if not is_image(file, IMAGE_SUFFIXES))
         if not photos:
             found = ", ".join(sorted({file.suffix or "no suffix" for file in files})[:10])
             raise CollectionError(
-                f"{named} holds {len(files)} files, none of which ends in {', '.join(SUFFIXES)}"
+                f"{named} holds {len(files)} files, none of which ends in {', '.join(IMAGE_SUFFIXES)}"
                 + (f"; they end in {found}" if found else "")
             )
         return Found(photos=_photos(photos, path), ignored=ignored)

@@ -10,8 +10,6 @@ from PIL import Image
 
 from tests.end_to_end.submitting import SAMPLE, Job, digests, run_inline
 
-pytestmark = pytest.mark.ray
-
 FLOWER, CUP, VOLLEYBALL, MULTIMETER = 5, 18, 21, 29
 QUICK = ("--ensemble-size", 2, "--denoise-steps", 1, "--shard-size", 2, "--batch-images", 2, "--max-variance", 0.25)
 
@@ -35,6 +33,8 @@ def in_one_process(tmp_path_factory, easy_photos):
     return out
 
 
+@pytest.mark.ray
+@pytest.mark.thorough
 def test_two_replicas_give_the_bytes_of_one_process(submit, tmp_path, easy_photos, in_one_process):
     job: Job = submit(tmp_path, *QUICK, "--annotations", easy_photos)
     assert job.wait() == "SUCCEEDED", job.logs()

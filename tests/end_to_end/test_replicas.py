@@ -75,6 +75,7 @@ def test_a_replica_that_hangs_is_replaced(drive, tmp_path, undisturbed):
     assert digests(tmp_path) == undisturbed
 
 
+@pytest.mark.thorough
 def test_too_few_attempts_to_find_the_image_stop_the_run_and_name_the_shard(drive):
     keys = "000000000005, 000000000006"
     with pytest.raises(ReplicaError, match=f"shard 000001 lost its replica 2 times, the last time at the keys {keys}"):

@@ -9,7 +9,7 @@ from jobs import demo
     ("options", "said"),
     [
         (("--no-such-option", "1"), "--no-such-option"),
-        (("--ensemble-size", "1"), "ensemble_size is 1"),
+        (("--ensemble-size", "1"), "--ensemble-size is 1"),
         (("--out", "/proc/no-such-folder"), "--out /proc/no-such-folder: nothing can be written there"),
     ],
 )

@@ -136,6 +136,7 @@ def test_without_glibc_nothing_changes(monkeypatch, platform):
 # Compilation
 
 
+@pytest.mark.thorough
 def test_a_compiled_unet_gives_the_same_maps(tiny, own_tiny, image_of, caplog, monkeypatch):
     monkeypatch.setattr(runtime, "can_compile", lambda _: True)
     model = ready(own_tiny, ModelConfig(compile=True), make_ensemble())

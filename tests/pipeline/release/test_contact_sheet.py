@@ -9,7 +9,7 @@ from PIL import Image
 from pipeline.files import storage
 from pipeline.release import contact_sheet
 from pipeline.release.contact_sheet import CAPTION_PX, COLUMNS, GAP_PX, THUMBNAIL_PX
-from tests.pipeline.make import make_collection, make_jpeg, write_annotations
+from tests.pipeline.make import make_collection, make_jpeg, make_key, write_annotations
 
 COLOURS = contact_sheet._COLOURS
 CELL = (3 * THUMBNAIL_PX, THUMBNAIL_PX + CAPTION_PX)
@@ -66,8 +66,7 @@ def test_only_the_first_images_are_shown(tmp_path, release_of, monkeypatch):
 
 def test_without_a_predicted_image_there_is_an_empty_sheet(tmp_path, release_of):
     inputs = make_collection(tmp_path / "in", 1)
-    inputs.file(1).write_bytes(b"")
-    sheet = sheet_of(release_of(inputs, tmp_path / "out"))
+    sheet = sheet_of(release_of(inputs, tmp_path / "out", model=f"fake:fail_at={make_key(1)}"))
     assert sheet.size == size_of(COLUMNS, 1)
     assert sheet.getcolors() == [(sheet.width * sheet.height, contact_sheet._PAPER)]
 

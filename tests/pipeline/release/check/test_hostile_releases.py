@@ -110,7 +110,8 @@ def test_json_beyond_all_bounds_is_a_problem_of_its_file(folder, content):
     [
         "a: &a [x]\nb: *a",
         LAUGHS,
-        "a: " + "[" * 5000,
+        "a: " + "[" * 200_000,
+        "- " * 5000,
         "a: " + "1" * 5000,
         "a: !!python/object/apply:os.system [id]",
         "a: [",
