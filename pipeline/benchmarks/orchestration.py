@@ -93,21 +93,21 @@ def measure(
     photos = [make_photo(number, width, height) for number in range(VARIANTS)]
     seconds = {}
     with cluster(wanted=way in ("ray", "ray data")):
-        for count in (WARM_UP_IMAGES, images // 4, images):
-            where = folder / str(count)
+        for part, count in (("warm-up", WARM_UP_IMAGES), ("quarter", images // 4), ("whole", images)):
+            where = folder / part
             inputs = write_collection(where, photos, count, width, height)
             inputs = packed(inputs, _READS.get(way, kind))
             started = time.perf_counter()
             _WAYS[way](where, inputs, ensemble_size)
-            seconds[count] = time.perf_counter() - started
-    rate = (images - images // 4) / (seconds[images] - seconds[images // 4])
+            seconds[part] = time.perf_counter() - started
+    rate = (images - images // 4) / (seconds["whole"] - seconds["quarter"])
     return {
         "way": way,
         "width": width,
         "height": height,
         "images": images,
         "images_per_s": rate,
-        "start_s": seconds[images] - images / rate,
+        "start_s": seconds["whole"] - images / rate,
     }
 
 
