@@ -10,12 +10,16 @@ The headers of all tars are read once, in threads; then each image is one range 
 Images keep their names as long as tars keep theirs, so a collection grows when tars are added.
 """
 
+import os
 import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.collection import tar_index
 from pipeline.collection.collection import NOTHING_SAID, About
@@ -149,8 +153,7 @@ def read_member(location: Location, label: str, max_bytes: int, first: int | Non
         raise SampleError("too_many_bytes", f"{label}: {image_bytes} bytes; the limit is {max_bytes}")
     wanted = image_bytes if first is None else min(first, image_bytes)
     fs, path = urls.resolve(location.path, chained=True)
-    chunk = read_range(fs, path, start - BLOCK_BYTES, start + wanted)
-    header, content = chunk[:BLOCK_BYTES], chunk[BLOCK_BYTES:]
+    header, content = _header_and_content(fs, path, start, wanted)
     if zlib.crc32(header) != header_crc32:
         raise SampleError(
             "unreadable", f"{label}: at {start} is another member than {short(location.part)}; has the tar changed?"
@@ -158,6 +161,15 @@ def read_member(location: Location, label: str, max_bytes: int, first: int | Non
     if len(content) < wanted:
         raise SampleError("unreadable", f"{label}: member at {start}: {len(content)} of {wanted} bytes, then it ends")
     return content
+
+
+def _header_and_content(fs: AbstractFileSystem, path: str, start: int, wanted: int) -> tuple[bytes, bytes]:
+    """The block before `start`, and so many bytes from there."""
+    if isinstance(fs, LocalFileSystem):  # cutting one piece in two copies the image: 5 of 50 microseconds
+        with open(path, "rb", buffering=0) as tar:
+            return os.pread(tar.fileno(), BLOCK_BYTES, start - BLOCK_BYTES), os.pread(tar.fileno(), wanted, start)
+    chunk = read_range(fs, path, start - BLOCK_BYTES, start + wanted)
+    return chunk[:BLOCK_BYTES], chunk[BLOCK_BYTES:]
 
 
 def _stem(file: PlaceFile) -> str:
