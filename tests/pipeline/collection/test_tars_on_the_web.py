@@ -1,7 +1,6 @@
 """Tars on a web server that lists no folders: named by braces, read by ranges, with a signature in every address."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -11,6 +10,7 @@ from pipeline.collection.kept import Kept
 from pipeline.errors import CollectionError
 from tests.pipeline.collection.test_tars import contents, jpeg
 from tests.pipeline.files.test_tar_headers import make_tar
+from tests.pipeline.files.web_server import serving
 
 TARS = {f"/shards/{number}.tar": make_tar({f"{number}.jpg": jpeg(number)}) for number in range(3)}
 
@@ -48,13 +48,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+    with serving(Handler) as running:
         running.reads = []
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def url_of(server, name):

@@ -1,7 +1,7 @@
 """Parts of files: the same from every store, and never more than was asked for, whatever an HTTP server sends."""
 
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
@@ -14,6 +14,7 @@ from pipeline.errors import SampleError
 from pipeline.files import urls
 from pipeline.files.ranges import read_range
 from pipeline.records import Location
+from tests.pipeline.files.web_server import serving
 from tests.pipeline.make import make_sample
 
 CONTENT = bytes(range(256)) * 40
@@ -64,13 +65,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+    with serving(Handler) as running:
         running.sent_bytes, running.has_ended = 0, threading.Event()
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def url_of(server, name):

@@ -55,14 +55,20 @@ def web_server():
         def log_message(self, *_):
             """Log nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(Handler) as server:
+        site = Site(server.server_port)
+        yield site
+
+
+@contextmanager
+def serving(handler):
+    """Serve on loopback with a handler of requests; gives the server."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    server.handle_error = lambda *_: None  # clients that hang up
-    site = Site(server.server_port)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield site
+        yield server
     finally:
         server.shutdown()
         server.server_close()
