@@ -31,7 +31,8 @@ class RowNames:
         self.rows: dict[str, int] = {}
         """Name → number of the row, counted through all tables."""
         self._wanted = wanted
-        self._doubles: set[str] = set()
+        self._doubles: dict[str, list[str]] = {}
+        """Name that several rows say they have → the names that these got."""
 
     def add(self, table: str, rows: Iterable[str | None]) -> None:
         """Name the rows of one table.
@@ -41,7 +42,11 @@ class RowNames:
         """
         table = short_table_name(table)
         for number, said in enumerate(rows):
-            self.rows[self._free_name(table, number, said)] = len(self.rows)
+            plain = _usable(said)
+            name = self._free_name(table, number, plain)
+            if plain and name != plain:
+                self._doubles.setdefault(plain, [plain]).append(name)
+            self.rows[name] = len(self.rows)
 
     def find(self, file_name: str) -> int:
         """The row of an image by its name, or by what `names.index_names` knows it by.
@@ -50,17 +55,14 @@ class RowNames:
         """
         name = self._index.find(file_name)
         if self._wanted and name in self._doubles:
-            raise ambiguous(file_name, "rows", [row for row in self.rows if row.endswith(name)])
+            raise ambiguous(file_name, "rows", self._doubles[name])
         return self.rows[name]
 
     @cached_property
     def _index(self) -> NameIndex:
         return index_names(self.rows, self._wanted, what="names of rows")
 
-    def _free_name(self, table: str, number: int, said: str | None) -> str:
-        plain = _usable(said)
-        if plain and plain in self.rows:
-            self._doubles.add(plain)
+    def _free_name(self, table: str, number: int, plain: str) -> str:
         named: tuple[str, ...] = (plain, f"{table}/{plain}") if plain else ()
         for name in (*named, f"{table}/{number:09d}"):
             if name not in self.rows:

@@ -63,7 +63,13 @@ def test_of_equal_names_the_first_keeps_it_and_others_get_their_tables_or_their_
 def test_an_annotated_name_that_two_rows_have_is_ambiguous():
     names = named([("t", ["a.jpg", "b.jpg"]), ("u", ["a.jpg"])], ["a.jpg", "b.jpg", "u/a.jpg"])
     assert (names.find("b.jpg"), names.find("u/a.jpg")) == (1, 2)
-    with pytest.raises(SampleError, match="ambiguous"):
+    with pytest.raises(SampleError, match=r"ambiguous, 2 rows match: \['a\.jpg', 'u/a\.jpg'\]"):
+        names.find("a.jpg")
+
+
+def test_a_name_that_only_ends_alike_is_not_among_those_that_are_ambiguous():
+    names = named([("t", ["xa.jpg", "a.jpg"]), ("u", ["a.jpg"])], ["a.jpg"])
+    with pytest.raises(SampleError, match=r"2 rows match: \['a\.jpg', 'u/a\.jpg'\]"):
         names.find("a.jpg")
 
 
