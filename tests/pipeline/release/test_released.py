@@ -4,6 +4,7 @@ import hashlib
 import io
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -59,6 +60,18 @@ def of_mode(mode, image_format, **options):
 
 
 # Properties
+
+
+@pytest.mark.parametrize("default", ["stored", "upright"])
+@pytest.mark.parametrize("stated", range(1, 9))
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_opencv_which_obeys_orientations_sees_the_pixels_that_were_segmented(image_format, stated, default):
+    content = encoded(image_format, exif=exif_with(stated))
+    image, pixels = predicted(content, default)
+    _, found = released_image(image, content)
+    obeying = cv2.imdecode(np.frombuffer(found, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert obeying.shape == pixels.shape
+    assert np.abs(obeying.astype(int) - pixels).mean() < 3  # its decoders round in their own ways
 
 
 @settings(deadline=None)
