@@ -75,8 +75,7 @@ def predict(config: RunConfig) -> None:
 
     Raises: as `run`.
     """
-    kept = Kept(config.out)
-    collection, made_with = read_inputs(config, kept), fingerprint(config)
+    collection, made_with = read_inputs(config), fingerprint(config)
     with locked(config.out) as lease:
         restore_lost(config.out, made_with)
         specs, _ = open_run(

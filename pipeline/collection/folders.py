@@ -84,24 +84,29 @@ def open_folder(place: Place, wanted: Collection[str], inputs: InputConfig) -> F
                     them are not listed. None: all.
     Raises: CollectionError: it is at a chained URL.
     """
+    links = closed = frozenset[str]()
     if place.is_local:
-        return _open_local(place.path, wanted, inputs.follow_links)
-    if "::" in place.given:
+        root = place.path
+        there, links, closed = _listed_local(root, wanted, inputs.follow_links)
+    elif "::" in place.given:
         raise CollectionError(f"{place.named()}: a chained URL of a folder; give the folder's own URL, or a zip's")
-    start = place.path.rstrip("/") + "/"
-    files = frozenset(str(name).removeprefix(start) for name in place.fs.find(place.path))
-    root, nothing = place.given.rstrip("/"), frozenset[str]()
+    else:
+        root, start = place.given.rstrip("/"), place.path.rstrip("/") + "/"
+        there = frozenset(str(name).removeprefix(start) for name in place.fs.find(place.path))
     return Folder(
         root=root,
-        there=files,
-        links=nothing,
-        closed=nothing,
-        follow_links=False,
-        index=index_names(files, wanted, root),
+        there=there,
+        links=links,
+        closed=closed,
+        follow_links=inputs.follow_links,
+        index=index_names(there, wanted, root),
     )
 
 
-def _open_local(root: str, wanted: Collection[str], follow_links: bool) -> Folder:
+def _listed_local(
+    root: str, wanted: Collection[str], follow_links: bool
+) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """As `_list_local`: as much as the wanted names need."""
     relative = list(_relative(wanted, root))
     parents = {in_form(parent) for name in relative for parent in _parents(name)}
     there, links, closed = _list_local(root, parents, follow_links, whole=not wanted)
@@ -112,14 +117,7 @@ def _open_local(root: str, wanted: Collection[str], follow_links: bool) -> Folde
             "%d links lead to folders outside of %s and are not followed, %r for example; --follow-links follows them",
             *(len(closed), root, min(closed)),
         )
-    return Folder(
-        root=root,
-        there=there,
-        links=links,
-        closed=closed,
-        follow_links=follow_links,
-        index=index_names(there, wanted, root),
-    )
+    return there, links, closed
 
 
 def read_file(location: Location, label: str, max_bytes: int, first: int | None = None) -> bytes:

@@ -108,9 +108,7 @@ def open_store(inputs: InputConfig, wanted: Collection[str] = (), kept: Kept | N
                     return kind.open(place, wanted, inputs)
     except CollectionError:
         raise
-    except UsageError as error:
-        raise CollectionError(f"images {error}") from error
-    except NoRangesError as error:
+    except (UsageError, NoRangesError) as error:
         raise CollectionError(f"images {error}") from error
     except CANNOT_OPEN as error:
         raise CollectionError(f"{images}: {error}; give an existing place that can be read: {kinds}") from error

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -19,14 +19,7 @@ def stop_flag() -> Iterator[threading.Event]:
     Outside the main thread nothing sets the flag: signals reach only the main thread.
     """
     flag = threading.Event()
-
-    def set_flag(_signal: int, _frame: FrameType | None) -> None:
-        flag.set()
-
-    with signals_kept():
-        if _is_main_thread():
-            for number in SIGNALS:
-                signal.signal(number, set_flag)
+    with _handled(lambda _signal, _frame: flag.set()):
         yield flag
 
 
@@ -40,22 +33,19 @@ def stop_flag_then_interrupt(after_s: float = PATIENCE_S) -> Iterator[threading.
 
     Raises: KeyboardInterrupt: inside the block.
     """
-    with stop_flag() as flag:
-        ended = threading.Event()
+    flag, ended = threading.Event(), threading.Event()
 
-        def interrupt_if_late() -> None:
-            flag.wait()
-            if not ended.wait(after_s):
-                signal.pthread_kill(_main_ident(), signal.SIGINT)  # a real one, since it also ends a sleep
+    def set_flag_or_interrupt(_signal: int, _frame: FrameType | None) -> None:
+        if flag.is_set():
+            raise KeyboardInterrupt
+        flag.set()
 
-        def set_flag_or_interrupt(_signal: int, _frame: FrameType | None) -> None:
-            if flag.is_set():
-                raise KeyboardInterrupt
-            flag.set()
+    def interrupt_if_late() -> None:
+        flag.wait()
+        if not ended.wait(after_s):
+            signal.pthread_kill(_main_ident(), signal.SIGINT)  # a real one, since it also ends a sleep
 
-        if _is_main_thread():
-            for number in SIGNALS:
-                signal.signal(number, set_flag_or_interrupt)
+    with _handled(set_flag_or_interrupt):
         watcher = threading.Thread(target=interrupt_if_late, name="interrupt", daemon=True)
         watcher.start()
         try:
@@ -76,6 +66,16 @@ def signals_kept() -> Iterator[None]:
         for number, handler in before.items():
             if handler is not None:  # None: installed by something other than Python
                 signal.signal(number, handler)
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have the handler called for signals in the block, if it is in the main thread."""
+    with signals_kept():
+        if _is_main_thread():
+            for number in SIGNALS:
+                signal.signal(number, handler)
+        yield
 
 
 def _is_main_thread() -> bool:
