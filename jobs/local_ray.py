@@ -37,6 +37,7 @@ NO_AGENT = "No available agent to submit job"
 START_TIMEOUT_S = 90
 ANSWER_TIMEOUT_S = 30
 STOP_GRACE_S = 3
+_PORTS = range(20_000, 32_768)
 
 
 class LocalRayError(PipelineError):
@@ -231,9 +232,17 @@ def _processes_with(setting: str) -> set[psutil.Process]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Find ports that nobody listens on. All are held open together, so that they differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Choose ports that nobody listens on.
+
+    They lie below the range from which Linux takes ports for connections and for whoever asks for any: between this
+    choice and Ray's use of it, seconds later, one of those was taken now and then. Ray's agent then ends, the raylet
+    with it, and every driver of the cluster by `exit(1)`. Ray's workers use 10002 to 19999.
+    """
+    with contextlib.ExitStack() as stack:  # all are held open together, so that they differ
+        ports: list[int] = []
+        while len(ports) < count:
+            one = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("", secrets.choice(_PORTS)))
+                ports.append(one.getsockname()[1])
+        return ports

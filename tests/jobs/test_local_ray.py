@@ -1,11 +1,14 @@
 """What is asked of a head over HTTP: a server of the test's own answers; the end-to-end tests ask a real one."""
 
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
+from jobs import local_ray
 from jobs.local_ray import LocalRay
 
 TOKEN = "a" * 64
@@ -70,3 +73,17 @@ def test_of_a_head_that_is_gone_or_breaks_off_nothing_is_known(head, server):
     assert not head.succeeded("job-1")
     with pytest.raises(OSError, match="refused"):
         head.job("job-1")
+
+
+def test_ports_are_free_differ_and_are_none_that_linux_gives_away(monkeypatch):
+    lowest_given_away = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(local_ray, "_PORTS", [taken.getsockname()[1], *range(20_100, 20_110)])
+        few = local_ray._free_ports(7)
+    monkeypatch.undo()
+    assert set(few) <= set(range(20_100, 20_110))
+    many = local_ray._free_ports(50)
+    assert len({*few}) == 7
+    assert len({*many}) == 50
+    assert max(many) < lowest_given_away
