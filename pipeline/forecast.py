@@ -17,7 +17,7 @@ from pipeline.records import Sample, ShardRecord, ShardSpec
 from pipeline.release.preflight import refuse_unbuildable
 from pipeline.replicas.progress import Progress
 from pipeline.run import check_version, process, read_inputs
-from pipeline.runs.candidates import committed_shards, read_shard_record, read_shard_records
+from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.run_file import plan_of
 
@@ -139,4 +139,4 @@ def temporary_folder(url: str) -> Iterator[str]:
 
 def _bytes_per_image(records: Sequence[ShardRecord]) -> float:
     images = sum(record.done + record.failed for record in records)
-    return sum(record.tar.file_bytes + record.rows.file_bytes for record in records) / images if images else 0.0
+    return sum(file.file_bytes for record in records for file in record.files) / images if images else 0.0

@@ -1,10 +1,11 @@
 """The records that flow through the pipeline; values only, no behaviour beyond what follows from the fields.
 
-A `Sample` is planned, a `CandidateRow` is measured, a `Verdict` is decided, a `ShardRecord` is committed.
+A `Sample` is planned, a `CandidateRow` is measured, a `PassRow` adds to it, a `Verdict` is decided, a `ShardRecord` is
+committed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Status = Literal["done", "failed"]
@@ -93,6 +94,21 @@ class CandidateRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassRow:
+    """What a score pass has found out about one image, or why it has not."""
+
+    key: str
+    status: Status
+    reason: str
+    """A reason of `FAILURE_REASONS`; empty for an image that was scored."""
+    detail: str
+    candidate_sha256: str
+    """Of what was scored: see `passes/candidate.py`; empty for an image without a candidate."""
+    values: Mapping[str, float | str | None]
+    """Column → value; None where there is nothing to measure. Empty for a failed image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
     """Name, size and SHA-256 of a file as it was written; a reader compares them before it trusts the file."""
 
@@ -103,10 +119,11 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardRecord:
-    """The commit of one candidate shard; written last, so its being there means that the shard is whole."""
+    """The commit of one shard of a run or of a score pass; written last, so its being there means that it is whole."""
 
     shard: str
-    tar: StoredFile
+    tar: StoredFile | None = None
+    """None: a score pass, which has rows alone."""
     rows: StoredFile
     done: int
     failed: int
@@ -116,6 +133,18 @@ class ShardRecord:
     """See `runs/binding.py`; "" in records of earlier versions."""
     number: int = 0
     """0 for the first record of a shard; the one with the highest number counts."""
+    scored: str = ""
+    """SHA-256 of the rows of the candidates that a score pass has scored; "" for candidates."""
+
+    @property
+    def files(self) -> tuple[StoredFile, ...]:
+        """All files of the shard."""
+        return (self.tar, self.rows) if self.tar else (self.rows,)
+
+    def stored(self) -> dict[str, Any]:
+        """Name → value of every field, as files have them; without those that only the other kind of shard has."""
+        left_out = ("scored",) if self.tar else ("tar",)
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

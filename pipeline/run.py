@@ -10,7 +10,7 @@ from pipeline.collection.frames import default_frame
 from pipeline.collection.gather import read_collection
 from pipeline.collection.kept import Kept
 from pipeline.collection.usable import require_usable
-from pipeline.config import ClusterConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError
 from pipeline.files import storage, urls
 from pipeline.records import ShardSpec
@@ -19,12 +19,12 @@ from pipeline.release.build import BuildReport, build_release, source_of, verdic
 from pipeline.release.contact_sheet import write_contact_sheet
 from pipeline.release.identity import release_folder
 from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
+from pipeline.replicas.engine import failed_images, process_shards, todo_of
 from pipeline.replicas.progress import Progress
-from pipeline.replicas.setup import ReplicaSetup, ShardWork
-from pipeline.replicas.signals import stop_flag_then_interrupt
-from pipeline.replicas.usage import ReplicaUsage, in_words
-from pipeline.replicas.work import Shared, process_shard
-from pipeline.runs.candidates import committed_shards, read_shard_records
+from pipeline.replicas.setup import ReplicaSetup
+from pipeline.replicas.shard_work import ShardWork
+from pipeline.replicas.usage import ReplicaUsage
+from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import digest_of, fingerprint
 from pipeline.runs.inputs import remember_inputs
 from pipeline.runs.lease import Lease, held
@@ -82,7 +82,13 @@ def predict(config: RunConfig) -> None:
             config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
         )
         progress = Progress(len(collection.samples), config.policy)
-        process(todo_of(config, specs, progress), config, progress, lease.check, digest_of(made_with))
+        process(
+            todo_of(config.out, specs, progress, retry_failed=config.retry_failed),
+            config,
+            progress,
+            lease.check,
+            digest_of(made_with),
+        )
         lease.confirm()
         sweep(config.out, read_shard_records(config.out, [spec.name for spec in specs]))
 
@@ -101,7 +107,7 @@ def _carry_out(
     kept.write()
     # 7. Find the shards that are not committed.
     progress = Progress(len(collection.samples), config.policy)
-    todo = todo_of(config, specs, progress)
+    todo = todo_of(config.out, specs, progress, retry_failed=config.retry_failed)
     # 8. Predict, score and commit the rest.
     try:
         process(todo, config, progress, lease.check, digest_of(made_with))
@@ -159,7 +165,7 @@ def check_version(config: RunConfig, collection: Collection, made_with: Mapping[
     committed = committed_shards(config.out)
     there = [spec for spec in specs if spec.name in committed]
     # Shards without a commit are usually computed to the same bytes (after a repair), and then the release is complete.
-    retries = config.retry_failed and bool(_failed_images(config.out, there))
+    retries = config.retry_failed and bool(failed_images(config.out, there))
     refuse_taken_version(config, collection, whole, retries=retries)
 
 
@@ -192,27 +198,6 @@ def read_inputs(config: RunConfig, kept: Kept | None = None) -> Collection:
     return collection
 
 
-def todo_of(config: RunConfig, specs: Sequence[ShardSpec], progress: Progress) -> list[ShardSpec]:
-    """Shards without a record; with `retry_failed`, also those with a failed image."""
-    committed = committed_shards(config.out)
-    there = [spec for spec in specs if spec.name in committed]
-    if there:
-        images = sum(len(spec.samples) for spec in there)
-        log.info("resuming: %d of %d images were computed by earlier sessions", images, progress.images)
-    # Read records only if they matter: for 100,000 shards that takes several times as long as everything else.
-    failed = _failed_images(config.out, there) if config.retry_failed else {}
-    if failed:
-        log.info("retrying %d failed images", sum(failed.values()))
-    progress.add_earlier(sum(len(spec.samples) for spec in there if spec.name not in failed))
-    return [spec for spec in specs if spec.name not in committed or spec.name in failed]
-
-
-def _failed_images(run: str, specs: Sequence[ShardSpec]) -> dict[str, int]:
-    """Map each committed shard that has failed images to their number."""
-    records = read_shard_records(run, [spec.name for spec in specs])
-    return {name: record.failed for name, record in records.items() if record.failed}
-
-
 def process(
     todo: Sequence[ShardSpec],
     config: RunConfig,
@@ -227,9 +212,6 @@ def process(
     Returns: the memory and time used by each replica.
     Raises:  as `process_shard` and, on Ray, `run_on_ray`.
     """
-    if not todo:
-        log.info("nothing to compute: every image is predicted")
-        return []
     work = ShardWork(
         run=config.out,
         batch_images=config.ensemble.batch_images,
@@ -241,43 +223,4 @@ def process(
         retry_failed=config.retry_failed,
     )
     setup = ReplicaSetup(model=config.model, ensemble=config.ensemble, policy=config.policy, work=work)
-    if config.cluster.engine == "inline":
-        usage = [_run_inline(todo, setup, config.cluster, progress, check)]
-    else:
-        from pipeline.replicas.cluster import run_on_ray
-
-        usage = run_on_ray(todo, setup, config.cluster, progress, check)
-    if usage:
-        log.info("%s", in_words(usage))
-    return usage
-
-
-def _run_inline(
-    todo: Sequence[ShardSpec],
-    setup: ReplicaSetup,
-    cluster: ClusterConfig,
-    progress: Progress,
-    check: Callable[[], None],
-) -> ReplicaUsage:
-    """Process one shard after another in this process: for tests, a debugger, or a machine without Ray.
-
-    Raises: Stopped: SIGTERM or SIGINT came. A shard that is cut off leaves nothing that counts: its record comes last.
-    """
-    try:
-        with stop_flag_then_interrupt() as stop:
-
-            def stop_if_asked(_key: str = "") -> None:
-                if stop.is_set():
-                    raise progress.stopped()
-
-            model = setup.load()
-            for spec in todo:
-                check()
-                stop_if_asked()
-                result = process_shard(spec, model, setup.work, shared=Shared(on_image=stop_if_asked))
-                progress.add_computed(result.rows, result.computed, result.seconds)
-                if progress.is_due(cluster.progress_every_s):
-                    log.info("%s", progress.line())
-            return model.usage()
-    except KeyboardInterrupt as interrupt:
-        raise progress.stopped() from interrupt
+    return process_shards(todo, setup, config.cluster, progress, check)

@@ -61,12 +61,12 @@ def measure(folder: Path, *, shards: int, images_per_shard: int) -> dict[str, An
 
 
 def _left(folder: str, specs: Sequence["ShardSpec"]) -> list["ShardSpec"]:
+    from pipeline.replicas.engine import todo_of
     from pipeline.replicas.progress import Progress
-    from pipeline.run import todo_of
     from pipeline.selection.policy import PolicyConfig
 
     config = RunConfig(out=folder, input=InputConfig(images="", annotations=""))
-    return todo_of(config, specs, Progress(len(specs), PolicyConfig()))
+    return todo_of(config.out, specs, Progress(len(specs), PolicyConfig()))
 
 
 def _samples(count: int) -> list["Sample"]:

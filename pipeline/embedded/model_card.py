@@ -32,7 +32,8 @@ from pipeline.evaluation.tasks import find_tasks
 from pipeline.evaluation.truth import read_truth
 from pipeline.files.maps import variance_picture
 from pipeline.files.storage import publish
-from pipeline.runs.candidates import committed_shards, read_maps, read_shard_record
+from pipeline.runs.candidates import read_maps
+from pipeline.runs.commits import committed_shards, read_shard_record
 
 MEMBERS = 10
 STEPS = (10, 4, 2, 1)

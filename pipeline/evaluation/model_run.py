@@ -20,7 +20,8 @@ from pipeline.evaluation.pairs import Pair
 from pipeline.files import storage, urls
 from pipeline.files.tars import encode_json
 from pipeline.run import predict, resolved, run
-from pipeline.runs.candidates import committed_shards, read_maps, read_rows, read_shard_record
+from pipeline.runs.candidates import read_maps, read_rows
+from pipeline.runs.commits import committed_shards, read_shard_record
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.machine import made_on
 from pipeline.runs.run_file import read_run

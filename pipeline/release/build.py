@@ -15,7 +15,8 @@ from pipeline.records import ShardSpec, StoredFile, Verdict
 from pipeline.release.assemble import assemble
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.source import ReleaseSource
-from pipeline.runs.candidates import committed_shards, read_rows, read_shard_records
+from pipeline.runs.candidates import read_rows
+from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.machine import made_on
 from pipeline.runs.run_file import plan_of, read_run
 from pipeline.selection.verdicts import count_reasons

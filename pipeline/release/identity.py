@@ -64,7 +64,7 @@ def candidates_digest(records: Sequence[ShardRecord]) -> str:
     """SHA-256 of the candidates of these shards, in order."""
     digest = hashlib.sha256()
     for record in records:
-        digest.update(f"{record.shard} {record.tar.sha256} {record.rows.sha256}\n".encode())
+        digest.update(f"{' '.join([record.shard, *(file.sha256 for file in record.files)])}\n".encode())
     return digest.hexdigest()
 
 

@@ -32,12 +32,12 @@ from pipeline.replicas.dispatch import SHARDS_IN_HAND, Hand, names, next_handout
 from pipeline.replicas.failures import Failures, GiveUp
 from pipeline.replicas.journal import collect
 from pipeline.replicas.progress import Progress
-from pipeline.replicas.setup import ReplicaSetup
+from pipeline.replicas.setup import Loaded, Setup
+from pipeline.replicas.shards import ShardResult, Shared
 from pipeline.replicas.signals import signals_kept, stop_flag
 from pipeline.replicas.stalls import StallWatch
 from pipeline.replicas.suspects import Caution
-from pipeline.replicas.usage import ReplicaUsage, TimedModel
-from pipeline.replicas.work import ShardResult, Shared, process_shard
+from pipeline.replicas.usage import ReplicaUsage
 
 log = logging.getLogger(__name__)
 
@@ -52,23 +52,23 @@ Answer = TypeVar("Answer")
 
 
 class _Replica:
-    """One model on one device; reads one shard while it predicts another."""
+    """One model on one device; reads one shard while another is at the model."""
 
-    def __init__(self, setup: ReplicaSetup) -> None:
+    def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._model: TimedModel | None = None
+        self._loaded: Loaded | None = None
         self._loading = threading.Lock()
         self._shared = Shared(on_image=self._count)
         self._counting = threading.Lock()
         self._finished = 0
 
     def process(self, spec: ShardSpec, caution: Caution) -> ShardResult:
-        """Predict and commit one shard."""
+        """Carry out and commit one shard."""
         # Not in __init__: what is raised there reaches the driver as a death, which it would answer with another try.
         with self._loading:
-            if self._model is None:
-                self._model = self._setup.load()
-        return process_shard(spec, self._model, self._setup.work, caution, self._shared)
+            if self._loaded is None:
+                self._loaded = self._setup.load()
+        return self._loaded.process(spec, caution, self._shared)
 
     def finished(self) -> int:
         """Images that this replica has finished; answers while `process` runs."""
@@ -76,7 +76,7 @@ class _Replica:
 
     def usage(self) -> ReplicaUsage | None:
         """Memory and time used; None if it never had anything to do."""
-        return self._model.usage() if self._model else None
+        return self._loaded.usage() if self._loaded else None
 
     def _count(self, _key: str) -> None:
         with self._counting:
@@ -85,7 +85,7 @@ class _Replica:
 
 def run_on_ray(
     specs: Sequence[ShardSpec],
-    setup: ReplicaSetup,
+    setup: Setup,
     cluster: ClusterConfig,
     progress: Progress,
     check: Callable[[], None] = lambda: None,
@@ -149,9 +149,7 @@ def _answer(call: Any, stop: threading.Event, attempts: int) -> Any:
 class _Dispatcher:
     """Carries out a run: hands shards out, collects results, replaces replicas."""
 
-    def __init__(
-        self, specs: Sequence[ShardSpec], setup: ReplicaSetup, cluster: ClusterConfig, progress: Progress
-    ) -> None:
+    def __init__(self, specs: Sequence[ShardSpec], setup: Setup, cluster: ClusterConfig, progress: Progress) -> None:
         self._waiting = deque(specs)
         self._setup = setup
         self._cluster = cluster

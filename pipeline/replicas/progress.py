@@ -2,10 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pipeline.errors import Stopped
-from pipeline.records import CandidateRow
+from pipeline.records import CandidateRow, PassRow
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.verdicts import decide
 
@@ -15,11 +15,11 @@ class Progress:
 
     Args:
         images: input images of the run.
-        policy: decides what is shown as accepted.
+        policy: decides what is shown as accepted; None: nothing is, for images are only scored.
         clock: seconds; replaced in tests.
     """
 
-    def __init__(self, images: int, policy: PolicyConfig, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, images: int, policy: PolicyConfig | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.images = images
         self.policy = policy
         self.decisions: Counter[str] = Counter()
@@ -40,7 +40,9 @@ class Progress:
         """Images in committed shards."""
         return self.decisions.total() + self._earlier
 
-    def add_computed(self, rows: tuple[CandidateRow, ...], computed: int | None = None, seconds: float = 0.0) -> None:
+    def add_computed(
+        self, rows: Sequence[CandidateRow | PassRow], computed: int | None = None, seconds: float = 0.0
+    ) -> None:
         """Count the rows of a shard that was committed now.
 
         Args:
@@ -49,8 +51,13 @@ class Progress:
         """
         self.computed += len(rows) if computed is None else computed
         self.last_s = seconds
-        self.fewer_at_once += sum(row.fewer_at_once > 0 for row in rows)
-        self.decisions.update(decide(row, self.policy).decision for row in rows)
+        self.fewer_at_once += sum(isinstance(row, CandidateRow) and row.fewer_at_once > 0 for row in rows)
+        self.decisions.update(map(self._outcome, rows))
+
+    def _outcome(self, row: CandidateRow | PassRow) -> str:
+        if isinstance(row, CandidateRow) and self.policy is not None:
+            return decide(row, self.policy).decision
+        return "failed" if row.status == "failed" else "done"
 
     def images_per_s(self, in_flight: int = 0) -> float:
         """Images computed per second in this session, including those in unfinished shards."""
@@ -84,7 +91,8 @@ class Progress:
         accepted = f"{self.decisions['accepted'] / judged:.0%}" if judged else "?"
         failed = self.decisions["failed"]
         short = f", memory ran short at {self.fewer_at_once}" if self.fewer_at_once else ""
-        counts = f"{done}/{self.images} images, {rate:.1f} images/s, {accepted} accepted, {failed} failed"
+        shown = f" {accepted} accepted," if self.policy else ""
+        counts = f"{done}/{self.images} images, {rate:.1f} images/s,{shown} {failed} failed"
         return f"{counts}, {left} left{short}"
 
 

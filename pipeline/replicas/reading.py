@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -17,7 +16,7 @@ from pipeline.errors import SampleError
 from pipeline.records import Sample, ShardSpec
 from pipeline.replicas.batches import read_batches_ahead
 from pipeline.replicas.journal import note
-from pipeline.replicas.setup import ShardWork
+from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.suspects import Caution, kills_replica
 
 MOST_BATCH_PIXELS = 100_000_000
@@ -83,10 +82,10 @@ def annotated_px(sample: Sample) -> int:
 
 
 def batches_ahead(
-    todo: Sequence[Sequence[Sample]], work: ShardWork, reading_slot: threading.Lock
+    todo: Sequence[Sequence[Sample]], read: Callable[[Sample], ReadImage], reading_slot: threading.Lock
 ) -> Generator[list[ReadImage]]:
     """The batches, read ahead of the model. The slot is given back once the last of them is read."""
-    with closing(read_batches_ahead(todo, partial(read_image, work=work), pixel_count)) as batches:
+    with closing(read_batches_ahead(todo, read, pixel_count)) as batches:
         with reading_slot:
             yield from islice(batches, max(0, len(todo) - 1))
             last = next(batches, None)
@@ -97,22 +96,24 @@ def batches_ahead(
 def batches_with_care(
     spec: ShardSpec,
     todo: Sequence[Sequence[Sample]],
-    work: ShardWork,
+    run: str,
     caution: Caution,
+    read: Callable[[Sample], ReadImage],
     try_alone: Callable[[ReadImage], object],
 ) -> Generator[list[ReadImage]]:
     """One batch after the other, noted before it is read; it counts as in work until the caller asks for the next one.
 
-    Args: try_alone: predicts one image; called for suspects before their batch. The process dies there, or goes on.
+    Args: run: the folder that has the journal.
+          try_alone: predicts one image; called for suspects before their batch. The process dies there, or goes on.
     """
     for batch in todo:
         touched = [sample for sample in batch if sample.key not in caution.skipped]
         for sample in touched:
             if sample.key in caution.alone:
-                note(work.run, spec.name, [sample.key])
-                try_alone(read_image(sample, work))
-        note(work.run, spec.name, [sample.key for sample in touched])
-        yield [read_image(sample, work) if sample in touched else _skipped(sample) for sample in batch]
+                note(run, spec.name, [sample.key])
+                try_alone(read(sample))
+        note(run, spec.name, [sample.key for sample in touched])
+        yield [read(sample) if sample in touched else _skipped(sample) for sample in batch]
 
 
 def _skipped(sample: Sample) -> ReadImage:

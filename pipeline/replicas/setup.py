@@ -1,40 +1,51 @@
-"""What a replica is made of: a model, and what it needs to know about the run."""
+"""What a replica is made of, and what it does: `Setup` for any work, `ReplicaSetup` for predicting a run."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from model.config import EnsembleConfig, ModelConfig
 from model.loading import load_model
 from model.prediction import Enough
 from pipeline.errors import ConfigError
-from pipeline.records import Frame
-from pipeline.replicas.usage import TimedModel
+from pipeline.records import ShardSpec
+from pipeline.replicas.shard_work import ShardWork
+from pipeline.replicas.shards import ShardResult, Shared
+from pipeline.replicas.suspects import Caution
+from pipeline.replicas.usage import ReplicaUsage, TimedModel
+from pipeline.replicas.work import process_shard
 from pipeline.runs.machine import settle_machine
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.stopping_rule import stopping_rule
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardWork:
-    """What `process_shard` needs besides the spec and the model; equal for all shards of a run."""
+class Loaded(Protocol):
+    """A replica that is ready to work."""
 
-    run: str
-    """The run's folder."""
-    batch_images: int
-    max_image_bytes: int
-    max_image_pixels: int
-    default_frame: Frame = "stored"
-    """Of images whose annotated size does not tell their frame."""
-    made_with: str = ""
-    """SHA-256 of the run's fingerprint; the shard records carry it."""
-    accept_mixed: bool = False
-    """Replicas may run on machines whose last bits differ; the run notes which."""
-    retry_failed: bool = False
-    """Committed shards are handed out too: their images are kept, except for batches that have a failed image."""
+    def process(self, spec: ShardSpec, caution: Caution, shared: Shared) -> ShardResult:
+        """Carry out and commit one shard; a plain call, as `process_shard` is."""
+
+    def usage(self) -> ReplicaUsage:
+        """What it has used so far."""
+
+
+class Setup(Protocol):
+    """What a replica is made of; small enough to send to a worker."""
+
+    @property
+    def model(self) -> ModelConfig:
+        """Device and threads decide what a replica takes from its node."""
+
+    @property
+    def work(self) -> ShardWork:
+        """What it works on."""
+
+    def load(self) -> Loaded:
+        """Load what takes time. Raises: ConfigError, RunMismatchError: as `ReplicaSetup.load`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaSetup:
-    """What a replica is made of, and what it works on."""
+    """What a replica that predicts is made of, and what it works on."""
 
     model: ModelConfig
     ensemble: EnsembleConfig
@@ -47,7 +58,7 @@ class ReplicaSetup:
         """The rule by which images stop early; None if they never do."""
         return stopping_rule(self.ensemble, self.policy)
 
-    def load(self) -> TimedModel:
+    def load(self) -> "Predicting":
         """Load the model, on the kind of machine that the run was begun on.
 
         Raises: ConfigError: it can't be loaded as configured. RunMismatchError: the machine is of another kind.
@@ -57,4 +68,19 @@ class ReplicaSetup:
         except ValueError as error:
             raise ConfigError(f"--model {self.model.model}: {error}") from error
         settle_machine(self.work.run, model.device_kind, accept_mixed=self.work.accept_mixed)
-        return TimedModel(model)
+        return Predicting(TimedModel(model), self.work)
+
+
+class Predicting:
+    """A loaded model with its work; fulfils `Loaded`."""
+
+    def __init__(self, model: TimedModel, work: ShardWork) -> None:
+        self._model, self._work = model, work
+
+    def process(self, spec: ShardSpec, caution: Caution, shared: Shared) -> ShardResult:
+        """Predict and commit one shard."""
+        return process_shard(spec, self._model, self._work, caution, shared)
+
+    def usage(self) -> ReplicaUsage:
+        """What the model has used so far."""
+        return self._model.usage()

@@ -4,38 +4,29 @@ RUN/candidates/000042.DIGEST.tar       KEY.saliency.png, KEY.variance.png, KEY.j
 RUN/candidates/000042.DIGEST.parquet   one row for every image of the shard, failed ones too
 RUN/commits/000042.json                the shard's record, created last: without it the other two do not count
 
-DIGEST is the beginning of the file's own SHA-256, and records are created exclusively. So nothing that is committed is
-ever overwritten: a session that was paused and wakes up after another took over writes the same bytes under the same
-name, or a file that no record names. When the failed images of a shard are tried again, its new record gets a number
-(000042.1.json); the record with the highest number counts.
+`commits.py` says what DIGEST and the records are.
 """
 
 import io
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import UInt8
 
-from model.documents import parse_json
 from model.prediction import Prediction
 from pipeline.errors import StorageError
 from pipeline.files import storage
 from pipeline.files.maps import decode_png, encode_png, quantise_saliency, quantise_variance
 from pipeline.files.parquet import parquet_schema, read_parquet
 from pipeline.files.tars import SampleTar, encode_json, samples_of
-from pipeline.records import CandidateRow, ShardRecord, StoredFile
+from pipeline.records import CandidateRow, ShardRecord
 from pipeline.runs.binding import Bound, binding, maps_sha256
+from pipeline.runs.commits import commit, publish_file
 
-_REPAIR = "run jobs/verify_run.py {} --repair, and the shard is computed again"
-_DIGITS = 16
-"""Hexadecimal digits of a file's SHA-256 in its name."""
-_READERS = 16
-"""Threads that read records: these are small files, so what counts is how many are waited for at once."""
+FOLDER = "candidates"
 _ROW_SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -113,23 +104,19 @@ def commit_shard(
     for key, contents in members:
         shard_tar.add(key, contents)
     shard_tar.close()
+    folder = storage.join(run, FOLDER)
     failed = sum(row.status == "failed" for row in rows)
     record = ShardRecord(
         shard=shard,
-        tar=_publish(run, shard, "tar", buffer.getvalue()),
-        rows=_publish(run, shard, "parquet", encoded),
+        tar=publish_file(folder, shard, "tar", buffer.getvalue()),
+        rows=publish_file(folder, shard, "parquet", encoded),
         done=len(rows) - failed,
         failed=failed,
         made_with=made_with,
         binding=binding_of(rows, dict(members)),
         number=before.number + 1 if before else 0,
     )
-    if not storage.create(_record_url(run, shard, record.number), encode_json(asdict(record))):
-        return read_shard_record(run, shard)
-    if before is not None:
-        for file in {before.tar, before.rows} - {record.tar, record.rows}:
-            storage.remove(storage.join(run, "candidates", file.name))
-    return record
+    return commit(run, record, before, FOLDER)
 
 
 def binding_of(rows: Sequence[CandidateRow], members: Mapping[str, Mapping[str, bytes]]) -> str:
@@ -150,87 +137,9 @@ def binding_of(rows: Sequence[CandidateRow], members: Mapping[str, Mapping[str, 
     )
 
 
-def create_again(run: str, record: ShardRecord) -> bool:
-    """Create a shard's record once more, under the next number.
-
-    Returns: False if that number is taken, and another record counts.
-    """
-    again = replace(record, number=record.number + 1)
-    return storage.create(_record_url(run, again.shard, again.number), encode_json(asdict(again)))
-
-
-def record_names(run: str, shards: Collection[str]) -> list[str]:
-    """The names of all records of these shards, whether they count or not."""
-    names = storage.list_names(storage.join(run, "commits"))
-    return [name for name in names if name.partition(".")[0] in shards]
-
-
-def _publish(run: str, shard: str, extension: str, content: bytes) -> StoredFile:
-    digest = storage.stored_file("", content).sha256[:_DIGITS]
-    return storage.publish(storage.join(run, "candidates", f"{shard}.{digest}.{extension}"), content)
-
-
-def _record_url(run: str, shard: str, number: int) -> str:
-    return storage.join(run, "commits", f"{shard}.{number}.json" if number else f"{shard}.json")
-
-
-def committed_shards(run: str) -> dict[str, int]:
-    """Shard → number of the record that counts, for every shard that has a record."""
-    newest: dict[str, int] = {}
-    for name in storage.list_names(storage.join(run, "commits")):
-        shard, _, number = name.removesuffix(".json").partition(".")
-        if name.endswith(".json") and (number.isdecimal() or not number):
-            newest[shard] = max(newest.get(shard, 0), int(number or 0))
-    return newest
-
-
-def is_committed(run: str, shard: str) -> bool:
-    """Whether the shard has a record."""
-    return storage.exists(_record_url(run, shard, 0))
-
-
-def read_shard_record(run: str, shard: str, number: int | None = None) -> ShardRecord:
-    """Read the record of a committed shard.
-
-    Args:   number: of the record that counts, if that is known (see `committed_shards`).
-    Raises: StorageError: it is missing, is not a record, or belongs to another shard.
-    """
-    if number is None:
-        number = 0
-        while storage.exists(_record_url(run, shard, number + 1)):
-            number += 1
-    url = _record_url(run, shard, number)
-    content = storage.read(url)
-    try:
-        values = parse_json(content)
-        tar, rows = (StoredFile(**values.pop(name)) for name in ("tar", "rows"))
-        record = ShardRecord(**values, tar=tar, rows=rows)
-        named = (record.shard, record.number, *(re.sub(r"\.\w+(?=\.)", "", file.name) for file in (tar, rows)))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StorageError(f"{url} is not a shard record ({error}): {_REPAIR.format(run)}") from error
-    if named != (shard, number, f"{shard}.tar", f"{shard}.parquet"):
-        raise StorageError(f"{url} is the record of another shard {named}: {_REPAIR.format(run)}")
-    return record
-
-
-def read_shard_records(run: str, shards: Sequence[str]) -> dict[str, ShardRecord]:
-    """Read the records of many committed shards in parallel; shard → record, in their order.
-
-    Raises: StorageError: as `read_shard_record`.
-    """
-    # A hundred at a time: on a local disk, handing one record to a thread took longer than reading it.
-    hundreds = [shards[start : start + 100] for start in range(0, len(shards), 100)]
-    newest = committed_shards(run)
-    with ThreadPoolExecutor(_READERS) as pool:
-        read = pool.map(
-            lambda some: {shard: read_shard_record(run, shard, newest.get(shard, 0)) for shard in some}, hundreds
-        )
-        return {shard: record for records in read for shard, record in records.items()}
-
-
 def read_rows(run: str, record: ShardRecord) -> list[CandidateRow]:
     """Read the rows of a committed shard in key order, and check them against its record."""
-    return decode_rows(storage.read_checked(storage.join(run, "candidates", record.rows.name), record.rows))
+    return decode_rows(storage.read_checked(storage.join(run, FOLDER, record.rows.name), record.rows))
 
 
 def read_maps(run: str, record: ShardRecord) -> Iterator[tuple[str, CandidateMaps]]:
@@ -243,5 +152,10 @@ def read_maps(run: str, record: ShardRecord) -> Iterator[tuple[str, CandidateMap
 
 
 def read_members(run: str, record: ShardRecord) -> dict[str, dict[str, bytes]]:
-    """Key → extension → content of a committed shard's tar in its order, checked against its record."""
-    return dict(samples_of(storage.read_checked(storage.join(run, "candidates", record.tar.name), record.tar)))
+    """Key → extension → content of a committed shard's tar in its order, checked against its record.
+
+    Raises: StorageError: the tar is missing, or is not the one that the record names.
+    """
+    if record.tar is None:
+        raise StorageError(f"the record of shard {record.shard} in {run} names no tar: it is that of a score pass")
+    return dict(samples_of(storage.read_checked(storage.join(run, FOLDER, record.tar.name), record.tar)))

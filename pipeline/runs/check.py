@@ -17,14 +17,8 @@ from pipeline.files import storage
 from pipeline.files.maps import decode_png
 from pipeline.files.tars import encode_json, samples_of
 from pipeline.records import CandidateRow, Problem, ShardRecord, ShardSpec, StoredFile
-from pipeline.runs.candidates import (
-    binding_of,
-    committed_shards,
-    decode_rows,
-    read_shard_record,
-    read_shard_records,
-    record_names,
-)
+from pipeline.runs.candidates import binding_of, decode_rows
+from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records, record_names
 from pipeline.runs.fingerprint import digest_of
 from pipeline.runs.lease import held
 from pipeline.runs.machine import DEVICE, restore_machine, settled_machine
@@ -84,7 +78,7 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
         found = pool.map(lambda name: check_shard(run, specs[name], made_with), names)
         for number, (name, (record, of_shard)) in enumerate(zip(names, found, strict=True), start=1):
             problems += of_shard
-            used |= {record.tar.name, record.rows.name} if record else set()
+            used |= {file.name for file in record.files} if record else set()
             if of_shard or record is None:
                 broken.append(name)
             else:
@@ -171,6 +165,8 @@ def check_shard(run: str, spec: ShardSpec, made_with: Mapping[str, str]) -> tupl
     if record.made_with not in ("", digest_of(made_with)):
         what = "was made with something else (seed, weights, options or versions) than run.json says"
         return record, [Problem(where=f"commits/{spec.name}.json", what=what)]
+    if record.tar is None:
+        return record, [Problem(where=f"commits/{spec.name}.json", what="names no tar of maps")]
     tar, tar_problems = _content(run, record.tar)
     rows_file, rows_problems = _content(run, record.rows)
     problems = tar_problems + rows_problems

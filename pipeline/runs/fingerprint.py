@@ -14,7 +14,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
-from pipeline.runs.candidates import committed_shards
+from pipeline.runs.commits import committed_shards
 from pipeline.runs.machine import LIBRARIES, library_versions
 from pipeline.selection.stopping_rule import bounds_in_words
 
@@ -58,6 +58,8 @@ _PIPELINE_CODE = (
     "replicas/batches.py",
     "replicas/reading.py",
     "replicas/setup.py",
+    "replicas/shard_work.py",
+    "replicas/shards.py",
     "replicas/suspects.py",
     "replicas/work.py",
     "runs/binding.py",

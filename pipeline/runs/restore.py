@@ -17,7 +17,7 @@ from pipeline.collection.gather import read_collection
 from pipeline.errors import StorageError, StorageUnavailableError, UsageError
 from pipeline.files import storage
 from pipeline.records import ShardRecord, ShardSpec
-from pipeline.runs.candidates import committed_shards, read_shard_record
+from pipeline.runs.commits import committed_shards, read_shard_record
 from pipeline.runs.fingerprint import digest_of
 from pipeline.runs.inputs import remembered_inputs
 from pipeline.runs.plan import encode_plan, plan_digest

@@ -24,7 +24,7 @@ from pipeline.errors import CollectionError, RunMismatchError, StorageError, Sto
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import Sample, ShardSpec
-from pipeline.runs.candidates import committed_shards
+from pipeline.runs.commits import committed_shards
 from pipeline.runs.fingerprint import check_fingerprint
 from pipeline.runs.machine import note_mixed
 from pipeline.runs.plan import decode_plan, encode_plan, plan_digest, plan_shards

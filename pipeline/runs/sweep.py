@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from pipeline.files import storage
 from pipeline.records import ShardRecord
-from pipeline.runs.candidates import create_again
+from pipeline.runs.commits import create_again
 
 _IN_THE_RUN = (".probe.", ".run.", ".device.", ".contact_sheet.")
 """How names of unfinished files in the run's own folder begin; a dry run may be using a folder of its own there."""
@@ -31,7 +31,7 @@ def sweep(run: str, records: Mapping[str, ShardRecord]) -> tuple[str, ...]:
     own = [name for name in storage.list_names(run, hidden=True) if name.startswith(_IN_THE_RUN)]
     strays += [name for name in own if storage.is_unfinished(name)]
     strays += [f"journal/{name}" for name in found["journal"] if name.removesuffix(".json") in records]
-    named = {file.name for record in records.values() for file in (record.tar, record.rows)}
+    named = {file.name for record in records.values() for file in record.files}
     unnamed: dict[str, list[str]] = {}
     for name in found["candidates"]:
         match = _CANDIDATE.fullmatch(name)

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from jobs.local_ray import LocalRay
 from pipeline.files import storage
 from pipeline.files.tars import samples_of
-from pipeline.runs.candidates import committed_shards, read_members, read_rows, read_shard_record
+from pipeline.runs.candidates import read_members, read_rows
+from pipeline.runs.commits import committed_shards, read_shard_record
 from tests.end_to_end.submitting import ROOT, Job, kill
 from tests.pipeline.make import make_key
 

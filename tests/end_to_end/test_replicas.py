@@ -9,8 +9,9 @@ import pytest
 
 from pipeline.errors import ReplicaError
 from pipeline.files.storage import is_unfinished
-from pipeline.runs.candidates import read_rows, read_shard_record
+from pipeline.runs.candidates import read_rows
 from pipeline.runs.check import verify_run
+from pipeline.runs.commits import read_shard_record
 from tests.end_to_end.submitting import Job, digests, wait_for_commits
 
 pytestmark = [

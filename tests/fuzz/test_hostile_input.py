@@ -24,7 +24,7 @@ from pipeline.collection.instances import cross_check, read_instances
 from pipeline.collection.stores import read_bytes
 from pipeline.errors import FAILURE_REASONS, SampleError, UsageError
 from pipeline.records import ShardSpec
-from pipeline.replicas.setup import ShardWork
+from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.work import process_shard
 from tests.pipeline.make import LICENSES, make_entry, make_instances, make_jpeg, make_key, make_sample, read_samples
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ReleaseExistsError
-from pipeline.replicas import reading, setup
+from pipeline.replicas import setup, work
 from pipeline.run import run
-from pipeline.runs.candidates import committed_shards, read_shard_record
 from pipeline.runs.check import verify_run
+from pipeline.runs.commits import committed_shards, read_shard_record
 from tests.pipeline.make import WHEN, ended_sessions, make_collection, make_config, make_key, tree
 
 pytestmark = pytest.mark.usefixtures("fast_disk")
@@ -93,9 +93,9 @@ def test_only_shards_with_a_failed_image_are_touched_and_only_their_batches_comp
     mend(inputs, quiet[0], 4)
     read = []
     monkeypatch.setattr(
-        reading,
+        work,
         "read_image",
-        lambda sample, work, real=reading.read_image: read.append(sample.key) or real(sample, work),
+        lambda sample, work, real=work.read_image: read.append(sample.key) or real(sample, work),
     )
     report = run(make_config(inputs, tmp_path / "run", retry_failed=True, version="2.0.0"))
     after = tree(config.out)

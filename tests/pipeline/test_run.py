@@ -452,14 +452,14 @@ def test_other_candidates_under_a_taken_version_fail_after_work_and_the_run_is_n
 
 
 def test_a_refusal_in_the_middle_of_the_work_is_a_failure(inputs, tmp_path, monkeypatch):
-    process_shard = run_module.process_shard
+    process_shard = setup.process_shard
 
     def refuse_the_second(spec, *arguments, **options):
         if spec.index == 1:
             raise RunMismatchError("this replica is on another device")
         return process_shard(spec, *arguments, **options)
 
-    monkeypatch.setattr(run_module, "process_shard", refuse_the_second)
+    monkeypatch.setattr(setup, "process_shard", refuse_the_second)
     with pytest.raises(ReleaseNotMadeError, match=r"another device\. 3 of 7 images are committed and stay"):
         run(make_config(inputs, tmp_path))
 

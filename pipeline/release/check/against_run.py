@@ -9,7 +9,8 @@ from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.check.rows import Rows
 from pipeline.release.identity import RELEASE_JSON, candidates_digest
 from pipeline.release.manifest import MANIFEST
-from pipeline.runs.candidates import committed_shards, read_rows, read_shard_record
+from pipeline.runs.candidates import read_rows
+from pipeline.runs.commits import committed_shards, read_shard_record
 from pipeline.selection.scores import SCORES
 
 Say = Callable[[str, str], None]

@@ -19,7 +19,8 @@ from pipeline.files import storage
 from pipeline.options import from_options
 from pipeline.release.build import complete_run
 from pipeline.replicas.work import process_shard
-from pipeline.runs.candidates import committed_shards, read_maps, read_rows, read_shard_record
+from pipeline.runs.candidates import read_maps, read_rows
+from pipeline.runs.commits import committed_shards, read_shard_record
 from pipeline.selection.scores import SCORES
 from tests.pipeline.evaluation.make import make_folders, photo, save, truth
 from tests.pipeline.make import candidate
@@ -95,13 +96,13 @@ def test_a_session_that_ends_in_the_middle_is_resumed(folder, tmp_path, monkeypa
     expected = evaluated(folder, tmp_path / "undisturbed")
     computed = []
 
-    def end_once(spec, model, work, **options):
+    def end_once(spec, *arguments):
         computed.append(spec.name)
         if computed == ["000000", "000001"]:
             raise SessionEnded
-        return process_shard(spec, model, work, **options)
+        return process_shard(spec, *arguments)
 
-    monkeypatch.setattr("pipeline.run.process_shard", end_once)
+    monkeypatch.setattr("pipeline.replicas.setup.process_shard", end_once)
     with pytest.raises(SessionEnded):
         evaluated(folder, tmp_path / "out")
     assert committed_shards(run_url(str(tmp_path / "out"))) == {"000000": 0}
@@ -120,7 +121,7 @@ def test_a_single_member_is_measured_without_scores_and_without_a_release_and_re
     maps = {key: saliency for shard in committed_shards(run) for key, saliency in _maps_of(run, shard)}
     for number, image in enumerate(found.images, start=1):
         assert image.measures.mae == measure(maps[key_of(image.name)], truth(number)).mae
-    monkeypatch.setattr("pipeline.run.process_shard", None)
+    monkeypatch.setattr("pipeline.replicas.setup.process_shard", None)
     assert evaluated(folder, tmp_path, ensemble_size=1).summary == found.summary
     with pytest.raises(RunMismatchError, match="one ensemble member per image: without a variance"):
         complete_run(run, read_annotations(str(tmp_path / "images.json")))
@@ -134,7 +135,7 @@ def test_other_masks_are_measured_without_predicting_again(tmp_path, monkeypatch
     folder = make_folders(tmp_path / "in", 3)
     before = evaluated(folder, tmp_path / "out")
     save(folder / "masks/im002.png", truth(5))
-    monkeypatch.setattr("pipeline.run.process_shard", None)
+    monkeypatch.setattr("pipeline.replicas.setup.process_shard", None)
     after = evaluated(folder, tmp_path / "out")
     changed = [a.name for a, b in zip(before.images, after.images, strict=True) if a.truth_sha256 != b.truth_sha256]
     assert changed == ["im002"]

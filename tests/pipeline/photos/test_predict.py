@@ -28,7 +28,8 @@ from pipeline.photos import predict as photos_predict
 from pipeline.photos.config import OFFICIAL_OPTIONS
 from pipeline.photos.predict import load, predict
 from pipeline.run import run
-from pipeline.runs.candidates import read_maps, read_shard_record
+from pipeline.runs.candidates import read_maps
+from pipeline.runs.commits import read_shard_record
 from tests.pipeline.photos.make import (
     QUICK,
     encoded,

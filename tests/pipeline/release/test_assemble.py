@@ -19,7 +19,8 @@ from pipeline.files import storage
 from pipeline.files.maps import decode_png
 from pipeline.release import tar_series
 from pipeline.release.tar_series import plan_tars, tar_member_bytes
-from pipeline.runs.candidates import read_maps, read_shard_record
+from pipeline.runs.candidates import read_maps
+from pipeline.runs.commits import read_shard_record
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import SCORES
 from tests.pipeline.make import LICENSES, make_collection, make_key

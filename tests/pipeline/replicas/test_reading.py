@@ -8,17 +8,15 @@ from hypothesis import strategies as st
 
 from pipeline.replicas import reading
 from pipeline.replicas.reading import MOST_BATCH_PIXELS, batches_ahead, cut_into_batches
-from pipeline.replicas.setup import ShardWork
 
 
-def make_work(batch_images):
-    return ShardWork(run="memory://run", batch_images=batch_images, max_image_bytes=1, max_image_pixels=1)
+def as_it_is(sample):
+    return sample
 
 
 @pytest.fixture(scope="module", autouse=True)
 def items_are_read_as_they_are():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "read_image", lambda sample, work: sample)
         patch.setattr(reading, "pixel_count", lambda _: 0)
         patch.setattr(reading, "annotated_px", lambda sample: sample)
         yield
@@ -43,7 +41,7 @@ def test_batches_are_cut_by_number_and_by_annotated_pixels_and_are_as_large_as_t
 @settings(max_examples=30, deadline=None)
 def test_the_slot_is_held_until_the_last_batch_is_read(count, batch_images):
     slot, read, held = threading.Lock(), [], []
-    for batch in batches_ahead(batches_of(count, batch_images), make_work(batch_images), slot):
+    for batch in batches_ahead(batches_of(count, batch_images), as_it_is, slot):
         read.extend(batch)
         held.append(slot.locked())
     assert read == list(range(count))
@@ -54,7 +52,7 @@ def test_the_slot_is_held_until_the_last_batch_is_read(count, batch_images):
 @pytest.mark.parametrize("taken", [0, 1, 3])
 def test_a_caller_that_goes_away_gives_the_slot_back(taken):
     slot = threading.Lock()
-    batches = batches_ahead(batches_of(12, 3), make_work(3), slot)
+    batches = batches_ahead(batches_of(12, 3), as_it_is, slot)
     for _ in range(taken):
         next(batches)
     assert slot.locked() == (taken > 0)
@@ -62,12 +60,11 @@ def test_a_caller_that_goes_away_gives_the_slot_back(taken):
     assert not slot.locked()
 
 
-def test_an_error_of_reading_gives_the_slot_back(monkeypatch):
-    def fail(sample, work):
+def test_an_error_of_reading_gives_the_slot_back():
+    def fail(sample):
         raise OSError(5, "I/O error")
 
-    monkeypatch.setattr(reading, "read_image", fail)
     slot = threading.Lock()
     with pytest.raises(OSError, match="I/O error"):
-        next(batches_ahead(batches_of(12, 3), make_work(3), slot))
+        next(batches_ahead(batches_of(12, 3), fail, slot))
     assert not slot.locked()

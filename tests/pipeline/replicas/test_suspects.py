@@ -11,15 +11,15 @@ from model.config import EnsembleConfig
 from model.fake import FakeModel
 from pipeline.files import storage
 from pipeline.records import ShardSpec
-from pipeline.replicas import reading
 from pipeline.replicas import work as work_module
 from pipeline.replicas.dispatch import Hand, next_handout
 from pipeline.replicas.failures import Failures, GiveUp, Retry
 from pipeline.replicas.journal import collect, forget, note, noted
-from pipeline.replicas.setup import ShardWork
+from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.suspects import Caution, Suspicion
 from pipeline.replicas.work import process_shard
-from pipeline.runs.candidates import read_members, read_shard_record
+from pipeline.runs.candidates import read_members
+from pipeline.runs.commits import read_shard_record
 from pipeline.runs.plan import plan_shards
 from tests.pipeline.make import make_collection, make_key, read_samples
 
@@ -105,12 +105,12 @@ def test_care_changes_no_byte(spec, tmp_path_factory, batch_images):
 
 
 def test_an_image_that_kills_during_decoding_is_found_too(spec, tmp_path, monkeypatch):
-    def deadly(sample, work, real=reading.read_image):
+    def deadly(sample, work, real=work_module.read_image):
         if sample.key == make_key(5):
             raise Died
         return real(sample, work)
 
-    monkeypatch.setattr(reading, "read_image", deadly)
+    monkeypatch.setattr(work_module, "read_image", deadly)
     result, deaths = drive(spec, DeadlyModel([]), make_work(tmp_path))
     assert [int(row.key) for row in result.rows if row.status == "failed"] == [5]
     assert deaths == ATTEMPTS
@@ -223,14 +223,16 @@ def test_with_care_only_noted_images_are_in_work(spec, tmp_path, monkeypatch):
 
         return call
 
-    model, encode = DeadlyModel([]), work_module._encode
+    model, encode = DeadlyModel([]), work_module._Predict.encode
     predict = model.predict
     monkeypatch.setattr(model, "predict", watched(predict, lambda _images, keys: keys))
-    monkeypatch.setattr(reading, "read_image", watched(reading.read_image, lambda sample, _work: [sample.key]))
-    monkeypatch.setattr(work_module, "_encode", watched(encode, lambda batch: [read.sample.key for read, _ in batch]))
+    monkeypatch.setattr(work_module, "read_image", watched(work_module.read_image, lambda sample, _: [sample.key]))
+    monkeypatch.setattr(
+        work_module._Predict, "encode", watched(encode, lambda _errand, read, _found: [read.sample.key])
+    )
     alone = spec.samples[4].key
     process_shard(spec, model, make_work(tmp_path), Caution(noted=True, alone=frozenset({alone})))
-    assert [function for function, *_ in touched].count(encode) == 3
+    assert [function for function, *_ in touched].count(encode) == len(spec.samples)
     assert all(is_noted for _, is_noted, _ in touched)
     assert (predict, True, 1) in touched
 

@@ -19,10 +19,10 @@ from model.prediction import ModelMemoryError, ModelOutputError
 from pipeline.errors import FAILURE_REASONS
 from pipeline.files import storage
 from pipeline.records import ShardSpec
-from pipeline.replicas import batches, reading, work
-from pipeline.replicas.setup import ShardWork
+from pipeline.replicas import batches, reading, shards, work
+from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.work import Shared, process_shard
-from pipeline.runs import candidates
+from pipeline.runs import candidates, commits
 from tests.pipeline.files.make_images import tiff_of
 from tests.pipeline.make import make_collection, make_entry, make_jpeg, make_key, read_samples, tree, write_annotations
 
@@ -77,12 +77,12 @@ def process(inputs, run, model=None, **overrides):
 
 def maps_of(run):
     """Key → stored saliency and variance as lists, of a committed shard."""
-    stored = candidates.read_maps(str(run), candidates.read_shard_record(str(run), "000000"))
+    stored = candidates.read_maps(str(run), commits.read_shard_record(str(run), "000000"))
     return {key: (maps.saliency.tolist(), maps.variance.tolist()) for key, maps in stored}
 
 
 def assert_nothing_is_committed(run):
-    assert candidates.committed_shards(str(run)) == {}
+    assert commits.committed_shards(str(run)) == {}
 
 
 # Every kind of image that can't be used: what is done to the collection before it is listed, and to the folder after.
@@ -216,7 +216,7 @@ def test_every_image_has_one_row_in_key_order_and_is_reported_once(healthy, tmp_
 
 def test_what_is_returned_is_what_was_committed(undisturbed):
     run, rows = undisturbed
-    record = candidates.read_shard_record(str(run), "000000")
+    record = commits.read_shard_record(str(run), "000000")
     assert candidates.read_rows(str(run), record) == list(rows)
     assert list(maps_of(run)) == KEYS
 
@@ -421,7 +421,7 @@ def test_the_seconds_of_a_shard_leave_out_its_neighbour(healthy, tmp_path, monke
             now[0] += 100 if keys[0] in KEYS[:5] else 1
             return super().predict(images, keys)
 
-    monkeypatch.setattr(work, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(shards, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     first, second = side_by_side(healthy, tmp_path, SlowModel())
     assert 200 <= first.result().seconds <= 202
     assert second.result().seconds == 2

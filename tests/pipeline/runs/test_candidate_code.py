@@ -10,7 +10,7 @@ import pytest
 from pipeline.runs.fingerprint import _PIPELINE_CODE
 
 ROOT = Path(__file__).resolve().parents[3]
-ENTRIES = ("pipeline/replicas/work.py", "model/loading.py")
+ENTRIES = ("pipeline/replicas/work.py", "pipeline/replicas/setup.py")
 """Where `process_shard` is, and where its model comes from."""
 DECIDES_NO_BYTE = {
     "pipeline/collection/collection.py": "licences and origins, which candidates do not have",
@@ -40,6 +40,7 @@ DECIDES_NO_BYTE = {
     "pipeline/options.py": "options as TOML and on the command line",
     "pipeline/replicas/journal.py": "writes RUN/journal only",
     "pipeline/replicas/usage.py": "measures time and memory around the model",
+    "pipeline/runs/commits.py": "writes bytes unchanged, and records that name them",
     "pipeline/runs/machine.py": "refuses machines of another kind, and changes no byte",
     "pipeline/selection/policy.py": "verdicts; the bounds by which images stop early are a field, `stops_by`",
     "pipeline/shown.py": "hides secrets and escapes control characters in what people are shown",

@@ -17,17 +17,8 @@ from pipeline.errors import FAILURE_REASONS, StorageError
 from pipeline.files import storage
 from pipeline.files.maps import quantise_saliency, quantise_variance
 from pipeline.records import CandidateRow
-from pipeline.runs.candidates import (
-    commit_shard,
-    committed_shards,
-    decode_rows,
-    encode_members,
-    encode_rows,
-    read_maps,
-    read_rows,
-    read_shard_record,
-    read_shard_records,
-)
+from pipeline.runs.candidates import commit_shard, decode_rows, encode_members, encode_rows, read_maps, read_rows
+from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
 from pipeline.runs.sweep import sweep
 from tests.pipeline.make import candidate, make_key, make_prediction, make_row, make_scores, tree
 

@@ -15,8 +15,9 @@ from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import CandidateRow
 from pipeline.run import run
-from pipeline.runs.candidates import decode_rows, encode_rows, read_shard_record
+from pipeline.runs.candidates import decode_rows, encode_rows
 from pipeline.runs.check import repair, repair_run, verify_run
+from pipeline.runs.commits import read_shard_record
 from pipeline.runs.lease import held
 from tests.pipeline.make import candidate, make_collection, make_config, tree
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import CollectionError, RunMismatchError, StorageError
 from pipeline.run import run
-from pipeline.runs.candidates import committed_shards, read_rows, read_shard_record
+from pipeline.runs.candidates import read_rows
 from pipeline.runs.check import verify_run
+from pipeline.runs.commits import committed_shards, read_shard_record
 from pipeline.runs.run_file import open_run, read_run
 from tests.pipeline.make import (
     WHEN,

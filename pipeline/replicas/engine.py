@@ -1,0 +1,107 @@
+"""Carries out shards on the configured engine, Ray or this process; finds those that are left to do."""
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+
+from pipeline.config import ClusterConfig
+from pipeline.records import ShardSpec
+from pipeline.replicas.progress import Progress
+from pipeline.replicas.setup import Setup
+from pipeline.replicas.shards import Shared
+from pipeline.replicas.signals import stop_flag_then_interrupt
+from pipeline.replicas.suspects import Caution
+from pipeline.replicas.usage import ReplicaUsage, in_words
+from pipeline.runs.commits import committed_shards, read_shard_records
+
+log = logging.getLogger(__name__)
+
+
+def todo_of(
+    run: str,
+    specs: Sequence[ShardSpec],
+    progress: Progress,
+    *,
+    retry_failed: bool = False,
+    outdated: Collection[str] = (),
+) -> list[ShardSpec]:
+    """Shards without a record; with `retry_failed`, also those with a failed image.
+
+    Args: run: the folder of a run or of a score pass.
+          outdated: names of shards that have to be computed again.
+    """
+    committed = committed_shards(run)
+    there = [spec for spec in specs if spec.name in committed and spec.name not in outdated]
+    if there:
+        images = sum(len(spec.samples) for spec in there)
+        log.info("resuming: %d of %d images were computed by earlier sessions", images, progress.images)
+    # Read records only if they matter: for 100,000 shards that takes several times as long as everything else.
+    failed = failed_images(run, there) if retry_failed else {}
+    if failed:
+        log.info("retrying %d failed images", sum(failed.values()))
+    progress.add_earlier(sum(len(spec.samples) for spec in there if spec.name not in failed))
+    settled = {spec.name for spec in there} - failed.keys()
+    return [spec for spec in specs if spec.name not in settled]
+
+
+def failed_images(run: str, specs: Sequence[ShardSpec]) -> dict[str, int]:
+    """Map each committed shard that has failed images to their number."""
+    records = read_shard_records(run, [spec.name for spec in specs])
+    return {name: record.failed for name, record in records.items() if record.failed}
+
+
+def process_shards(
+    todo: Sequence[ShardSpec],
+    setup: Setup,
+    cluster: ClusterConfig,
+    progress: Progress,
+    check: Callable[[], None] = lambda: None,
+) -> list[ReplicaUsage]:
+    """Carry out shards on the configured engine.
+
+    Args:    check: called at least once per shard; what it raises ends the work.
+    Returns: the memory and time used by each replica.
+    Raises:  as `carry_out` and, on Ray, `run_on_ray`.
+    """
+    if not todo:
+        log.info("nothing to compute: every image is done")
+        return []
+    if cluster.engine == "inline":
+        usage = [_process_inline(todo, setup, cluster, progress, check)]
+    else:
+        from pipeline.replicas.cluster import run_on_ray
+
+        usage = run_on_ray(todo, setup, cluster, progress, check)
+    if usage:
+        log.info("%s", in_words(usage))
+    return usage
+
+
+def _process_inline(
+    todo: Sequence[ShardSpec],
+    setup: Setup,
+    cluster: ClusterConfig,
+    progress: Progress,
+    check: Callable[[], None],
+) -> ReplicaUsage:
+    """Process one shard after another in this process: for tests, a debugger, or a machine without Ray.
+
+    Raises: Stopped: SIGTERM or SIGINT came. A shard that is cut off leaves nothing that counts: its record comes last.
+    """
+    try:
+        with stop_flag_then_interrupt() as stop:
+
+            def stop_if_asked(_key: str = "") -> None:
+                if stop.is_set():
+                    raise progress.stopped()
+
+            loaded = setup.load()
+            for spec in todo:
+                check()
+                stop_if_asked()
+                result = loaded.process(spec, Caution(), Shared(on_image=stop_if_asked))
+                progress.add_computed(result.rows, result.computed, result.seconds)
+                if progress.is_due(cluster.progress_every_s):
+                    log.info("%s", progress.line())
+            return loaded.usage()
+    except KeyboardInterrupt as interrupt:
+        raise progress.stopped() from interrupt

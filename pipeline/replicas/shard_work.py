@@ -1,0 +1,24 @@
+"""What the work on a shard needs to know, whatever the work is."""
+
+from dataclasses import dataclass
+
+from pipeline.records import Frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardWork:
+    """What is equal for all shards of a run, or of a score pass."""
+
+    run: str
+    """The folder in which shards are committed: the run's, or that of the score pass."""
+    batch_images: int
+    max_image_bytes: int
+    max_image_pixels: int
+    default_frame: Frame = "stored"
+    """Of images whose annotated size does not tell their frame."""
+    made_with: str = ""
+    """SHA-256 of the fingerprint; the shard records carry it."""
+    accept_mixed: bool = False
+    """Replicas may run on machines whose last bits differ; the run notes which."""
+    retry_failed: bool = False
+    """Committed shards are handed out too: their images are kept, except for batches that have a failed image."""
