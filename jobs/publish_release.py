@@ -81,8 +81,9 @@ def build(arguments: Sequence[str]) -> int:
     from pipeline.collection.kept import Kept
     from pipeline.release.build import build_release, complete_run, source_of
     from pipeline.release.preflight import refuse_taken_version, refuse_unbuildable
-    from pipeline.run import locked, read_inputs, resolved
+    from pipeline.run import read_inputs, resolved
     from pipeline.runs.inputs import remembered_inputs, require_whole
+    from pipeline.runs.locking import locked
 
     inputs = remembered_inputs(config.run)
     inputs = replace(

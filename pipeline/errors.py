@@ -93,6 +93,9 @@ FAILURE_REASONS = frozenset(
         "model_output",  # the model's prediction for it is NaN or outside [0, 1]
         "kills_replica",  # the process died each time it worked on this image, so it is skipped
         "model_memory",  # too large for the device's memory at its own size
+        "no_candidate",  # a score pass can't score it: the run has no maps of it
+        "image_changed",  # a score pass can't score it: its file is not the one that was predicted
+        "pass_output",  # a score pass gave something that its columns can't hold: NaN, or a value out of range
     }
 )
 

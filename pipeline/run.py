@@ -1,8 +1,7 @@
 """A whole run, from annotations to release, as one numbered procedure."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from pipeline.collection.collection import Collection
@@ -11,8 +10,8 @@ from pipeline.collection.gather import read_collection
 from pipeline.collection.kept import Kept
 from pipeline.collection.usable import require_usable
 from pipeline.config import RunConfig
-from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError
-from pipeline.files import storage, urls
+from pipeline.errors import ReleaseNotMadeError, UsageError
+from pipeline.files import urls
 from pipeline.records import ShardSpec
 from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
@@ -27,7 +26,8 @@ from pipeline.replicas.usage import ReplicaUsage
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import digest_of, fingerprint
 from pipeline.runs.inputs import remember_inputs
-from pipeline.runs.lease import Lease, held
+from pipeline.runs.lease import Lease
+from pipeline.runs.locking import locked
 from pipeline.runs.restore import restore_lost
 from pipeline.runs.run_file import open_run, plan_of
 from pipeline.runs.sweep import sweep
@@ -129,26 +129,6 @@ def _carry_out(
     return RunReport(
         **asdict(built), computed=progress.computed, images_per_s=images_per_s, contact_sheet=contact_sheet
     )
-
-
-@contextmanager
-def locked(run: str) -> Iterator[Lease]:
-    """Lock the run for this session.
-
-    Raises: ConfigError: its folder can't be written. RunBusyError: another session works on it. LeaseLostError: another
-            session took over during the block, which then failed.
-    """
-    with ExitStack() as stack:
-        storage.require_exclusive_create(run)
-        try:
-            lease = stack.enter_context(held(run))
-        except OSError as error:
-            raise ConfigError(f"the run's folder {run} can't be written ({error}); give a folder that can") from error
-        try:
-            yield lease
-        except Exception:
-            lease.confirm_now()  # after another session took over, that is the reason for whatever failed here
-            raise
 
 
 def check_version(config: RunConfig, collection: Collection, made_with: Mapping[str, str]) -> None:

@@ -2,7 +2,8 @@
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +31,36 @@ def in_words(usage: Sequence[ReplicaUsage]) -> str:
     return f"peak memory of a replica: {peak_gb:.2f} GB; models worked {busy:.0%} of the time since they were loaded"
 
 
+class Stopwatch:
+    """Counts how long a replica has worked since it was made, which is when its model was loaded."""
+
+    def __init__(self) -> None:
+        self._loaded = time.perf_counter()
+        self._working_s = 0.0
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Count the time that the block takes."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._working_s += time.perf_counter() - began
+
+    def usage(self) -> ReplicaUsage:
+        """What this replica has used so far."""
+        return ReplicaUsage(
+            peak_rss_bytes=peak_rss_bytes(),
+            predicting_s=self._working_s,
+            loaded_s=time.perf_counter() - self._loaded,
+        )
+
+
 class TimedModel:
     """A model that counts how long it has worked; fulfils `SaliencyModel`."""
 
     def __init__(self, model: SaliencyModel) -> None:
-        self._model = model
-        self._loaded = time.perf_counter()
-        self._predicting_s = 0.0
+        self._model, self._watch = model, Stopwatch()
 
     @property
     def device_kind(self) -> str:
@@ -45,19 +69,12 @@ class TimedModel:
 
     def predict(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], keys: Sequence[str]) -> list[Prediction]:
         """Predict with the model, and count the time."""
-        began = time.perf_counter()
-        try:
+        with self._watch.working():
             return self._model.predict(images, keys)
-        finally:
-            self._predicting_s += time.perf_counter() - began
 
     def usage(self) -> ReplicaUsage:
         """What this replica has used so far."""
-        return ReplicaUsage(
-            peak_rss_bytes=peak_rss_bytes(),
-            predicting_s=self._predicting_s,
-            loaded_s=time.perf_counter() - self._loaded,
-        )
+        return self._watch.usage()
 
 
 def peak_rss_bytes() -> int:

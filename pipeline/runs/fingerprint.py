@@ -80,19 +80,14 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
     Raises: ConfigError: the configured weights do not exist.
     """
     values = {
-        "weights": _weights(config.model),
-        "dtype": config.model.dtype,
-        "threads": str(config.model.threads),
-        "memory_format": config.model.memory_format,
-        "attention": config.model.attention,
-        "compile": str(config.model.compile),
+        **model_fields(config.model),
         # The only part of the policy that a run depends on: the bounds by which images stop early.
         "stops_by": "" if config.ensemble.adaptive == "off" else bounds_in_words(config.policy),
         "shard_size": str(config.shard_size),
         "max_image_bytes": str(config.input.max_image_bytes),
         "max_image_pixels": str(config.input.max_image_pixels),
         "orientation": config.input.orientation,
-        "code": _code_sha256(),
+        "code": code_sha256(),
     }
     values |= {name: str(value) for name, value in asdict(config.ensemble).items()}
     return values | library_versions()
@@ -139,6 +134,21 @@ def _advice(run: str, differing: Sequence[str]) -> str:
     return "Request what the run was made with, or give another --out"
 
 
+def model_fields(config: ModelConfig) -> dict[str, str]:
+    """What a model's predictions depend on, besides the ensemble: digest of the weights, precision, kernels.
+
+    Raises: ConfigError: the configured weights do not exist.
+    """
+    return {
+        "weights": _weights(config),
+        "dtype": config.dtype,
+        "threads": str(config.threads),
+        "memory_format": config.memory_format,
+        "attention": config.attention,
+        "compile": str(config.compile),
+    }
+
+
 def _weights(config: ModelConfig) -> str:
     try:
         if config.is_fake:
@@ -151,10 +161,13 @@ def _weights(config: ModelConfig) -> str:
         ) from error
 
 
-def _code_sha256() -> str:
-    """SHA-256 of the sources that decide the bytes of candidates."""
+def code_sha256(more: Sequence[str] = ()) -> str:
+    """SHA-256 of the sources that decide the bytes of candidates.
+
+    Args: more: further modules of `pipeline/`.
+    """
     model_folder, pipeline_folder = (Path(package.__file__ or "").parent for package in (model, pipeline))
-    files = sorted(model_folder.glob("*.py")) + [pipeline_folder / name for name in _PIPELINE_CODE]
+    files = sorted(model_folder.glob("*.py")) + [pipeline_folder / name for name in (*_PIPELINE_CODE, *more)]
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

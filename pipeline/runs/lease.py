@@ -115,7 +115,10 @@ def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) ->
     Raises: RunBusyError: another session works on the run.
     """
     owner = uuid.uuid4().hex
-    number = _settle_with_others(run, patience_s) + 1
+    number, dead = _settle_with_others(run, patience_s)
+    if dead:
+        log.info("the session on %s (process %d) died; taking over its run", dead.host, dead.pid)
+    number += 1
     holder = _myself(owner)
     lease, ended = Lease(run, number, holder), threading.Event()
     heart = threading.Thread(target=_beat, args=(lease, ended, beat_s), name="lease", daemon=True)
@@ -140,6 +143,14 @@ def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) ->
         _remove(run, number, owner)
 
 
+def refuse_busy(run: str, patience_s: float = PATIENCE_S) -> None:
+    """Check that no session works on a run, without holding it.
+
+    Raises: RunBusyError: one does.
+    """
+    _settle_with_others(run, patience_s)
+
+
 def _beat(lease: Lease, ended: threading.Event, beat_s: float) -> None:
     while not ended.wait(beat_s):
         try:
@@ -148,19 +159,18 @@ def _beat(lease: Lease, ended: threading.Event, beat_s: float) -> None:
             log.warning("the lease could not be renewed (%s); trying again", error)
 
 
-def _settle_with_others(run: str, patience_s: float) -> int:
-    """The highest number in use, once its holder is known to be gone; 0 if no lease exists."""
+def _settle_with_others(run: str, patience_s: float) -> tuple[int, Holder | None]:
+    """The highest number in use with its holder, once that one is known to be gone; 0 if no lease exists."""
     newest = _newest(run)
     if newest is None:
-        return 0
-    number, holder = newest
+        return 0, None
+    holder = newest[1]
     if holder.machine == _machine():
         if _runs(holder):
             raise RunBusyError(_busy(run, holder))
     elif _changes(run, patience_s):
         raise RunBusyError(_busy(run, holder))
-    log.info("the session on %s (process %d) died; taking over its run", holder.host, holder.pid)
-    return number
+    return newest
 
 
 def _changes(run: str, patience_s: float) -> bool:

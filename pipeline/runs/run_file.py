@@ -88,7 +88,7 @@ def plan_of(
         begun_with = {name: value for name, value in stored.items() if name != "plan"}
         accepted = check_fingerprint(run, begun_with, made_with, accept_mixed=accept_mixed)
         made_with = {**made_with, **{name: begun_with[name] for name in accepted if name in begun_with}}
-    specs = _with_present_samples(run, planned, samples)
+    specs = with_present_samples(run, planned, samples)
     added = _added(specs, samples, shard_size)
     plan = stored["plan"] if stored and not added else plan_digest(specs + added)
     return specs + added, {**made_with, "plan": plan}, added
@@ -198,8 +198,11 @@ def _parts_of_format_1(run: str, planned: str) -> list[str]:
     return parts
 
 
-def _with_present_samples(run: str, planned: Sequence[ShardSpec], samples: Sequence[Sample]) -> tuple[ShardSpec, ...]:
-    """The planned shards, with their images as they were found now."""
+def with_present_samples(run: str, planned: Sequence[ShardSpec], samples: Sequence[Sample]) -> tuple[ShardSpec, ...]:
+    """The planned shards, with their images as they were found now.
+
+    Raises: RunMismatchError: images are gone from the collection or have changed there.
+    """
     present = {sample.key: sample for sample in samples}
     before = [sample for spec in planned for sample in spec.samples]
     present |= {sample.key: _settled(sample, present[sample.key]) for sample in before if sample.key in present}

@@ -12,20 +12,22 @@ from pipeline.files import storage
 from pipeline.records import ShardRecord
 from pipeline.runs.commits import create_again
 
-_IN_THE_RUN = (".probe.", ".run.", ".device.", ".contact_sheet.")
+_IN_THE_RUN = (".probe.", ".run.", ".pass.", ".device.", ".contact_sheet.")
 """How names of unfinished files in the run's own folder begin; a dry run may be using a folder of its own there."""
 _CANDIDATE = re.compile(r"(\w+)(\.\w+)?\.(tar|parquet)")
 
 
-def sweep(run: str, records: Mapping[str, ShardRecord]) -> tuple[str, ...]:
+def sweep(run: str, records: Mapping[str, ShardRecord], files: str = "candidates") -> tuple[str, ...]:
     """Remove what is stray, while this session holds the run.
 
-    Args:    records: shard → the record that counts.
+    Args:    run: the folder of a run, or of a score pass.
+             records: shard → the record that counts.
+             files: the folder that has the files that records name.
     Returns: the removed files, relative to the run.
     """
     found = {
         folder: storage.list_names(storage.join(run, folder), hidden=True)
-        for folder in ("candidates", "commits", "plan", "journal", "mixed")
+        for folder in (files, "commits", "plan", "journal", "mixed")
     }
     strays = [f"{folder}/{name}" for folder, names in found.items() for name in names if storage.is_unfinished(name)]
     own = [name for name in storage.list_names(run, hidden=True) if name.startswith(_IN_THE_RUN)]
@@ -33,10 +35,10 @@ def sweep(run: str, records: Mapping[str, ShardRecord]) -> tuple[str, ...]:
     strays += [f"journal/{name}" for name in found["journal"] if name.removesuffix(".json") in records]
     named = {file.name for record in records.values() for file in record.files}
     unnamed: dict[str, list[str]] = {}
-    for name in found["candidates"]:
+    for name in found[files]:
         match = _CANDIDATE.fullmatch(name)
         if match and match[1] in records and name not in named:
-            unnamed.setdefault(match[1], []).append(f"candidates/{name}")
+            unnamed.setdefault(match[1], []).append(f"{files}/{name}")
     for shard, names in unnamed.items():
         if create_again(run, records[shard]):  # else another session has committed it anew: those may be its files
             strays += names

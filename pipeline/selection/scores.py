@@ -60,12 +60,16 @@ class Score:
     rankable: bool = False
     """Says how far a mask can be trusted, so that the best images can be chosen by it."""
     measure: Callable[[Maps], float] | None = None
-    """Computes it from a prediction. None: it compares the mask with the annotations (`CrossCheck` has a field of its
-    name), and is unknown for images that have no instances there."""
+    """Computes it from a prediction. None: a score pass has added it, or it compares the mask with the annotations
+    (`CrossCheck` has a field of its name) and is unknown for images that have no instances there."""
+    of_pass: str = ""
+    """The score pass that has added it, as its run calls the pass."""
 
     @property
-    def source(self) -> Literal["prediction", "annotations"]:
+    def source(self) -> Literal["prediction", "annotations", "pass"]:
         """What it is computed from."""
+        if self.of_pass:
+            return "pass"
         return "prediction" if self.measure else "annotations"
 
     @property

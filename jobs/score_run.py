@@ -1,0 +1,107 @@
+"""Score passes: add scores to a run that is there, without touching its candidates."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import tyro
+
+from jobs.command_line import DONE, options_file, parse_config, report, run_job
+from model.config import ModelConfig
+from pipeline.config import ClusterConfig
+from pipeline.errors import ConfigError
+from pipeline.options import read_toml
+from pipeline.passes.config import PassConfig
+from pipeline.passes.known import PASSES, is_own, source_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """Add the scores of a pass to a run. Run the same command again to resume, or after the run has grown.
+
+    PASSES
+    """
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Folder of the run; a path or an fsspec URL."""
+    kind: Annotated[str, tyro.conf.arg(name="pass")]
+    """Which pass: one of those above, or your own as `module:Class`."""
+    name: str = ""
+    """What the run calls the pass, so that it can have two of one kind. By default as --pass."""
+    config: str = ""
+    """TOML file with any of these options (underscores for dashes). The command line takes precedence."""
+    images: str = ""
+    """Where the images are, if they have moved since the run."""
+    annotations: str = ""
+    """COCO annotation JSON, if it has moved since the run."""
+    batch_images: int = 4
+    """Images scored together, at least 1. Changes the last bits of what a model predicts."""
+    retry_failed: bool = False
+    """Try images again that could not be scored."""
+    accept_mixed: bool = False
+    """Let machines and sessions take part whose library versions or instruction sets differ."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+
+
+def main() -> int:
+    """Score, then print one JSON line on stdout that says how it ended."""
+    config, options = parse(sys.argv[1:])
+    from pipeline.passes.score import score_run
+
+    found = score_run(config, options)
+    report(f"{found.name}: {found.scored} images scored, {found.failed} failed; columns: {', '.join(found.columns)}")
+    if found.not_predicted:
+        report(f"{found.not_predicted} images are not predicted yet. Finish the run, then run this command again")
+    print(json.dumps(asdict(found), sort_keys=True))
+    return DONE
+
+
+def parse(arguments: Sequence[str]) -> tuple[PassConfig, Any]:
+    """Combine the TOML file if one is given and the command line. Exits with 2 if an option is wrong.
+
+    Returns: the options of every pass, and those of this one: an instance of its dataclass of options, or None.
+    Raises:  ConfigError: there is no such pass.
+    """
+    path = options_file(arguments, "--config")
+    kind = options_file(arguments, "--pass")
+    wanted = _arguments(_options_of(kind) if kind else None)
+    parsed: Any = parse_config(wanted, arguments, read_toml(path, wanted, "--config") if path else {})
+    names = [option.name for option in fields(PassConfig)]
+    given = {name: getattr(parsed, name) for name in names}
+    from pipeline.files import urls
+
+    for name in ("run", "images", "annotations"):
+        given[name] = urls.absolute(given[name]) if given[name] else ""
+    return PassConfig(**given), getattr(parsed, "options", None)
+
+
+def _options_of(kind: str) -> type | None:
+    """The dataclass of a pass's options."""
+    if not is_own(kind):
+        return PASSES[kind].options
+    from pipeline.passes.loading import class_of
+
+    options: type | None = getattr(class_of(kind, source_of(kind)), "Options", None)
+    if options is not None and not (isinstance(options, type) and is_dataclass(options)):
+        raise ConfigError(f"--pass {kind}: its Options are no dataclass")
+    return options
+
+
+def _arguments(options: type | None) -> type:
+    """`Arguments`, with the options of a pass."""
+    listed = "".join(f"\n    {name}: {known.meaning}" for name, known in PASSES.items())
+    bases = (Arguments,)
+    added = [("options", options, field(default_factory=options))] if options else []
+    made = make_dataclass("Arguments", added, bases=bases, frozen=True, kw_only=True)
+    made.__doc__ = (Arguments.__doc__ or "").replace("PASSES", f"The passes that come with the project:{listed}")
+    return made
+
+
+if __name__ == "__main__":
+    run_job(main)

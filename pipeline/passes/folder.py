@@ -1,0 +1,197 @@
+"""The folder of a score pass: what it was made with and which columns it adds, in `pass.json`; its records and rows.
+
+RUN/passes/NAME/pass.json   fingerprint, columns, and what a card says of the pass; created once, before any row
+RUN/passes/NAME/scores/     one parquet per shard (`rows.py`)
+RUN/passes/NAME/commits/    the shards' records; lease, journal and device.json lie beside them, as in a run
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model.documents import parse_json
+from pipeline.errors import CollectionError, ConfigError, RunMismatchError, StorageError, StorageUnavailableError
+from pipeline.files import storage
+from pipeline.files.tars import encode_json
+from pipeline.made_with import differences, refusal
+from pipeline.passes.known import PASSES
+from pipeline.passes.rows import read_rows
+from pipeline.records import PassRow, ShardRecord
+from pipeline.runs.commits import committed_shards, read_shard_records
+from pipeline.selection.columns import Column, columns_from, stored_columns, table_with
+
+FORMAT = 1
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassDocument:
+    """What `pass.json` holds."""
+
+    kind: str
+    """A name of `PASSES`, or `module:Class`."""
+    fingerprint: Mapping[str, str]
+    columns: tuple[Column, ...]
+    about: Mapping[str, str]
+    """What the card says of the pass: a heading → a text."""
+
+    def stored(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "format": FORMAT,
+            "pass": self.kind,
+            "fingerprint": dict(self.fingerprint),
+            "columns": stored_columns(self.columns),
+            "about": dict(self.about),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassValues:
+    """What a complete pass has found out about all images of a run."""
+
+    name: str
+    document: PassDocument
+    digest: str
+    """SHA-256 of its rows."""
+    rows: Mapping[str, PassRow]
+    """Key → row."""
+
+
+def pass_folder(run: str, name: str) -> str:
+    """Where a pass of a run lies."""
+    return storage.join(run, "passes", name)
+
+
+def check_name(name: str) -> str:
+    """Refuse a name that can't be one; columns and folders begin with it.
+
+    Raises: ConfigError: it can't.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"--name {name!r}: it must be lower-case letters, digits and _, at most 20, a letter first")
+    return name
+
+
+def passes_of(run: str) -> dict[str, PassDocument]:
+    """Name → document of every pass of a run that has been begun, in alphabetical order.
+
+    Raises: StorageError: a document can't be read.
+    """
+    names = sorted(name for name in storage.list_names(storage.join(run, "passes")) if _NAME.fullmatch(name))
+    found = {name: read_document(run, name) for name in names if is_begun(run, name)}
+    return found
+
+
+def is_begun(run: str, name: str) -> bool:
+    """Is there a pass of this name?"""
+    return storage.exists(_url(run, name))
+
+
+def read_document(run: str, name: str) -> PassDocument:
+    """Read the document of a pass.
+
+    Raises: StorageError: it is missing or damaged.
+    """
+    url = _url(run, name)
+    try:
+        stored = parse_json(storage.read(url))
+        if stored["format"] != FORMAT:
+            raise ValueError(f"its format is {stored['format']!r}; this version of the tool reads {FORMAT}")
+        texts = (stored["fingerprint"], stored["about"])
+        if not all(isinstance(text, str) for values in texts for pair in values.items() for text in pair):
+            raise ValueError("a value is no text")
+        return PassDocument(
+            kind=str(stored["pass"]),
+            fingerprint=dict(stored["fingerprint"]),
+            columns=columns_from(stored["columns"]),
+            about=dict(stored["about"]),
+        )
+    except StorageUnavailableError:
+        raise
+    except (StorageError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise StorageError(
+            f"{url} does not say what the pass was made with ({str(error)[:200]}). Remove {pass_folder(run, name)} and "
+            "run the pass again"
+        ) from error
+
+
+def open_pass(run: str, name: str, document: PassDocument, accept: Sequence[str] = ()) -> PassDocument:
+    """Begin a pass, or go on with one that was begun with the same.
+
+    Args:    accept: fields of the fingerprint that may differ.
+    Returns: the document that counts.
+    Raises:  RunMismatchError: the pass was made with something else; names each field with both values.
+             ConfigError: another pass of the run, or a score of every run, has a column of the same name.
+    """
+    if not is_begun(run, name):
+        _refuse_taken_columns(run, name, document.columns)
+        if storage.create(_url(run, name), encode_json(document.stored())):
+            return document
+    begun = read_document(run, name)
+    found = differences({"pass": begun.kind, **begun.fingerprint}, {"pass": document.kind, **document.fingerprint})
+    if refused := [difference for difference in found if difference.name not in accept]:
+        raise RunMismatchError(
+            refusal(
+                f"{pass_folder(run, name)} holds a pass that was made with something else",
+                refused,
+                "Request what it was made with, give it another --name, or remove that folder",
+            )
+        )
+    return begun
+
+
+def _refuse_taken_columns(run: str, name: str, columns: Sequence[Column]) -> None:
+    taken = {column.name: f"the pass {other}" for other, found in passes_of(run).items() for column in found.columns}
+    taken |= dict.fromkeys(table_with(()), "every run") | dict.fromkeys(_RESERVED, "every manifest")
+    for column in columns:
+        if column.name in taken:
+            raise ConfigError(f"--pass {name}: {taken[column.name]} has a column {column.name} already; give --name")
+
+
+_RESERVED = ("key", "status", "reason", "detail", "candidate_sha256", "verdict", "split", "tar", "width", "height")
+
+
+def read_pass(run: str, name: str, records: Mapping[str, ShardRecord]) -> PassValues:
+    """Read a complete pass.
+
+    Args:   records: the run's shards → their records, which say what the pass must have scored.
+    Raises: CollectionError: there is no such pass. RunMismatchError: images are left to score, or have changed since.
+            StorageError: a file can't be read.
+    """
+    if not is_begun(run, name):
+        there = ", ".join(passes_of(run)) or "none"
+        raise CollectionError(f"{run} has no score pass {name} (there: {there}): run jobs/score_run.py {run} first")
+    document, folder = read_document(run, name), pass_folder(run, name)
+    found = read_shard_records(folder, sorted(committed_shards(folder).keys() & records.keys()))
+    left = [shard for shard, record in records.items() if outdated(found.get(shard), record)]
+    if left:
+        images = sum(records[shard].done + records[shard].failed for shard in left)
+        kind = document.kind if document.kind in PASSES and document.kind == name else f"{document.kind} --name {name}"
+        raise RunMismatchError(
+            f"{run}: the score pass {name} has {images} images left to score. To finish it, run "
+            f"jobs/score_run.py {run} --pass {kind} again"
+        )
+    digest = _digest([found[shard] for shard in records])
+    rows: dict[str, PassRow] = {}
+    for shard in records:
+        rows |= {row.key: row for row in read_rows(folder, found[shard], document.columns)}
+    return PassValues(name=name, document=document, digest=digest, rows=rows)
+
+
+def outdated(scored: ShardRecord | None, record: ShardRecord) -> bool:
+    """Is a shard of the run not scored, or was it computed again since?"""
+    return scored is None or scored.scored != record.rows.sha256
+
+
+def _digest(records: Sequence[ShardRecord]) -> str:
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(f"{record.shard} {record.rows.sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def _url(run: str, name: str) -> str:
+    return storage.join(pass_folder(run, name), "pass.json")

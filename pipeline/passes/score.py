@@ -1,0 +1,197 @@
+"""A whole score pass over a run, as one numbered procedure."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pipeline.collection.collection import Collection
+from pipeline.collection.config import InputConfig
+from pipeline.collection.frames import default_frame
+from pipeline.collection.gather import read_collection
+from pipeline.collection.usable import require_usable
+from pipeline.errors import CollectionError, ConfigError
+from pipeline.passes.config import PassConfig
+from pipeline.passes.folder import PassDocument, check_name, open_pass, outdated, pass_folder, read_pass
+from pipeline.passes.known import PASSES, PassSpec, is_own, source_of
+from pipeline.passes.loading import class_of, load_pass
+from pipeline.passes.rows import FOLDER
+from pipeline.passes.score_pass import PassContext
+from pipeline.passes.scoring import PassSetup
+from pipeline.records import ShardSpec
+from pipeline.replicas.engine import process_shards, todo_of
+from pipeline.replicas.progress import Progress
+from pipeline.replicas.shard_work import ShardWork
+from pipeline.runs.commits import committed_shards, read_shard_records
+from pipeline.runs.fingerprint import code_sha256, digest_of, model_fields
+from pipeline.runs.inputs import remembered_inputs, require_whole
+from pipeline.runs.lease import refuse_busy
+from pipeline.runs.locking import locked
+from pipeline.runs.machine import LIBRARIES, library_versions
+from pipeline.runs.run_file import read_run, with_present_samples
+from pipeline.runs.sweep import sweep
+from pipeline.selection.columns import Column, owned
+
+log = logging.getLogger(__name__)
+
+_SHARED_CODE = ("passes/loading.py", "passes/rows.py", "passes/score_pass.py", "passes/scoring.py")
+"""Modules of `pipeline/` that decide the values of every pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassReport:
+    """How a pass ended."""
+
+    name: str
+    folder: str
+    images: int
+    """Of the run's plan."""
+    scored: int
+    failed: int
+    """Images without values: those that failed in the run, and those that could not be scored."""
+    not_predicted: int
+    """Images that the run has not computed yet; run the pass again after the run."""
+    computed: int
+    """Images scored in this session."""
+    images_per_s: float
+    columns: tuple[str, ...]
+
+
+def score_run(config: PassConfig, options: Any = None) -> PassReport:
+    """Add the scores of a pass to a run, or what is left of them.
+
+    Args:   options: an instance of the pass's dataclass of options; None if it has none.
+    Raises: UsageError: the request can't be carried out; nothing was scored.
+            PipelineError: the pass failed; run the same command again to resume.
+    """
+    name, folder = check_name(config.called), pass_folder(config.run, config.called)
+    # 1. Find the run's images, as they were planned or where they are now.
+    made_with, planned = read_run(config.run)
+    refuse_busy(config.run)
+    inputs = _inputs(config)
+    specs = _specs(config, planned, inputs)
+    records = read_shard_records(config.run, sorted(committed_shards(config.run).keys() & {s.name for s in specs}))
+    if not records:
+        raise CollectionError(f"{config.run}: nothing of this run is computed yet, so there is nothing to score")
+    # 2. Make the pass once, so that whatever it refuses is refused before any work.
+    spec = PassSpec(kind=config.kind, options=options, source=source_of(config.kind) if is_own(config.kind) else "")
+    context = PassContext(name=name, run=config.run, made_with=made_with, model=config.model)
+    scorer = load_pass(spec, context)
+    predicted = [spec for spec in specs if spec.name in records]
+    if scorer.needs_image:
+        require_usable(_collection(predicted), inputs)
+    columns = owned(scorer.columns, name)
+    needed = _needed(config, records)
+    document = PassDocument(
+        kind=config.kind,
+        fingerprint=pass_fingerprint(config, spec, context, inputs),
+        columns=columns,
+        about=about(spec, context),
+    )
+    # 3. Lock the pass, not the run: other passes may work beside it.
+    with locked(folder) as lease:
+        open_pass(config.run, name, document, accept=LIBRARIES if config.accept_mixed else ())
+        # 4. Find the shards that are not scored, or were computed again since.
+        progress = Progress(sum(len(spec.samples) for spec in predicted), policy=None)
+        there = read_shard_records(folder, sorted(committed_shards(folder).keys() & records.keys()))
+        stale = {shard for shard, record in records.items() if shard in there and outdated(there[shard], record)}
+        todo = todo_of(folder, predicted, progress, retry_failed=config.retry_failed, outdated=stale)
+        # 5. Score and commit them.
+        work = ShardWork(
+            run=folder,
+            batch_images=config.batch_images,
+            max_image_bytes=inputs.max_image_bytes,
+            max_image_pixels=inputs.max_image_pixels,
+            default_frame=default_frame(inputs.orientation, annotated=bool(inputs.annotations)),
+            made_with=digest_of(document.fingerprint),
+            accept_mixed=config.accept_mixed,
+            retry_failed=config.retry_failed,
+        )
+        setup = PassSetup(spec=spec, context=context, work=work, needed=needed)
+        process_shards(todo, setup, config.cluster, progress, lease.check)
+        # 6. Remove what killed sessions left.
+        lease.confirm()
+        scored = read_shard_records(folder, [spec.name for spec in predicted])
+        sweep(folder, scored, FOLDER)
+    return PassReport(
+        name=name,
+        folder=folder,
+        images=sum(len(spec.samples) for spec in specs),
+        scored=sum(record.done for record in scored.values()),
+        failed=sum(record.failed for record in scored.values()),
+        not_predicted=sum(len(spec.samples) for spec in specs if spec.name not in records),
+        computed=progress.computed,
+        images_per_s=progress.images_per_s() if todo else 0.0,
+        columns=tuple(column.name for column in columns),
+    )
+
+
+def pass_fingerprint(config: PassConfig, spec: PassSpec, context: PassContext, inputs: InputConfig) -> dict[str, str]:
+    """Everything that changes a value of a pass, besides the candidates: field → value, both text.
+
+    Raises: ConfigError: the configured weights, or a file that the options name, do not exist.
+    """
+    known = PASSES.get(spec.kind)
+    values = {f"option {name}": str(value) for name, value in _flat(asdict(spec.options) if spec.options else {})}
+    values |= {
+        "code": code_sha256((*_SHARED_CODE, *known.code)) if known else spec.source_sha256,
+        "batch_images": str(config.batch_images),
+        "max_image_bytes": str(inputs.max_image_bytes),
+        "max_image_pixels": str(inputs.max_image_pixels),
+    }
+    if known and known.predicts:
+        values |= model_fields(config.model)
+    made_by = class_of(spec.kind, spec.source)
+    if hasattr(made_by, "made_with"):  # what a name does not tell, such as the digest of a file
+        values |= made_by.made_with(spec.options, context)
+    return values | library_versions()
+
+
+def about(spec: PassSpec, context: PassContext) -> dict[str, str]:
+    """What the card says of the pass: heading → text."""
+    made_by = class_of(spec.kind, spec.source)
+    said: dict[str, str] = made_by.about(spec.options, context) if hasattr(made_by, "about") else {}
+    return said
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Fields within fields, their names joined by dots."""
+    found: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        found += _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(f"{prefix}{name}", value)]
+    return found
+
+
+def _inputs(config: PassConfig) -> InputConfig:
+    """Where the run's newest session found its images, or where they are now."""
+    inputs = remembered_inputs(config.run)
+    return replace(inputs, images=config.images or inputs.images, annotations=config.annotations or inputs.annotations)
+
+
+def _specs(config: PassConfig, planned: Sequence[ShardSpec], inputs: InputConfig) -> Sequence[ShardSpec]:
+    """The planned shards, with the places of their images as the plan or, if they have moved, the inputs have them."""
+    if not config.images and not config.annotations:
+        return planned
+    require_whole(config.run, images=inputs.images, annotations=inputs.annotations)
+    return with_present_samples(config.run, planned, read_collection(inputs).samples)
+
+
+def _collection(specs: Sequence[ShardSpec]) -> Collection:
+    """These images as a collection of which nothing else is known."""
+    samples = tuple(sample for spec in specs for sample in spec.samples)
+    return Collection(samples=samples, licenses={}, origins={}, has_annotations=False, has_instances=False)
+
+
+def _needed(config: PassConfig, records: Mapping[str, Any]) -> dict[str, Sequence[Column]]:
+    """Folder → columns of the passes that this one builds on.
+
+    Raises: ConfigError: one of them has not scored all images.
+    """
+    known = PASSES.get(config.kind)
+    found: dict[str, Sequence[Column]] = {}
+    for other in known.needs if known else ():
+        try:
+            found[pass_folder(config.run, other)] = read_pass(config.run, other, records).document.columns
+        except CollectionError as error:
+            raise ConfigError(f"--pass {config.kind} builds on the pass {other}: {error}") from error
+    return found

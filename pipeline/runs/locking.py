@@ -1,0 +1,28 @@
+"""Locks a run, or a score pass of it, for one session, and finds out whether another session has."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from pipeline.errors import ConfigError
+from pipeline.files import storage
+from pipeline.runs.lease import Lease, held
+
+
+@contextmanager
+def locked(run: str) -> Iterator[Lease]:
+    """Lock the run for this session.
+
+    Raises: ConfigError: its folder can't be written. RunBusyError: another session works on it. LeaseLostError: another
+            session took over during the block, which then failed.
+    """
+    with ExitStack() as stack:
+        storage.require_exclusive_create(run)
+        try:
+            lease = stack.enter_context(held(run))
+        except OSError as error:
+            raise ConfigError(f"the run's folder {run} can't be written ({error}); give a folder that can") from error
+        try:
+            yield lease
+        except Exception:
+            lease.confirm_now()  # after another session took over, that is the reason for whatever failed here
+            raise
