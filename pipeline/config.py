@@ -59,6 +59,8 @@ class ReleaseConfig:
     previous: str = ""
     """Folder or URL of an earlier release. CHANGELOG.md and changes.csv then list what was added, removed and changed
     since."""
+    passes: tuple[str, ...] = ()
+    """Score passes of the run whose columns the release has, besides those whose scores the policy names."""
     splits: tuple[str, ...] = ("test",)
     """Splits and their shares, as in `train=0.8 test=0.2`; an image's key decides its split."""
 

@@ -10,13 +10,14 @@ from pipeline.collection.gather import read_collection
 from pipeline.collection.kept import Kept
 from pipeline.collection.usable import require_usable
 from pipeline.config import RunConfig
-from pipeline.errors import ReleaseNotMadeError, UsageError
+from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError
 from pipeline.files import urls
 from pipeline.records import ShardSpec
 from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
 from pipeline.release.contact_sheet import write_contact_sheet
 from pipeline.release.identity import release_folder
+from pipeline.release.passes import wanted_passes
 from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
 from pipeline.replicas.engine import failed_images, process_shards, todo_of
 from pipeline.replicas.progress import Progress
@@ -108,6 +109,7 @@ def _carry_out(
     # 7. Find the shards that are not committed.
     progress = Progress(len(collection.samples), config.policy)
     todo = todo_of(config.out, specs, progress, retry_failed=config.retry_failed)
+    refuse_unscored(config, todo)
     # 8. Predict, score and commit the rest.
     try:
         process(todo, config, progress, lease.check, digest_of(made_with))
@@ -129,6 +131,20 @@ def _carry_out(
     return RunReport(
         **asdict(built), computed=progress.computed, images_per_s=images_per_s, contact_sheet=contact_sheet
     )
+
+
+def refuse_unscored(config: RunConfig, todo: Sequence[ShardSpec]) -> None:
+    """Refuse a release with scores of passes while images are left to compute: nothing can have scored those.
+
+    Raises: ConfigError: such a release is requested.
+    """
+    if todo and (wanted := wanted_passes(config)):
+        images = sum(len(spec.samples) for spec in todo)
+        raise ConfigError(
+            f"the release needs the score pass {next(iter(wanted))}, and {images} images of {config.out} are not "
+            "computed yet. Run without its scores in the policy and without --passes, run jobs/score_run.py, then make "
+            "this release with jobs/publish_release.py build"
+        )
 
 
 def check_version(config: RunConfig, collection: Collection, made_with: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ RUN/passes/NAME/commits/    the shards' records; lease, journal and device.json 
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,24 @@ class PassDocument:
     about: Mapping[str, str]
     """What the card says of the pass: a heading → a text."""
 
+    @staticmethod
+    def from_stored(stored: Mapping[str, Any]) -> "PassDocument":
+        """Read what `stored` gave; nothing in it is believed before it is checked.
+
+        Raises: ValueError, TypeError, KeyError, AttributeError: it is not that.
+        """
+        if stored["format"] != FORMAT:
+            raise ValueError(f"its format is {stored['format']!r}; this version of the tool reads {FORMAT}")
+        texts = (stored["fingerprint"], stored["about"])
+        if not all(isinstance(text, str) for values in texts for pair in values.items() for text in pair):
+            raise ValueError("a value is no text")
+        return PassDocument(
+            kind=str(stored["pass"]),
+            fingerprint=dict(stored["fingerprint"]),
+            columns=columns_from(stored["columns"]),
+            about=dict(stored["about"]),
+        )
+
     def stored(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
@@ -49,13 +67,20 @@ class PassDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PassValues:
-    """What a complete pass has found out about all images of a run."""
+class StatedPass:
+    """A complete pass, as a release states it."""
 
     name: str
     document: PassDocument
     digest: str
     """SHA-256 of its rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassValues:
+    """What a complete pass has found out about all images of a run."""
+
+    stated: StatedPass
     rows: Mapping[str, PassRow]
     """Key → row."""
 
@@ -97,18 +122,7 @@ def read_document(run: str, name: str) -> PassDocument:
     """
     url = _url(run, name)
     try:
-        stored = parse_json(storage.read(url))
-        if stored["format"] != FORMAT:
-            raise ValueError(f"its format is {stored['format']!r}; this version of the tool reads {FORMAT}")
-        texts = (stored["fingerprint"], stored["about"])
-        if not all(isinstance(text, str) for values in texts for pair in values.items() for text in pair):
-            raise ValueError("a value is no text")
-        return PassDocument(
-            kind=str(stored["pass"]),
-            fingerprint=dict(stored["fingerprint"]),
-            columns=columns_from(stored["columns"]),
-            about=dict(stored["about"]),
-        )
+        return PassDocument.from_stored(parse_json(storage.read(url)))
     except StorageUnavailableError:
         raise
     except (StorageError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -178,7 +192,7 @@ def read_pass(run: str, name: str, records: Mapping[str, ShardRecord]) -> PassVa
     rows: dict[str, PassRow] = {}
     for shard in records:
         rows |= {row.key: row for row in read_rows(folder, found[shard], document.columns)}
-    return PassValues(name=name, document=document, digest=digest, rows=rows)
+    return PassValues(stated=StatedPass(name=name, document=document, digest=digest), rows=rows)
 
 
 def outdated(scored: ShardRecord | None, record: ShardRecord) -> bool:
@@ -195,3 +209,8 @@ def _digest(records: Sequence[ShardRecord]) -> str:
 
 def _url(run: str, name: str) -> str:
     return storage.join(pass_folder(run, name), "pass.json")
+
+
+def columns_of(passes: Iterable[StatedPass]) -> tuple[Column, ...]:
+    """The columns of several passes, one pass after the other."""
+    return tuple(column for stated in passes for column in stated.document.columns)

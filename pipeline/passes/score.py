@@ -191,7 +191,7 @@ def _needed(config: PassConfig, records: Mapping[str, Any]) -> dict[str, Sequenc
     found: dict[str, Sequence[Column]] = {}
     for other in known.needs if known else ():
         try:
-            found[pass_folder(config.run, other)] = read_pass(config.run, other, records).document.columns
+            found[pass_folder(config.run, other)] = read_pass(config.run, other, records).stated.document.columns
         except CollectionError as error:
             raise ConfigError(f"--pass {config.kind} builds on the pass {other}: {error}") from error
     return found

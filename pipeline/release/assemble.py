@@ -13,6 +13,7 @@ from pipeline.collection.instances import UNCHECKED
 from pipeline.config import RunConfig
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
+from pipeline.passes.folder import columns_of
 from pipeline.records import StoredFile, Verdict
 from pipeline.release.attempt import attempt, finish, refuse_leftovers, sweep_attempts
 from pipeline.release.changes import Earlier, read_earlier
@@ -33,6 +34,7 @@ from pipeline.release.tar_series import (
     write_tar,
 )
 from pipeline.replicas.tasks import spread, workers
+from pipeline.selection.columns import table_with
 from pipeline.selection.policy import parse_splits, split_of
 from pipeline.selection.verdicts import considered, count_reasons, select
 
@@ -128,7 +130,11 @@ def _write_texts(
     texts = texts_of(made.source, made.config, made.made_with, made.earlier, outcome)
     files = [_publish(made, name, content) for name, content in sorted(texts.items())]
     about = CroissantAbout(
-        release=made.config.release, policy=made.config.policy, counts=counts, made_with=made.made_with
+        release=made.config.release,
+        policy=made.config.policy,
+        counts=counts,
+        made_with=made.made_with,
+        passes=made.source.stated_passes,
     )
     described = [file for file in _by_name([*written, *files]) if is_described(file.name)]
     files.append(_publish(made, CROISSANT, croissant(about, described)))
@@ -147,10 +153,11 @@ def _verdicts(source: ReleaseSource, surveyed: Mapping[str, Surveyed], config: R
             sample,
             source.license_of(sample).url,
             surveyed[row.key].checked if row.key in surveyed else UNCHECKED,
+            source.added_scores(row.key),
         )
         for sample, row in source.images()
     ]
-    return select(images, config.policy)
+    return select(images, config.policy, table_with(columns_of(source.stated_passes)))
 
 
 def _plan(
@@ -217,6 +224,7 @@ def _rows(
             places.get(row.key, NOWHERE),
             surveyed[row.key].checked if row.key in surveyed else UNCHECKED,
             surveyed[row.key].maps_sha256 if row.key in surveyed else "",
+            added=source.added(row.key),
             origin=source.origin_of(sample),
             instances_ignored=source.instances.ignored.get(row.key, 0),
         )

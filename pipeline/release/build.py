@@ -14,6 +14,7 @@ from pipeline.files.parquet import read_parquet
 from pipeline.records import ShardSpec, StoredFile, Verdict
 from pipeline.release.assemble import assemble
 from pipeline.release.identity import RELEASE_JSON
+from pipeline.release.passes import read_passes
 from pipeline.release.source import ReleaseSource
 from pipeline.runs.candidates import read_rows
 from pipeline.runs.commits import committed_shards, read_shard_records
@@ -65,7 +66,10 @@ def complete_run(run: str, collection: Collection) -> tuple[tuple[ShardSpec, ...
 
 
 def source_of(config: RunConfig, collection: Collection, specs: Sequence[ShardSpec]) -> ReleaseSource:
-    """Gather all that is known about the images of a complete run."""
+    """Gather all that is known about the images of a complete run.
+
+    Raises: ConfigError, RunMismatchError: see `read_passes`.
+    """
     records = read_shard_records(config.out, [spec.name for spec in specs])
     rows = {row.key: row for spec in specs for row in read_rows(config.out, records[spec.name])}
     predicted = [sample for spec in specs for sample in spec.samples if rows[sample.key].members]
@@ -80,6 +84,7 @@ def source_of(config: RunConfig, collection: Collection, specs: Sequence[ShardSp
         licenses=collection.licenses,
         origins=collection.origins,
         instances=instances,
+        passes=read_passes(config, records),
     )
 
 

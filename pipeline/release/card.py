@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import ReleaseConfig
+from pipeline.passes.folder import StatedPass, columns_of
 from pipeline.records import Verdict
 from pipeline.release.croissant_texts import MEMBERS
-from pipeline.release.manifest import COLUMNS
+from pipeline.release.manifest import COLUMNS, meanings_of
 from pipeline.release.templates import AGREEMENT, render
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
@@ -30,6 +31,20 @@ class CardAgreement:
     """The `instance_iou` that nine in ten reach."""
     supercategories: Sequence[tuple[str, int]]
     """Name and number of images, most images first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardPass:
+    """What a card says about a score pass; texts are escaped."""
+
+    name: str
+    kind: str
+    columns: Sequence[tuple[str, str]]
+    """Name and meaning."""
+    about: Sequence[tuple[str, str]]
+    """Heading and text."""
+    made_with: Sequence[tuple[str, str]]
+    """Field and value of its fingerprint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +78,13 @@ def render_card(
     rows: Sequence[Mapping[str, Any]],
     made_with: Mapping[str, str],
     files: CardFiles,
+    passes: Sequence[StatedPass] = (),
 ) -> bytes:
     """Render the card of a release.
 
-    Args: rows: manifest rows. made_with: the fingerprint of the run.
+    Args: rows: manifest rows. made_with: the fingerprint of the run. passes: whose columns the rows have.
     """
+    meanings = meanings_of(columns_of(passes))
     reasons = count_reasons(Verdict(decision=row["verdict"], reason=row["reason"]) for row in rows)
     counts = {name: sum(reasons.get(name, {}).values()) for name in ("accepted", "rejected", "failed")}
     not_accepted = [
@@ -94,6 +111,18 @@ def render_card(
         files=files,
         made_with=sorted(made_with.items()),
         columns=COLUMNS,
+        passes=[
+            CardPass(
+                name=stated.name,
+                kind=_as_text(stated.document.kind),
+                columns=[(column.name, _as_text(meanings[column.name])) for column in stated.document.columns],
+                about=[(_as_text(name), _as_text(said)) for name, said in stated.document.about.items()],
+                made_with=[
+                    (_as_text(field), _as_text(value)) for field, value in sorted(stated.document.fingerprint.items())
+                ],
+            )
+            for stated in passes
+        ],
         citation=_citation(release),
         size_category=next((name for bound, name in _SIZES if counts["accepted"] < bound), "n>1M"),
     )
@@ -108,6 +137,14 @@ def _citation(release: ReleaseConfig) -> str:
         part for part in (release.published_on, f"<{release.homepage}>" if release.homepage else "") if part
     )
     return f"{said} {more}".strip()
+
+
+def _as_text(text: str) -> str:
+    """Turn a sentence from outside, such as what a user's pass says, into text: its punctuation stays readable."""
+    words = printable(" ".join(text.split())[:1000])
+    return "".join(
+        letter if letter.isalnum() or letter in " -_.,:;%/()'+=?" else f"&#{ord(letter)};" for letter in words
+    )
 
 
 def _as_cell(text: str) -> str:

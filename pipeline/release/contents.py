@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import ReleaseConfig, RunConfig
+from pipeline.passes.folder import StatedPass, columns_of
 from pipeline.records import StoredFile
 from pipeline.release.card import CardFiles, render_card
 from pipeline.release.changes import CHANGELOG, CHANGES, Earlier, change_files, changes_since
@@ -107,7 +108,7 @@ def texts_of(
     Args:    made_with: the fingerprint of the run. earlier: the release to compare with, if any.
     Returns: name relative to the release → content.
     """
-    release, policy = config.release, config.policy
+    release, policy, passes = config.release, config.policy, source.stated_passes
     contents: dict[str, bytes] = {}
     annotations = {split: CocoAnnotations(release, source.licenses) for split in outcome.tars}
     licenses = LicenseTable(source.origins)
@@ -126,11 +127,11 @@ def texts_of(
         contents |= change_files(release.name, release.version, earlier, changes, accepted)
     with_tars = [split for split, tars in outcome.tars.items() if tars]
     return contents | {
-        MANIFEST: encode_manifest(outcome.rows, made_with.get("mixed", "")),
+        MANIFEST: encode_manifest(outcome.rows, made_with.get("mixed", ""), columns_of(passes)),
         "licenses.csv": licenses.encode(),
         "NOTICE": notice(f"{release.name} {release.version}", licenses.counts),
-        "README.md": card(release, policy, outcome.rows, made_with, with_tars),
-        **page_files(outcome.rows, page_about(release, policy, made_with)),
+        "README.md": card(release, policy, outcome.rows, made_with, with_tars, passes),
+        **page_files(outcome.rows, page_about(release, policy, made_with, passes)),
     }
 
 
@@ -140,17 +141,21 @@ def card(
     rows: Sequence[Mapping[str, Any]],
     made_with: Mapping[str, str],
     splits_with_tars: Sequence[str],
+    passes: Sequence[StatedPass] = (),
 ) -> bytes:
     """Encode `README.md`, which lists the files of the release.
 
     Args: rows: manifest rows.
           made_with: the fingerprint of the run.
           splits_with_tars: the splits that have images.
+          passes: the score passes whose columns the manifest has.
     """
     listed = [
         (content.name, content.meaning) for content in CONTENTS if release.previous or not content.only_if_compared
     ]
-    return render_card(release, policy, rows, made_with, CardFiles(listed=listed, splits_with_tars=splits_with_tars))
+    return render_card(
+        release, policy, rows, made_with, CardFiles(listed=listed, splits_with_tars=splits_with_tars), passes
+    )
 
 
 def sha256_sums(files: Sequence[StoredFile]) -> bytes:

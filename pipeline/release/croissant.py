@@ -11,14 +11,16 @@ choices:
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.config import ReleaseConfig
+from pipeline.passes.folder import columns_of
 from pipeline.records import StoredFile
 from pipeline.release.croissant_texts import MEMBERS, CroissantAbout, description, responsible_ai
-from pipeline.release.manifest import COLUMNS, MANIFEST, SCHEMA
+from pipeline.release.manifest import MANIFEST, meanings_of, schema_of
 from pipeline.selection.policy import SPLITS
 
 CROISSANT = "croissant.json"
@@ -63,6 +65,8 @@ def croissant(about: CroissantAbout, files: Sequence[StoredFile]) -> bytes:
     tars = tars_by_split(files)
     if MANIFEST not in {file.name for file in files}:
         raise ValueError(f"{MANIFEST} is not among the files to describe: {[file.name for file in files]}")
+    added = columns_of(about.passes)
+    columns = _Columns(schema=schema_of(added), meanings=meanings_of(added))
     pictures = [extension for extension in MEMBERS if extension != "jpg" or about.release.embed_images]
     document = {
         "@context": CONTEXT,
@@ -87,9 +91,11 @@ def croissant(about: CroissantAbout, files: Sequence[StoredFile]) -> bytes:
         ],
         "recordSet": [
             _record_set(
-                "manifest", "Every input image, accepted or not.", [_column("manifest", name) for name in SCHEMA.names]
+                "manifest",
+                "Every input image, accepted or not.",
+                [columns.field("manifest", name) for name in columns.schema.names],
             ),
-            *(step for split in tars for step in _images(split, pictures)),
+            *(step for split in tars for step in _images(split, pictures, columns)),
         ],
     }
     return json.dumps(document, indent=1).encode("ascii")  # mlcroissant reads it with the machine's encoding
@@ -146,7 +152,7 @@ def _file_set(split: str, extension: str, tars: Sequence[str]) -> dict[str, Any]
     }
 
 
-def _images(split: str, pictures: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _images(split: str, pictures: Sequence[str], columns: "_Columns") -> Iterator[dict[str, Any]]:
     """Make the record set of a split's accepted images, preceded by the steps that join their pictures."""
     name = images_of(split)
     before, gathered = "", list[str]()
@@ -154,7 +160,10 @@ def _images(split: str, pictures: Sequence[str]) -> Iterator[dict[str, Any]]:
         step = f"{name}-step-{number}"
         key = _file_name(f"{split}-{extension}", before)
         content = {"fileSet": {"@id": f"{split}-{extension}"}, "extract": {"fileProperty": "content"}}
-        fields = [_field(step, "key", COLUMNS["key"], "sc:Text", **key), _image_field(step, extension, content)]
+        fields = [
+            _field(step, "key", columns.meanings["key"], "sc:Text", **key),
+            _image_field(step, extension, content),
+        ]
         yield _record_set(
             step,
             f"An intermediate step for {name}, which has everything in it.",
@@ -166,9 +175,9 @@ def _images(split: str, pictures: Sequence[str]) -> Iterator[dict[str, Any]]:
         name,
         f"The accepted images of the split {split}: pictures from the tars, facts from the manifest.",
         [
-            _field(name, "key", COLUMNS["key"], "sc:Text", **key),
+            _field(name, "key", columns.meanings["key"], "sc:Text", **key),
             *(_carried(name, before, extension) for extension in gathered),
-            *(_column(name, column) for column in SCHEMA.names if column not in _NOT_IN_IMAGES),
+            *(columns.field(name, column) for column in columns.schema.names if column not in _NOT_IN_IMAGES),
         ],
     )
 
@@ -194,13 +203,22 @@ def _image_field(record_set: str, extension: str, source: Mapping[str, Any]) -> 
     return _field(record_set, name, meaning, kind, source=source)
 
 
-def _column(record_set: str, name: str) -> dict[str, Any]:
-    kind, is_list = SCHEMA.field(name).type, False
-    if pa.types.is_list(kind):
-        kind, is_list = kind.value_type, True
-    data_type = "sc:Float" if pa.types.is_floating(kind) else "sc:Integer" if pa.types.is_integer(kind) else "sc:Text"
-    repeated = {"repeated": True} if is_list else {}
-    return _field(record_set, name, COLUMNS[name], data_type, source=_in_manifest(name), **repeated)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Columns:
+    """The columns of the manifest."""
+
+    schema: pa.Schema
+    meanings: Mapping[str, str]
+
+    def field(self, record_set: str, name: str) -> dict[str, Any]:
+        """A field that has the values of a column."""
+        kind, is_list = self.schema.field(name).type, False
+        if pa.types.is_list(kind):
+            kind, is_list = kind.value_type, True
+        is_float, is_integer = pa.types.is_floating(kind), pa.types.is_integer(kind)
+        data_type = "sc:Float" if is_float else "sc:Integer" if is_integer else "sc:Text"
+        repeated = {"repeated": True} if is_list else {}
+        return _field(record_set, name, self.meanings[name], data_type, source=_in_manifest(name), **repeated)
 
 
 def _in_manifest(column: str) -> dict[str, Any]:

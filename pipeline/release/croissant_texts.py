@@ -5,11 +5,12 @@ for the time frame of the data collection, which only the collection knows.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config import ReleaseConfig
+from pipeline.passes.folder import StatedPass
 from pipeline.release.templates import AGREEMENT
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.stopping_rule import members_in_words
@@ -40,6 +41,8 @@ class CroissantAbout:
     """Decision → images."""
     made_with: Mapping[str, str]
     """The fingerprint of the run."""
+    passes: Sequence[StatedPass] = ()
+    """The score passes whose columns the manifest has."""
 
 
 def description(about: CroissantAbout) -> str:
@@ -105,7 +108,14 @@ def _annotation(about: CroissantAbout) -> dict[str, Any]:
         ],
         "annotationsPerItem": f"No human label; one mask, reduced from up to {ensemble_size} predictions.",
         "annotatorDemographics": ["There were no human annotators."],
-        "machineAnnotationTools": [f"{name}: {value}" for name, value in sorted(about.made_with.items())],
+        "machineAnnotationTools": [
+            *(f"{name}: {value}" for name, value in sorted(about.made_with.items())),
+            *(
+                f"score pass {stated.name}, {name}: {value}"
+                for stated in about.passes
+                for name, value in sorted(stated.document.fingerprint.items())
+            ),
+        ],
     }
 
 

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -18,18 +18,19 @@ from pipeline.errors import ReleaseExistsError, StorageError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
+from pipeline.passes.folder import PassDocument, StatedPass
 from pipeline.records import ShardRecord
 from pipeline.release.source import ReleaseSource
-from pipeline.selection.policy import parse_splits
+from pipeline.selection.policy import PolicyConfig, parse_splits
 
 RELEASE_JSON = "release.json"
-FORMAT = 4
+FORMAT = 5
 """Increases when releases get other files, or files get other contents."""
-READABLE = (2, 3, FORMAT)
-"""Formats that are still read. Before 4, tars had the collection's files unchanged, and the manifest no `frame`,
-`exif_orientation`, `released_as`, `released_sha256`, `released_bytes`. Before 3, it had no `author`, `source`,
-`instances_ignored`, `maps_sha256`, `release.json` no `shards`, annotations had ids and file names of the collection,
-and keys in CSV files no prefix."""
+READABLE = (2, 3, 4, FORMAT)
+"""Formats that are still read. Before 5, there were no score passes. Before 4, tars had the collection's files
+unchanged, and the manifest no `frame`, `exif_orientation`, `released_as`, `released_sha256`, `released_bytes`. Before
+3, it had no `author`, `source`, `instances_ignored`, `maps_sha256`, `release.json` no `shards`, annotations had ids and
+file names of the collection, and keys in CSV files no prefix."""
 OF_COLLECTION = ("licenses", "origins", "instances")
 _TEXTS = (".py", ".jinja", ".js", ".css", ".svg")
 
@@ -56,8 +57,26 @@ def identity_of(
         **collection_digests(source.licenses, source.origins, source.instances),
         "previous": previous_sha256,
     }
+    if source.passes:
+        identity["passes"] = stored_passes(source.stated_passes)
     as_stored: dict[str, Any] = json.loads(encode_json(identity))  # tuples become lists
     return as_stored
+
+
+def stored_passes(passes: Iterable[StatedPass]) -> dict[str, Any]:
+    """What `release.json` says of score passes: name → what each was made with, its columns, and its digest."""
+    return {stated.name: {**stated.document.stored(), "digest": stated.digest} for stated in passes}
+
+
+def passes_from(stored: Mapping[str, Any]) -> tuple[StatedPass, ...]:
+    """Read what `stored_passes` gave; nothing in it is believed before it is checked.
+
+    Raises: ValueError, TypeError, KeyError, AttributeError: it is not that.
+    """
+    return tuple(
+        StatedPass(name=name, document=PassDocument.from_stored(found), digest=str(found["digest"]))
+        for name, found in stored.items()
+    )
 
 
 def candidates_digest(records: Sequence[ShardRecord]) -> str:
@@ -91,6 +110,9 @@ def check_identity(folder: str, identity: Mapping[str, Any]) -> None:
     """
     try:
         found = parse_json(storage.read(storage.join(folder, RELEASE_JSON), DOCUMENT_BYTES))["made_from"]
+        # Options that policies have had only since then had no effect, as their defaults have none.
+        policy = json.loads(encode_json(asdict(PolicyConfig()))) | found["policy"]
+        found = {**found, "policy": policy}
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{folder}/{RELEASE_JSON} can't be read ({error}); remove the folder to make it anew"

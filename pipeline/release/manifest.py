@@ -1,8 +1,9 @@
 """`manifest.parquet`: one row for every input image, accepted or not."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,8 @@ from pipeline.collection.instances import UNCHECKED, CrossCheck
 from pipeline.records import CandidateRow, Sample, Verdict
 from pipeline.release.released import NOT_RELEASED, Released
 from pipeline.release.source import facts_of
-from pipeline.selection.scores import CROSS_CHECKS, SCORE_TABLE, SCORES
+from pipeline.selection.columns import Column
+from pipeline.selection.scores import CROSS_CHECKS, SCORE_TABLE, SCORES, Score
 from pipeline.selection.verdicts import Considered
 
 MANIFEST = "manifest.parquet"
@@ -55,8 +57,7 @@ SCHEMA = pa.schema(
 _SINCE_3 = ("author", "source", "instances_ignored", "maps_sha256")
 _SINCE_4 = ("frame", "exif_orientation", "released_as", "released_sha256", "released_bytes")
 _SCHEMA_3 = pa.schema([field for field in SCHEMA if field.name not in _SINCE_4])
-SCHEMAS = {2: pa.schema([field for field in _SCHEMA_3 if field.name not in _SINCE_3]), 3: _SCHEMA_3, 4: SCHEMA}
-"""Format of a release → columns of its manifest."""
+_SCHEMAS = {2: pa.schema([field for field in _SCHEMA_3 if field.name not in _SINCE_3]), 3: _SCHEMA_3}
 COLUMNS = {
     "key": "Name of the image in this release: its id in the collection, padded to 12 digits, or made from its "
     "file's name if the collection has no annotations.",
@@ -96,7 +97,25 @@ COLUMNS = {
     "supercategory": "Supercategory of the first of those instances; empty if unknown.",
     "instances_ignored": "Annotated instances not compared, as their outlines are missing or invalid; 0 if it failed.",
 }
-"""Column of the manifest → its meaning, in one sentence."""
+"""Column of every manifest → its meaning, in one sentence."""
+
+
+def schema_of(columns: Iterable[Column] = (), release_format: int | None = None) -> pa.Schema:
+    """The columns of a manifest: those that every one has, then those of score passes.
+
+    Args: release_format: of an earlier release.
+    """
+    added = [pa.field(column.name, pa.float64() if isinstance(column, Score) else pa.string()) for column in columns]
+    return pa.schema([*_SCHEMAS.get(release_format or 0, SCHEMA), *added])
+
+
+def meanings_of(columns: Iterable[Column] = ()) -> dict[str, str]:
+    """Column of a manifest → its meaning, in one sentence."""
+    meanings = {}
+    for column in columns:
+        meaning = column.meaning.rstrip(".")
+        meanings[column.name] = f"{meaning[0].upper()}{meaning[1:]}; null if the pass {column.of_pass} has no value."
+    return COLUMNS | meanings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +143,14 @@ def manifest_row(
     checked: CrossCheck = UNCHECKED,
     maps_sha256: str = "",
     *,
+    added: Mapping[str, float | str | None] = MappingProxyType({}),
     origin: Origin = NOBODY,
     instances_ignored: int = 0,
 ) -> dict[str, Any]:
-    """Make the manifest's row of an input image; columns in the order of SCHEMA."""
+    """Make the manifest's row of an input image; columns in the order of SCHEMA, then those of score passes.
+
+    Args: added: what score passes have found.
+    """
     values = {
         **facts_of(sample, row, licence),
         "author": origin.author,
@@ -152,27 +175,33 @@ def manifest_row(
         "supercategory": checked.supercategory,
         "instances_ignored": instances_ignored,
     }
-    return {name: values[name] for name in SCHEMA.names}
+    return {name: values[name] for name in SCHEMA.names} | dict(added)
 
 
-def encode_manifest(rows: Sequence[Mapping[str, Any]], mixed: str = "") -> bytes:
+def encode_manifest(rows: Sequence[Mapping[str, Any]], mixed: str = "", columns: Iterable[Column] = ()) -> bytes:
     """Encode the parquet file; equal rows give equal bytes.
 
-    Args: mixed: machines that took part although they differed; the file's metadata has it under this name.
+    Args: columns: of score passes.
+          mixed: machines that took part although they differed; the file's metadata has it under this name.
     """
     buffer = io.BytesIO()
-    schema = SCHEMA.with_metadata({"mixed": mixed}) if mixed else SCHEMA
+    schema = schema_of(columns)
+    if mixed:
+        schema = schema.with_metadata({"mixed": mixed})
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd")
     return buffer.getvalue()
 
 
-def considered_of(row: Mapping[str, Any]) -> Considered:
-    """Read back from a row what its verdict depends on."""
+def considered_of(row: Mapping[str, Any], table: Iterable[str] = SCORE_TABLE) -> Considered:
+    """Read back from a row what its verdict depends on.
+
+    Args: table: names of all scores of the manifest.
+    """
     failed = row["verdict"] == "failed"
     return Considered(
         key=row["key"],
         failure=row["reason"] if failed else "",
-        scores={} if failed else {name: row[name] for name in SCORE_TABLE},
+        scores={} if failed else {name: row[name] for name in table},
         license_id=row["license_id"],
         license_url=row["license_url"],
         supercategory=row["supercategory"],

@@ -14,7 +14,9 @@ from pipeline.files import storage
 from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.changes import read_earlier
 from pipeline.release.identity import RELEASE_JSON, check_identity, identity_of, release_folder
+from pipeline.release.passes import read_passes, wanted_passes
 from pipeline.release.source import ReleaseSource
+from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.machine import made_on
 from pipeline.selection.policy import PolicyConfig, parse_threshold
 from pipeline.selection.scores import CROSS_CHECKS
@@ -25,10 +27,12 @@ _KNOWN_LATER = ("candidates", "instances")
 
 
 def refuse_unbuildable(config: RunConfig, collection: Collection) -> None:
-    """Refuse a policy that can accept no image of the collection, and an earlier release that can't be read.
+    """Refuse a policy that can accept no image of the collection or names a score that there is not, a score pass that
+    the run does not have, and an earlier release that can't be read.
 
-    Raises: ConfigError: one of the two. StorageUnavailableError: the earlier release's storage does not answer.
+    Raises: ConfigError: one of these. StorageUnavailableError: the earlier release's storage does not answer.
     """
+    wanted_passes(config)
     _refuse_policy(config.policy, collection)
     if config.release.previous:
         try:
@@ -58,6 +62,8 @@ def refuse_taken_version(
         refuse_leftovers(folder)
         return
     previous = config.release.previous
+    committed = committed_shards(config.out)
+    passes = read_passes(config, read_shard_records(config.out, sorted(committed))) if wanted_passes(config) else ()
     identity = identity_of(
         ReleaseSource(
             run=config.out,
@@ -67,6 +73,7 @@ def refuse_taken_version(
             licenses=collection.licenses,
             origins=collection.origins,
             instances=NO_INSTANCES,
+            passes=passes,
         ),
         config,
         {**made_with, **made_on(config.out)},

@@ -8,9 +8,11 @@ from pipeline.collection.collection import NOBODY, License, Origin, license_of
 from pipeline.collection.instances import Instances
 from pipeline.collection.stores import read_bytes
 from pipeline.errors import SampleError, StorageError
+from pipeline.passes.folder import PassValues, StatedPass, columns_of
 from pipeline.records import CandidateRow, Sample, ShardRecord, ShardSpec
 from pipeline.runs.binding import Bound, binding
 from pipeline.runs.candidates import read_members
+from pipeline.selection.columns import scores_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,29 @@ class ReleaseSource:
     licenses: Mapping[int, License]
     origins: Mapping[str, Origin]
     instances: Instances
+    passes: tuple[PassValues, ...] = ()
+    """The score passes whose columns the release has."""
+
+    @property
+    def stated_passes(self) -> tuple[StatedPass, ...]:
+        """The passes without their values."""
+        return tuple(found.stated for found in self.passes)
+
+    def added(self, key: str) -> dict[str, float | str | None]:
+        """What the passes have found out about an image: a value for each of their columns, or None."""
+        values: dict[str, float | str | None] = {}
+        for found in self.passes:
+            row = found.rows.get(key)
+            values |= {
+                column.name: row.values.get(column.name) if row else None for column in found.stated.document.columns
+            }
+        return values
+
+    def added_scores(self, key: str) -> dict[str, float | None]:
+        """Those of these values that are scores."""
+        values = self.added(key)
+        scores = [score.name for score in scores_of(columns_of(self.stated_passes))]
+        return {name: value for name in scores if not isinstance(value := values[name], str)}
 
     def images(self) -> Iterator[tuple[Sample, CandidateRow]]:
         """Iterate over every image of the run, shard after shard."""

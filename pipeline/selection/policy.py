@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from pipeline.selection.scores import SCORE_TABLE, RankingScore, Sense
+from pipeline.selection.scores import SCORE_TABLE, Score, Sense
 
 SPLITS = ("train", "validation", "test")
 """Names that loaders of the Hugging Face Hub know."""
@@ -56,7 +56,9 @@ class Bound:
 def parse_threshold(text: str) -> Bound:
     """Read a threshold like `pairwise_iou >= 0.9`.
 
-    Raises: ValueError: it is not a threshold, or no score has that name.
+    Whether there is such a score is another question: score passes add some (see `check_scores`).
+
+    Raises: ValueError: it is not a threshold.
     """
     found = _THRESHOLD.fullmatch(text)
     try:
@@ -64,8 +66,6 @@ def parse_threshold(text: str) -> Bound:
         limit = float(number)
     except ValueError as error:
         raise ValueError(f"{text!r} is not a threshold; give one like 'pairwise_iou >= 0.9'") from error
-    if score not in SCORE_TABLE:
-        raise ValueError(f"threshold {text!r}: unknown score {score!r}; scores are {', '.join(SCORE_TABLE)}")
     if limit != limit:
         raise ValueError(f"threshold {text!r}: nan is not a limit; give a number")
     if sense == "<=":
@@ -91,7 +91,7 @@ class PolicyConfig:
     max_area: float = 0.95
     """Largest accepted share of the image that the mask covers, 0 to 1."""
     thresholds: tuple[str, ...] = ()
-    """More bounds, on any score, such as `pairwise_iou>=0.9` or `border<=0.3`."""
+    """More bounds, on any score, such as `pairwise_iou>=0.9` or `border<=0.3`; scores of the run's score passes too."""
     allowed_licenses: tuple[int, ...] = ()
     """Ids of accepted licences, as the manifest has them: those of the annotations, or COCO's for licences from other
     sources; images with other licences are rejected. None: all are accepted."""
@@ -100,8 +100,9 @@ class PolicyConfig:
     BY-SA, CC0, a public domain mark, Flickr Commons or a work of the US government."""
     target_images: int = 0
     """Largest number of accepted images, the best by `rank_by`; 0 accepts all that pass."""
-    rank_by: RankingScore = "ensemble_variance_per_area"
-    """Score by which the best are chosen. Keys break ties; images without the score come last."""
+    rank_by: str = "ensemble_variance_per_area"
+    """Score by which the best are chosen: ensemble_variance, ensemble_variance_per_area, pairwise_iou, stability,
+    max_saliency, instance_iou, or one of a score pass. Keys break ties; images without the score come last."""
     strata: Strata = "none"
     """Share the target among COCO's supercategories (of the annotated things that the mask covers) and sizes of object
     (up to 32 x 32 px, up to 96 x 96 px, larger). `even`: equally many of each kind, as far as it has them;
@@ -132,13 +133,34 @@ def bounds(policy: PolicyConfig) -> list[Bound]:
     return [*of_options, *map(parse_threshold, policy.thresholds)]
 
 
-def refuse_impossible(policy: PolicyConfig) -> None:
+def named_scores(policy: PolicyConfig) -> tuple[str, ...]:
+    """The scores that a policy depends on."""
+    ranking = (policy.rank_by,) if policy.target_images else ()
+    return tuple(dict.fromkeys((*(bound.score for bound in bounds(policy)), *ranking)))
+
+
+def check_scores(policy: PolicyConfig, table: Mapping[str, Score]) -> None:
+    """Check that there are the scores that a policy names, and that some image could pass it.
+
+    Args:   table: the scores of every run, and those of the passes of this one.
+    Raises: ValueError: a score is unknown, or can't be ranked by, or no image could pass.
+    """
+    for text in policy.thresholds:
+        if (score := parse_threshold(text).score) not in table:
+            raise ValueError(f"threshold {text!r}: unknown score {score!r}; scores are {', '.join(table)}")
+    rankable = [name for name, score in table.items() if score.rankable]
+    if policy.rank_by not in rankable:
+        raise ValueError(f"rank_by is {policy.rank_by!r}; it must be one of {', '.join(rankable)}")
+    refuse_impossible(policy, table)
+
+
+def refuse_impossible(policy: PolicyConfig, table: Mapping[str, Score] = SCORE_TABLE) -> None:
     """Check that some image could pass all bounds.
 
     Raises: ValueError: none could; names the two bounds that contradict, or a bound and the range of its score.
     """
     all_bounds = bounds(policy)
-    for name, score in SCORE_TABLE.items():
+    for name, score in table.items():
         least = [(score.lowest, f"{name} is never below {score.lowest:g}")]
         most = [(score.highest, f"{name} is never above {score.highest:g}")]
         for bound in all_bounds:

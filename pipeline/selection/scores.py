@@ -23,10 +23,6 @@ STABILITY_OFFSET = 0.1
 
 Worse = Literal["high", "low"]
 Sense = Literal["<=", ">="]
-RankingScore = Literal[
-    "ensemble_variance", "ensemble_variance_per_area", "pairwise_iou", "stability", "max_saliency", "instance_iou"
-]
-"""Names of the `rankable` scores. Written out, since the command line and mypy need a literal; a test compares them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pipeline.collection.instances import UNCHECKED, CrossCheck
 from pipeline.records import CandidateRow, Sample, Verdict
-from pipeline.selection.policy import PolicyConfig, bounds, quotas
-from pipeline.selection.scores import CROSS_CHECKS, SCORE_TABLE
+from pipeline.selection.policy import PolicyConfig, bounds, check_scores, quotas
+from pipeline.selection.scores import CROSS_CHECKS, SCORE_TABLE, SCORES, Score
 
 OBJECT_SIZES = (("small", 32**2), ("medium", 96**2))
 """Size and its largest mask in pixels, as in COCO's detection measures; anything larger is large."""
@@ -29,7 +30,7 @@ class Considered:
     failure: str
     """Why the image failed; "" if it was predicted."""
     scores: Mapping[str, float | None]
-    """Name, of SCORES or CROSS_CHECKS, → value; empty for a failed image."""
+    """Name, of SCORES, CROSS_CHECKS or a score pass, → value; empty for a failed image."""
     license_id: int
     license_url: str
     """ "" if none is known."""
@@ -44,12 +45,22 @@ class Considered:
         return self.supercategory, size
 
 
-def considered(row: CandidateRow, sample: Sample, license_url: str = "", checked: CrossCheck = UNCHECKED) -> Considered:
-    """Gather what verdicts depend on, for one image of a run."""
+def considered(
+    row: CandidateRow,
+    sample: Sample,
+    license_url: str = "",
+    checked: CrossCheck = UNCHECKED,
+    added: Mapping[str, float | None] = MappingProxyType({}),
+) -> Considered:
+    """Gather what verdicts depend on, for one image of a run.
+
+    Args: added: scores of score passes.
+    """
+    measured = {**row.scores, **{name: getattr(checked, name) for name in CROSS_CHECKS}, **added}
     return Considered(
         key=row.key,
         failure=row.reason if row.status == "failed" else "",
-        scores={} if row.status == "failed" else {**row.scores, **{n: getattr(checked, n) for n in CROSS_CHECKS}},
+        scores={} if row.status == "failed" else measured,
         license_id=sample.license_id,
         license_url=license_url,
         supercategory=checked.supercategory,
@@ -67,22 +78,29 @@ def decide(row: CandidateRow, policy: PolicyConfig) -> Verdict:
 def by_scores(scores: Mapping[str, float | None], policy: PolicyConfig) -> Verdict:
     """Accept or reject a predicted image. A score exactly on its bound is accepted.
 
-    Args: scores: of the prediction. Bounds on CROSS_CHECKS are skipped where their scores are not given.
+    Args: scores: of the prediction. Bounds on other scores are skipped where these are not given.
     """
     for bound in bounds(policy):
-        if bound.score in CROSS_CHECKS and bound.score not in scores:
+        if bound.score not in SCORES and bound.score not in scores:
             continue
         if not bound.passes(scores):
             return _rejected(f"{bound.score}_unknown" if scores.get(bound.score) is None else bound.reason)
     return Verdict(decision="accepted", reason="")
 
 
-def select(images: Sequence[Considered], policy: PolicyConfig) -> dict[str, Verdict]:
-    """Judge every image of a run: key → verdict, in the order of the images."""
+def select(
+    images: Sequence[Considered], policy: PolicyConfig, table: Mapping[str, Score] = SCORE_TABLE
+) -> dict[str, Verdict]:
+    """Judge every image of a run: key → verdict, in the order of the images.
+
+    Args:   table: every score that the images have.
+    Raises: ValueError: the policy names another one.
+    """
+    check_scores(policy, table)
     verdicts = {image.key: _by_itself(image, policy) for image in images}
     if policy.target_images:
         accepted = [image for image in images if verdicts[image.key].decision == "accepted"]
-        kept = _best(accepted, policy)
+        kept = _best(accepted, policy, table)
         verdicts |= {image.key: _rejected("beyond_target") for image in accepted if image.key not in kept}
     return verdicts
 
@@ -104,9 +122,9 @@ def _by_itself(image: Considered, policy: PolicyConfig) -> Verdict:
     return verdict
 
 
-def _best(images: Sequence[Considered], policy: PolicyConfig) -> set[str]:
+def _best(images: Sequence[Considered], policy: PolicyConfig, table: Mapping[str, Score]) -> set[str]:
     """Choose the keys of the best `target_images`, or of the best of each stratum."""
-    sign = 1 if SCORE_TABLE[policy.rank_by].worse_when == "high" else -1
+    sign = 1 if table[policy.rank_by].worse_when == "high" else -1
 
     def rank(image: Considered) -> tuple[bool, float, str]:
         score = image.scores.get(policy.rank_by)

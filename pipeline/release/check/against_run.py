@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pipeline.errors import CollectionError
-from pipeline.records import CandidateRow
+from pipeline.errors import CollectionError, UsageError
+from pipeline.passes.folder import StatedPass, read_pass
+from pipeline.records import CandidateRow, ShardRecord
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.check.rows import Rows
 from pipeline.release.identity import RELEASE_JSON, candidates_digest
@@ -62,6 +63,26 @@ def compare_with_run(run: str, stated: StatedRelease, rows: Rows, tell: Say, ski
         for row in read_rows(run, record):
             for name in _unlike(row, rows.get(row.key, {})):
                 tell(MANIFEST, f"{row.key}: {name} is not what {run} has")
+    for stated_pass in stated.passes:
+        _compare_pass(run, stated_pass, {record.shard: record for record in records}, rows, tell, skip)
+
+
+def _compare_pass(
+    run: str, stated: StatedPass, records: Mapping[str, ShardRecord], rows: Rows, tell: Say, skip: Say
+) -> None:
+    """Compare the columns of a score pass with its rows in the run."""
+    try:
+        found = read_pass(run, stated.name, records)
+    except UsageError as error:
+        skip(MANIFEST, f"the columns of the score pass {stated.name}: {error}")
+        return
+    if found.stated != stated:
+        tell(RELEASE_JSON, f"states another score pass {stated.name} than {run} has")
+        return
+    for key, row in found.rows.items():
+        for column in stated.document.columns:
+            if rows.get(key, {}).get(column.name) != row.values.get(column.name):
+                tell(MANIFEST, f"{key}: {column.name} is not what the score pass {stated.name} of {run} has")
 
 
 def _unlike(row: CandidateRow, stated: Mapping[str, Any]) -> Iterator[str]:

@@ -39,7 +39,7 @@ from pipeline.release.check.texts import (
 )
 from pipeline.release.contents import SUMS, sha256_sums
 from pipeline.release.identity import RELEASE_JSON, texts_digest
-from pipeline.release.manifest import SCHEMAS
+from pipeline.release.manifest import schema_of
 from pipeline.release.strays import stray_files
 from pipeline.release.tar_series import ReleasedTar, wids_index
 from pipeline.selection.scores import SCORE_TABLE
@@ -85,7 +85,7 @@ class Inspection:
             report(f"reading {name}")
             self._tar(name)
         with self.readable("manifest.parquet"):
-            for what in (*self._misplaced(), *misjudged(self.rows, self.stated.policy)):
+            for what in (*self._misplaced(), *misjudged(self.rows, self.stated.policy, self.stated.table)):
                 self.tell("manifest.parquet", what)
         self._bindings()
         for split in sorted({row["split"] for row in self.rows.values()} - {""} | self.stated.splits):
@@ -161,14 +161,15 @@ class Inspection:
             return
         with self.readable("manifest.parquet"):
             columns = parquet_schema(content)
-            if not columns.equals(SCHEMAS[self.stated.format]):
+            if not columns.equals(schema_of(self.stated.columns, self.stated.format)):
                 found = reprlib.repr(columns.names)
                 self.tell("manifest.parquet", f"has other columns, or other types, than a manifest: {found}")
                 return
             table = read_parquet(content, most_rows=most_rows(content))
             for what in notes_in(content, table.schema.metadata or {}, self.stated.made_with):
                 self.tell("manifest.parquet", what)
-            empty = [name for name in table.schema.names if name not in SCORE_TABLE and table.column(name).null_count]
+            may_be_empty = {*SCORE_TABLE, *(column.name for column in self.stated.columns)}
+            empty = [name for name in table.schema.names if name not in may_be_empty and table.column(name).null_count]
             if empty:
                 self.tell("manifest.parquet", f"has cells without a value in {', '.join(empty)}")
                 return

@@ -12,9 +12,12 @@ from pipeline.config import ReleaseConfig
 from pipeline.errors import CollectionError
 from pipeline.files import storage
 from pipeline.files.connections import require_reachable
+from pipeline.passes.folder import StatedPass, columns_of
 from pipeline.records import StoredFile
-from pipeline.release.identity import FORMAT, OF_COLLECTION, READABLE, RELEASE_JSON
-from pipeline.selection.policy import PolicyConfig, parse_splits
+from pipeline.release.identity import FORMAT, OF_COLLECTION, READABLE, RELEASE_JSON, passes_from
+from pipeline.selection.columns import Column, table_with
+from pipeline.selection.policy import PolicyConfig, check_scores, parse_splits
+from pipeline.selection.scores import Score
 
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
 _NAME = re.compile(rf"{_PART}(/{_PART}){{0,9}}")
@@ -60,8 +63,20 @@ class StatedRelease:
     """Digest of the candidates that it was made from."""
     collection: Mapping[str, str]
     """Digests of the licences, origins and instances of the collection."""
+    passes: tuple[StatedPass, ...] = ()
+    """The score passes whose columns the manifest has."""
     previous_sha256: str
     """SHA-256 of the `release.json` of the release that it was compared with; "" if there is none."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that score passes have added."""
+        return columns_of(self.passes)
+
+    @property
+    def table(self) -> dict[str, Score]:
+        """Every score of the manifest."""
+        return table_with(self.columns)
 
 
 NOTHING = StatedRelease(
@@ -128,7 +143,10 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
         name: tuple(value) if isinstance(value, list) else value for name, value in made_from["policy"].items()
     }
     shares = parse_splits([f"{name}={share!r}" for name, share in made_from["splits"].items()])
+    passes = passes_from(made_from.get("passes", {}))
+    check_scores(PolicyConfig(**policy), table_with(columns_of(passes)))
     return StatedRelease(
+        passes=passes,
         release=release,
         made_with={str(name): str(value) for name, value in made_from["fingerprint"].items()},
         policy=PolicyConfig(**policy),

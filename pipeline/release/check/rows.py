@@ -14,7 +14,7 @@ from pipeline.release.check.samples import FoundSample
 from pipeline.release.manifest import considered_of
 from pipeline.runs.binding import Bound, binding
 from pipeline.selection.policy import PolicyConfig, split_of
-from pipeline.selection.scores import SCORE_TABLE, SCORES
+from pipeline.selection.scores import SCORE_TABLE, SCORES, Score
 from pipeline.selection.verdicts import select
 
 Rows = Mapping[str, Mapping[str, Any]]
@@ -60,19 +60,22 @@ def misplaced(
             yield f"{key} has split {row['split']!r}; by the shares that release.json states it belongs to {expected!r}"
 
 
-def misjudged(rows: Rows, policy: PolicyConfig) -> Iterator[str]:
-    """Verdicts that do not follow from the manifest's scores under the policy that the release states."""
+def misjudged(rows: Rows, policy: PolicyConfig, table: Mapping[str, Score] = SCORE_TABLE) -> Iterator[str]:
+    """Verdicts that do not follow from the manifest's scores under the policy that the release states.
+
+    Args: table: every score of the manifest.
+    """
     whole = {}
     for key, row in rows.items():
         failed, scores = row["verdict"] == "failed", [row[name] for name in SCORES]
-        for name in _impossible(row):
+        for name in _impossible(row, table):
             yield f"{key}: {name} is {row[name]!r}, which it can't be"
         checked = row["instance_iou"] is not None or row["categories"] or row["supercategory"]
         if failed != (None in scores) or (failed and (row["members"] or checked or set(scores) != {None})):
             yield f"{key} is {row['verdict']}, which contradicts its scores"
         else:
-            whole[key] = considered_of(row)
-    for key, expected in select(list(whole.values()), policy).items():
+            whole[key] = considered_of(row, table)
+    for key, expected in select(list(whole.values()), policy, table).items():
         found = Verdict(decision=rows[key]["verdict"], reason=rows[key]["reason"])
         if found != expected:
             wanted = f"{expected.decision} {expected.reason}".rstrip()
@@ -80,9 +83,9 @@ def misjudged(rows: Rows, policy: PolicyConfig) -> Iterator[str]:
             yield f"{key} is {stated}; under the policy its scores make it {wanted}"
 
 
-def _impossible(row: Mapping[str, Any]) -> Iterator[str]:
+def _impossible(row: Mapping[str, Any], table: Mapping[str, Score]) -> Iterator[str]:
     """Scores outside their ranges; sums of floats may pass the end of a range by their last bits."""
-    for score in SCORE_TABLE.values():
+    for score in table.values():
         value = row[score.name]
         if value is not None and not score.lowest - 1e-9 <= value <= score.highest + 1e-9:  # catches NaN
             yield score.name

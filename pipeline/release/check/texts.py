@@ -30,7 +30,7 @@ from pipeline.release.croissant import CROISSANT, croissant, tars_by_split
 from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.csv_keys import key_from_csv
 from pipeline.release.licenses import COLUMNS, is_listed, notice
-from pipeline.release.manifest import SCHEMAS
+from pipeline.release.manifest import schema_of
 from pipeline.release.page.files import page_about, page_files
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET, sheet_name
 
@@ -101,7 +101,7 @@ def origin_problems(content: bytes, collection: Collection) -> Iterator[str]:
 def license_problems(content: bytes, rows: Rows, stated: StatedRelease) -> Iterator[str]:
     """Whether the table lists exactly the images that tars or page show, with the manifest's licences and origins."""
     lines = _license_lines(content, prefixed=stated.format > 2)
-    shared = [column for column in COLUMNS if column in SCHEMAS[stated.format].names]
+    shared = [column for column in COLUMNS if column in schema_of((), stated.format).names]
     found = [tuple(line[column] for column in shared) for line in lines]
     expected = [
         tuple(cell(rows[key][column]) for column in shared)
@@ -132,16 +132,18 @@ def card_problems(content: bytes, stated: StatedRelease) -> Iterator[str]:
 def derived_files(rows: Sequence[Mapping[str, Any]], stated: StatedRelease) -> dict[str, bytes]:
     """The texts that follow from manifest and `release.json` alone, as this version of the tool writes them."""
     release, policy = stated.release, stated.policy
-    about = CroissantAbout(release=release, policy=policy, counts=stated.counts, made_with=stated.made_with)
+    about = CroissantAbout(
+        release=release, policy=policy, counts=stated.counts, made_with=stated.made_with, passes=stated.passes
+    )
     described = [file for name, file in sorted(stated.files.items()) if is_described(name)]
     counts = Counter(
         License(id=row["license_id"], name=row["license_name"], url=row["license_url"])
         for row in rows
         if is_listed(row, policy, release.embed_images)
     )
-    return page_files(rows, page_about(release, policy, stated.made_with)) | {
+    return page_files(rows, page_about(release, policy, stated.made_with, stated.passes)) | {
         CROISSANT: croissant(about, described),
-        "README.md": card(release, policy, rows, stated.made_with, list(tars_by_split(described))),
+        "README.md": card(release, policy, rows, stated.made_with, list(tars_by_split(described)), stated.passes),
         "NOTICE": notice(f"{release.name} {release.version}", counts),
     }
 

@@ -7,10 +7,9 @@ opened. Everything is ASCII without `<`, so no text of a collection can end a sc
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pipeline.release.page.scores import SHOWN
 from pipeline.selection.policy import Bound
 
 Row = Mapping[str, Any]
@@ -22,7 +21,8 @@ _PLAIN = ("key", "file_name", "width", "height", "members")
 _NAMED = ("verdict", "reason", "split", "tar", "supercategory")
 """Texts that many rows share: a row stores a place in a dictionary."""
 _LICENCE = ("license_id", "license_name", "license_url")
-_GALLERY = frozenset((*_PLAIN, *_NAMED, *_LICENCE, "categories", *SHOWN))
+_GALLERY = frozenset((*_PLAIN, *_NAMED, *_LICENCE, "categories"))
+"""Columns that `data-*.js` has, besides the scores."""
 
 
 class Dictionary:
@@ -40,11 +40,14 @@ class Dictionary:
         return list(self._places)
 
 
-def data_files(rows: Sequence[Row], bounds: Sequence[Bound]) -> tuple[dict[str, bytes], dict[str, list[Any]]]:
+def data_files(
+    rows: Sequence[Row], bounds: Sequence[Bound], scores: Collection[str]
+) -> tuple[dict[str, bytes], dict[str, list[Any]]]:
     """Encode all rows as chunks; also return the dictionaries that their places refer to.
 
     Args: rows: manifest rows, in manifest order.
           bounds: rounding keeps every score on its side of these.
+          scores: the columns that are scores, in page order.
     """
     dictionaries = {name: Dictionary() for name in (*_NAMED, "licence", "category")}
     files: dict[str, bytes] = {}
@@ -55,11 +58,15 @@ def data_files(rows: Sequence[Row], bounds: Sequence[Bound]) -> tuple[dict[str, 
             columns[name] = [dictionaries[name].place(row[name]) for row in chunk]
         columns["licence"] = [dictionaries["licence"].place(tuple(row[name] for name in _LICENCE)) for row in chunk]
         columns["categories"] = [[dictionaries["category"].place(name) for name in row["categories"]] for row in chunk]
-        for name in SHOWN:
+        for name in scores:
             of_score = [bound.limit for bound in bounds if bound.score == name]
             columns[name] = [rounded(row[name], of_score) for row in chunk]
         files[f"page/data-{number:03d}.js"] = call("rows", {"first": first, "columns": columns})
-        details = {name: [_finite(row[name]) for row in chunk] for name in chunk[0] if name not in _GALLERY}
+        details = {
+            name: [_finite(row[name]) for row in chunk]
+            for name in chunk[0]
+            if name not in _GALLERY and name not in scores
+        }
         files[f"page/details-{number:03d}.js"] = call("details", {"chunk": number, "columns": details})
     return files, {name: dictionary.values() for name, dictionary in dictionaries.items()}
 

@@ -10,10 +10,12 @@ from importlib.resources import files
 from typing import Any
 
 from pipeline.config import ReleaseConfig
+from pipeline.passes.folder import StatedPass, columns_of
 from pipeline.release.page.data import CHUNK_ROWS, call, data_files
 from pipeline.release.page.scores import describe_bounds, describe_scores
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET
 from pipeline.release.templates import AGREEMENT, render
+from pipeline.selection.columns import table_with
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
 
@@ -34,16 +36,21 @@ class PageAbout:
     embed_images: bool
     """Are the photos in the tars?"""
     policy: PolicyConfig
+    passes: Sequence[StatedPass] = ()
+    """The score passes whose columns the manifest has."""
 
 
-def page_about(release: ReleaseConfig, policy: PolicyConfig, made_with: Mapping[str, str]) -> PageAbout:
-    """Derive what a page says from the release's configuration and the fingerprint of its run."""
+def page_about(
+    release: ReleaseConfig, policy: PolicyConfig, made_with: Mapping[str, str], passes: Sequence[StatedPass] = ()
+) -> PageAbout:
+    """Derive what a page says from the release's configuration, the fingerprint of its run, and its score passes."""
     return PageAbout(
         name=release.name,
         version=release.version,
         members=members_in_words(made_with),
         embed_images=release.embed_images,
         policy=policy,
+        passes=passes,
     )
 
 
@@ -53,14 +60,15 @@ def page_files(rows: Sequence[Mapping[str, Any]], about: PageAbout) -> dict[str,
     Args:    rows: manifest rows, in manifest order; each row with `members` has a tile, in the same order.
     Returns: name relative to the release → content; equal rows give equal bytes.
     """
-    data, dictionaries = data_files(rows, bounds(about.policy))
+    table = table_with(columns_of(about.passes))
+    data, dictionaries = data_files(rows, bounds(about.policy), table)
     release = {
         "name": about.name,
         "version": about.version,
         "images": len(rows),
         "chunk_rows": CHUNK_ROWS,
         "embed_images": about.embed_images,
-        "scores": describe_scores(),
+        "scores": describe_scores(table),
         "bounds": describe_bounds(about.policy),
         "dictionaries": dictionaries,
         "tiles": {"px": TILE_PX, "panels": PANELS, "columns": SHEET_COLUMNS, "per_sheet": TILES_PER_SHEET},

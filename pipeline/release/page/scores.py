@@ -1,20 +1,21 @@
 """What the page says about each score and which bounds the policy puts on it; values only."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.selection.policy import PolicyConfig, bounds
-from pipeline.selection.scores import SCORE_TABLE
-
-SHOWN = tuple(SCORE_TABLE)
-"""Columns that the page treats as scores, in page order."""
+from pipeline.selection.scores import Score
 
 
-def describe_scores() -> list[dict[str, Any]]:
-    """Describe every score for the page's script. `sense`: that of a bound on it; `unit`: it ends at 1."""
+def describe_scores(table: Mapping[str, Score]) -> list[dict[str, Any]]:
+    """Describe every score for the page's script. `sense`: that of a bound on it; `unit`: it ends at 1.
+
+    Args: table: all scores of the release, in page order.
+    """
     return [
         {"name": score.name, "meaning": score.meaning, "sense": score.sense, "unit": score.is_share}
-        for score in SCORE_TABLE.values()
+        for score in table.values()
     ]
 
 
