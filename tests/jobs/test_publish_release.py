@@ -167,7 +167,7 @@ def test_what_was_not_checked_is_counted_and_named_with_exit_code_4(out, tmp_pat
     [
         (["--thresholds", "beauty>=1"], "unknown score 'beauty'"),
         (["--splits", "train=0.5"], "shares must be above 0 and add up to 1"),
-        (["--rank-by", "area"], "rank-by"),
+        (["--rank-by", "area"], "rank_by is 'area'"),
         (["--target-images", "-1"], "target_images is -1"),
         (["--version", "../2"], "version is '../2'"),
         (

@@ -20,7 +20,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline import run as run_module
 from pipeline.collection.images import decode, decode_rgb
 from pipeline.errors import (
     CollectionError,
@@ -37,6 +36,7 @@ from pipeline.forecast import forecast
 from pipeline.release import build
 from pipeline.replicas import setup
 from pipeline.run import resolved, run
+from pipeline.runs import locking
 from pipeline.runs.check import repair_run
 from tests.pipeline.make import (
     LICENSES,
@@ -325,7 +325,7 @@ def test_a_run_that_was_ended_computes_only_what_was_not_committed(inputs, tmp_p
 def test_two_sessions_that_both_believe_to_have_the_run_do_each_other_no_harm(inputs, done, tmp_path, monkeypatch):
     """As when the first one slept longer than the second was patient: then both work for a while."""
     monkeypatch.setattr(
-        run_module,
+        locking,
         "held",
         lambda _: contextlib.nullcontext(types.SimpleNamespace(check=bool, confirm=bool, confirm_now=bool)),
     )

@@ -14,7 +14,7 @@ from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.check.texts import derived_files
 from pipeline.release.coco_json import encode_mask
 from pipeline.release.contents import sha256_sums
-from pipeline.release.manifest import SCHEMAS
+from pipeline.release.manifest import schema_of
 from pipeline.release.page.files import SCRIPTS
 
 
@@ -123,7 +123,7 @@ def make_format_2(folder):
 
 def _write_format(folder, number):
     table = pq.read_table(folder / "manifest.parquet")
-    pq.write_table(table.select(SCHEMAS[number].names), folder / "manifest.parquet")
+    pq.write_table(table.select(schema_of((), number).names), folder / "manifest.parquet")
     stated = json.loads((folder / "release.json").read_text())
     if number == 2:
         del stated["shards"]

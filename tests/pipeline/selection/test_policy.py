@@ -1,14 +1,27 @@
 """Properties, examples and faults of policies: their bounds, thresholds and splits."""
 
 import math
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.selection.policy import SPLITS, Bound, PolicyConfig, bounds, parse_splits, parse_threshold
-from pipeline.selection.scores import SCORE_TABLE, SCORES
+from pipeline.selection import policy as policy_module
+from pipeline.selection.columns import table_with
+from pipeline.selection.policy import (
+    SPLITS,
+    Bound,
+    PolicyConfig,
+    bounds,
+    check_scores,
+    named_scores,
+    parse_splits,
+    parse_threshold,
+)
+from pipeline.selection.scores import SCORE_TABLE, SCORES, Score
 from pipeline.selection.verdicts import by_scores
 
 
@@ -119,9 +132,7 @@ def test_an_unknown_score_passes_no_bound():
 # Faults
 
 
-@pytest.mark.parametrize(
-    "text", ["", "area", "area<0.5", "area<=", "area<=x", "area<=nan", "beauty>=1", "<=1", "area=1"]
-)
+@pytest.mark.parametrize("text", ["", "area", "area<0.5", "area<=", "area<=x", "area<=nan", "<=1", "area=1"])
 def test_a_text_that_is_not_a_threshold_is_named(text):
     with pytest.raises(ValueError, match="threshold") as caught:
         parse_threshold(text)
@@ -162,3 +173,31 @@ def test_bounds_that_restrict_nothing_or_leave_one_value_are_allowed(text):
 def test_splits_that_make_no_whole_are_refused(texts):
     with pytest.raises(ValueError, match="split"):
         parse_splits(texts)
+
+
+@pytest.mark.parametrize("name", [name for name, score in SCORE_TABLE.items() if score.rankable])
+def test_the_best_are_chosen_by_any_score_that_says_how_far_a_mask_can_be_trusted(name):
+    check_scores(PolicyConfig(target_images=1, rank_by=name), SCORE_TABLE)
+    assert f"{name}," in Path(policy_module.__file__).read_text().split("rank_by: str", 1)[1].split("strata", 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"thresholds": ("beauty>=1",)}, "threshold 'beauty>=1.0': unknown score 'beauty'; scores are ensemble_var"),
+        ({"rank_by": "beauty"}, "rank_by is 'beauty'; it must be one of ensemble_variance, "),
+        ({"rank_by": "area"}, "rank_by is 'area'; it must be one of ensemble_variance, "),
+        ({"thresholds": ("sharpness>=8",)}, "threshold sharpness>=8.0, but sharpness is never above 7."),
+    ],
+)
+def test_scores_that_there_are_not_and_ranges_of_passes_are_checked_once_the_passes_are_known(options, said):
+    sharpness = Score(name="sharpness", meaning="how sharp", lowest=-1, highest=7, worse_when="low", of_pass="sharp")
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check_scores(PolicyConfig(**options), table_with([sharpness]))
+    check_scores(PolicyConfig(thresholds=("sharpness>=7",)), table_with([sharpness]))
+
+
+def test_a_policy_depends_on_the_scores_of_its_bounds_and_on_that_of_the_ranking_if_there_is_one():
+    named = named_scores(PolicyConfig(thresholds=("flip_iou>=0.5",), rank_by="sharpness"))
+    assert named == ("area", "ensemble_variance", "ensemble_variance_per_area", "flip_iou")
+    assert named_scores(PolicyConfig(target_images=3, rank_by="sharpness"))[-1] == "sharpness"

@@ -2,7 +2,6 @@
 
 from dataclasses import fields
 from itertools import combinations
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from pipeline.selection.scores import (
     CROSS_CHECKS,
     SCORE_TABLE,
     SCORES,
-    RankingScore,
     ensemble_variance,
     pairwise_iou,
     score,
@@ -102,10 +100,6 @@ def test_area_and_border_are_counted_in_the_mask_of_the_release(members):
 
 
 # The table
-
-
-def test_the_command_line_ranks_by_the_rankable_scores():
-    assert get_args(RankingScore) == tuple(name for name, row in SCORE_TABLE.items() if row.rankable)
 
 
 def test_scores_of_predictions_come_before_those_of_annotations_and_each_has_its_source():

@@ -21,10 +21,9 @@ from PIL import Image
 
 from pipeline.release.page import data as page_data
 from pipeline.release.page.files import page_files
-from pipeline.release.page.scores import SHOWN
 from pipeline.release.page.tiles import PANELS, TILE_PX, TILES_PER_SHEET, encode_sheet, fitted_px, sheet_name
 from pipeline.selection.policy import PolicyConfig
-from pipeline.selection.scores import SCORES
+from pipeline.selection.scores import SCORE_TABLE, SCORES
 from pipeline.selection.verdicts import by_scores
 from tests.pipeline.make import make_key
 from tests.pipeline.release.page.test_files import HOSTILE, make_about, make_page_row
@@ -415,7 +414,7 @@ def test_the_search_looks_at_keys_and_file_names(shown, query):
 
 def test_a_range_of_any_score_leaves_the_images_in_it(shown):
     expected, ranges = {}, {}
-    for score in SHOWN:
+    for score in SCORE_TABLE:
         values = sorted(row[score] for row in ROWS if row[score] is not None)
         least, most = (float(f"{values[len(values) * share // 10]:.4g}") for share in (3, 6))
         rows = [row for row in ROWS if row[score] is not None and least <= row[score] <= most]
@@ -457,7 +456,7 @@ def test_dragging_over_a_histogram_keeps_that_range(shown):
 
 def test_images_are_sorted_by_any_score_both_ways_and_those_without_it_come_last(shown):
     expected = {}
-    for score in SHOWN:
+    for score in SCORE_TABLE:
         scored, others = [row for row in ROWS if row[score] is not None], [row for row in ROWS if row[score] is None]
         scored.sort(key=lambda row: float(f"{row[score]:.5g}"))
         falling = sorted(scored, key=lambda row: -float(f"{row[score]:.5g}"))
@@ -471,7 +470,7 @@ def test_images_are_sorted_by_any_score_both_ways_and_those_without_it_come_last
             bar.direction.click();
             return [score, [rising, {STATE}]];
         }}))""",
-        list(SHOWN),
+        list(SCORE_TABLE),
     )
     assert found == expected
 
@@ -519,7 +518,7 @@ def histograms(shown):
 def test_histograms_count_every_image_that_is_shown_once(shown):
     for rows in (ROWS, [row for row in ROWS if row["supercategory"] == "animal"]):
         bars = histograms(shown)
-        assert list(bars) == list(SHOWN)
+        assert list(bars) == list(SCORE_TABLE)
         for score, (accepted, all_images) in bars.items():
             scored = [row for row in rows if row[score] is not None]
             assert sum(all_images) == len(scored), score
@@ -608,7 +607,7 @@ def test_a_click_opens_an_image_with_everything_known_about_it(shown):
         text = shown.detail()
         for name in ("key", "verdict", "reason", "file_name", "license_name", "tar", "detail", "image_sha256"):
             assert row[name] in text
-        for name in (name for name in SHOWN if row[name] is not None):
+        for name in (name for name in SCORE_TABLE if row[name] is not None):
             assert f"{float(f'{row[name]:.5g}'):g}" in text
         shown.close_image()
         assert not shown.is_open()
