@@ -24,6 +24,8 @@ class Text:
     """What it is, in the words of manifest, card and Croissant."""
     of_pass: str = ""
     """The score pass that has added it."""
+    is_mask: bool = False
+    """Each text is a mask at the image's own size, as COCO run lengths: {"size": [height, width], "counts": …}."""
 
 
 Column = Score | Text
@@ -75,7 +77,7 @@ def stored_columns(columns: Iterable[Column]) -> list[dict[str, Any]]:
                 "rankable": column.rankable,
             }
             if isinstance(column, Score)
-            else {}
+            else {"is_mask": column.is_mask}
         )
         for column in columns
     ]
@@ -96,6 +98,8 @@ def columns_from(stored: Any) -> tuple[Column, ...]:
                 raise ValueError(f"{entry!r} is no score")
             if type(column.rankable) is not bool:
                 raise ValueError(f"{entry!r}: rankable is {column.rankable!r}")
+        elif type(column.is_mask) is not bool:
+            raise ValueError(f"{entry!r}: is_mask is {column.is_mask!r}")
         if not all(isinstance(text, str) for text in (column.name, column.meaning, column.of_pass)):
             raise ValueError(f"{entry!r} is no column")
         columns += owned([column], column.of_pass)

@@ -68,7 +68,7 @@ class DetailDialog {
     }
     const canvas = pictures.appendChild(tileCanvas(2, fittedPx(row)));
     add(pictures, "p", { className: "hint", textContent: "Photo, mask outline; saliency, variance (white is 0.25)." });
-    drawTile(canvas, row).catch((error) => {
+    drawTile(canvas, row).then(() => drawFurtherMasks(canvas, pictures, row)).catch((error) => {
       canvas.replaceWith(Object.assign(document.createElement("p"), { className: "placeholder", textContent: error.message }));
     });
   }
@@ -115,7 +115,8 @@ class DetailDialog {
     if (named("tar", row)) fact(list, "in the tar", TAR_MEMBERS.filter(isReleased).map((end) => `${table.columns.key[row]}.${end}`).join(" "));
     fact(list, "members", String(table.columns.members[row]));
     detailsOf(row).then((details) => {
-      for (const [name, value] of details) fact(list, name.replaceAll("_", " "), valueText(value));
+      const masks = (table.release.masks ?? []).map(({ name }) => name);
+      for (const [name, value] of details) if (!masks.includes(name)) fact(list, name.replaceAll("_", " "), valueText(value));
     }, (error) => fact(list, "more", error.message));
   }
 }

@@ -15,11 +15,11 @@ from pipeline.release.page.data import CHUNK_ROWS, call, data_files
 from pipeline.release.page.scores import describe_bounds, describe_scores
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET
 from pipeline.release.templates import AGREEMENT, render
-from pipeline.selection.columns import table_with
+from pipeline.selection.columns import Text, table_with
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
 
-SCRIPTS = ("rows.js", "view.js", "charts.js", "tiles.js", "gallery.js", "detail.js", "filters.js")
+SCRIPTS = ("rows.js", "view.js", "charts.js", "tiles.js", "gallery.js", "outlines.js", "detail.js", "filters.js")
 """In dependency order; `app.js` comes last, after the data."""
 _ASSETS = (*SCRIPTS, "app.js", "style.css", "icon.svg")
 _VENDOR = ("uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE.txt")
@@ -62,7 +62,7 @@ def page_files(rows: Sequence[Mapping[str, Any]], about: PageAbout) -> dict[str,
     """
     table = table_with(columns_of(about.passes))
     data, dictionaries = data_files(rows, bounds(about.policy), table)
-    release = {
+    release: dict[str, Any] = {
         "name": about.name,
         "version": about.version,
         "images": len(rows),
@@ -73,6 +73,8 @@ def page_files(rows: Sequence[Mapping[str, Any]], about: PageAbout) -> dict[str,
         "dictionaries": dictionaries,
         "tiles": {"px": TILE_PX, "panels": PANELS, "columns": SHEET_COLUMNS, "per_sheet": TILES_PER_SHEET},
     }
+    if masks := [column for column in columns_of(about.passes) if isinstance(column, Text) and column.is_mask]:
+        release["masks"] = [{"name": mask.name, "meaning": mask.meaning} for mask in masks]
     index = render(
         "page/index.html.jinja",
         about=about,

@@ -21,6 +21,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/detail.js": frozenset(
         {
+            "a627e5ec1e13aca6f046519c4e43402ec44f385c15857587b4d99c4c5680f450",
             "4a19ca1d0129d4ca0a5f0ba2ca1ccb4ab1b8b00e81f473a9db171a824ff3c057",
         }
     ),
@@ -46,6 +47,11 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
             "c135c5756f7725a4d9e67f041e8eb9db2d8858c570424c967852000c0a3bdad4",
         }
     ),
+    "page/outlines.js": frozenset(
+        {
+            "fbcbc7c89e14cf44549690c8002b1dfc3490ca9849c48493a4745abb3b335912",
+        }
+    ),
     "page/rows.js": frozenset(
         {
             "4355fc254838208cfbe35778edb67b5142db670bac2b371069c3db05034bef97",
@@ -54,6 +60,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/style.css": frozenset(
         {
+            "a312e7c5b4b38ac6bf08e0ec5b722e241b837e210cba47d45c37335ad178db9a",
             "0abb380d37626b82650ff682cbfbcebe75d9335d6ac07cc631444b901b81bed5",
             "466577ec15506a6ce4fc92866ee50ff01c7c5d739de3cedda9890bb015b4e89d",
             "9a68af73a96bdc91deae80183268483b1ca5f738a36456c88e3accf76ce7f922",
@@ -61,6 +68,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/tiles.js": frozenset(
         {
+            "bcea749356e495c4a2fb466b36e473242ac53e1fe84d47b1c080c8b4372ba9c6",
             "6c76a2c94da72d144e22f4d81142bbba0f73c71751d001096d83e273bc4709e2",
             "846c3b216ffab93d77f15eeb9a3b9881470b7efa1170fe9a52a5f3236f1ce815",
             "ed6cebf437672900af2c40a2c16c2bac71dfbc576ffc760307b175d76994d083",

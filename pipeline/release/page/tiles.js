@@ -44,6 +44,14 @@ function tileCanvas(columns = 4, [cellWidth, cellHeight] = [table.release.tiles.
   return canvas;
 }
 
+/* The upper left corner of a panel's picture in a canvas of `tileCanvas`. */
+function panelPlace(canvas, row, panel) {
+  const [width, height] = fittedPx(row);
+  const [across, cellWidth, cellHeight] = ["columns", "cellWidth", "cellHeight"].map((name) => Number(canvas.dataset[name]));
+  return [(panel % across) * (cellWidth + PANEL_GAP_PX) + Math.floor((cellWidth - width) / 2),
+          Math.floor(panel / across) * (cellHeight + PANEL_GAP_PX) + Math.floor((cellHeight - height) / 2)];
+}
+
 /* Draw the tile of a row without the grey around its pictures. Rejects if its sheet can't be read. */
 async function drawTile(canvas, row) {
   const { px, panels, columns, per_sheet: perSheet } = table.release.tiles;
@@ -52,12 +60,10 @@ async function drawTile(canvas, row) {
   const left = (place % columns) * panels.length * px, top = Math.floor(place / columns) * px;
   const [width, height] = fittedPx(row);
   const inset = [Math.floor((px - width) / 2), Math.floor((px - height) / 2)];
-  const [across, cellWidth, cellHeight] = ["columns", "cellWidth", "cellHeight"].map((name) => Number(canvas.dataset[name]));
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
   panels.forEach((_, i) => {
-    const x = (i % across) * (cellWidth + PANEL_GAP_PX) + Math.floor((cellWidth - width) / 2);
-    const y = Math.floor(i / across) * (cellHeight + PANEL_GAP_PX) + Math.floor((cellHeight - height) / 2);
+    const [x, y] = panelPlace(canvas, row, i);
     context.drawImage(image, left + i * px + inset[0], top + inset[1], width, height, x, y, width, height);
   });
   canvas.classList.add("drawn");

@@ -4,6 +4,7 @@ No page here may write to its console, fail in a script, or load anything from o
 open pages check that for every test. All tests share one browser, and most share one page: opening one takes a second.
 """
 
+import contextlib
 import functools
 import http.server
 import io
@@ -17,11 +18,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from PIL import Image
+from pycocotools.mask import encode
 
+from pipeline.passes.folder import PassDocument, StatedPass
 from pipeline.release.page import data as page_data
 from pipeline.release.page.files import page_files
 from pipeline.release.page.tiles import PANELS, TILE_PX, TILES_PER_SHEET, encode_sheet, fitted_px, sheet_name
+from pipeline.selection.columns import Text
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import SCORE_TABLE, SCORES
 from pipeline.selection.verdicts import by_scores
@@ -117,16 +124,23 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def served(release):
-    """The address of the same page on a web server."""
-    handler = functools.partial(QuietHandler, directory=str(release))
+@contextlib.contextmanager
+def on_a_server(folder):
+    """The address of a folder on a web server."""
+    handler = functools.partial(QuietHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def served(release):
+    """The address of the same page on a web server."""
+    with on_a_server(release) as address:
+        yield address
 
 
 STATE = """(() => [
@@ -879,3 +893,92 @@ def test_very_many_images_are_loaded_filtered_and_sorted(opened, large):
     assert shown.keys() == keys_of(of_category)[-left:]
     shown.page.click(".card")
     shown.page.wait_for_selector(f"#detail dd:text-is('{of_category[-left]['image_sha256']}')")
+
+
+# Outlines of further masks
+
+WITNESS = StatedPass(
+    name="witness",
+    digest="0" * 64,
+    document=PassDocument(
+        kind="witness",
+        fingerprint={},
+        about={},
+        columns=(
+            Text(name="witness_mask", meaning="the witness's <b>mask", of_pass="witness", is_mask=True),
+            Text(name="second_mask", meaning="another", of_pass="witness", is_mask=True),
+        ),
+    ),
+)
+
+
+def run_lengths(mask):
+    counts = encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+    return json.dumps({"size": mask.shape, "counts": counts})
+
+
+def left_half(row):
+    mask = np.zeros((row["height"], row["width"]), dtype=bool)
+    mask[:, : row["width"] // 2] = True
+    return mask
+
+
+@pytest.fixture(scope="module")
+def with_masks(opened_once, tmp_path_factory):
+    """A page of three images: the first has a witness's mask, the second none, the third something else."""
+    stored = [run_lengths(left_half(ROWS[0])), None, '{"size": [2, 2], "counts": "<img src=x>"}']
+    rows = [{**row, "witness_mask": mask, "second_mask": None} for row, mask in zip(ROWS[:3], stored, strict=True)]
+    tiles = [make_solid_tile(number) for number in range(3)]
+    folder = write_page(tmp_path_factory.mktemp("with_masks"), rows, tiles, passes=[WITNESS])
+    with on_a_server(folder) as address:  # a script may not look at pictures that come from files
+        yield opened_once(folder, base=address)
+
+
+@given(st.lists(arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_side=70)), min_size=1))
+@settings(max_examples=8)
+def test_run_lengths_of_pycocotools_are_drawn_as_the_masks_that_they_are(with_masks, masks):
+    for mask in masks:
+        height, width = (min(side, 40) for side in mask.shape)
+        found = with_masks.page.evaluate(
+            "([text, w, h]) => [...maskAt(text, w, h)]", [run_lengths(mask), width, height]
+        )
+        shown = zip((height, width), mask.shape, strict=True)
+        rows, columns = (((np.arange(px) + 0.5) * side / px).astype(int) for px, side in shown)
+        assert (np.array(found).reshape(height, width) == mask[np.ix_(rows, columns)]).all()
+
+
+def test_the_outline_of_a_further_mask_is_drawn_over_the_photo_and_can_be_switched_off(with_masks):
+    page = with_masks.page
+
+    def blue_columns():
+        """Where the tenth line of the photo has the colour of the first outline."""
+        return page.evaluate(
+            """() => {
+                const canvas = document.querySelector("#detail canvas");
+                const [width] = fittedPx(0), [left, top] = panelPlace(canvas, 0, 1);
+                const copy = new OffscreenCanvas(width, 1).getContext("2d", { willReadFrequently: true });
+                copy.drawImage(canvas, left, top + 10, width, 1, 0, 0, width, 1);
+                const pixels = copy.getImageData(0, 0, width, 1).data;
+                return [...Array(width).keys()].filter((x) => pixels[4 * x] === 63 && pixels[4 * x + 2] === 255);
+            }"""
+        )
+
+    page.evaluate("open(0)")
+    page.wait_for_selector("#detail .outlines input:not(:disabled)")
+    width = fitted_px(ROWS[0]["width"], ROWS[0]["height"])[0]
+    assert blue_columns() == [0, width // 2 - 1]
+    assert page.locator("#detail .outlines li").all_inner_texts() == ["witness_mask", "second_mask: none"]
+    assert "counts" not in with_masks.detail()
+    page.uncheck("#detail .outlines input:not(:disabled)")
+    page.wait_for_function("document.querySelector('#detail canvas').classList.contains('drawn')")
+    page.wait_for_timeout(50)
+    assert blue_columns() == []
+    page.evaluate("open(1)")
+    page.wait_for_selector("#detail .outlines li:has-text('witness_mask: none')")
+
+
+def test_a_text_that_is_no_mask_is_said_and_draws_nothing(with_masks):
+    with_masks.page.evaluate("open(2)")
+    with_masks.page.wait_for_selector("#detail .outlines li:has-text('can\\'t be read')")
+    assert with_masks.page.locator("#detail img").count() == 0
+    assert with_masks.said == []
