@@ -7,14 +7,18 @@ To add a pass, add a module with its class, its options to `options.py`, and its
 import hashlib
 import importlib.util
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.passes.options import FlipOptions
 
+OWN_FILE = "--pass "
+"""How the file names of users' modules begin in tracebacks."""
 _OWN = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
 
@@ -63,6 +67,51 @@ class PassSpec:
         """SHA-256 of that source."""
         return hashlib.sha256(self.source.encode()).hexdigest()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have a user's module run where this is unpickled, before its class of options is looked up there.
+
+        Pickled by default, the options would name a module that no worker has.
+        """
+        return _unpickled, (_Ran(self.kind, self.source), self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """A user's module, which is run when this is unpickled."""
+
+    kind: str
+    source: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ran, (self.kind, self.source)
+
+
+def _ran(kind: str, source: str) -> _Ran:
+    if source:
+        run_source(kind.partition(":")[0], source)
+    return _Ran(kind, source)
+
+
+def _unpickled(ran: _Ran, options: Any) -> PassSpec:
+    return PassSpec(kind=ran.kind, options=options, source=ran.source)
+
+
+def run_source(name: str, source: str) -> ModuleType:
+    """Run a user's module, once in a process, under a name of its own, so that it hides no other module.
+
+    Raises: whatever it raises.
+    """
+    own_name = f"_pass_{hashlib.sha256(source.encode()).hexdigest()[:16]}_{name.replace('.', '_')}"
+    if own_name not in sys.modules:
+        module = ModuleType(own_name)
+        sys.modules[own_name] = module  # dataclasses look their module up
+        try:
+            exec(compile(source, f"{OWN_FILE}{name.replace('.', '/')}.py", "exec"), module.__dict__)
+        except BaseException:
+            del sys.modules[own_name]
+            raise
+    return sys.modules[own_name]
+
 
 def is_own(kind: str) -> bool:
     """Is it a user's own pass?"""
@@ -83,7 +132,7 @@ def source_of(kind: str) -> str:
     try:
         spec = None if here.is_file() else importlib.util.find_spec(module)
         path = here if here.is_file() else Path(spec.origin if spec and spec.origin else "")
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except (ImportError, OSError, ValueError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"--pass {kind}: no module {module} in this folder or where Python looks for modules ({error})"

@@ -1,16 +1,14 @@
 """Makes a pass by its name: one of the project's own classes, or a class in a user's module."""
 
-import hashlib
 import importlib
 import inspect
-import sys
-from types import ModuleType
+import traceback
 from typing import Any
 
-from pipeline.errors import ConfigError
-from pipeline.passes.known import PASSES, PassSpec
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.passes.known import OWN_FILE, PASSES, PassSpec, is_own, run_source
 from pipeline.passes.score_pass import OneByOne, PassContext, Scorer
-from pipeline.selection.columns import owned
+from pipeline.selection.columns import Column, owned
 
 
 def class_of(kind: str, source: str = "") -> Any:
@@ -24,9 +22,19 @@ def class_of(kind: str, source: str = "") -> Any:
         return getattr(importlib.import_module(module), name)
     module, _, name = kind.partition(":")
     try:
-        return getattr(_run_source(module, source), name)
-    except Exception as error:  # whatever a user's module raises
-        raise ConfigError(f"--pass {kind}: {type(error).__name__}: {error}") from error
+        found = getattr(run_source(module, source), name)
+    except (Exception, SystemExit) as error:  # whatever a user's module raises
+        raise ConfigError(f"--pass {kind}: {in_words(error)}") from error
+    if not isinstance(found, type):
+        raise ConfigError(f"--pass {kind}: {name} is {type(found).__name__} {found!r:.100}; give the name of a class")
+    return found
+
+
+def in_words(error: BaseException) -> str:
+    """What a user's own code raised, and where."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if OWN_FILE in (frame.filename or "")]
+    place = f" ({own[-1].filename.removeprefix(OWN_FILE)}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def load_pass(spec: PassSpec, context: PassContext) -> Scorer:
@@ -35,28 +43,25 @@ def load_pass(spec: PassSpec, context: PassContext) -> Scorer:
     Raises: ConfigError: it refuses its options, or is no pass.
     """
     made_by = class_of(spec.kind, spec.source)
+    lacking = [name for name in ("columns",) if not hasattr(made_by, name)]
+    lacking += [] if hasattr(made_by, "score") or hasattr(made_by, "score_all") else ["score"]
+    if lacking:
+        raise ConfigError(f"--pass {spec.kind}: {made_by.__name__} has no `{lacking[0]}`; see CONTRIBUTING.md")
     given = {"options": spec.options, "context": context}
     try:
         wanted = {name: value for name, value in given.items() if name in inspect.signature(made_by).parameters}
         made = made_by(**wanted)
         scorer = made if isinstance(made, Scorer) else OneByOne(made)
-        owned(scorer.columns, context.name)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(f"--pass {spec.kind}: {error}") from error
-    if not (hasattr(made, "score") or hasattr(made, "score_all")):
-        raise ConfigError(f"--pass {spec.kind}: {made_by.__name__} has no method `score`")
-    return scorer
-
-
-def _run_source(name: str, source: str) -> ModuleType:
-    """Run a user's module under a name of its own, so that it hides no other module."""
-    own_name = f"_pass_{hashlib.sha256(source.encode()).hexdigest()[:16]}_{name.replace('.', '_')}"
-    if own_name not in sys.modules:
-        module = ModuleType(own_name)
-        sys.modules[own_name] = module  # dataclasses look their module up
-        try:
-            exec(compile(source, f"{name}.py", "exec"), module.__dict__)
-        except BaseException:
-            del sys.modules[own_name]
+        columns = tuple(scorer.columns)
+        if foreign := [column for column in columns if not isinstance(column, Column)]:
+            raise TypeError(f"its columns have {foreign[0]!r:.100}; give `Score` or `Text` of pipeline.selection")
+        if not columns:
+            raise ValueError("it has no columns, so it would add nothing")
+        owned(columns, context.name)
+    except PipelineError:
+        raise
+    except Exception as error:
+        if not is_own(spec.kind) and not isinstance(error, ValueError | TypeError | AttributeError):
             raise
-    return sys.modules[own_name]
+        raise ConfigError(f"--pass {spec.kind}: {in_words(error)}") from error
+    return scorer

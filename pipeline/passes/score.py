@@ -10,11 +10,11 @@ from pipeline.collection.config import InputConfig
 from pipeline.collection.frames import default_frame
 from pipeline.collection.gather import read_collection
 from pipeline.collection.usable import require_usable
-from pipeline.errors import CollectionError, ConfigError
+from pipeline.errors import CollectionError, ConfigError, PipelineError
 from pipeline.passes.config import PassConfig
-from pipeline.passes.folder import PassDocument, check_name, open_pass, outdated, pass_folder, read_pass
+from pipeline.passes.folder import PassDocument, check_name, open_pass, outdated, pass_folder, read_pass, refuse_other
 from pipeline.passes.known import PASSES, PassSpec, is_own, source_of
-from pipeline.passes.loading import class_of, load_pass
+from pipeline.passes.loading import class_of, in_words, load_pass
 from pipeline.passes.rows import FOLDER
 from pipeline.passes.score_pass import PassContext
 from pipeline.passes.scoring import PassSetup
@@ -23,7 +23,7 @@ from pipeline.replicas.engine import process_shards, todo_of
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.runs.commits import committed_shards, read_shard_records
-from pipeline.runs.fingerprint import code_sha256, digest_of, model_fields
+from pipeline.runs.fingerprint import code_sha256, model_fields
 from pipeline.runs.inputs import remembered_inputs, require_whole
 from pipeline.runs.lease import refuse_busy
 from pipeline.runs.locking import locked
@@ -34,7 +34,7 @@ from pipeline.selection.columns import Column, owned
 
 log = logging.getLogger(__name__)
 
-_SHARED_CODE = ("passes/loading.py", "passes/rows.py", "passes/score_pass.py", "passes/scoring.py")
+SHARED_CODE = ("passes/loading.py", "passes/rows.py", "passes/score_pass.py", "passes/scoring.py")
 """Modules of `pipeline/` that decide the values of every pass."""
 
 
@@ -69,17 +69,13 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
     made_with, planned = read_run(config.run)
     refuse_busy(config.run)
     inputs = _inputs(config)
-    specs = _specs(config, planned, inputs)
-    records = read_shard_records(config.run, sorted(committed_shards(config.run).keys() & {s.name for s in specs}))
+    records = read_shard_records(config.run, sorted(committed_shards(config.run).keys() & {s.name for s in planned}))
     if not records:
         raise CollectionError(f"{config.run}: nothing of this run is computed yet, so there is nothing to score")
     # 2. Make the pass once, so that whatever it refuses is refused before any work.
     spec = PassSpec(kind=config.kind, options=options, source=source_of(config.kind) if is_own(config.kind) else "")
     context = PassContext(name=name, run=config.run, made_with=made_with, model=config.model)
     scorer = load_pass(spec, context)
-    predicted = [spec for spec in specs if spec.name in records]
-    if scorer.needs_image:
-        require_usable(_collection(predicted), inputs)
     columns = owned(scorer.columns, name)
     needed = _needed(config, records)
     document = PassDocument(
@@ -88,9 +84,14 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
         columns=columns,
         about=about(spec, context),
     )
+    accept = LIBRARIES if config.accept_mixed else ()
+    refuse_other(config.run, name, document, accept)
+    predicted: Sequence[ShardSpec] = [spec for spec in planned if spec.name in records]
+    if scorer.needs_image and not records.keys() <= committed_shards(folder).keys():
+        predicted = _with_images(config, predicted, inputs)
     # 3. Lock the pass, not the run: other passes may work beside it.
     with locked(folder) as lease:
-        open_pass(config.run, name, document, accept=LIBRARIES if config.accept_mixed else ())
+        begun = open_pass(config.run, name, document, accept)
         # 4. Find the shards that are not scored, or were computed again since.
         progress = Progress(sum(len(spec.samples) for spec in predicted), policy=None)
         there = read_shard_records(folder, sorted(committed_shards(folder).keys() & records.keys()))
@@ -103,7 +104,7 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
             max_image_bytes=inputs.max_image_bytes,
             max_image_pixels=inputs.max_image_pixels,
             default_frame=default_frame(inputs.orientation, annotated=bool(inputs.annotations)),
-            made_with=digest_of(document.fingerprint),
+            made_with=begun.digest,
             accept_mixed=config.accept_mixed,
             retry_failed=config.retry_failed,
         )
@@ -116,10 +117,10 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
     return PassReport(
         name=name,
         folder=folder,
-        images=sum(len(spec.samples) for spec in specs),
+        images=sum(len(spec.samples) for spec in planned),
         scored=sum(record.done for record in scored.values()),
         failed=sum(record.failed for record in scored.values()),
-        not_predicted=sum(len(spec.samples) for spec in specs if spec.name not in records),
+        not_predicted=sum(len(spec.samples) for spec in planned if spec.name not in records),
         computed=progress.computed,
         images_per_s=progress.images_per_s() if todo else 0.0,
         columns=tuple(column.name for column in columns),
@@ -134,24 +135,41 @@ def pass_fingerprint(config: PassConfig, spec: PassSpec, context: PassContext, i
     known = PASSES.get(spec.kind)
     values = {f"option {name}": str(value) for name, value in _flat(asdict(spec.options) if spec.options else {})}
     values |= {
-        "code": code_sha256((*_SHARED_CODE, *known.code)) if known else spec.source_sha256,
+        "code": code_sha256((*SHARED_CODE, *(known.code if known else ()))),
         "batch_images": str(config.batch_images),
         "max_image_bytes": str(inputs.max_image_bytes),
         "max_image_pixels": str(inputs.max_image_pixels),
     }
+    if not known:
+        values["source"] = spec.source_sha256
     if known and known.predicts:
         values |= model_fields(config.model)
-    made_by = class_of(spec.kind, spec.source)
-    if hasattr(made_by, "made_with"):  # what a name does not tell, such as the digest of a file
-        values |= made_by.made_with(spec.options, context)
-    return values | library_versions()
+    # What a name does not tell, such as the digest of a file.
+    return values | _said("made_with", spec, context) | library_versions()
 
 
 def about(spec: PassSpec, context: PassContext) -> dict[str, str]:
     """What the card says of the pass: heading → text."""
+    return _said("about", spec, context)
+
+
+def _said(hook: str, spec: PassSpec, context: PassContext) -> dict[str, str]:
+    """What a static method of the pass says, if it has one.
+
+    Raises: ConfigError: it fails, or says something else than texts.
+    """
     made_by = class_of(spec.kind, spec.source)
-    said: dict[str, str] = made_by.about(spec.options, context) if hasattr(made_by, "about") else {}
-    return said
+    try:
+        said = getattr(made_by, hook)(spec.options, context) if hasattr(made_by, hook) else {}
+        if not all(isinstance(text, str) for pair in said.items() for text in pair):
+            raise TypeError(f"it gave {said!r:.200}, not texts to texts")
+    except PipelineError:
+        raise
+    except Exception as error:
+        if is_own(spec.kind):
+            raise ConfigError(f"--pass {spec.kind}: its `{hook}` failed: {in_words(error)}") from error
+        raise
+    return dict(said)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -168,12 +186,21 @@ def _inputs(config: PassConfig) -> InputConfig:
     return replace(inputs, images=config.images or inputs.images, annotations=config.annotations or inputs.annotations)
 
 
-def _specs(config: PassConfig, planned: Sequence[ShardSpec], inputs: InputConfig) -> Sequence[ShardSpec]:
-    """The planned shards, with the places of their images as the plan or, if they have moved, the inputs have them."""
+def _with_images(config: PassConfig, predicted: Sequence[ShardSpec], inputs: InputConfig) -> Sequence[ShardSpec]:
+    """The predicted shards, with the places of their images: as planned; or as they are found now, if they have moved.
+
+    Raises: CollectionError: none of them can be read. RunMismatchError: the collection is another one now.
+    """
     if not config.images and not config.annotations:
-        return planned
+        try:
+            require_usable(_collection(predicted), inputs)
+            return predicted
+        except CollectionError as error:  # a later session of the run may have found them elsewhere
+            log.info("the images are not where the run first found them (%s); looking for them anew", error)
     require_whole(config.run, images=inputs.images, annotations=inputs.annotations)
-    return with_present_samples(config.run, planned, read_collection(inputs).samples)
+    found = with_present_samples(config.run, predicted, read_collection(inputs).samples)
+    require_usable(_collection(found), inputs)
+    return found
 
 
 def _collection(specs: Sequence[ShardSpec]) -> Collection:

@@ -3,15 +3,15 @@
 `replicas/shards.py` has the timeline. An image that can't be scored becomes a failed row; its candidate stays as it is.
 """
 
-import math
+import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from model.config import ModelConfig
 from model.prediction import ModelMemoryError, ModelOutputError
-from pipeline.errors import SampleError
+from pipeline.errors import ModelError, PipelineError, SampleError
 from pipeline.passes.known import PassSpec
-from pipeline.passes.loading import load_pass
+from pipeline.passes.loading import in_words, load_pass
 from pipeline.passes.rows import commit_rows, read_rows
 from pipeline.passes.score_pass import Candidate, Item, PassContext, Scorer, Values
 from pipeline.records import PassRow, Sample, ShardRecord, ShardSpec
@@ -76,7 +76,7 @@ class _Score:
 
     def __init__(self, spec: ShardSpec, scorer: Scorer, setup: PassSetup, watch: Stopwatch) -> None:
         self._spec, self._scorer, self._work, self._watch = spec, scorer, setup.work, watch
-        run = setup.context.run
+        self._name, run = setup.context.name, setup.context.run
         record = read_shard_record(run, spec.name)
         self._scored = record.rows.sha256
         members = read_members(run, record)
@@ -137,13 +137,21 @@ class _Score:
         """If the whole batch fails, each image is tried alone."""
         if not items:
             return []
+        keys = ", ".join(item.sample.key for item in items)
         try:
-            return [_checked(values, self._scorer.columns) for values in self._scorer.score_all(items)]
+            answers = list(self._scorer.score_all(items))
         except (ModelOutputError, ModelMemoryError) as error:
             if len(items) > 1:
                 return [found for item in items for found in self._score([item])]
             reason = "model_memory" if isinstance(error, ModelMemoryError) else "model_output"
-            return [SampleError(reason, f"key {items[0].sample.key}: {error}")]
+            return [SampleError(reason, f"key {keys}: {error}")]
+        except (PipelineError, OSError, MemoryError):
+            raise
+        except Exception as error:  # a bug, of a user's own pass for example: it would come again at every try
+            raise ModelError(f"the score pass {self._name} failed at the keys {keys}: {in_words(error)}") from error
+        if len(answers) != len(items):
+            raise ModelError(f"the score pass {self._name} gave {len(answers)} answers for {len(items)} images: {keys}")
+        return [_checked(values, self._scorer.columns) for values in answers]
 
     def encode(self, read: ReadImage, found: Found) -> PassRow:
         """The image's row."""
@@ -196,15 +204,23 @@ def _checked(values: Found, columns: Sequence[Column]) -> Found:
 
 
 def _problems(values: Values, columns: Sequence[Column]) -> Iterator[str]:
+    if not isinstance(values, Mapping):
+        yield f"it gave {values!r:.100}, which is no mapping of columns to values"
+        return
     if values.keys() != {column.name for column in columns}:
-        yield f"it gave {sorted(values)}; its columns are {sorted(column.name for column in columns)}"
+        names = sorted(map(str, values))
+        yield f"it gave {', '.join(names)[:200]}; its columns are {', '.join(sorted(c.name for c in columns))}"
         return
     for column in columns:
-        value = values[column.name]
-        if value is None:
-            continue
-        if not isinstance(column, Score):
-            if not isinstance(value, str):
-                yield f"{column.name} is {value!r}, which is no text"
-        elif isinstance(value, str) or not math.isfinite(value) or not column.lowest <= value <= column.highest:
-            yield f"{column.name} is {value!r}; it must be from {column.lowest:g} to {column.highest:g}"
+        if (value := values[column.name]) is not None and (problem := unfit(column, value)):
+            yield f"{column.name} is {value!r:.100}; {problem}"
+
+
+def unfit(column: Column, value: object) -> str:
+    """Why a column can't hold a value that is not None; "" if it can."""
+    if isinstance(column, Score):
+        is_within = isinstance(value, numbers.Real) and column.lowest <= float(value) <= column.highest  # NaN is not
+        return "" if is_within else f"it must be a number from {column.lowest:g} to {column.highest:g}"
+    # Half of a surrogate pair is text to Python, and to no file.
+    is_text = isinstance(value, str) and not any(0xD800 <= ord(letter) <= 0xDFFF for letter in value)
+    return "" if is_text else "it must be a text that UTF-8 can write"

@@ -19,11 +19,21 @@ from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.records import ShardRecord, StoredFile
 
-_REPAIR = "run jobs/verify_run.py {} --repair, and the shard is computed again"
+_OF_PASS = re.compile(r"/passes/[^/]+/?$")
 _DIGITS = 16
 """Hexadecimal digits of a file's SHA-256 in its name."""
 _READERS = 16
 """Threads that read records: these are small files, so what counts is how many are waited for at once."""
+
+
+def is_pass(folder: str) -> bool:
+    """Is it the folder of a score pass, not of a run?"""
+    return bool(_OF_PASS.search(folder))
+
+
+def repair_advice(folder: str) -> str:
+    """What to do about a damaged file of a shard, in the folder of a run or of a score pass."""
+    return f"run jobs/verify_run.py {_OF_PASS.sub('', folder)} --repair, and the shard is computed again"
 
 
 def publish_file(folder: str, shard: str, extension: str, content: bytes) -> StoredFile:
@@ -103,9 +113,9 @@ def read_shard_record(run: str, shard: str, number: int | None = None) -> ShardR
         stems = [re.sub(r"\.\w+(?=\.)", "", file.name) for file in record.files]
         named = (record.shard, record.number, *stems)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StorageError(f"{url} is not a shard record ({error}): {_REPAIR.format(run)}") from error
+        raise StorageError(f"{url} is not a shard record ({error}): {repair_advice(run)}") from error
     if named != (shard, number, *(f"{shard}.{name}" for name in ("tar", "parquet")[-len(stems) :])):
-        raise StorageError(f"{url} is the record of another shard {named}: {_REPAIR.format(run)}")
+        raise StorageError(f"{url} is the record of another shard {named}: {repair_advice(run)}")
     return record
 
 

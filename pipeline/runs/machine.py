@@ -19,6 +19,7 @@ from pipeline.errors import RunMismatchError, StorageError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
+from pipeline.runs.commits import is_pass
 
 _PLUG_INS = ("pillow-heif", "pillow-jxl-plugin")
 """Of Pillow; which formats are read depends on them."""
@@ -75,13 +76,14 @@ def settle_machine(run: str, kind: str, *, accept_mixed: bool = False) -> None:
     if accept_mixed:
         note_mixed(run, {difference.name: str(difference.requested) for difference in found})
         return
-    advice = "Use machines of one kind, accept different last bits with --accept-mixed, or give another --out"
+    another = "--name" if is_pass(run) else "--out"
+    advice = f"Use machines of one kind, accept different last bits with --accept-mixed, or give another {another}"
     if begun_on["device"] != kind:
         device, _, without = begun_on["device"].partition(" ")
         remedy = (
             f"Give --device {device}" if kind.split()[0] != device else f"Have replicas {without or 'with one'} only"
         )
-        advice = f"{remedy}, accept different last bits with --accept-mixed, or give another --out"
+        advice = f"{remedy}, accept different last bits with --accept-mixed, or give another {another}"
     raise RunMismatchError(refusal(f"{run} was begun on another kind of machine than this replica's", found, advice))
 
 
@@ -92,6 +94,8 @@ def settled_machine(run: str) -> dict[str, str]:
     """
     url = storage.join(run, DEVICE)
     advice = f"jobs/verify_run.py {run} --repair restores it from a release of the run; without one, give another --out"
+    if is_pass(run):
+        advice = f"remove {run} and run the pass again, or give another --name"
     if not storage.exists(url):
         raise StorageError(f"{url} is missing: {advice}")
     try:
