@@ -92,7 +92,7 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
         failed=failed,
         problems=tuple(problems),
         broken=tuple(broken),
-        stray=tuple(_stray(run, used, set(broken))),
+        stray=tuple(strays(run, used, set(broken))),
     )
 
 
@@ -167,8 +167,8 @@ def check_shard(run: str, spec: ShardSpec, made_with: Mapping[str, str]) -> tupl
         return record, [Problem(where=f"commits/{spec.name}.json", what=what)]
     if record.tar is None:
         return record, [Problem(where=f"commits/{spec.name}.json", what="names no tar of maps")]
-    tar, tar_problems = _content(run, record.tar)
-    rows_file, rows_problems = _content(run, record.rows)
+    tar, tar_problems = content_of(run, f"candidates/{record.tar.name}", record.tar)
+    rows_file, rows_problems = content_of(run, f"candidates/{record.rows.name}", record.rows)
     problems = tar_problems + rows_problems
     if tar is None or rows_file is None:
         return record, problems
@@ -186,9 +186,11 @@ def check_shard(run: str, spec: ShardSpec, made_with: Mapping[str, str]) -> tupl
     return record, problems
 
 
-def _content(run: str, file: StoredFile) -> tuple[bytes | None, list[Problem]]:
-    """Read a file of candidates; None with a problem if it is not the file that its shard record names."""
-    where = f"candidates/{file.name}"
+def content_of(run: str, where: str, file: StoredFile) -> tuple[bytes | None, list[Problem]]:
+    """Read a file of a shard; None with a problem if it is not the file that the shard record names.
+
+    Args: run: the folder of a run, or of a score pass. where: the file, relative to it.
+    """
     try:
         return storage.read_checked(storage.join(run, where), file), []
     except StorageUnavailableError:
@@ -248,9 +250,13 @@ def _sample_against(
             yield f"{key}.{name} has {width} x {height} px, its image {size_px[0]} x {size_px[1]}"
 
 
-def _stray(run: str, used: set[str], broken: set[str]) -> Iterator[str]:
-    """Files that no record names, and unfinished files: both are left by sessions that were killed."""
-    for folder in ("candidates", "commits", "journal"):
+def strays(run: str, used: set[str], broken: set[str], files: str = "candidates") -> Iterator[str]:
+    """Files that no record names, and unfinished files: both are left by sessions that were killed.
+
+    Args: run: the folder of a run, or of a score pass. used: files that records name. broken: shards with a problem.
+          files: the folder that has the files that records name.
+    """
+    for folder in (files, "commits", "journal"):
         for name in storage.list_names(storage.join(run, folder), hidden=True):
             is_used = folder == "commits" or name in used or name.partition(".")[0] in broken
             if name.startswith(".") or not is_used:
