@@ -82,6 +82,7 @@ def predict(config: RunConfig) -> None:
         specs, _ = open_run(
             config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
         )
+        remember_inputs(config.out, config.input)
         progress = Progress(len(collection.samples), config.policy)
         process(
             todo_of(config.out, specs, progress, retry_failed=config.retry_failed),

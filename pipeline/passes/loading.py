@@ -34,7 +34,8 @@ def in_words(error: BaseException) -> str:
     """What a user's own code raised, and where."""
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if OWN_FILE in (frame.filename or "")]
     place = f" ({own[-1].filename.removeprefix(OWN_FILE)}, line {own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {error}{place}"
+    said = str(error).replace(OWN_FILE, "") if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {said}{place}"
 
 
 def load_pass(spec: PassSpec, context: PassContext) -> Scorer:

@@ -195,7 +195,7 @@ def _with_images(config: PassConfig, predicted: Sequence[ShardSpec], inputs: Inp
         try:
             require_usable(_collection(predicted), inputs)
             return predicted
-        except CollectionError as error:  # a later session of the run may have found them elsewhere
+        except (CollectionError, FileNotFoundError) as error:  # a later session of the run may know where they are now
             log.info("the images are not where the run first found them (%s); looking for them anew", error)
     require_whole(config.run, images=inputs.images, annotations=inputs.annotations)
     found = with_present_samples(config.run, predicted, read_collection(inputs).samples)
