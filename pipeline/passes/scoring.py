@@ -5,6 +5,7 @@
 
 import numbers
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from model.config import ModelConfig
@@ -205,22 +206,32 @@ def _checked(values: Found, columns: Sequence[Column]) -> Found:
 
 def _problems(values: Values, columns: Sequence[Column]) -> Iterator[str]:
     if not isinstance(values, Mapping):
-        yield f"it gave {values!r:.100}, which is no mapping of columns to values"
+        yield f"it gave {_shown(values)}, which is no mapping of columns to values"
         return
     if values.keys() != {column.name for column in columns}:
-        names = sorted(map(str, values))
-        yield f"it gave {', '.join(names)[:200]}; its columns are {', '.join(sorted(c.name for c in columns))}"
+        names = ", ".join(sorted(map(_shown, values)))
+        yield f"it gave {names[:200]}; its columns are {', '.join(sorted(column.name for column in columns))}"
         return
     for column in columns:
         if (value := values[column.name]) is not None and (problem := unfit(column, value)):
-            yield f"{column.name} is {value!r:.100}; {problem}"
+            yield f"{column.name} is {_shown(value)}; {problem}"
+
+
+def _shown(value: object) -> str:
+    """A value of a user's pass; its `repr` may be long, or fail as that of a number of 5000 digits does."""
+    try:
+        return f"{value!r:.100}"
+    except Exception:  # noqa: BLE001 (it may be anything)
+        return f"{type(value).__name__} that can't be shown"
 
 
 def unfit(column: Column, value: object) -> str:
     """Why a column can't hold a value that is not None; "" if it can."""
     if isinstance(column, Score):
-        is_within = isinstance(value, numbers.Real) and column.lowest <= float(value) <= column.highest  # NaN is not
-        return "" if is_within else f"it must be a number from {column.lowest:g} to {column.highest:g}"
+        with suppress(OverflowError):  # of 10 ** 400
+            if isinstance(value, numbers.Real) and column.lowest <= float(value) <= column.highest:  # NaN is not
+                return ""
+        return f"it must be a number from {column.lowest:g} to {column.highest:g}"
     # Half of a surrogate pair is text to Python, and to no file.
     is_text = isinstance(value, str) and not any(0xD800 <= ord(letter) <= 0xDFFF for letter in value)
     return "" if is_text else "it must be a text that UTF-8 can write"
