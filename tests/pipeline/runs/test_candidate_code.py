@@ -2,7 +2,7 @@
 
 import ast
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -64,10 +64,10 @@ def imported(source: str) -> Iterator[str]:
         waiting.extend(ast.iter_child_nodes(node))
 
 
-def closure(root: Path) -> set[str]:
+def closure(root: Path, entries: Sequence[str] = ENTRIES) -> set[str]:
     """Files of `pipeline` and `model` that the entries import, directly or through others."""
     found: set[str] = set()
-    waiting = list(ENTRIES)
+    waiting = list(entries)
     while waiting:
         name = waiting.pop()
         if name in found or not (root / name).is_file():
