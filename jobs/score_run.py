@@ -4,8 +4,9 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, make_dataclass
+from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -15,7 +16,7 @@ from jobs.command_line import DONE, options_file, parse_config, report, run_job
 from model.config import ModelConfig
 from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError
-from pipeline.options import read_toml
+from pipeline.options import option_types, read_toml
 from pipeline.passes.config import PassConfig
 from pipeline.passes.known import PASSES, is_own, source_of
 
@@ -24,17 +25,20 @@ from pipeline.passes.known import PASSES, is_own, source_of
 class Arguments:
     """Add the scores of a pass to a run. Run the same command again to resume, or after the run has grown.
 
+    Passes that come with the project:
     PASSES
+    `--pass NAME --help` lists the options of a pass too.
     """
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of the run; a path or an fsspec URL."""
-    kind: Annotated[str, tyro.conf.arg(name="pass")]
+    kind: Annotated[str, tyro.conf.arg(name="pass", metavar="NAME")]
     """Which pass: one of those above, or your own as `module:Class`."""
     name: str = ""
-    """What the run calls the pass, so that it can have two of one kind. By default as --pass."""
+    """What the run calls the pass, so that it can have two of one kind: lower-case letters, digits and _, at most 20.
+    By default the name of the pass; of your own, that of its class in lower case."""
     config: str = ""
-    """TOML file with any of these options (underscores for dashes). The command line takes precedence."""
+    """TOML file with any of these options but --pass (underscores for dashes). The command line takes precedence."""
     images: str = ""
     """Where the images are, if they have moved since the run."""
     annotations: str = ""
@@ -70,7 +74,8 @@ def parse(arguments: Sequence[str]) -> tuple[PassConfig, Any]:
     """
     path = options_file(arguments, "--config")
     kind = options_file(arguments, "--pass")
-    wanted = _arguments(_options_of(kind) if kind else None)
+    group = _GROUP.format(kind.rpartition(":")[2].lower())
+    wanted = _arguments(group, _options_of(kind) if kind else None)
     parsed: Any = parse_config(wanted, arguments, read_toml(path, wanted, "--config") if path else {})
     names = [option.name for option in fields(PassConfig)]
     given = {name: getattr(parsed, name) for name in names}
@@ -78,28 +83,44 @@ def parse(arguments: Sequence[str]) -> tuple[PassConfig, Any]:
 
     for name in ("run", "images", "annotations"):
         given[name] = urls.absolute(given[name]) if given[name] else ""
-    return PassConfig(**given), getattr(parsed, "options", None)
+    try:
+        return PassConfig(**given), getattr(parsed, group, None)
+    except ValueError as error:
+        raise ConfigError(f"{error}") from error
+
+
+_GROUP = "{}_pass"
+"""What `--help` calls the options of a pass."""
 
 
 def _options_of(kind: str) -> type | None:
-    """The dataclass of a pass's options."""
+    """The dataclass of a pass's options.
+
+    Raises: ConfigError: there is no such pass, or its options can't be those of a command line.
+    """
     if not is_own(kind):
         return PASSES[kind].options
     from pipeline.passes.loading import class_of
 
     options: type | None = getattr(class_of(kind, source_of(kind)), "Options", None)
-    if options is not None and not (isinstance(options, type) and is_dataclass(options)):
+    if options is None:
+        return None
+    if not (isinstance(options, type) and is_dataclass(options)):
         raise ConfigError(f"--pass {kind}: its Options are no dataclass")
+    types = get_type_hints(options)
+    for option in fields(options):
+        option.type = types[option.name]  # a text, if the module has `from __future__ import annotations`
+    if taken := sorted(types.keys() & option_types(Arguments).keys()):
+        raise ConfigError(f"--pass {kind}: every pass has an option {taken[0]} already; rename that of its Options")
     return options
 
 
-def _arguments(options: type | None) -> type:
+def _arguments(group: str, options: type | None) -> type:
     """`Arguments`, with the options of a pass."""
-    listed = "".join(f"\n    {name}: {known.meaning}" for name, known in PASSES.items())
-    bases = (Arguments,)
-    added = [("options", options, field(default_factory=options))] if options else []
-    made = make_dataclass("Arguments", added, bases=bases, frozen=True, kw_only=True)
-    made.__doc__ = (Arguments.__doc__ or "").replace("PASSES", f"The passes that come with the project:{listed}")
+    listed = "\n".join(f"  {name}: {known.meaning}" for name, known in PASSES.items())
+    added = [(group, options, field(default_factory=options))] if options else []
+    made = make_dataclass("Arguments", added, bases=(Arguments,), frozen=True, kw_only=True)
+    made.__doc__ = cleandoc(Arguments.__doc__ or "").replace("PASSES", listed)
     return made
 
 
