@@ -6,6 +6,7 @@ To add a pass, add a module with its class, its options to `options.py`, and its
 
 import hashlib
 import importlib.util
+import linecache
 import re
 import sys
 from collections.abc import Mapping
@@ -103,10 +104,12 @@ def run_source(name: str, source: str) -> ModuleType:
     """
     own_name = f"_pass_{hashlib.sha256(source.encode()).hexdigest()[:16]}_{name.replace('.', '_')}"
     if own_name not in sys.modules:
-        module = ModuleType(own_name)
+        module, file = ModuleType(own_name), f"{OWN_FILE}{name.replace('.', '/')}.py"
         sys.modules[own_name] = module  # dataclasses look their module up
+        # tyro reads the docstrings of options from the source, which tracebacks show too.
+        module.__file__, linecache.cache[file] = file, (len(source), None, source.splitlines(keepends=True), file)
         try:
-            exec(compile(source, f"{OWN_FILE}{name.replace('.', '/')}.py", "exec"), module.__dict__)
+            exec(compile(source, file, "exec"), module.__dict__)
         except BaseException:
             del sys.modules[own_name]
             raise

@@ -22,9 +22,11 @@ def class_of(kind: str, source: str = "") -> Any:
         return getattr(importlib.import_module(module), name)
     module, _, name = kind.partition(":")
     try:
-        found = getattr(run_source(module, source), name)
+        found = getattr(run_source(module, source), name, None)
     except (Exception, SystemExit) as error:  # whatever a user's module raises
         raise ConfigError(f"--pass {kind}: {in_words(error)}") from error
+    if found is None:
+        raise ConfigError(f"--pass {kind}: the module {module} has no class {name}")
     if not isinstance(found, type):
         raise ConfigError(f"--pass {kind}: {name} is {type(found).__name__} {found!r:.100}; give the name of a class")
     return found
