@@ -6,7 +6,6 @@ RUN/passes/NAME/commits/    the shards' records; lease, journal and device.json 
 """
 
 import hashlib
-import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +15,12 @@ from model.documents import parse_json
 from pipeline.errors import CollectionError, ConfigError, RunMismatchError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
-from pipeline.made_with import differences, refusal
 from pipeline.passes.known import PASSES
 from pipeline.passes.rows import read_rows
 from pipeline.records import PassRow, ShardRecord
-from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
+from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.machine import LIBRARIES
-from pipeline.selection.columns import Column, columns_from, stored_columns, table_with
-
-log = logging.getLogger(__name__)
+from pipeline.selection.columns import Column, columns_from, stored_columns
 
 FORMAT = 1
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
@@ -127,7 +123,7 @@ def pass_names(run: str) -> list[str]:
 
 def is_begun(run: str, name: str) -> bool:
     """Is there a pass of this name?"""
-    return storage.exists(_url(run, name))
+    return storage.exists(document_url(run, name))
 
 
 def read_document(run: str, name: str) -> PassDocument:
@@ -135,7 +131,7 @@ def read_document(run: str, name: str) -> PassDocument:
 
     Raises: StorageError: it is missing or damaged.
     """
-    url = _url(run, name)
+    url = document_url(run, name)
     try:
         return PassDocument.from_stored(parse_json(storage.read(url)))
     except StorageUnavailableError:
@@ -145,105 +141,6 @@ def read_document(run: str, name: str) -> PassDocument:
             f"{url} does not say what the pass was made with ({str(error)[:200]}). Run the pass's own command again, "
             f"which restores it, or remove {pass_folder(run, name)}"
         ) from error
-
-
-def open_pass(run: str, name: str, document: PassDocument, accept: Sequence[str] = ()) -> PassDocument:
-    """Begin a pass, or go on with one that was begun with the same.
-
-    Args:    accept: fields of the fingerprint that may differ.
-    Returns: the document that counts.
-    Raises:  RunMismatchError: the pass was made with something else; names each field with both values.
-             ConfigError: another pass of the run, or a score of every run, has a column of the same name.
-    """
-    refuse_other(run, name, document, accept)
-    if is_begun(run, name) and not _is_unproven(run, name, document):
-        return read_document(run, name)
-    if storage.create(_url(run, name), encode_json(document.stored())):
-        return document
-    log.warning("%s was damaged; wrote what is requested now, which no record contradicts", _url(run, name))
-    storage.publish(_url(run, name), encode_json(document.stored()))
-    return document
-
-
-def refuse_other(run: str, name: str, document: PassDocument, accept: Sequence[str] = ()) -> None:
-    """Refuse what `open_pass` would refuse; writes nothing, so that a refused pass leaves no folder.
-
-    Args, Raises: as `open_pass`.
-    """
-    if not is_begun(run, name) or _is_unproven(run, name, document):
-        _refuse_taken_columns(run, name, document.columns)
-        _require_proven(run, name, document)
-        return
-    begun = read_document(run, name)
-    found = differences({"pass": begun.kind, **begun.fingerprint}, {"pass": document.kind, **document.fingerprint})
-    if refused := [difference for difference in found if difference.name not in accept]:
-        raise RunMismatchError(
-            refusal(
-                f"{pass_folder(run, name)} holds a pass that was made with something else",
-                refused,
-                "Request what it was made with, give it another --name, or remove that folder",
-            )
-        )
-
-
-def _is_unproven(run: str, name: str, document: PassDocument) -> bool:
-    """Is `pass.json` damaged, so that the records may prove what it held?
-
-    It is if it can't be read, and if all records were made with what is requested now and it says something else.
-    """
-    try:
-        begun = read_document(run, name)
-    except StorageUnavailableError:
-        raise
-    except StorageError:
-        return True
-    return begun.digest != document.digest and set(_claims(run, name)) == {document.digest}
-
-
-def _require_proven(run: str, name: str, document: PassDocument) -> None:
-    """Scores that were made with something unknown are not gone on with.
-
-    Raises: RunMismatchError: the pass has records of something else than is requested.
-    """
-    others = [claim for claim in _claims(run, name) if claim != document.digest]
-    if others:
-        raise RunMismatchError(
-            f"{_url(run, name)} is damaged or missing, and {len(others)} shards of the pass were made with something "
-            f"else than is requested now: their records carry {others[0][:16]}…, the request has "
-            f"{document.digest[:16]}…. Request what the pass was made with, give another --name, or remove "
-            f"{pass_folder(run, name)}"
-        )
-
-
-def _claims(run: str, name: str) -> list[str]:
-    """The digest of the pass's document in each of its records that can be read."""
-    folder, found = pass_folder(run, name), []
-    for shard, number in committed_shards(folder).items():
-        try:
-            found.append(read_shard_record(folder, shard, number).made_with)
-        except StorageUnavailableError:
-            raise
-        except StorageError:  # it proves nothing; the check of the run names it
-            continue
-    return found
-
-
-def _refuse_taken_columns(run: str, name: str, columns: Sequence[Column]) -> None:
-    others = passes_of(run, besides=name)
-    taken = {column.name: f"the pass {other}" for other, found in others.items() for column in found.columns}
-    taken |= dict.fromkeys(table_with(()), "every run") | dict.fromkeys((*_OF_ROWS, *_OF_MANIFESTS), "every manifest")
-    for column in columns:
-        if column.name in taken:
-            raise ConfigError(f"--pass {name}: {taken[column.name]} has a column {column.name} already; give --name")
-
-
-_OF_ROWS = ("key", "status", "reason", "detail", "candidate_sha256")
-_OF_MANIFESTS = (
-    *("key", "image_id", "file_name", "width", "height", "license_id", "license_name", "license_url", "author"),
-    *("source", "verdict", "reason", "detail", "image_sha256", "image_bytes", "frame", "exif_orientation"),
-    *("released_as", "released_sha256", "released_bytes", "members", "fewer_at_once", "split", "tar", "mask_sha256"),
-    *("maps_sha256", "categories", "supercategory", "instances_ignored"),
-)
 
 
 def read_pass(run: str, name: str, records: Mapping[str, ShardRecord]) -> PassValues:
@@ -285,7 +182,8 @@ def _digest(records: Sequence[ShardRecord]) -> str:
     return digest.hexdigest()
 
 
-def _url(run: str, name: str) -> str:
+def document_url(run: str, name: str) -> str:
+    """Where the document of a pass lies."""
     return storage.join(pass_folder(run, name), "pass.json")
 
 

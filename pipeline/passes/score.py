@@ -12,9 +12,10 @@ from pipeline.collection.gather import read_collection
 from pipeline.collection.usable import require_usable
 from pipeline.errors import CollectionError, ConfigError, PipelineError
 from pipeline.passes.config import PassConfig
-from pipeline.passes.folder import PassDocument, check_name, open_pass, outdated, pass_folder, read_pass, refuse_other
+from pipeline.passes.folder import PassDocument, check_name, outdated, pass_folder, read_pass
 from pipeline.passes.known import PASSES, PassSpec, is_own, source_of
 from pipeline.passes.loading import class_of, in_words, load_pass
+from pipeline.passes.opening import open_pass, refuse_other
 from pipeline.passes.rows import FOLDER
 from pipeline.passes.score_pass import PassContext
 from pipeline.passes.scoring import PassSetup

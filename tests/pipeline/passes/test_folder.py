@@ -13,12 +13,12 @@ from pipeline.errors import CollectionError, ConfigError, RunMismatchError, Stor
 from pipeline.passes.folder import (
     PassDocument,
     check_name,
-    open_pass,
     pass_names,
     passes_of,
     read_document,
     read_pass,
 )
+from pipeline.passes.opening import open_pass
 from pipeline.release.manifest import COLUMNS as OF_MANIFESTS
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.machine import LIBRARIES
@@ -137,20 +137,20 @@ def records_of(run):
 
 def test_a_complete_pass_is_read_whole(scored):
     found = read_pass(scored, "brightness", records_of(scored))
-    assert (found.name, found.rows) == ("brightness", values_of(scored))
-    assert found.document == read_document(scored, "brightness")
+    assert (found.stated.name, found.rows) == ("brightness", values_of(scored))
+    assert found.stated.document == read_document(scored, "brightness")
 
 
 def test_the_digest_of_a_pass_follows_from_its_rows(run, scored):
     score(run)
     assert (
-        read_pass(run, "brightness", records_of(run)).digest
-        == read_pass(scored, "brightness", records_of(scored)).digest
+        read_pass(run, "brightness", records_of(run)).stated.digest
+        == read_pass(scored, "brightness", records_of(scored)).stated.digest
     )
     own_class().answers = {"000000000001": {}}
     score(run, name="other")
     other = read_pass(run, "other", records_of(run))
-    assert other.digest != read_pass(run, "brightness", records_of(run)).digest
+    assert other.stated.digest != read_pass(run, "brightness", records_of(run)).stated.digest
 
 
 def test_a_pass_that_is_not_there_or_not_complete_is_refused_with_the_command(scored, tmp_path):
