@@ -29,6 +29,8 @@ FASTER = {
     "jobs/evaluate.py": "--engine inline",
     "jobs/evaluate.py --images": "--model fake",
     # The sample's annotations have no outlines, so `instance_iou` of the policy shown would be refused.
+    "jobs/score_run.py": "--engine inline",
+    "jobs/score_run.py /data/runs/coco-1 --pass flip": "--model fake",
     "jobs/publish_release.py build": "--engine inline --thresholds 'pairwise_iou >= 0.9'",
     "jobs/publish_release.py push": "--no-loaders",
     "jobs/verify_release.py": "--no-loaders",
@@ -50,6 +52,12 @@ def block_id(block):
 def toml_name(block):
     """The name of the file, in the first line of a TOML block."""
     return re.match(r"# (\w+\.toml)\n", block.code).group(1)
+
+
+def module_name(block):
+    """The name of the file, in the first line of a Python block that is a module; empty for others."""
+    found = re.match(r"# (\w+\.py)\n", block.code) if block.language == "python" else None
+    return found.group(1) if found else ""
 
 
 (SUBMISSION,) = [block for block in blocks("bash", run=True) if "ray job submit" in block.code]
@@ -75,6 +83,8 @@ def home(tmp_path_factory):
     for block in BLOCKS:
         if block.language == "toml":
             (home / toml_name(block)).write_text(on_this_machine(block.code, home))
+        if name := module_name(block):
+            (home / name).write_text(block.code)
     run_commands(SUBMISSION, home)
     shutil.copytree(home / "data/runs/coco-1", home / "out/demo")
     return home
@@ -127,12 +137,24 @@ OUTPUT = {
 """Imported package → how many lines a Python block prints, and what each looks like."""
 
 
-@pytest.mark.parametrize("block", blocks("python", run=True), ids=block_id)
+SCRIPTS = [block for block in blocks("python", run=True) if not module_name(block)]
+
+
+@pytest.mark.parametrize("block", SCRIPTS, ids=block_id)
 def test_python_runs_and_prints_what_it_should(home, block):
     (package,) = [name for name in OUTPUT if re.search(rf"^(from|import) .*\b{name}\b", block.code, re.MULTILINE)]
     count, line = OUTPUT[package]
     found = [text for text in in_home([sys.executable, "-c", block.code], home) if re.fullmatch(line, text)]
     assert len(found) == count
+
+
+def test_every_module_is_short_and_named_by_a_command_that_runs_it(home):
+    commands = " ".join(command for block in blocks("bash", run=True) for command in block.commands)
+    modules = [block for block in blocks("python", run=True) if module_name(block)]
+    assert modules
+    for block in modules:
+        assert len(block.code.splitlines()) <= 16  # fifteen, and its name
+        assert f" --pass {module_name(block).removesuffix('.py')}:" in commands
 
 
 @pytest.mark.parametrize("block", blocks("toml", run=True), ids=block_id)
@@ -260,7 +282,7 @@ def test_the_tree_in_the_readme_has_every_folder():
     ("document", "folder", "missing"),
     [
         ("pipeline/release/README.md", RELEASE, {"CHANGELOG.md", "changes.csv"}),  # only if a release came before
-        ("pipeline/README.md", "out/demo", set()),
+        ("pipeline/README.md", "out/demo", {"passes", "passes/flip"}),  # only once a run was scored
     ],
 )
 def test_a_tree_has_what_is_in_the_folder(home, document, folder, missing):
