@@ -3,18 +3,26 @@
 import asyncio
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 import s3fs
 
+from model.config import ModelConfig
+from pipeline.config import ClusterConfig
 from pipeline.errors import StorageError, UnsoundReleaseError
 from pipeline.files import storage
+from pipeline.passes.check import repair_passes, verify_passes
+from pipeline.passes.config import PassConfig
+from pipeline.passes.options import FlipOptions
+from pipeline.passes.score import score_run
 from pipeline.release.check.verify import verify_release
 from pipeline.release.publish.push import push_release
 from pipeline.run import run
 from pipeline.runs.check import repair, verify_run
 from pipeline.runs.lease import held
 from tests.pipeline.make import SessionEnded, candidate, end_at_write, make_collection, make_config, tree
+from tests.pipeline.passes.make import make_run
 from tests.pipeline.s3_server import s3_server
 
 COUNT = 7
@@ -157,3 +165,28 @@ def test_a_lease_whose_response_was_lost_is_still_held(s3, out):
         s3.fault_of = lambda at, number=number: "answer lost" if at == number else None
         with held(out, beat_s=60) as lease:
             lease.check()
+
+
+def test_a_score_pass_on_s3_has_the_bytes_of_one_on_disk_whatever_fails(s3, quiet, out, tmp_path):
+    inputs, _ = quiet
+    config = PassConfig(
+        run=make_run(inputs, tmp_path / "run"), kind="flip", model=ModelConfig(model="fake"),
+        cluster=ClusterConfig(engine="inline"),
+    )  # fmt: skip
+    score_run(config, FlipOptions())
+    files = tree(tmp_path / "run/passes")
+    make_run(inputs, out)
+    before = objects(out)
+    draw = random.Random(4)
+    s3.fault_of = lambda number: draw.choice(FAULTS) if draw.random() < 0.2 else None
+    score_run(replace(config, run=out), FlipOptions())
+    s3.fault_of = None
+    after = objects(out)
+    assert {name.removeprefix("passes/"): after[name] for name in after.keys() - before.keys()} == files
+    assert {name: after[name] for name in before} == before
+    assert [(check.problems, check.stray, check.left) for check in verify_passes(out)] == [((), (), 0)]
+    torn = next(name for name in after if name.endswith("parquet") and name.startswith("passes/"))
+    storage.publish(storage.join(out, torn), b"torn")
+    assert [problem.where for problem in repair_passes(out)[0].problems] == [torn]
+    score_run(replace(config, run=out), FlipOptions())
+    assert objects(out) == after
