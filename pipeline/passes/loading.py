@@ -46,15 +46,15 @@ def load_pass(spec: PassSpec, context: PassContext) -> Scorer:
     Raises: ConfigError: it refuses its options, or is no pass.
     """
     made_by = class_of(spec.kind, spec.source)
-    lacking = [name for name in ("columns",) if not hasattr(made_by, name)]
-    lacking += [] if hasattr(made_by, "score") or hasattr(made_by, "score_all") else ["score"]
-    if lacking:
-        raise ConfigError(f"--pass {spec.kind}: {made_by.__name__} has no `{lacking[0]}`; see CONTRIBUTING.md")
     given = {"options": spec.options, "context": context}
     try:
         wanted = {name: value for name, value in given.items() if name in inspect.signature(made_by).parameters}
         made = made_by(**wanted)
-        scorer = made if isinstance(made, Scorer) else OneByOne(made)
+        is_scorer = _has(made, "score_all")
+        parts = ("columns", "needs_image", "device_kind") if is_scorer else ("columns", "score")
+        if lacking := [name for name in parts if not _has(made, name)]:
+            raise ConfigError(f"--pass {spec.kind}: {made_by.__name__} has no `{lacking[0]}`; see CONTRIBUTING.md")
+        scorer: Scorer = made if is_scorer else OneByOne(made)
         columns = tuple(scorer.columns)
         if foreign := [column for column in columns if not isinstance(column, Column)]:
             raise TypeError(f"its columns have {foreign[0]!r:.100}; give `Score` or `Text` of pipeline.selection")
@@ -68,3 +68,12 @@ def load_pass(spec: PassSpec, context: PassContext) -> Scorer:
             raise
         raise ConfigError(f"--pass {spec.kind}: {in_words(error)}") from error
     return scorer
+
+
+def _has(made: object, name: str) -> bool:
+    """Does it have an attribute of this name? Properties are not asked: that of the device would load a network."""
+    try:
+        inspect.getattr_static(made, name)
+    except AttributeError:
+        return False
+    return True

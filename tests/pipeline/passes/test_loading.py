@@ -64,6 +64,29 @@ def test_a_module_that_is_no_pass_is_refused_with_what_is_wrong(source, said):
         load(source)
 
 
+MADE = """class Zero:
+    needs_image = False
+
+    def __init__(self):
+        self.columns = (Score(name="zero", meaning="x", worse_when="low"),)
+
+    @property
+    def device_kind(self):
+        raise AssertionError("a network was loaded on the driver")
+
+    def score_all(self, items):
+        return []
+"""
+
+
+def test_what_init_sets_counts_and_the_device_is_not_asked_for_on_the_driver():
+    source = f"from pipeline.selection.scores import Score\n\n\n{MADE}"
+    assert load(source).columns[0].name == "zero"
+    for part, without in (("needs_image", "needs"), ("device_kind", "device"), ("columns", "colums")):
+        with pytest.raises(ConfigError, match=f"Zero has no `{part}`"):
+            load(source.replace(part, without))
+
+
 def test_a_module_that_failed_is_run_anew_and_leaves_no_module(tmp_path):
     before = set(sys.modules)
     for _ in range(2):
