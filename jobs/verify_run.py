@@ -21,7 +21,7 @@ class Arguments:
     """Read a whole run with its score passes, and compare it with its plan and its shard records.
 
     Exit codes: 0 nothing is wrong, or no longer after --repair (images may be left to compute), 1 something is wrong,
-    2 there is no run, or --repair was given while a session works on it.
+    2 there is no run, or --repair was given while a session works on it, or on a score pass.
     """
 
     run: Annotated[str, tyro.conf.Positional]  # folder or URL, the --out of the run

@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -15,16 +16,19 @@ import pytest
 from fsspec.core import url_to_fs
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pipeline import run as run_module
+from model.config import ModelConfig
 from pipeline.errors import LeaseLostError, PipelineError
 from pipeline.files import storage
+from pipeline.passes.check import verify_passes
+from pipeline.passes.options import FlipOptions
 from pipeline.release.check.verify import verify_release
 from pipeline.release.publish.push import push_release
 from pipeline.run import run
-from pipeline.runs import lease
+from pipeline.runs import lease, locking
 from pipeline.runs.check import verify_run
 from pipeline.runs.lease import held
 from tests.pipeline.make import make_collection, make_config, tree
+from tests.pipeline.passes.make import make_run, pass_tree, score
 
 pytestmark = pytest.mark.usefixtures("fast_disk")
 
@@ -80,7 +84,7 @@ def elsewhere():
     """On a machine that can't see the first session's process, and waits for its beat for a moment only."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lease, "_machine", lambda: "elsewhere")
-        patch.setattr(run_module, "held", partial(held, patience_s=0.004))
+        patch.setattr(locking, "held", partial(held, patience_s=0.004))
         yield
 
 
@@ -194,6 +198,35 @@ def test_a_run_paused_while_it_grows_takes_no_other_session_s_images_back(tmp_pa
             assert (check.problems, check.images, check.left) == ((), 5, 0)
         shutil.rmtree(tmp_path / str(number))
     assert pauses > 2
+
+
+@pytest.mark.parametrize("every", EVERY)
+def test_a_pass_paused_at_any_change_leaves_the_other_session_s_scores_as_they_are(tmp_path, every):
+    predicted = make_run(make_collection(tmp_path / "in", 3), tmp_path / "run", shard_size=2)
+
+    def begin(number):
+        run = tmp_path / str(number)
+        if not run.exists():
+            subprocess.run(["cp", "-r", predicted, run], check=True)  # whose changes are not counted
+        score(run, kind="flip", options=FlipOptions(), model=ModelConfig(model="fake"))
+
+    def finish(number):
+        with elsewhere():
+            begin(number)
+        return pass_tree(tmp_path / str(number), "flip")
+
+    pauses = 0
+    for number, finished, error in paused(begin, finish, every):
+        pauses += 1
+        run = tmp_path / str(number)
+        scores = {name: content for name, content in finished.items() if not name.startswith("lease/")}
+        now = pass_tree(run, "flip")
+        assert {name: now.get(name) for name in scores} == scores, f"pause {number}: {error}"
+        assert error is None or isinstance(error, LeaseLostError), f"pause {number}: {error!r}"
+        begin(number)  # whatever the late session left is swept
+        assert [(check.problems, check.stray, check.left) for check in verify_passes(str(run))] == [((), (), 0)]
+        shutil.rmtree(run)
+    assert pauses > 1
 
 
 def objects(url):

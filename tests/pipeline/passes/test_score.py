@@ -344,6 +344,7 @@ def test_columns_that_are_taken_are_refused_before_a_folder_is_made(run, user):
         write_module(user, SOURCE.replace('f"{self.name}_mean"', f'"{column}"'), "taken")
         kind = "taken:Brightness"
         refused(run, ConfigError, owner, kind=kind, name="second", options=own_class(kind).Options())
+        assert not Path(run, "passes/second").exists()
 
 
 def test_a_pass_that_builds_on_another_wants_it_first(run, monkeypatch):
