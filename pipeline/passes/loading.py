@@ -39,13 +39,24 @@ def load_pass(spec: PassSpec, context: PassContext) -> Scorer:
     try:
         wanted = {name: value for name, value in given.items() if name in inspect.signature(made_by).parameters}
         made = made_by(**wanted)
-        scorer = made if isinstance(made, Scorer) else OneByOne(made)
+        # Not `isinstance(made, Scorer)`: Python 3.11 would ask for the device then, and so load the network here.
+        scorer: Scorer = made if hasattr(made, "score_all") else OneByOne(made)
         owned(scorer.columns, context.name)
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"--pass {spec.kind}: {error}") from error
     if not (hasattr(made, "score") or hasattr(made, "score_all")):
         raise ConfigError(f"--pass {spec.kind}: {made_by.__name__} has no method `score`")
     return scorer
+
+
+def try_out(spec: PassSpec, context: PassContext) -> None:
+    """Let a pass refuse, on the driver and before any work, what takes too long to find out in every replica.
+
+    Raises: ConfigError: it refuses.
+    """
+    made_by = class_of(spec.kind, spec.source)
+    if hasattr(made_by, "try_out"):
+        made_by.try_out(spec.options, context)
 
 
 def _run_source(name: str, source: str) -> ModuleType:
