@@ -69,6 +69,7 @@ class Votes:
             ),
             Text(
                 name=f"{name}_mask",
+                is_mask=True,
                 meaning="the pixels that more than half of the witnesses see: COCO's compressed run lengths at the "
                 "image's size, as JSON",
             ),

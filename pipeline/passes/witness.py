@@ -82,6 +82,7 @@ class Witness:
             ),
             Text(
                 name=f"{name}_mask",
+                is_mask=True,
                 meaning="the witness's mask at threshold 0.5: COCO's compressed run lengths at the image's size, as "
                 "JSON",
             ),
