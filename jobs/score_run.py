@@ -78,7 +78,10 @@ def parse(arguments: Sequence[str]) -> tuple[PassConfig, Any]:
 
     for name in ("run", "images", "annotations"):
         given[name] = urls.absolute(given[name]) if given[name] else ""
-    return PassConfig(**given), getattr(parsed, "options", None)
+    options: Any = getattr(parsed, "options", None)
+    if hasattr(options, "with_absolute_paths"):  # workers of a cluster have other working folders
+        options = options.with_absolute_paths()
+    return PassConfig(**given), options
 
 
 def _options_of(kind: str) -> type | None:

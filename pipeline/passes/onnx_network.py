@@ -118,8 +118,7 @@ def _session(path: Path, device: str, threads: int) -> tuple[Any, str]:
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
     options.log_severity_level = 3  # warnings are about the export: they help nobody here
-    # Both keep memory for the next image: IS-Net then held 2.2 GB instead of 1.2 GB, and took 3.5 to 4.1 s of processor
-    # time either way (three images each).
+    # Both keep memory for the next image: IS-Net then held 2.2 GB instead of 1.2 GB, and was at most a little faster.
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=wanted)

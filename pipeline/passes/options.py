@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
-from model.config import at_least
+from model.config import ModelConfig, at_least
 from pipeline.passes.witness_presets import PRESETS, MapValues, PresetName, Signature, White
 
 LONGEST_TRAINED_ON = 1000
@@ -78,6 +79,15 @@ class WitnessOptions:
                 f"witness_trained_on is {self.witness_trained_on[:40]!r}…; it must be one line of at most "
                 f"{LONGEST_TRAINED_ON} characters"
             )
+
+    def with_absolute_paths(self) -> "WitnessOptions":
+        """The same from any working folder."""
+        is_folder = self.witness_model and ModelConfig(model=self.witness_model).is_folder
+        return replace(
+            self,
+            witness=str(Path(self.witness).absolute()) if self.witness else "",
+            witness_model=str(Path(self.witness_model).absolute()) if is_folder else self.witness_model,
+        )
 
     @property
     def signature(self) -> Signature:

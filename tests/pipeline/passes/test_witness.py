@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,13 +215,22 @@ def test_the_command_line_has_the_options():
     config, options = parse([*line.split(), "--witness-trained-on", "DUTS-TR", "--name", "isnet"])
     assert config.called == "isnet"
     assert options == WitnessOptions(
-        witness="a.onnx",
+        witness=str(Path.cwd() / "a.onnx"),
         witness_size=(1024,),
         mean=(0.5,),
         std=(1.0, 0.5, 0.25),
         white="255",
         witness_trained_on="DUTS-TR",
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("nano", "nano"), ("fake:fail_at=7", "fake:fail_at=7"), ("a/b", "/x/a/b")]
+)
+def test_a_folder_of_weights_is_found_from_any_working_folder(tmp_path, monkeypatch, given, meant):
+    monkeypatch.chdir(tmp_path)
+    _, options = parse(["RUN", "--pass", "witness", "--witness-model", given])
+    assert options.witness_model == meant.replace("/x", str(tmp_path))
 
 
 # The same witness to the end
