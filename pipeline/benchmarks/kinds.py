@@ -16,6 +16,7 @@ KINDS = (
     "growth",
     "resume",
     "release",
+    "witness",
 )
 
 

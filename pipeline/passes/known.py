@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.passes.options import FlipOptions
+from pipeline.passes.options import FlipOptions, VotesOptions, WitnessOptions
 
 OWN_FILE = "--pass "
 """How the file names of users' modules begin in tracebacks."""
@@ -39,6 +39,12 @@ class KnownPass:
     """Does it load a saliency model? Then `--model` and `--dtype` belong to what it is made with."""
     needs: tuple[str, ...] = ()
     """Passes whose values it builds on."""
+    needs_option: str = ""
+    """The option that names further ones."""
+
+    def needed(self, options: Any) -> tuple[str, ...]:
+        """The names of the passes whose values it builds on."""
+        return (*self.needs, *(getattr(options, self.needs_option) if self.needs_option else ()))
 
 
 PASSES: Mapping[str, KnownPass] = {
@@ -48,6 +54,26 @@ PASSES: Mapping[str, KnownPass] = {
         options=FlipOptions,
         code=("passes/flip.py", "passes/agreement.py"),
         predicts=True,
+    ),
+    "witness": KnownPass(
+        meaning="does another model see the same object?",
+        made_by="pipeline.passes.witness:Witness",
+        options=WitnessOptions,
+        code=(
+            "passes/agreement.py",
+            "passes/mask_text.py",
+            "passes/network_images.py",
+            "passes/onnx_files.py",
+            "passes/onnx_network.py",
+            "passes/witness.py",
+        ),
+    ),
+    "votes": KnownPass(
+        meaning="how many witnesses agree with the mask? (--votes-of names their passes)",
+        made_by="pipeline.passes.votes:Votes",
+        options=VotesOptions,
+        code=("passes/agreement.py", "passes/mask_text.py", "passes/votes.py"),
+        needs_option="votes_of",
     ),
 }
 

@@ -70,6 +70,16 @@ def load_pass(spec: PassSpec, context: PassContext) -> Scorer:
     return scorer
 
 
+def try_out(spec: PassSpec, context: PassContext) -> None:
+    """Let a pass refuse, on the driver and before any work, what takes too long to find out in every replica.
+
+    Raises: ConfigError: it refuses.
+    """
+    made_by = class_of(spec.kind, spec.source)
+    if hasattr(made_by, "try_out"):
+        made_by.try_out(spec.options, context)
+
+
 def _has(made: object, name: str) -> bool:
     """Does it have an attribute of this name? Properties are not asked: that of the device would load a network."""
     try:

@@ -1,10 +1,15 @@
 """Options of the passes that come with the project, one dataclass each; light to import."""
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
-from model.config import at_least
+from model.config import ModelConfig, at_least
+from pipeline.passes.witness_presets import PRESETS, MapValues, PresetName, Signature, White
 
+LONGEST_TRAINED_ON = 1000
 View = Literal["mirror", "smaller", "larger", "colours"]
 """`mirror`: left and right exchanged. `smaller`, `larger`: processed at 3/4 and 5/4 of the side. `colours`: brightness,
 contrast and saturation changed, by amounts that follow from the key."""
@@ -25,3 +30,99 @@ class FlipOptions:
         at_least(self, 1, "view_members", "view_steps")
         if not self.views or len(set(self.views)) != len(self.views):
             raise ValueError(f"views is {self.views}; give one view or more, each once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessOptions:
+    """Ask another model for its mask of each image, and compare it with the candidate's."""
+
+    witness: str = ""
+    """ONNX file of the other model; its external data lie in its folder. Needs the packages onnx and onnxruntime."""
+    witness_model: str = ""
+    """In place of --witness: a folder saved by `save_pretrained`, or `nano` for the embedded weights."""
+    preset: PresetName = "none"
+    """What the network expects: `u2net`, `isnet`, `birefnet`, `rmbg` (version 1.4). The next options overrule it."""
+    witness_size: tuple[int, ...] = ()
+    """Height and width of the network's input in pixels; one number for a square. By default as the preset or the file
+    has it."""
+    mean: tuple[float, ...] = ()
+    """Subtracted from red, green and blue; one number for all. Without a preset 0."""
+    std: tuple[float, ...] = ()
+    """What the rest is divided by; one number for all. Without a preset 1."""
+    white: Literal["preset", White] = "preset"
+    """What white is before that: `1`, `255`, or `brightest` (1 for the brightest value of the image)."""
+    witness_output: str = ""
+    """Which output is the map: `first`, `last` or its name. Without a preset the first."""
+    witness_values: Literal["preset", MapValues] = "preset"
+    """What the map holds: `probabilities`, `logits`, or `stretched`: any values, the least of an image becomes 0 and
+    the greatest 1, so that every image shows an object. Without a preset probabilities."""
+    witness_trained_on: str = ""
+    """What the witness was trained on, such as "DUTS-TR, HRSOD-TR"; the card says so. Must be given unless the preset
+    knows."""
+    witness_members: int = 1
+    """Ensemble members of --witness-model."""
+    witness_steps: int = 2
+    """DDIM steps of each, with trailing timesteps."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "witness_members", "witness_steps")
+        if len(self.witness_size) > 2 or any(side_px < 1 for side_px in self.witness_size):
+            raise ValueError(f"witness_size is {self.witness_size}; give one or two numbers of pixels, at least 1")
+        for name in ("mean", "std"):
+            given: tuple[float, ...] = getattr(self, name)
+            if len(given) not in (0, 1, 3) or not all(map(math.isfinite, given)):
+                raise ValueError(f"{name} is {given}; give one finite number, or three for red, green and blue")
+        if any(deviation <= 0 for deviation in self.std):
+            raise ValueError(f"std is {self.std}; it must be above 0")
+        if not self.witness_trained_on.isprintable() or len(self.witness_trained_on) > LONGEST_TRAINED_ON:
+            raise ValueError(
+                f"witness_trained_on is {self.witness_trained_on[:40]!r}…; it must be one line of at most "
+                f"{LONGEST_TRAINED_ON} characters"
+            )
+
+    def with_absolute_paths(self) -> "WitnessOptions":
+        """The same from any working folder."""
+        is_folder = self.witness_model and ModelConfig(model=self.witness_model).is_folder
+        return replace(
+            self,
+            witness=str(Path(self.witness).absolute()) if self.witness else "",
+            witness_model=str(Path(self.witness_model).absolute()) if is_folder else self.witness_model,
+        )
+
+    @property
+    def signature(self) -> Signature:
+        """The preset's, with what is given in its place."""
+        found = PRESETS[self.preset].signature if self.preset != "none" else Signature()
+        given: dict[str, Any] = {}
+        if self.witness_size:
+            given |= {"height_px": self.witness_size[0], "width_px": self.witness_size[-1]}
+        given |= {name: _three(getattr(self, name)) for name in ("mean", "std") if getattr(self, name)}
+        if self.white != "preset":
+            given["white"] = self.white
+        if self.witness_values != "preset":
+            given["values"] = self.witness_values
+        if self.witness_output:
+            given["output"] = self.witness_output
+        return replace(found, **given)
+
+    @property
+    def trained_on(self) -> str:
+        """What is known of the witness's training; empty if nothing is."""
+        return self.witness_trained_on.strip() or (PRESETS[self.preset].trained_on if self.preset != "none" else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VotesOptions:
+    """Let several witnesses vote."""
+
+    votes_of: tuple[str, ...] = ()
+    """Names of the witness passes, at least two."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.votes_of)) != len(self.votes_of):
+            raise ValueError(f"votes_of is {self.votes_of}; give each pass once")
+
+
+def _three(given: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = given if len(given) == 3 else (given[0],) * 3
+    return red, green, blue

@@ -14,7 +14,7 @@ from pipeline.errors import CollectionError, ConfigError, PipelineError
 from pipeline.passes.config import PassConfig
 from pipeline.passes.folder import PassDocument, check_name, outdated, pass_folder, read_pass
 from pipeline.passes.known import PASSES, PassSpec, is_own, source_of
-from pipeline.passes.loading import class_of, in_words, load_pass
+from pipeline.passes.loading import class_of, in_words, load_pass, try_out
 from pipeline.passes.opening import open_pass, refuse_other
 from pipeline.passes.rows import FOLDER
 from pipeline.passes.score_pass import PassContext
@@ -77,8 +77,9 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
     spec = PassSpec(kind=config.kind, options=options, source=source_of(config.kind) if is_own(config.kind) else "")
     context = PassContext(name=name, run=config.run, made_with=made_with, model=config.model)
     scorer = load_pass(spec, context)
+    try_out(spec, context)
     columns = owned(scorer.columns, name)
-    needed = _needed(config, records)
+    needed = _needed(config, options, records)
     document = PassDocument(
         kind=config.kind,
         fingerprint=pass_fingerprint(config, spec, context, inputs),
@@ -210,14 +211,14 @@ def _collection(specs: Sequence[ShardSpec]) -> Collection:
     return Collection(samples=samples, licenses={}, origins={}, has_annotations=False, has_instances=False)
 
 
-def _needed(config: PassConfig, records: Mapping[str, Any]) -> dict[str, Sequence[Column]]:
+def _needed(config: PassConfig, options: Any, records: Mapping[str, Any]) -> dict[str, Sequence[Column]]:
     """Folder → columns of the passes that this one builds on.
 
     Raises: ConfigError: one of them has not scored all images.
     """
     known = PASSES.get(config.kind)
     found: dict[str, Sequence[Column]] = {}
-    for other in known.needs if known else ():
+    for other in known.needed(options) if known else ():
         try:
             found[pass_folder(config.run, other)] = read_pass(config.run, other, records).stated.document.columns
         except CollectionError as error:
