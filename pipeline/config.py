@@ -107,6 +107,9 @@ class RunConfig:
     release: ReleaseConfig = field(default_factory=ReleaseConfig)
     shard_size: int = 64
     """Images per shard: the unit of progress. A replica that dies loses at most two shards of work."""
+    keep_members: bool = False
+    """Store the mask of each ensemble member with the candidates, in one bit per pixel at processing size: 4 KB per
+    image for ten members of the nano model. The score pass `modes` needs them. No run can change it later."""
     dry_run: bool = False
     """Write nothing. Report what is done and what is left, and forecast the time after a pilot."""
     pilot_images: int = 8
