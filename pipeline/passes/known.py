@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.passes.options import FlipOptions
+from pipeline.passes.options import EmptyOptions, FlipOptions
 
 _OWN = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
@@ -26,14 +26,20 @@ class KnownPass:
     """What it finds out, for `--help`."""
     made_by: str
     """`module:Class`."""
-    options: type
-    """The dataclass of its options."""
+    options: type | None
+    """The dataclass of its options; None if it has none."""
     code: tuple[str, ...]
     """Modules of `pipeline/` that decide its values, besides those that decide candidates."""
     predicts: bool = False
     """Does it load a saliency model? Then `--model` and `--dtype` belong to what it is made with."""
     needs: tuple[str, ...] = ()
     """Passes whose values it builds on."""
+    needs_option: str = ""
+    """The option that names further ones."""
+
+    def needed(self, options: Any) -> tuple[str, ...]:
+        """The names of the passes whose values it builds on."""
+        return (*self.needs, *(getattr(options, self.needs_option) if self.needs_option else ()))
 
 
 PASSES: Mapping[str, KnownPass] = {
@@ -43,6 +49,19 @@ PASSES: Mapping[str, KnownPass] = {
         options=FlipOptions,
         code=("passes/flip.py", "passes/agreement.py"),
         predicts=True,
+    ),
+    "modes": KnownPass(
+        meaning="do the members see different things? (of runs with --keep-members)",
+        made_by="pipeline.passes.modes:ModesPass",
+        options=None,
+        code=("passes/agreement.py", "passes/clusters.py", "passes/mask_text.py", "passes/modes.py"),
+    ),
+    "empty": KnownPass(
+        meaning="is there no salient object in the image?",
+        made_by="pipeline.passes.empty:Empty",
+        options=EmptyOptions,
+        code=("passes/empty.py",),
+        needs_option="witnesses",
     ),
 }
 

@@ -25,3 +25,16 @@ class FlipOptions:
         at_least(self, 1, "view_members", "view_steps")
         if not self.views or len(set(self.views)) != len(self.views):
             raise ValueError(f"views is {self.views}; give one view or more, each once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmptyOptions:
+    """Say for each image whether it has no salient object."""
+
+    witnesses: tuple[str, ...] = ()
+    """Passes of other models (`witness`) that this run has; an image counts as empty only as far as they too find
+    nothing."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.witnesses)) != len(self.witnesses):
+            raise ValueError(f"witnesses is {self.witnesses}; give each pass once")

@@ -81,7 +81,7 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
     if scorer.needs_image:
         require_usable(_collection(predicted), inputs)
     columns = owned(scorer.columns, name)
-    needed = _needed(config, records)
+    needed = _needed(config, options, records)
     document = PassDocument(
         kind=config.kind,
         fingerprint=pass_fingerprint(config, spec, context, inputs),
@@ -182,14 +182,14 @@ def _collection(specs: Sequence[ShardSpec]) -> Collection:
     return Collection(samples=samples, licenses={}, origins={}, has_annotations=False, has_instances=False)
 
 
-def _needed(config: PassConfig, records: Mapping[str, Any]) -> dict[str, Sequence[Column]]:
+def _needed(config: PassConfig, options: Any, records: Mapping[str, Any]) -> dict[str, Sequence[Column]]:
     """Folder → columns of the passes that this one builds on.
 
     Raises: ConfigError: one of them has not scored all images.
     """
     known = PASSES.get(config.kind)
     found: dict[str, Sequence[Column]] = {}
-    for other in known.needs if known else ():
+    for other in known.needed(options) if known else ():
         try:
             found[pass_folder(config.run, other)] = read_pass(config.run, other, records).stated.document.columns
         except CollectionError as error:
