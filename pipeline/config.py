@@ -61,6 +61,12 @@ class ReleaseConfig:
     since."""
     passes: tuple[str, ...] = ()
     """Score passes of the run whose columns the release has, besides those whose scores the policy names."""
+    alternatives: str = ""
+    """Score pass of kind `modes`: every sample gets a second mask, mask_2.png, that of the second mode; it equals the
+    mask where the members see one thing."""
+    trimap: bool = False
+    """Every sample gets a trimap.png: 0 sure background (saliency up to 0.2), 255 sure foreground (at least 0.8), 128
+    unsure."""
     splits: tuple[str, ...] = ("test",)
     """Splits and their shares, as in `train=0.8 test=0.2`; an image's key decides its split."""
 
