@@ -104,7 +104,7 @@ def test_a_witness_that_sees_nothing_changes_nothing_and_one_that_is_sure_decide
     blind = {"isnet_area": 0.0, "isnet_confidence": 1.0}
     sure = {"u2net_area": 0.3, "u2net_confidence": 0.9}
     found = make_pass(tmp_path, "isnet", "u2net").score_all(
-        [make_item(make_map(0), **blind, **{name: 0.0 for name in sure}), make_item(make_map(0), **blind, **sure)]
+        [make_item(make_map(0), **blind, **dict.fromkeys(sure, 0.0)), make_item(make_map(0), **blind, **sure)]
     )
     assert [values["empty_score"] for values in found] == [1, pytest.approx(0.1)]
 

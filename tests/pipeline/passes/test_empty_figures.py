@@ -21,7 +21,7 @@ from pipeline.passes.empty import emptiness
 SAMPLE = Path(pipeline.__file__).parent / "sample"
 CELL_PX, LEAST_PX = 8, 96
 SHOWS_SOMETHING = {1, 4, 7, 9, 10, 16, 37}
-"""Crops that show an object after all, by eye: a rocket, masts, a laid table, dandelions, a shadow, a palace, a trunk."""
+"""Crops that show an object after all, by eye: a rocket, masts, a table, dandelions, a shadow, a palace, a trunk."""
 
 
 def largest_rectangle(free):

@@ -1,4 +1,4 @@
-"""Second masks, trimaps and empty scenes: their rules, how a release carries them, and that the check makes them again."""
+"""Second masks, trimaps and empty scenes: their rules, how a release has them, and that the check makes them again."""
 
 import io
 import json
