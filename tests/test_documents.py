@@ -29,6 +29,7 @@ FASTER = {
     "jobs/evaluate.py": "--engine inline",
     "jobs/evaluate.py --images": "--model fake",
     # The sample's annotations have no outlines, so `instance_iou` of the policy shown would be refused.
+    "jobs/score_run.py": "--engine inline",
     "jobs/publish_release.py build": "--engine inline --thresholds 'pairwise_iou >= 0.9'",
     "jobs/publish_release.py push": "--no-loaders",
     "jobs/verify_release.py": "--no-loaders",
@@ -227,6 +228,7 @@ FOREIGN_OPTIONS = {"--help", "--working-dir", "--type", "--quiet", "--block", "-
 def test_every_option_in_the_documents_is_one_of_a_job():
     kinds = re.findall(r"`(\w+)`", re.search(r"Kinds: (.*?)\.", TEXTS["jobs/README.md"], re.DOTALL).group(1))
     commands = [(job,) for job in JOBS] + [("publish_release", "build"), ("publish_release", "push")]
+    commands.append(("score_run", "--pass", "empty"))
     known = " ".join(help_of(*command) for command in [*commands, *(("benchmark", kind) for kind in kinds)])
     text = " ".join(TEXTS[name] for name in NAMES)
     shown = {option.replace("_", "-") for option in re.findall(r"(?<![\w-])--[a-z][a-z_-]+", text)} - FOREIGN_OPTIONS

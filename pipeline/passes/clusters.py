@@ -1,9 +1,8 @@
 """Sorts the masks of an image's ensemble members into modes: groups that mark the same thing. Pure.
 
 Partition: k medoids, those of the least sum of distances (Kaufman and Rousseeuw 1990, *Finding Groups in Data*, chapter
-2), found by trying all of them: no seed, no start, no local optimum. Distance: 1 - IoU, a metric (Lipkus 1999,
-doi:10.1023/A:1019154432472). How far a partition is one: the mean silhouette (Rousseeuw 1987,
-doi:10.1016/0377-0427(87)90125-7).
+2), found by trying all of them: no seed, no start, no local optimum. Distance: 1 - IoU. How far a partition is one: the
+mean silhouette (Rousseeuw 1987, doi:10.1016/0377-0427(87)90125-7).
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ MOST_MODES = 3
 MOST_MEMBERS = 128
 """350,000 sets of three medoids, a second's work. 20 members have 1,140 sets."""
 LEAST_SILHOUETTE = 0.5
-"""Above it, Kaufman and Rousseeuw speak of a reasonable structure."""
+"""Of a reasonable structure, by Kaufman and Rousseeuw."""
 MOST_IOU = 0.7
 """Of the masks of two modes. Members that differ along an outline alone have clusters too, and a silhouette does not
 know how small the distances are."""

@@ -17,7 +17,7 @@ from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.verdicts import is_empty_scene
 
 SURE_BACKGROUND, UNSURE, SURE_FOREGROUND = 0, 128, 255
-"""Values of a trimap (Chuang et al. 2001, doi:10.1109/CVPR.2001.990970)."""
+"""Values of a trimap (Chuang et al. 2001, *A Bayesian Approach to Digital Matting*, CVPR II)."""
 MOST_OF_BACKGROUND, LEAST_OF_FOREGROUND = 51, 204
 """Stored saliencies, 0.2 and 0.8. Where members are sure but disagree, the mean of ten says how many of them see the
 object: up to two, at least eight."""
