@@ -102,7 +102,7 @@ def _masks_of(release: str, file: StoredFile, keys: Mapping[int, str]) -> dict[s
     document = parse_json(_content(release, file), most_bytes=ANNOTATIONS_BYTES)
     masks = {}
     annotated = {annotation["image_id"] for annotation in document["annotations"]}
-    for image in document["images"]:
+    for image in document.get("images", ()):
         if image["id"] not in annotated:  # an empty scene
             height, width = image["height"], image["width"]
             masks[keys[image["id"]]] = (height, width), empty_counts(height, width)
