@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from pipeline.passes import clusters
 from pipeline.passes.agreement import iou
 from pipeline.passes.clusters import (
     LEAST_OF_A_MODE,
@@ -67,6 +68,16 @@ def test_no_other_medoids_are_closer_to_the_members(masks, count):
     groups = [np.flatnonzero(labels == group) for group in range(count)]
     own = sum(min(distances[np.ix_(group, [medoid])].sum() for medoid in group) for group in groups)
     assert own <= min(cost(list(some)) for some in combinations(range(len(masks)), count)) + 1e-9
+
+
+@given(MASKS, st.integers(2, 3), st.integers(1, 4))
+def test_medoids_are_the_same_however_many_sets_are_tried_at_once(masks, count, at_once):
+    assume(len(masks) >= count)
+    distances = iou_distances(masks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clusters, "_SETS_AT_ONCE", at_once)
+        found = partition(distances, count)
+    assert np.array_equal(found, partition(distances, count))
 
 
 @given(st.integers(3, 7).flatmap(lambda count: arrays.arrays(np.bool_, (count, 3, 3))), st.data())
