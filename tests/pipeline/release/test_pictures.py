@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
@@ -109,6 +109,7 @@ def whats(folder, **options):
 
 
 @given(STORED)
+@example(np.arange(256, dtype=np.uint8)[None])
 def test_a_trimap_has_three_values_and_its_sure_parts_are_inside_and_outside_the_mask(saliency):
     trimap, mask = trimap_of(saliency, NOTHING_KNOWN), mask_of(saliency)
     assert set(np.unique(trimap)) <= {0, 128, 255}
