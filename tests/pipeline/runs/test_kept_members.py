@@ -88,6 +88,15 @@ def test_every_predicted_image_has_its_members_and_a_failed_one_none(kept):
     assert verify_run(str(kept)).problems == ()
 
 
+def test_images_that_stop_early_keep_as_many_members_as_they_have(inputs, tmp_path):
+    config = make_config(inputs, tmp_path / "run", keep_members=True, adaptive="on", ensemble_size=9)
+    run(config)
+    found = members_of(config.out)
+    assert {row.members for row, _ in found.values()} < {3, 5, 7, 9}
+    assert len(found) == 2
+    assert verify_run(config.out).problems == ()
+
+
 def test_without_the_option_a_run_is_as_before_and_with_it_everything_else_is_equal(inputs, kept, tmp_path):
     plain = make_config(inputs, tmp_path / "run")
     run(plain)
