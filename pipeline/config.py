@@ -61,6 +61,12 @@ class ReleaseConfig:
     since."""
     passes: tuple[str, ...] = ()
     """Score passes of the run whose columns the release has, besides those whose scores the policy names."""
+    alternatives: str = ""
+    """Score pass of kind `modes`: every sample gets a second mask, mask_2.png, that of the second mode; it equals the
+    mask where the members see one thing."""
+    trimap: bool = False
+    """Every sample gets a trimap.png: 0 sure background (saliency up to 0.2), 255 sure foreground (at least 0.8), 128
+    unsure."""
     splits: tuple[str, ...] = ("test",)
     """Splits and their shares, as in `train=0.8 test=0.2`; an image's key decides its split."""
 
@@ -107,6 +113,9 @@ class RunConfig:
     release: ReleaseConfig = field(default_factory=ReleaseConfig)
     shard_size: int = 64
     """Images per shard: the unit of progress. A replica that dies loses at most two shards of work."""
+    keep_members: bool = False
+    """Store the mask of each ensemble member with the candidates, in one bit per pixel at processing size: 4 KB per
+    image for ten members of the nano model. The score pass `modes` needs them. No run can change it later."""
     dry_run: bool = False
     """Write nothing. Report what is done and what is left, and forecast the time after a pilot."""
     pilot_images: int = 8

@@ -94,6 +94,8 @@ FAILURE_REASONS = frozenset(
         "kills_replica",  # the process died each time it worked on this image, so it is skipped
         "model_memory",  # too large for the device's memory at its own size
         "no_candidate",  # a score pass can't score it: the run has no maps of it
+        "no_witness",  # a score pass can't score it: another one that it builds on has no value for it
+        "no_members",  # a score pass can't score it: the run has no masks of its members
         "image_changed",  # a score pass can't score it: its file is not the one that was predicted
         "pass_output",  # a score pass gave something that its columns can't hold: NaN, or a value out of range
     }

@@ -133,6 +133,8 @@ class ShardRecord:
     """See `runs/binding.py`; "" in records of earlier versions."""
     number: int = 0
     """0 for the first record of a shard; the one with the highest number counts."""
+    kept: str = ""
+    """Binds the kept masks of ensemble members to their images: see `runs/binding.py`; "" if the run keeps none."""
     scored: str = ""
     """SHA-256 of the rows of the candidates that a score pass has scored; "" for candidates."""
 
@@ -143,7 +145,7 @@ class ShardRecord:
 
     def stored(self) -> dict[str, Any]:
         """Name → value of every field, as files have them; without those that only the other kind of shard has."""
-        left_out = ("scored",) if self.tar else ("tar",)
+        left_out = ("scored", *(() if self.kept else ("kept",))) if self.tar else ("tar", "kept")
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 

@@ -217,6 +217,7 @@ def process(
         default_frame=default_frame(config.input.orientation, annotated=bool(config.input.annotations)),
         made_with=made_with,
         accept_mixed=config.accept_mixed,
+        keep_members=config.keep_members,
         retry_failed=config.retry_failed,
     )
     setup = ReplicaSetup(model=config.model, ensemble=config.ensemble, policy=config.policy, work=work)

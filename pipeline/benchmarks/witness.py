@@ -113,7 +113,8 @@ def measure(folder: Path, *, witness: str, preset: PresetName, images: int, shar
 
 def _begin(options: Any, context: Any) -> None:
     """Write what a pass was made with, as its driver does."""
-    from pipeline.passes.folder import PassDocument, open_pass
+    from pipeline.passes.folder import PassDocument
+    from pipeline.passes.opening import open_pass
     from pipeline.passes.witness import Witness as Pass
 
     document = PassDocument(

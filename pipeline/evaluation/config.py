@@ -50,6 +50,8 @@ class EvaluationConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     shard_size: int = 64
     """Photos per shard: the work lost when a replica dies, and the unit of progress."""
+    keep_members: bool = False
+    """Store the mask of each ensemble member in the model's run; its score pass `modes` needs them."""
 
     def __post_init__(self) -> None:
         require_pixel_limit(self)

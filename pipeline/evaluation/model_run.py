@@ -135,6 +135,7 @@ def _run_config(pairs: Sequence[Pair], annotations: str, url: str, config: Evalu
         ensemble=config.ensemble,
         cluster=config.cluster,
         shard_size=config.shard_size,
+        keep_members=config.keep_members,
     )
 
 

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.passes.options import FlipOptions, VotesOptions, WitnessOptions
+from pipeline.passes.options import EmptyOptions, FlipOptions, VotesOptions, WitnessOptions
 
 OWN_FILE = "--pass "
 """How the file names of users' modules begin in tracebacks."""
@@ -31,8 +31,8 @@ class KnownPass:
     """What it finds out, for `--help`."""
     made_by: str
     """`module:Class`."""
-    options: type
-    """The dataclass of its options."""
+    options: type | None
+    """The dataclass of its options; None if it has none."""
     code: tuple[str, ...]
     """Modules of `pipeline/` that decide its values, besides those that decide candidates."""
     predicts: bool = False
@@ -74,6 +74,19 @@ PASSES: Mapping[str, KnownPass] = {
         options=VotesOptions,
         code=("passes/agreement.py", "passes/mask_text.py", "passes/votes.py"),
         needs_option="votes_of",
+    ),
+    "modes": KnownPass(
+        meaning="do the members see different things? (of runs with --keep-members)",
+        made_by="pipeline.passes.modes:ModesPass",
+        options=None,
+        code=("passes/agreement.py", "passes/clusters.py", "passes/mask_text.py", "passes/modes.py"),
+    ),
+    "empty": KnownPass(
+        meaning="is there no salient object in the image?",
+        made_by="pipeline.passes.empty:Empty",
+        options=EmptyOptions,
+        code=("passes/empty.py",),
+        needs_option="witnesses",
     ),
 }
 

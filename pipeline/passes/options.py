@@ -126,3 +126,16 @@ class VotesOptions:
 def _three(given: Sequence[float]) -> tuple[float, float, float]:
     red, green, blue = given if len(given) == 3 else (given[0],) * 3
     return red, green, blue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmptyOptions:
+    """Say for each image whether it has no salient object."""
+
+    witnesses: tuple[str, ...] = ()
+    """Passes of other models (`witness`) that this run has; an image counts as empty only as far as they too find
+    nothing."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.witnesses)) != len(self.witnesses):
+            raise ValueError(f"witnesses is {self.witnesses}; give each pass once")

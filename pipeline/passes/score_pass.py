@@ -15,9 +15,10 @@ from jaxtyping import Bool, UInt8
 
 from model.config import ModelConfig
 from pipeline.errors import SampleError
-from pipeline.files.maps import decode_png, mask_of
+from pipeline.files.maps import decode_masks, decode_png, mask_of
 from pipeline.records import CandidateRow, Sample
 from pipeline.runs.binding import maps_sha256
+from pipeline.runs.candidates import KEPT
 from pipeline.selection.columns import Column
 
 Values = Mapping[str, float | str | None]
@@ -36,8 +37,10 @@ class Candidate:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of what it consists of: the image's file, its maps and its scores."""
+        """SHA-256 of what it consists of: the image's file, its maps, its scores, and its members if they are kept."""
         facts = [self.row.image_sha256, maps_sha256(self.files), *map(repr, sorted(self.row.scores.items()))]
+        if KEPT in self.files:
+            facts.append(hashlib.sha256(self.files[KEPT]).hexdigest())
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
     @cached_property
@@ -49,6 +52,19 @@ class Candidate:
     def mask(self) -> Bool[np.ndarray, "h w"]:
         """Where the saliency is at least 0.5."""
         return mask_of(self.saliency)
+
+    @property
+    def member_masks(self) -> Bool[np.ndarray, "e ph pw"]:
+        """The masks of its ensemble members at processing size.
+
+        Raises: SampleError: the run has not kept them, or the file is not that of as many members.
+        """
+        if KEPT not in self.files:
+            raise SampleError("no_members", f"the run has no {KEPT} of this image; verify the run")
+        try:
+            return decode_masks(self.files[KEPT], self.row.members)
+        except ValueError as error:
+            raise SampleError("no_members", f"its {KEPT}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,15 @@ from pipeline.config import RunConfig
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.passes.folder import columns_of
-from pipeline.records import StoredFile, Verdict
+from pipeline.records import CandidateRow, StoredFile, Verdict
 from pipeline.release.attempt import attempt, finish, refuse_leftovers, sweep_attempts
 from pipeline.release.changes import Earlier, read_earlier
 from pipeline.release.contents import SUMS, Outcome, is_described, sha256_sums, texts_of
 from pipeline.release.croissant import CROISSANT, croissant
 from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.identity import FORMAT, RELEASE_JSON, check_identity, identity_of, release_folder, texts_digest
-from pipeline.release.manifest import NOWHERE, Place, manifest_row
+from pipeline.release.manifest import NOWHERE, SCENE, Place, manifest_row
+from pipeline.release.pictures import Known, known_of
 from pipeline.release.source import ReleaseSource, bound_shards, portions
 from pipeline.release.survey import Surveyed, plan_survey, shown_photos, survey
 from pipeline.release.tar_series import (
@@ -35,8 +36,8 @@ from pipeline.release.tar_series import (
 )
 from pipeline.replicas.tasks import spread, workers
 from pipeline.selection.columns import table_with
-from pipeline.selection.policy import parse_splits, split_of
-from pipeline.selection.verdicts import considered, count_reasons, select
+from pipeline.selection.policy import PolicyConfig, parse_splits, split_of
+from pipeline.selection.verdicts import considered, count_reasons, scene_of, select
 
 log = logging.getLogger(__name__)
 
@@ -92,19 +93,20 @@ def assemble(
 def _write_contents(made: _Making) -> dict[str, Any]:
     """Write all files except `release.json`; return what that one says about them."""
     source, config, folder = made.source, made.config, made.folder
-    tasks = plan_survey(source, folder, shown_photos(source, config), config.input.max_image_bytes)
+    known = known_of(source, config.release, config.policy)
+    tasks = plan_survey(source, folder, shown_photos(source, config), known, config)
     with workers(config.cluster, len(tasks)) as cluster:
         surveys = spread(survey, tasks, cluster, lambda _: made.confirm())
         surveyed = {image.key: image for answer in surveys for image in answer.images}
         verdicts = _verdicts(source, surveyed, config)
         planned = _plan(source, surveyed, verdicts, config)
         log.info("%d images accepted; writing %d tars", sum(len(tar.keys) for tar in planned), len(planned))
-        tasks_of_tars = _tar_tasks(planned, source, surveyed, folder, config)
+        tasks_of_tars = _tar_tasks(planned, made, surveyed, known)
         written = spread(write_tar, tasks_of_tars, cluster, lambda _: made.confirm())
     tars: dict[str, list[ReleasedTar]] = {split: [] for split in parse_splits(config.release.splits)}
     for tar, one in zip(planned, written, strict=True):
         tars[tar.split].append(one)
-    outcome = Outcome(rows=_rows(source, surveyed, verdicts, planned), surveyed=surveyed, tars=tars)
+    outcome = Outcome(rows=_rows(made, surveyed, verdicts, planned), surveyed=surveyed, tars=tars)
     counts = {decision: sum(reasons.values()) for decision, reasons in count_reasons(verdicts.values()).items()}
     files = [sheet for answer in surveys for sheet in answer.sheets] + [tar.file for tar in written]
     files += _write_texts(made, outcome, counts, files)
@@ -177,21 +179,19 @@ def _plan(
 
 
 def _tar_tasks(
-    planned: Sequence[PlannedTar],
-    source: ReleaseSource,
-    surveyed: Mapping[str, Surveyed],
-    folder: str,
-    config: RunConfig,
+    planned: Sequence[PlannedTar], made: _Making, surveyed: Mapping[str, Surveyed], known: Mapping[str, Known]
 ) -> list[TarTask]:
+    source, config = made.source, made.config
     return [
         TarTask(
-            folder=folder,
+            folder=made.folder,
             name=tar.name,
             portions=found,
             licenses={
                 image.sample.key: source.license_of(image.sample) for portion in found for image in portion.images
             },
-            embed_images=config.release.embed_images,
+            release=config.release,
+            known={key: known[key] for key in tar.keys if key in known},
             released_sha256={key: surveyed[key].released.sha256 for key in tar.keys},
             max_image_bytes=config.input.max_image_bytes,
         )
@@ -200,11 +200,12 @@ def _tar_tasks(
 
 
 def _rows(
-    source: ReleaseSource,
+    made: _Making,
     surveyed: Mapping[str, Surveyed],
     verdicts: Mapping[str, Verdict],
     planned: Sequence[PlannedTar],
 ) -> list[dict[str, Any]]:
+    source, policy = made.source, made.config.policy
     places = {
         key: Place(
             split=tar.split,
@@ -224,12 +225,18 @@ def _rows(
             places.get(row.key, NOWHERE),
             surveyed[row.key].checked if row.key in surveyed else UNCHECKED,
             surveyed[row.key].maps_sha256 if row.key in surveyed else "",
-            added=source.added(row.key),
+            added=source.added(row.key) | _scene(source, row, verdicts[row.key], policy),
             origin=source.origin_of(sample),
             instances_ignored=source.instances.ignored.get(row.key, 0),
         )
         for sample, row in source.images()
     ]
+
+
+def _scene(source: ReleaseSource, row: CandidateRow, verdict: Verdict, policy: PolicyConfig) -> dict[str, str]:
+    """The column that a manifest has if the policy keeps empty scenes."""
+    scores = {**row.scores, **source.added_scores(row.key)}
+    return {SCENE.name: scene_of(scores, verdict, policy)} if policy.keep_empty else {}
 
 
 def _publish(made: _Making, name: str, content: bytes) -> StoredFile:

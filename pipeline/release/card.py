@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import ReleaseConfig
-from pipeline.passes.folder import StatedPass, columns_of
+from pipeline.passes.folder import StatedPass
 from pipeline.records import Verdict
-from pipeline.release.croissant_texts import MEMBERS
-from pipeline.release.manifest import COLUMNS, meanings_of
+from pipeline.release.croissant_texts import pictures_of
+from pipeline.release.manifest import COLUMNS, SCENE, added_columns, meanings_of
 from pipeline.release.templates import AGREEMENT, render
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
@@ -84,7 +84,8 @@ def render_card(
 
     Args: rows: manifest rows. made_with: the fingerprint of the run. passes: whose columns the rows have.
     """
-    meanings = meanings_of(columns_of(passes))
+    meanings = meanings_of(added_columns(passes, policy))
+    scenes = Counter(row.get(SCENE.name, "") for row in rows)
     reasons = count_reasons(Verdict(decision=row["verdict"], reason=row["reason"]) for row in rows)
     counts = {name: sum(reasons.get(name, {}).values()) for name in ("accepted", "rejected", "failed")}
     not_accepted = [
@@ -105,12 +106,14 @@ def render_card(
         agreement=agreement_of(rows),
         agreement_is_not_correctness=AGREEMENT,
         members_of_sample=[
-            *((name, meaning) for name, (_, meaning) in MEMBERS.items() if name != "jpg" or release.embed_images),
+            *((name, meaning) for name, (_, meaning) in pictures_of(release).items()),
             ("json", "Facts and scores of the image, also in its row of the manifest."),
         ],
         files=files,
         made_with=sorted(made_with.items()),
-        columns=COLUMNS,
+        columns={**COLUMNS, **({SCENE.name: meanings[SCENE.name]} if policy.keep_empty else {})},
+        empty_scenes=scenes["empty"],
+        alternatives=release.alternatives,
         passes=[
             CardPass(
                 name=stated.name,

@@ -20,7 +20,7 @@ from pipeline.files.parquet import read_parquet
 from pipeline.files.tables import CsvTable, cell
 from pipeline.records import StoredFile
 from pipeline.release.check.release_json import parse_release_json
-from pipeline.release.coco_json import EncodedMask
+from pipeline.release.coco_json import EncodedMask, empty_counts
 from pipeline.release.csv_keys import key_from_csv, key_in_csv
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.manifest import MANIFEST
@@ -99,8 +99,14 @@ def _keys_of(release: str, manifest: StoredFile) -> dict[int, str]:
 
 
 def _masks_of(release: str, file: StoredFile, keys: Mapping[int, str]) -> dict[str, tuple[tuple[int, int], str]]:
+    document = parse_json(_content(release, file), most_bytes=ANNOTATIONS_BYTES)
     masks = {}
-    for annotation in parse_json(_content(release, file), most_bytes=ANNOTATIONS_BYTES)["annotations"]:
+    annotated = {annotation["image_id"] for annotation in document["annotations"]}
+    for image in document.get("images", ()):
+        if image["id"] not in annotated:  # an empty scene
+            height, width = image["height"], image["width"]
+            masks[keys[image["id"]]] = (height, width), empty_counts(height, width)
+    for annotation in document["annotations"]:
         height, width = annotation["segmentation"]["size"]
         masks[keys[annotation["image_id"]]] = (height, width), annotation["segmentation"]["counts"]
     return masks

@@ -1,4 +1,4 @@
-"""The release's annotations in COCO format: one run-length-encoded mask per accepted image.
+"""The release's annotations in COCO format: one run-length-encoded mask per accepted image that has an object.
 
 Tools for COCO's format open `file_name` in the folder that they are given, so it names the file that extracting the
 tars makes. Ids of annotations start at 1, because pycocotools stores the id of the matching annotation with each
@@ -41,6 +41,17 @@ def encode_mask(mask: Bool[np.ndarray, "h w"]) -> EncodedMask:
     )
 
 
+def empty_counts(height_px: int, width_px: int) -> str:
+    """Run lengths of a mask without a pixel, as `encode_mask` gives them.
+
+    Raises: ValueError, TypeError: this is not the size of an image.
+    """
+    if not 0 < height_px * width_px < 1 << 31:
+        raise ValueError(f"{width_px} x {height_px} px is not the size of an image")
+    rle = coco_mask.frPyObjects({"size": [height_px, width_px], "counts": [height_px * width_px]}, height_px, width_px)
+    return str(rle["counts"].decode("ascii"))
+
+
 def image_file(key: str, collection_file_name: str, *, embed_images: bool) -> str:
     """Name of an accepted image's file: that of its member in a tar; in releases of masks alone the collection's."""
     return f"{key}.jpg" if embed_images else collection_file_name
@@ -56,8 +67,8 @@ class CocoAnnotations:
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
-    def add(self, sample: Sample, mask: EncodedMask) -> None:
-        """Add an accepted image and its mask, as the next annotation."""
+    def add(self, sample: Sample, mask: EncodedMask | None) -> None:
+        """Add an accepted image and its mask, as the next annotation; None: an empty scene, which has none."""
         self._images.append(
             {
                 "id": sample.image_id,
@@ -68,6 +79,8 @@ class CocoAnnotations:
                 "license": sample.license_id,
             }
         )
+        if mask is None:
+            return
         self._annotations.append(
             {
                 "id": len(self._annotations) + 1,

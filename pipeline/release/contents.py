@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import ReleaseConfig, RunConfig
-from pipeline.passes.folder import StatedPass, columns_of
+from pipeline.passes.folder import StatedPass
 from pipeline.records import StoredFile
 from pipeline.release.card import CardFiles, render_card
 from pipeline.release.changes import CHANGELOG, CHANGES, Earlier, change_files, changes_since
@@ -18,7 +18,7 @@ from pipeline.release.coco_json import CocoAnnotations
 from pipeline.release.croissant import CROISSANT
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.licenses import LicenseTable, is_listed, notice
-from pipeline.release.manifest import MANIFEST, encode_manifest
+from pipeline.release.manifest import MANIFEST, SCENE, added_columns, encode_manifest
 from pipeline.release.page.files import page_about, page_files
 from pipeline.release.source import ReleaseSource
 from pipeline.release.survey import Surveyed
@@ -114,7 +114,8 @@ def texts_of(
     licenses = LicenseTable(source.origins)
     for (sample, _), row in zip(source.images(), outcome.rows, strict=True):
         if row["split"]:
-            annotations[row["split"]].add(sample, outcome.surveyed[sample.key].mask)
+            is_empty = row.get(SCENE.name) == "empty"
+            annotations[row["split"]].add(sample, None if is_empty else outcome.surveyed[sample.key].mask)
         if is_listed(row, policy, release.embed_images):
             licenses.add(sample, source.license_of(sample))
     for split, tars in outcome.tars.items():
@@ -127,7 +128,7 @@ def texts_of(
         contents |= change_files(release.name, release.version, earlier, changes, accepted)
     with_tars = [split for split, tars in outcome.tars.items() if tars]
     return contents | {
-        MANIFEST: encode_manifest(outcome.rows, made_with.get("mixed", ""), columns_of(passes)),
+        MANIFEST: encode_manifest(outcome.rows, made_with.get("mixed", ""), added_columns(passes, policy)),
         "licenses.csv": licenses.encode(),
         "NOTICE": notice(f"{release.name} {release.version}", licenses.counts),
         "README.md": card(release, policy, outcome.rows, made_with, with_tars, passes),

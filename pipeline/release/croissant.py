@@ -17,10 +17,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import ReleaseConfig
-from pipeline.passes.folder import columns_of
 from pipeline.records import StoredFile
-from pipeline.release.croissant_texts import MEMBERS, CroissantAbout, description, responsible_ai
-from pipeline.release.manifest import MANIFEST, meanings_of, schema_of
+from pipeline.release.croissant_texts import PICTURES, CroissantAbout, description, pictures_of, responsible_ai
+from pipeline.release.manifest import MANIFEST, added_columns, meanings_of, schema_of
 from pipeline.selection.policy import SPLITS
 
 CROISSANT = "croissant.json"
@@ -65,9 +64,9 @@ def croissant(about: CroissantAbout, files: Sequence[StoredFile]) -> bytes:
     tars = tars_by_split(files)
     if MANIFEST not in {file.name for file in files}:
         raise ValueError(f"{MANIFEST} is not among the files to describe: {[file.name for file in files]}")
-    added = columns_of(about.passes)
+    added = added_columns(about.passes, about.policy)
     columns = _Columns(schema=schema_of(added), meanings=meanings_of(added))
-    pictures = [extension for extension in MEMBERS if extension != "jpg" or about.release.embed_images]
+    pictures = list(pictures_of(about.release))
     document = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -145,7 +144,7 @@ def _file_set(split: str, extension: str, tars: Sequence[str]) -> dict[str, Any]
     return {
         "@type": "cr:FileSet",
         "@id": f"{split}-{extension}",
-        "description": MEMBERS[extension][1],
+        "description": PICTURES[extension][1],
         "containedIn": [{"@id": tar} for tar in tars],
         "encodingFormat": "image/jpeg" if extension == "jpg" else "image/png",
         "includes": f"*.{extension}",
@@ -194,12 +193,12 @@ def _file_name(file_set: str, joined_with: str) -> dict[str, Any]:
 
 
 def _carried(record_set: str, before: str, extension: str) -> dict[str, Any]:
-    return _image_field(record_set, extension, {"field": {"@id": f"{before}/{MEMBERS[extension][0]}"}})
+    return _image_field(record_set, extension, {"field": {"@id": f"{before}/{PICTURES[extension][0]}"}})
 
 
 def _image_field(record_set: str, extension: str, source: Mapping[str, Any]) -> dict[str, Any]:
-    name, meaning = MEMBERS[extension]
-    kind = ["sc:ImageObject", "cr:SegmentationMask"] if name == "mask" else "sc:ImageObject"
+    name, meaning = PICTURES[extension]
+    kind = ["sc:ImageObject", "cr:SegmentationMask"] if name.startswith("mask") else "sc:ImageObject"
     return _field(record_set, name, meaning, kind, source=source)
 
 

@@ -28,7 +28,31 @@ MEMBERS = {
         "Variance over the ensemble members at the size of the image; a stored v stands for (v / 510)².",
     ),
 }
-"""Extension of a picture in a tar → name of its Croissant field, and what it is; the card shows it too."""
+"""Extension of a picture that every tar has → name of its Croissant field, and what it is; the card shows it too."""
+ON_REQUEST = {
+    "mask_2.png": (
+        "mask_2",
+        "Second mask at the size of the image: what the second largest group of ensemble members sees, 255 inside, 0 "
+        "outside; equal to the mask if they see one thing.",
+    ),
+    "trimap.png": (
+        "trimap",
+        "Trimap at the size of the image: 0 sure background (saliency up to 0.2), 255 sure foreground (at least 0.8), "
+        "128 unsure.",
+    ),
+}
+"""The same for pictures that some releases have."""
+PICTURES = MEMBERS | ON_REQUEST
+
+
+def pictures_of(release: ReleaseConfig) -> dict[str, tuple[str, str]]:
+    """Those of `PICTURES` that every sample of a release has."""
+    left_out = {
+        "jpg": not release.embed_images,
+        "mask_2.png": not release.alternatives,
+        "trimap.png": not release.trimap,
+    }
+    return {extension: said for extension, said in PICTURES.items() if not left_out.get(extension)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +79,16 @@ def description(about: CroissantAbout) -> str:
     return (
         f"Masks of the salient object in {about.counts.get('accepted', 0)} images. An ensemble of "
         f"{members_in_words(about.made_with)} SOD-diffusion runs predicted each image; masks on which the runs agree "
-        f"were kept. No human has checked them. {AGREEMENT} {where}"
+        f"were kept. No human has checked them. {AGREEMENT} {where}{_empty(about.policy)}"
+    )
+
+
+def _empty(policy: PolicyConfig) -> str:
+    if not policy.keep_empty:
+        return ""
+    return (
+        f" Images with {policy.keep_empty} were kept as scenes without a salient object: their mask is empty, and "
+        "`scene` in the manifest is empty."
     )
 
 
@@ -120,6 +153,7 @@ def _annotation(about: CroissantAbout) -> dict[str, Any]:
 
 
 def _use(about: CroissantAbout) -> dict[str, Any]:
+    masks = "are two masks" if about.release.alternatives else "is one mask"
     images = "Images" if about.release.embed_images else "The images that the masks belong to"
     return {
         "dataBiases": [
@@ -130,7 +164,7 @@ def _use(about: CroissantAbout) -> dict[str, Any]:
         ],
         "dataLimitations": [
             "No human has checked the masks: they are not ground truth.",
-            "There is one mask per image: several salient objects share it, and objects have no class.",
+            f"There {masks} per image: several salient objects share it, and objects have no class.",
             "A number measured on these masks measures agreement with this ensemble. Report it as such.",
         ],
         "dataUseCases": [

@@ -27,7 +27,8 @@ RELEASE_JSON = "release.json"
 FORMAT = 5
 """Increases when releases get other files, or files get other contents."""
 READABLE = (2, 3, 4, FORMAT)
-"""Formats that are still read. Before 5, there were no score passes. Before 4, tars had the collection's files
+"""Formats that are still read. Before 5, there were no score passes, and neither second masks, trimaps nor
+empty scenes. Before 4, tars had the collection's files
 unchanged, and the manifest no `frame`, `exif_orientation`, `released_as`, `released_sha256`, `released_bytes`. Before
 3, it had no `author`, `source`, `instances_ignored`, `maps_sha256`, `release.json` no `shards`, annotations had ids and
 file names of the collection, and keys in CSV files no prefix."""
@@ -57,6 +58,10 @@ def identity_of(
         **collection_digests(source.licenses, source.origins, source.instances),
         "previous": previous_sha256,
     }
+    if release.alternatives:
+        identity["alternatives"] = release.alternatives
+    if release.trimap:
+        identity["trimap"] = True
     if source.passes:
         identity["passes"] = stored_passes(source.stated_passes)
     as_stored: dict[str, Any] = json.loads(encode_json(identity))  # tuples become lists

@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 
 from pipeline.collection.collection import NOBODY, License, Origin
 from pipeline.collection.instances import UNCHECKED, CrossCheck
+from pipeline.passes.folder import StatedPass, columns_of
 from pipeline.records import CandidateRow, Sample, Verdict
 from pipeline.release.released import NOT_RELEASED, Released
 from pipeline.release.source import facts_of
-from pipeline.selection.columns import Column
+from pipeline.selection.columns import Column, Text
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import CROSS_CHECKS, SCORE_TABLE, SCORES, Score
 from pipeline.selection.verdicts import Considered
 
@@ -100,8 +102,21 @@ COLUMNS = {
 """Column of every manifest → its meaning, in one sentence."""
 
 
+SCENE = Text(
+    name="scene",
+    meaning="what an accepted image shows: object, or empty if it shows no salient object and has an empty mask; empty "
+    "text for others",
+)
+"""The last column of a manifest whose release keeps empty scenes."""
+
+
+def added_columns(passes: Iterable[StatedPass], policy: PolicyConfig) -> tuple[Column, ...]:
+    """The columns of a manifest that not every one has."""
+    return (*columns_of(passes), *((SCENE,) if policy.keep_empty else ()))
+
+
 def schema_of(columns: Iterable[Column] = (), release_format: int | None = None) -> pa.Schema:
-    """The columns of a manifest: those that every one has, then those of score passes.
+    """The columns of a manifest: those that every one has, then `added_columns`.
 
     Args: release_format: of an earlier release.
     """
@@ -114,7 +129,8 @@ def meanings_of(columns: Iterable[Column] = ()) -> dict[str, str]:
     meanings = {}
     for column in columns:
         meaning = column.meaning.rstrip(".")
-        meanings[column.name] = f"{meaning[0].upper()}{meaning[1:]}; null if the pass {column.of_pass} has no value."
+        null = f"; null if the pass {column.of_pass} has no value" if column.of_pass else ""
+        meanings[column.name] = f"{meaning[0].upper()}{meaning[1:]}{null}."
     return COLUMNS | meanings
 
 
@@ -149,7 +165,7 @@ def manifest_row(
 ) -> dict[str, Any]:
     """Make the manifest's row of an input image; columns in the order of SCHEMA, then those of score passes.
 
-    Args: added: what score passes have found.
+    Args: added: what score passes have found, and `SCENE` if the release has it.
     """
     values = {
         **facts_of(sample, row, licence),
@@ -181,7 +197,7 @@ def manifest_row(
 def encode_manifest(rows: Sequence[Mapping[str, Any]], mixed: str = "", columns: Iterable[Column] = ()) -> bytes:
     """Encode the parquet file; equal rows give equal bytes.
 
-    Args: columns: of score passes.
+    Args: columns: see `added_columns`.
           mixed: machines that took part although they differed; the file's metadata has it under this name.
     """
     buffer = io.BytesIO()

@@ -1,12 +1,12 @@
 """Which score passes of a run a release has: those that are asked for, and those whose scores the policy names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 from pipeline.passes.folder import PassDocument, PassValues, passes_of, read_pass
 from pipeline.records import ShardRecord
-from pipeline.selection.columns import table_with
+from pipeline.selection.columns import Column, Text, table_with
 from pipeline.selection.policy import check_scores, named_scores
 
 
@@ -17,12 +17,16 @@ def wanted_passes(config: RunConfig) -> dict[str, PassDocument]:
             can accept no image.
     """
     there = passes_of(config.out)
-    for name in config.release.passes:
+    alternatives = config.release.alternatives
+    for name in (*config.release.passes, *([alternatives] if alternatives else [])):
+        option = "passes" if name in config.release.passes else "alternatives"
         if name not in there:
             raise ConfigError(
-                f"passes has {name!r}, which is no score pass of {config.out} (there: {', '.join(there) or 'none'}). "
+                f"{option} has {name!r}, which is no score pass of {config.out} (there: {', '.join(there) or 'none'}). "
                 f"Run jobs/score_run.py {config.out} --pass {name} after the run, then make the release"
             )
+    if alternatives:
+        require_second_masks(alternatives, there[alternatives].columns)
     try:
         check_scores(config.policy, table_with(column for found in there.values() for column in found.columns))
     except ValueError as error:
@@ -31,8 +35,20 @@ def wanted_passes(config: RunConfig) -> dict[str, PassDocument]:
     return {
         name: found
         for name, found in there.items()
-        if name in config.release.passes or any(column.name in named for column in found.columns)
+        if name in (*config.release.passes, alternatives) or any(column.name in named for column in found.columns)
     }
+
+
+def require_second_masks(name: str, columns: Sequence[Column]) -> None:
+    """Check that a score pass has the second masks that alternatives need.
+
+    Raises: ConfigError: it has none.
+    """
+    if not any(column.name == f"{name}_second_mask" and isinstance(column, Text) for column in columns):
+        raise ConfigError(
+            f"alternatives is {name!r}, a score pass without second masks: give one of kind `modes` "
+            "(jobs/score_run.py RUN --pass modes)"
+        )
 
 
 def read_passes(config: RunConfig, records: Mapping[str, ShardRecord]) -> tuple[PassValues, ...]:

@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pipeline.collection.instances import CrossCheck, Instance, cross_check
-from pipeline.config import RunConfig
+from pipeline.config import ReleaseConfig, RunConfig
 from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import storage
-from pipeline.files.maps import decode_png, encode_png, mask_of
+from pipeline.files.maps import decode_png
 from pipeline.records import StoredFile
 from pipeline.release.coco_json import EncodedMask, encode_mask
 from pipeline.release.page.tiles import TILES_PER_SHEET, decode_small, draw_tile, encode_sheet, sheet_name
+from pipeline.release.pictures import NOTHING_KNOWN, Known, mask_in, pictures_from
 from pipeline.release.released import NOT_RELEASED, Released, released_image
 from pipeline.release.source import Picked, Portion, ReleaseSource, original_bytes, portions, read_portions
 from pipeline.release.tar_series import tar_member_bytes
@@ -40,6 +41,9 @@ class SurveyTask:
     shown: frozenset[str]
     """Keys of images whose photo may be shown."""
     max_image_bytes: int
+    release: ReleaseConfig
+    known: Mapping[str, Known]
+    """Key → what decides its pictures besides its maps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,7 @@ class Surveyed:
     maps_sha256: str
     """See `runs/binding.py`."""
     map_bytes: int
-    """Bytes that the image's three maps take in a tar."""
+    """Bytes that the image's pictures but its photo take in a tar."""
     released: Released
     """What the release has of the image, if it is accepted; nothing if its photo is not shown."""
     checked: CrossCheck
@@ -70,7 +74,9 @@ class Survey:
     """Keys of images whose photo should be shown but has disappeared or changed."""
 
 
-def plan_survey(source: ReleaseSource, folder: str, shown: frozenset[str], max_image_bytes: int) -> list[SurveyTask]:
+def plan_survey(
+    source: ReleaseSource, folder: str, shown: frozenset[str], known: Mapping[str, Known], config: RunConfig
+) -> list[SurveyTask]:
     """Cut the survey into tasks; every predicted image is in exactly one."""
     keys = [row.key for _, row in source.images() if row.members]
     per_task = TILES_PER_SHEET * SHEETS_PER_TASK
@@ -82,7 +88,9 @@ def plan_survey(source: ReleaseSource, folder: str, shown: frozenset[str], max_i
             portions=found,
             instances={key: source.instances.of[key] for key in group if key in source.instances.of},
             shown=shown.intersection(group),
-            max_image_bytes=max_image_bytes,
+            max_image_bytes=config.input.max_image_bytes,
+            release=config.release,
+            known={key: known[key] for key in group if key in known},
         )
         for number, (group, found) in enumerate(zip(groups, portions(source, groups), strict=True))
     ]
@@ -97,27 +105,24 @@ def survey(task: SurveyTask) -> Survey:
     last = task.portions[-1].images[-1]
     for image, members in read_portions(task.portions):
         saliency, variance = (decode_png(members[f"{name}.png"]) for name in ("saliency", "variance"))
-        mask = mask_of(saliency)
-        mask_png = encode_png(mask.astype("uint8") * 255)
         key = image.sample.key
+        known = task.known.get(key, NOTHING_KNOWN)
+        pictures, mask = pictures_from(members, task.release, known), mask_in(saliency, known)
         photo, released = _photo(image, task)
         images.append(
             Surveyed(
                 key=key,
                 mask=encode_mask(mask),
-                mask_sha256=hashlib.sha256(mask_png).hexdigest(),
+                mask_sha256=hashlib.sha256(pictures["mask.png"]).hexdigest(),
                 maps_sha256=maps_sha256(members),
-                map_bytes=sum(
-                    tar_member_bytes(len(content))
-                    for content in (mask_png, members["saliency.png"], members["variance.png"])
-                ),
+                map_bytes=sum(tar_member_bytes(len(content)) for content in pictures.values()),
                 released=released,
                 checked=cross_check(mask, task.instances.get(key, ())),
             )
         )
         if photo is None and key in task.shown:
             without_photo.append(key)
-        tiles.append(draw_tile(photo, saliency, variance))
+        tiles.append(draw_tile(photo, saliency, variance, has_mask=not known.is_empty))
         if len(tiles) == TILES_PER_SHEET or image is last:
             name = sheet_name(task.first_sheet + len(sheets))
             sheets.append(replace(storage.add(storage.join(task.folder, name), encode_sheet(tiles)), name=name))

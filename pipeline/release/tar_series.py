@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.collection.collection import License
+from pipeline.config import ReleaseConfig
 from pipeline.errors import StorageError
 from pipeline.files import storage
-from pipeline.files.maps import decode_png, encode_png, mask_of
 from pipeline.files.tars import SampleTar, encode_json
 from pipeline.records import CandidateRow, Sample, StoredFile
+from pipeline.release.pictures import NOTHING_KNOWN, Known, pictures_from
 from pipeline.release.released import released_image
 from pipeline.release.source import Picked, Portion, facts_of, original_bytes, read_portions
 
@@ -43,7 +44,9 @@ class TarTask:
     portions: tuple[Portion, ...]
     licenses: Mapping[str, License]
     """Key → licence."""
-    embed_images: bool
+    release: ReleaseConfig
+    known: Mapping[str, Known]
+    """Key → what decides its pictures besides its maps."""
     released_sha256: Mapping[str, str]
     """Key → SHA-256 of the image as the manifest will state it."""
     max_image_bytes: int
@@ -105,14 +108,10 @@ def write_tar(task: TarTask) -> ReleasedTar:
 
 def _members(image: Picked, maps: Mapping[str, bytes], task: TarTask) -> dict[str, bytes]:
     """Tar members of one sample (extension → content); every sample of a release has the same extensions."""
-    mask = mask_of(decode_png(maps["saliency.png"]))
-    photo = {"jpg": _photo(image, task)} if task.embed_images else {}
-    return photo | {
-        "mask.png": encode_png(mask.astype("uint8") * 255),
-        "saliency.png": maps["saliency.png"],
-        "variance.png": maps["variance.png"],
-        "json": facts_json(image.sample, image.row, task.licenses[image.sample.key]),
-    }
+    key = image.sample.key
+    photo = {"jpg": _photo(image, task)} if task.release.embed_images else {}
+    pictures = pictures_from(maps, task.release, task.known.get(key, NOTHING_KNOWN))
+    return photo | pictures | {"json": facts_json(image.sample, image.row, task.licenses[key])}
 
 
 def _photo(image: Picked, task: TarTask) -> bytes:

@@ -20,5 +20,7 @@ class ShardWork:
     """SHA-256 of the fingerprint; the shard records carry it."""
     accept_mixed: bool = False
     """Replicas may run on machines whose last bits differ; the run notes which."""
+    keep_members: bool = False
+    """A run stores the masks of ensemble members too."""
     retry_failed: bool = False
     """Committed shards are handed out too: their images are kept, except for batches that have a failed image."""

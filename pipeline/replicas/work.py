@@ -73,7 +73,8 @@ class _Predict:
 
     def encode(self, read: ReadImage, found: Found) -> Computed:
         row = _row(read, found)
-        return row, encode_members(row, found) if isinstance(found, Prediction) else {}
+        keep = self._work.keep_members
+        return row, encode_members(row, found, keep=keep) if isinstance(found, Prediction) else {}
 
     def commit(self, computed: Mapping[str, Computed]) -> tuple[ShardRecord, tuple[CandidateRow, ...]]:
         """Commit rows and maps, or put them in the place of those that were committed before."""

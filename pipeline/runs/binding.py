@@ -36,6 +36,21 @@ def maps_sha256(maps: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
+def kept_binding(images: Iterable[tuple[str, str, bytes]]) -> str:
+    """SHA-256 of the kept members of a shard's predicted images, in the shard's order; "" if none has any.
+
+    Apart from `binding`, which a release repeats: no release has the members.
+
+    Args: images: key, SHA-256 of the image, and its file of members; empty if it has none.
+    """
+    digest, has_any = hashlib.sha256(), False
+    for key, image_sha256, content in images:
+        has_any |= bool(content)
+        facts = {"key": key, "image": image_sha256, "kept": hashlib.sha256(content).hexdigest()}
+        digest.update(encode_json(facts) + b"\n")
+    return digest.hexdigest() if has_any else ""
+
+
 def binding(images: Iterable[Bound]) -> str:
     """SHA-256 of the predicted images of a shard, in the shard's order.
 

@@ -1,6 +1,7 @@
 """Candidate shards: what was computed for each image, accepted or not, as a tar of maps and a parquet file of rows.
 
-RUN/candidates/000042.DIGEST.tar       KEY.saliency.png, KEY.variance.png, KEY.json for every image that was predicted
+RUN/candidates/000042.DIGEST.tar       KEY.saliency.png, KEY.variance.png, KEY.json for every image that was predicted,
+                                       and with --keep-members KEY.members.png, the members' masks side by side
 RUN/candidates/000042.DIGEST.parquet   one row for every image of the shard, failed ones too
 RUN/commits/000042.json                the shard's record, created last: without it the other two do not count
 
@@ -19,14 +20,16 @@ from jaxtyping import UInt8
 from model.prediction import Prediction
 from pipeline.errors import StorageError
 from pipeline.files import storage
-from pipeline.files.maps import decode_png, encode_png, quantise_saliency, quantise_variance
+from pipeline.files.maps import decode_png, encode_masks, encode_png, quantise_saliency, quantise_variance
 from pipeline.files.parquet import parquet_schema, read_parquet
 from pipeline.files.tars import SampleTar, encode_json, samples_of
 from pipeline.records import CandidateRow, ShardRecord
-from pipeline.runs.binding import Bound, binding, maps_sha256
+from pipeline.runs.binding import Bound, binding, kept_binding, maps_sha256
 from pipeline.runs.commits import commit, publish_file
 
 FOLDER = "candidates"
+KEPT = "members.png"
+"""Extension of the file of an image's kept members."""
 _ROW_SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -53,11 +56,16 @@ class CandidateMaps:
     variance: UInt8[np.ndarray, "h w"]
 
 
-def encode_members(row: CandidateRow, prediction: Prediction) -> dict[str, bytes]:
-    """The tar members of one predicted image."""
+def encode_members(row: CandidateRow, prediction: Prediction, *, keep: bool = False) -> dict[str, bytes]:
+    """The tar members of one predicted image.
+
+    Args: keep: the masks of its ensemble members too, those that `pairwise_iou` compares.
+    """
+    kept = {KEPT: encode_masks(prediction.members >= 0.5)} if keep else {}
     return {
         "saliency.png": encode_png(quantise_saliency(prediction.saliency)),
         "variance.png": encode_png(quantise_variance(prediction.variance)),
+        **kept,
         "json": encode_json(row.stored()),
     }
 
@@ -114,6 +122,7 @@ def commit_shard(
         failed=failed,
         made_with=made_with,
         binding=binding_of(rows, dict(members)),
+        kept=kept_binding_of(rows, dict(members)),
         number=before.number + 1 if before else 0,
     )
     return commit(run, record, before, FOLDER)
@@ -135,6 +144,15 @@ def binding_of(rows: Sequence[CandidateRow], members: Mapping[str, Mapping[str, 
         for row in rows
         if row.status == "done"
     )
+
+
+def kept_binding_of(rows: Sequence[CandidateRow], members: Mapping[str, Mapping[str, bytes]]) -> str:
+    """The binding of the kept members of a shard with these rows; "" if there are none.
+
+    Args: members: as for `binding_of`.
+    """
+    done = [row for row in rows if row.status == "done"]
+    return kept_binding((row.key, row.image_sha256, members.get(row.key, {}).get(KEPT, b"")) for row in done)
 
 
 def read_rows(run: str, record: ShardRecord) -> list[CandidateRow]:

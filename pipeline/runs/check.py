@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import storage
-from pipeline.files.maps import decode_png
+from pipeline.files.maps import decode_masks, decode_png
 from pipeline.files.tars import encode_json, samples_of
 from pipeline.records import CandidateRow, Problem, ShardRecord, ShardSpec, StoredFile
-from pipeline.runs.candidates import binding_of, decode_rows
+from pipeline.runs.candidates import KEPT, binding_of, decode_rows, kept_binding_of
 from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records, record_names
 from pipeline.runs.fingerprint import digest_of
 from pipeline.runs.lease import held
@@ -25,6 +25,7 @@ from pipeline.runs.machine import DEVICE, restore_machine, settled_machine
 from pipeline.runs.restore import is_run, restore
 from pipeline.runs.run_file import read_run
 from pipeline.runs.sweep import sweep
+from pipeline.selection.scores import pairwise_iou
 
 _MAPS = ("saliency.png", "variance.png")
 _THREADS = 4
@@ -179,10 +180,14 @@ def check_shard(run: str, spec: ShardSpec, made_with: Mapping[str, str]) -> tupl
         return record, [*problems, Problem(where=rows_name, what=f"can't be read as rows: {error}")]
     against = (*_rows_against(spec, record, rows), *_members_against(rows, made_with))
     problems += [Problem(where=rows_name, what=what) for what in against]
-    problems += [Problem(where=f"candidates/{record.tar.name}", what=what) for what in _tar_against(spec, tar, rows)]
-    if not problems and record.binding not in ("", binding_of(rows, dict(samples_of(tar)))):
+    problems += [
+        Problem(where=f"candidates/{record.tar.name}", what=what) for what in _tar_against(spec, tar, rows, made_with)
+    ]
+    if not problems:
+        members = dict(samples_of(tar))
         what = "binds other images, maps or scores to each other than the shard has"
-        problems.append(Problem(where=f"commits/{spec.name}.json", what=what))
+        bound = record.binding in ("", binding_of(rows, members)) and record.kept == kept_binding_of(rows, members)
+        problems += [] if bound else [Problem(where=f"commits/{spec.name}.json", what=what)]
     return record, problems
 
 
@@ -217,7 +222,9 @@ def _members_against(rows: Sequence[CandidateRow], made_with: Mapping[str, str])
             return
 
 
-def _tar_against(spec: ShardSpec, content: bytes, rows: Sequence[CandidateRow]) -> Iterator[str]:
+def _tar_against(
+    spec: ShardSpec, content: bytes, rows: Sequence[CandidateRow], made_with: Mapping[str, str]
+) -> Iterator[str]:
     sizes = {sample.key: (sample.width, sample.height) for sample in spec.samples}
     expected = {row.key: row for row in rows if row.status == "done"}
     try:
@@ -229,15 +236,22 @@ def _tar_against(spec: ShardSpec, content: bytes, rows: Sequence[CandidateRow]) 
         missing, more = sorted(expected.keys() - members.keys()), sorted(members.keys() - expected.keys())
         yield f"images {len(members)}, predicted rows {len(expected)}; missing {missing[:3]}, without a row {more[:3]}"
     for key in members.keys() & expected.keys() & sizes.keys():
-        yield from _sample_against(key, members[key], expected[key], sizes[key])
+        yield from _sample_against(key, members[key], expected[key], sizes[key], made_with)
 
 
 def _sample_against(
-    key: str, members: Mapping[str, bytes], row: CandidateRow, size_px: tuple[int, int]
+    key: str,
+    members: Mapping[str, bytes],
+    row: CandidateRow,
+    size_px: tuple[int, int],
+    made_with: Mapping[str, str],
 ) -> Iterator[str]:
-    if members.keys() != {*_MAPS, "json"}:
-        yield f"{key} has the members {sorted(members)}, not {sorted({*_MAPS, 'json'})}"
+    wanted = {*_MAPS, "json"} | ({KEPT} if "keep_members" in made_with else set())
+    if members.keys() != wanted:
+        yield f"{key} has the members {sorted(members)}, not {sorted(wanted)}"
         return
+    if KEPT in members:
+        yield from _kept_against(key, members[KEPT], row, size_px, made_with)
     if members["json"] != encode_json(row.stored()):
         yield f"{key}.json is not the row of the parquet file"
     for name in _MAPS:
@@ -248,6 +262,23 @@ def _sample_against(
             continue
         if (width, height) != size_px:
             yield f"{key}.{name} has {width} x {height} px, its image {size_px[0]} x {size_px[1]}"
+
+
+def _kept_against(
+    key: str, content: bytes, row: CandidateRow, size_px: tuple[int, int], made_with: Mapping[str, str]
+) -> Iterator[str]:
+    try:
+        masks = decode_masks(content, row.members)
+    except ValueError as error:
+        yield f"{key}.{KEPT} does not have the {row.members} masks of its row: {error}"
+        return
+    _, height, width = masks.shape
+    own_size = made_with.get("processing_res") == "0" and made_with.get("weights") != "fake"
+    if own_size and (width, height) != size_px:
+        yield f"{key}.{KEPT} has masks of {width} x {height} px; they were made at its image's own size"
+    # Exact counts, but the sum of their ratios may differ in its last bits on another machine.
+    if not abs((found := pairwise_iou(masks)) - row.scores["pairwise_iou"]) < 1e-9:
+        yield f"{key}.{KEPT} gives a pairwise_iou of {found:.6g}; its row has {row.scores['pairwise_iou']:.6g}"
 
 
 def strays(run: str, used: set[str], broken: set[str], files: str = "candidates") -> Iterator[str]:

@@ -90,6 +90,8 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
         "code": code_sha256(),
     }
     values |= {name: str(value) for name, value in asdict(config.ensemble).items()}
+    if config.keep_members:  # no field otherwise, as in runs of earlier versions, which kept none
+        values["keep_members"] = str(config.keep_members)
     return values | library_versions()
 
 

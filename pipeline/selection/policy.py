@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from pipeline.selection.scores import SCORE_TABLE, Score, Sense
+from pipeline.selection.scores import CROSS_CHECKS, SCORE_TABLE, Score, Sense
 
 SPLITS = ("train", "validation", "test")
 """Names that loaders of the Hugging Face Hub know."""
@@ -90,6 +90,9 @@ class PolicyConfig:
     """Smallest accepted share of the image that the mask covers, 0 to 1; below it, the image has no salient object."""
     max_area: float = 0.95
     """Largest accepted share of the image that the mask covers, 0 to 1."""
+    keep_empty: str = ""
+    """Accept images that show no salient object as scenes of their own class, with an empty mask: those with a score
+    such as `empty_score>=0.9` (of the score pass `empty`), whatever the other bounds say. Empty: there are none."""
     thresholds: tuple[str, ...] = ()
     """More bounds, on any score, such as `pairwise_iou>=0.9` or `border<=0.3`; scores of the run's score passes too."""
     allowed_licenses: tuple[int, ...] = ()
@@ -117,6 +120,8 @@ class PolicyConfig:
         thresholds = {str(parse_threshold(text)) for text in self.thresholds}
         object.__setattr__(self, "thresholds", tuple(sorted(thresholds)))
         object.__setattr__(self, "allowed_licenses", tuple(sorted(set(self.allowed_licenses))))
+        if self.keep_empty:
+            object.__setattr__(self, "keep_empty", str(_of_empty_scenes(self.keep_empty)))
         refuse_impossible(self)
         if self.target_images < 0:
             raise ValueError(f"target_images is {self.target_images}; it must be 0 (all) or more")
@@ -133,10 +138,21 @@ def bounds(policy: PolicyConfig) -> list[Bound]:
     return [*of_options, *map(parse_threshold, policy.thresholds)]
 
 
+def _of_empty_scenes(text: str) -> Bound:
+    bound = parse_threshold(text)
+    if bound.sense != ">=" or bound.score in CROSS_CHECKS:
+        raise ValueError(
+            f"keep_empty is {text!r}; give the least value of a score that is high for empty scenes, such as "
+            "'empty_score >= 0.9'"
+        )
+    return bound
+
+
 def named_scores(policy: PolicyConfig) -> tuple[str, ...]:
     """The scores that a policy depends on."""
     ranking = (policy.rank_by,) if policy.target_images else ()
-    return tuple(dict.fromkeys((*(bound.score for bound in bounds(policy)), *ranking)))
+    empty = (parse_threshold(policy.keep_empty).score,) if policy.keep_empty else ()
+    return tuple(dict.fromkeys((*(bound.score for bound in bounds(policy)), *empty, *ranking)))
 
 
 def check_scores(policy: PolicyConfig, table: Mapping[str, Score]) -> None:
@@ -148,6 +164,16 @@ def check_scores(policy: PolicyConfig, table: Mapping[str, Score]) -> None:
     for text in policy.thresholds:
         if (score := parse_threshold(text).score) not in table:
             raise ValueError(f"threshold {text!r}: unknown score {score!r}; scores are {', '.join(table)}")
+    if policy.keep_empty:
+        empty = parse_threshold(policy.keep_empty)
+        if empty.score not in table:
+            raise ValueError(
+                f"keep_empty is {policy.keep_empty!r}: unknown score {empty.score!r}; scores are {', '.join(table)}. "
+                "The score pass `empty` adds empty_score: jobs/score_run.py RUN --pass empty"
+            )
+        if empty.limit > table[empty.score].highest:
+            highest = table[empty.score].highest
+            raise ValueError(f"keep_empty is {policy.keep_empty!r}, but {empty.score} is never above {highest:g}")
     rankable = [name for name, score in table.items() if score.rankable]
     if policy.rank_by not in rankable:
         raise ValueError(f"rank_by is {policy.rank_by!r}; it must be one of {', '.join(rankable)}")

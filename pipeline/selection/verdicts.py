@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from pipeline.collection.instances import UNCHECKED, CrossCheck
 from pipeline.records import CandidateRow, Sample, Verdict
-from pipeline.selection.policy import PolicyConfig, bounds, check_scores, quotas
+from pipeline.selection.policy import PolicyConfig, bounds, check_scores, parse_threshold, quotas
 from pipeline.selection.scores import CROSS_CHECKS, SCORE_TABLE, SCORES, Score
 
 OBJECT_SIZES = (("small", 32**2), ("medium", 96**2))
@@ -80,12 +80,26 @@ def by_scores(scores: Mapping[str, float | None], policy: PolicyConfig) -> Verdi
 
     Args: scores: of the prediction. Bounds on other scores are skipped where these are not given.
     """
+    if is_empty_scene(scores, policy):
+        return Verdict(decision="accepted", reason="")
     for bound in bounds(policy):
         if bound.score not in SCORES and bound.score not in scores:
             continue
         if not bound.passes(scores):
             return _rejected(f"{bound.score}_unknown" if scores.get(bound.score) is None else bound.reason)
     return Verdict(decision="accepted", reason="")
+
+
+def is_empty_scene(scores: Mapping[str, float | None], policy: PolicyConfig) -> bool:
+    """Does a predicted image count as a scene without a salient object? It has an empty mask then."""
+    return bool(policy.keep_empty) and parse_threshold(policy.keep_empty).passes(scores)
+
+
+def scene_of(scores: Mapping[str, float | None], verdict: Verdict, policy: PolicyConfig) -> str:
+    """What the manifest of a release with empty scenes says of an image: `object`, `empty`; "" if not accepted."""
+    if verdict.decision != "accepted":
+        return ""
+    return "empty" if is_empty_scene(scores, policy) else "object"
 
 
 def select(

@@ -27,6 +27,7 @@ from pipeline.records import Problem
 from pipeline.release.check.loaders_child import LoaderAnswer, LoaderTask
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.croissant import CROISSANT, tars_by_split
+from pipeline.release.croissant_texts import pictures_of
 from pipeline.release.manifest import MANIFEST
 
 TIME_LIMIT_S = 600.0
@@ -101,7 +102,7 @@ def _task(release: str, stated: StatedRelease, keys: Mapping[str, Sequence[str]]
         tars=tars,
         keys=keys,
         annotated={f"annotations/{split}.json": count for split, count in images.items()},
-        embedded=stated.release.embed_images,
+        pictures=list(pictures_of(stated.release)),
         rows=rows,
         sums={name: file.sha256 for name, file in stated.files.items()},
     )

@@ -21,12 +21,12 @@ from typing import Any
 
 from pipeline.release.check.croissant_guard import strange_parts, with_tars
 from pipeline.release.croissant import CROISSANT, images_of
-from pipeline.release.croissant_texts import MEMBERS
+from pipeline.release.croissant_texts import PICTURES
 from pipeline.release.manifest import MANIFEST
 
 _MOST_PROBLEMS = 5
 """Per file; five are enough to see what is wrong."""
-_MEMBER = re.compile(r"([A-Za-z0-9_-]+)\.([a-z.]+)")
+_MEMBER = re.compile(r"([A-Za-z0-9_-]+)\.([a-z0-9_.]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,8 @@ class LoaderTask:
     """Tar → its keys in order, for all tars of the release."""
     annotated: Mapping[str, int]
     """Annotation file → number of images that it should have."""
-    embedded: bool
-    """Whether the tars hold the images."""
+    pictures: Sequence[str]
+    """Extensions of a sample's pictures."""
     rows: int
     """Rows of the manifest."""
     sums: Mapping[str, str]
@@ -52,7 +52,7 @@ class LoaderTask:
     @property
     def members(self) -> set[str]:
         """Extensions of a sample's members."""
-        return {"json", *(extension for extension in MEMBERS if extension != "jpg" or self.embedded)}
+        return {"json", *self.pictures}
 
     def path(self, name: str) -> str:
         """Path of a file of the release."""
@@ -200,7 +200,7 @@ def _records_of_mlcroissant(library: Any, task: LoaderTask) -> Iterator[str]:
         for record in dataset.records(images_of(split)):
             values = {field.rpartition("/")[2]: value for field, value in record.items()}
             found.append(values["key"].decode())
-            sizes = {getattr(values[MEMBERS[extension][0]], "size", None) for extension in task.members - {"json"}}
+            sizes = {getattr(values[PICTURES[extension][0]], "size", None) for extension in task.members - {"json"}}
             if sizes != {(values["width"], values["height"])}:
                 yield f"{found[-1]}: gives no pictures, or pictures of other sizes than its facts state"
         if sorted(found) != sorted(task.keys[name]):

@@ -15,6 +15,8 @@ from pipeline.files.connections import require_reachable
 from pipeline.passes.folder import StatedPass, columns_of
 from pipeline.records import StoredFile
 from pipeline.release.identity import FORMAT, OF_COLLECTION, READABLE, RELEASE_JSON, passes_from
+from pipeline.release.manifest import added_columns
+from pipeline.release.passes import require_second_masks
 from pipeline.selection.columns import Column, table_with
 from pipeline.selection.policy import PolicyConfig, check_scores, parse_splits
 from pipeline.selection.scores import Score
@@ -70,8 +72,8 @@ class StatedRelease:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns that score passes have added."""
-        return columns_of(self.passes)
+        """The columns of the manifest that not every one has."""
+        return added_columns(self.passes, self.policy)
 
     @property
     def table(self) -> dict[str, Score]:
@@ -138,12 +140,17 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
         published_on=str(published["published_on"]),
         homepage=str(published["homepage"]),
         previous="an earlier release" if made_from["previous"] else "",
+        alternatives=str(made_from.get("alternatives", "")),
+        trimap=made_from.get("trimap") is True,
     )
     policy: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in made_from["policy"].items()
     }
     shares = parse_splits([f"{name}={share!r}" for name, share in made_from["splits"].items()])
     passes = passes_from(made_from.get("passes", {}))
+    if release.alternatives:
+        stated_columns = {found.name: found.document.columns for found in passes}
+        require_second_masks(release.alternatives, stated_columns[release.alternatives])
     check_scores(PolicyConfig(**policy), table_with(columns_of(passes)))
     return StatedRelease(
         passes=passes,

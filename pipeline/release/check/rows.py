@@ -11,11 +11,11 @@ from pipeline.release.check.containers import parquet_problem
 from pipeline.release.check.images import is_said_released
 from pipeline.release.check.release_json import StatedShard
 from pipeline.release.check.samples import FoundSample
-from pipeline.release.manifest import considered_of
+from pipeline.release.manifest import SCENE, considered_of
 from pipeline.runs.binding import Bound, binding
 from pipeline.selection.policy import PolicyConfig, split_of
 from pipeline.selection.scores import SCORE_TABLE, SCORES, Score
-from pipeline.selection.verdicts import select
+from pipeline.selection.verdicts import scene_of, select
 
 Rows = Mapping[str, Mapping[str, Any]]
 """Key → row."""
@@ -77,6 +77,9 @@ def misjudged(rows: Rows, policy: PolicyConfig, table: Mapping[str, Score] = SCO
             whole[key] = considered_of(row, table)
     for key, expected in select(list(whole.values()), policy, table).items():
         found = Verdict(decision=rows[key]["verdict"], reason=rows[key]["reason"])
+        scene = scene_of(whole[key].scores, found, policy) if policy.keep_empty else None
+        if rows[key].get(SCENE.name) != scene:
+            yield f"{key} has the scene {rows[key].get(SCENE.name)!r}; its verdict and scores make it {scene!r}"
         if found != expected:
             wanted = f"{expected.decision} {expected.reason}".rstrip()
             stated = f"{found.decision} {found.reason}".rstrip()

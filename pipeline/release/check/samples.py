@@ -11,18 +11,19 @@ from pycocotools import mask as coco_mask
 
 from model.documents import parse_json
 from pipeline.errors import SampleError
-from pipeline.files.maps import decode_png, mask_of
+from pipeline.files.maps import decode_png
 from pipeline.files.pictures import decoded
 from pipeline.files.tars import encode_json
 from pipeline.release.check.containers import png_problem
+from pipeline.release.check.drawn import drawn_problems
 from pipeline.release.check.images import image_problems, is_said_released
 from pipeline.release.check.recomputed import score_problems
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.coco_json import CATEGORY
+from pipeline.release.croissant_texts import pictures_of
 from pipeline.runs.binding import maps_sha256
 from pipeline.selection.scores import SCORES
 
-_MAPS = ("mask.png", "saliency.png", "variance.png")
 FACTS = {
     "key": str,
     "image_id": int,
@@ -69,7 +70,7 @@ def check_sample(
 
     Args: tell: called with each thing that is wrong; the text begins with the key.
     """
-    expected = {*_MAPS, "json"} | ({"jpg"} if stated.release.embed_images else set())
+    expected = {*pictures_of(stated.release), "json"}
     if members.keys() != expected:
         tell(f"{key} has the members {sorted(members)}, not {sorted(expected)}")
     for problem in _facts_against(members.get("json", b""), row):
@@ -81,17 +82,14 @@ def check_sample(
     if row.get("maps_sha256") not in (None, maps_sha256(members)):
         tell(f"{key}: its saliency or variance is not the one that was predicted for it: the manifest has another sum")
     maps: dict[str, UInt8[np.ndarray, "h w"]] = {}
-    for name in _MAPS:
+    for name in [name for name in pictures_of(stated.release) if name != "jpg"]:
         try:
             maps[name] = _decoded(members.get(name, b""), (row["width"], row["height"]))
         except ValueError as error:
             tell(f"{key}.{name}: {error}")
     mask = maps.get("mask.png")
-    if mask is not None:
-        if not set(np.unique(mask)) <= {0, 255}:
-            tell(f"{key}.mask.png has values other than 0 and 255: {np.unique(mask)[:5].tolist()} …")
-        if "saliency.png" in maps and not np.array_equal(mask == 255, mask_of(maps["saliency.png"])):
-            tell(f"{key}.mask.png is not the region where {key}.saliency.png is at least one half")
+    for problem in drawn_problems(maps, row, stated.release):
+        tell(f"{key}.{problem}")
     if "saliency.png" in maps and "variance.png" in maps:
         for problem in score_problems(maps["saliency.png"], maps["variance.png"], row, stated.made_with):
             tell(f"{key}: {problem}")
@@ -103,14 +101,22 @@ def check_sample(
 
 
 def mask_against(
-    image: Mapping[str, Any], annotation: Mapping[str, Any], row: Mapping[str, Any], samples: Mapping[str, FoundSample]
+    image: Mapping[str, Any],
+    annotation: Mapping[str, Any] | None,
+    row: Mapping[str, Any],
+    samples: Mapping[str, FoundSample],
 ) -> Iterator[str]:
-    """What is wrong with an image's entries in the COCO annotations, compared with its manifest row and its mask."""
-    rle = annotation["segmentation"]
+    """What is wrong with an image's entries in the COCO annotations, compared with its manifest row and its mask.
+
+    Args: annotation: None for an empty scene.
+    """
     names = {"collection_file_name": "file_name", "width": "width", "height": "height", "license": "license_id"}
     if {name: image[name] for name in names} != {name: row[column] for name, column in names.items()}:
         yield "its name, size or licence differs from the manifest's"
     yield from _unlike(image, _IMAGE)
+    if annotation is None:
+        return
+    rle = annotation["segmentation"]
     yield from _unlike(annotation, {**_ANNOTATION, "image_id": row["image_id"]})
     if rle["size"] != [row["height"], row["width"]]:
         yield f"its mask has the size {rle['size']}; the image has {[row['height'], row['width']]}"

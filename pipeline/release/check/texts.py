@@ -30,7 +30,7 @@ from pipeline.release.croissant import CROISSANT, croissant, tars_by_split
 from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.csv_keys import key_from_csv
 from pipeline.release.licenses import COLUMNS, is_listed, notice
-from pipeline.release.manifest import schema_of
+from pipeline.release.manifest import SCENE, schema_of
 from pipeline.release.page.files import page_about, page_files
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET, sheet_name
 
@@ -47,9 +47,13 @@ def annotation_problems(
     images = {image["id"]: image for image in document["images"]}
     masks = {annotation["image_id"]: annotation for annotation in document["annotations"]}
     listed = {row["image_id"]: row for row in rows.values() if row["split"] == split}
-    if not images.keys() == masks.keys() == listed.keys():
-        every, common = images.keys() | masks.keys() | listed.keys(), images.keys() & masks.keys() & listed.keys()
+    empty = {number for number, row in listed.items() if row.get(SCENE.name) == "empty"}
+    if not images.keys() == masks.keys() | empty == listed.keys():
+        with_masks = masks.keys() | empty
+        every, common = images.keys() | with_masks | listed.keys(), images.keys() & with_masks & listed.keys()
         yield f"image {min(every - common)}, for example, is not in all of images, annotations and manifest"
+    for number in sorted(masks.keys() & empty):
+        yield f"image {number} has an annotation, though the manifest says that its scene is empty"
     if document["categories"] != [CATEGORY] or document["info"] != {
         "description": about.name,
         "version": about.version,
@@ -64,12 +68,12 @@ def annotation_problems(
     ids = [annotation["id"] for annotation in document["annotations"]]
     if ids != list(range(1, len(ids) + 1)):
         yield f"its annotations have the ids {ids[:3]} …, not 1 to {len(ids)} in order"
-    for number in images.keys() & masks.keys() & listed.keys():
+    for number in images.keys() & (masks.keys() | empty) & listed.keys():
         row, named = listed[number], images[number]["file_name"]
         expected = image_file(row["key"], row["file_name"], embed_images=about.embed_images)
         if named != expected:
             yield f"image {number}: file_name is {named!r}, not {expected!r}"
-        for what in mask_against(images[number], masks[number], listed[number], samples):
+        for what in mask_against(images[number], masks.get(number), listed[number], samples):
             yield f"image {number}: {what}"
 
 

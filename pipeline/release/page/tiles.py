@@ -49,11 +49,14 @@ def draw_tile(
     photo: UInt8[np.ndarray, "photo_h photo_w 3"] | None,
     saliency: UInt8[np.ndarray, "h w"],
     variance: UInt8[np.ndarray, "h w"],
+    *,
+    has_mask: bool = True,
 ) -> UInt8[np.ndarray, "tile_h tile_w 3"]:
     """Draw photo, mask outline, saliency and variance of one image side by side.
 
     Args:    photo: at the size of the maps or of `decode_small`. None: it may not be shown; a sign replaces it.
              saliency, variance: as stored, see `pipeline/files/maps.py`.
+             has_mask: False for a scene that is kept as an empty one; no outline is drawn then.
     Returns: [TILE_PX, 4 * TILE_PX, 3]; every picture is centred in its panel, its longer side fills it.
     """
     size_px = fitted_px(saliency.shape[1], saliency.shape[0])
@@ -61,7 +64,7 @@ def draw_tile(
         shown, background = _sign(size_px), np.full((size_px[1], size_px[0], 3), PAPER_GREY, dtype=np.uint8)
     else:
         shown = background = _resized(photo, size_px)
-    coverage = _resized(mask_of(saliency).astype(np.uint8) * 255, size_px)
+    coverage = _resized((mask_of(saliency) & has_mask).astype(np.uint8) * 255, size_px)
     pictures = (
         shown,
         _outlined(background, _small_mask(coverage)),

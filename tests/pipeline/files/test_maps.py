@@ -10,7 +10,9 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from pipeline.files.maps import (
+    decode_masks,
     decode_png,
+    encode_masks,
     encode_png,
     mask_of,
     quantise_deviation,
@@ -23,6 +25,7 @@ SHAPES = arrays.array_shapes(min_dims=2, max_dims=2, max_side=12)
 STORED = arrays.arrays(np.uint8, SHAPES)
 ALL_STORED = np.arange(256, dtype=np.uint8)[None, :]
 ROUNDING = 1e-12
+MASKS = arrays.arrays(np.bool_, arrays.array_shapes(min_dims=3, max_dims=3, max_side=20))
 
 
 def maps(highest):
@@ -120,3 +123,31 @@ def test_anything_but_a_whole_png_is_refused():
     for content in (b"", b"no image", file.getvalue(), *(whole[:length] for length in range(0, pixels_end, 8))):
         with pytest.raises(ValueError, match="PNG"):
             decode_png(content)
+
+
+@given(MASKS)
+def test_masks_of_members_come_back_as_they_were_and_equal_ones_have_equal_bytes(masks):
+    content = encode_masks(masks)
+    assert np.array_equal(decode_masks(content, len(masks)), masks)
+    assert encode_masks(masks.copy(order="F")) == content
+
+
+@given(MASKS, st.integers(0, 25))
+def test_masks_are_not_read_as_a_number_that_does_not_divide_the_width(masks, count):
+    width = masks.shape[0] * masks.shape[2]
+    if count and width % count == 0:
+        assert len(decode_masks(encode_masks(masks), count)) == count
+    else:
+        with pytest.raises(ValueError, match=f"{width} px are not the width of {count} masks"):
+            decode_masks(encode_masks(masks), count)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 40, 60])
+def test_masks_of_members_that_end_early_are_refused(kept):
+    with pytest.raises(ValueError, match="not a whole PNG"):
+        decode_masks(encode_masks(np.eye(40, dtype=bool)[None].repeat(2, 0))[:kept], 2)
+
+
+def test_a_grey_png_is_not_one_of_members():
+    with pytest.raises(ValueError, match="members are stored in 1 bit; this PNG has mode L"):
+        decode_masks(encode_png(np.zeros((4, 4), dtype=np.uint8)), 2)

@@ -129,7 +129,7 @@ def test_a_module_that_is_added_anywhere_on_the_way_is_noticed(copy, statement):
 def test_a_module_that_is_not_imported_any_more_is_noticed(copy):
     path = copy / "pipeline/runs/candidates.py"
     source = path.read_text()
-    path.write_text(source.replace("from pipeline.runs.binding import Bound, binding, maps_sha256\n", ""))
+    path.write_text(source.replace("from pipeline.runs.binding import Bound, binding, kept_binding, maps_sha256\n", ""))
     assert closure(ROOT) - closure(copy) == {"pipeline/runs/binding.py"}
 
 
