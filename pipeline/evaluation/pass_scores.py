@@ -36,7 +36,7 @@ def scores_of_passes(run: str, records: Mapping[str, ShardRecord]) -> PassScores
         except RunMismatchError as error:
             log.warning("the scores of the pass %s are left out: %s", name, error)
             continue
-        added = scores_of(found.document.columns)
+        added = scores_of(found.stated.document.columns)
         columns += added
         for key, row in found.rows.items():
             own = values.setdefault(key, {})

@@ -21,6 +21,7 @@ from pipeline.passes.rows import read_rows
 from pipeline.records import PassRow, ShardRecord
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.selection.columns import Column, columns_from, stored_columns, table_with
+from pipeline.selection.combination import NAME as COMBINATION
 
 FORMAT = 1
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
@@ -97,6 +98,8 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"--name {name!r}: it must be lower-case letters, digits and _, at most 20, a letter first")
+    if name == COMBINATION:
+        raise ConfigError(f"--name {name}: releases call the policy's combination of scores so; give another")
     return name
 
 
@@ -165,7 +168,19 @@ def _refuse_taken_columns(run: str, name: str, columns: Sequence[Column]) -> Non
             raise ConfigError(f"--pass {name}: {taken[column.name]} has a column {column.name} already; give --name")
 
 
-_RESERVED = ("key", "status", "reason", "detail", "candidate_sha256", "verdict", "split", "tar", "width", "height")
+_RESERVED = (
+    "key",
+    "status",
+    "reason",
+    "detail",
+    "candidate_sha256",
+    "verdict",
+    "split",
+    "tar",
+    "width",
+    "height",
+    COMBINATION,
+)
 
 
 def read_pass(run: str, name: str, records: Mapping[str, ShardRecord]) -> PassValues:
