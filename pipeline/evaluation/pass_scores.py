@@ -1,14 +1,16 @@
 """The scores that passes have added to a run."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import RunMismatchError
+from pipeline.errors import ConfigError, RunMismatchError
+from pipeline.files import storage, urls
 from pipeline.passes.folder import passes_of, read_pass
 from pipeline.records import ShardRecord
 from pipeline.selection.columns import scores_of
-from pipeline.selection.scores import Score
+from pipeline.selection.scores import SCORES, Score
+from pipeline.shown import printable
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +22,21 @@ class PassScores:
     columns: tuple[Score, ...]
     values: Mapping[str, Mapping[str, float | None]]
     """Key → score → value; None for an image that could not be scored."""
+
+
+def require_scores(out: str, names: Sequence[str]) -> None:
+    """Check that an evaluation's run will have these scores, of predictions or of its passes.
+
+    Raises: ConfigError: it won't.
+    """
+    run = storage.join(urls.absolute(out), "run")
+    added = [score.name for found in passes_of(run).values() for score in scores_of(found.columns)]
+    for name in names:
+        if name not in (*SCORES, *added):
+            raise ConfigError(
+                f"--combine {name}: there is no such score; there are {', '.join((*SCORES, *added))}. Evaluate without "
+                f"--fit-combination, add scores with jobs/score_run.py {printable(out)}/run --pass NAME, then fit"
+            )
 
 
 def scores_of_passes(run: str, records: Mapping[str, ShardRecord]) -> PassScores:

@@ -40,18 +40,23 @@ class Subject:
     """The run's fingerprint; empty for existing maps."""
 
 
-def publish_evaluation(out: str, subject: Subject, evaluation: Evaluation) -> None:
-    """Write all files of an evaluation. `evaluation.json` comes last: if it exists, so do the others."""
+def publish_evaluation(
+    out: str, subject: Subject, evaluation: Evaluation, fitted: Mapping[str, Any] | None = None
+) -> None:
+    """Write all files of an evaluation, and what is known of a combination that was fitted on it.
+
+    `evaluation.json` comes last: if it exists, so do the others.
+    """
     storage.publish(storage.join(out, "images.parquet"), encode_images(evaluation))
     storage.publish(storage.join(out, "curves.png"), draw_curves(subject.name, evaluation.summary))
     if evaluation.risk_coverage:
         storage.publish(storage.join(out, "risk_coverage.png"), draw_risk_coverage(subject.name, evaluation))
-    values = document(subject, evaluation)
+    values = document(subject, evaluation, fitted)
     storage.publish(storage.join(out, "evaluation.md"), markdown(values).encode())
     storage.publish(storage.join(out, "evaluation.json"), encode_json(values))
 
 
-def document(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
+def document(subject: Subject, evaluation: Evaluation, fitted: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Put the content of `evaluation.json` together."""
     summary = evaluation.summary
     return {
@@ -84,6 +89,7 @@ def document(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
             }
             for pair in evaluation.together
         ],
+        "combination": fitted,
         "confidently_wrong": _confidently_wrong(evaluation),
         "failures": [{"name": failure.name, "reason": failure.reason} for failure in evaluation.failures],
         "truths_sha256": hashlib.sha256(
