@@ -50,7 +50,7 @@ def policy_file(figures: Mapping[str, Any], name: str, truths_sha256: str) -> by
         f"Fitted by jobs/evaluate.py --fit-combination ({figures['method']}) on {figures['images']} images of",
         f"{printable(name)} (SHA-256 of its masks: {truths_sha256}).",
         f"{figures['bad']} of them are bad: the IoU of the mask with the truth is below {below}. What follows was",
-        f"computed for each image by a fit without it ({figures['folds']} folds); the coefficients are of a fit on all.",
+        f"computed for each image by a fit without it ({figures['folds']} folds); the coefficients are of a fit on all",
     ]
     for error, aurc in found["aurc"].items():
         alone = found["aurc_of_baseline"].get(error)

@@ -38,7 +38,7 @@ compare it with *oracle* (drops by the error itself) and *random* (the mean erro
 `risk_coverage.png`.
 """
 _TOGETHER_NOTES = """
-Together, an image is as bad as the mean of its ranks by both scores; nothing is fitted. These are the {shown} of {pairs}
+Together, an image is as bad as the mean of its ranks by both scores; nothing is fitted. Here are the {shown} of {pairs}
 pairs with the lowest AURC of 1 - IoU; all of them are in `evaluation.json`.
 """
 _CAUGHT_NOTES = """
@@ -165,8 +165,8 @@ def _fit_notes(fitted: Mapping[str, Any]) -> str:
     for name, caught in found["caught"].items():
         share = {"lost_5_percent": "5 %", "lost_10_percent": "10 %"}[name]
         notes += (
-            f"\n- `combination <= {found['bounds'][name]}` drops {caught} of {found['wrong']} confidently wrong masks and "
-            f"at most {share} of the good ones."
+            f"\n- `combination <= {found['bounds'][name]}` drops {caught} of {found['wrong']} confidently wrong masks, "
+            f"and at most {share} of the good ones."
         )
     return notes + f"\n\nCoefficients: {', '.join(f'`{text}`' for text in fitted['combination'])}.\n"
 
