@@ -39,7 +39,8 @@ def load_pass(spec: PassSpec, context: PassContext) -> Scorer:
     try:
         wanted = {name: value for name, value in given.items() if name in inspect.signature(made_by).parameters}
         made = made_by(**wanted)
-        scorer = made if isinstance(made, Scorer) else OneByOne(made)
+        # By its class: isinstance would ask the instance for its device, and so load its model.
+        scorer: Scorer = made if hasattr(made_by, "score_all") else OneByOne(made)
         owned(scorer.columns, context.name)
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"--pass {spec.kind}: {error}") from error
