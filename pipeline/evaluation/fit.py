@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from pipeline.errors import PipelineError
 from pipeline.selection.combination import Combination
@@ -73,13 +74,15 @@ def fit_combination(
         )
     folds = StratifiedKFold(n_splits=min(MOST_FOLDS, fewest), shuffle=True, random_state=0)
     out_of_fold: list[float | None] = [None] * len(scores)
-    for fitted_on, held_back in folds.split(values, bad):
-        without = _fitted(values[fitted_on], bad[fitted_on], names, method, iou_below)
-        for place in held_back:
-            out_of_fold[known[place]] = without.value(scores[known[place]])
+    with threadpool_limits(1):  # matrices of a few columns: threads only wait for each other
+        combination = _fitted(values, bad, names, method, iou_below)
+        for fitted_on, held_back in folds.split(values, bad):
+            without = _fitted(values[fitted_on], bad[fitted_on], names, method, iou_below)
+            for place in held_back:
+                out_of_fold[known[place]] = without.value(scores[known[place]])
     said = np.array([out_of_fold[place] for place in known], dtype=np.float64)
     return Fit(
-        combination=_fitted(values, bad, names, method, iou_below),
+        combination=combination,
         method=method,
         images=len(known),
         bad=int(bad.sum()),
