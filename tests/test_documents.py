@@ -28,6 +28,7 @@ FASTER = {
     "jobs/predict.py": "--ensemble-size 2 --denoise-steps 1",
     "jobs/evaluate.py": "--engine inline",
     "jobs/evaluate.py --images": "--model fake",
+    "jobs/score_run.py": "--model fake",
     # The sample's annotations have no outlines, so `instance_iou` of the policy shown would be refused.
     "jobs/publish_release.py build": "--engine inline --thresholds 'pairwise_iou >= 0.9'",
     "jobs/publish_release.py push": "--no-loaders",
@@ -137,7 +138,7 @@ def test_python_runs_and_prints_what_it_should(home, block):
 
 @pytest.mark.parametrize("block", blocks("toml", run=True), ids=block_id)
 def test_toml_files_are_read_by_the_job_that_takes_them(home, block):
-    kind = {"run.toml": RunConfig, "policy.toml": BuildConfig}[toml_name(block)]
+    kind = {"run.toml": RunConfig, "policy.toml": BuildConfig, "combination.toml": BuildConfig}[toml_name(block)]
     assert read_toml(str(home / toml_name(block)), kind, "--config")
 
 
@@ -190,6 +191,10 @@ def test_only_these_blocks_are_not_run():
         ),
         ("jobs/README.md", "needs Stable Diffusion 2 and a Swin-B"),
         ("jobs/README.md", "needs the public datasets"),
+        (
+            "jobs/README.md",
+            "needs more photos than the tests of documents have; tests/jobs/test_evaluate.py fits one",
+        ),
         ("jobs/README.md", "takes minutes; tests/jobs/test_train.py runs shorter ones"),
         ("jobs/README.md", "takes minutes; tests/pipeline/benchmarks run shorter ones"),
         ("jobs/README.md", "fetches packages and takes hours"),
