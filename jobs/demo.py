@@ -1,9 +1,11 @@
-"""Run the main job on the embedded sample: start a Ray head, submit the job, follow it, and clean up."""
+"""Run the main job on the embedded sample, add scores, and release both: start a Ray head, submit jobs, clean up."""
 
 import argparse
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(PROJECT)
@@ -17,7 +19,10 @@ SAMPLE = PROJECT / "pipeline" / "sample"
 
 
 def main() -> int:
-    """Run the demo. Options other than --out go to the job."""
+    """Run the demo: a release, then the score pass `flip`, then a release with its scores.
+
+    Options other than --out go to the main job; those of model and cluster to the pass as well.
+    """
     others = "All other options go to jobs/coco_pseudolabel.py."
     parser = argparse.ArgumentParser(description=__doc__, epilog=others)
     parser.add_argument("--out", type=Path, default=PROJECT / "out" / "demo", help="folder of the run [out/demo]")
@@ -28,15 +33,41 @@ def main() -> int:
         *("--images", str(SAMPLE / "images"), "--annotations", str(SAMPLE / "instances_sample.json")),
         *job_options,
     ]
-    parse_job_options(options)  # exits with 2 before a head is started if they are wrong
+    config = parse_job_options(options)  # exits with 2 before a head is started if they are wrong
     require_target(out, "--out")
     print("starting a Ray head on this machine …", flush=True)
     with local_ray(cpus=os.cpu_count() or 1) as head:
-        code = _follow_job(head, ["python", "jobs/coco_pseudolabel.py", *options])
-    if code == DONE:
-        (page,) = (out / "release").glob("*/index.html")
+        jobs = [["coco_pseudolabel.py", *options]]
+        version = next_version(config.release.version)
+        if not config.dry_run:
+            same = [*differing(config.model), *differing(config.cluster)]
+            jobs.append(["score_run.py", str(out), "--pass", "flip", *same])
+            jobs.append(["coco_pseudolabel.py", *options, "--version", version, "--passes", "flip"])
+        for script, *arguments_of_job in jobs:
+            code = _follow_job(head, ["python", f"jobs/{script}", *arguments_of_job])
+            if code != DONE:
+                return code
+    if not config.dry_run:
+        page = out / "release" / f"{config.release.name}-{version}" / "index.html"
         print(f"\nlook at   {out / 'contact_sheet.png'}\nload from {page.parent}\nopen      {page}")
-    return code
+    return DONE
+
+
+def next_version(version: str) -> str:
+    """The version of the release with the pass: 1.1.0 after 1.0.0."""
+    major, *minor = version.split(".")
+    return f"{major}.{int(minor[0]) + 1}.0" if len(minor) == 2 and minor[0].isdecimal() else f"{version}.1"
+
+
+def differing(part: Any) -> list[str]:
+    """The options by which a part of a configuration differs from its defaults, as on a command line."""
+    found = []
+    for option in fields(part):
+        value, name = getattr(part, option.name), option.name.replace("_", "-")
+        if value == option.default:
+            continue
+        found += [f"--{'' if value else 'no-'}{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
+    return found
 
 
 def _follow_job(head: LocalRay, entrypoint: list[str]) -> int:

@@ -47,10 +47,31 @@ def check_surroundings(tasks: Sequence[Task], config: EvaluationConfig) -> None:
         require_target(Path(urls.absolute(config.out)), "--out")
     else:
         urls.resolve(config.out)  # refuses what nothing could be written to in the end
+    if config.fit_combination:
+        _check_fit(config)
     if not config.predictions:
         from pipeline.evaluation.model_run import check_model
 
         check_model(tasks[0].pairs, config)
+
+
+def _check_fit(config: EvaluationConfig) -> None:
+    """Check that a combination can be fitted and written.
+
+    Raises: ConfigError: scikit-learn is missing, the file exists or can't be written, or there is no such score.
+    """
+    from pipeline.errors import ConfigError
+    from pipeline.evaluation.pass_scores import require_scores
+    from pipeline.files import storage, urls
+    from pipeline.preconditions import require_extra, require_target
+
+    require_extra("calibration", "sklearn")
+    target = urls.absolute(config.fit_combination)
+    if storage.exists(target):
+        raise ConfigError(f"--fit-combination {config.fit_combination}: this file exists; a fit never replaces one")
+    if urls.is_local(target):
+        require_target(Path(target).parent, "--fit-combination")
+    require_scores(config.out, config.combine)
 
 
 if __name__ == "__main__":

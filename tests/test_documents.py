@@ -160,7 +160,7 @@ def test_every_module_is_short_and_named_by_a_command_that_runs_it(home):
 
 @pytest.mark.parametrize("block", blocks("toml", run=True), ids=block_id)
 def test_toml_files_are_read_by_the_job_that_takes_them(home, block):
-    kind = {"run.toml": RunConfig, "policy.toml": BuildConfig}[toml_name(block)]
+    kind = {"run.toml": RunConfig, "policy.toml": BuildConfig, "combination.toml": BuildConfig}[toml_name(block)]
     assert read_toml(str(home / toml_name(block)), kind, "--config")
 
 
@@ -214,6 +214,10 @@ def test_only_these_blocks_are_not_run():
         ("jobs/README.md", "needs Stable Diffusion 2 and a Swin-B"),
         ("jobs/README.md", "needs the public datasets"),
         ("jobs/README.md", "needs weights of other models; tests/pipeline/passes use tiny ones"),
+        (
+            "jobs/README.md",
+            "needs more photos than the tests of documents have; tests/jobs/test_evaluate.py fits one",
+        ),
         ("jobs/README.md", "takes minutes; tests/jobs/test_train.py runs shorter ones"),
         ("jobs/README.md", "takes minutes; tests/pipeline/benchmarks run shorter ones"),
         ("jobs/README.md", "fetches packages and takes hours"),

@@ -10,6 +10,7 @@ KINDS = (
     "choices",
     "limit",
     "breakdown",
+    "passes",
     "busy",
     "orchestration",
     "planning",

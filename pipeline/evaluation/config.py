@@ -45,6 +45,17 @@ class EvaluationConfig:
     reference: bool = False
     """Predict as the released SOD-diffusion code does. The log lists the options that this sets, and what each does.
     Options given explicitly take precedence."""
+    fit_combination: str = ""
+    """A policy file to write: the run's scores are combined into one, `combination`, which estimates how likely a mask
+    is bad. Coefficients are fitted on these images; a file that exists is never replaced. Needs the extra
+    `calibration`."""
+    combine: tuple[str, ...] = ("flip_iou", "ensemble_variance")
+    """Scores that the combination is made of: those of predictions and of the run's score passes."""
+    method: Literal["logistic", "isotonic"] = "logistic"
+    """`logistic`: logistic regression. `isotonic`: its result, turned into the shares of bad masks that were seen;
+    needs hundreds of images."""
+    bad_below: float = 0.8
+    """For the combination, a mask is bad if its IoU with the truth is below this; above 0, at most 1."""
     model: ModelConfig = field(default_factory=ModelConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
@@ -65,8 +76,21 @@ class EvaluationConfig:
         self._check_maps()
         if self.count is not None and (self.count < 1 or len(self.dataset) > 1):
             raise ConfigError(f"--count is {self.count}; it must be at least 1, for a single folder or dataset")
+        self._check_fit()
         if self.shard_size < 1:
             raise ConfigError(f"--shard-size is {self.shard_size}; it must be at least 1")
+
+    def _check_fit(self) -> None:
+        if not self.fit_combination:
+            return
+        if self.predictions:
+            raise ConfigError("--predictions are maps without scores: --fit-combination needs a model")
+        if len(self.dataset) > 1:
+            raise ConfigError(f"--fit-combination takes one dataset; --dataset is {' '.join(self.dataset)}")
+        if not self.combine or len(set(self.combine)) < len(self.combine):
+            raise ConfigError(f"--combine is {' '.join(self.combine)!r}; give one score or more, each once")
+        if not 0 < self.bad_below <= 1:
+            raise ConfigError(f"--bad-below is {self.bad_below}; it must be above 0 and at most 1")
 
     def _check_masks(self) -> None:
         if bool(self.masks) == bool(self.dataset):

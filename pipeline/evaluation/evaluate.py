@@ -7,16 +7,20 @@ the same to the last bit, wherever the images were measured.
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pipeline.config import ClusterConfig
 from pipeline.errors import PipelineError
+from pipeline.evaluation.confident import ConfidentlyWrong, confidently_wrong
 from pipeline.evaluation.outcomes import Failed, How, Measured, Outcome, measure_files
 from pipeline.evaluation.pairs import Pair
-from pipeline.evaluation.risk_coverage import RiskCoverage, risk_coverages
+from pipeline.evaluation.risk_coverage import RiskCoverage, badnesses, errors_of, risk_coverages
 from pipeline.evaluation.summary import Summary, summarise
+from pipeline.evaluation.together import Together, all_pairs
 from pipeline.replicas.tasks import spread
+from pipeline.selection.columns import ScoreTable
+from pipeline.selection.scores import SCORE_TABLE
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +40,12 @@ class Evaluation:
     """Figures of `images`."""
     risk_coverage: Mapping[str, Mapping[str, RiskCoverage]]
     """Score → error → how well the score predicts it; empty for maps without scores."""
+    together: tuple[Together, ...] = ()
+    """The same for every pair of scores."""
+    confidently_wrong: ConfidentlyWrong | None = None
+    """What the default policy accepts though it is wrong; None for maps without scores, or too few."""
+    table: ScoreTable = field(default_factory=lambda: SCORE_TABLE)
+    """What is known of the scores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +89,12 @@ def measure_all(
     return [outcome for answer in spread(function, items, cluster, count) for outcome in answer]
 
 
-def gather(outcomes: Iterable[Outcome]) -> Evaluation:
-    """Sort outcomes by name and average what was measured. Raises PipelineError if nothing was."""
+def gather(outcomes: Iterable[Outcome], table: ScoreTable = SCORE_TABLE) -> Evaluation:
+    """Sort outcomes by name and average what was measured.
+
+    Args:   table: the scores that images may have: those of predictions, and of the run's passes.
+    Raises: PipelineError: nothing was measured.
+    """
     found = sorted(outcomes, key=lambda outcome: outcome.name)
     images = tuple(outcome for outcome in found if isinstance(outcome, Measured))
     failures = tuple(outcome for outcome in found if isinstance(outcome, Failed))
@@ -88,10 +102,14 @@ def gather(outcomes: Iterable[Outcome]) -> Evaluation:
         log.error("%s failed: %s", failure.name, failure.reason)
     if not images:
         raise PipelineError(f"none of the {len(failures)} images could be measured; the first: {failures[0].reason}")
-    measures = [image.measures for image in images]
+    measures, scores = [image.measures for image in images], [image.scores for image in images]
+    wrong = confidently_wrong(scores, measures)
     return Evaluation(
         images=images,
         failures=failures,
         summary=summarise(measures),
-        risk_coverage=risk_coverages([image.scores for image in images], measures),
+        risk_coverage=risk_coverages(scores, measures, table),
+        together=all_pairs(badnesses(scores, table), errors_of(measures), wrong),
+        confidently_wrong=wrong,
+        table=table,
     )

@@ -4,14 +4,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.errors import PipelineError
 from pipeline.evaluation.config import EvaluationConfig
-from pipeline.evaluation.evaluate import evaluate_pairs
+from pipeline.evaluation.evaluate import Evaluation, evaluate_pairs
 from pipeline.evaluation.model_run import evaluate_model, made_with
 from pipeline.evaluation.outcomes import How
 from pipeline.evaluation.report import Subject, document, publish_evaluation
 from pipeline.evaluation.tables import metrics_table
 from pipeline.evaluation.tasks import Task
-from pipeline.files import storage
+from pipeline.files import storage, urls
 
 log = logging.getLogger(__name__)
 
@@ -46,5 +47,24 @@ def _evaluate_task(task: Task, config: EvaluationConfig) -> dict[str, Any]:
     subject = Subject(
         name=task.name, maps=str(task.maps), masks=str(task.masks), normalize=config.normalize, made_with=made
     )
-    publish_evaluation(out, subject, evaluation)
-    return document(subject, evaluation)
+    fitted = _fit(evaluation, config) if config.fit_combination else None
+    publish_evaluation(out, subject, evaluation, fitted)
+    values = document(subject, evaluation, fitted)
+    if fitted:
+        from pipeline.evaluation.policy_file import policy_file
+
+        content = policy_file(fitted, subject.name, values["truths_sha256"])
+        if not storage.create(urls.absolute(config.fit_combination), content):
+            raise PipelineError(f"--fit-combination {config.fit_combination}: another session has written this file")
+        log.info("the combination of %s is in %s", " and ".join(config.combine), config.fit_combination)
+    return values
+
+
+def _fit(evaluation: Evaluation, config: EvaluationConfig) -> dict[str, Any]:
+    from pipeline.evaluation.fit import fit_combination  # scikit-learn is optional
+    from pipeline.evaluation.policy_file import fit_figures
+
+    images = evaluation.images
+    ious = [image.measures.iou or 0.0 for image in images]
+    fit = fit_combination([image.scores for image in images], ious, config.combine, config.method, config.bad_below)
+    return fit_figures(fit, evaluation)

@@ -17,14 +17,17 @@ from pipeline.evaluation.evaluate import Evaluation, gather, measure_all
 from pipeline.evaluation.grey import decode_file
 from pipeline.evaluation.outcomes import Failed, How, Outcome, measure_map
 from pipeline.evaluation.pairs import Pair
+from pipeline.evaluation.pass_scores import scores_of_passes
 from pipeline.files import storage, urls
 from pipeline.files.tars import encode_json
+from pipeline.records import ShardRecord
 from pipeline.run import predict, resolved, run
 from pipeline.runs.candidates import read_maps, read_rows
-from pipeline.runs.commits import committed_shards, read_shard_record
+from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.machine import made_on
 from pipeline.runs.run_file import read_run
+from pipeline.selection.columns import table_with
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +41,12 @@ class ShardMaps:
     pairs: Mapping[str, Pair]
     """Key → photo and mask."""
     how: How
+    added: Mapping[str, Mapping[str, float | None]]
+    """Key → the scores that the run's passes have added."""
 
 
 def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: EvaluationConfig) -> Evaluation:
-    """Predict the photos that have no prediction yet, then measure all.
+    """Predict the photos that have no prediction yet, then measure all; scores of the run's passes count too.
 
     Args:   pairs: photos of one folder with their masks.
             out: folder of this evaluation, which contains the run.
@@ -57,8 +62,10 @@ def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: Evaluation
     else:
         log.info("--ensemble-size 1: no variance, so no scores, no risk-coverage and no release of the run")
         predict(requested)
-    shards = [_shard_maps(url, shard, keyed, how) for shard in sorted(committed_shards(url))]
-    return gather(measure_all(measure_shard, shards, config.cluster, len(pairs)))
+    records = read_shard_records(url, sorted(committed_shards(url)))
+    added = scores_of_passes(url, records)
+    shards = [_shard_maps(url, record, keyed, how, added.values) for record in records.values()]
+    return gather(measure_all(measure_shard, shards, config.cluster, len(pairs)), table_with(added.columns))
 
 
 def check_model(pairs: Sequence[Pair], config: EvaluationConfig) -> None:
@@ -112,7 +119,8 @@ def measure_shard(shard: ShardMaps) -> list[Outcome]:
         if row.status == "failed"
     ]
     for key, maps in read_maps(shard.run, record):
-        scores = rows[key].scores if rows[key].members > 1 else {}
+        of_members = rows[key].scores if rows[key].members > 1 else {}
+        scores = {**of_members, **shard.added.get(key, {})}
         outcomes.append(measure_map(shard.pairs[key], maps.saliency, scores, shard.how))
     return outcomes
 
@@ -139,6 +147,18 @@ def _run_config(pairs: Sequence[Pair], annotations: str, url: str, config: Evalu
     )
 
 
-def _shard_maps(url: str, shard: str, keyed: Mapping[str, Pair], how: How) -> ShardMaps:
-    keys = [row.key for row in read_rows(url, read_shard_record(url, shard))]
-    return ShardMaps(run=url, shard=shard, pairs={key: keyed[key] for key in keys}, how=how)
+def _shard_maps(
+    url: str,
+    record: ShardRecord,
+    keyed: Mapping[str, Pair],
+    how: How,
+    added: Mapping[str, Mapping[str, float | None]],
+) -> ShardMaps:
+    keys = [row.key for row in read_rows(url, record)]
+    return ShardMaps(
+        run=url,
+        shard=record.shard,
+        pairs={key: keyed[key] for key in keys},
+        how=how,
+        added={key: added[key] for key in keys if key in added},
+    )

@@ -32,8 +32,8 @@ class Measured:
 
     name: str
     measures: ImageMeasures
-    scores: Mapping[str, float] = field(default_factory=dict)
-    """The pipeline's scores of its own map; empty for maps from elsewhere."""
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    """The pipeline's scores of its own map, and those of the run's passes; empty for maps from elsewhere."""
     resized: bool = False
     """The map had another size than the mask."""
     truth_sha256: str = ""
@@ -61,7 +61,9 @@ def measure_files(pair: Pair, how: How) -> Outcome:
         return Failed(name=pair.name, reason=str(error))
 
 
-def measure_map(pair: Pair, prediction: UInt8[np.ndarray, "h w"], scores: Mapping[str, float], how: How) -> Outcome:
+def measure_map(
+    pair: Pair, prediction: UInt8[np.ndarray, "h w"], scores: Mapping[str, float | None], how: How
+) -> Outcome:
     """Measure a map of the photo's own size; a mask of another size belongs to another photo."""
     try:
         truth = read_truth(pair.mask, how.max_pixels)

@@ -11,6 +11,7 @@ from pipeline.evaluation.risk_coverage import ERRORS
 from pipeline.evaluation.summary import Summary
 
 DPI = 120
+_STROKES = ("-", "-.", ":")
 _THRESHOLDS = np.arange(255, -1, -1)
 
 
@@ -40,8 +41,9 @@ def draw_risk_coverage(name: str, evaluation: Evaluation) -> bytes:
     figure.suptitle(f"{name}: error of the kept images when the worst by a score are dropped")
     panels = np.atleast_1d(figure.subplots(1, len(errors)))
     for panel, error in zip(panels, errors, strict=True):
-        for score, by_error in by_score.items():
-            _risk_line(panel, by_error[error].risks, score)
+        for place, (score, by_error) in enumerate(by_score.items()):
+            # Ten colours come again in another stroke: passes add any number of scores.
+            _risk_line(panel, by_error[error].risks, score, linestyle=_STROKES[place // 10 % len(_STROKES)])
         any_score = next(iter(by_score.values()))[error]  # random and oracle are the same for all scores
         panel.axhline(any_score.random_aurc, color="black", linestyle=":", label="random")
         _risk_line(panel, any_score.oracle_risks, "oracle", color="black", linestyle="--")

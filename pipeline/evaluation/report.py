@@ -16,12 +16,11 @@ import pyarrow.parquet as pq
 
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.plots import draw_curves, draw_risk_coverage
-from pipeline.evaluation.risk_coverage import RiskCoverage
+from pipeline.evaluation.risk_coverage import RiskCoverage, badnesses
 from pipeline.evaluation.summary import CURVES, SCALARS
 from pipeline.evaluation.tables import markdown
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
-from pipeline.selection.scores import SCORE_TABLE
 
 FORMAT = 1
 _LIBRARIES = ("pysodmetrics", "numpy", "scipy", "pillow")
@@ -41,18 +40,23 @@ class Subject:
     """The run's fingerprint; empty for existing maps."""
 
 
-def publish_evaluation(out: str, subject: Subject, evaluation: Evaluation) -> None:
-    """Write all files of an evaluation. `evaluation.json` comes last: if it exists, so do the others."""
+def publish_evaluation(
+    out: str, subject: Subject, evaluation: Evaluation, fitted: Mapping[str, Any] | None = None
+) -> None:
+    """Write all files of an evaluation, and what is known of a combination that was fitted on it.
+
+    `evaluation.json` comes last: if it exists, so do the others.
+    """
     storage.publish(storage.join(out, "images.parquet"), encode_images(evaluation))
     storage.publish(storage.join(out, "curves.png"), draw_curves(subject.name, evaluation.summary))
     if evaluation.risk_coverage:
         storage.publish(storage.join(out, "risk_coverage.png"), draw_risk_coverage(subject.name, evaluation))
-    values = document(subject, evaluation)
+    values = document(subject, evaluation, fitted)
     storage.publish(storage.join(out, "evaluation.md"), markdown(values).encode())
     storage.publish(storage.join(out, "evaluation.json"), encode_json(values))
 
 
-def document(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
+def document(subject: Subject, evaluation: Evaluation, fitted: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Put the content of `evaluation.json` together."""
     summary = evaluation.summary
     return {
@@ -72,11 +76,21 @@ def document(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
         "curves": {name: getattr(summary, name) for name in CURVES},
         "risk_coverage": {
             score: {
-                "worse_when": SCORE_TABLE[score].worse_when,
+                "worse_when": evaluation.table[score].worse_when,
                 **{error: _figures(found) for error, found in by_error.items()},
             }
             for score, by_error in evaluation.risk_coverage.items()
         },
+        "together": [
+            {
+                "scores": list(pair.scores),
+                **{error: {"aurc": found.aurc, "gain": found.gain} for error, found in pair.risk_coverage.items()},
+                **({"caught": dict(pair.caught)} if pair.caught else {}),
+            }
+            for pair in evaluation.together
+        ],
+        "combination": fitted,
+        "confidently_wrong": _confidently_wrong(evaluation),
         "failures": [{"name": failure.name, "reason": failure.reason} for failure in evaluation.failures],
         "truths_sha256": hashlib.sha256(
             "".join(image.truth_sha256 for image in evaluation.images).encode()
@@ -86,14 +100,14 @@ def document(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def encode_images(evaluation: Evaluation) -> bytes:
-    """Encode `images.parquet`: one row per measured image, sorted by name, with the scores that all images have."""
+    """Encode `images.parquet`: one row per measured image, sorted by name, with its scores."""
     images = evaluation.images
     measures = [image.measures for image in images]
     columns: dict[str, Any] = {"name": pa.array([image.name for image in images], pa.string())}
     for name in ("mae", "s_measure", "weighted_f", "max_f", "adaptive_f", "adaptive_e", "iou"):
         columns[name] = pa.array([getattr(measure, name) for measure in measures], pa.float64())
     for name in evaluation.risk_coverage:
-        columns[name] = pa.array([image.scores[name] for image in images], pa.float64())
+        columns[name] = pa.array([image.scores.get(name) for image in images], pa.float64())
     for name in ("empty_truth", "constant_map"):
         columns[name] = pa.array([getattr(measure, name) for measure in measures], pa.bool_())
     columns["resized"] = pa.array([image.resized for image in images], pa.bool_())
@@ -101,6 +115,21 @@ def encode_images(evaluation: Evaluation) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _confidently_wrong(evaluation: Evaluation) -> dict[str, Any] | None:
+    found = evaluation.confidently_wrong
+    if found is None:
+        return None
+    scores = [image.scores for image in evaluation.images]
+    return {
+        "accepted": int((found.wrong | found.good).sum()),
+        "wrong": int(found.wrong.sum()),
+        "good": int(found.good.sum()),
+        "highest_iou_of_wrong": found.highest_iou,
+        "names": [image.name for image, wrong in zip(evaluation.images, found.wrong, strict=True) if wrong],
+        "caught": {score: found.caught(bad) for score, bad in badnesses(scores, evaluation.table).items()},
+    }
 
 
 def _figures(found: RiskCoverage) -> dict[str, float | None]:

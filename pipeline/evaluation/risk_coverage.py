@@ -13,6 +13,8 @@ the errors and drops the largest first, and that of dropping at random, whose ri
 
 A threshold can't separate images of equal score, so each of them counts with their mean error: the expected value if
 ties are broken at random. Hence the order of the images does not matter.
+
+An image that a score pass could not score is the first to be dropped, since a bound rejects what is unknown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +24,8 @@ import numpy as np
 from jaxtyping import Float
 
 from pipeline.evaluation.measures import ImageMeasures
-from pipeline.selection.scores import SCORE_TABLE, SCORES, Worse
+from pipeline.selection.columns import ScoreTable
+from pipeline.selection.scores import SCORES, Worse
 
 ERRORS = {"mae": "MAE", "s_error": "1 - S", "iou_error": "1 - IoU"}
 """Name of an error → its usual label; all errors are in [0, 1]."""
@@ -92,22 +95,44 @@ def risk_coverage(scores: Float[np.ndarray, " n"], errors: Float[np.ndarray, " n
 
 
 def risk_coverages(
-    scores: Sequence[Mapping[str, float]], measures: Sequence[ImageMeasures]
+    scores: Sequence[Mapping[str, float | None]], measures: Sequence[ImageMeasures], table: ScoreTable
 ) -> dict[str, dict[str, RiskCoverage]]:
     """Compare every score with every error that all images have: score → error → how well the score predicts it."""
-    errors = {name: np.array(values) for name, values in _errors(measures).items()}
-    names = [name for name in SCORES if all(name in row for row in scores)] if scores else []
+    errors = errors_of(measures)
     return {
-        name: {
-            error: risk_coverage(np.array([row[name] for row in scores]), values, SCORE_TABLE[name].worse_when)
-            for error, values in errors.items()
-        }
-        for name in names
+        name: {error: risk_coverage(bad, values, "high") for error, values in errors.items()}
+        for name, bad in badnesses(scores, table).items()
     }
 
 
-def _errors(measures: Sequence[ImageMeasures]) -> dict[str, list[float]]:
+def badnesses(scores: Sequence[Mapping[str, float | None]], table: ScoreTable) -> dict[str, Float[np.ndarray, " n"]]:
+    """How bad each image is by each score, of which only the order matters: score → a number per image.
+
+    Scores of a prediction that some image lacks are left out, and scores of passes that all images lack.
+    """
+    found = {}
+    for name, score in table.items():
+        values = [row.get(name) for row in scores]
+        if (None not in values if name in SCORES else set(values) - {None}) and values:
+            found[name] = badness(values, score.worse_when)
+    return found
+
+
+def badness(values: Sequence[float | None], worse: Worse) -> Float[np.ndarray, " n"]:
+    """The values, with their sign changed if low ones are bad; where there is none, more than any other."""
+    sign = 1 if worse == "high" else -1
+    known = [sign * value for value in values if value is not None]
+    most = max(known, default=0.0)
+    unknown = most + 1 + abs(most)  # distinct from the others whatever their scale
+    return np.array([unknown if value is None else sign * value for value in values])
+
+
+def errors_of(measures: Sequence[ImageMeasures]) -> dict[str, Float[np.ndarray, " n"]]:
     """Error → its value for each image; without errors that some image lacks."""
+    return {name: np.array(values) for name, values in _errors(measures).items()}
+
+
+def _errors(measures: Sequence[ImageMeasures]) -> dict[str, list[float]]:
     found = {
         "mae": [image.mae for image in measures],
         "s_error": [None if image.s_measure is None else 1 - image.s_measure for image in measures],

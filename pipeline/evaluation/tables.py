@@ -19,6 +19,8 @@ COLUMNS = {
     "iou": "IoU ↑",
 }
 SHOWN_FAILURES = 20
+SHOWN_PAIRS = 10
+_CAUGHT_HEADS = ("caught, 5 % lost ↑", "caught, 10 % lost ↑")
 
 _HOW = {
     True: "each stretched to 0..1, as in published figures",
@@ -34,6 +36,21 @@ Images are dropped by a score, the worst first. *AURC*: mean error of the kept i
 compare it with *oracle* (drops by the error itself) and *random* (the mean error). *gain*: 1 is as good as the oracle,
 0 as random. *third dropped*: how much dropping the worst third by this score lowers the mean error of the rest. See
 `risk_coverage.png`.
+"""
+_TOGETHER_NOTES = """
+Together, an image is as bad as the mean of its ranks by both scores; nothing is fitted. Here are the {shown} of {pairs}
+pairs with the lowest AURC of 1 - IoU; all of them are in `evaluation.json`.
+"""
+_CAUGHT_NOTES = """
+The default policy accepts {accepted} of the images. Confidently wrong are the {wrong} of them with the lowest IoU, at
+most {highest_iou_of_wrong:.2f} (a fifth, rounded down), and the other {good} are good. *caught*: how many of the wrong
+ones a bound on the score can drop while it drops at most 5 % or 10 % of the good ones. The bound is chosen on the same
+images, and one image more or less is a large step where they are few.
+"""
+_FIT_NOTES = """
+By the method `{method}`, on {images} images, of which {bad} are bad. Each image was judged by coefficients of a fit
+without it ({folds} folds). With few images, figures of other photographs may differ widely. Brier score {brier:.4f},
+and {brier_of_share:.4f} for saying the share of bad masks of every image.
 """
 _SINGLE_NOTE = """
 Each map is a single ensemble member: without a variance, there are no scores whose risk-coverage could be measured.
@@ -53,6 +70,14 @@ def markdown(values: Mapping[str, Any]) -> str:
     page = "\n".join(lines) + "\n" + _NOTES.format(**values["versions"])
     if values["risk_coverage"]:
         page += "\n## How well our scores predict the errors\n\n" + "\n".join(_risk_table(values)) + "\n" + _RISK_NOTES
+        if caught := values["confidently_wrong"]:
+            page += "\n## What the policy is wrongly sure of\n\n" + "\n".join(_caught_table(caught)) + "\n"
+            page += _CAUGHT_NOTES.format(**caught)
+        if pairs := _best_pairs(values):
+            page += "\n## Two scores together\n\n" + "\n".join(_together_table(pairs, caught)) + "\n"
+            page += _TOGETHER_NOTES.format(shown=len(pairs), pairs=len(values["together"]))
+        if fitted := values["combination"]:
+            page += "\n## The combination\n\n" + "\n".join(_fit_table(fitted)) + "\n" + _fit_notes(fitted)
     elif values["made_with"].get("ensemble_size") == "1":
         page += _SINGLE_NOTE
     if values["failures"]:
@@ -106,6 +131,54 @@ def _risk_table(values: Mapping[str, Any]) -> list[str]:
                 + [_number(found["gain"], ".2f"), _number(found["lowered_by"], ".1%")]
             )
     return _table(["error", "score", "worse when", "AURC ↓", "oracle", "random", "gain ↑", "third dropped ↑"], rows)
+
+
+def _caught_table(caught: Mapping[str, Any]) -> list[str]:
+    rows = [[f"`{score}`", *_caught_cells(found, caught)] for score, found in caught["caught"].items()]
+    return _table(["score", *_CAUGHT_HEADS], rows)
+
+
+def _together_table(pairs: Sequence[Mapping[str, Any]], caught: Mapping[str, Any] | None) -> list[str]:
+    rows = [
+        [" + ".join(f"`{score}`" for score in pair["scores"])]
+        + [_number(pair[error]["aurc"]) for error in ERRORS if error in pair]
+        + (_caught_cells(pair["caught"], caught) if caught else [])
+        for pair in pairs
+    ]
+    heads = [f"AURC of {called} ↓" for error, called in ERRORS.items() if error in pairs[0]]
+    return _table(["scores", *heads, *(_CAUGHT_HEADS if caught else ())], rows)
+
+
+def _fit_table(fitted: Mapping[str, Any]) -> list[str]:
+    found = fitted["out_of_fold"]
+    rows = [
+        [called, _number(found["aurc"][error]), _number(found["aurc_of_baseline"].get(error))]
+        for error, called in ERRORS.items()
+        if error in found["aurc"]
+    ]
+    return _table(["error", "AURC of the combination ↓", "of `ensemble_variance`"], rows)
+
+
+def _fit_notes(fitted: Mapping[str, Any]) -> str:
+    found = fitted["out_of_fold"]
+    notes = _FIT_NOTES.format(**{name: fitted[name] for name in ("method", "images", "bad", "folds")}, **found)
+    for name, caught in found["caught"].items():
+        share = {"lost_5_percent": "5 %", "lost_10_percent": "10 %"}[name]
+        notes += (
+            f"\n- `combination <= {found['bounds'][name]}` drops {caught} of {found['wrong']} confidently wrong masks, "
+            f"and at most {share} of the good ones."
+        )
+    return notes + f"\n\nCoefficients: {', '.join(f'`{text}`' for text in fitted['combination'])}.\n"
+
+
+def _best_pairs(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The pairs that find the errors of masks best, the best first."""
+    known = [pair for pair in values["together"] if "iou_error" in pair]
+    return sorted(known, key=lambda pair: pair["iou_error"]["aurc"])[:SHOWN_PAIRS]
+
+
+def _caught_cells(found: Mapping[str, int], caught: Mapping[str, Any]) -> list[str]:
+    return [f"{found[name]} of {caught['wrong']}" for name in ("lost_5_percent", "lost_10_percent")]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

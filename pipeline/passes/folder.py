@@ -21,6 +21,7 @@ from pipeline.records import PassRow, ShardRecord
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.machine import LIBRARIES
 from pipeline.selection.columns import Column, columns_from, stored_columns
+from pipeline.selection.combination import NAME as COMBINATION
 
 FORMAT = 1
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
@@ -103,6 +104,8 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"--name {name!r}: it must be lower-case letters, digits and _, at most 20, a letter first")
+    if name == COMBINATION:
+        raise ConfigError(f"--name {name}: releases call the policy's combination of scores so; give another")
     return name
 
 

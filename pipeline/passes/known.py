@@ -49,10 +49,10 @@ class KnownPass:
 
 PASSES: Mapping[str, KnownPass] = {
     "flip": KnownPass(
-        meaning="does the model give the same mask for the mirrored image?",
+        meaning="does the model give the same mask for the mirrored image, and for other views of it?",
         made_by="pipeline.passes.flip:Flip",
         options=FlipOptions,
-        code=("passes/flip.py", "passes/agreement.py"),
+        code=("passes/flip.py", "passes/views.py", "passes/agreement.py"),
         predicts=True,
     ),
     "witness": KnownPass(

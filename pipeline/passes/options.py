@@ -11,8 +11,9 @@ from pipeline.passes.witness_presets import PRESETS, MapValues, PresetName, Sign
 
 LONGEST_TRAINED_ON = 1000
 View = Literal["mirror", "smaller", "larger", "colours"]
-"""`mirror`: left and right exchanged. `smaller`, `larger`: processed at 3/4 and 5/4 of the side. `colours`: brightness,
-contrast and saturation changed, by amounts that follow from the key."""
+"""`mirror`: left and right exchanged. `smaller`: within a margin, so that everything has 3/4 of its size. `larger`: the
+middle alone, so that everything has 5/4 of its size. `colours`: brightness, contrast and saturation changed, by amounts
+that follow from the key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +21,12 @@ class FlipOptions:
     """Predict other views of each image, and compare their masks with the candidate's."""
 
     views: tuple[View, ...] = ("mirror",)
-    """Which views: `mirror`, `smaller`, `larger`, `colours`. Each takes as long as a prediction of the image."""
+    """Which views: `mirror`, `smaller` (3/4, within a margin), `larger` (5/4, the middle alone), `colours` (brightness,
+    contrast, saturation). Each takes as long as a prediction of the image."""
     view_members: int = 1
-    """Ensemble members per view."""
+    """Ensemble members per view, at least 1."""
     view_steps: int = 2
-    """DDIM steps per member, with trailing timesteps; time grows with them."""
+    """DDIM steps per member, 1 to 999, with trailing timesteps; time grows with them."""
 
     def __post_init__(self) -> None:
         at_least(self, 1, "view_members", "view_steps")

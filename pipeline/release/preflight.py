@@ -11,6 +11,7 @@ from pipeline.collection.instances import NO_INSTANCES
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseExistsError, StorageError, StorageUnavailableError
 from pipeline.files import storage
+from pipeline.passes.folder import PassValues
 from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.changes import read_earlier
 from pipeline.release.identity import RELEASE_JSON, check_identity, identity_of, release_folder
@@ -62,8 +63,9 @@ def refuse_taken_version(
         refuse_leftovers(folder)
         return
     previous = config.release.previous
-    committed = committed_shards(config.out)
-    passes = read_passes(config, read_shard_records(config.out, sorted(committed))) if wanted_passes(config) else ()
+    passes: tuple[PassValues, ...] = ()
+    if wanted_passes(config) or config.policy.combination:
+        passes = read_passes(config, read_shard_records(config.out, sorted(committed_shards(config.out))))
     identity = identity_of(
         ReleaseSource(
             run=config.out,

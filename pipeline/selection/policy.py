@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from pipeline.selection.combination import NAME as COMBINATION
+from pipeline.selection.combination import SCORE as COMBINED
+from pipeline.selection.combination import parse_combination
 from pipeline.selection.scores import CROSS_CHECKS, SCORE_TABLE, Score, Sense
 
 SPLITS = ("train", "validation", "test")
@@ -95,6 +98,9 @@ class PolicyConfig:
     such as `empty_score>=0.9` (of the score pass `empty`), whatever the other bounds say. Empty: there are none."""
     thresholds: tuple[str, ...] = ()
     """More bounds, on any score, such as `pairwise_iou>=0.9` or `border<=0.3`; scores of the run's score passes too."""
+    combination: tuple[str, ...] = ()
+    """Makes one more score of others, `combination`: the probability that a mask is bad, by frozen coefficients such as
+    `intercept -1.2` and `flip_iou -3.4`. jobs/evaluate.py --fit-combination writes them; `thresholds` may bound it."""
     allowed_licenses: tuple[int, ...] = ()
     """Ids of accepted licences, as the manifest has them: those of the annotations, or COCO's for licences from other
     sources; images with other licences are rejected. None: all are accepted."""
@@ -119,6 +125,8 @@ class PolicyConfig:
         # In a fixed form and order, however they were written: the first bound that an image fails is its reason.
         thresholds = {str(parse_threshold(text)) for text in self.thresholds}
         object.__setattr__(self, "thresholds", tuple(sorted(thresholds)))
+        if self.combination:
+            object.__setattr__(self, "combination", parse_combination(tuple(self.combination)).texts())
         object.__setattr__(self, "allowed_licenses", tuple(sorted(set(self.allowed_licenses))))
         if self.keep_empty:
             object.__setattr__(self, "keep_empty", str(_of_empty_scenes(self.keep_empty)))
@@ -152,7 +160,13 @@ def named_scores(policy: PolicyConfig) -> tuple[str, ...]:
     """The scores that a policy depends on."""
     ranking = (policy.rank_by,) if policy.target_images else ()
     empty = (parse_threshold(policy.keep_empty).score,) if policy.keep_empty else ()
-    return tuple(dict.fromkeys((*(bound.score for bound in bounds(policy)), *empty, *ranking)))
+    bounded = tuple(bound.score for bound in bounds(policy))
+    return tuple(dict.fromkeys((*bounded, *empty, *ranking, *combined_scores(policy))))
+
+
+def combined_scores(policy: PolicyConfig) -> tuple[str, ...]:
+    """The scores that the policy's combination is made of; () if it has none."""
+    return tuple(name for name, _ in parse_combination(policy.combination).weights) if policy.combination else ()
 
 
 def check_scores(policy: PolicyConfig, table: Mapping[str, Score]) -> None:
@@ -161,6 +175,11 @@ def check_scores(policy: PolicyConfig, table: Mapping[str, Score]) -> None:
     Args:   table: the scores of every run, and those of the passes of this one.
     Raises: ValueError: a score is unknown, or can't be ranked by, or no image could pass.
     """
+    for name in combined_scores(policy):
+        if name not in table:
+            raise ValueError(f"combination has {name}: unknown score {name!r}; scores are {', '.join(table)}")
+    if policy.combination:
+        table = {**table, COMBINATION: COMBINED}
     for text in policy.thresholds:
         if (score := parse_threshold(text).score) not in table:
             raise ValueError(f"threshold {text!r}: unknown score {score!r}; scores are {', '.join(table)}")

@@ -46,6 +46,10 @@ def test_the_demo_prints_its_table(tmp_path, start_demo):
     for expected in ("input", "accepted", "rejected: variance_above_max", "failed", "images/s", "contact_sheet.png"):
         assert expected in output
     assert (tmp_path / "demo" / "contact_sheet.png").stat().st_size > 10_000
+    release = tmp_path / "demo/release/sod-benchmark-1.1.0"
+    assert f"open      {release}/index.html" in output
+    assert "flip_iou" in (release / "README.md").read_text()
+    assert (tmp_path / "demo/release/sod-benchmark-1.0.0/release.json").is_file()
 
 
 @pytest.mark.thorough

@@ -3,6 +3,8 @@
 import pytest
 
 from jobs import demo
+from model.config import ModelConfig
+from pipeline.config import ClusterConfig
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,17 @@ def test_a_wrong_request_starts_no_head(run_here, monkeypatch, options, said):
     code, stdout, stderr = run_here(demo.main, "demo.py", *options)
     assert (code, stdout) == (2, "")
     assert said in " ".join(stderr.replace("│", " ").split())
+
+
+def test_the_pass_has_the_options_of_model_and_cluster_that_the_run_has():
+    assert demo.differing(ModelConfig()) == demo.differing(ClusterConfig()) == []
+    model = ModelConfig(model="fake", compile=True, keep_memory=False, threads=2)
+    assert demo.differing(model) == ["--model", "fake", "--threads", "2", "--compile", "--no-keep-memory"]
+    assert demo.differing(ClusterConfig(replicas=3)) == ["--replicas", "3"]
+
+
+@pytest.mark.parametrize(
+    ("version", "following"), [("1.0.0", "1.1.0"), ("2.9.4", "2.10.0"), ("1.0", "1.0.1"), ("a", "a.1")]
+)
+def test_the_release_with_the_pass_has_a_version_of_its_own(version, following):
+    assert demo.next_version(version) == following

@@ -4,12 +4,14 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from jobs.evaluate import main
+from jobs.publish_release import main as publish
 from model.seeds import key_of
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.job import evaluate
@@ -112,6 +114,15 @@ def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path):
         ((*PHOTOS, "--processing-res", "7"), "processing_res is 7; it must be at least 8 px"),
         ((*PHOTOS, "--reference", "--processing-res", "32"), "processing_res is 32; it must be at least 33 px"),
         ((*PHOTOS, "--model", "fake:no_such=1"), "no option 'no_such'"),
+        ((*MAPS, "--fit-combination", "p.toml"), "--fit-combination needs a model"),
+        (
+            (*PHOTOS, "--fit-combination", "p.toml", "--combine", "area", "no_such"),
+            "--combine no_such: there is no such",
+        ),
+        ((*PHOTOS, "--fit-combination", "p.toml"), "--combine flip_iou: there is no such score"),
+        ((*PHOTOS, "--fit-combination", "p.toml", "--combine", "area", "area"), "give one score or more, each once"),
+        ((*PHOTOS, "--fit-combination", "p.toml", "--bad-below", "0"), "--bad-below is 0.0; it must be above 0"),
+        ((*PHOTOS, "--fit-combination", "maps/im001.png", "--combine", "area"), "maps/im001.png: this file exists"),
     ],
 )
 def test_wrong_requests_are_refused_by_name_with_2(tmp_path, run_here, monkeypatch, options, said):
@@ -125,6 +136,30 @@ def test_wrong_requests_are_refused_by_name_with_2(tmp_path, run_here, monkeypat
     assert said in " ".join(stderr.replace("│", " ").split())  # messages are wrapped in a box
     assert stdout == ""
     assert sorted(tmp_path.rglob("*")) == before, "nothing was begun"
+
+
+def test_a_combination_is_fitted_and_its_policy_makes_a_release(tmp_path, run_here, monkeypatch):
+    make_folders(tmp_path, 16)
+    monkeypatch.chdir(tmp_path)
+    options = ("--images", "photos", "--masks", "masks", "--model", "fake", "--engine", "inline", "--out", "out")
+    fit = ("--fit-combination", "policy.toml", "--combine", "area", "pairwise_iou", "--bad-below", "0.4")
+    code, stdout, stderr = run_here(main, "evaluate.py", *options, *fit)
+    assert code == DONE, stderr
+    (fitted,) = [json.loads((tmp_path / "out/evaluation.json").read_bytes())["combination"]]
+    assert (fitted["images"], fitted["method"]) == (16, "logistic")
+    assert "## The combination" in (tmp_path / "out/evaluation.md").read_text()
+    policy = tomllib.loads((tmp_path / "policy.toml").read_text())
+    assert policy == {"combination": fitted["combination"]}
+    release = ("build", "out/run", "--policy", "policy.toml", "--version", "1.1.0", "--engine", "inline")
+    code, stdout, stderr = run_here(publish, "publish_release.py", *release)
+    assert code == DONE, stderr
+    rows = pq.read_table(Path(json.loads(stdout)["release"]) / "manifest.parquet").to_pylist()
+    assert all(0 < row["combination"] < 1 for row in rows)
+    before = (tmp_path / "policy.toml").read_bytes()
+    code, _, stderr = run_here(main, "evaluate.py", *options, *fit)
+    assert code == USAGE
+    assert "--fit-combination policy.toml: this file exists; a fit never replaces one" in " ".join(stderr.split())
+    assert (tmp_path / "policy.toml").read_bytes() == before
 
 
 def test_missing_packages_are_refused_with_the_command_that_installs_them(tmp_path, run_here, monkeypatch):

@@ -12,6 +12,7 @@ from pipeline.release.identity import RELEASE_JSON, candidates_digest
 from pipeline.release.manifest import MANIFEST
 from pipeline.runs.candidates import read_rows
 from pipeline.runs.commits import committed_shards, read_shard_record
+from pipeline.selection.combination import NAME as COMBINATION
 from pipeline.selection.scores import SCORES
 
 Say = Callable[[str, str], None]
@@ -70,7 +71,9 @@ def compare_with_run(run: str, stated: StatedRelease, rows: Rows, tell: Say, ski
 def _compare_pass(
     run: str, stated: StatedPass, records: Mapping[str, ShardRecord], rows: Rows, tell: Say, skip: Say
 ) -> None:
-    """Compare the columns of a score pass with its rows in the run."""
+    """Compare the columns of a score pass with its rows in the run; a combination follows from the manifest."""
+    if stated.name == COMBINATION:
+        return
     try:
         found = read_pass(run, stated.name, records)
     except UsageError as error:

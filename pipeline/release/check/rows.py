@@ -13,6 +13,8 @@ from pipeline.release.check.release_json import StatedShard
 from pipeline.release.check.samples import FoundSample
 from pipeline.release.manifest import SCENE, considered_of
 from pipeline.runs.binding import Bound, binding
+from pipeline.selection.combination import NAME as COMBINATION
+from pipeline.selection.combination import parse_combination
 from pipeline.selection.policy import PolicyConfig, split_of
 from pipeline.selection.scores import SCORE_TABLE, SCORES, Score
 from pipeline.selection.verdicts import scene_of, select
@@ -70,6 +72,7 @@ def misjudged(rows: Rows, policy: PolicyConfig, table: Mapping[str, Score] = SCO
         failed, scores = row["verdict"] == "failed", [row[name] for name in SCORES]
         for name in _impossible(row, table):
             yield f"{key}: {name} is {row[name]!r}, which it can't be"
+        yield from _miscombined(key, row, policy)
         checked = row["instance_iou"] is not None or row["categories"] or row["supercategory"]
         if failed != (None in scores) or (failed and (row["members"] or checked or set(scores) != {None})):
             yield f"{key} is {row['verdict']}, which contradicts its scores"
@@ -84,6 +87,15 @@ def misjudged(rows: Rows, policy: PolicyConfig, table: Mapping[str, Score] = SCO
             wanted = f"{expected.decision} {expected.reason}".rstrip()
             stated = f"{found.decision} {found.reason}".rstrip()
             yield f"{key} is {stated}; under the policy its scores make it {wanted}"
+
+
+def _miscombined(key: str, row: Mapping[str, Any], policy: PolicyConfig) -> Iterator[str]:
+    """A combination that does not follow from the row's other scores; exponentials differ in their last bits."""
+    if not policy.combination:
+        return
+    found, expected = row[COMBINATION], parse_combination(policy.combination).value(row)
+    if (found is None) != (expected is None) or (found is not None and not abs(found - (expected or 0)) <= 1e-9):
+        yield f"{key}: {COMBINATION} is {found!r}; by the policy's coefficients it is {expected!r}"
 
 
 def _impossible(row: Mapping[str, Any], table: Mapping[str, Score]) -> Iterator[str]:

@@ -9,13 +9,14 @@ import torch
 from model import diffusion
 from model.architectures import build_pipeline
 from model.saliency import torch_dtype
-from pipeline.benchmarks import adaptive, breakdown, choices, limit, networks, speed
+from pipeline.benchmarks import adaptive, breakdown, choices, limit, networks, passes, speed
 from pipeline.benchmarks.adaptive import Adaptive
 from pipeline.benchmarks.breakdown import Breakdown
 from pipeline.benchmarks.choices import Choices
 from pipeline.benchmarks.limit import Limit
 from pipeline.benchmarks.model_work import ModelWork
 from pipeline.benchmarks.networks import sample_photos
+from pipeline.benchmarks.passes import Passes
 from pipeline.benchmarks.reference import members_one_by_one
 from pipeline.benchmarks.speed import Speed
 from tests.model.conftest import build_tiny
@@ -175,3 +176,17 @@ def test_adaptive_ensembles_are_compared_per_seed_and_over_all():
         "| all | 5.0 of 10 | 0.50 of 1.00 s | 73 of 74 | 0.5000, whole 0.8750 | 0.0625, whole 0.0625 |",
     ]
     assert [case["seed"] for case in Adaptive(seeds=(4, 5)).cases()] == [4, 5]
+
+
+def test_a_view_is_timed_against_the_prediction_that_it_repeats():
+    (case,) = Passes(views=("larger",), model="fake", images=5, rounds=2, members=2, steps=1).cases()
+    found = passes.measure(Path(), **case)
+    assert found["view"] == "larger"
+    assert len(found["ratios"]) == len(found["view_s"]) == 2 * 2  # two batches: of four, and of one
+    assert all(ratio > 0 for ratio in found["ratios"])
+
+
+def test_the_cost_of_a_view_is_the_median_of_the_ratios():
+    found = {"view": "mirror", "images": 4, "view_s": [0.2, 0.3, 0.9], "prediction_s": [0.1, 0.3, 0.6]}
+    _, _, row = Passes().table([found | {"ratios": [2.0, 1.0, 1.5], "cpu_ratios": [1.0, 1.25, 1.1]}])
+    assert row == "| mirror | 0.300 s | 0.300 s | 1.500 | 1.000 to 1.500 | 1.100 |"

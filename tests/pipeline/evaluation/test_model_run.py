@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model.config import ModelConfig
 from model.seeds import key_of
 from pipeline.collection.coco import read_annotations
+from pipeline.config import ClusterConfig
 from pipeline.errors import RunMismatchError, StorageError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.measures import measure
@@ -17,10 +19,14 @@ from pipeline.evaluation.outcomes import How
 from pipeline.evaluation.pairs import pair_files
 from pipeline.files import storage
 from pipeline.options import from_options
+from pipeline.passes.config import PassConfig
+from pipeline.passes.folder import read_pass
+from pipeline.passes.options import FlipOptions
+from pipeline.passes.score import score_run
 from pipeline.release.build import complete_run
 from pipeline.replicas.work import process_shard
 from pipeline.runs.candidates import read_maps, read_rows
-from pipeline.runs.commits import committed_shards, read_shard_record
+from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
 from pipeline.selection.scores import SCORES
 from tests.pipeline.evaluation.make import make_folders, photo, save, truth
 from tests.pipeline.make import candidate
@@ -212,3 +218,39 @@ def test_the_annotations_are_kept_beside_the_run(folder, tmp_path):
     with Image.open(io.BytesIO((folder / "photos/im001.jpg").read_bytes())) as image:
         assert (images[0]["width"], images[0]["height"]) == image.size
     assert np.prod(image.size) > 0
+
+
+def scored_run(out, **options):
+    """The scores of `flip`, with the stand-in, of an evaluation's run."""
+    model, cluster = ModelConfig(model="fake"), ClusterConfig(engine="inline")
+    return score_run(
+        PassConfig(run=run_url(str(out)), kind="flip", model=model, cluster=cluster, **options), FlipOptions()
+    )
+
+
+def test_scores_of_passes_count_when_the_evaluation_is_run_again(folder, tmp_path, monkeypatch):
+    before = evaluated(folder, tmp_path)
+    scored_run(tmp_path)
+    monkeypatch.setattr("pipeline.replicas.setup.process_shard", None)  # nothing is predicted again
+    found = evaluated(folder, tmp_path)
+    added = ("flip_iou", "flip_dice", "flip_variance")
+    assert tuple(found.risk_coverage) == (*SCORES, *added)
+    run = run_url(str(tmp_path))
+    values = read_pass(run, "flip", read_shard_records(run, sorted(committed_shards(run))))
+    for image, unscored in zip(found.images, before.images, strict=True):
+        assert image.scores == {**unscored.scores, **values.rows[key_of(image.name)].values}
+    assert len(found.together) == 45
+    assert (found.summary, len(before.together)) == (before.summary, 21)
+
+
+def test_a_pass_that_is_not_complete_is_named_and_left_out(folder, tmp_path, caplog):
+    evaluated(folder, tmp_path)
+    scored_run(tmp_path)
+    scored_run(tmp_path, name="whole")
+    commits = tmp_path / "run/passes/flip/commits"
+    next(iter(sorted(commits.iterdir()))).unlink()
+    found = evaluated(folder, tmp_path)
+    assert "whole_iou" in found.risk_coverage
+    assert "flip_iou" not in found.risk_coverage
+    assert "the scores of the pass flip are left out" in caplog.text
+    assert "3 images left to score" in caplog.text

@@ -6,8 +6,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.evaluation.measures import measure
-from pipeline.evaluation.risk_coverage import ERRORS, risk_coverage, risk_coverages
-from pipeline.selection.scores import SCORES
+from pipeline.evaluation.risk_coverage import ERRORS, badness, risk_coverage, risk_coverages
+from pipeline.selection.scores import SCORE_TABLE, SCORES, Score
 from tests.pipeline.evaluation.make import saliency, truth
 
 WORSE = st.sampled_from(["high", "low"])
@@ -97,6 +97,17 @@ def test_ties_count_as_the_mean_over_all_ways_to_break_them(rows, worse):
         assert found.risks[kept - 1] == pytest.approx(expected)
 
 
+@given(st.lists(st.none() | SCORE, min_size=1, max_size=20), WORSE)
+def test_what_is_unknown_is_worse_than_anything_known_and_the_known_keep_their_order(values, worse):
+    bad = badness(values, worse)
+    known = [value for value in values if value is not None]
+    expected = known if worse == "high" else [-value for value in known]
+    assert [number for number, value in zip(bad, values, strict=True) if value is not None] == expected
+    unknown = {number for number, value in zip(bad, values, strict=True) if value is None}
+    assert len(unknown) <= 1
+    assert all(number > max(expected, default=-np.inf) for number in unknown)
+
+
 # Examples by hand
 
 
@@ -154,7 +165,7 @@ def test_scores_and_errors_that_do_not_match_are_refused(scores, errors, said):
 def test_every_score_is_compared_with_every_error():
     measures = [measure(saliency(number), truth(number)) for number in (1, 5, 12)]
     scores = [dict.fromkeys(SCORES, 0.5) | {"pairwise_iou": image.iou} for image in measures]
-    found = risk_coverages(scores, measures)
+    found = risk_coverages(scores, measures, SCORE_TABLE)
     assert tuple(found) == SCORES
     assert all(tuple(by_error) == tuple(ERRORS) for by_error in found.values())
     assert found["pairwise_iou"]["iou_error"].gain == pytest.approx(1)
@@ -165,7 +176,16 @@ def test_every_score_is_compared_with_every_error():
 
 def test_scores_and_measures_that_some_image_lacks_are_left_out():
     measures = [measure(saliency(number), truth(number), metrics=("mae",)) for number in (1, 2)]
-    assert risk_coverages([{}, {}], measures) == {}
-    found = risk_coverages([{"area": 1.0, "border": 0.0}, {"area": 2.0}], measures)
+    assert risk_coverages([{}, {}], measures, SCORE_TABLE) == {}
+    found = risk_coverages([{"area": 1.0, "border": 0.0}, {"area": 2.0}], measures, SCORE_TABLE)
     assert list(found) == ["area"]
     assert list(found["area"]) == ["mae"]
+
+
+def test_a_score_of_a_pass_counts_though_some_images_have_none():
+    measures = [measure(saliency(number), truth(number)) for number in (1, 5, 12)]
+    mine = Score(name="mine", meaning="x", worse_when="low", of_pass="p")
+    found = risk_coverages([{"mine": 0.9}, {"mine": None}, {}], measures, {"mine": mine})
+    assert list(found) == ["mine"]
+    assert found["mine"]["iou_error"].risks[0] == 1 - measures[0].iou
+    assert risk_coverages([{"mine": None}, {}, {}], measures, {"mine": mine}) == {}
