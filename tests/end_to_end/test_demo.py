@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from jobs.local_ray import descendants
-from tests.end_to_end.submitting import ROOT, TIMEOUT_S
+from tests.end_to_end.submitting import ROOT, TIMEOUT_S, digests
 
 pytestmark = pytest.mark.ray
 
@@ -39,13 +39,16 @@ def popen_demo(out, *options):
     )
 
 
-def test_the_demo_prints_its_table(tmp_path, start_demo):
+def test_the_demo_prints_its_table(tmp_path, start_demo, undisturbed):
     demo = start_demo(tmp_path / "demo", "--model", "fake")
     output, _ = demo.communicate(timeout=TIMEOUT_S)
     assert demo.returncode == 0, output
     for expected in ("input", "accepted", "rejected: variance_above_max", "failed", "images/s", "contact_sheet.png"):
         assert expected in output
     assert (tmp_path / "demo" / "contact_sheet.png").stat().st_size > 10_000
+    # Its job is submitted as users submit theirs, and nothing disturbs it.
+    assert f"replicas: {min(10, os.cpu_count())}, shards to do: 10" in output
+    assert digests(tmp_path / "demo") == undisturbed
 
 
 @pytest.mark.thorough
