@@ -110,7 +110,9 @@ def test_a_release_is_pushed_where_others_get_it(call, out, tmp_path):
     assert pushed.returncode == 0, pushed.stderr
     assert "loading the release with the libraries of its users" in pushed.stderr
     assert json.loads(pushed.stdout)["target"] == f"{tmp_path}/sod-benchmark-1.0.0"
-    assert call("verify_release.py", tmp_path / "sod-benchmark-1.0.0", "--no-loaders").returncode == 0
+    checked = call_script("verify_release.py", tmp_path / "sod-benchmark-1.0.0", "--no-loaders")
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.splitlines()[-1] == "every file is as it should be"
     assert (tmp_path / "LATEST").read_text() == "sod-benchmark-1.0.0\n"
 
 
