@@ -66,7 +66,9 @@ def pytest_collection_finish():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Whole files, in order; one process begins at the other end, so that the cores have work while clusters idle."""
+    """`--dist loadfile`, with one process that begins at the other end: cores have work while clusters idle."""
+    if config.getvalue("dist") != "loadfile":
+        return None
     from xdist.scheduler import LoadFileScheduling
 
     class FromBothEnds(LoadFileScheduling):
