@@ -152,25 +152,37 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> SODDiffus
     for part in (index.name, *(f"{name}/config.json" for name in NETWORKS)):
         if not (folder / part).is_file():
             raise CheckpointError(f"{folder} holds no {part}, so it is not a saved SOD-diffusion pipeline")
+    # The weights come last: they take most of the time.
+    side_px = _processing_side_px(index)
+    scheduler = load_scheduler(folder / "scheduler")
     networks = {
         name: load_network(kind, folder / name, dtype, weights=(SAFETENSORS,)) for name, kind in NETWORKS.items()
     }
-    scheduler = load_scheduler(folder / "scheduler")
     try:
-        side_px = read_fields(index)["default_processing_res"]
-        if type(side_px) is not int or not 1 <= side_px <= _LARGEST_SIDE_PX:
-            raise ValueError(f"default_processing_res must be from 1 to {_LARGEST_SIDE_PX}")
         pipeline = SODDiffusionPipeline(**networks, scheduler=scheduler, default_processing_res=side_px)
-    except CheckpointError:
-        raise
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{index} does not describe a pipeline of this project: {type(error).__name__}: {error}"
-        ) from error
+        raise _no_pipeline(index, error) from error
     for module in networks.values():
         module.eval().requires_grad_(False)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _processing_side_px(index: Path) -> int:
+    try:
+        side_px = read_fields(index)["default_processing_res"]
+        if type(side_px) is not int or not 1 <= side_px <= _LARGEST_SIDE_PX:
+            raise ValueError(f"default_processing_res must be from 1 to {_LARGEST_SIDE_PX}")
+    except CheckpointError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_pipeline(index, error) from error
+    return side_px
+
+
+def _no_pipeline(index: Path, error: Exception) -> CheckpointError:
+    said = f"{type(error).__name__}: {error}"
+    return CheckpointError(f"{index} does not describe a pipeline of this project: {said}")
 
 
 def torch_dtype(name: str) -> torch.dtype:

@@ -6,6 +6,7 @@ Here and not in a test module: all of it has to be in place before anything impo
 
 import contextlib
 import faulthandler
+import gc
 import logging
 import os
 import resource
@@ -22,6 +23,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 jaxtyping.install_import_hook("model", "beartype.beartype")
+
+# What collection imports and makes stays to the end. Looking through it for garbage again and again, in each of the
+# processes of `make test`, took a fourth of collection.
+gc.disable()
 
 # No deadlines: the suite also runs beside trainings that take nearly all of the machine.
 for profile, examples in (("quick", 10), ("suite", 25), ("thorough", 1000)):
@@ -52,6 +57,27 @@ def pytest_collection_modifyitems(items):
     """Files that start clusters come first: at the end, short ones keep both processes of `make test` busy."""
     RAY_FILES.update(item.path for item in items if item.get_closest_marker("ray"))
     items.sort(key=lambda item: item.path not in RAY_FILES)
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """`--dist loadfile`, with one process that begins at the other end: cores have work while clusters idle."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class FromBothEnds(LoadFileScheduling):
+        def _assign_work_unit(self, node):
+            if len(self.nodes) > 1 and node is self.nodes[-1]:
+                self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+            super()._assign_work_unit(node)
+
+    return FromBothEnds(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)

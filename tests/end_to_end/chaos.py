@@ -17,7 +17,7 @@ from pipeline.files import storage
 from pipeline.files.tars import samples_of
 from pipeline.runs.candidates import read_members, read_rows
 from pipeline.runs.commits import committed_shards, read_shard_record
-from tests.end_to_end.submitting import ROOT, Job, kill
+from tests.end_to_end.submitting import client_of, kill, submit_script
 from tests.pipeline.make import make_key
 
 IMAGES = 200 if "CHAOS_FAULTS" in os.environ else 96
@@ -79,7 +79,7 @@ class Chaos:
         model = f"fake:sleep_s=0.05,tally={self.tally},die_at={'+'.join(map(make_key, DEADLY))}"
         inputs = ("--images", str(self.inputs.images), "--annotations", str(self.inputs.annotations))
         command = ["python", "jobs/coco_pseudolabel.py", *inputs, "--out", out, "--model", model, *OPTIONS]
-        job = Job(self.head, self.head.submit(command, ROOT))
+        job = submit_script(self.head, command)
         self.sessions += 1
         seen, deadline = False, time.monotonic() + SESSION_TIMEOUT_S
         while self.head is not None and (job.driver() or not seen):
@@ -123,7 +123,7 @@ class Chaos:
         if kind == "storage failed":
             self._storage_fails_for = STORAGE_REQUESTS
         elif kind == "job stopped":
-            job.stop()
+            client_of(self.head).stop_job(job.submission)
         else:
             kill(self.head.processes())
             self.close()

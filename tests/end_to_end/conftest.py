@@ -5,7 +5,7 @@ import pytest
 from pipeline.config import RunConfig
 from pipeline.options import from_options
 from pipeline.run import run
-from tests.end_to_end.submitting import INPUT, ROOT, SAMPLE, Job, digests
+from tests.end_to_end.submitting import INPUT, SAMPLE, digests, submit_script
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +34,6 @@ def submit(head):
 
     def submit_job(out, *options):
         entrypoint = ["python", "jobs/coco_pseudolabel.py", *INPUT, "--out", str(out), *map(str, options)]
-        return Job(head, head.submit(entrypoint, ROOT))
+        return submit_script(head, entrypoint)
 
     return submit_job

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from jobs.local_ray import LocalRay
+from jobs.local_ray import NO_AGENT, LocalRay
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "pipeline" / "sample"
@@ -73,6 +74,32 @@ class Job:
                 if is_meant(Path(f"/proc/{process.pid}/cmdline").read_bytes()):
                     found.append(process)
         return found
+
+
+def client_of(head):
+    """What `ray job …` asks the head with."""
+    # Imported first: it chooses the authentication that Ray reads at import.
+    import pipeline.replicas.cluster  # noqa: F401
+
+    # isort: split
+    from ray.job_submission import JobSubmissionClient
+
+    token = head.environment["RAY_AUTH_TOKEN"]
+    return JobSubmissionClient(head.environment["RAY_API_SERVER_ADDRESS"], headers={"Authorization": f"Bearer {token}"})
+
+
+def submit_script(head, entrypoint):
+    """Submit what the checkout has, as `ray job submit` does; the command itself first imports Ray for seconds."""
+    client = client_of(head)
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            submission = client.submit_job(entrypoint=shlex.join(entrypoint), runtime_env={"working_dir": str(ROOT)})
+            return Job(head, submission)
+        except RuntimeError as error:  # a head answers before its agent that starts jobs has registered
+            if NO_AGENT not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def kill(processes):

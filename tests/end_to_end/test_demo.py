@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from jobs.local_ray import descendants
-from tests.end_to_end.submitting import ROOT, TIMEOUT_S
+from tests.end_to_end.submitting import ROOT, TIMEOUT_S, digests
 
 pytestmark = pytest.mark.ray
 
@@ -39,17 +39,19 @@ def popen_demo(out, *options):
     )
 
 
-def test_the_demo_prints_its_table(tmp_path, start_demo):
+def test_the_demo_prints_its_table(tmp_path, start_demo, undisturbed):
     demo = start_demo(tmp_path / "demo", "--model", "fake")
     output, _ = demo.communicate(timeout=TIMEOUT_S)
     assert demo.returncode == 0, output
     for expected in ("input", "accepted", "rejected: variance_above_max", "failed", "images/s", "contact_sheet.png"):
         assert expected in output
     assert (tmp_path / "demo" / "contact_sheet.png").stat().st_size > 10_000
+    # Its jobs are submitted as users submit theirs, and nothing disturbs them.
+    assert f"replicas: {min(10, os.cpu_count())}, shards to do: 10" in output
+    assert undisturbed.items() <= digests(tmp_path / "demo").items()
     release = tmp_path / "demo/release/sod-benchmark-1.1.0"
     assert f"open      {release}/index.html" in output
     assert "flip_iou" in (release / "README.md").read_text()
-    assert (tmp_path / "demo/release/sod-benchmark-1.0.0/release.json").is_file()
 
 
 @pytest.mark.thorough

@@ -33,9 +33,11 @@ def drive(run_sample, tmp_path, caplog):
     return drive_run
 
 
-def test_one_replica_gives_the_bytes_of_one_process(drive, tmp_path, undisturbed):
+def test_one_replica_gives_the_bytes_of_one_process_and_does_not_outlive_its_run(drive, head, tmp_path, undisturbed):
     assert "replicas: 1," in drive("fake", replicas=1)
     assert digests(tmp_path) == undisturbed
+    _, alive = psutil.wait_procs(Job(head, "in this process").replicas(), timeout=20)
+    assert alive == []
 
 
 def test_killed_replicas_are_replaced(drive, head, tmp_path, undisturbed):
@@ -55,7 +57,7 @@ def test_killed_replicas_are_replaced(drive, head, tmp_path, undisturbed):
 
 
 def test_an_image_that_always_kills_its_process_is_found_skipped_and_recorded(drive, tmp_path):
-    said = drive("fake:die_at=000000000007")
+    said = drive("fake:die_at=000000000007", replicas=1)
     assert "key 000000000007 killed its replica again and is skipped" in said
     check = verify_run(str(tmp_path))
     assert (check.failed, check.left, check.problems) == (1, 0, ())
@@ -85,11 +87,5 @@ def test_too_few_attempts_to_find_the_image_stop_the_run_and_name_the_shard(driv
 
 def test_a_bug_in_the_model_is_raised_at_once_and_not_tried_again(drive, caplog):
     with pytest.raises(Exception, match="told to raise at 000000000007"):
-        drive("fake:raise_at=000000000007")
+        drive("fake:raise_at=000000000007", replicas=1)
     assert "died" not in caplog.text
-
-
-def test_no_replica_outlives_its_run(drive, head):
-    drive("fake")
-    _, alive = psutil.wait_procs(Job(head, "in this process").replicas(), timeout=20)
-    assert alive == []

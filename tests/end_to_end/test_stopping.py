@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.end_to_end.submitting import INPUT, ROOT, TIMEOUT_S, digests, run_inline, wait_for_commits
+from tests.end_to_end.submitting import INPUT, ROOT, TIMEOUT_S, digests, run_script, wait_for_commits
 
 GRACE_S = 20
 """Schedulers give 30 s."""
@@ -17,13 +18,19 @@ SHARDS = ("--shard-size", "4")
 
 
 @pytest.fixture
-def start(tmp_path):
+def settings(tmp_path_factory):
+    """The environment of a plain script: it knows of no cluster, and its home folder is empty."""
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return settings | {"HOME": str(tmp_path_factory.mktemp("home"))}
+
+
+@pytest.fixture
+def start(tmp_path, settings):
     """Starts the job as a plain script, in a process group of its own, as a shell does."""
     started = []
 
     def start_job(*options):
         command = [sys.executable, "jobs/coco_pseudolabel.py", *INPUT, "--out", str(tmp_path), *SHARDS, *options]
-        settings = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         # A shell that starts something in the background has it ignore SIGINT, and so would the job.
         restore = ["env", "--default-signal=INT"]
         started.append(
@@ -55,8 +62,8 @@ def start(tmp_path):
         pytest.param("ray", signal.SIGTERM, id="ray-SIGTERM", marks=[pytest.mark.ray, pytest.mark.thorough]),
     ],
 )
-def test_a_job_that_is_asked_to_stop_says_how_to_go_on_and_does(start, tmp_path, undisturbed, engine, number):
-    job = start("--engine", engine, "--model", "fake:sleep_s=0.3")
+def test_a_job_that_is_asked_to_stop_says_how_to_go_on_and_does(start, settings, tmp_path, undisturbed, engine, number):
+    job = start("--engine", engine, "--model", "fake:sleep_s=0.2")
     wait_for_commits(tmp_path, 2)
     family = psutil.Process(job.pid).children(recursive=True)
     asked = time.monotonic()
@@ -73,10 +80,12 @@ def test_a_job_that_is_asked_to_stop_says_how_to_go_on_and_does(start, tmp_path,
 
     committed = len(list((tmp_path / "commits").glob("*.json")))
     assert 2 <= committed < 10
-    after = run_inline(tmp_path, "--model", "fake", *SHARDS)
+    # A plain script starts Ray in its own process, and ends it; it leaves nothing in the home folder.
+    after = run_script(tmp_path, "--engine", engine, "--model", "fake", *SHARDS, env=settings)
     assert after.returncode == 0, after.stderr
     assert f"resuming: {4 * committed} of 37 images" in after.stderr
     assert digests(tmp_path) == undisturbed
+    assert not (Path(settings["HOME"]) / ".ray").exists()
 
 
 def test_a_job_that_is_stopped_before_it_began_says_so(start, tmp_path):

@@ -3,10 +3,20 @@
 import logging
 import signal
 import sys
+from dataclasses import dataclass
 
 import pytest
 
 from jobs.command_line import run_job
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a job ended, in the words of `subprocess.CompletedProcess`."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture
@@ -22,5 +32,19 @@ def run_here(monkeypatch, capsys):
             run_job(main)
         printed = capsys.readouterr()
         return ended.value.code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def done_here(run_here, caplog):
+    """Run a job's `main` as `run_here` does; what was logged is on stderr, as `run_job` has it."""
+
+    def run(main, *command_line):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            code, stdout, stderr = run_here(main, *map(str, command_line))
+        logged = "".join(f"{record.levelname} {record.getMessage()}\n" for record in caplog.records)
+        return Done(code, stdout, logged + stderr)
 
     return run

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import pytest
 
+from jobs import publish_release, verify_release
 from pipeline.run import run
 from pipeline.runs.lease import held
 from tests.pipeline.make import make_collection, make_config
@@ -18,16 +19,32 @@ from tests.pipeline.release.editing import mend_sums
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def call(job, *arguments, variables=MappingProxyType({})):
+@pytest.fixture
+def call(done_here):
+    """Runs a job in this process."""
+    mains = {"publish_release.py": publish_release.main, "verify_release.py": verify_release.main}
+
+    def call_here(job, *arguments):
+        done = done_here(mains[job], job, *arguments)
+        assert "Traceback" not in done.stderr
+        return done
+
+    return call_here
+
+
+@pytest.fixture
+def build(call):
+    """Makes a release in this process."""
+    return lambda *arguments: call("publish_release.py", "build", *arguments)
+
+
+def call_script(job, *arguments, variables=MappingProxyType({})):
+    """Run a job as a process of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")} | variables
     command = [sys.executable, str(ROOT / "jobs" / job), *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     return done
-
-
-def build(*arguments):
-    return call("publish_release.py", "build", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +56,7 @@ def out(tmp_path_factory):
     return Path(config.out)
 
 
-def test_a_policy_file_makes_a_release_that_stands_the_check(out, tmp_path):
+def test_a_policy_file_makes_a_release_that_stands_the_check(build, call, out, tmp_path):
     policy = tmp_path / "policy.toml"
     policy.write_text(
         'version = "2.0.0"\ntarget_images = 3\nthresholds = ["border <= 0.9"]\nallowed_licenses = [1]\n'
@@ -59,7 +76,7 @@ def test_a_policy_file_makes_a_release_that_stands_the_check(out, tmp_path):
     assert json.loads(call("verify_release.py", report["release"], "--json", "--no-loaders").stdout)["problems"] == []
 
 
-def test_masks_alone_need_no_images(out, tmp_path):
+def test_masks_alone_need_no_images(build, out, tmp_path):
     images = json.loads((out / "plan" / "inputs.json").read_text())["images"]
     shutil.move(images, tmp_path / "away")
     try:
@@ -71,14 +88,14 @@ def test_masks_alone_need_no_images(out, tmp_path):
         shutil.move(tmp_path / "away", images)
 
 
-def test_a_run_at_work_is_left_alone(out):
+def test_a_run_at_work_is_left_alone(build, out):
     with held(str(out)):
         refused = build(out, "--version", "6.0.0")
     assert refused.returncode == 2
     assert "works on this run" in refused.stderr
 
 
-def test_a_release_is_pushed_where_others_get_it(out, tmp_path):
+def test_a_release_is_pushed_where_others_get_it(call, out, tmp_path):
     release = out / "release" / "sod-benchmark-1.0.0"
     dry = call("publish_release.py", "push", release, tmp_path, "--dry-run", "--no-loaders")
     assert (dry.returncode, list(tmp_path.iterdir())) == (0, [])
@@ -89,11 +106,13 @@ def test_a_release_is_pushed_where_others_get_it(out, tmp_path):
     assert operations == json.loads(dry.stdout)["operations"]
     assert f"write sod-benchmark-1.0.0/NOTICE, {(release / 'NOTICE').stat().st_size} bytes" in operations
     assert operations[-1] == "write LATEST with the name sod-benchmark-1.0.0"
-    pushed = call("publish_release.py", "push", release, tmp_path)
+    pushed = call_script("publish_release.py", "push", release, tmp_path)
     assert pushed.returncode == 0, pushed.stderr
     assert "loading the release with the libraries of its users" in pushed.stderr
     assert json.loads(pushed.stdout)["target"] == f"{tmp_path}/sod-benchmark-1.0.0"
-    assert call("verify_release.py", tmp_path / "sod-benchmark-1.0.0", "--no-loaders").returncode == 0
+    checked = call_script("verify_release.py", tmp_path / "sod-benchmark-1.0.0", "--no-loaders")
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.splitlines()[-1] == "every file is as it should be"
     assert (tmp_path / "LATEST").read_text() == "sod-benchmark-1.0.0\n"
 
 
@@ -106,13 +125,15 @@ def test_a_push_to_the_hub_that_can_not_be_made_says_why_and_shows_no_token(out,
         ("hf://datasets/org/name", alone, 2, "Log in with hf auth login"),
         ("hf://datasets/org/name", alone | {"HF_TOKEN": token}, 1, "the Hub failed"),
     ):
-        refused = call("publish_release.py", "push", release, target, "--dry-run", "--no-loaders", variables=variables)
+        refused = call_script(
+            "publish_release.py", "push", release, target, "--dry-run", "--no-loaders", variables=variables
+        )
         assert (refused.returncode, refused.stdout) == (code, ""), refused.stderr
         assert said in refused.stderr
         assert token not in refused.stderr
 
 
-def test_a_damaged_release_is_named_with_exit_code_1(out, tmp_path):
+def test_a_damaged_release_is_named_with_exit_code_1(call, out, tmp_path):
     shutil.copytree(out / "release" / "sod-benchmark-1.0.0", tmp_path / "copy")
     (tmp_path / "copy" / "NOTICE").write_text("all of this is mine")
     checked = call("verify_release.py", tmp_path / "copy")
@@ -124,7 +145,7 @@ def test_a_damaged_release_is_named_with_exit_code_1(out, tmp_path):
     assert "is not published; problems found: 1, the first in NOTICE: " in refused.stderr
 
 
-def test_a_release_is_compared_with_its_run(out, tmp_path):
+def test_a_release_is_compared_with_its_run(call, out, tmp_path):
     release = out / "release" / "sod-benchmark-1.0.0"
     assert call("verify_release.py", release, "--run", out, "--no-loaders").returncode == 0
     refused = call("verify_release.py", release, "--run", tmp_path, "--no-loaders")
@@ -139,7 +160,7 @@ def test_a_release_is_compared_with_its_run(out, tmp_path):
     assert "binds other images, maps or scores in shard 000000" in checked.stdout
 
 
-def test_what_was_not_checked_is_counted_and_named_with_exit_code_4(out, tmp_path):
+def test_what_was_not_checked_is_counted_and_named_with_exit_code_4(call, out, tmp_path):
     release = tmp_path / "copy"
     shutil.copytree(out / "release" / "sod-benchmark-1.0.0", release)
     (release / "NOTICE").write_text("other words")
@@ -177,7 +198,7 @@ def test_what_was_not_checked_is_counted_and_named_with_exit_code_4(out, tmp_pat
         (["--annotations", "/nowhere.json", "--version", "2"], "/nowhere.json"),
     ],
 )
-def test_nonsense_is_refused_with_what_and_why(out, arguments, said):
+def test_nonsense_is_refused_with_what_and_why(build, out, arguments, said):
     refused = build(out, *arguments)
     assert refused.returncode == 2, refused.stderr
     assert said in " ".join(refused.stderr.replace("│", " ").split())
@@ -186,7 +207,7 @@ def test_nonsense_is_refused_with_what_and_why(out, arguments, said):
 @pytest.mark.parametrize(
     "content", ["thresholds = 3", "allowed_licenses = ['x']", "model = 'nano'", "max_variance = 7"]
 )
-def test_a_policy_file_that_is_none_is_refused_by_name(out, tmp_path, content):
+def test_a_policy_file_that_is_none_is_refused_by_name(build, out, tmp_path, content):
     (tmp_path / "policy.toml").write_text(content)
     refused = build(out, "--policy", tmp_path / "policy.toml")
     assert refused.returncode == 2
@@ -194,7 +215,7 @@ def test_a_policy_file_that_is_none_is_refused_by_name(out, tmp_path, content):
     assert content.partition(" ")[0] in refused.stderr
 
 
-def test_a_folder_without_run_or_release_is_a_wrong_request(tmp_path):
+def test_a_folder_without_run_or_release_is_a_wrong_request(build, call, tmp_path):
     for done in (build(tmp_path), call("verify_release.py", tmp_path), call("publish_release.py", "unmake")):
         assert done.returncode == 2
         assert done.stderr

@@ -8,20 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from jobs import verify_run
 from pipeline.run import run
 from pipeline.runs.lease import held
 from tests.pipeline.make import candidate, make_collection, make_config
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def verify(*arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "jobs/verify_run.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def verify(done_here):
+    """Runs the job in this process."""
+    return lambda *arguments: done_here(verify_run.main, "verify_run.py", *arguments)
 
 
 @pytest.fixture
@@ -32,14 +28,16 @@ def out(tmp_path):
 
 
 def test_a_whole_run_is_reported_as_whole(out):
-    done = verify(out)
+    # The script itself, as a process.
+    command = [sys.executable, str(Path(verify_run.__file__)), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         f"{out}: 2 of 2 shards are committed", "5 images: 5 predicted, 0 failed, 0 left to compute",
     ]  # fmt: skip
 
 
-def test_what_is_broken_is_named_then_repaired_then_gone(out):
+def test_what_is_broken_is_named_then_repaired_then_gone(verify, out):
     tar = Path(candidate(out, "000001", "tar"))
     tar.write_bytes(b"half")
     named = verify(out)
@@ -55,7 +53,7 @@ def test_what_is_broken_is_named_then_repaired_then_gone(out):
     assert json.loads(again.stdout)["left"] == 2
 
 
-def test_a_damaged_run_json_and_plan_are_named_and_restored_with_0(out):
+def test_a_damaged_run_json_and_plan_are_named_and_restored_with_0(verify, out):
     (part,) = (out / "plan").glob("0*.parquet")
     for path in (out / "run.json", part):
         path.write_bytes(b"half")
@@ -65,13 +63,13 @@ def test_a_damaged_run_json_and_plan_are_named_and_restored_with_0(out):
     assert f"jobs/verify_run.py {out} --repair restores it" in named.stderr
     repaired = verify(out, "--repair")
     assert repaired.returncode == 0
-    assert all(" INFO " in line for line in repaired.stderr.splitlines())
+    assert all(line.startswith("INFO ") for line in repaired.stderr.splitlines())
     assert repaired.stdout.splitlines()[-1] == f"files restored: plan/{part.name}, run.json"
     assert verify(out).returncode == 0
 
 
 @pytest.mark.parametrize("repair", [[], ["--repair"]], ids=["check", "repair"])
-def test_a_folder_without_a_run_is_a_wrong_request_and_stays_as_it_is(tmp_path, repair):
+def test_a_folder_without_a_run_is_a_wrong_request_and_stays_as_it_is(verify, tmp_path, repair):
     for folder in (tmp_path, tmp_path / "nowhere"):
         done = verify(folder, *repair)
         assert done.returncode == 2
@@ -80,7 +78,7 @@ def test_a_folder_without_a_run_is_a_wrong_request_and_stays_as_it_is(tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_run_is_repaired_while_a_session_works_on_it(out):
+def test_no_run_is_repaired_while_a_session_works_on_it(verify, out):
     tar = Path(candidate(out, "000001", "tar"))
     tar.write_bytes(b"half")
     with held(str(out)):
@@ -92,7 +90,7 @@ def test_no_run_is_repaired_while_a_session_works_on_it(out):
     assert tar.read_bytes() == b"half"
 
 
-def test_what_a_repair_can_not_mend_is_named_with_1(out):
+def test_what_a_repair_can_not_mend_is_named_with_1(verify, out):
     shutil.rmtree(out / "release")
     (out / "device.json").write_bytes(b"")
     repaired = verify(out, "--repair")

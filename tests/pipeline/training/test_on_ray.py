@@ -21,6 +21,8 @@ from tests.pipeline.training.make import (
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 DEADLINE_S = 240
+QUICK_TRAIN = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+"""Ray Train looks after its workers more often, and starts no process that asks whether their machines are taken."""
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def start_job(head):
     def start(*arguments):
         return subprocess.Popen(
             [sys.executable, str(ROOT / "jobs/train.py"), *arguments],
-            env=head.environment | {"RAY_ADDRESS": head.address},
+            env=head.environment | QUICK_TRAIN | {"RAY_ADDRESS": head.address},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -79,7 +81,7 @@ def test_a_worker_that_dies_is_replaced_and_the_bytes_are_those_of_one_process(
     start_job, head, tmp_path, pairs_folder, tiny_weights
 ):
     # Enough steps that it is killed in the middle of them; the disk that checkpoints wait for may be slow.
-    options = {"max_train_steps": 20, "checkpointing_steps": 2}
+    options = {"max_train_steps": 14, "checkpointing_steps": 2}
     with start_job(*make_command(pairs_folder, tiny_weights, tmp_path / "ray", engine="ray", **options)) as job:
         kill_a_worker_after(job, head, tmp_path / "ray/checkpoint-2")
         output, errors = job.communicate(timeout=DEADLINE_S)
