@@ -78,7 +78,8 @@ def parse(arguments: Sequence[str]) -> tuple[PassConfig, Any]:
 
     for name in ("run", "images", "annotations"):
         given[name] = urls.absolute(given[name]) if given[name] else ""
-    return PassConfig(**given), getattr(parsed, "options", None)
+    options: Any = getattr(parsed, "options", None)
+    return PassConfig(**given), options.resolved() if hasattr(options, "resolved") else options
 
 
 def _options_of(kind: str) -> type | None:

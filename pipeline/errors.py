@@ -95,6 +95,7 @@ FAILURE_REASONS = frozenset(
         "model_memory",  # too large for the device's memory at its own size
         "no_candidate",  # a score pass can't score it: the run has no maps of it
         "image_changed",  # a score pass can't score it: its file is not the one that was predicted
+        "no_vector",  # a score pass can't score it: the pass embeddings has no vector of it
         "pass_output",  # a score pass gave something that its columns can't hold: NaN, or a value out of range
     }
 )

@@ -104,7 +104,7 @@ class PassRow:
     detail: str
     candidate_sha256: str
     """Of what was scored: see `passes/candidate.py`; empty for an image without a candidate."""
-    values: Mapping[str, float | str | None]
+    values: Mapping[str, float | str | bytes | None]
     """Column → value; None where there is nothing to measure. Empty for a failed image."""
 
 
@@ -135,6 +135,8 @@ class ShardRecord:
     """0 for the first record of a shard; the one with the highest number counts."""
     scored: str = ""
     """SHA-256 of the rows of the candidates that a score pass has scored; "" for candidates."""
+    builds_on: str = ""
+    """SHA-256 of the rows of other passes that a score pass has used; "" if it uses none."""
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
@@ -143,7 +145,7 @@ class ShardRecord:
 
     def stored(self) -> dict[str, Any]:
         """Name → value of every field, as files have them; without those that only the other kind of shard has."""
-        left_out = ("scored",) if self.tar else ("tar",)
+        left_out = {"scored", "builds_on"} if self.tar else {"tar"} if self.builds_on else {"tar", "builds_on"}
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 

@@ -16,6 +16,8 @@ KINDS = (
     "growth",
     "resume",
     "release",
+    "copies",
+    "duplicates",
 )
 
 

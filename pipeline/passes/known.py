@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.passes.options import FlipOptions
+from pipeline.passes.options import DuplicatesOptions, EmbeddingsOptions, FlipOptions
 
 _OWN = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
@@ -34,8 +34,17 @@ class KnownPass:
     """Does it load a saliency model? Then `--model` and `--dtype` belong to what it is made with."""
     needs: tuple[str, ...] = ()
     """Passes whose values it builds on."""
+    looks_back: bool = False
+    """Does an image's row depend on those of images in earlier shards too?"""
 
 
+_EMBEDDINGS_CODE = (
+    "passes/embeddings.py",
+    "passes/encoders.py",
+    "passes/overlay.py",
+    "passes/thumbnails.py",
+    "passes/vectors.py",
+)
 PASSES: Mapping[str, KnownPass] = {
     "flip": KnownPass(
         meaning="does the model give the same mask for the mirrored image?",
@@ -43,6 +52,20 @@ PASSES: Mapping[str, KnownPass] = {
         options=FlipOptions,
         code=("passes/flip.py", "passes/agreement.py"),
         predicts=True,
+    ),
+    "embeddings": KnownPass(
+        meaning="what does the image look like? (for duplicates)",
+        made_by="pipeline.passes.embeddings:Embeddings",
+        options=EmbeddingsOptions,
+        code=_EMBEDDINGS_CODE,
+    ),
+    "duplicates": KnownPass(
+        meaning="is it nearly the same image as an earlier one, or as one of a test set? (needs embeddings)",
+        made_by="pipeline.passes.duplicates:Duplicates",
+        options=DuplicatesOptions,
+        code=(*_EMBEDDINGS_CODE, "passes/against.py", "passes/duplicates.py", "passes/join.py", "passes/nearest.py"),
+        needs=("embeddings",),
+        looks_back=True,
     ),
 }
 

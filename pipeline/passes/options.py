@@ -1,10 +1,13 @@
 """Options of the passes that come with the project, one dataclass each; light to import."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from model.config import at_least
+from pipeline.files.urls import absolute
 
+_SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}")
 View = Literal["mirror", "smaller", "larger", "colours"]
 """`mirror`: left and right exchanged. `smaller`, `larger`: processed at 3/4 and 5/4 of the side. `colours`: brightness,
 contrast and saturation changed, by amounts that follow from the key."""
@@ -25,3 +28,79 @@ class FlipOptions:
         at_least(self, 1, "view_members", "view_steps")
         if not self.views or len(set(self.views)) != len(self.views):
             raise ValueError(f"views is {self.views}; give one view or more, each once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingsOptions:
+    """Describe each image by a vector and a perceptual hash, from which duplicates are found."""
+
+    encoder: str = "model"
+    """What says what an image shows: `model` (the backbone of --model), `none`, or an ONNX file with one image as input
+    and one list of numbers as output (normalised as for ImageNet; needs the package onnxruntime)."""
+    encoder_px: int = 192
+    """Side in pixels of the squares that the encoder sees."""
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.encoder_px <= 2048:
+            raise ValueError(f"encoder_px is {self.encoder_px}; it must be from 32 to 2048")
+
+    @property
+    def is_file(self) -> bool:
+        """Is the encoder a file?"""
+        return self.encoder not in ("model", "none")
+
+    def places(self) -> tuple[str, ...]:
+        """Options that say where something is: `made_with` has its digest."""
+        return ("encoder",)
+
+    def resolved(self) -> "EmbeddingsOptions":
+        """With absolute paths, since replicas have working folders of their own."""
+        return replace(self, encoder=absolute(self.encoder)) if self.is_file else self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicatesOptions:
+    """Find near-duplicates in the run, and of images in other collections."""
+
+    against: tuple[str, ...] = ()
+    """Other collections, such as test sets: NAME=PATH each, a folder, zip, tars or parquet as for --images of a run."""
+    duplicate_from: float = 0.8
+    """Similarity from which on two images are near-duplicates, above 0, at most 1."""
+    encoder: str = "model"
+    """That of the pass embeddings, for the images of --against."""
+    encoder_px: int = 192
+    """As for the pass embeddings."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.duplicate_from <= 1:
+            raise ValueError(f"duplicate_from is {self.duplicate_from}; it must be above 0 and at most 1")
+        for text in self.against:
+            name, _, place = text.partition("=")
+            if not _SET_NAME.fullmatch(name) or not place:
+                raise ValueError(
+                    f"against has {text!r}; give NAME=PATH, such as DUTS-TE=/data/DUTS-TE/images, with a name of "
+                    "letters, digits, dots and dashes"
+                )
+        names = [name for name, _ in self.sets]
+        if doubled := next((name for name in names if names.count(name) > 1), ""):
+            raise ValueError(f"against has the name {doubled} twice; give each collection its own")
+
+    @property
+    def sets(self) -> tuple[tuple[str, str], ...]:
+        """Name and place of each collection, by name."""
+        pairs = [text.partition("=") for text in self.against]
+        return tuple(sorted((name, place) for name, _, place in pairs))
+
+    @property
+    def embeddings(self) -> EmbeddingsOptions:
+        """How images are described."""
+        return EmbeddingsOptions(encoder=self.encoder, encoder_px=self.encoder_px)
+
+    def places(self) -> tuple[str, ...]:
+        """As `EmbeddingsOptions.places`."""
+        return ("against", "encoder")
+
+    def resolved(self) -> "DuplicatesOptions":
+        """As `EmbeddingsOptions.resolved`."""
+        against = tuple(f"{name}={absolute(place)}" for name, place in self.sets)
+        return replace(self, against=against, encoder=self.embeddings.resolved().encoder)

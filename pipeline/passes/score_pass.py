@@ -20,8 +20,8 @@ from pipeline.records import CandidateRow, Sample
 from pipeline.runs.binding import maps_sha256
 from pipeline.selection.columns import Column
 
-Values = Mapping[str, float | str | None]
-"""Column → value; None where there is nothing to measure."""
+Values = Mapping[str, float | str | bytes | None]
+"""Column → value; None where there is nothing to measure. Of a vector, the bytes: see `Vector`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from model.config import ModelConfig
 from model.prediction import ModelMemoryError, ModelOutputError
@@ -24,7 +24,7 @@ from pipeline.runs.candidates import read_members
 from pipeline.runs.candidates import read_rows as read_candidate_rows
 from pipeline.runs.commits import is_committed, read_shard_record
 from pipeline.runs.machine import settle_machine
-from pipeline.selection.columns import Column
+from pipeline.selection.columns import Column, Vector
 from pipeline.selection.scores import Score
 
 Found = Values | SampleError
@@ -40,6 +40,8 @@ class PassSetup:
     """`run` is the folder of the pass."""
     needed: Mapping[str, Sequence[Column]]
     """Folder of each pass that this one needs → its columns."""
+    builds_on: Mapping[str, str] = field(default_factory=dict)
+    """Shard → see `ShardRecord`."""
 
     @property
     def model(self) -> ModelConfig:
@@ -88,10 +90,11 @@ class _Score:
         }
         folder = setup.work.run
         self._before = read_shard_record(folder, spec.name) if is_committed(folder, spec.name) else None
+        self._builds_on = setup.builds_on.get(spec.name, "")
 
     def kept(self) -> dict[str, PassRow]:
         """Rows of the batches whose images are all scored, on the candidates as they are now."""
-        if self._before is None:
+        if self._before is None or self._before.builds_on != self._builds_on:
             return {}
         rows = {row.key: row for row in read_rows(self._work.run, self._before, self._scorer.columns)}
         kept: dict[str, PassRow] = {}
@@ -168,17 +171,18 @@ class _Score:
             self._scorer.columns,
             scored=self._scored,
             made_with=self._work.made_with,
+            builds_on=self._builds_on,
             before=self._before,
         )
         return record, rows
 
 
-def _values_of(spec: ShardSpec, needed: Mapping[str, Sequence[Column]]) -> dict[str, dict[str, float | str | None]]:
+def _values_of(spec: ShardSpec, needed: Mapping[str, Sequence[Column]]) -> dict[str, Values]:
     """Key → values of the passes that are needed."""
-    found: dict[str, dict[str, float | str | None]] = {sample.key: {} for sample in spec.samples}
+    found: dict[str, Values] = {sample.key: {} for sample in spec.samples}
     for folder, columns in needed.items():
         for row in read_rows(folder, read_shard_record(folder, spec.name), columns):
-            found[row.key] |= row.values
+            found[row.key] = {**found[row.key], **row.values}
     return found
 
 
@@ -203,8 +207,12 @@ def _problems(values: Values, columns: Sequence[Column]) -> Iterator[str]:
         value = values[column.name]
         if value is None:
             continue
-        if not isinstance(column, Score):
+        if isinstance(column, Vector):
+            if not isinstance(value, bytes) or len(value) != 2 * column.length:
+                of_bytes = f"{len(value)} bytes" if isinstance(value, bytes) else repr(value)
+                yield f"{column.name} is {of_bytes}; it must be {2 * column.length} bytes"
+        elif not isinstance(column, Score):
             if not isinstance(value, str):
                 yield f"{column.name} is {value!r}, which is no text"
-        elif isinstance(value, str) or not math.isfinite(value) or not column.lowest <= value <= column.highest:
+        elif isinstance(value, str | bytes) or not math.isfinite(value) or not column.lowest <= value <= column.highest:
             yield f"{column.name} is {value!r}; it must be from {column.lowest:g} to {column.highest:g}"
