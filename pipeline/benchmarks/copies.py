@@ -117,8 +117,8 @@ def _cosines(ones: Sequence[Any], others: Sequence[Any]) -> "np.ndarray":
 
     even = [np.concatenate([one.vectors.even for one in images]) for images in (ones, others)]
     odd = [np.concatenate([one.vectors.odd for one in images]) for images in (ones, others)]
-    norms = [np.concatenate([one.vectors.norms for one in images]) for images in (ones, others)]
-    cosines: np.ndarray = (even[0] @ even[1].T + np.abs(odd[0] @ odd[1].T)) / (norms[0][:, None] * norms[1])
+    squares = [np.concatenate([one.vectors.squares for one in images]) for images in (ones, others)]
+    cosines: np.ndarray = (even[0] @ even[1].T + np.abs(odd[0] @ odd[1].T)) / np.sqrt(squares[0][:, None] * squares[1])
     return cosines
 
 

@@ -22,25 +22,25 @@ class Vectors:
 
     even: Float32[np.ndarray, "n e"]
     odd: Float32[np.ndarray, "n o"]
-    norms: Float64[np.ndarray, " n"]
+    squares: Float64[np.ndarray, " n"]
+    """Of their lengths; whole numbers up to 2^24, so that the product of two is exact."""
 
     @staticmethod
     def of(stored: Int16[np.ndarray, "n d"], odd: int) -> "Vectors":
         """Args: odd: how many entries at the end are the odd part."""
         split = stored.shape[1] - odd
-        squares = np.einsum("nd,nd->n", stored, stored, dtype=np.float64)  # whole numbers: exact
         return Vectors(
             even=np.ascontiguousarray(stored[:, :split], dtype=np.float32),
             odd=np.ascontiguousarray(stored[:, split:], dtype=np.float32),
-            norms=np.sqrt(squares),
+            squares=np.einsum("nd,nd->n", stored, stored, dtype=np.float64),
         )
 
     def __len__(self) -> int:
-        return len(self.norms)
+        return len(self.squares)
 
     def part(self, start: int, stop: int) -> "Vectors":
         """Those from `start` to before `stop`."""
-        return Vectors(even=self.even[start:stop], odd=self.odd[start:stop], norms=self.norms[start:stop])
+        return Vectors(even=self.even[start:stop], odd=self.odd[start:stop], squares=self.squares[start:stop])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +72,12 @@ def nearest(
         if earlier_than is not None and start + len(some) > earlier_than:
             places = start + np.arange(len(some))
             products[places[None, :] >= earlier_than + np.arange(count)[:, None]] = -1
-        may_reach = products * (1 / some.norms).astype(np.float32)
-        reached: Bool[np.ndarray, "q c"] = may_reach >= (queries.norms * limits * (1 - _ROUNDING))[:, None].astype("f4")
+        may_reach = products * (1 / np.sqrt(some.squares)).astype(np.float32)
+        lowest = (np.sqrt(queries.squares) * limits * (1 - _ROUNDING)).astype(np.float32)
+        reached: Bool[np.ndarray, "q c"] = may_reach >= lowest[:, None]
         for row in np.flatnonzero(reached.any(axis=1)):
             near = np.flatnonzero(reached[row])
-            cosines = products[row, near] / (queries.norms[row] * some.norms[near])
+            cosines = products[row, near] / np.sqrt(queries.squares[row] * some.squares[near])
             is_near = cosines >= limits[row]
             found[row] = _merged(found[row], Near(places=start + near[is_near], cosines=cosines[is_near]), most)
             if len(found[row].places) == most:  # an equally near one that comes later is not among them

@@ -41,8 +41,9 @@ def _edges(thumbnails: Float32[np.ndarray, "n 32 32"]) -> Float32[np.ndarray, "n
         sampled = sampler @ thumbnails @ sampler.T
         places = len(sampler) // _SAMPLED_PX
         by_place = sampled.reshape(-1, places, _SAMPLED_PX, places, _SAMPLED_PX).swapaxes(2, 3)
-        across, down = np.diff(by_place, axis=-1)[..., :-1, :], np.diff(by_place, axis=-2)[..., :-1]
-        found.append(np.stack([across, down], axis=3).reshape(len(thumbnails), places * places, -1))
+        flat = len(thumbnails), places * places, _SAMPLED_PX * (_SAMPLED_PX - 1)
+        across, down = (np.diff(by_place, axis=axis).reshape(flat) for axis in (-1, -2))
+        found.append(np.concatenate([across, down], axis=-1))
     edges = np.concatenate(found, axis=1)
     lengths = np.sqrt(np.einsum("nwd,nwd->nw", edges, edges))
     unit: Float32[np.ndarray, "n 28 d"] = edges / np.maximum(lengths, _FAINT)[..., None]
