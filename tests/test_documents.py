@@ -18,6 +18,7 @@ import tyro
 from jobs.publish_release import BuildConfig
 from pipeline.config import RunConfig
 from pipeline.options import read_toml
+from pipeline.passes.known import PASSES
 from tests.documents import BLOCKS, MAKE_TARGETS, NAMES, ROOT, TEXTS, anchors, tree
 
 SAMPLE = ROOT / "pipeline/sample"
@@ -192,6 +193,10 @@ def test_only_these_blocks_are_not_run():
         ("jobs/README.md", "needs the public datasets"),
         ("jobs/README.md", "takes minutes; tests/jobs/test_train.py runs shorter ones"),
         ("jobs/README.md", "takes minutes; tests/pipeline/benchmarks run shorter ones"),
+        (
+            "jobs/README.md",
+            "needs a run and test sets; tests/pipeline/passes/test_duplicates.py runs smaller ones",
+        ),
         ("jobs/README.md", "fetches packages and takes hours"),
         (
             "jobs/README.md",
@@ -227,6 +232,7 @@ FOREIGN_OPTIONS = {"--help", "--working-dir", "--type", "--quiet", "--block", "-
 def test_every_option_in_the_documents_is_one_of_a_job():
     kinds = re.findall(r"`(\w+)`", re.search(r"Kinds: (.*?)\.", TEXTS["jobs/README.md"], re.DOTALL).group(1))
     commands = [(job,) for job in JOBS] + [("publish_release", "build"), ("publish_release", "push")]
+    commands += [("score_run", "--pass", name) for name in PASSES]
     known = " ".join(help_of(*command) for command in [*commands, *(("benchmark", kind) for kind in kinds)])
     text = " ".join(TEXTS[name] for name in NAMES)
     shown = {option.replace("_", "-") for option in re.findall(r"(?<![\w-])--[a-z][a-z_-]+", text)} - FOREIGN_OPTIONS

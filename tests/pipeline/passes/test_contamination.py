@@ -23,7 +23,7 @@ def test_the_table_has_those_that_match_with_keys_as_in_other_csv_files():
     assert table(ROWS).decode().splitlines()[1:] == ["key-b,key-a,0.900000,,"]
 
 
-@given(st.text(st.characters(codec="utf-8"), max_size=30))
+@given(st.text('=+-@,;"<é漢\n\r\t\0', max_size=12))
 def test_no_name_of_a_test_set_breaks_the_table_or_begins_a_formula(name):
     row = {"key": "a", "test_set_match": f"S/{name}", "test_set_similarity": 1.0}
     header, found = csv.reader(io.StringIO(table([row]).decode(), newline=""))

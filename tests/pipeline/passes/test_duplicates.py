@@ -1,4 +1,4 @@
-"""Near-duplicates of a run: earlier ones alone count, so growth changes no row; test sets are read wherever they are."""
+"""Near-duplicates of a run: only earlier ones count, so growth changes no row; test sets are read wherever they lie."""
 
 import json
 import shutil

@@ -44,7 +44,7 @@ def test_weights_that_give_no_numbers_fail_the_images(monkeypatch):
 def test_models_without_a_backbone_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="--encoder none"):
         model_encoder(model="fake")
-    with pytest.raises(ConfigError, match="no conditioner/config.json"):
+    with pytest.raises(ConfigError, match=r"no conditioner/config\.json"):
         model_encoder(model=str(tmp_path))
 
 
@@ -80,7 +80,7 @@ def test_what_is_no_network_or_not_of_that_kind_is_refused(onnx_file, tmp_path):
         (tmp_path / "a.onnx", "no network in ONNX"),
         (tmp_path / "away.onnx", "can't be read"),
         (onnx_file("two.onnx", inputs=2), "its inputs are x0"),
-        (onnx_file("double.onnx", kind=11), "its inputs are x0: tensor"),
+        (onnx_file("whole.onnx", op="Identity", kind=7), "its inputs are x0: tensor.int64"),
     ]:
         with pytest.raises(ConfigError, match=message):
             load_encoder(EmbeddingsOptions(encoder=str(path)), ModelConfig())
