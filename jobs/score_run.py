@@ -84,8 +84,8 @@ def parse(arguments: Sequence[str]) -> tuple[PassConfig, Any]:
     for name in ("run", "images", "annotations"):
         given[name] = urls.absolute(given[name]) if given[name] else ""
     options: Any = getattr(parsed, group, None)
-    if hasattr(options, "with_absolute_paths"):  # workers of a cluster have other working folders
-        options = options.with_absolute_paths()
+    if hasattr(options, "resolved"):  # workers of a cluster have other working folders
+        options = options.resolved()
     try:
         return PassConfig(**given), options
     except ValueError as error:

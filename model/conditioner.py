@@ -80,7 +80,7 @@ class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def forward(self, images: Float[Tensor, "b 3 ph pw"]) -> Conditioning:
         """Compute the conditioning of B images of any height and width; values in [0, 1]."""
         encoded = []
-        for feature, norm, encoder in zip(self._backbone_features(images), self.norms, self.encoders, strict=True):
+        for feature, norm, encoder in zip(self.backbone_features(images), self.norms, self.encoders, strict=True):
             if self.config.normalise_features:
                 feature = norm(feature).permute(0, 3, 1, 2).contiguous()
             encoded.append(encoder(feature))
@@ -92,7 +92,7 @@ class SaliencyConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
             repeats=self.config.context_repeats,
         )
 
-    def _backbone_features(self, images: Float[Tensor, "b 3 ph pw"]) -> list[Tensor]:
+    def backbone_features(self, images: Float[Tensor, "b 3 ph pw"]) -> list[Tensor]:
         """Feature maps at strides 8, 16, 32: channels last if a LayerNorm follows, else channels first."""
         features: list[Tensor] = self.backbone((images - self.mean) / self.std)
         channels_last = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"

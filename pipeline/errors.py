@@ -97,6 +97,7 @@ FAILURE_REASONS = frozenset(
         "no_witness",  # a score pass can't score it: another one that it builds on has no value for it
         "no_members",  # a score pass can't score it: the run has no masks of its members
         "image_changed",  # a score pass can't score it: its file is not the one that was predicted
+        "no_vector",  # a score pass can't score it: the pass embeddings has no vector of it
         "pass_output",  # a score pass gave something that its columns can't hold: NaN, or a value out of range
     }
 )

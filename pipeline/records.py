@@ -104,7 +104,7 @@ class PassRow:
     detail: str
     candidate_sha256: str
     """Of what was scored: see `passes/candidate.py`; empty for an image without a candidate."""
-    values: Mapping[str, float | str | None]
+    values: Mapping[str, float | str | bytes | None]
     """Column → value; None where there is nothing to measure. Empty for a failed image."""
 
 
@@ -137,6 +137,8 @@ class ShardRecord:
     """Binds the kept masks of ensemble members to their images: see `runs/binding.py`; "" if the run keeps none."""
     scored: str = ""
     """SHA-256 of the rows of the candidates that a score pass has scored; "" for candidates."""
+    builds_on: str = ""
+    """SHA-256 of the rows of other passes that a score pass has used; "" if it uses none."""
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
@@ -145,7 +147,9 @@ class ShardRecord:
 
     def stored(self) -> dict[str, Any]:
         """Name → value of every field, as files have them; without those that only the other kind of shard has."""
-        left_out = ("scored", *(() if self.kept else ("kept",))) if self.tar else ("tar", "kept")
+        only = ("scored", "builds_on") if self.tar else ("tar",)
+        unused = [name for name in ("kept", "builds_on") if not getattr(self, name)]
+        left_out = {*only, *unused}
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 

@@ -220,6 +220,10 @@ def test_only_these_blocks_are_not_run():
         ),
         ("jobs/README.md", "takes minutes; tests/jobs/test_train.py runs shorter ones"),
         ("jobs/README.md", "takes minutes; tests/pipeline/benchmarks run shorter ones"),
+        (
+            "jobs/README.md",
+            "needs a run and test sets; tests/pipeline/passes/test_duplicates.py runs smaller ones",
+        ),
         ("jobs/README.md", "fetches packages and takes hours"),
         (
             "jobs/README.md",

@@ -18,6 +18,8 @@ KINDS = (
     "resume",
     "release",
     "witness",
+    "copies",
+    "duplicates",
 )
 
 

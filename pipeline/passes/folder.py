@@ -9,18 +9,20 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from model.documents import parse_json
 from pipeline.errors import CollectionError, ConfigError, RunMismatchError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
+from pipeline.passes.building import builds_on
 from pipeline.passes.known import PASSES
 from pipeline.passes.rows import read_rows
 from pipeline.records import PassRow, ShardRecord
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.machine import LIBRARIES
-from pipeline.selection.columns import Column, columns_from, stored_columns
+from pipeline.selection.columns import Column, Vector, columns_from, stored_columns
 from pipeline.selection.combination import NAME as COMBINATION
 
 FORMAT = 1
@@ -158,7 +160,8 @@ def read_pass(run: str, name: str, records: Mapping[str, ShardRecord]) -> PassVa
         raise CollectionError(f"{run} has no score pass {name} (there: {there}): run jobs/score_run.py {run} first")
     document, folder = read_document(run, name), pass_folder(run, name)
     found = read_shard_records(folder, sorted(committed_shards(folder).keys() & records.keys()))
-    left = [shard for shard, record in records.items() if outdated(found.get(shard), record)]
+    basis = builds_on(document.kind, list(records), partial(pass_folder, run))
+    left = [shard for shard, record in records.items() if outdated(found.get(shard), record, basis[shard])]
     if left:
         images = sum(records[shard].done + records[shard].failed for shard in left)
         kind = document.kind if document.kind in PASSES and document.kind == name else f"{document.kind} --name {name}"
@@ -173,9 +176,14 @@ def read_pass(run: str, name: str, records: Mapping[str, ShardRecord]) -> PassVa
     return PassValues(stated=StatedPass(name=name, document=document, digest=digest), rows=rows)
 
 
-def outdated(scored: ShardRecord | None, record: ShardRecord) -> bool:
-    """Is a shard of the run not scored, or was it computed again since?"""
-    return scored is None or scored.scored != record.rows.sha256
+def outdated(scored: ShardRecord | None, record: ShardRecord, builds_on: str | None = None) -> bool:
+    """Is a shard of the run not scored, or was it computed again since?
+
+    Args: builds_on: what its rows should depend on besides (see `building.py`). None: that is not compared.
+    """
+    if scored is None or scored.scored != record.rows.sha256:
+        return True
+    return builds_on is not None and scored.builds_on != builds_on
 
 
 def _digest(records: Sequence[ShardRecord]) -> str:
@@ -191,5 +199,6 @@ def document_url(run: str, name: str) -> str:
 
 
 def columns_of(passes: Iterable[StatedPass]) -> tuple[Column, ...]:
-    """The columns of several passes, one pass after the other."""
-    return tuple(column for stated in passes for column in stated.document.columns)
+    """The columns that a release has of several passes, one pass after the other: all but vectors."""
+    columns = [column for stated in passes for column in stated.document.columns]
+    return tuple(column for column in columns if not isinstance(column, Vector))

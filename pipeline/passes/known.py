@@ -16,7 +16,14 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.passes.options import EmptyOptions, FlipOptions, VotesOptions, WitnessOptions
+from pipeline.passes.options import (
+    DuplicatesOptions,
+    EmbeddingsOptions,
+    EmptyOptions,
+    FlipOptions,
+    VotesOptions,
+    WitnessOptions,
+)
 
 OWN_FILE = "--pass "
 """How the file names of users' modules begin in tracebacks."""
@@ -41,12 +48,21 @@ class KnownPass:
     """Passes whose values it builds on."""
     needs_option: str = ""
     """The option that names further ones."""
+    looks_back: bool = False
+    """Does an image's row depend on those of images in earlier shards too?"""
 
     def needed(self, options: Any) -> tuple[str, ...]:
         """The names of the passes whose values it builds on."""
         return (*self.needs, *(getattr(options, self.needs_option) if self.needs_option else ()))
 
 
+_EMBEDDINGS_CODE = (
+    "passes/embeddings.py",
+    "passes/encoders.py",
+    "passes/overlay.py",
+    "passes/thumbnails.py",
+    "passes/vectors.py",
+)
 PASSES: Mapping[str, KnownPass] = {
     "flip": KnownPass(
         meaning="does the model give the same mask for the mirrored image, and for other views of it?",
@@ -87,6 +103,20 @@ PASSES: Mapping[str, KnownPass] = {
         options=EmptyOptions,
         code=("passes/empty.py",),
         needs_option="witnesses",
+    ),
+    "embeddings": KnownPass(
+        meaning="what does the image look like? (for duplicates)",
+        made_by="pipeline.passes.embeddings:Embeddings",
+        options=EmbeddingsOptions,
+        code=_EMBEDDINGS_CODE,
+    ),
+    "duplicates": KnownPass(
+        meaning="is it nearly the same image as an earlier one, or as one of a test set? (needs embeddings)",
+        made_by="pipeline.passes.duplicates:Duplicates",
+        options=DuplicatesOptions,
+        code=(*_EMBEDDINGS_CODE, "passes/against.py", "passes/duplicates.py", "passes/join.py", "passes/nearest.py"),
+        needs=("embeddings",),
+        looks_back=True,
     ),
 }
 

@@ -1,15 +1,17 @@
 """Options of the passes that come with the project, one dataclass each; light to import."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from model.config import ModelConfig, at_least
+from pipeline.files.urls import absolute
 from pipeline.passes.witness_presets import PRESETS, MapValues, PresetName, Signature, White
 
 LONGEST_TRAINED_ON = 1000
+_SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}")
 View = Literal["mirror", "smaller", "larger", "colours"]
 """`mirror`: left and right exchanged. `smaller`: within a margin, so that everything has 3/4 of its size. `larger`: the
 middle alone, so that everything has 5/4 of its size. `colours`: brightness, contrast and saturation changed, by amounts
@@ -82,13 +84,17 @@ class WitnessOptions:
                 f"{LONGEST_TRAINED_ON} characters"
             )
 
-    def with_absolute_paths(self) -> "WitnessOptions":
-        """The same from any working folder."""
+    def places(self) -> tuple[str, ...]:
+        """Options that say where something is: `made_with` has its digest."""
+        return ("witness", "witness_model")
+
+    def resolved(self) -> "WitnessOptions":
+        """With absolute paths, since replicas have working folders of their own."""
         is_folder = self.witness_model and ModelConfig(model=self.witness_model).is_folder
         return replace(
             self,
-            witness=str(Path(self.witness).absolute()) if self.witness else "",
-            witness_model=str(Path(self.witness_model).absolute()) if is_folder else self.witness_model,
+            witness=absolute(self.witness) if self.witness else "",
+            witness_model=absolute(self.witness_model) if is_folder else self.witness_model,
         )
 
     @property
@@ -141,3 +147,79 @@ class EmptyOptions:
     def __post_init__(self) -> None:
         if len(set(self.witnesses)) != len(self.witnesses):
             raise ValueError(f"witnesses is {self.witnesses}; give each pass once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingsOptions:
+    """Describe each image by a vector and a perceptual hash, from which duplicates are found."""
+
+    encoder: str = "model"
+    """What says what an image shows: `model` (the backbone of --model), `none`, or an ONNX file with one image as input
+    and one list of numbers as output (normalised as for ImageNet; needs the package onnxruntime)."""
+    encoder_px: int = 192
+    """Side in pixels of the squares that the encoder sees."""
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.encoder_px <= 2048:
+            raise ValueError(f"encoder_px is {self.encoder_px}; it must be from 32 to 2048")
+
+    @property
+    def is_file(self) -> bool:
+        """Is the encoder a file?"""
+        return self.encoder not in ("model", "none")
+
+    def places(self) -> tuple[str, ...]:
+        """Options that say where something is: `made_with` has its digest."""
+        return ("encoder",)
+
+    def resolved(self) -> "EmbeddingsOptions":
+        """With absolute paths, since replicas have working folders of their own."""
+        return replace(self, encoder=absolute(self.encoder)) if self.is_file else self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicatesOptions:
+    """Find near-duplicates in the run, and of images in other collections."""
+
+    against: tuple[str, ...] = ()
+    """Other collections, such as test sets: NAME=PATH each, a folder, zip, tars or parquet as for --images of a run."""
+    duplicate_from: float = 0.8
+    """Similarity from which on two images are near-duplicates, above 0, at most 1."""
+    encoder: str = "model"
+    """That of the pass embeddings, for the images of --against."""
+    encoder_px: int = 192
+    """As for the pass embeddings."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.duplicate_from <= 1:
+            raise ValueError(f"duplicate_from is {self.duplicate_from}; it must be above 0 and at most 1")
+        for text in self.against:
+            name, _, place = text.partition("=")
+            if not _SET_NAME.fullmatch(name) or not place:
+                raise ValueError(
+                    f"against has {text!r}; give NAME=PATH, such as DUTS-TE=/data/DUTS-TE/images, with a name of "
+                    "letters, digits, dots and dashes"
+                )
+        names = [name for name, _ in self.sets]
+        if doubled := next((name for name in names if names.count(name) > 1), ""):
+            raise ValueError(f"against has the name {doubled} twice; give each collection its own")
+
+    @property
+    def sets(self) -> tuple[tuple[str, str], ...]:
+        """Name and place of each collection, by name."""
+        pairs = [text.partition("=") for text in self.against]
+        return tuple(sorted((name, place) for name, _, place in pairs))
+
+    @property
+    def embeddings(self) -> EmbeddingsOptions:
+        """How images are described."""
+        return EmbeddingsOptions(encoder=self.encoder, encoder_px=self.encoder_px)
+
+    def places(self) -> tuple[str, ...]:
+        """As `EmbeddingsOptions.places`."""
+        return ("against", "encoder")
+
+    def resolved(self) -> "DuplicatesOptions":
+        """As `EmbeddingsOptions.resolved`."""
+        against = tuple(f"{name}={absolute(place)}" for name, place in self.sets)
+        return replace(self, against=against, encoder=self.embeddings.resolved().encoder)

@@ -1,7 +1,7 @@
 """What a score pass has found out about the images of a shard, as a parquet file.
 
 RUN/passes/NAME/scores/000042.DIGEST.parquet   one row for every image of the shard: what became of it, and the columns
-                                               that the pass adds; float64 for a score
+                                               that the pass adds; float64 for a score, bytes for a vector
 RUN/passes/NAME/commits/000042.json            the shard's record: see `runs/commits.py`
 """
 
@@ -15,7 +15,7 @@ from pipeline.files import storage
 from pipeline.files.parquet import read_parquet
 from pipeline.records import PassRow, ShardRecord
 from pipeline.runs.commits import commit, publish_file
-from pipeline.selection.columns import Column
+from pipeline.selection.columns import Column, Vector
 from pipeline.selection.scores import Score
 
 FOLDER = "scores"
@@ -24,8 +24,14 @@ _OWN = ("key", "status", "reason", "detail", "candidate_sha256")
 
 def schema_of(columns: Sequence[Column]) -> pa.Schema:
     """The columns of the file."""
-    added = [(column.name, pa.float64() if isinstance(column, Score) else pa.string()) for column in columns]
+    added = [(column.name, _type_of(column)) for column in columns]
     return pa.schema([*((name, pa.string()) for name in _OWN), *added])
+
+
+def _type_of(column: Column) -> pa.DataType:
+    if isinstance(column, Vector):
+        return pa.binary(2 * column.length)
+    return pa.float64() if isinstance(column, Score) else pa.string()
 
 
 def encode_rows(rows: Sequence[PassRow], columns: Sequence[Column]) -> bytes:
@@ -57,18 +63,20 @@ def commit_rows(
     *,
     scored: str,
     made_with: str,
+    builds_on: str = "",
     before: ShardRecord | None = None,
 ) -> ShardRecord:
     """Publish a shard's rows, then create its record.
 
     Args:    folder: of the pass.
-             scored, made_with: see `ShardRecord`.
+             scored, made_with, builds_on: see `ShardRecord`.
              before: the record that the new one takes the place of; it counts until the new one exists.
     Returns: the record that counts: `before` if nothing has changed, or the record of another process that has
              committed the shard in the meantime.
     """
     encoded = encode_rows(rows, columns)
-    if before and before.scored == scored and storage.stored_file(before.rows.name, encoded) == before.rows:
+    is_current = before and (before.scored, before.builds_on) == (scored, builds_on)
+    if before and is_current and storage.stored_file(before.rows.name, encoded) == before.rows:
         return before
     failed = sum(row.status == "failed" for row in rows)
     record = ShardRecord(
@@ -78,6 +86,7 @@ def commit_rows(
         failed=failed,
         made_with=made_with,
         scored=scored,
+        builds_on=builds_on,
         number=before.number + 1 if before else 0,
     )
     return commit(folder, record, before, FOLDER)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from pipeline.collection.collection import Collection
@@ -11,11 +12,13 @@ from pipeline.collection.frames import default_frame
 from pipeline.collection.gather import read_collection
 from pipeline.collection.usable import require_usable
 from pipeline.errors import CollectionError, ConfigError, PipelineError
+from pipeline.passes.building import builds_on
 from pipeline.passes.config import PassConfig
 from pipeline.passes.folder import PassDocument, check_name, outdated, pass_folder, read_pass
 from pipeline.passes.known import PASSES, PassSpec, is_own, source_of
 from pipeline.passes.loading import class_of, in_words, load_pass, try_out
 from pipeline.passes.opening import open_pass, refuse_other
+from pipeline.passes.reports import write_report
 from pipeline.passes.rows import FOLDER
 from pipeline.passes.score_pass import PassContext
 from pipeline.passes.scoring import PassSetup
@@ -97,7 +100,8 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
         # 4. Find the shards that are not scored, or were computed again since.
         progress = Progress(sum(len(spec.samples) for spec in predicted), policy=None)
         there = read_shard_records(folder, sorted(committed_shards(folder).keys() & records.keys()))
-        stale = {shard for shard, record in records.items() if shard in there and outdated(there[shard], record)}
+        basis = builds_on(config.kind, list(records), partial(pass_folder, config.run))
+        stale = {name for name, found in there.items() if outdated(found, records[name], basis[name])}
         todo = todo_of(folder, predicted, progress, retry_failed=config.retry_failed, outdated=stale)
         # 5. Score and commit them.
         work = ShardWork(
@@ -110,12 +114,14 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
             accept_mixed=config.accept_mixed,
             retry_failed=config.retry_failed,
         )
-        setup = PassSetup(spec=spec, context=context, work=work, needed=needed)
+        setup = PassSetup(spec=spec, context=context, work=work, needed=needed, builds_on=basis)
         process_shards(todo, setup, config.cluster, progress, lease.check)
         # 6. Remove what killed sessions left.
         lease.confirm()
         scored = read_shard_records(folder, [spec.name for spec in predicted])
         sweep(folder, scored, FOLDER)
+        # 7. Write what people read.
+        write_report(spec, context, columns, scored, predicted, work)
     return PassReport(
         name=name,
         folder=folder,
@@ -135,7 +141,9 @@ def pass_fingerprint(config: PassConfig, spec: PassSpec, context: PassContext, i
     Raises: ConfigError: the configured weights, or a file that the options name, do not exist.
     """
     known = PASSES.get(spec.kind)
-    values = {f"option {name}": str(value) for name, value in _flat(asdict(spec.options) if spec.options else {})}
+    places = spec.options.places() if hasattr(spec.options, "places") else ()
+    given = _flat(asdict(spec.options) if spec.options else {})
+    values = {f"option {name}": str(value) for name, value in given if name not in places}
     values |= {
         "code": code_sha256((*SHARED_CODE, *(known.code if known else ()))),
         "batch_images": str(config.batch_images),

@@ -21,8 +21,8 @@ from pipeline.runs.binding import maps_sha256
 from pipeline.runs.candidates import KEPT
 from pipeline.selection.columns import Column
 
-Values = Mapping[str, float | str | None]
-"""Column → value; None where there is nothing to measure."""
+Values = Mapping[str, float | str | bytes | None]
+"""Column → value; None where there is nothing to measure. Of a vector, the bytes: see `Vector`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@
 import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from model.config import ModelConfig
 from model.prediction import ModelMemoryError, ModelOutputError
@@ -25,7 +25,7 @@ from pipeline.runs.candidates import read_members
 from pipeline.runs.candidates import read_rows as read_candidate_rows
 from pipeline.runs.commits import is_committed, read_shard_record
 from pipeline.runs.machine import settle_machine
-from pipeline.selection.columns import Column
+from pipeline.selection.columns import Column, Vector
 from pipeline.selection.scores import Score
 
 Found = Values | SampleError
@@ -41,6 +41,8 @@ class PassSetup:
     """`run` is the folder of the pass."""
     needed: Mapping[str, Sequence[Column]]
     """Folder of each pass that this one needs → its columns."""
+    builds_on: Mapping[str, str] = field(default_factory=dict)
+    """Shard → see `ShardRecord`."""
 
     @property
     def model(self) -> ModelConfig:
@@ -89,10 +91,11 @@ class _Score:
         }
         folder = setup.work.run
         self._before = read_shard_record(folder, spec.name) if is_committed(folder, spec.name) else None
+        self._builds_on = setup.builds_on.get(spec.name, "")
 
     def kept(self) -> dict[str, PassRow]:
         """Rows of the batches whose images are all scored, on the candidates as they are now."""
-        if self._before is None:
+        if self._before is None or self._before.builds_on != self._builds_on:
             return {}
         rows = {row.key: row for row in read_rows(self._work.run, self._before, self._scorer.columns)}
         kept: dict[str, PassRow] = {}
@@ -177,17 +180,18 @@ class _Score:
             self._scorer.columns,
             scored=self._scored,
             made_with=self._work.made_with,
+            builds_on=self._builds_on,
             before=self._before,
         )
         return record, rows
 
 
-def _values_of(spec: ShardSpec, needed: Mapping[str, Sequence[Column]]) -> dict[str, dict[str, float | str | None]]:
+def _values_of(spec: ShardSpec, needed: Mapping[str, Sequence[Column]]) -> dict[str, Values]:
     """Key → values of the passes that are needed."""
-    found: dict[str, dict[str, float | str | None]] = {sample.key: {} for sample in spec.samples}
+    found: dict[str, Values] = {sample.key: {} for sample in spec.samples}
     for folder, columns in needed.items():
         for row in read_rows(folder, read_shard_record(folder, spec.name), columns):
-            found[row.key] |= row.values
+            found[row.key] = {**found[row.key], **row.values}
     return found
 
 
@@ -232,6 +236,9 @@ def unfit(column: Column, value: object) -> str:
             if isinstance(value, numbers.Real) and column.lowest <= float(value) <= column.highest:  # NaN is not
                 return ""
         return f"it must be a number from {column.lowest:g} to {column.highest:g}"
+    if isinstance(column, Vector):
+        wanted = 2 * column.length
+        return "" if isinstance(value, bytes) and len(value) == wanted else f"it must be {wanted} bytes"
     # Half of a surrogate pair is text to Python, and to no file.
     is_text = isinstance(value, str) and not any(0xD800 <= ord(letter) <= 0xDFFF for letter in value)
     return "" if is_text else "it must be a text that UTF-8 can write"

@@ -130,9 +130,8 @@ class Witness:
 
     @staticmethod
     def made_with(options: WitnessOptions, context: PassContext) -> dict[str, str]:
-        """Digests of the witness, and what its values depend on besides; its path is none of that."""
-        found = {"option witness": "", "option witness_model": "", DIGEST: witness_digest(options, context.model)}
-        found["option witness_trained_on"] = options.trained_on
+        """Digests of the witness, and what its values depend on besides."""
+        found = {DIGEST: witness_digest(options, context.model), "option witness_trained_on": options.trained_on}
         if options.witness:
             _, onnxruntime = require_packages()
             return found | {"threads": str(context.model.threads), "onnxruntime": str(onnxruntime.__version__)}

@@ -16,12 +16,12 @@ from pipeline.config import ReleaseConfig
 from pipeline.errors import CollectionError, StorageError
 from pipeline.files import storage
 from pipeline.files.connections import require_reachable
+from pipeline.files.csv_keys import key_from_csv, key_in_csv
 from pipeline.files.parquet import read_parquet
 from pipeline.files.tables import CsvTable, cell
 from pipeline.records import StoredFile
 from pipeline.release.check.release_json import parse_release_json
 from pipeline.release.coco_json import EncodedMask, empty_counts
-from pipeline.release.csv_keys import key_from_csv, key_in_csv
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.manifest import MANIFEST
 from pipeline.release.templates import render

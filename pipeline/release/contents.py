@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import ReleaseConfig, RunConfig
+from pipeline.passes.contamination import PICTURE, TABLE
 from pipeline.passes.folder import StatedPass
 from pipeline.records import StoredFile
 from pipeline.release.card import CardFiles, render_card
 from pipeline.release.changes import CHANGELOG, CHANGES, Earlier, change_files, changes_since
 from pipeline.release.coco_json import CocoAnnotations
 from pipeline.release.croissant import CROISSANT
+from pipeline.release.duplicates import DUPLICATES, duplicate_files, has_duplicates
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.licenses import LicenseTable, is_listed, notice
 from pipeline.release.manifest import MANIFEST, SCENE, added_columns, encode_manifest
@@ -40,6 +42,8 @@ class Content:
     """Does `croissant.json` describe it? It describes data, not what is made for people."""
     only_if_compared: bool = False
     """Only in a release that is compared with an earlier one?"""
+    of_pass: str = ""
+    """Only in a release that has a score pass of this kind."""
 
 
 CONTENTS = (
@@ -64,6 +68,16 @@ CONTENTS = (
         is_described=True,
     ),
     Content(name="NOTICE", meaning="How many images there are of each licence."),
+    Content(
+        name=TABLE,
+        meaning="Every image that nearly equals an earlier one, or one of a test set; keys as in `licenses.csv`.",
+        of_pass=DUPLICATES,
+    ),
+    Content(
+        name=PICTURE,
+        meaning="The pairs that are most alike, side by side; photos of test sets are not shown.",
+        of_pass=DUPLICATES,
+    ),
     Content(name="index.html", meaning="A page for browsing all images and scores; it needs no network."),
     Content(name="page/*", meaning="Scripts, styles and thumbnails of that page."),
     Content(
@@ -126,6 +140,8 @@ def texts_of(
         accepted = sum(row["verdict"] == "accepted" for row in outcome.rows)
         changes = changes_since(earlier, outcome.rows, masks)
         contents |= change_files(release.name, release.version, earlier, changes, accepted)
+    if has_duplicates(passes):
+        contents |= duplicate_files(source, config, outcome.rows)
     with_tars = [split for split, tars in outcome.tars.items() if tars]
     return contents | {
         MANIFEST: encode_manifest(outcome.rows, made_with.get("mixed", ""), added_columns(passes, policy)),
@@ -151,8 +167,11 @@ def card(
           splits_with_tars: the splits that have images.
           passes: the score passes whose columns the manifest has.
     """
+    kinds = {"", *(stated.document.kind for stated in passes)}
     listed = [
-        (content.name, content.meaning) for content in CONTENTS if release.previous or not content.only_if_compared
+        (content.name, content.meaning)
+        for content in CONTENTS
+        if content.of_pass in kinds and (release.previous or not content.only_if_compared)
     ]
     return render_card(
         release, policy, rows, made_with, CardFiles(listed=listed, splits_with_tars=splits_with_tars), passes

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.collection.collection import NOBODY, License, Origin
+from pipeline.files.csv_keys import key_in_csv
 from pipeline.files.tables import CsvTable
 from pipeline.records import Sample
-from pipeline.release.csv_keys import key_in_csv
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.verdicts import is_allowed
 from pipeline.shown import without_secrets

@@ -82,7 +82,7 @@ def combine(combination: tuple[str, ...], rows: Sequence[CandidateRow], passes: 
         scores: dict[str, float | None] = dict(row.scores)
         for other in passes:
             added = other.rows[row.key].values if row.key in other.rows else {}
-            scores |= {name: value for name, value in added.items() if not isinstance(value, str)}
+            scores |= {name: value for name, value in added.items() if not isinstance(value, str | bytes)}
         value = parsed.value(scores) if row.status == "done" else None
         found[row.key] = PassRow(
             key=row.key, status="done", reason="", detail="", candidate_sha256="", values={NAME: value}

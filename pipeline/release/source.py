@@ -37,13 +37,13 @@ class ReleaseSource:
         return tuple(found.stated for found in self.passes)
 
     def added(self, key: str) -> dict[str, float | str | None]:
-        """What the passes have found out about an image: a value for each of their columns, or None."""
+        """What the passes have found out about an image: a value for each of their columns but vectors, or None."""
         values: dict[str, float | str | None] = {}
         for found in self.passes:
             row = found.rows.get(key)
-            values |= {
-                column.name: row.values.get(column.name) if row else None for column in found.stated.document.columns
-            }
+            for column in columns_of([found.stated]):
+                value = row.values.get(column.name) if row else None
+                values[column.name] = None if isinstance(value, bytes) else value
         return values
 
     def added_scores(self, key: str) -> dict[str, float | None]:

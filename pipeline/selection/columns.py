@@ -13,6 +13,7 @@ from pipeline.selection.scores import SCORE_TABLE, Score, Worse
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _LONGEST_MEANING = 400
+_LONGEST_VECTOR = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,19 @@ class Text:
     """Each text is a mask at the image's own size, as COCO run lengths: {"size": [height, width], "counts": …}."""
 
 
-Column = Score | Text
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vector:
+    """A column of vectors, for other passes to build on; neither manifests nor policies have it."""
+
+    name: str
+    meaning: str
+    length: int
+    """Numbers in each vector: integers from -32768 to 32767, stored in two bytes each, the lower one first."""
+    of_pass: str = ""
+    """The score pass that has added it."""
+
+
+Column = Score | Text | Vector
 ScoreTable = Mapping[str, Score]
 """Name → score: `SCORE_TABLE`, or that and the scores of passes."""
 
@@ -60,6 +73,8 @@ def owned(columns: Sequence[Column], of_pass: str) -> tuple[Column, ...]:
                 raise ValueError(f"score {column.name}: its range is {column.lowest} to {column.highest}")
             if column.measure:
                 raise ValueError(f"score {column.name}: a pass measures its scores itself; leave `measure` out")
+        if isinstance(column, Vector) and not 1 <= column.length <= _LONGEST_VECTOR:
+            raise ValueError(f"vector {column.name}: its length is {column.length}; give 1 to {_LONGEST_VECTOR}")
     if len({column.name for column in columns}) != len(columns):
         raise ValueError(f"two columns have one name: {', '.join(column.name for column in columns)}")
     return tuple(replace(column, of_pass=of_pass) for column in columns)
@@ -68,19 +83,23 @@ def owned(columns: Sequence[Column], of_pass: str) -> tuple[Column, ...]:
 def stored_columns(columns: Iterable[Column]) -> list[dict[str, Any]]:
     """Columns of passes as JSON has them."""
     return [
-        {"name": column.name, "meaning": column.meaning, "of_pass": column.of_pass}
-        | (
-            {
-                "lowest": column.lowest,
-                "highest": column.highest,
-                "worse_when": column.worse_when,
-                "rankable": column.rankable,
-            }
-            if isinstance(column, Score)
-            else {"is_mask": column.is_mask}
-        )
+        {"name": column.name, "meaning": column.meaning, "of_pass": column.of_pass} | _of_kind(column)
         for column in columns
     ]
+
+
+def _of_kind(column: Column) -> dict[str, Any]:
+    """The fields that only columns of its kind have."""
+    if isinstance(column, Vector):
+        return {"length": column.length}
+    if isinstance(column, Text):
+        return {"is_mask": column.is_mask}
+    return {
+        "lowest": column.lowest,
+        "highest": column.highest,
+        "worse_when": column.worse_when,
+        "rankable": column.rankable,
+    }
 
 
 def columns_from(stored: Any) -> tuple[Column, ...]:
@@ -90,7 +109,7 @@ def columns_from(stored: Any) -> tuple[Column, ...]:
     """
     columns: list[Column] = []
     for entry in stored:
-        kind: type[Score] | type[Text] = Score if "worse_when" in entry else Text
+        kind: type[Column] = Score if "worse_when" in entry else Vector if "length" in entry else Text
         column = kind(**{name: entry[name] for name in entry})
         if isinstance(column, Score):
             numbers = (column.lowest, column.highest)
@@ -98,6 +117,9 @@ def columns_from(stored: Any) -> tuple[Column, ...]:
                 raise ValueError(f"{entry!r} is no score")
             if type(column.rankable) is not bool:
                 raise ValueError(f"{entry!r}: rankable is {column.rankable!r}")
+        elif isinstance(column, Vector):
+            if type(column.length) is not int:
+                raise ValueError(f"{entry!r}: length is {column.length!r}")
         elif type(column.is_mask) is not bool:
             raise ValueError(f"{entry!r}: is_mask is {column.is_mask!r}")
         if not all(isinstance(text, str) for text in (column.name, column.meaning, column.of_pass)):

@@ -34,8 +34,7 @@ from pipeline.release.check.texts import (
     foreign_problems,
     license_problems,
     origin_problems,
-    sheet_problems,
-    sheets_of,
+    pictures_of,
 )
 from pipeline.release.contents import SUMS, sha256_sums
 from pipeline.release.identity import RELEASE_JSON, texts_digest
@@ -267,8 +266,8 @@ class Inspection:
                     )
                 else:
                     self.skip(name, "not compared with the manifest, since there are other problems")
-        for name, tiles in sheets_of(self.rows).items():
-            self._text(name, partial(sheet_problems, tiles=tiles))
+        for name, problems in pictures_of(self.rows, self.stated).items():
+            self._text(name, problems)
 
     def _of_another_version(self, name: str, content: bytes, page: bytes) -> None:
         with self.readable(name):

@@ -4,7 +4,8 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -14,8 +15,10 @@ from pipeline.collection.collection import NOBODY, Collection, License
 from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.config import ReleaseConfig
 from pipeline.errors import SampleError
+from pipeline.files.csv_keys import key_from_csv
 from pipeline.files.pictures import decoded
 from pipeline.files.tables import cell
+from pipeline.passes.contamination import PICTURE, TABLE, closest_pairs, picture_px, table
 from pipeline.records import StoredFile
 from pipeline.release.changes import ANNOTATIONS_BYTES
 from pipeline.release.check.containers import webp_problem
@@ -28,7 +31,7 @@ from pipeline.release.coco_json import CATEGORY, image_file
 from pipeline.release.contents import card, is_described
 from pipeline.release.croissant import CROISSANT, croissant, tars_by_split
 from pipeline.release.croissant_texts import CroissantAbout
-from pipeline.release.csv_keys import key_from_csv
+from pipeline.release.duplicates import has_duplicates
 from pipeline.release.licenses import COLUMNS, is_listed, notice
 from pipeline.release.manifest import SCENE, schema_of
 from pipeline.release.page.files import page_about, page_files
@@ -145,7 +148,9 @@ def derived_files(rows: Sequence[Mapping[str, Any]], stated: StatedRelease) -> d
         for row in rows
         if is_listed(row, policy, release.embed_images)
     )
+    duplicates = {TABLE: table(rows)} if has_duplicates(stated.passes) else {}
     return page_files(rows, page_about(release, policy, stated.made_with, stated.passes)) | {
+        **duplicates,
         CROISSANT: croissant(about, described),
         "README.md": card(release, policy, rows, stated.made_with, list(tars_by_split(described)), stated.passes),
         "NOTICE": notice(f"{release.name} {release.version}", counts),
@@ -169,6 +174,16 @@ def foreign_problems(name: str, content: bytes, page: bytes, files: Mapping[str,
         yield from html_problems(content, page, files)
     if name == CROISSANT:
         yield from strange_parts(parse_json(content), {file.name: file.sha256 for file in files.values()})
+
+
+def pictures_of(rows: Rows, stated: StatedRelease) -> dict[str, Callable[[bytes], Iterator[str]]]:
+    """Name of each picture beside the tars → what finds problems in it."""
+    found: dict[str, Callable[[bytes], Iterator[str]]] = {
+        name: partial(sheet_problems, tiles=tiles) for name, tiles in sheets_of(rows).items()
+    }
+    if has_duplicates(stated.passes):
+        found[PICTURE] = partial(duplicates_problems, rows=list(rows.values()))
+    return found
 
 
 def sheets_of(rows: Rows) -> dict[str, int]:
@@ -199,6 +214,18 @@ def sheet_problems(content: bytes, tiles: int) -> Iterator[str]:
         return
     if found_px != size_px:
         yield f"is {found_px[0]} x {found_px[1]} px; {tiles} tiles take {size_px[0]} x {size_px[1]}"
+
+
+def duplicates_problems(content: bytes, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Whether the picture has the size of its pairs; only people can judge what it shows."""
+    size_px = picture_px(len(closest_pairs(rows)))
+    try:
+        found_px = decoded(PICTURE, content, lambda image: image.size, max_pixels=MAX_IMAGE_PIXELS, formats=("PNG",))
+    except SampleError as error:
+        yield f"can't be read as a picture: {error.detail}"
+        return
+    if found_px != size_px:
+        yield f"is {found_px[0]} x {found_px[1]} px; the pairs in the manifest take {size_px[0]} x {size_px[1]}"
 
 
 def _license_lines(content: bytes, *, prefixed: bool) -> list[dict[str, str]]:

@@ -7,9 +7,11 @@ from typing import get_args
 
 import pytest
 
-from pipeline.benchmarks import orchestration, planning
+from pipeline.benchmarks import copies, duplicates, orchestration, planning
 from pipeline.benchmarks.benchmark import PlaceKind
 from pipeline.benchmarks.busy import Busy
+from pipeline.benchmarks.copies import Copies
+from pipeline.benchmarks.duplicates import Duplicates
 from pipeline.benchmarks.growth import Growth
 from pipeline.benchmarks.inputs import make_collection, packed
 from pipeline.benchmarks.kinds import KINDS, options_class
@@ -20,6 +22,7 @@ from pipeline.benchmarks.resume import Resume
 from pipeline.collection.gather import read_collection
 from pipeline.collection.stores import read_bytes
 from tests.pipeline.make import tree
+from tests.pipeline.passes.photos import encoded, make_photo
 
 WAYS = ["ray", "inline", "ray data", "loop", "webdataset"]
 
@@ -62,6 +65,37 @@ def test_rates_are_medians_and_compared_with_ray_data_at_the_same_size():
     assert rows[0] == ["64 x 48 px", "ray", "300", "90 to 400", "2.00", "1.0 s"]
     assert [row[4] for row in rows] == ["2.00", "0.40", "1.00", "0.07", "0.20"] * 2
     assert [row[2] for row in rows[5:]] == ["600", "120", "300", "20", "60"]
+
+
+def test_planted_copies_are_found_and_other_photographs_are_not(tmp_path):
+    """A small form: without a network, six pictures. The long form is the next test."""
+    for number in range(6):
+        (tmp_path / f"{number}.png").write_bytes(encoded(make_photo(number, 240, 160)))
+    (case,) = Copies(photos=(str(tmp_path),), encoders=("none",)).cases()
+    result = copies.measure(tmp_path, **case)
+    assert result["pairs"] | {"most": 0} == {"tried": 15, "near": 0, "found": 0, "most": 0}
+    for kind in ("half the size", "JPEG, quality 50", "mirrored", "grey"):
+        assert result["kinds"][kind]["found"] == 6
+    rows = [cells(line) for line in Copies().table([result])][2:]
+    assert rows[0] == ["none", "half the size", "6", "100.0%", "100.0%", rows[0][-1]]
+    assert len(rows) == len(copies.KINDS) + 1
+
+
+@pytest.mark.thorough
+def test_planted_copies_of_the_sample_are_found_by_the_embedded_model(tmp_path):
+    (case,) = Copies(encoders=("model",)).cases()
+    result = copies.measure(tmp_path, **case)
+    assert result["pairs"]["found"] == 0
+    for kind in ("half the size", "a quarter of the size", "JPEG, quality 50", "JPEG, quality 10"):
+        assert result["kinds"][kind]["found"] >= 0.98 * result["kinds"][kind]["tried"]
+
+
+def test_a_synthetic_collection_is_joined_and_its_copies_are_found(tmp_path):
+    (case,) = Duplicates(images=(600,), test_images=50, copies=0.05).cases()
+    result = duplicates.measure(tmp_path, **case)
+    assert (result["planted"], result["found"]) == (30, 30)
+    (row,) = list(map(cells, Duplicates().table([result])))[2:]
+    assert (row[0], row[-1]) == ("600", "30 of 30")
 
 
 @pytest.mark.parametrize("place", get_args(PlaceKind))

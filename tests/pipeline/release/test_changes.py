@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import ReleaseConfig
 from pipeline.errors import CollectionError, StorageError
+from pipeline.files.csv_keys import key_in_csv
 from pipeline.files.tars import encode_json
 from pipeline.release.changes import (
     CHANGELOG,
@@ -32,7 +33,6 @@ from pipeline.release.changes import (
 )
 from pipeline.release.check.verify import verify_release
 from pipeline.release.coco_json import encode_mask
-from pipeline.release.csv_keys import key_in_csv
 from tests.pipeline.make import make_collection, make_key
 from tests.pipeline.release.editing import mend_sums
 
