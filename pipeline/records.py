@@ -103,7 +103,7 @@ class PassRow:
     """A reason of `FAILURE_REASONS`; empty for an image that was scored."""
     detail: str
     candidate_sha256: str
-    """Of what was scored: see `passes/candidate.py`; empty for an image without a candidate."""
+    """Of what was scored: see `Candidate` of `passes/score_pass.py`; empty for an image without a candidate."""
     values: Mapping[str, float | str | bytes | None]
     """Column → value; None where there is nothing to measure. Empty for a failed image."""
 

@@ -135,15 +135,12 @@ def test_a_bug_of_a_user_s_pass_ends_with_1_and_is_shown_with_its_line(score, tm
     assert f"ZeroDivisionError: division by zero (buggy.py, line {line})" in err
 
 
-def help_of(*options):
-    done = subprocess.run(
-        [sys.executable, ROOT / "jobs/score_run.py", *options, "--help"], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+def test_help_lists_every_pass_and_that_of_a_pass_its_options(run, run_here):
+    def help_of(*options):
+        code, out, err = run_here(score_run.main, "score_run.py", *options, "--help")
+        assert (code, err) == (0, "")
+        return out
 
-
-def test_help_lists_every_pass_and_that_of_a_pass_its_options(run):
     general = help_of()
     assert all(f"  {name}: {known.meaning}" in general for name, known in PASSES.items())
     assert "--views" not in general
