@@ -49,7 +49,7 @@ class EvaluationConfig:
     """A policy file to write: the run's scores are combined into one, `combination`, which estimates how likely a mask
     is bad. Coefficients are fitted on these images; a file that exists is never replaced. Needs the extra
     `calibration`."""
-    combine: tuple[str, ...] = ("flip_iou", "ensemble_variance")
+    combine: tuple[str, ...] = ("flip_iou", "pairwise_iou")
     """Scores that the combination is made of: those of predictions and of the run's score passes."""
     method: Literal["logistic", "isotonic"] = "logistic"
     """`logistic`: logistic regression. `isotonic`: its result, turned into the shares of bad masks that were seen;

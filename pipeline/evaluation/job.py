@@ -67,4 +67,7 @@ def _fit(evaluation: Evaluation, config: EvaluationConfig) -> dict[str, Any]:
     images = evaluation.images
     ious = [image.measures.iou or 0.0 for image in images]
     fit = fit_combination([image.scores for image in images], ious, config.combine, config.method, config.bad_below)
-    return fit_figures(fit, evaluation)
+    figures = fit_figures(fit, evaluation)
+    for name in figures["against_sense"]:
+        log.warning("the combination counts %s the wrong way round: try it without, or with more images", name)
+    return figures

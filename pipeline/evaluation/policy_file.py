@@ -24,6 +24,7 @@ def fit_figures(fit: Fit, evaluation: Evaluation) -> dict[str, Any]:
     wrong = evaluation.confidently_wrong
     return {
         "combination": list(fit.combination.texts()),
+        "against_sense": _against_sense(fit, evaluation),
         "method": fit.method,
         "images": fit.images,
         "bad": fit.bad,
@@ -61,9 +62,19 @@ def policy_file(figures: Mapping[str, Any], name: str, truths_sha256: str) -> by
             caught, bound = f"{found['caught'][name_of_share]} of {found['wrong']}", found["bounds"][name_of_share]
             lines.append(f'thresholds = ["combination <= {bound!r}"]: caught {caught}, at most {share:.0%} lost')
     lines.append(f"Brier score {found['brier']:.4f}; {found['brier_of_share']:.4f} if it said the share of bad masks")
+    if figures["against_sense"]:
+        lines.append(
+            f"The fit counts {' and '.join(figures['against_sense'])} the wrong way round: leave out what adds noise"
+        )
     comments = [f"# {line}" for line in lines]
     values = [f"    {json.dumps(text)}," for text in figures["combination"]]
     return "\n".join([*comments, "combination = [", *values, "]", ""]).encode()
+
+
+def _against_sense(fit: Fit, evaluation: Evaluation) -> list[str]:
+    """Scores by whose bad end the combination takes a mask for better: the others tell more, or images are too few."""
+    weights = fit.combination.weights
+    return [name for name, weight in weights if weight * (1 if evaluation.table[name].worse_when == "high" else -1) < 0]
 
 
 def _bounds(fit: Fit, evaluation: Evaluation) -> dict[str, float]:

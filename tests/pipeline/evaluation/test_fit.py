@@ -114,6 +114,7 @@ def test_figures_and_policy_file_say_what_was_found_out_of_fold(evaluation, tmp_
     found = figures["out_of_fold"]
     assert found["aurc"]["iou_error"] < found["aurc_of_baseline"]["iou_error"]
     assert found["wrong"] == 6
+    assert figures["against_sense"] == []
     for name, most_lost in (("lost_5_percent", 1), ("lost_10_percent", 2)):
         values = [1.1 if value is None else value for value in fit.out_of_fold]
         dropped = [value > found["bounds"][name] for value in values]
@@ -125,3 +126,11 @@ def test_figures_and_policy_file_say_what_was_found_out_of_fold(evaluation, tmp_
     assert policy.combination == fit.combination.texts()
     assert policy.thresholds == ()
     assert f"AURC, iou_error: {found['aurc']['iou_error']:.4f}; ensemble_variance alone" in path.read_text()
+
+
+def test_scores_that_count_the_wrong_way_round_are_named(evaluation):
+    ious = [1 - image.measures.iou for image in evaluation.images]  # bad masks are said to be good
+    fit = fit_combination([image.scores for image in evaluation.images], ious, ("flip_iou",), "logistic", 0.5)
+    figures = fit_figures(fit, evaluation)
+    assert figures["against_sense"] == ["flip_iou"]
+    assert b"counts flip_iou the wrong way round" in policy_file(figures, "x", "y")
