@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from pipeline.benchmarks import copies, duplicates, orchestration, planning
+from pipeline.benchmarks import copies, duplicates, orchestration, planning, witness
 from pipeline.benchmarks.benchmark import PlaceKind
 from pipeline.benchmarks.busy import Busy
 from pipeline.benchmarks.copies import Copies
@@ -19,9 +19,13 @@ from pipeline.benchmarks.orchestration import Orchestration
 from pipeline.benchmarks.planning import Planning
 from pipeline.benchmarks.release import Release
 from pipeline.benchmarks.resume import Resume
+from pipeline.benchmarks.witness import Witness
 from pipeline.collection.gather import read_collection
 from pipeline.collection.stores import read_bytes
+from pipeline.errors import ConfigError
+from pipeline.passes.witness_presets import PRESETS
 from tests.pipeline.make import tree
+from tests.pipeline.passes.networks import brightness
 from tests.pipeline.passes.photos import encoded, make_photo
 
 WAYS = ["ray", "inline", "ray data", "loop", "webdataset"]
@@ -32,7 +36,11 @@ def cells(line):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_case_of_every_kind_has_the_arguments_of_its_measurement(kind):
+def test_every_case_of_every_kind_has_the_arguments_of_its_measurement(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    is_net = Path("out/witness/is-net.onnx")  # `make witness` fetches it
+    is_net.parent.mkdir(parents=True)
+    is_net.touch()
     measure = importlib.import_module(f"pipeline.benchmarks.{kind}").measure
     cases = options_class(kind)().cases()
     assert cases
@@ -132,6 +140,26 @@ def test_every_option_of_how_busy_a_model_is_reaches_both_measurements():
     on_ray, inline = Busy(images=5, denoise_steps=2).cases()
     assert (on_ray["images"], on_ray["denoise_steps"], on_ray["engine"]) == (5, 2, "ray")
     assert inline == on_ray | {"engine": "inline"}
+
+
+def test_a_witness_is_measured_beside_its_inference_and_the_first_turn_is_not_counted(tmp_path):
+    preset = PRESETS["isnet"].signature
+    path = brightness(tmp_path / "net.onnx", preset, sides=(preset.height_px, preset.width_px))
+    options = Witness(witness=str(path), images=3, shard_size=1)
+    (case,) = options.cases()
+    found = witness.measure(tmp_path / "work", **case)
+    assert found["images"] == 2
+    assert found["inference_s"] > 0
+    assert found["pass_s"] > 0
+    _, _, row = map(cells, options.table([{**found, "inference_s": 2.0, "pass_s": 2.05}]))
+    assert row == ["net.onnx", "2", "2.00 s/image", "2.05 s/image", "2.5%"]
+
+
+def test_a_witness_that_is_not_there_is_named_before_it_is_measured(tmp_path):
+    with pytest.raises(ConfigError, match="there is no such file; `make witness` fetches IS-Net"):
+        Witness(witness=str(tmp_path / "net.onnx")).cases()
+    with pytest.raises(ValueError, match="the first turn of 4 is not counted: give more"):
+        Witness(images=4, shard_size=4)
 
 
 def test_growth_is_shown_per_shard():
