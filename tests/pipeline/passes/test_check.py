@@ -174,9 +174,10 @@ def test_files_that_are_lost_shards_that_are_not_planned_and_strays_are_told_apa
     assert pass_tree(broken) == pass_tree(scored)
 
 
-def test_without_its_document_nothing_of_a_pass_is_removed(broken):
+@pytest.mark.parametrize("damage", [lambda _: b"half", lambda content: content.replace(b"mean of all", b"mean of ill")])
+def test_without_its_document_nothing_of_a_pass_is_removed(broken, damage):
     folder = folder_of(broken)
-    (folder / "pass.json").write_bytes(b"half")
+    (folder / "pass.json").write_bytes(damage((folder / "pass.json").read_bytes()))
     before = tree(broken)
     (check,) = repair_passes(broken)
     assert (check.problems, check.removed) == (check.remaining, ())
