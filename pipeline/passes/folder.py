@@ -21,7 +21,6 @@ from pipeline.passes.known import PASSES
 from pipeline.passes.rows import read_rows
 from pipeline.records import PassRow, ShardRecord
 from pipeline.runs.commits import committed_shards, read_shard_records
-from pipeline.runs.machine import LIBRARIES
 from pipeline.selection.columns import Column, Vector, columns_from, stored_columns
 from pipeline.selection.combination import NAME as COMBINATION
 
@@ -60,9 +59,9 @@ class PassDocument:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all of it but the versions of libraries, which may be mixed; the pass's records carry it."""
-        own = {name: value for name, value in self.fingerprint.items() if name not in LIBRARIES}
-        return hashlib.sha256(encode_json(self.stored() | {"fingerprint": own})).hexdigest()
+        """SHA-256 of `pass.json`. The records of the pass carry it, also those of sessions with other versions of
+        libraries, since what was begun counts."""
+        return hashlib.sha256(encode_json(self.stored())).hexdigest()
 
     def stored(self) -> dict[str, Any]:
         """As JSON has it."""
