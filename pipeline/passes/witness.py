@@ -135,7 +135,11 @@ class Witness:
         found["option witness_trained_on"] = options.trained_on
         if options.witness:
             _, onnxruntime = require_packages()
-            return found | {"threads": str(context.model.threads), "onnxruntime": str(onnxruntime.__version__)}
+            return found | {
+                "signature": str(options.signature),  # a later version may correct a preset
+                "threads": str(context.model.threads),
+                "onnxruntime": str(onnxruntime.__version__),
+            }
         return found | model_fields(_own_model(options, context.model))
 
     @staticmethod
