@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _TRAINING = r"(?:training|train|tr)"
 _TESTING = r"(?:testing|tests|test|tes|te\d*)"
 _PART = rf"(?:{_TRAINING}|{_TESTING}|validation|val|vd)(?:sets?|split|images)?"
-_TWO_WORDS = re.compile(r"\b(dut|hku|pascal|davis|sod|dis) (omron|is|s|300|5k)\b")
+_TWO_WORDS = re.compile(r"\b(dut|hku|pascal|davis|sod|dis|dis5k) (omron|is|s|300|5k|vd)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,8 +134,11 @@ class Witness:
         found = {DIGEST: witness_digest(options, context.model), "option witness_trained_on": options.trained_on}
         if options.witness:
             _, onnxruntime = require_packages()
-            found["signature"] = str(options.signature)
-            return found | {"threads": str(context.model.threads), "onnxruntime": str(onnxruntime.__version__)}
+            return found | {
+                "signature": str(options.signature),  # a later version may correct a preset
+                "threads": str(context.model.threads),
+                "onnxruntime": str(onnxruntime.__version__),
+            }
         return found | model_fields(_own_model(options, context.model))
 
     @staticmethod

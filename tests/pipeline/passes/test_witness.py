@@ -305,6 +305,7 @@ def test_the_card_says_what_the_witness_is_and_what_it_was_trained_on(finished, 
     assert "Warning" not in document.about
     assert document.fingerprint["option witness_trained_on"] == "my <b>own</b> photographs"
     assert {"onnxruntime", "threads", "option white"} <= document.fingerprint.keys()
+    assert "mean=(0.25, 0.25, 0.25)" in document.fingerprint["signature"]
 
 
 @pytest.mark.parametrize(
