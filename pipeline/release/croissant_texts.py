@@ -6,13 +6,13 @@ for the time frame of the data collection, which only the collection knows.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import ReleaseConfig
 from pipeline.passes.folder import StatedPass
 from pipeline.release.templates import AGREEMENT
-from pipeline.selection.policy import PolicyConfig
+from pipeline.selection.policy import PolicyConfig, stated
 from pipeline.selection.stopping_rule import members_in_words
 
 MEMBERS = {
@@ -100,7 +100,7 @@ def responsible_ai(about: CroissantAbout) -> dict[str, Any]:
 
 def _collection(about: CroissantAbout) -> dict[str, Any]:
     accepted, rejected, failed = (about.counts.get(name, 0) for name in ("accepted", "rejected", "failed"))
-    policy = json.dumps(asdict(about.policy), sort_keys=True)
+    policy = json.dumps(stated(about.policy), sort_keys=True)
     return {
         "dataCollection": "No picture was taken for this release. A program segmented every image of an existing "
         "collection and kept or rejected it by the scores of its prediction: "

@@ -22,6 +22,7 @@ from pipeline.passes.folder import PassDocument, StatedPass
 from pipeline.records import ShardRecord
 from pipeline.release.source import ReleaseSource
 from pipeline.selection.policy import PolicyConfig, parse_splits
+from pipeline.selection.policy import stated as stated_policy
 
 RELEASE_JSON = "release.json"
 FORMAT = 5
@@ -50,7 +51,7 @@ def identity_of(
         "version": release.version,
         "fingerprint": dict(made_with),
         "candidates": candidates_digest([source.records[spec.name] for spec in source.specs]),
-        "policy": asdict(config.policy),
+        "policy": stated_policy(config.policy),
         "tar_bytes": release.tar_bytes,
         "embed_images": release.embed_images,
         "publication": {name: getattr(release, name) for name in ("creator", "published_on", "homepage")},
@@ -115,9 +116,9 @@ def check_identity(folder: str, identity: Mapping[str, Any]) -> None:
     """
     try:
         found = parse_json(storage.read(storage.join(folder, RELEASE_JSON), DOCUMENT_BYTES))["made_from"]
-        # Options that policies have had only since then had no effect, as their defaults have none.
-        policy = json.loads(encode_json(asdict(PolicyConfig()))) | found["policy"]
-        found = {**found, "policy": policy}
+        # Options that a release does not state had no effect, as their defaults have none.
+        defaults = json.loads(encode_json(asdict(PolicyConfig())))
+        found, identity = ({**one, "policy": defaults | one["policy"]} for one in (found, identity))
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{folder}/{RELEASE_JSON} can't be read ({error}); remove the folder to make it anew"

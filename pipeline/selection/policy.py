@@ -7,8 +7,8 @@ import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar
 
 from pipeline.selection.combination import NAME as COMBINATION
 from pipeline.selection.combination import SCORE as COMBINED
@@ -29,6 +29,8 @@ _OPTIONS_WITH_BOUNDS: tuple[tuple[str, str, Sense, str], ...] = (
     ("max_variance_per_area", "ensemble_variance_per_area", "<=", "variance_per_area_above_max"),
 )
 """Option, its score, its sense, and the reason for a rejection; in the order in which verdicts check them."""
+_ADDED_LATER = ("keep_empty",)
+"""Options that policies did not have before releases of format 5."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +137,11 @@ class PolicyConfig:
             raise ValueError(f"target_images is {self.target_images}; it must be 0 (all) or more")
         if self.strata != "none" and not self.target_images:
             raise ValueError(f"strata is {self.strata!r}, but target_images is 0: give the number to share out")
+
+
+def stated(policy: PolicyConfig) -> dict[str, Any]:
+    """Option → value, as releases state a policy: without options that are off and that earlier versions lacked."""
+    return {name: value for name, value in asdict(policy).items() if value or name not in _ADDED_LATER}
 
 
 def bounds(policy: PolicyConfig) -> list[Bound]:

@@ -6,7 +6,6 @@ import io
 import json
 import tarfile
 import tempfile
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from pipeline.release import tar_series
 from pipeline.release.tar_series import plan_tars, tar_member_bytes
 from pipeline.runs.candidates import read_maps
 from pipeline.runs.commits import read_shard_record
+from pipeline.selection import policy
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import SCORES
 from tests.pipeline.make import LICENSES, make_collection, make_key
@@ -145,7 +145,7 @@ def test_release_json_says_what_the_release_was_made_from_and_counts_its_images(
     stated = released.release_json()
     assert (stated["name"], stated["version"], stated["format"]) == ("sod-benchmark", "1.0.0", 5)
     assert stated["counts"] == {"accepted": 5, "failed": 1, "rejected": 4}
-    assert stated["made_from"]["policy"] == json.loads(json.dumps(asdict(PolicyConfig())))
+    assert stated["made_from"]["policy"] == json.loads(json.dumps(policy.stated(PolicyConfig())))
     assert stated["made_from"]["fingerprint"]["device"] == "cpu"
     assert stated["made_from"]["fingerprint"]["ensemble_size"] == "3"
 

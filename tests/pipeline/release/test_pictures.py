@@ -200,9 +200,10 @@ def test_card_and_croissant_say_what_there_is(full):
 def test_a_release_without_these_options_has_nothing_of_them(scored):
     plain = scored.folder
     assert "scene" not in pq.read_schema(plain / "manifest.parquet").names
-    assert {"alternatives", "trimap"}.isdisjoint(json.loads((plain / "release.json").read_text())["made_from"])
+    made_from = json.loads((plain / "release.json").read_text())["made_from"]
+    assert {"alternatives", "trimap", "keep_empty"}.isdisjoint([*made_from, *made_from["policy"]])
     said = (plain / "README.md").read_text() + (plain / "croissant.json").read_text()
-    assert not any(word in said for word in ("mask_2", "trimap", "empty scene", "`scene`"))
+    assert not any(word in said for word in ("mask_2", "trimap", "keep_empty", "`scene`"))
 
 
 def test_tars_end_where_they_were_planned_to_end(scored):
