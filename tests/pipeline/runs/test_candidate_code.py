@@ -42,6 +42,7 @@ DECIDES_NO_BYTE = {
     "pipeline/replicas/usage.py": "measures time and memory around the model",
     "pipeline/runs/commits.py": "writes bytes unchanged, and records that name them",
     "pipeline/runs/machine.py": "refuses machines of another kind, and changes no byte",
+    "pipeline/selection/combination.py": "a score of a policy, made of others once they are there",
     "pipeline/selection/policy.py": "verdicts; the bounds by which images stop early are a field, `stops_by`",
     "pipeline/shown.py": "hides secrets and escapes control characters in what people are shown",
 }
