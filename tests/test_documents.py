@@ -214,6 +214,7 @@ def test_only_these_blocks_are_not_run():
         ("jobs/README.md", "needs Stable Diffusion 2 and a Swin-B"),
         ("jobs/README.md", "needs the public datasets"),
         ("jobs/README.md", "needs weights of other models; tests/pipeline/passes use tiny ones"),
+        ("jobs/README.md", "takes minutes"),
         (
             "jobs/README.md",
             "needs more photos than the tests of documents have; tests/jobs/test_evaluate.py fits one",

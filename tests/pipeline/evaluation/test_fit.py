@@ -10,6 +10,8 @@ from pipeline.evaluation import fit as fit_module
 from pipeline.evaluation.evaluate import gather
 from pipeline.evaluation.fit import fit_combination
 from pipeline.evaluation.policy_file import fit_figures, policy_file
+from pipeline.evaluation.report import Subject, document
+from pipeline.evaluation.tables import markdown
 from pipeline.options import read_toml
 from pipeline.selection.combination import parse_combination
 from pipeline.selection.policy import PolicyConfig
@@ -134,3 +136,21 @@ def test_scores_that_count_the_wrong_way_round_are_named(evaluation):
     figures = fit_figures(fit, evaluation)
     assert figures["against_sense"] == ["flip_iou"]
     assert b"counts flip_iou the wrong way round" in policy_file(figures, "x", "y")
+
+
+def test_the_report_has_what_is_wrongly_sure_pairs_and_the_combination(evaluation):
+    ious = [image.measures.iou for image in evaluation.images]
+    scores = [image.scores for image in evaluation.images]
+    fit = fit_combination(scores, ious, ("flip_iou",), "logistic", float(np.median(ious)))
+    subject = Subject(name="x", maps="m", masks="t", normalize=True, made_with={})
+    values = document(subject, evaluation, fit_figures(fit, evaluation))
+    wrong = values["confidently_wrong"]
+    assert (wrong["accepted"], wrong["wrong"], wrong["good"], len(wrong["names"])) == (30, 6, 24, 6)
+    assert wrong["caught"]["flip_iou"]["lost_10_percent"] == 6
+    assert len(values["together"]) == 8 * 7 / 2
+    page = markdown(values)
+    assert "| `flip_iou` | 6 of 6 | 6 of 6 |" in page
+    assert "Here are the 10 of 28" in page
+    assert f"`combination <= {values['combination']['out_of_fold']['bounds']['lost_5_percent']}` drops" in page
+    alone = markdown(values | {"confidently_wrong": None, "together": [], "combination": None})
+    assert not any(heading in alone for heading in ("wrongly sure", "together", "The combination"))
