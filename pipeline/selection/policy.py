@@ -29,7 +29,7 @@ _OPTIONS_WITH_BOUNDS: tuple[tuple[str, str, Sense, str], ...] = (
     ("max_variance_per_area", "ensemble_variance_per_area", "<=", "variance_per_area_above_max"),
 )
 """Option, its score, its sense, and the reason for a rejection; in the order in which verdicts check them."""
-_ADDED_LATER = ("keep_empty",)
+_ADDED_LATER = ("combination", "keep_empty")
 """Options that policies did not have before releases of format 5."""
 
 
