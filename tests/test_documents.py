@@ -225,6 +225,7 @@ def test_only_these_blocks_are_not_run():
             "jobs/README.md",
             "needs a run and test sets; tests/pipeline/passes/test_duplicates.py runs smaller ones",
         ),
+        ("jobs/README.md", "takes minutes; tests/pipeline/benchmarks/test_kinds.py runs a shorter one"),
         ("jobs/README.md", "fetches packages and takes hours"),
         (
             "jobs/README.md",
@@ -293,8 +294,9 @@ def test_the_tree_in_the_readme_has_every_folder():
 @pytest.mark.parametrize(
     ("document", "folder", "missing"),
     [
-        ("pipeline/release/README.md", RELEASE, {"CHANGELOG.md", "changes.csv"}),  # only if a release came before
-        ("pipeline/README.md", "out/demo", {"passes", "passes/flip"}),  # only once a run was scored
+        # Only if a release came before, if the run has the pass, and once a run was scored.
+        ("pipeline/release/README.md", RELEASE, {"CHANGELOG.md", "changes.csv", "duplicates.csv", "duplicates.png"}),
+        ("pipeline/README.md", "out/demo", {"passes", "passes/flip"}),
     ],
 )
 def test_a_tree_has_what_is_in_the_folder(home, document, folder, missing):

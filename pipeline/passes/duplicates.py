@@ -1,8 +1,5 @@
 """Finds near-duplicates by what the pass `embeddings` tells: of earlier images of the run, and of test sets.
 
-Vectors make the cut: up to 16 images whose vectors are near. Thumbnails decide: each of these is laid over the image,
-and what counts is how well the edges of both agree.
-
 "Earlier" means the order of the plan. So a run that grows at its end changes no row that is there, and a policy that
 bounds `duplicate_similarity` keeps the first of several copies.
 """

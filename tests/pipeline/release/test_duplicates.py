@@ -50,7 +50,8 @@ def problems(folder):
 
 def shown(folder):
     """Whether each panel of two pairs has a photo: photos have many colours, words few."""
-    picture = np.asarray(Image.open(folder / "duplicates.png").convert("RGB"))
+    with Image.open(folder / "duplicates.png") as opened:
+        picture = np.asarray(opened.convert("RGB"))
     panels = [picture[10:160, left : left + 200] for left in (10, 212, 432, 634)]
     return [len(np.unique(panel.reshape(-1, 3), axis=0)) > 500 for panel in panels]
 
@@ -76,7 +77,8 @@ def test_the_table_is_in_the_release_and_card_and_check_know_it(release):
 
 
 def test_the_picture_shows_photos_of_the_collection_and_none_of_the_test_set(release):
-    assert Image.open(release / "duplicates.png").size == picture_px(2)
+    with Image.open(release / "duplicates.png") as picture:
+        assert picture.size == picture_px(2)
     assert shown(release) == [True, True, True, False]
 
 
