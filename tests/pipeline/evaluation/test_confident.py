@@ -67,3 +67,9 @@ def test_twenty_good_images_may_lose_one_or_two():
 def test_without_accepted_images_or_ious_there_is_nothing_to_catch(scores):
     assert confidently_wrong([scores] * 9, measures_of([0.5] * 9)) is None
     assert confidently_wrong([make_scores()] * 9, measures_of([None] * 9)) is None
+
+
+@pytest.mark.parametrize(("accepted", "wrong"), [(5, 1), (9, 1), (10, 2), (31, 6)])
+def test_a_fifth_is_rounded_down(accepted, wrong):
+    found = confidently_wrong([make_scores()] * accepted, measures_of([number / 40 for number in range(accepted)]))
+    assert (found.wrong.sum(), found.good.sum(), found.highest_iou) == (wrong, accepted - wrong, (wrong - 1) / 40)
