@@ -467,7 +467,7 @@ def test_batches_of_large_images_are_smaller_and_a_retry_cuts_them_alike(healthy
 def test_every_reason_for_failure_is_among_these_tests():
     elsewhere = {"model_output", "model_memory", "kills_replica"}
     on_the_web = {"unsafe_address", "opted_out"}  # tests/pipeline/files/test_web.py
-    of_passes = {"no_candidate", "image_changed", "pass_output"}  # tests/pipeline/passes/test_scoring.py
+    of_passes = {"no_candidate", "image_changed", "pass_output", "no_members", "no_witness", "no_vector"}  # tests/pipeline/passes/test_scoring.py
     assert {reason for reason, *_ in BAD_IMAGES} | elsewhere | on_the_web | of_passes == FAILURE_REASONS
 
 
