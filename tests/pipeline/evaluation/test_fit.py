@@ -154,3 +154,9 @@ def test_the_report_has_what_is_wrongly_sure_pairs_and_the_combination(evaluatio
     assert f"`combination <= {values['combination']['out_of_fold']['bounds']['lost_5_percent']}` drops" in page
     alone = markdown(values | {"confidently_wrong": None, "together": [], "combination": None})
     assert not any(heading in alone for heading in ("wrongly sure", "together", "The combination"))
+
+
+def test_a_logistic_fit_says_the_share_of_bad_masks_on_average():
+    scores, ious = make_images(60)
+    fit = fit_combination(scores, ious, NAMES, "logistic", 0.3)  # its intercept bears no penalty
+    assert np.mean([fit.combination.value(row) for row in scores]) == pytest.approx(fit.bad / 60, abs=1e-3)
