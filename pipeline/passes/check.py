@@ -9,11 +9,13 @@ that were computed again since are no problem: they are left to score.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 
 from pipeline.errors import FAILURE_REASONS, StorageError, StorageUnavailableError
 from pipeline.files import storage
+from pipeline.passes.building import builds_on
 from pipeline.passes.folder import PassDocument, outdated, pass_folder, pass_names, read_document
 from pipeline.passes.rows import FOLDER, decode_rows
 from pipeline.passes.score_pass import Candidate
@@ -140,9 +142,10 @@ def _verify(against: _Run, name: str, report: Callable[[int, int], None]) -> Pas
     problems += [Problem(where=f"commits/{shard}.json", what="no shard of the plan has this name") for shard in broken]
     shards, used = sorted(committed.keys() & specs.keys()), set[str]()
     scored = failed = 0
+    basis = _basis(against, document)
 
     def check(shard: str) -> tuple[ShardRecord | None, bool, list[Problem]]:
-        return _check_shard(against, name, specs[shard], document)
+        return _check_shard(against, name, specs[shard], document, basis.get(shard))
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for number, (shard, (record, counts, found)) in enumerate(
@@ -196,12 +199,23 @@ def _document(run: str, name: str, is_needed: bool) -> tuple[PassDocument | None
     return document, []
 
 
+def _basis(against: _Run, document: PassDocument | None) -> dict[str, str]:
+    """Shard → what a pass's rows should depend on besides; nothing if the passes that it needs can't be read."""
+    try:
+        return builds_on(document.kind, list(against.records), partial(pass_folder, against.run)) if document else {}
+    except StorageUnavailableError:
+        raise
+    except StorageError:  # the check of that pass says so
+        return {}
+
+
 def _check_shard(
-    against: _Run, name: str, spec: ShardSpec, document: PassDocument | None
+    against: _Run, name: str, spec: ShardSpec, document: PassDocument | None, basis: str | None
 ) -> tuple[ShardRecord | None, bool, list[Problem]]:
     """Check one committed shard of a pass.
 
     Args:    document: None: it can't be read, so only the file is compared with its record.
+             basis: what its rows should depend on besides: see `building.py`.
     Returns: its record, if that can be read; whether it counts, for the candidates are those that it was made for; and
              everything that is wrong.
     """
@@ -227,7 +241,7 @@ def _check_shard(
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         return record, False, [Problem(where=rows_name, what=f"can't be read as rows: {error}")]
     found = [*_rows_against(spec, record, rows), *(text for row in rows for text in _row_against(row, document))]
-    counts = computed is not None and not outdated(record, computed)
+    counts = computed is not None and not outdated(record, computed, basis)
     if computed is not None and counts and not found:
         found += _candidates_against(against.run, computed, rows)
     return record, counts, [Problem(where=rows_name, what=what) for what in found]

@@ -12,7 +12,8 @@ from pipeline.errors import ConfigError, RunMismatchError, SampleError
 from pipeline.files.maps import encode_png
 from pipeline.passes.config import PassConfig
 from pipeline.passes.empty import Empty, emptiness
-from pipeline.passes.folder import PassDocument, open_pass, read_document, read_pass
+from pipeline.passes.folder import PassDocument, read_document, read_pass
+from pipeline.passes.opening import open_pass
 from pipeline.passes.options import EmptyOptions
 from pipeline.passes.score import score_run
 from pipeline.passes.score_pass import Candidate, Item, PassContext

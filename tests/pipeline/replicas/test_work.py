@@ -285,9 +285,9 @@ def test_nothing_is_stored_before_the_whole_shard_is_done_and_the_record_comes_l
 def test_a_batch_is_encoded_while_the_model_predicts_the_next(healthy, tmp_path, monkeypatch, undisturbed):
     next_is_asked_for, encode_members = threading.Event(), work.encode_members
 
-    def encode(row, prediction):
+    def encode(row, prediction, **options):
         assert row.key != KEYS[0] or next_is_asked_for.wait(timeout=60)
-        return encode_members(row, prediction)
+        return encode_members(row, prediction, **options)
 
     class TellingModel(RecordingModel):
         def predict(self, images, keys):
@@ -467,7 +467,14 @@ def test_batches_of_large_images_are_smaller_and_a_retry_cuts_them_alike(healthy
 def test_every_reason_for_failure_is_among_these_tests():
     elsewhere = {"model_output", "model_memory", "kills_replica"}
     on_the_web = {"unsafe_address", "opted_out"}  # tests/pipeline/files/test_web.py
-    of_passes = {"no_candidate", "image_changed", "pass_output", "no_members", "no_witness", "no_vector"}  # tests/pipeline/passes/test_scoring.py
+    of_passes = {
+        "no_candidate",
+        "image_changed",
+        "pass_output",
+        "no_members",
+        "no_witness",
+        "no_vector",
+    }  # tests/pipeline/passes/test_scoring.py
     assert {reason for reason, *_ in BAD_IMAGES} | elsewhere | on_the_web | of_passes == FAILURE_REASONS
 
 

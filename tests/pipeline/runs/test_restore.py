@@ -68,7 +68,8 @@ def damages(draw):
 
 
 def _flipped(content, place, bits):
-    return content[:place] + bytes([content[place] ^ bits]) + content[place + 1 :]
+    changed = bytes(byte ^ bits for byte in content[place : place + 1])  # nothing, once the file was emptied
+    return content[:place] + changed + content[place + 1 :]
 
 
 def damage(path, how):
