@@ -223,7 +223,7 @@ def test_only_these_blocks_are_not_run():
         ("jobs/README.md", "takes minutes; tests/pipeline/benchmarks run shorter ones"),
         (
             "jobs/README.md",
-            "needs a run and test sets; tests/pipeline/passes/test_duplicates.py runs smaller ones",
+            "needs a run and test sets; tests/pipeline/passes/duplicates/test_duplicates.py runs smaller ones",
         ),
         ("jobs/README.md", "takes minutes; tests/pipeline/benchmarks/test_kinds.py runs a shorter one"),
         ("jobs/README.md", "fetches packages and takes hours"),

@@ -11,7 +11,7 @@ from pipeline.benchmarks.benchmark import Case, Result, not_empty, table_head
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipeline.passes.encoders import Encoder
+    from pipeline.passes.duplicates.encoders import Encoder
 
 SAMPLE = str(Path(__file__).resolve().parents[1] / "sample" / "images")
 
@@ -56,8 +56,8 @@ def measure(folder: Path, *, encoder: str, photos: Sequence[str], duplicate_from
     import numpy as np
 
     from model.config import ModelConfig
-    from pipeline.passes.encoders import load_encoder
-    from pipeline.passes.join import LIMIT, overlaid
+    from pipeline.passes.duplicates.encoders import load_encoder
+    from pipeline.passes.duplicates.join import LIMIT, overlaid
     from pipeline.passes.options import EmbeddingsOptions
 
     described = load_encoder(EmbeddingsOptions(encoder=encoder), ModelConfig(threads=2))
@@ -101,10 +101,10 @@ def measure(folder: Path, *, encoder: str, photos: Sequence[str], duplicate_from
 
 def _describe(images: "Sequence[np.ndarray]", encoder: "Encoder") -> list[Any]:
     """Images as the pass duplicates compares them, each by itself."""
-    from pipeline.passes.embeddings import describe
-    from pipeline.passes.join import Compared
-    from pipeline.passes.overlay import SIDE_PX
-    from pipeline.passes.vectors import stacked
+    from pipeline.passes.duplicates.embeddings import describe
+    from pipeline.passes.duplicates.join import Compared
+    from pipeline.passes.duplicates.overlay import SIDE_PX
+    from pipeline.passes.duplicates.vectors import stacked
 
     return [
         Compared.of([""], stacked([one.vector], len(one.vector) // 2), stacked([one.thumbnail], SIDE_PX**2))

@@ -47,9 +47,9 @@ def measure(folder: Path, *, images: int, test_images: int, copies: float) -> di
     """Write the embeddings of synthetic images as a pass stores them, then read and join them as `duplicates` does."""
     import numpy as np
 
-    from pipeline.passes.join import Compared, Joined
-    from pipeline.passes.overlay import SIDE_PX
-    from pipeline.passes.thumbnails import FREQUENCIES
+    from pipeline.passes.duplicates.join import Compared, Joined
+    from pipeline.passes.duplicates.overlay import SIDE_PX
+    from pipeline.passes.duplicates.thumbnails import FREQUENCIES
     from pipeline.replicas.usage import peak_rss_bytes
 
     draw = np.random.default_rng(0)
@@ -92,7 +92,7 @@ def _made(
     """Vectors around those of scenes, and thumbnails of coarse noise; the last images are copies, slightly changed."""
     import numpy as np
 
-    from pipeline.passes.vectors import LARGEST_NORM, STORED
+    from pipeline.passes.duplicates.vectors import LARGEST_NORM, STORED
 
     scenes = np.random.default_rng(1).standard_normal((_SCENES, length), np.float32)
     vectors = scenes[draw.integers(_SCENES, size=images)] + 0.6 * draw.standard_normal((images, length), np.float32)

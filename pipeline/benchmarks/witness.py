@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.benchmarks.benchmark import Case, Result, arguments_of, at_least_one, table_head
 from pipeline.errors import ConfigError
-from pipeline.passes.witness_presets import PresetName
+from pipeline.passes.witness.presets import PresetName
 
 WIDTH, HEIGHT = 640, 480
 """The size of most of COCO's images."""
@@ -62,10 +62,10 @@ def measure(folder: Path, *, witness: str, preset: PresetName, images: int, shar
     from pipeline.benchmarks.runs import carry_out
     from pipeline.config import ClusterConfig, RunConfig
     from pipeline.passes.known import PassSpec
-    from pipeline.passes.onnx_network import OnnxNetwork
     from pipeline.passes.options import WitnessOptions
     from pipeline.passes.score_pass import PassContext
     from pipeline.passes.scoring import PassSetup
+    from pipeline.passes.witness.onnx_network import OnnxNetwork
     from pipeline.replicas.shard_work import ShardWork
     from pipeline.replicas.shards import Shared
     from pipeline.replicas.suspects import Caution
@@ -115,7 +115,7 @@ def _begin(options: Any, context: Any) -> None:
     """Write what a pass was made with, as its driver does."""
     from pipeline.passes.folder import PassDocument
     from pipeline.passes.opening import open_pass
-    from pipeline.passes.witness import Witness as Pass
+    from pipeline.passes.witness.witness import Witness as Pass
 
     document = PassDocument(
         kind="witness",

@@ -57,11 +57,11 @@ class KnownPass:
 
 
 _EMBEDDINGS_CODE = (
-    "passes/embeddings.py",
-    "passes/encoders.py",
-    "passes/overlay.py",
-    "passes/thumbnails.py",
-    "passes/vectors.py",
+    "passes/duplicates/embeddings.py",
+    "passes/duplicates/encoders.py",
+    "passes/duplicates/overlay.py",
+    "passes/duplicates/thumbnails.py",
+    "passes/duplicates/vectors.py",
 )
 PASSES: Mapping[str, KnownPass] = {
     "flip": KnownPass(
@@ -73,23 +73,23 @@ PASSES: Mapping[str, KnownPass] = {
     ),
     "witness": KnownPass(
         meaning="does another model see the same object?",
-        made_by="pipeline.passes.witness:Witness",
+        made_by="pipeline.passes.witness.witness:Witness",
         options=WitnessOptions,
         code=(
             "passes/agreement.py",
             "collection/outlines.py",
             "passes/mask_text.py",
-            "passes/network_images.py",
-            "passes/onnx_files.py",
-            "passes/onnx_network.py",
-            "passes/witness.py",
+            "passes/witness/network_images.py",
+            "passes/witness/onnx_files.py",
+            "passes/witness/onnx_network.py",
+            "passes/witness/witness.py",
         ),
     ),
     "votes": KnownPass(
         meaning="how many witnesses agree with the mask? (--votes-of names their passes)",
-        made_by="pipeline.passes.votes:Votes",
+        made_by="pipeline.passes.witness.votes:Votes",
         options=VotesOptions,
-        code=("passes/agreement.py", "collection/outlines.py", "passes/mask_text.py", "passes/votes.py"),
+        code=("passes/agreement.py", "collection/outlines.py", "passes/mask_text.py", "passes/witness/votes.py"),
         needs_option="votes_of",
     ),
     "modes": KnownPass(
@@ -113,21 +113,21 @@ PASSES: Mapping[str, KnownPass] = {
     ),
     "embeddings": KnownPass(
         meaning="what does the image look like? (for duplicates)",
-        made_by="pipeline.passes.embeddings:Embeddings",
+        made_by="pipeline.passes.duplicates.embeddings:Embeddings",
         options=EmbeddingsOptions,
         code=_EMBEDDINGS_CODE,
     ),
     "duplicates": KnownPass(
         meaning="is it nearly the same image as an earlier one, or as one of a test set? (needs embeddings)",
-        made_by="pipeline.passes.duplicates:Duplicates",
+        made_by="pipeline.passes.duplicates.duplicates:Duplicates",
         options=DuplicatesOptions,
         code=(
             *_EMBEDDINGS_CODE,
             "collection/outlines.py",
-            "passes/against.py",
-            "passes/duplicates.py",
-            "passes/join.py",
-            "passes/nearest.py",
+            "passes/duplicates/against.py",
+            "passes/duplicates/duplicates.py",
+            "passes/duplicates/join.py",
+            "passes/duplicates/nearest.py",
         ),
         needs=("embeddings",),
         looks_back=True,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from model.config import ModelConfig, at_least
 from pipeline.files.urls import absolute
-from pipeline.passes.witness_presets import PRESETS, MapValues, PresetName, Signature, White
+from pipeline.passes.witness.presets import PRESETS, MapValues, PresetName, Signature, White
 
 LONGEST_TRAINED_ON = 1000
 _SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}")

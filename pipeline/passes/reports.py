@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.files import storage
-from pipeline.passes.contamination import Photo
+from pipeline.passes.duplicates.contamination import Photo
 from pipeline.passes.known import PassSpec
 from pipeline.passes.loading import class_of
 from pipeline.passes.rows import read_rows

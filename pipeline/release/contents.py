@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import ReleaseConfig, RunConfig
-from pipeline.passes.contamination import PICTURE, TABLE
+from pipeline.passes.duplicates.contamination import PICTURE, TABLE
 from pipeline.passes.folder import StatedPass
 from pipeline.records import StoredFile
 from pipeline.release.card import CardFiles, render_card

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.errors import SampleError, StorageError, StorageUnavailableError
-from pipeline.passes.contamination import PICTURE, TABLE, Photo, closest_pairs, picture, table
+from pipeline.passes.duplicates.contamination import PICTURE, TABLE, Photo, closest_pairs, picture, table
 from pipeline.passes.folder import StatedPass
 from pipeline.release.page.tiles import decode_small
 from pipeline.release.source import Picked, ReleaseSource, original_bytes

@@ -18,7 +18,7 @@ from pipeline.errors import SampleError
 from pipeline.files.csv_keys import key_from_csv
 from pipeline.files.pictures import decoded
 from pipeline.files.tables import cell
-from pipeline.passes.contamination import PICTURE, TABLE, closest_pairs, picture_px, table
+from pipeline.passes.duplicates.contamination import PICTURE, TABLE, closest_pairs, picture_px, table
 from pipeline.records import StoredFile
 from pipeline.release.changes import ANNOTATIONS_BYTES
 from pipeline.release.check.containers import webp_problem

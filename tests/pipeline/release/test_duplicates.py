@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.passes.contamination import picture_px
+from pipeline.passes.duplicates.contamination import picture_px
 from pipeline.release.check.verify import verify_release
 from pipeline.run import run
 from tests.pipeline.make import make_key

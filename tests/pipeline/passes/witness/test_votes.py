@@ -20,7 +20,7 @@ from pipeline.passes.mask_text import mask_from_text, mask_to_text
 from pipeline.passes.options import FlipOptions, VotesOptions, WitnessOptions
 from pipeline.passes.score import score_run
 from pipeline.passes.score_pass import Candidate, Item
-from pipeline.passes.votes import Votes
+from pipeline.passes.witness.votes import Votes
 from pipeline.run import run
 from pipeline.runs.commits import committed_shards, read_shard_records
 from tests.pipeline.make import make_collection, make_config, make_row, make_sample

@@ -113,7 +113,7 @@ def test_an_image_without_a_vector_fails_and_costs_no_other(again):
     for name in ("duplicates", "embeddings"):
         shutil.rmtree(out / "passes" / name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.passes.embeddings.describe", _failing_at_one)
+        patch.setattr("pipeline.passes.duplicates.embeddings.describe", _failing_at_one)
         assert embed(out, batch_images=1).failed == 1
     report = find_duplicates(out)
     (failed,) = [row for row in rows_of(out).values() if row["status"] == "failed"]
@@ -122,7 +122,7 @@ def test_an_image_without_a_vector_fails_and_costs_no_other(again):
 
 def _failing_at_one(images, encoder):
     from model.prediction import ModelOutputError
-    from pipeline.passes.embeddings import Described
+    from pipeline.passes.duplicates.embeddings import Described
 
     if np.array_equal(images[0], make_photo(3)):
         raise ModelOutputError("the backbone's features have NaN or infinite values")
@@ -165,7 +165,7 @@ def test_a_moved_or_packed_test_set_is_the_same_and_is_described_once(again, tes
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         for path in sorted(test_set.iterdir()):
             archive.write(path, path.name)
-    monkeypatch.setattr("pipeline.passes.against.describe", None)
+    monkeypatch.setattr("pipeline.passes.duplicates.against.describe", None)
     find_duplicates(out, f"A={tmp_path / 'set.zip'}")
     after = {name: content for name, content in tree(out / "passes/duplicates").items() if "scores" in name}
     assert after == before

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from model.prediction import ModelOutputError
-from pipeline.passes.network_images import network_input, saliency_from
-from pipeline.passes.witness_presets import Signature
+from pipeline.passes.witness.network_images import network_input, saliency_from
+from pipeline.passes.witness.presets import Signature
 
 SIDES = st.integers(1, 24)
 NUMBERS = st.floats(-3, 3, width=32)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.passes.overlay import SIDE_PX, similarities
-from pipeline.passes.thumbnails import seen_from_afar
+from pipeline.passes.duplicates.overlay import SIDE_PX, similarities
+from pipeline.passes.duplicates.thumbnails import seen_from_afar
 from tests.pipeline.passes.photos import make_photo
 
 NUMBERS = st.integers(0, 10**6)

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.special import expit
 
 from model.prediction import ModelOutputError
-from pipeline.passes.witness_presets import MapValues, Signature
+from pipeline.passes.witness.presets import MapValues, Signature
 
 _ROUNDING = 1e-3
 """How far a probability may lie outside [0, 1]: half precision is as coarse as this near 1."""

@@ -24,7 +24,7 @@ from pipeline.passes.folder import read_document, read_pass
 from pipeline.passes.mask_text import mask_from_text
 from pipeline.passes.options import WitnessOptions
 from pipeline.passes.score import score_run
-from pipeline.passes.witness import judge
+from pipeline.passes.witness.witness import judge
 from pipeline.run import run
 from pipeline.runs.candidates import read_members
 from pipeline.runs.commits import committed_shards, read_shard_records
@@ -280,7 +280,7 @@ def _after(action):
 def test_the_network_is_loaded_only_where_the_work_is_done(finished, tmp_path, monkeypatch):
     """On the driver it is tried out once, on the CPU; a finished pass loads it for nothing else."""
     made = []
-    from pipeline.passes import witness
+    from pipeline.passes.witness import witness
 
     network = witness.OnnxNetwork
     monkeypatch.setattr(witness, "OnnxNetwork", lambda *a, **o: made.append(o["device"]) or network(*a, **o))

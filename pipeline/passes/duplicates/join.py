@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int16, Int64
 
-from pipeline.passes.nearest import Near, Vectors, nearest
-from pipeline.passes.overlay import SIDE_PX, similarities
-from pipeline.passes.thumbnails import LEVELS, ODD
+from pipeline.passes.duplicates.nearest import Near, Vectors, nearest
+from pipeline.passes.duplicates.overlay import SIDE_PX, similarities
+from pipeline.passes.duplicates.thumbnails import LEVELS, ODD
 
 LIMIT = 0.7
 """Cosine of two vectors from which on their thumbnails are compared; figures are in `jobs/README.md`."""

@@ -21,11 +21,11 @@ from pipeline.errors import ConfigError, RunMismatchError, SampleError
 from pipeline.passes.agreement import iou
 from pipeline.passes.folder import pass_folder, read_document
 from pipeline.passes.mask_text import mask_to_text
-from pipeline.passes.onnx_files import one_digest, onnx_digests, require_packages
-from pipeline.passes.onnx_network import OnnxNetwork
 from pipeline.passes.options import WitnessOptions
 from pipeline.passes.score_pass import Item, PassContext, Values
-from pipeline.passes.test_sets import mentions_in
+from pipeline.passes.witness.onnx_files import one_digest, onnx_digests, require_packages
+from pipeline.passes.witness.onnx_network import OnnxNetwork
+from pipeline.passes.witness.test_sets import mentions_in
 from pipeline.runs.fingerprint import model_fields
 from pipeline.selection.columns import Column, Text
 from pipeline.selection.scores import Score

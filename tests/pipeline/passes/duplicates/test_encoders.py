@@ -7,7 +7,7 @@ import pytest
 
 from model.config import EMBEDDED_MODEL, ModelConfig
 from pipeline.errors import ConfigError
-from pipeline.passes.encoders import encoder_fields, load_encoder
+from pipeline.passes.duplicates.encoders import encoder_fields, load_encoder
 from pipeline.passes.options import EmbeddingsOptions
 from tests.pipeline.passes.photos import make_photo
 

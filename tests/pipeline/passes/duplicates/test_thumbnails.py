@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.passes.thumbnails import FREQUENCIES, HASH_DIGITS, ODD, bits_between, seen_from_afar
-from pipeline.passes.vectors import unit
+from pipeline.passes.duplicates.thumbnails import FREQUENCIES, HASH_DIGITS, ODD, bits_between, seen_from_afar
+from pipeline.passes.duplicates.vectors import unit
 from tests.pipeline.passes.photos import make_photo
 
 NUMBERS = st.integers(0, 10**6)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.passes.vectors import LARGEST_NORM, stacked, unit, whole_numbers
+from pipeline.passes.duplicates.vectors import LARGEST_NORM, stacked, unit, whole_numbers
 
 LENGTHS = st.integers(1, 300)
 SEEDS = st.integers(0, 2**32 - 1)

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from pipeline.passes.agreement import iou
-from pipeline.passes.onnx_files import onnx_digests
-from pipeline.passes.onnx_network import OnnxNetwork
-from pipeline.passes.witness_presets import PRESETS
+from pipeline.passes.witness.onnx_files import onnx_digests
+from pipeline.passes.witness.onnx_network import OnnxNetwork
+from pipeline.passes.witness.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[3]
 IS_NET = ROOT / "out/witness/is-net.onnx"

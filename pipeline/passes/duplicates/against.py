@@ -24,10 +24,10 @@ from pipeline.collection.usable import require_usable
 from pipeline.errors import CollectionError, RunMismatchError, SampleError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.files.parquet import read_parquet
-from pipeline.passes.embeddings import THUMBNAIL, VECTOR, describe
-from pipeline.passes.encoders import Encoder
-from pipeline.passes.overlay import SIDE_PX
-from pipeline.passes.vectors import stacked
+from pipeline.passes.duplicates.embeddings import THUMBNAIL, VECTOR, describe
+from pipeline.passes.duplicates.encoders import Encoder
+from pipeline.passes.duplicates.overlay import SIDE_PX
+from pipeline.passes.duplicates.vectors import stacked
 from pipeline.records import Sample
 from pipeline.replicas.batches import read_ahead
 from pipeline.replicas.reading import ReadImage, pixel_count, read_image

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.passes.contamination import Pair, closest_pairs, picture, picture_px, table
+from pipeline.passes.duplicates.contamination import Pair, closest_pairs, picture, picture_px, table
 
 ROWS = [
     {"key": "a", "duplicate_of": None, "duplicate_similarity": 0.0, "nearest_earlier": None},

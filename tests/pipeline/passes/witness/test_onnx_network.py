@@ -11,8 +11,8 @@ from PIL import Image
 
 from model.prediction import ModelOutputError
 from pipeline.errors import ConfigError
-from pipeline.passes.onnx_network import OnnxNetwork
-from pipeline.passes.witness_presets import PRESETS, Signature
+from pipeline.passes.witness.onnx_network import OnnxNetwork
+from pipeline.passes.witness.presets import PRESETS, Signature
 from tests.pipeline.passes.networks import brightness, image_input, nowhere_for_dark, save
 
 SIDES = st.integers(1, 40)

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pipeline.errors import ConfigError
-from pipeline.passes.onnx_files import one_digest, onnx_digests, require_packages
+from pipeline.passes.witness.onnx_files import one_digest, onnx_digests, require_packages
 from tests.pipeline.passes.networks import brightness, image_input, save
 
 OUTSIDE = {"save_as_external_data": True, "size_threshold": 0}

@@ -14,9 +14,9 @@ from jaxtyping import Float32, UInt8
 from model.prediction import ModelOutputError
 from model.saliency import resolve_device
 from pipeline.errors import ConfigError
-from pipeline.passes.network_images import network_input, saliency_from
-from pipeline.passes.onnx_files import INSTALL, require_packages
-from pipeline.passes.witness_presets import Signature
+from pipeline.passes.witness.network_images import network_input, saliency_from
+from pipeline.passes.witness.onnx_files import INSTALL, require_packages
+from pipeline.passes.witness.presets import Signature
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _CUDA = "CUDAExecutionProvider"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.passes import nearest as nearest_module
-from pipeline.passes.nearest import Vectors, nearest
+from pipeline.passes.duplicates import nearest as nearest_module
+from pipeline.passes.duplicates.nearest import Vectors, nearest
 
 ODD = 2
 

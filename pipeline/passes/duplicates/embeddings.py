@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from pipeline.errors import ConfigError, SampleError
-from pipeline.passes.encoders import Encoder, encoder_fields, load_encoder
+from pipeline.passes.duplicates.encoders import Encoder, encoder_fields, load_encoder
+from pipeline.passes.duplicates.overlay import SIDE_PX
+from pipeline.passes.duplicates.thumbnails import FREQUENCIES, HASH_DIGITS, LEVELS, seen_from_afar
+from pipeline.passes.duplicates.vectors import STORED, unit, whole_numbers
 from pipeline.passes.options import EmbeddingsOptions
-from pipeline.passes.overlay import SIDE_PX
 from pipeline.passes.score_pass import Item, PassContext, Values
-from pipeline.passes.thumbnails import FREQUENCIES, HASH_DIGITS, LEVELS, seen_from_afar
-from pipeline.passes.vectors import STORED, unit, whole_numbers
 from pipeline.selection.columns import Column, Text, Vector
 
 VECTOR, THUMBNAIL, HASH = "embedding", "embedding_thumbnail", "perceptual_hash"
