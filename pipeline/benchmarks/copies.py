@@ -149,12 +149,13 @@ def _resized(photo: "np.ndarray", share: float) -> "np.ndarray":
 
 
 def _recompressed(photo: "np.ndarray", quality: int) -> "np.ndarray":
-    import numpy as np
     from PIL import Image
+
+    from pipeline.collection.images import decode_rgb
 
     file = io.BytesIO()
     Image.fromarray(photo).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file).convert("RGB"))
+    return decode_rgb("copy", file.getvalue())
 
 
 def _cropped(photo: "np.ndarray", share: float, top: float, left: float) -> "np.ndarray":

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pipeline.records import StoredFile
 
 MOST_BYTES = 8 << 30  # 8 GiB: the largest file that is ever read whole, a tar of a release
 _FREE_BYTES = 64 << 20  # 64 MiB, by which a file may be larger than expected, and is still read to name its sum
+_IN_MEMORY = threading.Lock()
 
 
 def join(url: str, *names: str) -> str:
@@ -51,6 +53,9 @@ def create(url: str, content: bytes) -> bool:
         with explained(fs, url, len(content)):
             if is_local(fs):
                 local_disk.create_whole(Path(path), content)
+            elif "memory" in fs.protocol:
+                with _IN_MEMORY:  # fsspec looks first and writes then: two of six threads could both create a file
+                    fs.pipe_file(path, content, mode="create")
             else:
                 fs.pipe_file(path, content, mode="create")
     except FileExistsError:

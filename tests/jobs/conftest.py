@@ -24,6 +24,9 @@ def run_here(monkeypatch, capsys):
     """Run a job's `main` with a command line as `run_job` does; gives exit code, stdout and stderr."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    # Ray leaves a handler of its own in a process that was a driver once; its stream is that of an earlier test.
+    of_tests = [handler for handler in logging.root.handlers if type(handler).__module__.startswith("_pytest")]
+    monkeypatch.setattr(logging.root, "handlers", of_tests)
 
     def run(main, *command_line):
         monkeypatch.setattr(sys, "argv", list(command_line))
