@@ -13,16 +13,14 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.command_line import DONE, options_file, parse_config, report, run_job
-from model.config import ModelConfig
-from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError
 from pipeline.options import option_types, read_toml
 from pipeline.passes.config import PassConfig
 from pipeline.passes.known import PASSES, is_own, source_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arguments:
+@dataclass(frozen=True, kw_only=True)
+class Arguments(PassConfig):
     """Add the scores of a pass to a run. Run the same command again to resume, or after the run has grown.
 
     Passes that come with the project:
@@ -34,23 +32,8 @@ class Arguments:
     """Folder of the run; a path or an fsspec URL."""
     kind: Annotated[str, tyro.conf.arg(name="pass", metavar="NAME")]
     """Which pass: one of those above, or your own as `module:Class`."""
-    name: str = ""
-    """What the run calls the pass, so that it can have two of one kind: lower-case letters, digits and _, at most 20.
-    By default the name of the pass; of your own, that of its class in lower case."""
     config: str = ""
     """TOML file with any of these options but --pass (underscores for dashes). The command line takes precedence."""
-    images: str = ""
-    """Where the images are, if they have moved since the run."""
-    annotations: str = ""
-    """COCO annotation JSON, if it has moved since the run."""
-    batch_images: int = 4
-    """Images scored together, at least 1. Changes the last bits of what a model predicts."""
-    retry_failed: bool = False
-    """Try images again that could not be scored."""
-    accept_mixed: bool = False
-    """Let machines and sessions take part whose library versions or instruction sets differ."""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
 
 def main() -> int:

@@ -15,17 +15,18 @@ class PassConfig:
     kind: str
     """A name of `PASSES`, or `module:Class`."""
     name: str = ""
-    """What the run calls the pass; empty: as `kind`, or the class in small letters."""
+    """What the run calls the pass, so that it can have two of one kind: lower-case letters, digits and _, at most 20.
+    By default the name of the pass; of your own, that of its class in lower case."""
     images: str = ""
     """Where the images are, if they have moved since the run."""
     annotations: str = ""
     """COCO annotation JSON, if it has moved since the run."""
     batch_images: int = 4
-    """Images scored together."""
+    """Images scored together, at least 1. Changes the last bits of what a model predicts."""
     retry_failed: bool = False
     """Try images again that could not be scored."""
     accept_mixed: bool = False
-    """Let replicas take part whose library versions or instruction sets differ."""
+    """Let machines and sessions take part whose library versions or instruction sets differ."""
     model: ModelConfig = field(default_factory=ModelConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
