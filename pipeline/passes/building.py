@@ -7,23 +7,26 @@ from pipeline.passes.known import PASSES
 from pipeline.runs.commits import committed_shards, read_shard_records
 
 
-def builds_on(kind: str, shards: Sequence[str], folder_of: Callable[[str], str]) -> dict[str, str]:
+def builds_on(
+    kind: str, needs: Sequence[str], shards: Sequence[str], folder_of: Callable[[str], str]
+) -> dict[str, str]:
     """Shard → SHA-256 of the rows of other passes that its own rows depend on; "" if there are none.
 
     A pass that looks back depends on those of all earlier shards too. So a shard that changes later makes the rows of
     all shards after it outdated, and a run that grows at its end makes none.
 
-    Args: shards: in their order.
+    Args: needs: names of the other passes.
+          shards: in their order.
           folder_of: where the pass of a name lies.
     """
-    known = PASSES.get(kind)
-    if known is None or not known.needs:
+    if not needs:
         return dict.fromkeys(shards, "")
+    looks_back = kind in PASSES and PASSES[kind].looks_back
     found: dict[str, str] = {}
-    needed = [_rows_of(folder_of(other), shards) for other in known.needs]
+    needed = [_rows_of(folder_of(other), shards) for other in needs]
     digest = hashlib.sha256()
     for shard in shards:
-        digest = digest if known.looks_back else hashlib.sha256()
+        digest = digest if looks_back else hashlib.sha256()
         digest.update("".join(f"{shard} {rows.get(shard, '')}\n" for rows in needed).encode())
         found[shard] = digest.hexdigest()
     return found

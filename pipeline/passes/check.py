@@ -202,7 +202,10 @@ def _document(run: str, name: str, is_needed: bool) -> tuple[PassDocument | None
 def _basis(against: _Run, document: PassDocument | None) -> dict[str, str]:
     """Shard → what a pass's rows should depend on besides; nothing if the passes that it needs can't be read."""
     try:
-        return builds_on(document.kind, list(against.records), partial(pass_folder, against.run)) if document else {}
+        if document is None:
+            return {}
+        folder_of = partial(pass_folder, against.run)
+        return builds_on(document.kind, document.needs, list(against.records), folder_of)
     except StorageUnavailableError:
         raise
     except StorageError:  # the check of that pass says so

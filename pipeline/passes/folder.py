@@ -38,6 +38,8 @@ class PassDocument:
     columns: tuple[Column, ...]
     about: Mapping[str, str]
     """What the card says of the pass: a heading → a text."""
+    needs: tuple[str, ...] = ()
+    """The passes of the run whose values it builds on."""
 
     @staticmethod
     def from_stored(stored: Mapping[str, Any]) -> "PassDocument":
@@ -50,11 +52,14 @@ class PassDocument:
         texts = (stored["fingerprint"], stored["about"])
         if not all(isinstance(text, str) for values in texts for pair in values.items() for text in pair):
             raise ValueError("a value is no text")
+        if not all(_NAME.fullmatch(name) for name in stored["needs"]):
+            raise ValueError(f"the passes that it needs are {stored['needs']!r}")
         return PassDocument(
             kind=str(stored["pass"]),
             fingerprint=dict(stored["fingerprint"]),
             columns=columns_from(stored["columns"]),
             about=dict(stored["about"]),
+            needs=tuple(stored["needs"]),
         )
 
     @property
@@ -71,6 +76,7 @@ class PassDocument:
             "fingerprint": dict(self.fingerprint),
             "columns": stored_columns(self.columns),
             "about": dict(self.about),
+            "needs": list(self.needs),
         }
 
 
@@ -159,7 +165,7 @@ def read_pass(run: str, name: str, records: Mapping[str, ShardRecord]) -> PassVa
         raise CollectionError(f"{run} has no score pass {name} (there: {there}): run jobs/score_run.py {run} first")
     document, folder = read_document(run, name), pass_folder(run, name)
     found = read_shard_records(folder, sorted(committed_shards(folder).keys() & records.keys()))
-    basis = builds_on(document.kind, list(records), partial(pass_folder, run))
+    basis = builds_on(document.kind, document.needs, list(records), partial(pass_folder, run))
     left = [shard for shard, record in records.items() if outdated(found.get(shard), record, basis[shard])]
     if left:
         images = sum(records[shard].done + records[shard].failed for shard in left)

@@ -82,12 +82,14 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
     scorer = load_pass(spec, context)
     try_out(spec, context)
     columns = owned(scorer.columns, name)
-    needed = _needed(config, options, records)
+    needs = PASSES[config.kind].needed(options) if config.kind in PASSES else ()
+    needed = _needed(config, needs, records)
     document = PassDocument(
         kind=config.kind,
         fingerprint=pass_fingerprint(config, spec, context, inputs),
         columns=columns,
         about=about(spec, context),
+        needs=needs,
     )
     accept = LIBRARIES if config.accept_mixed else ()
     refuse_other(config.run, name, document, accept)
@@ -100,7 +102,7 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
         # 4. Find the shards that are not scored, or were computed again since.
         progress = Progress(sum(len(spec.samples) for spec in predicted), policy=None)
         there = read_shard_records(folder, sorted(committed_shards(folder).keys() & records.keys()))
-        basis = builds_on(config.kind, list(records), partial(pass_folder, config.run))
+        basis = builds_on(config.kind, needs, list(records), partial(pass_folder, config.run))
         stale = {name for name, found in there.items() if outdated(found, records[name], basis[name])}
         todo = todo_of(folder, predicted, progress, retry_failed=config.retry_failed, outdated=stale)
         # 5. Score and commit them.
@@ -219,14 +221,13 @@ def _collection(specs: Sequence[ShardSpec]) -> Collection:
     return Collection(samples=samples, licenses={}, origins={}, has_annotations=False, has_instances=False)
 
 
-def _needed(config: PassConfig, options: Any, records: Mapping[str, Any]) -> dict[str, Sequence[Column]]:
+def _needed(config: PassConfig, needs: Sequence[str], records: Mapping[str, Any]) -> dict[str, Sequence[Column]]:
     """Folder → columns of the passes that this one builds on.
 
     Raises: ConfigError: one of them has not scored all images.
     """
-    known = PASSES.get(config.kind)
     found: dict[str, Sequence[Column]] = {}
-    for other in known.needed(options) if known else ():
+    for other in needs:
         try:
             found[pass_folder(config.run, other)] = read_pass(config.run, other, records).stated.document.columns
         except CollectionError as error:

@@ -1,6 +1,8 @@
 """Votes of several witnesses: shares and majorities are those of numpy, and only witnesses vote."""
 
+import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,15 +16,17 @@ from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.files.maps import encode_png
 from pipeline.passes.agreement import iou
+from pipeline.passes.check import verify_passes
 from pipeline.passes.config import PassConfig
-from pipeline.passes.folder import read_pass
+from pipeline.passes.folder import pass_folder, read_document, read_pass
 from pipeline.passes.mask_text import mask_from_text, mask_to_text
 from pipeline.passes.options import FlipOptions, VotesOptions, WitnessOptions
+from pipeline.passes.rows import commit_rows, read_rows
 from pipeline.passes.score import score_run
 from pipeline.passes.score_pass import Candidate, Item
 from pipeline.passes.witness.votes import Votes
 from pipeline.run import run
-from pipeline.runs.commits import committed_shards, read_shard_records
+from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
 from tests.pipeline.make import make_collection, make_config, make_row, make_sample
 from tests.pipeline.passes.networks import brightness, nowhere_for_dark
 
@@ -161,3 +165,22 @@ def test_a_witness_that_is_not_finished_is_named(finished):
         commit.unlink()
     with pytest.raises(RunMismatchError, match=r"the score pass two has 4 images left .*--pass witness --name two"):
         score(finished, "votes", VotesOptions(votes_of=("one", "two")))
+
+
+def test_votes_are_counted_again_where_a_witness_has_answered_since(finished):
+    options = VotesOptions(votes_of=("one", "two"))
+    score(finished, "votes", options)
+    before = values_of(finished, "votes")
+    folder, columns = pass_folder(str(finished), "two"), read_document(str(finished), "two").columns
+    record = read_shard_record(folder, "000000")
+    *rows, last = read_rows(folder, record, columns)
+    size = json.loads(last.values["two_mask"])["size"]
+    rows.append(replace(last, values={**last.values, "two_mask": mask_to_text(np.zeros(size, bool)), "two_iou": 0.0}))
+    facts = {"scored": record.scored, "made_with": record.made_with}
+    commit_rows(folder, "000000", rows, columns, **facts, before=record)
+    with pytest.raises(RunMismatchError, match="votes has 3 images left to score"):
+        values_of(finished, "votes")
+    score(finished, "votes", options)
+    after = values_of(finished, "votes")
+    assert {key for key in before if before[key] != after[key]} == {last.key}
+    assert all(check.scored == 4 for check in verify_passes(str(finished)) if check.name == "votes")
