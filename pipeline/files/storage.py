@@ -24,7 +24,7 @@ from pipeline.records import StoredFile
 
 MOST_BYTES = 8 << 30  # 8 GiB: the largest file that is ever read whole, a tar of a release
 _FREE_BYTES = 64 << 20  # 64 MiB, by which a file may be larger than expected, and is still read to name its sum
-_IN_MEMORY = threading.Lock()
+_IN_MEMORY = threading.RLock()
 
 
 def join(url: str, *names: str) -> str:
