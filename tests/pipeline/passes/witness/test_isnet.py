@@ -11,7 +11,7 @@ from pipeline.passes.witness.onnx_files import onnx_digests
 from pipeline.passes.witness.onnx_network import OnnxNetwork
 from pipeline.passes.witness.presets import PRESETS
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 IS_NET = ROOT / "out/witness/is-net.onnx"
 SHA256 = "b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb"
 SAMPLE = ROOT / "pipeline/sample"
