@@ -83,6 +83,7 @@ class ModesPass:
             ),
             Text(
                 name=f"{name}_second_mask",
+                is_mask=True,
                 meaning="mask of the second mode at the image's own size, as COCO's run lengths; null if there is one",
             ),
         )

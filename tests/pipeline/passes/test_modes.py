@@ -22,7 +22,7 @@ from pipeline.passes.score import score_run
 from pipeline.passes.score_pass import Candidate, Item, PassContext
 from pipeline.run import run
 from pipeline.runs.commits import read_shard_records
-from pipeline.selection.columns import owned
+from pipeline.selection.columns import Text, owned
 from pipeline.selection.scores import Score
 from tests.pipeline.make import make_collection, make_config, make_row, make_sample
 from tests.pipeline.passes.test_clusters import LEFT, RIGHT, members
@@ -58,6 +58,7 @@ def test_every_value_is_in_the_range_of_its_column(masks, height_width):
     columns = owned(make_pass().columns, "modes")
     found = values_of(masks, height_width=height_width)
     assert list(found) == [column.name for column in columns]
+    assert [column.name for column in columns if isinstance(column, Text) and column.is_mask] == ["modes_second_mask"]
     for column in columns:
         if isinstance(column, Score) and found[column.name] is not None:
             assert column.lowest <= found[column.name] <= column.highest
