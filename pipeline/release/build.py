@@ -84,7 +84,7 @@ def source_of(config: RunConfig, collection: Collection, specs: Sequence[ShardSp
         licenses=collection.licenses,
         origins=collection.origins,
         instances=instances,
-        passes=read_passes(config, records),
+        passes=read_passes(config, records, list(rows.values())),
     )
 
 

@@ -14,6 +14,7 @@ from pipeline.runs.candidates import read_rows
 from pipeline.selection.columns import Column, Text, table_with
 from pipeline.selection.combination import NAME, SCORE, parse_combination
 from pipeline.selection.policy import check_scores, named_scores
+from pipeline.selection.scores import SCORE_TABLE
 
 
 def wanted_passes(config: RunConfig) -> dict[str, PassDocument]:
@@ -22,9 +23,12 @@ def wanted_passes(config: RunConfig) -> dict[str, PassDocument]:
     Raises: ConfigError: there is no such pass, or the policy names a score that neither every run nor a pass has, or
             can accept no image.
     """
-    there = passes_of(config.out)
-    alternatives = config.release.alternatives
-    for name in (*config.release.passes, *([alternatives] if alternatives else [])):
+    alternatives, policy = config.release.alternatives, config.policy
+    asked = (*config.release.passes, *([alternatives] if alternatives else []))
+    # A release that needs no pass reads none: one that is damaged is no business of it.
+    needs_some = asked or not {*named_scores(policy), policy.rank_by} <= SCORE_TABLE.keys()
+    there = passes_of(config.out) if needs_some else {}
+    for name in asked:
         option = "passes" if name in config.release.passes else "alternatives"
         if name not in there:
             raise ConfigError(
@@ -34,14 +38,14 @@ def wanted_passes(config: RunConfig) -> dict[str, PassDocument]:
     if alternatives:
         require_second_masks(alternatives, there[alternatives].columns)
     try:
-        check_scores(config.policy, table_with(column for found in there.values() for column in found.columns))
+        check_scores(policy, table_with(column for found in there.values() for column in found.columns))
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    named = set(named_scores(config.policy))
+    named = set(named_scores(policy))
     return {
         name: found
         for name, found in there.items()
-        if name in (*config.release.passes, alternatives) or any(column.name in named for column in found.columns)
+        if name in asked or any(column.name in named for column in found.columns)
     }
 
 
@@ -57,15 +61,19 @@ def require_second_masks(name: str, columns: Sequence[Column]) -> None:
         )
 
 
-def read_passes(config: RunConfig, records: Mapping[str, ShardRecord]) -> tuple[PassValues, ...]:
+def read_passes(
+    config: RunConfig, records: Mapping[str, ShardRecord], rows: Sequence[CandidateRow] | None = None
+) -> tuple[PassValues, ...]:
     """Read the passes that the release is to have.
 
     Args:   records: every shard of the run → its record.
+            rows: those of all shards, if they have been read.
     Raises: ConfigError: see `wanted_passes`. RunMismatchError: a pass has images left to score.
     """
     passes = [read_pass(config.out, name, records) for name in wanted_passes(config)]
     if config.policy.combination:
-        rows = [row for record in records.values() for row in read_rows(config.out, record)]
+        if rows is None:
+            rows = [row for record in records.values() for row in read_rows(config.out, record)]
         passes.append(combine(config.policy.combination, rows, passes))
     return tuple(sorted(passes, key=lambda found: found.stated.name))
 

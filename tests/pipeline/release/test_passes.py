@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import ClusterConfig
-from pipeline.errors import ConfigError, ReleaseExistsError, RunMismatchError
+from pipeline.errors import ConfigError, ReleaseExistsError, RunMismatchError, StorageError
 from pipeline.passes.config import PassConfig
 from pipeline.passes.score import score_run
 from pipeline.release.check.verify import verify_release
@@ -179,6 +179,16 @@ def test_a_score_or_pass_that_there_is_not_is_refused_before_anything_is_written
     with pytest.raises(ConfigError, match=said):
         released_with(scored, "9.0.0", **options)
     assert tree(scored.config.out) == before
+
+
+def test_a_damaged_pass_is_no_business_of_a_release_without_scores_of_passes(scored, tmp_path):
+    out = shutil.copytree(scored.config.out, tmp_path / "run")
+    (out / "passes/light/pass.json").write_bytes(b"{")
+    config = replace(scored.config, out=str(out))
+    release = run(replace(config, release=replace(config.release, version="7.0.0"))).release
+    assert verify_release(release).problems == ()
+    with pytest.raises(StorageError, match=r"light/pass\.json does not say what the pass was made with"):
+        run(replace(config, release=replace(config.release, version="8.0.0", passes=("light",))))
 
 
 def test_a_taken_version_with_other_passes_is_refused(scored, with_light):
