@@ -55,7 +55,7 @@ def confidently_wrong(
     policy = PolicyConfig()
     ious = [measure.iou for measure in measures]
     accepted = [place for place, row in enumerate(scores) if by_scores(row, policy).decision == "accepted"]
-    by_iou = sorted((iou, place) for place, iou in enumerate(ious) if place in set(accepted) and iou is not None)
+    by_iou = sorted((iou, place) for place in accepted if (iou := ious[place]) is not None)
     count = len(accepted) // 5
     if not count or len(by_iou) < len(accepted):
         return None

@@ -14,7 +14,6 @@ Exponent and scale were chosen, and are frozen, on the 37 photographs of the sam
 (`tests/pipeline/passes/test_empty_figures.py`), as the area under the ROC curve: see `pipeline/DECISIONS.md`.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +21,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pipeline.errors import ConfigError, SampleError
-from pipeline.files.tars import encode_json
 from pipeline.passes.folder import is_begun, read_document
 from pipeline.passes.options import EmptyOptions
 from pipeline.passes.score_pass import Item, PassContext, Values
@@ -59,10 +57,7 @@ class Empty:
     @staticmethod
     def made_with(options: EmptyOptions, context: PassContext) -> Mapping[str, str]:
         """What the witnesses were made with."""
-        return {
-            f"witness {name}": hashlib.sha256(encode_json(read_document(context.run, name).stored())).hexdigest()
-            for name in options.witnesses
-        }
+        return {f"witness {name}": read_document(context.run, name).digest for name in options.witnesses}
 
     @staticmethod
     def about(options: EmptyOptions, context: PassContext) -> Mapping[str, str]:
