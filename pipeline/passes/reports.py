@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.files import storage
-from pipeline.passes.duplicates.contamination import Photo
 from pipeline.passes.known import PassSpec
 from pipeline.passes.loading import class_of
 from pipeline.passes.rows import read_rows
-from pipeline.passes.score_pass import PassContext
+from pipeline.passes.score_pass import PassContext, Photo
 from pipeline.records import ShardRecord, ShardSpec
 from pipeline.replicas.reading import read_image
 from pipeline.replicas.shard_work import ShardWork

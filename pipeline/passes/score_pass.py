@@ -23,6 +23,8 @@ from pipeline.selection.columns import Column
 
 Values = Mapping[str, float | str | bytes | None]
 """Column → value; None where there is nothing to measure. Of a vector, the bytes: see `Vector`."""
+Photo = UInt8[np.ndarray, "h w 3"] | None
+"""The pixels of an image, for the report of a pass; None if it can't or may not be shown."""
 
 
 @dataclass(frozen=True, kw_only=True)

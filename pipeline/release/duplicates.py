@@ -9,8 +9,9 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.errors import SampleError, StorageError, StorageUnavailableError
-from pipeline.passes.duplicates.contamination import PICTURE, TABLE, Photo, closest_pairs, picture, table
+from pipeline.passes.duplicates.contamination import PICTURE, TABLE, closest_pairs, picture, table
 from pipeline.passes.folder import StatedPass
+from pipeline.passes.score_pass import Photo
 from pipeline.release.page.tiles import decode_small
 from pipeline.release.source import Picked, ReleaseSource, original_bytes
 from pipeline.release.survey import shown_photos

@@ -5,18 +5,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.files.csv_keys import key_in_csv
 from pipeline.files.tables import CsvTable
+from pipeline.passes.score_pass import Photo
 
 TABLE, PICTURE = "duplicates.csv", "duplicates.png"
 MOST_PAIRS = 50
 COLUMNS = ("key", "duplicate_of", "duplicate_similarity", "test_set_match", "test_set_similarity")
-Photo = UInt8[np.ndarray, "h w 3"] | None
-"""None: it may not be shown, or can't be read."""
 
 _PANEL_PX = (200, 150)
 _CAPTION_PX = 34

@@ -13,7 +13,7 @@ from jaxtyping import Int16
 
 from pipeline.errors import ConfigError, SampleError
 from pipeline.passes.duplicates.against import PhotosOf, described, find_against, state_of
-from pipeline.passes.duplicates.contamination import PICTURE, TABLE, Photo, closest_pairs, picture, table
+from pipeline.passes.duplicates.contamination import PICTURE, TABLE, closest_pairs, picture, table
 from pipeline.passes.duplicates.embeddings import THUMBNAIL, VECTOR, require_same_encoder
 from pipeline.passes.duplicates.encoders import load_encoder
 from pipeline.passes.duplicates.join import Compared, Joined
@@ -22,7 +22,7 @@ from pipeline.passes.duplicates.vectors import stacked
 from pipeline.passes.folder import is_begun, pass_folder, read_document
 from pipeline.passes.options import DuplicatesOptions
 from pipeline.passes.rows import read_rows
-from pipeline.passes.score_pass import Item, PassContext, Values
+from pipeline.passes.score_pass import Item, PassContext, Photo, Values
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import digest_of
 from pipeline.selection.columns import Column, Text, Vector
