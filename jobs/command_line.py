@@ -45,6 +45,18 @@ def run_job(job: Callable[[], int]) -> None:
         sys.exit(_exit_code(job))
 
 
+def run_commands(script: str, commands: Mapping[str, Callable[[Sequence[str]], int]], about: str) -> int:
+    """Run the command that the first argument names, with the arguments behind it."""
+    if len(sys.argv) > 1 and sys.argv[1] in commands:
+        return commands[sys.argv[1]](sys.argv[2:])
+    usage = f"usage: {script} {'|'.join(commands)} … (each has --help)\n{about}"
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        print(usage)
+        return DONE
+    report(usage)
+    return USAGE
+
+
 def report(line: str) -> None:
     """Print a line of progress to stderr: stdout is for the one line of JSON."""
     print(line, file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, USAGE, options_file, parse_config, report, run_job
+from jobs.command_line import DONE, options_file, parse_config, report, run_commands, run_job
 from pipeline.config import ClusterConfig, ReleaseConfig, RunConfig
 from pipeline.options import read_toml
 from pipeline.selection.policy import PolicyConfig
@@ -62,15 +62,7 @@ class PushConfig:
 
 def main() -> int:
     """Run the command that the first argument names."""
-    commands = {"build": build, "push": push}
-    if len(sys.argv) > 1 and sys.argv[1] in commands:
-        return commands[sys.argv[1]](sys.argv[2:])
-    usage = f"usage: publish_release.py {'|'.join(commands)} … (each has --help)\n{__doc__}"
-    if sys.argv[1:] in (["--help"], ["-h"]):
-        print(usage)
-        return DONE
-    report(usage)
-    return USAGE
+    return run_commands("publish_release.py", {"build": build, "push": push}, __doc__ or "")
 
 
 def build(arguments: Sequence[str]) -> int:

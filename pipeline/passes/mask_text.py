@@ -4,6 +4,7 @@
 """
 
 import json
+from typing import Any, TypedDict
 
 import numpy as np
 from jaxtyping import Bool
@@ -12,11 +13,32 @@ from pycocotools import mask as coco_mask
 from pipeline.collection.outlines import read_run_lengths
 
 
+class Rle(TypedDict):
+    """COCO's compressed run lengths, which pycocotools takes; only `checked_rle` makes one of what others wrote."""
+
+    size: list[int]
+    """Height and width in pixels."""
+    counts: str
+
+
+def rle_of(mask: Bool[np.ndarray, "h w"]) -> Rle:
+    """Compute the run lengths of a mask."""
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))  # pycocotools refuses C order
+    return Rle(size=[int(side) for side in mask.shape], counts=rle["counts"].decode("ascii"))
+
+
+def checked_rle(value: Any, height_px: int, width_px: int) -> Rle:
+    """Read run lengths that others wrote of an image of this size.
+
+    Raises: ValueError, TypeError, KeyError: they are not that.
+    """
+    _runs_of(value, height_px, width_px)
+    return Rle(size=[height_px, width_px], counts=value["counts"])
+
+
 def mask_to_text(mask: Bool[np.ndarray, "h w"]) -> str:
     """Encode a mask."""
-    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))  # pycocotools refuses C order
-    stored = {"size": [int(side) for side in mask.shape], "counts": rle["counts"].decode("ascii")}
-    return json.dumps(stored, separators=(",", ":"))
+    return json.dumps(rle_of(mask), separators=(",", ":"))
 
 
 def mask_from_text(text: str, height_px: int, width_px: int) -> Bool[np.ndarray, "h w"]:
@@ -24,12 +46,16 @@ def mask_from_text(text: str, height_px: int, width_px: int) -> Bool[np.ndarray,
 
     Raises: ValueError, TypeError, KeyError, RecursionError: it is not that.
     """
-    stored = json.loads(text)
-    if stored["size"] != [height_px, width_px]:
-        raise ValueError(f"its size is {stored['size']!r}, the image's [{height_px}, {width_px}]")
-    runs = read_run_lengths(stored["counts"])
+    runs = _runs_of(json.loads(text), height_px, width_px)
+    is_inside = np.arange(len(runs)) % 2 == 1
+    return np.repeat(is_inside, runs).reshape(width_px, height_px).T
+
+
+def _runs_of(value: Any, height_px: int, width_px: int) -> list[int]:
+    if value["size"] != [height_px, width_px]:
+        raise ValueError(f"its size is {value['size']!r}, the image's [{height_px}, {width_px}]")
+    runs = read_run_lengths(value["counts"])
     # COCO's own decoder writes past the end of the mask where runs are longer than it.
     if runs is None or min(runs, default=0) < 0 or sum(runs) != height_px * width_px:
         raise ValueError(f"its run lengths are not those of {height_px} x {width_px} pixels")
-    is_inside = np.arange(len(runs)) % 2 == 1
-    return np.repeat(is_inside, runs).reshape(width_px, height_px).T
+    return runs

@@ -1,0 +1,1 @@
+"""People judge a sample of a release that its own digest has drawn, and a certificate says what that proves."""
