@@ -1,0 +1,112 @@
+"""Starts an audit: draws the sample, says what it can prove, and writes the folder in which people judge it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.audit.advice import require_possible
+from pipeline.audit.bounds import what_n_proves
+from pipeline.audit.config import AuditConfig
+from pipeline.audit.folder import RELEASE_PLACE
+from pipeline.audit.page.bundle import require_photos, write_pages
+from pipeline.audit.plan import PLAN, AuditPlan, make_plan
+from pipeline.audit.released import AuditedRelease, masks_of, read_audited
+from pipeline.collection.gather import read_described_annotations
+from pipeline.collection.config import InputConfig
+from pipeline.collection.instances import read_instances
+from pipeline.errors import ConfigError, ReleaseExistsError
+from pipeline.files import storage, urls
+from pipeline.passes.mask_text import Rle
+from pipeline.preconditions import require_target
+
+Labelled = tuple[str, Rle]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """An audit that was started; in a dry run, one that could be."""
+
+    audit: str
+    """Its folder."""
+    page: str
+    """The page on which raters judge; "" in a dry run."""
+    plan: str
+    """SHA-256 of the plan."""
+    release: str
+    """SHA-256 of the release's `release.json`."""
+    population: int
+    """Accepted images of the release."""
+    images: int
+    """Images drawn."""
+    judgements: int
+    """Answers that are needed: images, and again those that two raters judge."""
+
+
+def start_audit(
+    release: str,
+    out: str,
+    config: AuditConfig,
+    *,
+    annotations: str = "",
+    dry_run: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> Started:
+    """Plan an audit, print what it can prove, and write its folder. Run it again to finish one that was interrupted.
+
+    Args:   out: the new folder; "": NAME-VERSION-audit in the working folder.
+            annotations: COCO annotation JSON of the images; the page then offers its instances as masks.
+    Raises: CollectionError, AnnotationError: there is no release, or no such annotations. ConfigError: the options do
+            not fit the release, or nothing can be written there. ReleaseExistsError: the folder has something else.
+            All are raised before anything is written.
+    """
+    audited = read_audited(urls.absolute(release))
+    plan = make_plan(audited, config)
+    require_possible(config)
+    require_photos(audited)
+    path = Path(out or f"{plan.name}-{plan.version}-audit").absolute()
+    _require_free(path, plan)
+    require_target(path, "--out")
+    instances = _instances(annotations, audited, plan) if annotations else {}
+    judgements = sum(len(image.raters) for image in plan.sample)
+    report(f"{audited.title} has {plan.population} accepted images; its digest draws {len(plan.sample)} of them")
+    for line in what_n_proves(plan):
+        report(line)
+    page = ""
+    if not dry_run:
+        page = str(write_pages(path, plan, audited, masks_of(audited, (image.key for image in plan.sample)), instances, report=report))
+        storage.publish(str(path / RELEASE_PLACE), f"{audited.folder}\n".encode())
+        storage.publish(str(path / PLAN), plan.encode())  # last: a folder with a plan is whole
+    return Started(
+        audit=str(path),
+        page=page,
+        plan=plan.digest,
+        release=audited.sha256,
+        population=plan.population,
+        images=len(plan.sample),
+        judgements=judgements,
+    )
+
+
+def _require_free(path: Path, plan: AuditPlan) -> None:
+    """Check that the folder is new, or of the same plan."""
+    there = path / PLAN
+    if there.is_file():
+        if there.read_bytes() != plan.encode():
+            raise ReleaseExistsError(f"{path} has another audit: give another --out")
+    elif path.is_dir() and any(path.iterdir()) and not (path / "page").is_dir():
+        raise ReleaseExistsError(f"{path} is not empty, and not the folder of an audit: give another --out")
+
+
+def _instances(annotations: str, audited: AuditedRelease, plan: AuditPlan) -> Mapping[str, list[Labelled]]:
+    """Key → label and mask of each instance of the drawn images."""
+    collection = read_described_annotations(InputConfig(images="", annotations=annotations))
+    wanted = {image.key for image in plan.sample}
+    samples = [sample for sample in collection.samples if sample.key in wanted]
+    if not samples:
+        raise ConfigError(f"--annotations {annotations} has none of the drawn images")
+    found = read_instances(annotations, samples).of
+    sizes = {key: [audited.rows[key]["height"], audited.rows[key]["width"]] for key in wanted}
+    return {
+        key: [(instance.category, Rle(size=sizes[key], counts=instance.counts)) for instance in instances]
+        for key, instances in found.items()
+    }
