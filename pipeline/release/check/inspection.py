@@ -19,6 +19,7 @@ from pipeline.files import storage
 from pipeline.files.parquet import parquet_schema, read_parquet
 from pipeline.files.tars import samples_of
 from pipeline.records import Problem
+from pipeline.release.annex import ADDED_LATER
 from pipeline.release.changes import CHANGELOG, CHANGES, change_problems, changelog_problems, says_more
 from pipeline.release.check.containers import TarComparison, links
 from pipeline.release.check.limits import most_bytes, most_rows
@@ -73,9 +74,9 @@ class Inspection:
 
     def check(self, report: Callable[[str], None]) -> None:
         """Read every file that `release.json` names, and compare them."""
-        for name in stray_files(self.release, {RELEASE_JSON, *self.stated.files}):
+        for name in stray_files(self.release, {RELEASE_JSON, *self.stated.files} | ADDED_LATER):
             self.tell(name, f"exists, but {RELEASE_JSON} does not name it")
-        for name, target in links(self.release, {RELEASE_JSON, *self.stated.files}):
+        for name, target in links(self.release, {RELEASE_JSON, *self.stated.files} | ADDED_LATER):
             self.tell(name, f"is a symbolic link to {target}; copy the release with its files (cp -rL)")
         self._manifest()
         for name, why in not_recomputable(self.stated.made_with).items():

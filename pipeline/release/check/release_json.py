@@ -159,7 +159,7 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
         policy=PolicyConfig(**policy),
         splits=frozenset(shares),
         counts=stated["counts"],
-        files=_files(stated["files"], tell),
+        files=stated_files(stated["files"], tell),
         texts=str(stated["texts"]),
         format=stated["format"],
         shards=None if stated["format"] == 2 else _shards(stated["shards"]),
@@ -181,11 +181,17 @@ def _shards(entries: list[Any]) -> tuple[StatedShard, ...]:
     return shards
 
 
-def _files(entries: list[Any], tell: Callable[[str], None]) -> dict[str, StoredFile]:
+def stated_files(entries: list[Any], tell: Callable[[str], None], itself: str = RELEASE_JSON) -> dict[str, StoredFile]:
+    """Parse the list of files in `release.json`, or in another document of its kind.
+
+    Args:    tell: called with what is wrong with an entry; it is left out. itself: name of the document.
+    Returns: name → size and SHA-256.
+    Raises:  KeyError, TypeError: it is no such list.
+    """
     files: dict[str, StoredFile] = {}
     for entry in entries:
         name, file_bytes, sha256 = (entry[field] for field in ("name", "file_bytes", "sha256"))
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or name == RELEASE_JSON:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name == itself:
             tell(f"names a file {ascii(name)[:300]}; no file of a release has such a name")
         elif name in files:
             tell(f"names {name} twice")

@@ -17,6 +17,7 @@ from pipeline.errors import UsageError
 from pipeline.files import urls
 from pipeline.records import Problem
 from pipeline.release.check.against_run import compare_with_run, require_records
+from pipeline.release.check.annexes import check_annexes
 from pipeline.release.check.inspection import Inspection
 from pipeline.release.check.loaders import check_with_loaders, missing_loaders
 from pipeline.release.check.release_json import NOTHING, parse_release_json, read_release_json
@@ -26,6 +27,16 @@ NEVER_CHECKED = (
     "no release has ensemble members, or maps of rejected images: pairwise_iou, and all scores of rejected images, "
     "can't be measured again; nor does the check see what thumbnails show"
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundAnnex:
+    """An annex that is complete and belongs to the release; what it says is another check's business."""
+
+    number: int
+    kind: str
+    sha256: str
+    """SHA-256 of its `annex.json`, which has the sums of its other files: the identity of the annex."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +56,8 @@ class ReleaseCheck:
     """What is checked in other releases but could not be in this one, or not here, and why."""
     notes: tuple[str, ...] = ()
     """What no check of a release can tell, and what was done in part."""
+    annexes: tuple[FoundAnnex, ...] = ()
+    """In the order of their numbers."""
 
 
 def verify_release(
@@ -98,6 +111,10 @@ def verify_release(
                     inspection.tell(RELEASE_JSON, f"was made with other {name} than {annotations} has")
         if run:
             compare_with_run(run, inspection.stated, inspection.rows, inspection.tell, inspection.skip)
+    sha256 = hashlib.sha256(content).hexdigest()
+    added = check_annexes(release, sha256)
+    inspection.problems += added.problems
+    inspection.notes += added.notes
     if loaders and not inspection.problems:
         report("loading the release with the libraries of its users")
         loaded = check_with_loaders(release, inspection.stated, inspection.keys_of_tars(), len(inspection.rows))
@@ -111,10 +128,11 @@ def verify_release(
     return ReleaseCheck(
         name=inspection.stated.release.name,
         version=inspection.stated.release.version,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256,
         images=len(inspection.rows),
         accepted=len(inspection.samples),
         problems=tuple(inspection.problems),
         unchecked=tuple(inspection.unchecked),
         notes=(*inspection.notes, NEVER_CHECKED),
+        annexes=tuple(FoundAnnex(number=one.number, kind=one.kind, sha256=one.sha256) for one in added.annexes),
     )
