@@ -8,9 +8,10 @@ from typing import Any
 from pipeline.config import ReleaseConfig
 from pipeline.passes.folder import StatedPass
 from pipeline.records import Verdict
+from pipeline.release.certified import Certified
 from pipeline.release.croissant_texts import pictures_of
 from pipeline.release.manifest import COLUMNS, SCENE, added_columns, meanings_of
-from pipeline.release.templates import AGREEMENT, render
+from pipeline.release.templates import AGREEMENT, UNCHECKED, render
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
 from pipeline.selection.verdicts import count_reasons
@@ -79,10 +80,12 @@ def render_card(
     made_with: Mapping[str, str],
     files: CardFiles,
     passes: Sequence[StatedPass] = (),
+    certificate: Certified | None = None,
 ) -> bytes:
     """Render the card of a release.
 
     Args: rows: manifest rows. made_with: the fingerprint of the run. passes: whose columns the rows have.
+          certificate: what the card of an annex states; the release's own card knows of none.
     """
     meanings = meanings_of(added_columns(passes, policy))
     scenes = Counter(row.get(SCENE.name, "") for row in rows)
@@ -105,6 +108,8 @@ def render_card(
         embed_images=release.embed_images,
         agreement=agreement_of(rows),
         agreement_is_not_correctness=AGREEMENT,
+        checked=certificate.sentence if certificate else UNCHECKED.replace("annex/", "`annex/`"),
+        certificate=certificate,
         members_of_sample=[
             *((name, meaning) for name, (_, meaning) in pictures_of(release).items()),
             ("json", "Facts and scores of the image, also in its row of the manifest."),

@@ -11,6 +11,8 @@ from pipeline.shown import printable
 
 AGREEMENT = "Agreement is not correctness: an ensemble can agree on the wrong object."
 """What card, page and Croissant all say."""
+UNCHECKED = "No human has checked them, unless annex/ holds a certificate."
+"""The same, of the masks: a release never changes, so it can't know what was added to it later."""
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("pipeline.release", "."),
     trim_blocks=True,

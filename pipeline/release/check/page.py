@@ -14,8 +14,8 @@ from html.parser import HTMLParser
 from pipeline.release.page.known import KNOWN_ASSETS
 
 PAGE = "index.html"
-_DATA = re.compile(r"page/(?:release|data-\d{3,}|details-\d{3,})\.js")
-_CALL = re.compile(rb"sodPage\.(?:release|rows|details)\((.*)\);\n", re.DOTALL)
+_DATA = re.compile(r"(?:certificate|page/(?:release|(?:data|details|audit)-\d{3,}))\.js")
+_CALL = re.compile(rb"sodPage\.(?:release|rows|details|certificate|audited)\((.*)\);\n", re.DOTALL)
 _ASSET = re.compile(r"page/(?:vendor/)?[A-Za-z.]+\.(?:js|css|svg|txt)")
 _LEADING = ("a", "link", "meta", "script")
 """Tags whose attributes lead somewhere or change what a browser does."""
