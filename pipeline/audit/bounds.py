@@ -121,16 +121,14 @@ def at_most_bad_of_strata(seen: Mapping[str, Stratum], alpha: float) -> int:
     return counted + min(possible, most)
 
 
-def good_images(seen: Mapping[str, Stratum], alpha: float) -> tuple[int, int]:
-    """The fewest and the most masks that can be good, each limit at half of alpha."""
-    mirrored = {name: stratum.mirrored for name, stratum in seen.items()}
-    population = sum(stratum.population for stratum in seen.values())
-    return population - at_most_bad_of_strata(seen, alpha / 2), at_most_bad_of_strata(mirrored, alpha / 2)
-
-
 def at_least_good(seen: Mapping[str, Stratum], alpha: float) -> int:
     """The fewest masks that can be good."""
     return sum(stratum.population for stratum in seen.values()) - at_most_bad_of_strata(seen, alpha)
+
+
+def at_most_good(seen: Mapping[str, Stratum], alpha: float) -> int:
+    """The most masks that can be good."""
+    return at_most_bad_of_strata({name: stratum.mirrored for name, stratum in seen.items()}, alpha)
 
 
 def _choose(among: int, taken: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
