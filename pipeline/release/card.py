@@ -108,7 +108,7 @@ def render_card(
         embed_images=release.embed_images,
         agreement=agreement_of(rows),
         agreement_is_not_correctness=AGREEMENT,
-        checked=certificate.sentence if certificate else UNCHECKED.replace("annex/", "`annex/`"),
+        checked=_as_text(certificate.sentence) if certificate else UNCHECKED.replace("annex/", "`annex/`"),
         certificate=certificate,
         members_of_sample=[
             *((name, meaning) for name, (_, meaning) in pictures_of(release).items()),

@@ -8,7 +8,7 @@ or address that the page of this version has not, and allows scripts of the rele
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from html.parser import HTMLParser
 
 from pipeline.release.page.known import KNOWN_ASSETS
@@ -31,9 +31,12 @@ def is_data(name: str) -> bool:
     return _DATA.fullmatch(name) is not None
 
 
-def asset_problem(name: str, content: bytes) -> str:
-    """Why a file can't be a script or style of the page, "" if one of its versions is known."""
-    if hashlib.sha256(content).hexdigest() in KNOWN_ASSETS.get(name, ()):
+def asset_problem(name: str, content: bytes, known: Mapping[str, Collection[str]] = KNOWN_ASSETS) -> str:
+    """Why a file can't be a script or style of the page, "" if one of its versions is known.
+
+    Args: known: file → digests that it has had.
+    """
+    if hashlib.sha256(content).hexdigest() in known.get(name, ()):
         return ""
     return "is not what any known version of this tool puts into a page"
 
