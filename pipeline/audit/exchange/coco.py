@@ -90,16 +90,17 @@ def _given(
     key = images.key_of(entry["file_name"])
     images.require_size(key, entry.get("height"), entry.get("width"))
     verdicts = {_text(key, entry.get("verdict"))}
-    masks = []
+    masks, is_exact = [], True
     for annotation in annotations:
         category = categories.get(annotation.get("category_id"), "")
         verdicts |= {_text(key, (annotation.get("attributes") or {}).get("verdict"))}
         verdicts |= {category} if category in VERDICTS else set()
         if annotation.get("segmentation"):
             masks.append(_mask(key, annotation["segmentation"], images.sizes[key]))
+            is_exact &= isinstance(annotation["segmentation"], dict)
         elif category not in VERDICTS:
             raise ValueError(f"{key} has an annotation without a mask")
-    return Given(key=key, says=one_of(key, verdicts), mask=united(masks))
+    return Given(key=key, says=one_of(key, verdicts), mask=united(masks), is_exact=is_exact)
 
 
 def _text(key: str, verdict: object) -> str:
@@ -122,6 +123,9 @@ _README = f"""\
 `{ANNOTATIONS}` lists the images of the folder `{IMAGES}`, with one mask of the category `{OBJECT}` for each that has
 an object. To answer, give the annotation another category, or write the verdict into `verdict`: of the image's entry,
 or of the annotation's `attributes`.
+
+Tools that turn masks into polygons (Datumaro does) move their edges by a pixel, which lowers the IoU of a `fix`. CVAT's
+and Label Studio's own formats lose none.
 
 {HOW_TO_ANSWER}
 Take the answers back with `jobs/audit_release.py import AUDIT FILE --from coco --rater NAME`.

@@ -109,7 +109,7 @@ def _given(image: Element, images: Images) -> Given:
     key = images.key_of(image.attributes["name"])
     width, height = (_number(image.attributes[side]) for side in ("width", "height"))
     images.require_size(key, height, width)
-    masks, verdicts = [], set()
+    masks, verdicts, is_exact = [], set(), True
     for name, attributes in image.inside:
         if name == "tag":
             verdicts.add(attributes["label"])
@@ -117,9 +117,10 @@ def _given(image: Element, images: Images) -> Given:
             masks.append(_mask(key, attributes, images.sizes[key]))
         elif name == "polygon":
             masks.append(_polygon(key, attributes["points"], images.sizes[key]))
+            is_exact = False
         elif name in _OTHER_SHAPES:
             raise ValueError(f"{key} has a {name}; the object is to be a mask or a polygon")
-    return Given(key=key, says=one_of(key, verdicts), mask=united(masks))
+    return Given(key=key, says=one_of(key, verdicts), mask=united(masks), is_exact=is_exact)
 
 
 def _mask(key: str, attributes: Mapping[str, str], size: tuple[int, int]) -> Rle:

@@ -70,7 +70,7 @@ def import_sample(
     )
     report(f"{imported.added} answers of {rater} added; {imported.unchanged} were there before")
     if imported.without_answer:
-        report(f"{imported.without_answer} images have no answer: no verdict, and a mask that nobody has changed")
+        report(f"{imported.without_answer} images have no answer: {source} gives them no verdict")
     return imported
 
 

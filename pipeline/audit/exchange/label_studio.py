@@ -75,6 +75,8 @@ def read(content: bytes, images: Images) -> Reading:
 def _given(entry: dict[str, Any], images: Images) -> Given:
     images.require_plan(entry["data"].get("plan"))
     key = images.key_of(entry["data"]["key"])
+    if "annotations" not in entry:
+        raise ValueError(f"{key} has no annotations, as in the file that was exported to Label Studio")
     submitted = [annotation for annotation in entry["annotations"] if not annotation.get("was_cancelled")]
     if not submitted:  # what the button "Skip" leaves is an annotation that was cancelled
         return Given(key=key, says="skip" if entry["annotations"] else "")

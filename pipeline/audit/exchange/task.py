@@ -23,7 +23,7 @@ Give every image one verdict:
 - `wrong_object`: something else is salient. `nothing_salient`: nothing is. `ambiguous`: several would be as good.
 - `skip`: you can't tell; somebody else decides.
 
-The masks that are there are the release's. An image without a verdict whose mask you have not changed has no answer.
+The masks that are there are the release's. An image without a verdict has no answer, whatever its mask is.
 """
 
 
