@@ -104,7 +104,7 @@ def certificate_texts(judged: Judged, certificate: Mapping[str, Any]) -> dict[st
         SCRIPT: call(
             "certificate",
             {
-                **certificate["release"],
+                **{name: certificate["release"][name] for name in ("name", "version", "sha256")},
                 "sentence": found.sentence,
                 "images": found.images,
                 "population": found.population,

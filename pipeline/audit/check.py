@@ -33,8 +33,8 @@ from pipeline.release.check.inspection import OTHER_WORDS
 from pipeline.release.contents import SUMS
 
 NOT_TOLD = (
-    "whoever edits answers, and makes the certificate and annex.json anew, is found only by a signature, or by comparing "
-    "the SHA-256 of annex.json with the published one"
+    "whoever edits answers, and makes the certificate and annex.json anew, is found only by a signature, or by "
+    "comparing the SHA-256 of annex.json with the published one"
 )
 _UNREADABLE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError, ZeroDivisionError,

@@ -143,7 +143,10 @@ def sheet_name(index: int) -> str:
 
 
 def resized(pixels: UInt8[np.ndarray, "..."], size_px: tuple[int, int]) -> UInt8[np.ndarray, "..."]:
-    """Resize a picture to this width and height: shrink by averaging (in two steps where there are many pixels) or enlarge smoothly."""
+    """Resize a picture to this width and height.
+
+    It is shrunk by averaging (in two steps where there are many pixels) or enlarged smoothly.
+    """
     image = Image.fromarray(pixels)
     how = Image.Resampling.BOX if image.width >= size_px[0] else Image.Resampling.BICUBIC
     return np.asarray(image.resize(size_px, how, reducing_gap=2.0))
