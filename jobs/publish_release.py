@@ -1,4 +1,4 @@
-"""Releases: `build` makes one from a complete run, `push` publishes one."""
+"""Releases: `build` makes one from a complete run, `sign` signs it and its annexes, `push` publishes them."""
 
 import json
 import sys
@@ -42,6 +42,20 @@ class BuildConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignConfig:
+    """Check a release, and sign it and every annex that has no signature yet, with OpenSSH's ssh-keygen.
+
+    A signature lies beside what it signs, as release.json.sig and annex/1/annex.json.sig. None is ever replaced.
+    """
+
+    release: Annotated[str, tyro.conf.Positional]
+    """Folder of the release; a path or an fsspec URL."""
+    key: str
+    """Private key, for example from: ssh-keygen -t ed25519 -f KEY. Or KEY.pub, if ssh-agent has the private half. If
+    the key has a passphrase, ssh-keygen asks for it at the terminal. Publish KEY.pub; it is all that others need."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PushConfig:
     """Check a release, copy it to a folder, a bucket or the Hugging Face Hub, check the copy, and make it visible.
 
@@ -62,7 +76,7 @@ class PushConfig:
 
 def main() -> int:
     """Run the command that the first argument names."""
-    return run_commands("publish_release.py", {"build": build, "push": push}, __doc__ or "")
+    return run_commands("publish_release.py", {"build": build, "sign": sign, "push": push}, __doc__ or "")
 
 
 def build(arguments: Sequence[str]) -> int:
@@ -100,6 +114,18 @@ def build(arguments: Sequence[str]) -> int:
         built = build_release(source_of(of_run, collection, specs), of_run, made_with, lease.confirm)
     report(f"{built.accepted} of {built.images} images are in {built.release}")
     print(json.dumps(asdict(built), sort_keys=True))
+    return DONE
+
+
+def sign(arguments: Sequence[str]) -> int:
+    """Sign a release, and print one JSON line on stdout that says what was signed."""
+    config = parse_config(SignConfig, arguments, {})
+    from pipeline.files import urls
+    from pipeline.release.publish.sign import sign_release
+
+    signed = sign_release(urls.absolute(config.release), urls.absolute(config.key), report)
+    report(f"{len(signed.signed)} files signed with the {signed.key}; {len(signed.there)} had a signature")
+    print(json.dumps(asdict(signed), sort_keys=True))
     return DONE
 
 

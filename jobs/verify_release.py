@@ -31,6 +31,7 @@ class Arguments:
     annotations: str = ""  # COCO annotation JSON of the images, to compare ids, names, sizes and licences with
     metadata: str = ""  # the run's table of licences, authors and sources, if it had one besides annotations
     run: str = ""  # folder or URL of the run it was made from: do maps, images and scores belong together there too?
+    signer: str = ""  # public key, or file of allowed signers: did one of them sign the release and its annexes?
     loaders: bool = True  # load it with webdataset, datasets, pycocotools and mlcroissant, each in its own process
     json: bool = False  # print one line of JSON instead
 
@@ -47,6 +48,7 @@ def main() -> int:
         arguments.annotations,
         metadata=arguments.metadata,
         run=arguments.run,
+        signer=arguments.signer,
         loaders=arguments.loaders,
         report=report,
     )

@@ -80,7 +80,7 @@ def _problems(release: str, number: int, sha256: str, annex: Annex) -> Iterator[
     for name in stray_files(folder, known | {ANNEX_JSON + SIGNATURE}):
         if not storage.is_unfinished(name.rpartition("/")[2]):
             yield name, f"exists, but {ANNEX_JSON} does not name it"
-    for name, target in links(release, {f"{annex.name}/{name}" for name in known}):
+    for name, target in links(release, {f"{annex.name}/{name}" for name in known | {ANNEX_JSON + SIGNATURE}}):
         if name != ANNEX:  # the check of the release names that one
             yield name.removeprefix(annex.name).lstrip("/"), f"is a symbolic link to {target}; copy it with its files"
     for name, file in annex.files.items():

@@ -21,7 +21,9 @@ from pipeline.release.check.annexes import check_annexes
 from pipeline.release.check.inspection import Inspection
 from pipeline.release.check.loaders import check_with_loaders, missing_loaders
 from pipeline.release.check.release_json import NOTHING, parse_release_json, read_release_json
+from pipeline.release.check.signatures import check_signatures
 from pipeline.release.identity import RELEASE_JSON, collection_digests
+from pipeline.release.signature import read_signers
 
 NEVER_CHECKED = (
     "no release has ensemble members, or maps of rejected images: pairwise_iou, and all scores of rejected images, "
@@ -66,6 +68,7 @@ def verify_release(
     *,
     metadata: str = "",
     run: str = "",
+    signer: str = "",
     loaders: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> ReleaseCheck:
@@ -76,13 +79,16 @@ def verify_release(
              metadata: the table of licences and origins that the run had besides annotations.
              run: the run that the release was made from; its records and rows tell whether maps, images and scores
              belong together even if somebody made every file of the release anew.
+             signer: path or URL of the public key, or of the allowed signers, whose signatures count; then the release
+             must be signed.
              loaders: if nothing else is wrong, also load the release with the libraries of its users.
              report: called with what is read next, and at the start with libraries that are not installed.
     Raises:  CollectionError: there is no release, or no such run. AnnotationError: the annotations can't be read.
-             UsageError: their URL is chained. All are raised before the release is read. StorageError, OSError: a file
-             can't be read now.
+             UsageError: their URL is chained, or the signer is no public key. All are raised before the release is
+             read. StorageError, OSError: a file can't be read now.
     """
     content = read_release_json(release)
+    signers = read_signers(signer) if signer else None
     if metadata and not annotations:
         raise UsageError("metadata is compared with the release only together with annotations: give both")
     for place in filter(urls.is_chained, filter(None, (annotations, metadata))):
@@ -115,6 +121,9 @@ def verify_release(
     added = check_annexes(release, sha256)
     inspection.problems += added.problems
     inspection.notes += added.notes
+    wrong, notes = check_signatures(release, content, added.annexes, signers)
+    inspection.problems += wrong
+    inspection.notes += notes
     if loaders and not inspection.problems:
         report("loading the release with the libraries of its users")
         loaded = check_with_loaders(release, inspection.stated, inspection.keys_of_tars(), len(inspection.rows))

@@ -2,6 +2,7 @@
 
 TARGET/NAME-VERSION/…               the files; without `release.json` they are not a release
 TARGET/NAME-VERSION/release.json    written last, by exclusive create
+TARGET/NAME-VERSION/annex/1/…       added afterwards, also to a version that was published before; so are signatures
 TARGET/LATEST                       name of the release that was pushed last; the only file here that ever changes
 TARGET/.latest/000007               the name as the seventh push of a release claimed it; only the newest is kept
 
@@ -23,6 +24,9 @@ from pipeline.files import storage, urls
 from pipeline.records import StoredFile
 from pipeline.release.attempt import finish, refuse_leftovers
 from pipeline.release.identity import RELEASE_JSON
+from pipeline.release.publish.additions import may_be_added
+from pipeline.release.publish.files import has_arrived, send
+from pipeline.release.publish.folder_additions import files_left, refuse_different_additions, send_addition
 from pipeline.release.publish.report import OutgoingRelease, PushReport, outgoing_release, require_sound
 from pipeline.release.strays import stray_files
 
@@ -38,7 +42,7 @@ def push_to_folder(
     report: Callable[[str], None] = lambda line: None,
 ) -> PushReport:
     """Publish a release below a folder or URL; see `push_release`."""
-    ours = outgoing_release(release)
+    ours = outgoing_release(release, report)
     name = f"{ours.name}-{ours.version}"
     folder = storage.join(target, name)
     _refuse_target(ours, target, folder)
@@ -46,12 +50,15 @@ def push_to_folder(
         storage.require_exclusive_create(target)
     require_sound(ours, loaders, report)
     _refuse_different_release(folder, ours)  # the check took a while
+    refuse_different_additions(folder, ours.additions)
     visible = storage.exists(storage.join(folder, RELEASE_JSON))
     place = folder if visible or not urls.is_local(target) else storage.join(target, f".{name}.{ours.sha256[:16]}.tmp")
+    # A push that adds an annex to an older version does not make that the newest one.
+    points = not (visible and ours.additions and storage.exists(storage.join(target, LATEST)))
     unfinished = _unfinished_files(place, ours)
     there, left = list[StoredFile](), list[StoredFile]()
     for file in (file for file in ours.files.values() if file.name != RELEASE_JSON):
-        (there if _has_arrived(place, file) else left).append(file)
+        (there if has_arrived(place, file) else left).append(file)
     if not dry_run:
         try:
             _send(place, folder, ours, unfinished, left, visible=visible, report=report)
@@ -60,20 +67,35 @@ def push_to_folder(
                 raise
             storage.remove_tree(place)  # this version is published: nobody needs what was collected any more
             _refuse_overtaken(folder, ours)  # else another push of this release has taken the collected files
-        _point_latest(target, name)
+        if points:
+            _point_latest(target, name)
+    added = _add(ours, folder, dry_run, report)
+    there += [file for addition in ours.additions for file in addition.files if file not in added]
     return PushReport(
         target=folder,
         sha256=ours.sha256,
-        sent=tuple(file.name for file in left),
-        sent_bytes=sum(file.file_bytes for file in left),
+        sent=tuple(file.name for file in (*left, *added)),
+        sent_bytes=sum(file.file_bytes for file in (*left, *added)),
         there=tuple(file.name for file in there),
         operations=(
             *(f"remove {remain}" for remain in unfinished),
             *(f"write {name}/{file.name}, {file.file_bytes} bytes" for file in left),
             *([] if visible else [f"write {name}/{RELEASE_JSON}, {len(ours.release_json)} bytes"]),
-            f"write {LATEST} with the name {name}",
+            *([f"write {LATEST} with the name {name}"] if points else []),
+            *(f"write {name}/{file.name}, {file.file_bytes} bytes" for file in added),
         ),
     )
+
+
+def _add(release: OutgoingRelease, folder: str, dry_run: bool, report: Callable[[str], None]) -> list[StoredFile]:
+    """Send the annexes and signatures that the published release lacks. Returns: their files, in order."""
+    added = list[StoredFile]()
+    for addition in release.additions:
+        left = files_left(folder, addition)
+        if left and not dry_run:
+            send_addition(folder, release.folder, addition, left, report)
+        added += left
+    return added
 
 
 def _refuse_target(release: OutgoingRelease, target: str, folder: str) -> None:
@@ -91,6 +113,7 @@ def _refuse_target(release: OutgoingRelease, target: str, folder: str) -> None:
         elif storage.is_file(place):
             raise UsageError(f"{target} can't hold releases: {place} is not a folder")
     _refuse_different_release(folder, release)
+    refuse_different_additions(folder, release.additions)
     _unfinished_files(folder, release)
     refuse_leftovers(folder)
 
@@ -117,7 +140,8 @@ def _unfinished_files(folder: str, release: OutgoingRelease) -> list[str]:
 
     Raises: UsageError: the folder has other files that are not part of the release; only their owner may remove them.
     """
-    strays = list(stray_files(folder, set(release.files)))
+    known = {*release.files, *(file.name for addition in release.additions for file in addition.files)}
+    strays = [name for name in stray_files(folder, known) if not may_be_added(name)]
     for name in strays:
         if not storage.is_unfinished(name.rpartition("/")[2]):
             raise UsageError(
@@ -125,19 +149,6 @@ def _unfinished_files(folder: str, release: OutgoingRelease) -> list[str]:
                 "the same command again"
             )
     return strays
-
-
-def _has_arrived(folder: str, file: StoredFile) -> bool:
-    url = storage.join(folder, file.name)
-    if not storage.exists(url):
-        return False
-    try:
-        storage.check(url, file)
-    except StorageUnavailableError:
-        raise
-    except StorageError:
-        return False  # torn, or from another build of this version: it is sent again
-    return True
 
 
 def _send(
@@ -153,19 +164,9 @@ def _send(
     """Send the files that are left, read them back, and make the release visible if it is not."""
     for remain in unfinished:
         storage.remove(storage.join(place, remain))
-    for file in left:
-        report(f"sending {file.name}, {file.file_bytes} bytes")
-        # Only this release has files in its own place, and in the folder once it is visible: what differs there is
-        # damaged. In a store's folder it may be a file of another release of this version.
-        storage.copy_checked(
-            storage.join(place, file.name),
-            storage.join(release.folder, file.name),
-            file,
-            replace=visible or place != folder,
-        )
-    for file in left:  # the others were read before
-        report(f"reading {file.name} back")
-        storage.check(storage.join(place, file.name), file)
+    # Only this release has files in its own place, and in the folder once it is visible: what differs there is damaged.
+    # In a store's folder it may be a file of another release of this version.
+    send(place, release.folder, left, replace=visible or place != folder, report=report)
     if not visible and not finish(place, folder, release.release_json, release.files.keys() - {RELEASE_JSON}):
         if place != folder:
             storage.remove_tree(place)

@@ -4,24 +4,27 @@ refs/pr/N     an upload under way; only readers who name this revision load it
 main          the release that was pushed last, as `LATEST` is elsewhere; it changes only by whole merges
 vVERSION      tag of the commit that has the release; made last, never moved: what users pin
 
+Annexes and signatures follow once that tag exists: see `hub_additions.py`.
+
 After an interruption at any point, run the same command again to resume. It looks for the tag, then whether `main`
 already is the release, then for its own pull request, which is named after the release and the commit of `main` that
 it starts from.
 """
 
-import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UsageError
-from pipeline.files import storage, urls
+from pipeline.errors import ReleaseExistsError, StorageError, UsageError
+from pipeline.files import urls
 from pipeline.records import StoredFile
 from pipeline.release.identity import RELEASE_JSON
-from pipeline.release.publish.hub_api import HubApi, HubRepository, default_api, scrubbed, scrubbed_logs
+from pipeline.release.publish.hub_additions import add_to_hub, refuse_different_additions
+from pipeline.release.publish.hub_api import HubApi, HubRepository, begun, default_api, scrubbed, scrubbed_logs
+from pipeline.release.publish.hub_files import files_left, is_same
 from pipeline.release.publish.report import OutgoingRelease, PushReport, outgoing_release, require_sound
+from pipeline.release.strays import OF_THE_HUB
 
 if TYPE_CHECKING:
     from huggingface_hub import Discussion
@@ -29,9 +32,7 @@ if TYPE_CHECKING:
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _TARGET = re.compile(rf"hf://datasets/({_PART}/{_PART})/?")
-_KEPT = ".gitattributes"
-"""The Hub's own file: says which files it stores as large ones."""
-_NEW = {_KEPT, "README.md"}
+_NEW = {OF_THE_HUB, "README.md"}
 """Files that a new repository may already have."""
 
 
@@ -75,13 +76,21 @@ def push_to_hub(
             f"{scrubbed(release)}: an upload to the Hub needs local files; push the release to a local folder first, "
             "then push that copy to the Hub"
         )
-    ours = outgoing_release(release)
+    ours = outgoing_release(release, report)
     with scrubbed_logs():
         hub = HubRepository(api=api or default_api(), name=name)
         user = hub.user()
         _refuse_repository(ours, hub)
         require_sound(ours, loaders, report)
-        return _push(ours, hub, user, dry_run, report)
+        pushed = _push(ours, hub, user, dry_run, report)
+        added = add_to_hub(ours, hub, user, dry_run, report)
+        return replace(
+            pushed,
+            sent=(*pushed.sent, *(file.name for file in added.sent)),
+            sent_bytes=pushed.sent_bytes + sum(file.file_bytes for file in added.sent),
+            there=(*pushed.there, *(file.name for file in added.there)),
+            operations=(*pushed.operations, *added.operations),
+        )
 
 
 def _refuse_repository(ours: OutgoingRelease, hub: HubRepository) -> None:
@@ -91,6 +100,7 @@ def _refuse_repository(ours: OutgoingRelease, hub: HubRepository) -> None:
         _refuse_different_release(ours, hub, hub.files(_tag(ours)))
     else:
         _refuse_foreign_files(hub, hub.files(refs.main))
+    refuse_different_additions(ours, hub, refs)
 
 
 def _push(
@@ -110,7 +120,7 @@ def _push(
             difference = _difference(ours, hub.files(_reference(request)))
         operations = _operations(difference, title, request)
         if not dry_run:
-            with _begun():
+            with begun():
                 if request is None:
                     report(f"opening a pull request: {title}")
                     request = hub.open_pull_request(title, _message(ours))
@@ -120,18 +130,9 @@ def _push(
                 _require_whole(ours, hub, refs.main, "nothing is tagged")
     if not dry_run:
         report(f"making the tag {_tag(ours)}")
-        with _begun():
+        with begun():
             hub.tag(_tag(ours), refs.main, _message(ours))
     return _report(ours, hub, difference, (*operations, f"tag {_tag(ours)}"))
-
-
-@contextmanager
-def _begun() -> Iterator[None]:
-    """The repository may have changed in this block, so a token that expires is a failure, not a wrong request."""
-    try:
-        yield
-    except UsageError as error:
-        raise StorageUnavailableError(str(error)) from None
 
 
 def _merge(
@@ -147,34 +148,20 @@ def _merge(
         report(
             f"sending {len(difference.left)} files, {left_bytes} bytes, to pull request {request.num}: {request.url}"
         )
-        hub.upload(ours.folder, request, [file.name for file in difference.left], difference.gone)
+        names = [file.name for file in difference.left]
+        hub.upload(ours.folder, _reference(request), request.title, names, difference.gone)
         _require_whole(ours, hub, _reference(request), "nothing is merged")
     report(f"merging pull request {request.num}")
     hub.merge(request)
 
 
 def _difference(ours: OutgoingRelease, found: Mapping[str, "RepoFile"]) -> _Difference:
-    left = [file for name, file in ours.files.items() if name not in found or not _is_same(ours, file, found[name])]
+    left = files_left(ours.folder, ours.files.values(), found)
     return _Difference(
         left=tuple(left),
         there=tuple(sorted(ours.files.keys() - {file.name for file in left})),
-        gone=tuple(sorted(found.keys() - ours.files.keys() - {_KEPT})),
+        gone=tuple(sorted(found.keys() - ours.files.keys() - {OF_THE_HUB})),
     )
-
-
-def _is_same(ours: OutgoingRelease, file: StoredFile, found: "RepoFile") -> bool:
-    if found.lfs is not None:
-        return (found.lfs.size, found.lfs.sha256) == (file.file_bytes, file.sha256)
-    return found.size == file.file_bytes and found.blob_id == _blob_id(ours, file)
-
-
-def _blob_id(ours: OutgoingRelease, file: StoredFile) -> str:
-    """What git calls a file of that content; the Hub has no SHA-256 of files that it does not store as large ones.
-
-    The file is compared with `release.json` first: if it changed after the check and was sent so, it does not pass.
-    """
-    content = storage.read_checked(storage.join(ours.folder, file.name), file)
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _require_whole(ours: OutgoingRelease, hub: HubRepository, revision: str, consequence: str) -> None:
@@ -202,7 +189,7 @@ def _already_published(ours: OutgoingRelease, hub: HubRepository, report: Callab
 
 
 def _refuse_different_release(ours: OutgoingRelease, hub: HubRepository, tagged: Mapping[str, "RepoFile"]) -> None:
-    if RELEASE_JSON not in tagged or not _is_same(ours, ours.files[RELEASE_JSON], tagged[RELEASE_JSON]):
+    if RELEASE_JSON not in tagged or not is_same(ours.folder, ours.files[RELEASE_JSON], tagged[RELEASE_JSON]):
         raise ReleaseExistsError(
             f"hf://datasets/{hub.name}@{_tag(ours)} is already published, as a different release; a published version "
             "never changes: build the release with another --version"

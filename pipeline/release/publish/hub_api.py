@@ -75,6 +75,16 @@ class HubApi(Protocol):
 
     def merge_pull_request(self, repo_id: str, discussion_num: int, *, repo_type: str | None = None) -> object: ...
 
+    def create_branch(
+        self,
+        repo_id: str,
+        *,
+        branch: str,
+        revision: str | None = None,
+        repo_type: str | None = None,
+        exist_ok: bool = False,
+    ) -> None: ...
+
     def create_tag(
         self,
         repo_id: str,
@@ -94,6 +104,8 @@ class Refs:
     main: str
     tags: dict[str, str]
     """Tag → commit."""
+    branches: dict[str, str]
+    """Branch → commit, `main` too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +129,11 @@ class HubRepository:
         """`main` and the tags, as they are now."""
         with self._explained("asking for branches and tags"):
             refs = self.api.list_repo_refs(self.name, repo_type=_KIND)
-        main = [branch.target_commit for branch in refs.branches if branch.name == "main"]
-        if not main:
+        branches = {branch.name: branch.target_commit for branch in refs.branches}
+        if "main" not in branches:
             raise StorageError(f"hf://datasets/{self.name} has no branch main: make a first commit on its page")
-        return Refs(main=main[0], tags={tag.name: tag.target_commit for tag in refs.tags})
+        tags = {tag.name: tag.target_commit for tag in refs.tags}
+        return Refs(main=branches["main"], tags=tags, branches=branches)
 
     def files(self, revision: str) -> dict[str, "RepoFile"]:
         """Path → what the Hub knows about the file, for every file of a revision."""
@@ -150,15 +163,18 @@ class HubRepository:
         with self._explained("opening a pull request"):
             return self.api.create_pull_request(self.name, title, description=description, repo_type=_KIND)
 
-    def upload(self, folder: str, request: "Discussion", names: Sequence[str], gone: Sequence[str]) -> None:
-        """Commit files of a local folder to a pull request and remove those in `gone`; resumes where it stopped."""
+    def upload(self, folder: str, revision: str, message: str, names: Sequence[str], gone: Sequence[str]) -> None:
+        """Commit files of a local folder to a pull request or branch and remove those in `gone`.
+
+        It resumes where it stopped. Args: revision: `refs/pr/N`, or the name of a branch.
+        """
         with self._explained("uploading"):
             self.api.upload_folder(
                 repo_id=self.name,
                 folder_path=folder,
-                commit_message=request.title,
+                commit_message=message,
                 repo_type=_KIND,
-                revision=request.git_reference,
+                revision=revision,
                 allow_patterns=[_pattern_of(name) for name in names],
                 delete_patterns=[_pattern_of(name) for name in gone],
             )
@@ -169,6 +185,11 @@ class HubRepository:
             if request.status == "draft":
                 self.api.change_discussion_status(self.name, request.num, "open", repo_type=_KIND)
             self.api.merge_pull_request(self.name, request.num, repo_type=_KIND)
+
+    def branch(self, branch: str, commit: str) -> None:
+        """Make a branch that starts at a commit; one that exists stays where it is."""
+        with self._explained(f"making the branch {branch}"):
+            self.api.create_branch(self.name, branch=branch, revision=commit, repo_type=_KIND, exist_ok=True)
 
     def tag(self, tag: str, commit: str, message: str) -> None:
         """Tag a commit; fails if the tag exists."""
@@ -183,6 +204,15 @@ class HubRepository:
             yield
         except Exception as error:  # noqa: BLE001 (re-raised, but not chained: a traceback would print its secrets)
             raise _translated(error, self.name, doing) from None
+
+
+@contextmanager
+def begun() -> Iterator[None]:
+    """The repository may have changed in this block, so a token that expires is a failure, not a wrong request."""
+    try:
+        yield
+    except UsageError as error:
+        raise StorageUnavailableError(str(error)) from None
 
 
 def default_api() -> HubApi:

@@ -11,6 +11,7 @@ from pipeline.records import StoredFile
 from pipeline.release.check.release_json import read_release_json
 from pipeline.release.check.verify import verify_release
 from pipeline.release.identity import RELEASE_JSON
+from pipeline.release.publish.additions import Addition, additions_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class OutgoingRelease:
     release_json: bytes
     files: Mapping[str, StoredFile]
     """Every file by name, `release.json` included, sorted by name."""
+    additions: tuple[Addition, ...]
+    """Its annexes and signatures."""
 
     @property
     def sha256(self) -> str:
@@ -48,12 +51,15 @@ class OutgoingRelease:
         return self.files[RELEASE_JSON].sha256
 
 
-def outgoing_release(release: str) -> OutgoingRelease:
-    """Read what a release says about itself.
+def outgoing_release(release: str, report: Callable[[str], None] = lambda line: None) -> OutgoingRelease:
+    """Read what a release and its annexes say about themselves.
 
-    Raises: CollectionError: there is no release. UnsoundReleaseError: its `release.json` can't be understood.
+    Args:   report: called with what will not be sent.
+    Raises: CollectionError: there is no release, or an `annex.json` can't be understood.
+            UnsoundReleaseError: its `release.json` can't be understood.
     """
     content = read_release_json(release)
+    additions = additions_of(release, report)
     try:
         stated = parse_json(content)
         config = ReleaseConfig(name=stated["name"], version=stated["version"])  # checks both
@@ -64,6 +70,7 @@ def outgoing_release(release: str) -> OutgoingRelease:
             version=config.version,
             release_json=content,
             files={file.name: file for file in sorted(files, key=lambda file: file.name)},
+            additions=additions,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnsoundReleaseError(
@@ -72,9 +79,12 @@ def outgoing_release(release: str) -> OutgoingRelease:
         ) from error
 
 
-def require_sound(release: OutgoingRelease, loaders: bool, report: Callable[[str], None]) -> None:
+def require_sound(
+    release: OutgoingRelease, loaders: bool, report: Callable[[str], None], otherwise: str = "is not published"
+) -> None:
     """Check every byte of a release, and load it with its users' libraries if `loaders` is set.
 
+    Args:   otherwise: what a release with problems is not, for the message.
     Raises: UnsoundReleaseError: it has problems, or its `release.json` changed since it was read.
     """
     report(f"checking {release.folder}")
@@ -82,13 +92,12 @@ def require_sound(release: OutgoingRelease, loaders: bool, report: Callable[[str
     if check.problems:
         first = check.problems[0]
         raise UnsoundReleaseError(
-            f"{release.folder} is not published; problems found: {len(check.problems)}, the first in {first.where}: "
+            f"{release.folder} {otherwise}; problems found: {len(check.problems)}, the first in {first.where}: "
             f"{first.what}; jobs/verify_release.py lists all"
         )
     for unchecked in check.unchecked:
         report(f"not checked: {unchecked.where}: {unchecked.what}")
     if check.sha256 != release.sha256:
         raise UnsoundReleaseError(
-            f"{release.folder} is not published: its {RELEASE_JSON} changed while it was checked; run the same command "
-            "again"
+            f"{release.folder} {otherwise}: its {RELEASE_JSON} changed while it was checked; run the same command again"
         )
