@@ -44,10 +44,12 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundCertificate:
-    """A certificate, as far as it is readable; whether it is right is told by the problems."""
+    """A certificate whose sentence is readable."""
 
     number: int
     sentence: str
+    is_sound: bool
+    """Has no problem been found in it?"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,7 +85,11 @@ def check_certificates(
         return found
     for annex in annexes:
         report(f"computing the certificate of {annex.name} again")
-        _Checking(release=release, annex=annex, audited=audited, found=found).check()
+        before = len(found.problems)
+        sentence = _Checking(release=release, annex=annex, audited=audited, found=found).check()
+        found.certificates.append(
+            FoundCertificate(number=annex.number, sentence=sentence, is_sound=len(found.problems) == before)
+        )
     return found
 
 
@@ -96,30 +102,24 @@ class _Checking:
     audited: AuditedRelease
     found: CertificateCheck
 
-    def check(self) -> None:
-        """Compare every file with what follows from plan, answers and release."""
-        where = CERTIFICATE
+    def check(self) -> str:
+        """Compare every file with what follows from plan, answers and release; return the sentence."""
+        where, sentence = CERTIFICATE, ""
         try:
             stated = parse_object(self._content(CERTIFICATE))
-            self.found.certificates.append(
-                FoundCertificate(number=self.annex.number, sentence=str(stated["sentence"])[:1000])
-            )
+            sentence = str(stated["sentence"])[:1000]
             where = PLAN
             plan = parse_plan(self._content(PLAN))
-            if problems := list(_plan_problems(plan, stated, self.audited)):
-                for name, what in problems:
-                    self._tell(name, what)
-                return
+            if self._told(_plan_problems(plan, stated, self.audited)):
+                return sentence
             where = ANSWERS
             names = [name for name in self.annex.files if name.startswith(f"{ANSWERS}/")]
             judged = judge(self.audited, plan, {name: self._content(name) for name in names})
             where = CERTIFICATE
-            if problems := [*_answer_problems(stated, judged), *self._number_problems(stated, judged)]:
-                for name, what in problems:
-                    self._tell(name, what)
-                return
-            where = "README.md"
-            self._texts(judged, stated)
+            # What was done to an answer says more than the numbers that no longer follow from it.
+            if not (self._told(_answer_problems(stated, judged)) or self._told(self._number_problems(stated, judged))):
+                where = "README.md"
+                self._texts(judged, stated)
         except StorageUnavailableError:
             raise
         except _UNREADABLE as error:
@@ -129,6 +129,7 @@ class _Checking:
                 else f"{type(error).__name__}: {str(error)[:300]}"
             )
             self._tell(where, f"can't be checked: {what}")
+        return sentence
 
     def _content(self, name: str) -> bytes:
         if name not in self.annex.files:
@@ -168,6 +169,13 @@ class _Checking:
         for key, name in pictures.items():
             for what in preview_problems(self._content(name), self.audited.rows[key]) if name in named else ():
                 self._tell(name, what)
+
+    def _told(self, problems: Iterator[tuple[str, str]]) -> bool:
+        """Add problems; were there any?"""
+        found = list(problems)
+        for name, what in found:
+            self._tell(name, what)
+        return bool(found)
 
     def _is_ours(self) -> bool:
         """Did this version of the tool make the annex?"""

@@ -172,7 +172,7 @@ def _audit(found: Certified, texts: Mapping[str, Any]) -> dict[str, Any]:
         for share in found.shares
     ]
     return {
-        "dataAnnotationProtocol": f"{texts['dataAnnotationProtocol']} Afterwards {raters} judged {found.images} "
+        "dataAnnotationProtocol": f"{texts['dataAnnotationProtocol']} Afterwards {raters} looked at {found.images} "
         "accepted images, which the SHA-256 of release.json had drawn, without seeing any score. Their answers are in "
         "this annex; they changed no mask.",
         "dataAnnotationPlatform": [
@@ -181,7 +181,7 @@ def _audit(found: Certified, texts: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "dataAnnotationAnalysis": [found.sentence, *shares, *texts["dataAnnotationAnalysis"]],
         "annotationsPerItem": f"{texts['annotationsPerItem']} The audit has one or two human judgements of each of "
-        f"{found.images} images, two of {found.judged_twice}, and none of the others.",
+        f"{found.images} images (two of {found.judged_twice}), and none of the others.",
         "annotatorDemographics": ["No human drew the masks. Nothing is recorded of the people who judged the sample."],
     }
 

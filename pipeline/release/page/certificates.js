@@ -39,7 +39,7 @@ function showCertificate({ number, sentence, images, population }) {
   document.getElementById("checked").textContent = sentence;
   const place = document.getElementById("certificate");
   place.replaceChildren();
-  add(place, "span", { textContent: `${count(Number(images))} of ${count(Number(population))} accepted images were drawn and judged by people.` });
+  add(place, "span", { textContent: `${count(Number(images))} of ${count(Number(population))} accepted images were drawn for people to judge.` });
   add(place, "a", { href: `annex/${number}/index.html`, textContent: "See each with both masks" });
   add(place, "a", { href: `annex/${number}/certificate.md`, textContent: "Certificate" });
   add(place, "span", { className: "hint", textContent: "jobs/verify_release.py computes it again from their answers." });

@@ -99,7 +99,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/certificates.js": frozenset(
         {
-            "5321092882bb725444e398f1073939da806fb0c500ba6f2aff4a863eb6b0e939",
+            "11356347062464fc2c2189d637d42b3378e71984bfde67f50e3c5db680328be9",
         }
     ),
 }

@@ -10,9 +10,7 @@ import http.server
 import io
 import itertools
 import json
-import os
 import re
-import shutil
 import threading
 from dataclasses import dataclass, field
 
@@ -40,15 +38,6 @@ PAGE_ROWS = 48
 IMAGES = 100
 POLICY = PolicyConfig(thresholds=("pairwise_iou>=0.8", "border<=0.3"))
 KINDS = (("dog", "animal"), ("cat", "animal"), ("car", "vehicle"), ("", ""))
-SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 def make_image(number):
@@ -95,21 +84,6 @@ def write_page(folder, rows, tiles=(), **about):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     return folder
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A browser for all tests of this module."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        say = pytest.fail if os.environ.get("CI") else pytest.skip
-        say("no chromium, chromium-browser or google-chrome in PATH: the page was not tested in a browser")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=[*SWITCHES])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
