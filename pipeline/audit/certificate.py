@@ -104,8 +104,8 @@ def sentence(plan: AuditPlan, certain: Sequence[Mapping[str, Any]], counts: Mapp
     fixed_by = "the release's own digest and a public value" if plan.config.beacon else "the release's own digest"
     return (
         f"Of the {population:,} masks of {title}, at least {share} have an IoU of at least {row['iou']:g} with the "
-        f"mask that people settled on. Confidence {100 * plan.config.confidence:g} %, over the draw of {images:,} images "
-        f"that {fixed_by} fixed before anyone looked."
+        f"mask that people settled on. Confidence {100 * plan.config.confidence:g} %, over the draw of {images:,} "
+        f"images that {fixed_by} fixed before anyone looked."
     )
 
 
