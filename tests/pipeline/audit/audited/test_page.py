@@ -121,7 +121,8 @@ def colours_of(page, key):
     pixels = page.evaluate(
         """key => {
             const canvas = document.querySelector(`li[data-key='${key}'] canvas`);
-            const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+            const empty = new OffscreenCanvas(canvas.width, canvas.height);
+            const copy = empty.getContext("2d", { willReadFrequently: true });
             copy.drawImage(canvas, 0, 0);
             return [...copy.getImageData(0, 0, canvas.width, canvas.height).data];
         }""",
