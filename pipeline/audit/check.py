@@ -28,7 +28,7 @@ from pipeline.audit.released import AuditedRelease, read_audited
 from pipeline.errors import CollectionError, ConfigError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.records import Problem
-from pipeline.release.annex import Annex, annexes_of
+from pipeline.release.annex import Annex, read_annex
 from pipeline.release.check.inspection import OTHER_WORDS
 from pipeline.release.contents import SUMS
 
@@ -72,7 +72,7 @@ def check_certificates(
     Raises: StorageUnavailableError: a file can't be read now.
     """
     found = CertificateCheck()
-    annexes = [annex for annex in annexes_of(release) if annex.kind == KIND and annex.number in numbers]
+    annexes = [annex for annex in (read_annex(release, number) for number in numbers) if annex.kind == KIND]
     if not annexes:
         return found
     found.notes.append(NOT_TOLD)

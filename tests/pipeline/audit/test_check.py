@@ -80,6 +80,14 @@ def test_annexes_of_other_kinds_and_numbers_are_left_alone(certified, audited_re
     assert check_certificates(str(audited_release), [1]).notes == []
 
 
+def test_a_certificate_is_checked_though_another_annex_is_malformed(copy):
+    add_certificate(copy, ("wrong_object",) * 4)
+    (copy / "annex" / "1" / "annex.json").write_bytes(b"{}")
+    found = check_certificates(str(copy), [annex.number for annex in verify_release(str(copy)).annexes])
+    assert [one.number for one in found.certificates] == [2]
+    assert found.problems == []
+
+
 def turn_right_into_wrong(lines):
     return [lines[0].replace(b'"right"', b'"wrong_object"').replace(b'"fix"', b'"right"'), *lines[1:]]
 
