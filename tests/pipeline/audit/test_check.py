@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline.audit.check import check_certificates, differences
 from pipeline.audit.judged import answers_name
 from pipeline.audit.plan import parse_plan
+from pipeline.release.annex import add_annex
 from pipeline.release.check.verify import verify_release
 from pipeline.release.page.data import call
 from tests.pipeline.audit.certified import add_certificate, edit_annex
@@ -75,9 +76,11 @@ def test_a_release_with_a_certificate_is_sound_and_all_loaders_read_it(certified
     assert [(annex.number, annex.kind) for annex in check.annexes] == [(1, "certificate")]
 
 
-def test_annexes_of_other_kinds_and_numbers_are_left_alone(certified, audited_release):
-    assert check_certificates(str(certified), []).certificates == []
-    assert check_certificates(str(audited_release), [1]).notes == []
+def test_annexes_of_other_kinds_and_numbers_are_left_alone(copy):
+    add_annex(str(copy), "notes", {"certificate.json": b"{}"})
+    assert [one.number for one in check_certificates(str(copy), [1, 2]).certificates] == [1]
+    nothing = check_certificates(str(copy), [2])
+    assert (nothing.certificates, nothing.problems, nothing.notes) == ([], [], [])
 
 
 def test_a_certificate_is_checked_though_another_annex_is_malformed(copy):
