@@ -73,9 +73,7 @@ def audit_of(truth, rng, unknown: Callable[[np.ndarray], np.ndarray] | None = No
         population=len(truth.ious),
         strata=strata,
         config=config,
-        sample=tuple(
-            Drawn(key=keys[place], stratum=str(truth.strata[place]), raters=("rater-1",)) for place in places
-        ),
+        sample=tuple(Drawn(key=keys[place], stratum=str(truth.strata[place]), raters=("rater-1",)) for place in places),
     )
     outcomes = [
         outcome_of(image.key, iou, stratum=image.stratum, is_unknown=is_unknown)
@@ -89,9 +87,7 @@ def outcome_of(key, iou, *, stratum="all", is_unknown=False, is_adjudicated=Fals
         verdict, iou, best = "missing", 0.0, 1.0
     else:
         verdict, best = "right" if iou == 1 else "fix" if iou > 0 else "wrong_object", iou
-    return Outcome(
-        key=key, stratum=stratum, verdict=verdict, iou=iou, best_iou=best, is_adjudicated=is_adjudicated
-    )
+    return Outcome(key=key, stratum=stratum, verdict=verdict, iou=iou, best_iou=best, is_adjudicated=is_adjudicated)
 
 
 def certify(truth, plan, outcomes, pairs=(), work=(), **options):
