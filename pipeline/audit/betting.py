@@ -27,7 +27,7 @@ SPREADS = (0.4, 0.2, 0.1, 0.05)
 """Standard deviations of values for which the bets are right; that of 0 and 1 in equal parts is 0.5."""
 _MOST_OF_CAPITAL = 0.95
 """The share of the capital that may be lost with one value."""
-_HALVINGS = 50
+_HALVINGS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

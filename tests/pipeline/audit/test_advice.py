@@ -190,7 +190,9 @@ def test_the_last_bound_is_the_only_one_tested_if_no_other_is_likely_to_pass():
 
 
 def test_advice_with_strata_is_refused_before_the_plan():
-    with pytest.raises(ConfigError, match=r"--advise ensemble_variance with --strata size: .* leave one of the two out"):
+    with pytest.raises(
+        ConfigError, match=r"--advise ensemble_variance with --strata size: .* leave one of the two out"
+    ):
         require_possible(config_of(strata="size"))
     require_possible(config_of())
     require_possible(AuditConfig(strata="size"))

@@ -43,7 +43,9 @@ def test_shares_are_those_of_the_pairs_with_exact_intervals():
     assert (found.same_verdict.found, found.same_verdict.among) == (2, 4)
     assert (found.same_mask.found, found.same_mask.among) == (2, 3)
     assert found.mean_iou == pytest.approx(0.8)
-    assert (found.same_verdict.interval.lower, found.same_verdict.interval.upper) == pytest.approx((0.0676, 0.9324), abs=1e-4)
+    assert (found.same_verdict.interval.lower, found.same_verdict.interval.upper) == pytest.approx(
+        (0.0676, 0.9324), abs=1e-4
+    )
 
 
 def test_images_that_one_has_skipped_say_nothing():

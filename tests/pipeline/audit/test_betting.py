@@ -120,6 +120,15 @@ def test_by_hand_two_values_of_four():
     assert not is_excluded(0.5, values, 4, 1 / capital - 1e-9)
 
 
+def test_both_ends_of_all_strata_share_the_error():
+    rng = np.random.default_rng(8)
+    values = {"a": rng.random(30), "b": rng.random(10)}
+    drawn = {name: DrawnValues(population=100, lowest=found, highest=found) for name, found in values.items()}
+    found = mean_interval(drawn, 0.2)
+    assert found.lower == pytest.approx(np.mean([lower_end(each, 100, 0.05) for each in values.values()]))
+    assert found.upper == pytest.approx(1 - np.mean([lower_end(1 - each, 100, 0.05) for each in values.values()]))
+
+
 def test_strata_are_weighted_by_their_sizes():
     values = {"a": np.full(30, 1.0), "b": np.full(10, 0.2)}
     drawn = {

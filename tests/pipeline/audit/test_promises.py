@@ -41,14 +41,14 @@ def skips_hard_ones(ious):
 
 
 SETTINGS = {
-    "all judged": ("realistic", None, {"advise": "ensemble_variance", "advise_share": 0.8}),
+    "all judged": ("realistic", None, {"advise": "ensemble_variance", "advise_share": 0.9}),
     "few errors": ("few errors", None, {"advise": "ensemble_variance"}),
     "few images": ("realistic", None, {"images": 12}),
     "strata": ("strata", None, {}),
     "strata, few images": ("bad where little is drawn", None, {"images": 15}),
     "stops early": ("realistic", stops_early, {}),
     "stops after bad ones": ("realistic", stops_after_bad_ones, {}),
-    "skips hard ones": ("realistic", skips_hard_ones, {"advise": "pairwise_iou", "advise_share": 0.7}),
+    "skips hard ones": ("realistic", skips_hard_ones, {"advise": "pairwise_iou", "advise_share": 0.8}),
     "strata, skips hard ones": ("strata", skips_hard_ones, {}),
 }
 
@@ -64,7 +64,9 @@ def too_bold(truth, certificate):
             for share in row["shares"]
         ),
         "verdicts": not all(
-            row["at_least_share"] <= np.mean(ious == 0 if row["verdict"] == "wrong_object" else ious < 0) <= row["at_most_share"]
+            row["at_least_share"]
+            <= np.mean(ious == 0 if row["verdict"] == "wrong_object" else ious < 0)
+            <= row["at_most_share"]
             for row in certificate["verdicts"]
         ),
     }
