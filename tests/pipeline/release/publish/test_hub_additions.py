@@ -282,7 +282,7 @@ def test_of_two_pushers_to_an_older_version_one_is_tagged_whole(release, newer, 
     push(release, hub)
     push(newer, hub)
     hub.meanwhile[call] = lambda: push(theirs, hub)
-    with pytest.raises(StorageError, match="somebody else changed it at the same moment|so nothing is tagged"):
+    with pytest.raises(StorageError, match=r"somebody else changed it at the same moment|so nothing is tagged"):
         push(ours, hub)
     with pytest.raises(ReleaseExistsError, match="already has another annex/1"):
         push(ours, hub)
@@ -325,13 +325,14 @@ def test_a_change_of_main_at_the_moment_of_the_merge_is_never_tagged(release, au
     assert hub.visible() == (whole(audited), all_tags(release, audited))
 
 
-def test_a_file_that_somebody_adds_to_the_pull_request_is_found_and_removed(release, audited):
+@pytest.mark.parametrize("name", ["evil.py", "annex/1/evil.py"])
+def test_a_file_that_somebody_adds_to_the_pull_request_is_found_and_removed(release, audited, name):
     hub = Hub()
     push(release, hub)
     hub.meanwhile["merge_pull_request"] = kill
     with pytest.raises(Killed):
         push(audited, hub)
-    hub.requests[1].head = hub.commit({**hub.at("refs/pr/2"), "evil.py": b""})
+    hub.requests[1].head = hub.commit({**hub.at("refs/pr/2"), name: b""})
     push(audited, hub)
     assert hub.visible() == (whole(audited), all_tags(release, audited))
 
