@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +20,8 @@ NOT_ALL_CHECKED = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """Read every byte of a release and compare sums, manifest, masks, run lengths, licences, card and page. Then load
-    it with the libraries of its users.
+    """Read every byte of a release and compare sums, manifest, masks, run lengths, licences, card and page. Compute its
+    certificates again from the answers. Then load it with the libraries of its users.
 
     Exit codes: 0 nothing is wrong, 1 something is wrong, 2 there is no complete release or the annotations are
     unreadable, so nothing was checked, 4 nothing was found wrong, but not everything was checked.
@@ -39,6 +39,7 @@ class Arguments:
 def main() -> int:
     """Check the release, and print what is wrong."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
+    from pipeline.audit.check import check_certificates
     from pipeline.files import urls
     from pipeline.release.check.verify import verify_release
 
@@ -52,11 +53,22 @@ def main() -> int:
         loaders=arguments.loaders,
         report=report,
     )
+    certified = check_certificates(release, [annex.number for annex in check.annexes], report)
+    check = replace(
+        check,
+        problems=(*check.problems, *certified.problems),
+        unchecked=(*check.unchecked, *certified.unchecked),
+        notes=(*check.notes, *certified.notes),
+    )
     if arguments.json:
-        print(json.dumps(asdict(check)))
+        print(json.dumps({**asdict(check), "certificates": [asdict(one) for one in certified.certificates]}))
         return _exit_code(check)
     print(f"{check.name} {check.version}: {check.accepted} samples, {check.images} rows in the manifest")
     print(f"SHA-256 of release.json: {check.sha256}")
+    for annex in check.annexes:
+        print(f"SHA-256 of annex/{annex.number}/annex.json: {annex.sha256}")
+    for one in certified.certificates:
+        print(f"certificate {one.number}{'' if one.is_sound else ', which has problems'}: {one.sentence}")
     for note in check.notes:
         print(f"note: {note}")
     if check.unchecked:

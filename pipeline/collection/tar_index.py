@@ -23,7 +23,7 @@ from pipeline.collection.places import Place, PlaceFile
 from pipeline.errors import SampleError
 from pipeline.files.formats import IMAGE_SUFFIXES
 from pipeline.files.pictures import START_BYTES, size_in_start
-from pipeline.files.ranges import read_range
+from pipeline.files.ranges import Window, read_range
 from pipeline.files.tar_headers import BLOCK_BYTES, Header, Read, walk
 
 if TYPE_CHECKING:
@@ -133,28 +133,14 @@ def _choose(images: dict[str, TarImage], names: list[str], said: About) -> None:
 def _reading(place: Place, file: PlaceFile, ahead_bytes: int) -> Iterator[Read]:
     """Read parts of a tar: of a remote one ahead, so that small members and the start of an image come in one go."""
     if not place.is_local:
-        yield _Window(lambda start, end: read_range(place.fs, file.path, start, end), file.file_bytes, ahead_bytes).read
+        ahead_bytes += BLOCK_BYTES
+        yield Window(lambda start, end: read_range(place.fs, file.path, start, end), file.file_bytes, ahead_bytes).read
         return
     descriptor = os.open(file.path, os.O_RDONLY)
     try:
         yield lambda start, end: os.pread(descriptor, end - start, start)
     finally:
         os.close(descriptor)
-
-
-class _Window:
-    """The part of a remote file that was read last."""
-
-    def __init__(self, fetch: Read, file_bytes: int, ahead_bytes: int) -> None:
-        self._fetch, self._file_bytes, self._ahead_bytes = fetch, file_bytes, ahead_bytes
-        self._start, self._content = 0, b""
-
-    def read(self, start: int, end: int) -> bytes:
-        end = min(end, self._file_bytes)
-        if start < self._start or end > self._start + len(self._content):
-            ahead = min(max(end, start + BLOCK_BYTES + self._ahead_bytes), self._file_bytes)
-            self._start, self._content = start, self._fetch(start, ahead)
-        return self._content[start - self._start : end - self._start]
 
 
 _ABOUT = ("license", "author", "source")

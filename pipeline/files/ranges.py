@@ -1,10 +1,28 @@
 """Read a part of a file, and never more than that part: also from an HTTP server that sends the whole file instead."""
 
+from collections.abc import Callable
+
 from fsspec import AbstractFileSystem
 
 _HTTP = ("http", "https")
 _PARTIAL, _BEYOND_THE_END, _FORBIDDEN = 206, 416, (401, 403)
 _PIECE_BYTES = 1 << 20
+
+
+class Window:
+    """The part of a remote file that was read last, and some bytes more: what is asked for next is often there."""
+
+    def __init__(self, fetch: Callable[[int, int], bytes], file_bytes: int, ahead_bytes: int) -> None:
+        self._fetch, self._file_bytes, self._ahead_bytes = fetch, file_bytes, ahead_bytes
+        self._start, self._content = 0, b""
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes from `start` up to but not including `end`, or up to the end of the file."""
+        end = min(end, self._file_bytes)
+        if start < self._start or end > self._start + len(self._content):
+            ahead = min(max(end, start + self._ahead_bytes), self._file_bytes)
+            self._start, self._content = start, self._fetch(start, ahead)
+        return self._content[start - self._start : end - self._start]
 
 
 class NoRangesError(OSError):

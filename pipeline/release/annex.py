@@ -99,18 +99,23 @@ def annexes_of(release: str) -> list[Annex]:
     Args:   release: folder or URL.
     Raises: CollectionError: an `annex.json` can't be understood.
     """
-    found = []
-    for number in numbers_of(release):
-        url = _place(release, number, ANNEX_JSON)
-        if storage.is_file(url):
-            try:
-                found.append(parse_annex(storage.read(url, DOCUMENT_BYTES)))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                raise CollectionError(
-                    f"{url} is malformed ({type(error).__name__}: {str(error)[:200]}); jobs/verify_release.py lists "
-                    "every problem"
-                ) from error
-    return found
+    numbers = numbers_of(release)
+    return [read_annex(release, number) for number in numbers if storage.is_file(_place(release, number, ANNEX_JSON))]
+
+
+def read_annex(release: str, number: int) -> Annex:
+    """Read a complete annex.
+
+    Raises: CollectionError: its `annex.json` can't be understood. StorageError: it has none.
+    """
+    url = _place(release, number, ANNEX_JSON)
+    try:
+        return parse_annex(storage.read(url, DOCUMENT_BYTES))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CollectionError(
+            f"{url} is malformed ({type(error).__name__}: {str(error)[:200]}); jobs/verify_release.py lists every "
+            "problem"
+        ) from error
 
 
 def numbers_of(release: str) -> list[int]:

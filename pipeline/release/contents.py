@@ -14,6 +14,7 @@ from pipeline.passes.duplicates.contamination import PICTURE, TABLE
 from pipeline.passes.folder import StatedPass
 from pipeline.records import StoredFile
 from pipeline.release.card import CardFiles, render_card
+from pipeline.release.certified import Certified
 from pipeline.release.changes import CHANGELOG, CHANGES, Earlier, change_files, changes_since
 from pipeline.release.coco_json import CocoAnnotations
 from pipeline.release.croissant import CROISSANT
@@ -159,6 +160,7 @@ def card(
     made_with: Mapping[str, str],
     splits_with_tars: Sequence[str],
     passes: Sequence[StatedPass] = (),
+    certificate: Certified | None = None,
 ) -> bytes:
     """Encode `README.md`, which lists the files of the release.
 
@@ -166,6 +168,7 @@ def card(
           made_with: the fingerprint of the run.
           splits_with_tars: the splits that have images.
           passes: the score passes whose columns the manifest has.
+          certificate: what the card of an annex states.
     """
     kinds = {"", *(stated.document.kind for stated in passes)}
     listed = [
@@ -173,9 +176,8 @@ def card(
         for content in CONTENTS
         if content.of_pass in kinds and (release.previous or not content.only_if_compared)
     ]
-    return render_card(
-        release, policy, rows, made_with, CardFiles(listed=listed, splits_with_tars=splits_with_tars), passes
-    )
+    files = CardFiles(listed=listed, splits_with_tars=splits_with_tars)
+    return render_card(release, policy, rows, made_with, files, passes, certificate)
 
 
 def sha256_sums(files: Sequence[StoredFile]) -> bytes:

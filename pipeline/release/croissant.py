@@ -55,10 +55,11 @@ _NOT_IN_IMAGES = ("key", "verdict", "reason", "detail")
 """Manifest columns left out of image records: the key, which they have already, and what is equal for all of them."""
 
 
-def croissant(about: CroissantAbout, files: Sequence[StoredFile]) -> bytes:
+def croissant(about: CroissantAbout, files: Sequence[StoredFile], release: str = "") -> bytes:
     """Encode the document.
 
     Args:   files: the files to describe (manifest, tars, annotations, licences); names are relative to the release.
+            release: where the release is, seen from the document: "" beside it, `../../` from an annex.
     Raises: ValueError: the suffix of a file is not in FORMATS, or the manifest is not among the files.
     """
     tars = tars_by_split(files)
@@ -85,7 +86,7 @@ def croissant(about: CroissantAbout, files: Sequence[StoredFile]) -> bytes:
         **_known_to_the_publisher(about.release),
         **responsible_ai(about),
         "distribution": [
-            *map(_file_object, files),
+            *(_file_object(file, release) for file in files),
             *(_file_set(split, extension, tars[split]) for split in tars for extension in pictures),
         ],
         "recordSet": [
@@ -125,7 +126,7 @@ def _known_to_the_publisher(release: ReleaseConfig) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value}
 
 
-def _file_object(file: StoredFile) -> dict[str, Any]:
+def _file_object(file: StoredFile, release: str) -> dict[str, Any]:
     suffix = file.name.rpartition(".")[2]
     if suffix not in FORMATS:
         raise ValueError(f"{file.name} can't be described: its suffix is not one of {', '.join(FORMATS)}")
@@ -133,7 +134,7 @@ def _file_object(file: StoredFile) -> dict[str, Any]:
         "@type": "cr:FileObject",
         "@id": file.name,
         "name": file.name.rpartition("/")[2],
-        "contentUrl": file.name,
+        "contentUrl": f"{release}{file.name}",
         "contentSize": f"{file.file_bytes} B",
         "encodingFormat": FORMATS[suffix],
         "sha256": file.sha256,

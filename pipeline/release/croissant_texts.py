@@ -11,7 +11,8 @@ from typing import Any
 
 from pipeline.config import ReleaseConfig
 from pipeline.passes.folder import StatedPass
-from pipeline.release.templates import AGREEMENT
+from pipeline.release.certified import Certified
+from pipeline.release.templates import AGREEMENT, UNCHECKED
 from pipeline.selection.policy import PolicyConfig, stated
 from pipeline.selection.stopping_rule import members_in_words
 
@@ -67,6 +68,13 @@ class CroissantAbout:
     """The fingerprint of the run."""
     passes: Sequence[StatedPass] = ()
     """The score passes whose columns the manifest has."""
+    certificate: Certified | None = None
+    """What the document of an annex states; the release's own knows of none."""
+
+    @property
+    def checked(self) -> str:
+        """Whether people have looked at the masks, in a sentence."""
+        return self.certificate.sentence if self.certificate else UNCHECKED
 
 
 def description(about: CroissantAbout) -> str:
@@ -79,7 +87,7 @@ def description(about: CroissantAbout) -> str:
     return (
         f"Masks of the salient object in {about.counts.get('accepted', 0)} images. An ensemble of "
         f"{members_in_words(about.made_with)} SOD-diffusion runs predicted each image; masks on which the runs agree "
-        f"were kept. No human has checked them. {AGREEMENT} {where}{_empty(about.policy)}"
+        f"were kept. {about.checked} {AGREEMENT} {where}{_empty(about.policy)}"
     )
 
 
@@ -95,6 +103,8 @@ def _empty(policy: PolicyConfig) -> str:
 def responsible_ai(about: CroissantAbout) -> dict[str, Any]:
     """Property → text, or list of texts where the vocabulary allows several."""
     texts = _collection(about) | _annotation(about) | _use(about)
+    if about.certificate:
+        texts |= _audit(about.certificate, texts)
     return {f"rai:{name}": text for name, text in texts.items()}
 
 
@@ -152,6 +162,30 @@ def _annotation(about: CroissantAbout) -> dict[str, Any]:
     }
 
 
+def _audit(found: Certified, texts: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties that a certificate changes: people judged a sample, though they drew no mask of the release."""
+    raters = "one rater" if found.raters == 1 else f"{found.raters} raters"
+    shares = [
+        f"In the sample, {share.good} of {found.images} masks have an IoU of at least {share.iou} with the mask that "
+        f"people settled on; so at least {share.at_least:.1%} of all {found.population} have, all such shares together "
+        f"with a confidence of {found.confidence:g} over the draw."
+        for share in found.shares
+    ]
+    return {
+        "dataAnnotationProtocol": f"{texts['dataAnnotationProtocol']} Afterwards {raters} looked at {found.images} "
+        "accepted images, which the SHA-256 of release.json had drawn, without seeing any score. Their answers are in "
+        "this annex; they changed no mask.",
+        "dataAnnotationPlatform": [
+            "None for the masks: rai:machineAnnotationTools lists the tools used. The answers of the audit say what "
+            "each of them comes from."
+        ],
+        "dataAnnotationAnalysis": [found.sentence, *shares, *texts["dataAnnotationAnalysis"]],
+        "annotationsPerItem": f"{texts['annotationsPerItem']} The audit has one or two human judgements of each of "
+        f"{found.images} images (two of {found.judged_twice}), and none of the others.",
+        "annotatorDemographics": ["No human drew the masks. Nothing is recorded of the people who judged the sample."],
+    }
+
+
 def _use(about: CroissantAbout) -> dict[str, Any]:
     masks = "are two masks" if about.release.alternatives else "is one mask"
     images = "Images" if about.release.embed_images else "The images that the masks belong to"
@@ -163,7 +197,7 @@ def _use(about: CroissantAbout) -> dict[str, Any]:
             "Which object is salient is a matter of opinion; here it is that of one model and its training data.",
         ],
         "dataLimitations": [
-            "No human has checked the masks: they are not ground truth.",
+            f"The masks are not ground truth. {about.checked}",
             f"There {masks} per image: several salient objects share it, and objects have no class.",
             "A number measured on these masks measures agreement with this ensemble. Report it as such.",
         ],

@@ -34,7 +34,7 @@ unchanged, and the manifest no `frame`, `exif_orientation`, `released_as`, `rele
 3, it had no `author`, `source`, `instances_ignored`, `maps_sha256`, `release.json` no `shards`, annotations had ids and
 file names of the collection, and keys in CSV files no prefix."""
 OF_COLLECTION = ("licenses", "origins", "instances")
-_TEXTS = (".py", ".jinja", ".js", ".css", ".svg")
+_TEXTS = (".py", ".jinja", ".html", ".js", ".css", ".svg")
 
 
 def identity_of(
@@ -130,10 +130,14 @@ def check_identity(folder: str, identity: Mapping[str, Any]) -> None:
 
 
 @functools.cache
-def texts_digest() -> str:
-    """SHA-256 of the code and templates that write a release's texts; tells versions of this tool apart."""
+def texts_digest(*more: str) -> str:
+    """SHA-256 of the code and templates that write a release's texts; tells versions of this tool apart.
+
+    Args: more: packages that write the texts of an annex, beside this one.
+    """
     digest = hashlib.sha256()
-    _add(digest, files("pipeline.release"))
+    for package in ("pipeline.release", *more):
+        _add(digest, files(package))
     return digest.hexdigest()
 
 

@@ -12,9 +12,13 @@ from pipeline.records import Problem, StoredFile
 from pipeline.release.annex import ANNEX, ANNEX_JSON, Annex, is_number, numbers_of, parse_annex
 from pipeline.release.check.containers import links
 from pipeline.release.check.limits import most_bytes
+from pipeline.release.check.page import data_problem
 from pipeline.release.contents import SUMS, sha256_sums
 from pipeline.release.signature import SIGNATURE
 from pipeline.release.strays import stray_files
+
+_RUN_BY_THE_PAGE = "certificate.js"
+"""The page of a release runs this script, whatever the annex is, and whether or not it was ever finished."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,9 @@ def check_annexes(release: str, sha256: str) -> AnnexCheck:
 
 def _check_annex(release: str, number: int, sha256: str, found: AnnexCheck) -> None:
     place = f"{ANNEX}/{number}"
+    if problem := _script_problem(storage.join(release, place, _RUN_BY_THE_PAGE)):
+        found.problems.append(Problem(where=f"{place}/{_RUN_BY_THE_PAGE}", what=problem))
+        return
     url = storage.join(release, place, ANNEX_JSON)
     if not storage.is_file(url):
         found.notes.append(f"{place} is unfinished: it has no {ANNEX_JSON}, so it says nothing of this release")
@@ -89,6 +96,16 @@ def _problems(release: str, number: int, sha256: str, annex: Annex) -> Iterator[
     others = [file for name, file in sorted(annex.files.items()) if name != SUMS]
     if annex.files.get(SUMS) != storage.stored_file(SUMS, sha256_sums(others)):
         yield SUMS, f"its sums differ from those in {ANNEX_JSON}"
+
+
+def _script_problem(url: str) -> str:
+    """What is wrong with the script that the page runs, "" if nothing, or if there is none."""
+    if not storage.is_file(url):
+        return ""
+    found_bytes = storage.file_bytes_of(url)
+    if found_bytes > DOCUMENT_BYTES:
+        return f"has {found_bytes:,} bytes; of such a file at most {DOCUMENT_BYTES:,} are read"
+    return data_problem(storage.read(url, DOCUMENT_BYTES))
 
 
 def _left_behind(folder: str) -> Iterator[str]:

@@ -8,14 +8,14 @@ or address that the page of this version has not, and allows scripts of the rele
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from html.parser import HTMLParser
 
 from pipeline.release.page.known import KNOWN_ASSETS
 
 PAGE = "index.html"
-_DATA = re.compile(r"page/(?:release|data-\d{3,}|details-\d{3,})\.js")
-_CALL = re.compile(rb"sodPage\.(?:release|rows|details)\((.*)\);\n", re.DOTALL)
+_DATA = re.compile(r"(?:certificate|page/(?:release|(?:data|details|audit)-\d{3,}))\.js")
+_CALL = re.compile(rb"sodPage\.(?:release|rows|details|certificate|audited)\((.*)\);\n", re.DOTALL)
 _ASSET = re.compile(r"page/(?:vendor/)?[A-Za-z.]+\.(?:js|css|svg|txt)")
 _LEADING = ("a", "link", "meta", "script")
 """Tags whose attributes lead somewhere or change what a browser does."""
@@ -31,9 +31,12 @@ def is_data(name: str) -> bool:
     return _DATA.fullmatch(name) is not None
 
 
-def asset_problem(name: str, content: bytes) -> str:
-    """Why a file can't be a script or style of the page, "" if one of its versions is known."""
-    if hashlib.sha256(content).hexdigest() in KNOWN_ASSETS.get(name, ()):
+def asset_problem(name: str, content: bytes, known: Mapping[str, Collection[str]] = KNOWN_ASSETS) -> str:
+    """Why a file can't be a script or style of the page, "" if one of its versions is known.
+
+    Args: known: file → digests that it has had.
+    """
+    if hashlib.sha256(content).hexdigest() in known.get(name, ()):
         return ""
     return "is not what any known version of this tool puts into a page"
 

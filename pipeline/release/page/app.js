@@ -191,6 +191,7 @@ function start() {
   setUpKeys();
   takeAddress();
   window.addEventListener("hashchange", takeAddress);
+  lookForCertificates();
 }
 
 start();

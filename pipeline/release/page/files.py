@@ -14,12 +14,22 @@ from pipeline.passes.folder import StatedPass, columns_of
 from pipeline.release.page.data import CHUNK_ROWS, call, data_files
 from pipeline.release.page.scores import describe_bounds, describe_scores
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET
-from pipeline.release.templates import AGREEMENT, render
+from pipeline.release.templates import AGREEMENT, UNCHECKED, render
 from pipeline.selection.columns import Text, table_with
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
 
-SCRIPTS = ("rows.js", "view.js", "charts.js", "tiles.js", "gallery.js", "outlines.js", "detail.js", "filters.js")
+SCRIPTS = (
+    "rows.js",
+    "view.js",
+    "charts.js",
+    "tiles.js",
+    "gallery.js",
+    "outlines.js",
+    "detail.js",
+    "filters.js",
+    "certificates.js",
+)
 """In dependency order; `app.js` comes last, after the data."""
 _ASSETS = (*SCRIPTS, "app.js", "style.css", "icon.svg")
 _VENDOR = ("uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE.txt")
@@ -79,6 +89,7 @@ def page_files(rows: Sequence[Mapping[str, Any]], about: PageAbout) -> dict[str,
         "page/index.html.jinja",
         about=about,
         agreement=AGREEMENT,
+        unchecked=UNCHECKED,
         scripts=[*SCRIPTS, "release.js", *(name.removeprefix("page/") for name in data if "/data-" in name), "app.js"],
     )
     assets = files("pipeline.release") / "page"

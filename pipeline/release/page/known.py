@@ -8,6 +8,7 @@ from collections.abc import Mapping
 KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     "page/app.js": frozenset(
         {
+            "078c71c4e86cb7879d77f927a2b87ab78dcddab6e65f2bf9a847b9b7ed21509e",
             "e2046712b83bae70e4eabed6421c59cf65a990242ce316559a6206e008fe0753",
             "e7bc5a7964c35821700b84c4255751474ab696f248ee11c344f55aa93da728b0",
         }
@@ -60,6 +61,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/style.css": frozenset(
         {
+            "017695df354980ce4da3f8233edc95ac31cb2e5fe87c0e088728dbcd044f3327",
             "a312e7c5b4b38ac6bf08e0ec5b722e241b837e210cba47d45c37335ad178db9a",
             "0abb380d37626b82650ff682cbfbcebe75d9335d6ac07cc631444b901b81bed5",
             "466577ec15506a6ce4fc92866ee50ff01c7c5d739de3cedda9890bb015b4e89d",
@@ -93,6 +95,11 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
         {
             "00c928f7a2148376c60e1d07961c92c5f293699023790a0ee17cdd57089a1ebd",
             "ec5af2d565d1ea4a50d29bb5d89dc35f87c6f2c4d70c272d7daa7eb8e8da167c",
+        }
+    ),
+    "page/certificates.js": frozenset(
+        {
+            "11356347062464fc2c2189d637d42b3378e71984bfde67f50e3c5db680328be9",
         }
     ),
 }

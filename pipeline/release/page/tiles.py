@@ -63,13 +63,13 @@ def draw_tile(
     if photo is None:
         shown, background = _sign(size_px), np.full((size_px[1], size_px[0], 3), PAPER_GREY, dtype=np.uint8)
     else:
-        shown = background = _resized(photo, size_px)
-    coverage = _resized((mask_of(saliency) & has_mask).astype(np.uint8) * 255, size_px)
+        shown = background = resized(photo, size_px)
+    coverage = resized((mask_of(saliency) & has_mask).astype(np.uint8) * 255, size_px)
     pictures = (
         shown,
         _outlined(background, _small_mask(coverage)),
-        _resized(saliency, size_px)[:, :, None],
-        _resized(np.take(_VARIANCE_GREY, variance), size_px)[:, :, None],
+        resized(saliency, size_px)[:, :, None],
+        resized(np.take(_VARIANCE_GREY, variance), size_px)[:, :, None],
     )
     tile = np.full((TILE_PX, len(PANELS) * TILE_PX, 3), PAPER_GREY, dtype=np.uint8)
     width_px, height_px = size_px
@@ -81,12 +81,13 @@ def draw_tile(
 
 
 def decode_small(
-    label: str, image_bytes: bytes, max_pixels: int, frame: Frame = "stored"
+    label: str, image_bytes: bytes, max_pixels: int, frame: Frame = "stored", side_px: int = TILE_PX
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode an image at least as large as a tile needs; JPEGs at a half, a quarter or an eighth of their size.
+    """Decode an image at least as large as a picture needs; JPEGs at a half, a quarter or an eighth of their size.
 
     Args:   max_pixels: limit on height x width; that of an image which was predicted is its own size.
             frame: that of the image's maps.
+            side_px: the longer side of the picture that is to be made of it.
     Raises: SampleError: the image can't be decoded.
     """
 
@@ -94,7 +95,7 @@ def decode_small(
         if image.mode != "RGB" or changes_colours(profile_of(image, image_bytes), image.mode):
             raise ValueError(f"a JPEG of mode {image.mode}, or with colours of its own")
         # At least twice the picture's size, so that resizing still averages.
-        width_px, height_px = fitted_px(*image.size)
+        width_px, height_px = fitted_px(*image.size, side_px)
         image.draft("RGB", (2 * width_px, 2 * height_px))
         return upright(np.asarray(image), orientation(image_bytes) if frame == "upright" else 1)
 
@@ -104,10 +105,13 @@ def decode_small(
     return decode_rgb(label, image_bytes, max_pixels=max_pixels, default=frame)
 
 
-def fitted_px(width: int, height: int) -> tuple[int, int]:
-    """Width and height of a picture in its panel; integer arithmetic, so that JavaScript gets the same result."""
+def fitted_px(width: int, height: int, side_px: int = TILE_PX) -> tuple[int, int]:
+    """Width and height of a picture in its panel; integer arithmetic, so that JavaScript gets the same result.
+
+    Args: side_px: side of the panel, and the longer one of the picture.
+    """
     longer = max(width, height)
-    return tuple(max(1, (2 * side * TILE_PX + longer) // (2 * longer)) for side in (width, height))  # type: ignore[return-value]
+    return tuple(max(1, (2 * side * side_px + longer) // (2 * longer)) for side in (width, height))  # type: ignore[return-value]
 
 
 def encode_sheet(tiles: Sequence[UInt8[np.ndarray, "tile_h tile_w 3"]]) -> bytes:
@@ -123,8 +127,13 @@ def encode_sheet(tiles: Sequence[UInt8[np.ndarray, "tile_h tile_w 3"]]) -> bytes
     for place, tile in enumerate(tiles):
         row, column = divmod(place, SHEET_COLUMNS)
         sheet[row * tile_h : (row + 1) * tile_h, column * tile_w : (column + 1) * tile_w] = tile
+    return encode_webp(sheet)
+
+
+def encode_webp(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Encode a picture for a page; equal bytes for equal pictures, Pillow and libwebp."""
     buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, format="WEBP", **_WEBP)
+    Image.fromarray(picture).save(buffer, format="WEBP", **_WEBP)
     return buffer.getvalue()
 
 
@@ -133,8 +142,11 @@ def sheet_name(index: int) -> str:
     return f"page/tiles/{index // 1000:03d}/{index:05d}.webp"
 
 
-def _resized(pixels: UInt8[np.ndarray, "..."], size_px: tuple[int, int]) -> UInt8[np.ndarray, "..."]:
-    """Shrink by averaging (in two steps where there are many pixels) or enlarge smoothly."""
+def resized(pixels: UInt8[np.ndarray, "..."], size_px: tuple[int, int]) -> UInt8[np.ndarray, "..."]:
+    """Resize a picture to this width and height.
+
+    It is shrunk by averaging (in two steps where there are many pixels) or enlarged smoothly.
+    """
     image = Image.fromarray(pixels)
     how = Image.Resampling.BOX if image.width >= size_px[0] else Image.Resampling.BICUBIC
     return np.asarray(image.resize(size_px, how, reducing_gap=2.0))

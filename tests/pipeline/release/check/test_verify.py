@@ -509,7 +509,11 @@ def test_a_key_without_its_prefix_is_a_problem(copy):
         ("page/app.js", '"use strict";', '"use strict"; alert(1);'),
         ("page/data-000.js", '"verdict":[0,1,', '"verdict":[1,1,'),
         ("croissant.json", "No human has checked them", "Everything was checked"),
-        ("README.md", "**No human has checked them.**", "**Two people have checked them.**"),
+        (
+            "README.md",
+            "**No human has checked them, unless `annex/` holds a certificate.**",
+            "**Two people have checked them.**",
+        ),
         ("README.md", "license: other", "license: cc0-1.0"),
         ("NOTICE", "Every image keeps the licence of its owner.", "All images are public domain."),
     ],

@@ -10,9 +10,7 @@ import http.server
 import io
 import itertools
 import json
-import os
 import re
-import shutil
 import threading
 from dataclasses import dataclass, field
 
@@ -40,15 +38,6 @@ PAGE_ROWS = 48
 IMAGES = 100
 POLICY = PolicyConfig(thresholds=("pairwise_iou>=0.8", "border<=0.3"))
 KINDS = (("dog", "animal"), ("cat", "animal"), ("car", "vehicle"), ("", ""))
-SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 def make_image(number):
@@ -95,21 +84,6 @@ def write_page(folder, rows, tiles=(), **about):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     return folder
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A browser for all tests of this module."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        say = pytest.fail if os.environ.get("CI") else pytest.skip
-        say("no chromium, chromium-browser or google-chrome in PATH: the page was not tested in a browser")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=[*SWITCHES])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +212,12 @@ def without_photos(opened_once, tmp_path_factory):
     return opened_once(folder, silent=False)  # it complains about the missing tiles
 
 
+def is_expected(message):
+    """Is it the browser's word about a certificate that is not there? Nothing lists annexes, so a page has to try."""
+    is_missing = "ERR_FILE_NOT_FOUND" in message.text or "404" in message.text
+    return is_missing and re.search(r"/annex/\d+/certificate\.js$", message.location["url"])
+
+
 def _opened(chromium):
     seen = []
 
@@ -245,7 +225,9 @@ def _opened(chromium):
         base = base or f"file://{folder}/"
         context = chromium.new_context(**{"viewport": {"width": 1400, "height": 1000}, **options})
         shown = Shown(context.new_page())
-        shown.page.on("console", lambda message: shown.said.append(f"{message.type}: {message.text}"))
+        shown.page.on(
+            "console", lambda message: is_expected(message) or shown.said.append(f"{message.type}: {message.text}")
+        )
         shown.page.on("pageerror", lambda error: shown.said.append(f"error: {error}"))
         shown.page.on("dialog", lambda dialog: (shown.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         shown.page.on("request", lambda request: shown.asked.append(request.url))
@@ -827,7 +809,7 @@ def test_texts_of_a_collection_are_shown_as_text_and_run_nothing(opened, hostile
             for (let row = 0; row < table.images; row++) {
                 document.querySelectorAll(".card")[row].click();
                 await detailsOf(row);
-                const strange = all("img, script:not([src^='page/']), iframe, [onerror], #detail a");
+                const strange = all("img, script:not([src^='page/'], [src^='annex/']), iframe, [onerror], #detail a");
                 found.push([all("#detail dd").map((one) => one.textContent), strange.length]);
                 detail.close();
             }
@@ -982,3 +964,63 @@ def test_a_text_that_is_no_mask_is_said_and_draws_nothing(with_masks):
     with_masks.page.wait_for_selector("#detail .outlines li:has-text('can\\'t be read')")
     assert with_masks.page.locator("#detail img").count() == 0
     assert with_masks.said == []
+
+
+# Certificates that were added later
+
+
+CERTIFICATE = {"name": "masks", "version": "1.2.0", "images": 12, "population": 1000}
+CERTIFICATE |= {"sentence": "At least 71.2 % of the 1,000 masks have an IoU of at least 0.9; confidence 95 %."}
+
+
+def add_certificate(folder, number, **overrides):
+    path = folder / "annex" / str(number) / "certificate.js"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(page_data.call("certificate", CERTIFICATE | overrides))
+
+
+def banner_of(shown):
+    """The warning or the promise, then what stands below it."""
+    shown.page.wait_for_function("lookedForCertificates")
+    return shown.page.inner_text("#checked"), shown.page.inner_text("#certificate")
+
+
+@pytest.mark.parametrize("server", [False, True])
+def test_a_page_without_a_certificate_keeps_its_warning(shown, reached, server):
+    text, below = banner_of(reached if server else shown)
+    assert text == "No human has checked them, unless annex/ holds a certificate."
+    assert below == ""
+
+
+@pytest.mark.parametrize("place", ["from a file", "from a server"])
+def test_the_newest_certificate_takes_the_place_of_the_warning(opened, tmp_path, place):
+    write_page(tmp_path, ROWS[:3], [make_solid_tile(number) for number in range(3)])
+    add_certificate(tmp_path, 1, sentence="An older sentence.")
+    add_certificate(tmp_path, 2)
+    add_certificate(tmp_path, 4, sentence="The newest sentence.", images=1234)  # the third is something else
+    with on_a_server(tmp_path) as address:
+        page = opened(tmp_path, base=address if place == "from a server" else None)
+        text, below = banner_of(page)
+        links = page.page.eval_on_selector_all(
+            "#certificate a", "links => links.map(link => link.getAttribute('href'))"
+        )
+    assert text == "The newest sentence."
+    assert "1,234 of 1,000 accepted images" in below
+    assert links == ["annex/4/index.html", "annex/4/certificate.md"]
+
+
+def test_a_certificate_of_another_release_changes_nothing(opened, tmp_path):
+    write_page(tmp_path, ROWS[:3], [make_solid_tile(number) for number in range(3)])
+    add_certificate(tmp_path, 1, version="1.1.0")
+    add_certificate(tmp_path, 2, name="other", sentence="Never shown.")
+    assert banner_of(opened(tmp_path))[0].startswith("No human has checked them")
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_what_a_certificate_says_is_text(opened, tmp_path, hostile):
+    write_page(tmp_path, ROWS[:3], [make_solid_tile(number) for number in range(3)])
+    add_certificate(tmp_path, 1, sentence=hostile, images=hostile)
+    page = opened(tmp_path)
+    banner_of(page)
+    assert page.page.text_content("#checked") == hostile
+    assert page.page.evaluate("document.querySelectorAll('.masthead img, .masthead script').length") == 0

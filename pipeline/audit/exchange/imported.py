@@ -1,0 +1,155 @@
+"""Take answers from elsewhere: all of a file's are checked before the first is added."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from model.documents import read_document
+from pipeline.audit.answers import MOST_BYTES, Answer, add_answers, parse_answer, parse_answers, read_answers
+from pipeline.audit.exchange import coco, cvat, label_studio, mask_files
+from pipeline.audit.exchange.given import Reading, answer_of, images_of
+from pipeline.audit.folder import Audit, open_audit
+from pipeline.errors import CollectionError, ConfigError
+from pipeline.files.formats import format_of
+
+Source = Literal["answers", "coco", "cvat", "label-studio", "masks"]
+_READERS = {
+    "coco": (coco.read, coco.MOST_BYTES),
+    "cvat": (cvat.read, cvat.MOST_BYTES),
+    "label-studio": (label_studio.read, label_studio.MOST_BYTES),
+}
+_DIGITS = 12
+"""Of a SHA-256, to tell files apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What was taken."""
+
+    rater: str
+    images: int
+    """That the file is about."""
+    added: int
+    """Answers that are new."""
+    unchanged: int
+    """Answers that an earlier import has added."""
+    without_answer: int
+    """Images of which the file says nothing."""
+
+
+def import_sample(
+    audit: Path, source: Path, source_format: Source, rater: str, *, report: Callable[[str], object]
+) -> Imported:
+    """Add the answers of a file, or of a folder of masks, to those of a rater. A second import of it adds nothing.
+
+    Args:   rater: whose they are; "" with `answers`, which say so themselves.
+    Raises: ConfigError: no such rater. CollectionError: the file can't be read, contradicts itself, or is about images
+            that are not hers to judge; nothing is added then.
+    """
+    opened = open_audit(audit)
+    if source_format == "answers":
+        answers = _saved(source, opened, rater)
+        rater, images = (answers[0].rater if answers else rater), len({answer.key for answer in answers})
+    else:
+        if rater not in opened.asked.tasks:
+            raise ConfigError(f"--rater {rater!r}: whose answers are they? One of {', '.join(opened.asked.tasks)}")
+        reading = _read(source, source_format, opened)
+        images, answers = len(reading.given), _derived(reading, source, source_format, rater, opened)
+    known = set(map(_identity, read_answers(audit, opened.asked).get(rater, ())))
+    new = [answer for answer in answers if _identity(answer) not in known]
+    if new:
+        add_answers(audit, rater, new)
+    imported = Imported(
+        rater=rater,
+        images=images,
+        added=len(new),
+        unchanged=len(answers) - len(new),
+        without_answer=0 if source_format == "answers" else images - len(answers),
+    )
+    report(f"{imported.added} answers of {rater} added; {imported.unchanged} were there before")
+    if imported.without_answer:
+        report(f"{imported.without_answer} images have no answer: {source} gives them no verdict")
+    return imported
+
+
+def _identity(answer: Answer) -> bytes:
+    """What makes an answer the same. A file's time may change when it is copied."""
+    return (answer if answer.source == "page" else replace(answer, answered="")).encode()
+
+
+def _saved(source: Path, opened: Audit, rater: str) -> list[Answer]:
+    """The answers that the page has saved, all of one rater."""
+    content = _content(source, MOST_BYTES)
+    answers = parse_answers(content if content.endswith(b"\n") else content + b"\n", str(source), opened.asked)
+    raters = {answer.rater for answer in answers}
+    if len(raters) > 1:
+        raise CollectionError(f"{source} has answers of {', '.join(sorted(raters))}: import one rater's at a time")
+    if rater and raters - {rater}:
+        raise ConfigError(f"--rater {rater}: the answers of {source} are those of {', '.join(raters)}")
+    return answers
+
+
+def _read(source: Path, source_format: Source, opened: Audit) -> Reading:
+    images = images_of(opened.asked, opened.audited.rows)
+    try:
+        if source_format == "masks":
+            reading = mask_files.read(source, images)
+        else:
+            read, most_bytes = _READERS[source_format]
+            content = _content(source, most_bytes)
+            digest = hashlib.sha256(content).hexdigest()
+            reading = read(content, images)
+            reading = replace(reading, given=tuple(replace(given, digest=digest) for given in reading.given))
+        keys = [given.key for given in reading.given]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise ValueError(f"{twice} is there twice")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _refused(
+            source, f"it is no file of {source_format} ({type(error).__name__}: {str(error)[:200]})"
+        ) from error
+    except ValueError as error:
+        raise _refused(source, str(error)) from error
+    return reading
+
+
+def _derived(reading: Reading, source: Path, source_format: Source, rater: str, opened: Audit) -> list[Answer]:
+    """The answers that follow from what a file says, each checked as if the page had saved it."""
+    masks = opened.masks()
+    answers = []
+    for given in reading.given:
+        try:
+            found = answer_of(given, masks[given.key], has_verdicts=reading.has_verdicts)
+            if found is None:
+                continue
+            answer = Answer(
+                plan=opened.asked.plan,
+                rater=rater,
+                key=given.key,
+                verdict=found[0],
+                mask=found[1],
+                seconds=given.seconds,
+                answered=given.answered or mask_files.written(source),
+                source=f"import {source_format} {given.digest[:_DIGITS]}",
+            )
+            answers.append(parse_answer(answer.encode(), opened.asked))
+        except (ValueError, KeyError, TypeError) as error:
+            raise _refused(source, str(error)) from error
+    return answers
+
+
+def _content(source: Path, most_bytes: int) -> bytes:
+    try:
+        content = read_document(source, most_bytes)
+    except ValueError as error:
+        raise _refused(source, str(error)) from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError, NotADirectoryError) as error:
+        raise CollectionError(f"{source} can't be read: {error.strerror}") from error
+    if format_of(content[:512]) == "zip archive":
+        raise CollectionError(f"{source} is a zip: unpack it, and give the file of annotations in it")
+    return content
+
+
+def _refused(source: Path, why: str) -> CollectionError:
+    return CollectionError(f"{source}: {why}. Nothing was added")
