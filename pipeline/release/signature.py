@@ -191,8 +191,10 @@ def _unable(key: str, said: str) -> str:
         advice = f"chmod 600 {key}"
     elif _KEY_TYPE.match(first.decode(errors="replace")):
         advice = "this is a public key: give the private one, or load that into ssh-agent with ssh-add"
+    elif b"OPENSSH PRIVATE KEY" in first:
+        advice = "it can't be read; is it whole?"
     elif b"PRIVATE KEY" in first:
-        advice = f"this format lacks the public half: ssh-keygen -y -f {key} > {key}.pub writes it, if the key is sound"
+        advice = f"this format lacks the public half: run ssh-keygen -y -f {key} > {key}.pub, then this again"
     elif b"PUBLIC KEY" in first:
         advice = "this is a public key: give the private one"
     else:

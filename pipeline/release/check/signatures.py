@@ -27,8 +27,8 @@ def check_signatures(
     for name, content in _signable(release, release_json, annexes, problems):
         url = storage.join(release, f"{name}{SIGNATURE}")
         try:
-            if storage.is_file(url):
-                notes.append(_said_of(name, content, storage.read(url, MOST_BYTES), signers))
+            if storage.exists(url):
+                notes.append(_said_of(name, content, _read(url), signers))
             elif signers and name == RELEASE_JSON:
                 problems.append(Problem(where=name, what=f"is not signed: there is no {name}{SIGNATURE}"))
             elif signers:
@@ -52,6 +52,12 @@ def _signable(
             yield name, content
         else:
             problems.append(Problem(where=name, what="changed while it was checked"))
+
+
+def _read(url: str) -> bytes:
+    if not storage.is_file(url):
+        raise StorageError("is not a plain file")
+    return storage.read(url, MOST_BYTES)
 
 
 def _said_of(name: str, content: bytes, signature: bytes, signers: Signers | None) -> str:

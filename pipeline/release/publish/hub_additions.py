@@ -100,11 +100,12 @@ def _by_merge(
     ours: OutgoingRelease, hub: HubRepository, user: str, refs: Refs, dry_run: bool, report: Callable[[str], None]
 ) -> _Through:
     """Send the files to a pull request, compare, and merge it."""
-    if not _missing_or_foreign(ours, hub.files(refs.main)):  # merged before, but not tagged
+    on_main = hub.files(refs.main)
+    if not _missing_or_foreign(ours, on_main):  # merged before, but not tagged
         return [], [], refs.main
     title = f"Annexes of {ours.name} {ours.version} ({_digest(ours)} on {refs.main[:12]})"
     request = hub.pull_request(title, user)
-    found = hub.files(refs.main if request is None else f"refs/pr/{request.num}")
+    found = on_main if request is None else hub.files(f"refs/pr/{request.num}")
     left = files_left(ours.folder, _added(ours), found)
     operations = [
         "open a pull request for annexes and signatures" if request is None else f"resume pull request {request.num}",
@@ -117,6 +118,7 @@ def _by_merge(
         if request is None:
             report(f"opening a pull request: {title}")
             request = hub.open_pull_request(title, f"Nothing of {ours.name} {ours.version} itself changes")
+            _require_same(hub, f"refs/pr/{request.num}", on_main)
         revision = f"refs/pr/{request.num}"
         _send(ours, hub, revision, title, found, left, report)
         _require_whole(ours, hub, revision, "nothing is merged")
@@ -164,6 +166,16 @@ def _send(
         hub.upload(ours.folder, revision, message, [file.name for file in left], foreign)
 
 
+def _require_same(hub: HubRepository, revision: str, on_main: Mapping[str, "RepoFile"]) -> None:
+    """Require that a new pull request starts at the `main` that was looked at: else it could change another's annex."""
+    started = hub.files(revision)
+    if {name: file.blob_id for name, file in started.items()} != {name: file.blob_id for name, file in on_main.items()}:
+        raise StorageError(
+            f"hf://datasets/{hub.name}: somebody else changed main at the same moment. Run the same command again: it "
+            "starts from the present state"
+        )
+
+
 def _require_whole(ours: OutgoingRelease, hub: HubRepository, revision: str, consequence: str) -> None:
     wrong = _missing_or_foreign(ours, hub.files(revision))
     if wrong:
@@ -181,9 +193,11 @@ def _missing_or_foreign(ours: OutgoingRelease, found: Mapping[str, "RepoFile"]) 
 
 
 def _foreign(ours: OutgoingRelease, found: Mapping[str, "RepoFile"]) -> list[str]:
-    """Files that belong neither to the release nor to any annex."""
+    """Files that belong neither to the release nor to an annex. What is in the annexes of others is not known here."""
     known = {OF_THE_HUB, *ours.files, *(file.name for file in _added(ours))}
-    return [name for name in found if name not in known and not name.startswith(f"{ANNEX}/") and not may_be_added(name)]
+    annexes = tuple(f"{addition.name}/" for addition in ours.additions)
+    others = [name for name in found if name not in known and not may_be_added(name)]
+    return [name for name in others if name.startswith(annexes) or not name.startswith(f"{ANNEX}/")]
 
 
 def _added(ours: OutgoingRelease) -> list[StoredFile]:
