@@ -82,7 +82,8 @@ def _identity(answer: Answer) -> bytes:
 def _saved(source: Path, opened: Audit, rater: str) -> list[Answer]:
     """The answers that the page has saved, all of one rater."""
     content = _content(source, MOST_BYTES)
-    answers = parse_answers(content if content.endswith(b"\n") else content + b"\n", str(source), opened.asked)
+    end = b"" if content.endswith(b"\n") or not content else b"\n"  # without it, the last line would count as torn
+    answers = parse_answers(content + end, str(source), opened.asked)
     raters = {answer.rater for answer in answers}
     if len(raters) > 1:
         raise CollectionError(f"{source} has answers of {', '.join(sorted(raters))}: import one rater's at a time")
