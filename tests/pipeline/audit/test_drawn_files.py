@@ -76,8 +76,8 @@ def test_a_member_that_is_missing_is_named(copied):
     audited = read_audited(str(copied))
     for path in copied.rglob("*.tar"):
         content = path.read_bytes()
-        with tarfile.open(path, "w") as tar:
-            for member in (source := tarfile.open(fileobj=io.BytesIO(content))):
+        with tarfile.open(path, "w") as tar, tarfile.open(fileobj=io.BytesIO(content)) as source:
+            for member in source:
                 if member.name != "000000000004.mask.png":
                     tar.addfile(member, source.extractfile(member))
     with pytest.raises(StorageError, match=r"lacks 000000000004.mask.png|can't be read"):
