@@ -1,6 +1,7 @@
 """Take answers from elsewhere: all of a file's are checked before the first is added."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,9 +104,9 @@ def _read(source: Path, source_format: Source, opened: Audit) -> Reading:
             digest = hashlib.sha256(content).hexdigest()
             reading = read(content, images)
             reading = replace(reading, given=tuple(replace(given, digest=digest) for given in reading.given))
-        keys = [given.key for given in reading.given]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise ValueError(f"{twice} is there twice")
+        (key, times), *_ = Counter(given.key for given in reading.given).most_common(1) or [("", 0)]
+        if times > 1:
+            raise ValueError(f"{key} is there {times} times")
     except (KeyError, TypeError, AttributeError) as error:
         raise _refused(
             source, f"it is no file of {source_format} ({type(error).__name__}: {str(error)[:200]})"

@@ -143,7 +143,7 @@ def test_an_image_that_is_there_twice_is_refused(audit, tool):
         "label-studio": json.dumps([{"data": {"key": key}, "annotations": []}] * 2),
     }
     (audit / "file").write_text(content[tool])
-    with pytest.raises(CollectionError, match=f"{key} is there twice. Nothing was added"):
+    with pytest.raises(CollectionError, match=f"{key} is there 2 times. Nothing was added"):
         import_file(audit, audit / "file", tool)
 
 
