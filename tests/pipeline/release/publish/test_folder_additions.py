@@ -1,6 +1,7 @@
 """Annexes and signatures in a folder or store: added whole, also to what is published, and never changed."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def _sound(monkeypatch):
     def check(folder, **_):
         content = Path(folder, "release.json").read_bytes()
         if content not in checks:
-            checks[content] = verify_release(folder)
+            checks[content] = replace(verify_release(folder), annexes=())
         return checks[content]
 
     monkeypatch.setattr(reporting, "verify_release", check)
