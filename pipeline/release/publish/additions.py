@@ -17,7 +17,7 @@ from pipeline.release.contents import SUMS
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.signature import MOST_BYTES, SIGNATURE
 
-_OTHERS = re.compile(rf"{ANNEX}/\d+(/{re.escape(ANNEX_JSON + SIGNATURE)})?")
+_OTHERS = re.compile(rf"{ANNEX}/[1-9]\d*(/{re.escape(ANNEX_JSON + SIGNATURE)})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
