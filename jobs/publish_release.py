@@ -124,7 +124,7 @@ def sign(arguments: Sequence[str]) -> int:
     from pipeline.release.publish.sign import sign_release
 
     signed = sign_release(urls.absolute(config.release), urls.absolute(config.key), report)
-    report(f"{len(signed.signed)} files signed with the {signed.key}; {len(signed.there)} had a signature")
+    report(f"signed with the {signed.key}: {', '.join(signed.signed) or 'nothing, as everything had a signature'}")
     print(json.dumps(asdict(signed), sort_keys=True))
     return DONE
 

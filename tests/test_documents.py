@@ -260,7 +260,7 @@ FOREIGN_OPTIONS = {"--help", "--working-dir", "--type", "--quiet", "--block", "-
 
 def test_every_option_in_the_documents_is_one_of_a_job():
     kinds = re.findall(r"`(\w+)`", re.search(r"Kinds: (.*?)\.", TEXTS["jobs/README.md"], re.DOTALL).group(1))
-    commands = [(job,) for job in JOBS] + [("publish_release", "build"), ("publish_release", "push")]
+    commands = [(job,) for job in JOBS] + [("publish_release", name) for name in ("build", "sign", "push")]
     commands += [("score_run", "RUN", "--pass", kind) for kind in PASSES]
     known = " ".join(help_of(*command) for command in [*commands, *(("benchmark", kind) for kind in kinds)])
     text = " ".join(TEXTS[name] for name in NAMES)

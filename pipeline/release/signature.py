@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import StorageError, UsageError
+from pipeline.errors import StorageError, StorageUnavailableError, UsageError
 from pipeline.files import storage, urls
 
 SIGNATURE = ".sig"
@@ -47,12 +47,15 @@ def read_signers(place: str) -> Signers:
 
     Args:   place: path or URL of a public key, as in `~/.ssh/id_ed25519.pub`, or of a file of allowed signers.
     Raises: UsageError: there is no such file, it is neither, or there is no `ssh-keygen`.
+            StorageUnavailableError: it can't be read now.
     """
     require_tool()
     if not storage.is_file(place):
         raise UsageError(f"--signer {place} is not a file: give a public key (KEY.pub) or a file of allowed signers")
     try:
         text = storage.read(place, MOST_BYTES).decode()
+    except StorageUnavailableError:
+        raise
     except (StorageError, UnicodeDecodeError) as error:
         raise UsageError(f"--signer {place} holds no public keys ({error})") from error
     if "PRIVATE KEY" in text:

@@ -1,7 +1,8 @@
 """What a push adds to a published release: its annexes and signatures. Each is sent whole, and none ever changes.
 
 An annex is claimed by its sums, which are sent first, and complete by its `annex.json`, which is sent last (see
-`release/annex.py`). So two pushes of different annexes of one number never mix their files.
+`release/annex.py`). So two pushes of different annexes of one number never mix their files. Before that one come its
+scripts: the page of a release runs the one that it finds, and needs the rest of the annex.
 """
 
 import re
@@ -16,7 +17,7 @@ from pipeline.release.contents import SUMS
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.signature import MOST_BYTES, SIGNATURE
 
-_OTHERS = re.compile(rf"{ANNEX}/\d+(/{re.escape(ANNEX_JSON + SIGNATURE)})?")
+_OTHERS = re.compile(rf"{ANNEX}/[1-9]\d*(/{re.escape(ANNEX_JSON + SIGNATURE)})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,11 @@ def additions_of(release: str, report: Callable[[str], None] = lambda line: None
 def may_be_added(name: str) -> bool:
     """Could somebody else have added the file or folder of that name to a published release?"""
     return name in ADDED_LATER or _OTHERS.fullmatch(name) is not None
+
+
+def is_script(file: StoredFile) -> bool:
+    """Could a page run this file of an annex?"""
+    return file.name.endswith(".js")
 
 
 def refuse_different(target: str, addition: Addition, there: Mapping[str, bool]) -> None:
@@ -87,7 +93,7 @@ def _annex(release: str, annex: Annex) -> Addition:
     content = storage.read(storage.join(release, document))
     files = [
         StoredFile(name=f"{annex.name}/{file.name}", file_bytes=file.file_bytes, sha256=file.sha256)
-        for file in sorted(annex.files.values(), key=lambda file: (file.name != SUMS, file.name))
+        for file in sorted(annex.files.values(), key=lambda file: (file.name != SUMS, is_script(file), file.name))
     ]
     return Addition(
         name=annex.name, label=f"annex-{annex.number}", files=(*files, storage.stored_file(document, content))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.records import StoredFile
-from pipeline.release.publish.additions import Addition, refuse_different
+from pipeline.release.publish.additions import Addition, is_script, refuse_different
 from pipeline.release.publish.files import has_arrived, send
 
 
@@ -38,7 +38,8 @@ def send_addition(
         if addition.files[0] in left:
             send(folder, source, [addition.files[0]], replace=False, report=report)
         # The claim is ours, so whatever else is in this folder is ours too, or damaged.
-        send(folder, source, between, replace=True, report=report)
+        send(folder, source, [file for file in between if not is_script(file)], replace=True, report=report)
+        send(folder, source, [file for file in between if is_script(file)], replace=True, report=report)
         if addition.last in left and len(addition.files) > 1:
             send(folder, source, [addition.last], replace=False, report=report)
     except StorageUnavailableError:

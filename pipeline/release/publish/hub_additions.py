@@ -1,8 +1,8 @@
 """Adds annexes and signatures to a version that is published on the Hugging Face Hub.
 
-main                       gets them by one merge, if it still is that version
-vVERSION-annexes           a branch that gets them if `main` is a newer version; it starts at the version's tag
-vVERSION-annex-1 and so on tags of the commit that has the annex, or `vVERSION-signed` the signature; made last
+main                gets them by one merge, if it is that version
+vVERSION-annexes    a branch that gets them if `main` is a newer version, or was edited; it starts at the version's tag
+vVERSION-annex-1    tag of the commit that has the annex; made last. So are vVERSION-signed and vVERSION-annex-1-signed
 
 The tag vVERSION stays where it is. An addition is published once it has its tag, or is on `main`; from then on it never
 changes. After an interruption at any point, run the same command again to resume.
@@ -75,8 +75,8 @@ def add_to_hub(
     if not untagged:
         return Added(there=tuple(files))
     tags = [f"tag {tag_of(ours, addition)}" for addition in untagged]
-    on_main = hub.files(refs.main)
-    through = _by_merge if _is_this_release(ours, on_main) or f"v{ours.version}" not in refs.tags else _by_branch
+    is_published = f"v{ours.version}" in refs.tags  # else this is a dry run
+    through = _by_branch if is_published and not _is_release_alone(ours, hub.files(refs.main)) else _by_merge
     left, operations, commit = through(ours, hub, user, refs, dry_run, report)
     if not dry_run:
         with begun():
@@ -133,11 +133,11 @@ def _by_merge(
 def _by_branch(
     ours: OutgoingRelease, hub: HubRepository, user: str, refs: Refs, dry_run: bool, report: Callable[[str], None]
 ) -> _Through:
-    """Send the files to the branch of the version's annexes, as `main` is a newer release."""
+    """Send the files to the branch of the version's annexes: nothing that others have put on `main` is touched."""
     branch = f"v{ours.version}-annexes"
     found = hub.files(refs.branches.get(branch, refs.tags[f"v{ours.version}"]))
     left = files_left(ours.folder, _added(ours), found)
-    making = [] if branch in refs.branches else [f"make the branch {branch}, as main is another release"]
+    making = [] if branch in refs.branches else [f"make the branch {branch}, as main is not this release alone"]
     operations = [*making, *_uploads(left)]
     if dry_run:
         return left, operations, ""
@@ -206,6 +206,11 @@ def _added(ours: OutgoingRelease) -> list[StoredFile]:
 
 def _is_this_release(ours: OutgoingRelease, found: Mapping[str, "RepoFile"]) -> bool:
     return RELEASE_JSON in found and is_same(ours.folder, ours.files[RELEASE_JSON], found[RELEASE_JSON])
+
+
+def _is_release_alone(ours: OutgoingRelease, found: Mapping[str, "RepoFile"]) -> bool:
+    """Has a revision all files of the release, and no others but annexes and signatures?"""
+    return not (files_left(ours.folder, ours.files.values(), found) or _foreign(ours, found))
 
 
 def _uploads(left: Sequence[StoredFile]) -> list[str]:

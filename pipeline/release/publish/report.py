@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from model.documents import parse_json
+from pipeline.audit.check import check_certificates
 from pipeline.config import ReleaseConfig
 from pipeline.errors import UnsoundReleaseError
 from pipeline.files import storage
@@ -82,20 +83,23 @@ def outgoing_release(release: str, report: Callable[[str], None] = lambda line: 
 def require_sound(
     release: OutgoingRelease, loaders: bool, report: Callable[[str], None], otherwise: str = "is not published"
 ) -> None:
-    """Check every byte of a release, and load it with its users' libraries if `loaders` is set.
+    """Check every byte of a release, compute its certificates again, and load it with its users' libraries if `loaders`
+    is set.
 
     Args:   otherwise: what a release with problems is not, for the message.
     Raises: UnsoundReleaseError: it has problems, or its `release.json` changed since it was read.
     """
     report(f"checking {release.folder}")
     check = verify_release(release.folder, loaders=loaders, report=report)
-    if check.problems:
-        first = check.problems[0]
+    certified = check_certificates(release.folder, [annex.number for annex in check.annexes], report)
+    problems = [*check.problems, *certified.problems]
+    if problems:
+        first = problems[0]
         raise UnsoundReleaseError(
-            f"{release.folder} {otherwise}; problems found: {len(check.problems)}, the first in {first.where}: "
+            f"{release.folder} {otherwise}; problems found: {len(problems)}, the first in {first.where}: "
             f"{first.what}; jobs/verify_release.py lists all"
         )
-    for unchecked in check.unchecked:
+    for unchecked in (*check.unchecked, *certified.unchecked):
         report(f"not checked: {unchecked.where}: {unchecked.what}")
     if check.sha256 != release.sha256:
         raise UnsoundReleaseError(

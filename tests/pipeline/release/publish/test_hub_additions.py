@@ -139,7 +139,7 @@ def test_an_annex_of_an_older_version_leaves_main_alone(release, audited, newer)
     push(newer, hub)
     report = push(audited, hub)
     assert hub.visible() == (tree(newer), all_tags(release, audited) | {"v1.1.0": tree(newer)})
-    assert report.operations[0] == "make the branch v1.0.0-annexes, as main is another release"
+    assert report.operations[0] == "make the branch v1.0.0-annexes, as main is not this release alone"
     further = with_annex(audited, "further", {"c.txt": b"c"})
     assert push(further, hub).operations[0] == "upload annex/2/SHA256SUMS, 72 bytes"
     assert hub.visible()[1]["v1.0.0-annex-2"] == whole(further)
@@ -322,7 +322,17 @@ def test_a_change_of_main_at_the_moment_of_the_merge_is_never_tagged(release, au
         push(audited, hub)
     assert list(hub.tags) == ["v1.0.0"]
     push(audited, hub)
-    assert hub.visible() == (whole(audited), all_tags(release, audited))
+    assert hub.visible() == ({**whole(audited), "their.txt": b"theirs"}, all_tags(release, audited))
+
+
+@pytest.mark.parametrize("name", ["README.md", "their.txt"])
+def test_what_somebody_edits_on_main_stays_and_annexes_get_a_branch(release, audited, name):
+    hub = Hub()
+    push(release, hub)
+    hub.main = hub.commit({**hub.commits[hub.main], name: b"edited on the website"})
+    before = hub.commits[hub.main]
+    push(audited, hub)
+    assert hub.visible() == (before, all_tags(release, audited))
 
 
 @pytest.mark.parametrize("name", ["evil.py", "annex/1/evil.py"])

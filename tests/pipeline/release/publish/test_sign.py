@@ -10,6 +10,7 @@ from pipeline.files import storage
 from pipeline.release.annex import add_annex
 from pipeline.release.check.verify import verify_release
 from pipeline.release.publish.sign import sign_release
+from tests.pipeline.audit.certified import add_certificate, edit_annex
 from tests.pipeline.make import tree
 from tests.pipeline.release.signing import make_key, verified_by_plain_tool
 
@@ -112,3 +113,15 @@ def test_a_key_inside_the_release_is_refused_also_through_a_link(release, keys, 
     for path in (release / "data" / "key", tmp_path / "link"):
         with pytest.raises(UsageError, match="is inside the release"):
             sign_release(str(release), str(path))
+
+
+def test_a_release_whose_certificate_does_not_follow_from_its_answers_is_not_signed(release, keys):
+    def edit(files):
+        files["answers/rater-1.jsonl"] = files["answers/rater-1.jsonl"].replace(b"right", b"ambiguous", 1)
+
+    add_certificate(release)
+    edit_annex(release, edit)
+    assert verify_release(str(release)).problems == ()  # whoever edited it has mended the sums
+    with pytest.raises(UnsoundReleaseError, match=r"is not signed; .*answers/rater-1\.jsonl: an answer was edited"):
+        sign(release, keys["ours"])
+    assert not (release / "release.json.sig").exists()
