@@ -155,6 +155,12 @@ def test_an_audit_is_opened_with_its_release_where_it_lies_now(audited, audited_
     (tmp_path / PLAN).write_bytes(plan.encode())
     with pytest.raises(CollectionError, match="give --release"):
         open_audit(tmp_path)
+    (tmp_path / RELEASE_PLACE).write_bytes(b" \n")
+    with pytest.raises(CollectionError, match="give --release"):
+        open_audit(tmp_path)
+    (tmp_path / RELEASE_PLACE).write_bytes(b"/\xff\n")
+    with pytest.raises(CollectionError, match="no complete release"):
+        open_audit(tmp_path)
     (tmp_path / RELEASE_PLACE).write_text("/moved/away\n")
     with pytest.raises(CollectionError, match="/moved/away"):
         open_audit(tmp_path)
