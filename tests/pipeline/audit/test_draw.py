@@ -74,6 +74,11 @@ def test_shares_are_within_one_of_the_exact_ones_where_none_is_raised_to_one(siz
     assert all(abs(shares[stratum] - exact[stratum]) < 1 for stratum in sizes)
 
 
+def test_what_is_left_goes_to_the_largest_remainders():
+    assert allocation({"a": 56, "b": 24, "c": 20}, 10) == {"a": 6, "b": 2, "c": 2}
+    assert allocation({"a": 54, "b": 26, "c": 20}, 10) == {"a": 5, "b": 3, "c": 2}
+
+
 def test_small_strata_get_their_one_from_the_largest():
     assert allocation({"a": 1000, "b": 1, "c": 1, "d": 1}, 5) == {"a": 2, "b": 1, "c": 1, "d": 1}
     assert allocation({"a": 1000, "b": 1, "c": 1, "d": 1}, 2) == {"a": 1, "b": 1, "c": 1, "d": 1}

@@ -159,7 +159,7 @@ def test_an_audit_is_opened_with_its_release_where_it_lies_now(audited, audited_
     with pytest.raises(CollectionError, match="give --release"):
         open_audit(tmp_path)
     (tmp_path / RELEASE_PLACE).write_bytes(b"/\xff\n")
-    with pytest.raises(CollectionError, match="no complete release"):
+    with pytest.raises(CollectionError, match="does not exist"):
         open_audit(tmp_path)
     (tmp_path / RELEASE_PLACE).write_text("/moved/away\n")
     with pytest.raises(CollectionError, match="/moved/away"):
