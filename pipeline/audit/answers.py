@@ -8,13 +8,15 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from model.disk import sync_folder
 from model.documents import parse_object, read_document
 from pipeline.audit.plan import ADJUDICATOR, AuditPlan
 from pipeline.errors import CollectionError
+from pipeline.files import local_disk
 from pipeline.passes.mask_text import Rle, checked_rle
 
 ANSWERS = "answers"
@@ -93,10 +95,10 @@ def parse_answer(line: bytes, asked: Asked) -> Answer:
     if (answer.mask is not None) != (answer.verdict == "fix"):
         raise ValueError(f"{answer.key}: a mask belongs to the verdict fix, and to no other")
     if answer.mask is not None:
-        checked_rle(answer.mask, *asked.sizes[answer.key])
+        answer = replace(answer, mask=checked_rle(answer.mask, *asked.sizes[answer.key]))
     if not (type(answer.seconds) in (int, float) and math.isfinite(answer.seconds) and 0 <= answer.seconds < 1e6):
         raise ValueError(f"{answer.key}: seconds is no number from 0 to 1,000,000")
-    if answer.answered and not _TIME.fullmatch(answer.answered):
+    if answer.answered != "" and not _TIME.fullmatch(str(answer.answered)):
         raise ValueError(f"{answer.key}: answered is no time like 2026-11-26T12:00:00Z")
     if not isinstance(answer.source, str) or len(answer.source) > _LONGEST_NOTE:
         raise ValueError(f"{answer.key}: source is no short text")
@@ -142,7 +144,8 @@ def read_answers(audit: Path, asked: Asked) -> dict[str, list[Answer]]:
 def add_answers(audit: Path, rater: str, answers: list[Answer]) -> None:
     """Add answers to a rater's file, and return only when they are on the disk. A torn last line is ended first."""
     path = answers_file(audit, rater)
-    path.parent.mkdir(exist_ok=True)
+    local_disk.make_folders(path.parent)
+    is_new = not path.exists()
     with path.open("a+b") as stream:
         stream.seek(0, os.SEEK_END)
         if stream.tell():
@@ -153,6 +156,8 @@ def add_answers(audit: Path, rater: str, answers: list[Answer]) -> None:
         stream.write(b"".join(answer.encode() for answer in answers))
         stream.flush()
         os.fsync(stream.fileno())
+    if is_new:
+        sync_folder(path.parent)
 
 
 def latest(answers: list[Answer]) -> dict[str, Answer]:

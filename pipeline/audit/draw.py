@@ -1,8 +1,8 @@
 """Which images are drawn, and who judges which of them: a function of the release's digest, so nobody can choose.
 
 Keys are sorted by the SHA-256 of "DIGEST:BEACON:KEY"; the sample is the beginning of that order. Anybody can repeat it
-with `sha256sum`. A larger sample contains every smaller one, and its order is random too, so methods that look at one
-image after the other may use it. Pure.
+with `sha256sum`. A larger simple random sample begins with every smaller one, and its order is random too, so methods
+that look at one image after the other may use it. Pure.
 """
 
 import hashlib
@@ -39,10 +39,10 @@ def allocation(sizes: Mapping[str, int], images: int) -> dict[str, int]:
     exact = {stratum: images * size / population for stratum, size in sizes.items()}
     shares = {stratum: max(1, int(share)) for stratum, share in exact.items()}
     by_remainder = sorted(sizes, key=lambda stratum: (shares[stratum] - exact[stratum], stratum))
-    while sum(shares.values()) < images:
-        for stratum in by_remainder:
-            if sum(shares.values()) < images and shares[stratum] < sizes[stratum]:
-                shares[stratum] += 1
+    for stratum in by_remainder[: max(0, images - sum(shares.values()))]:
+        shares[stratum] += 1
+    while sum(shares.values()) > max(images, len(shares)):  # strata that were raised to 1 take it from the largest
+        shares[max(shares, key=lambda stratum: (shares[stratum] > 1, shares[stratum] - exact[stratum], stratum))] -= 1
     return shares
 
 

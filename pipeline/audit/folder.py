@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.documents import read_document
 from pipeline.audit.answers import Asked, asked_by
 from pipeline.audit.plan import AuditPlan, differences_from_release, read_plan
 from pipeline.audit.released import AuditedRelease, masks_of, read_audited
@@ -17,6 +18,7 @@ from pipeline.errors import CollectionError
 from pipeline.passes.mask_text import Rle
 
 RELEASE_PLACE = "release.txt"
+_LONGEST_PLACE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +43,11 @@ def open_audit(path: Path, release: str = "") -> Audit:
     """
     plan = read_plan(path)
     place = path / RELEASE_PLACE
-    if not release and not place.is_file():
+    if not release and place.is_file():
+        release = read_document(place, _LONGEST_PLACE).decode(errors="replace").strip()
+    if not release:
         raise CollectionError(f"{path} does not say where its release lies: give --release")
-    audited = read_audited(release or place.read_text(encoding="utf-8").strip())
+    audited = read_audited(release)
     if differing := differences_from_release(plan, audited):
         raise CollectionError(f"{path / 'plan.json'} {differing[0]}")
     return Audit(path=path, plan=plan, audited=audited, asked=asked_by(plan, audited.rows))

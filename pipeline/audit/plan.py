@@ -123,6 +123,10 @@ def parse_plan(content: bytes) -> AuditPlan:
     }
     if config.keys() != {option.name for option in fields(AuditConfig)}:
         raise ValueError("it has other options than a plan")
+    for option in fields(AuditConfig):
+        kinds = (int, float) if isinstance(option.default, float) else (type(option.default),)
+        if type(config[option.name]) not in kinds:
+            raise ValueError(f"its option {option.name} is of another type")
     images = [Drawn(**{**image, "raters": tuple(image["raters"])}) for image in stored["sample"]]
     plan = AuditPlan(**{**stored, "config": AuditConfig(**config), "sample": tuple(images)})
     if plan.encode() != content:

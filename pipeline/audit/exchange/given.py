@@ -57,6 +57,8 @@ class Reading:
     given: tuple[Given, ...]
     has_verdicts: bool
     """Could a rater give verdicts? A mask alone says nothing then."""
+    left_out: tuple[str, ...] = ()
+    """Files of a folder that are of other images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +112,10 @@ class Images:
 def images_of(asked: Asked, rows: Mapping[str, Mapping[str, Any]]) -> Images:
     """The images of a sample.
 
-    Args: rows: rows of the manifest, for the names of their files.
+    Args: rows: rows of the manifest of all accepted images, for the names of their files.
     """
     files = {key: str(rows[key]["file_name"]) for key in asked.sizes}
-    stems = Counter(PurePosixPath(name).stem for name in files.values())
+    stems = Counter(PurePosixPath(str(row["file_name"])).stem for row in rows.values())
     names = {stem: key for key, name in files.items() if stems[stem := PurePosixPath(name).stem] == 1}
     return Images(plan=asked.plan, sizes=asked.sizes, names=names | {name: key for key, name in files.items()})
 

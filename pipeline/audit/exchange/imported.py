@@ -56,8 +56,10 @@ def import_sample(
     else:
         if rater not in opened.asked.tasks:
             raise ConfigError(f"--rater {rater!r}: whose answers are they? One of {', '.join(opened.asked.tasks)}")
-        reading = _read(source, source_format, opened)
+        reading = _read(source, source_format, rater, opened)
         images, answers = len(reading.given), _derived(reading, source, source_format, rater, opened)
+        if reading.left_out:
+            report(f"{len(reading.left_out)} masks are of images that {rater} does not judge: {reading.left_out[0]} …")
     known = set(map(_identity, read_answers(audit, opened.asked).get(rater, ())))
     new = [answer for answer in answers if _identity(answer) not in known]
     if new:
@@ -93,11 +95,11 @@ def _saved(source: Path, opened: Audit, rater: str) -> list[Answer]:
     return answers
 
 
-def _read(source: Path, source_format: Source, opened: Audit) -> Reading:
+def _read(source: Path, source_format: Source, rater: str, opened: Audit) -> Reading:
     images = images_of(opened.asked, opened.audited.rows)
     try:
         if source_format == "masks":
-            reading = mask_files.read(source, images)
+            reading = mask_files.read(source, images, opened.asked.tasks[rater])
         else:
             read, most_bytes = _READERS[source_format]
             content = _content(source, most_bytes)

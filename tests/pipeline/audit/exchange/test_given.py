@@ -102,6 +102,6 @@ def test_an_image_is_found_by_its_key_or_its_name_in_the_collection(name, key):
 
 @pytest.mark.parametrize("name", ["cat.jpg", "", "04.jpg", "../01.jpg", "/01.jpg", "a\\01.jpg", None])
 def test_a_name_that_means_none_or_several_is_refused(name):
-    asked = Asked(plan="p", tasks={}, sizes=dict.fromkeys(ROWS, (1, 1)))
+    asked = Asked(plan="p", tasks={}, sizes={"01": (1, 1), "03": (1, 1)})  # "cat" may be the other one, not drawn
     with pytest.raises(ValueError, match=r"no image of the sample|no file name"):
         images_of(asked, ROWS).key_of(name)

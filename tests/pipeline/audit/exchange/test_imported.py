@@ -197,13 +197,21 @@ def test_imported_masks_settle_the_audit_with_the_iou_that_was_drawn(audit):
     assert outcomes[0].iou == pytest.approx((released & drawn).sum() / (released | drawn).sum())
 
 
-@pytest.mark.parametrize("name", ["000000000003.png", "cat.png"])
-def test_a_mask_of_no_image_of_the_sample_keeps_all_others_out(audit, name):
-    key = keys_of(audit)[0]
-    folder = write_masks(audit, {f"{key}.png": fixed(audit, key), name: fixed(audit, key)})
-    with pytest.raises(CollectionError, match=f"'{name}' is no image of the sample. Nothing was added"):
+def test_masks_of_other_images_are_left_out_and_told(audit, capsys):
+    mine, *_ = open_audit(audit).plan.tasks_of("rater-1")
+    hers, *_ = open_audit(audit).plan.tasks_of("rater-2")
+    masks = {f"{mine}.png": fixed(audit, mine), f"{hers}.png": fixed(audit, hers), "cat.png": np.ones((2, 2), np.bool_)}
+    folder = write_masks(audit, masks)
+    found = import_sample(audit, folder, "masks", "rater-1", report=print)
+    assert (found.images, found.added) == (1, 1)
+    assert [answer.key for answer in answers(audit, "rater-1")] == [mine]
+    assert "2 masks are of images that rater-1 does not judge" in capsys.readouterr().out
+
+
+def test_a_folder_without_a_mask_to_judge_is_refused(audit):
+    folder = write_masks(audit, {"cat.png": np.ones((2, 2), np.bool_)})
+    with pytest.raises(CollectionError, match=r"none of its 1 masks, such as 'cat.png', is of an image to judge"):
         import_file(audit, folder, "masks")
-    assert not answers_file(audit, RATER).exists()
 
 
 def test_a_mask_of_another_size_is_refused(audit):
