@@ -26,6 +26,8 @@ class PlanConfig:
     """Folder of the release; a path or an fsspec URL."""
     out: str = ""
     """New folder of the audit, on this machine. Default: the release's name and -audit, in the working folder."""
+    annotations: str = ""
+    """COCO annotation JSON of the images: the editor offers its instances as masks."""
     dry_run: bool = False
     """Print what the sample can prove, and write nothing."""
     audit: AuditConfig = field(default_factory=AuditConfig)
@@ -112,7 +114,14 @@ def plan(arguments: Sequence[str]) -> int:
     config = parse_config(PlanConfig, arguments, {})
     from pipeline.audit.start import start_audit
 
-    started = start_audit(config.release, config.out, config.audit, dry_run=config.dry_run, report=report)
+    started = start_audit(
+        config.release,
+        config.out,
+        config.audit,
+        annotations=config.annotations,
+        dry_run=config.dry_run,
+        report=report,
+    )
     print(json.dumps(asdict(started), sort_keys=True))
     return DONE
 

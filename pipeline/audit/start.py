@@ -1,25 +1,23 @@
 """Starts an audit: draws the sample, says what it can prove, and writes the folder in which people judge it."""
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.audit.advice import require_possible
-from pipeline.audit.bounds import what_n_proves
 from pipeline.audit.config import AuditConfig
 from pipeline.audit.folder import RELEASE_PLACE
 from pipeline.audit.page.bundle import require_photos, write_pages
 from pipeline.audit.plan import PLAN, AuditPlan, make_plan
+from pipeline.audit.prospects import what_n_proves
 from pipeline.audit.released import AuditedRelease, masks_of, read_audited
-from pipeline.collection.gather import read_described_annotations
 from pipeline.collection.config import InputConfig
-from pipeline.collection.instances import read_instances
+from pipeline.collection.gather import read_described_annotations
+from pipeline.collection.instances import Instance, read_instances
 from pipeline.errors import ConfigError, ReleaseExistsError
-from pipeline.files import storage, urls
-from pipeline.passes.mask_text import Rle
+from pipeline.files import local_disk, urls
 from pipeline.preconditions import require_target
-
-Labelled = tuple[str, Rle]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +69,11 @@ def start_audit(
     report(f"{audited.title} has {plan.population} accepted images; its digest draws {len(plan.sample)} of them")
     for line in what_n_proves(plan):
         report(line)
-    page = ""
-    if not dry_run:
-        page = str(write_pages(path, plan, audited, masks_of(audited, (image.key for image in plan.sample)), instances, report=report))
-        storage.publish(str(path / RELEASE_PLACE), f"{audited.folder}\n".encode())
-        storage.publish(str(path / PLAN), plan.encode())  # last: a folder with a plan is whole
+    if not dry_run and not (path / PLAN).is_file():
+        _write(path, plan, audited, instances, report)
     return Started(
         audit=str(path),
-        page=page,
+        page="" if dry_run else str(path / "index.html"),
         plan=plan.digest,
         release=audited.sha256,
         population=plan.population,
@@ -93,20 +88,40 @@ def _require_free(path: Path, plan: AuditPlan) -> None:
     if there.is_file():
         if there.read_bytes() != plan.encode():
             raise ReleaseExistsError(f"{path} has another audit: give another --out")
-    elif path.is_dir() and any(path.iterdir()) and not (path / "page").is_dir():
-        raise ReleaseExistsError(f"{path} is not empty, and not the folder of an audit: give another --out")
+    elif path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ReleaseExistsError(f"{path} is there, and is not the folder of an audit: give another --out")
 
 
-def _instances(annotations: str, audited: AuditedRelease, plan: AuditPlan) -> Mapping[str, list[Labelled]]:
-    """Key → label and mask of each instance of the drawn images."""
+def _write(
+    path: Path,
+    plan: AuditPlan,
+    audited: AuditedRelease,
+    instances: Mapping[str, Sequence[Instance]],
+    report: Callable[[str], None],
+) -> None:
+    """Write the folder; it gets its name when it is whole, and an interrupted start leaves nothing."""
+    local_disk.make_folders(path.parent)
+    unfinished = path.with_name(local_disk.unfinished_name(path.name))
+    unfinished.mkdir()
+    try:
+        masks = masks_of(audited, (image.key for image in plan.sample))
+        write_pages(unfinished, plan, audited, masks, report, instances)
+        (unfinished / RELEASE_PLACE).write_text(f"{audited.folder}\n", encoding="utf-8")
+        (unfinished / PLAN).write_bytes(plan.encode())
+        local_disk.rename_folder(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _instances(annotations: str, audited: AuditedRelease, plan: AuditPlan) -> Mapping[str, Sequence[Instance]]:
+    """Key → the instances of each drawn image."""
     collection = read_described_annotations(InputConfig(images="", annotations=annotations))
     wanted = {image.key for image in plan.sample}
     samples = [sample for sample in collection.samples if sample.key in wanted]
     if not samples:
         raise ConfigError(f"--annotations {annotations} has none of the drawn images")
-    found = read_instances(annotations, samples).of
-    sizes = {key: [audited.rows[key]["height"], audited.rows[key]["width"]] for key in wanted}
-    return {
-        key: [(instance.category, Rle(size=sizes[key], counts=instance.counts)) for instance in instances]
-        for key, instances in found.items()
-    }
+    for sample in samples:  # outlines of another size would lie elsewhere
+        row = audited.rows[sample.key]
+        if (sample.width, sample.height) != (row["width"], row["height"]):
+            raise ConfigError(f"--annotations {annotations} has another size of {sample.key} than the release")
+    return read_instances(annotations, samples).of
