@@ -85,9 +85,8 @@ class AuditServer(ThreadingHTTPServer):
     def __init__(self, audit: Audit, port: int) -> None:
         self.audit = audit
         self._adding = threading.Lock()
-        self._known = {
-            line for given in read_answers(audit.path, audit.asked).values() for line in map(_encoded, given)
-        }
+        given = read_answers(audit.path, audit.asked).values()
+        self._known = {answer.encode() for answers in given for answer in answers}
         super().__init__((_HOSTS[0], port), _Handler)
 
     @property
@@ -168,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
         except PipelineError as error:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"The saved answers can't be read: {error}")
             return
-        self._send(HTTPStatus.OK, b"".join(map(_encoded, given)), "application/jsonl")
+        self._send(HTTPStatus.OK, b"".join(answer.encode() for answer in given), "application/jsonl")
 
     def _is_from_here(self) -> bool:
         """Refuse names that others have pointed at this machine, and pages of other sites."""
@@ -197,10 +196,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
         """Say nothing: a line per image would hide what matters."""
-
-
-def _encoded(answer: Answer) -> bytes:
-    return answer.encode()
 
 
 def _file(audit: Path, name: str) -> Path | None:

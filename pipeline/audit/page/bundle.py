@@ -91,8 +91,8 @@ def require_photos(audited: AuditedRelease) -> None:
     """
     if not audited.stated.release.embed_images:
         raise ConfigError(
-            f"{audited.title} has masks alone, and nobody can judge a mask without its photo. Make a release with photos "
-            "(embed_images), only for yourself if their licences do not let you publish them, and audit that one"
+            f"{audited.title} has masks alone, and nobody can judge a mask without its photo. Make a release with "
+            "photos (embed_images), only for yourself if their licences do not let you publish them, and audit that one"
         )
 
 

@@ -11,6 +11,7 @@ audit.Page = class {
     this.spent = new Map();
     this.loaded = new Map();
     this.shownStyle = "fill";
+    this.tint = audit.TINTS[0];
     viewer.onview = (scale) => { audit.at("zoom").textContent = `${Math.round(scale * 100)} %`; };
   }
 
@@ -104,7 +105,7 @@ audit.Page = class {
     this.mode = "fixing";
     this.drawn = this.#copyOf(this.#start());
     this.before = JSON.stringify(this.drawn.toRle());
-    this.viewer.showMask(this.drawn, this.shownStyle);
+    this.#showDrawn();
     this.drawn.onchange = (rect) => this.viewer.redraw(rect);
     this.editor = new audit.Editor(this.viewer, this.drawn, this.things.instances);
     this.#showFixing(true);
@@ -178,13 +179,13 @@ audit.Page = class {
   #isMaskShown(task) { return !task.is_blind; }
 
   #showMask() {
-    const colours = { A: audit.COLOURS.a, B: audit.COLOURS.b };
     const looks = this.#looksWithMask().filter((look) => !this.look || look.name === this.look);
     const isSeveral = looks.length > 1;
-    const style = isSeveral ? "outline" : this.shownStyle;
-    const masks = looks.map(({ name, surface }) => ({ surface, style: audit.styleOf(style, colours[name]) }));
+    const own = this.isUnsureShown ? "outline" : this.shownStyle;
+    const style = isSeveral ? "outline" : own;
+    const masks = looks.map(({ name, surface }) => ({ surface, style: audit.styleOf(style, audit.COLOURS[name]) }));
     if (this.#isMaskShown(this.session.task) && !this.look) {
-      masks.unshift({ surface: this.things.surface, style: audit.styleOf(this.shownStyle) });
+      masks.unshift({ surface: this.things.surface, style: audit.styleOf(own, this.tint) });
     }
     this.viewer.showMasks(masks);
   }
@@ -193,8 +194,21 @@ audit.Page = class {
 
   style(style) {
     this.shownStyle = style;
-    if (this.mode === "fixing") this.viewer.showMask(this.drawn, style);
+    this.#showAgain();
+  }
+
+  nextTint() {
+    this.tint = audit.TINTS[(audit.TINTS.indexOf(this.tint) + 1) % audit.TINTS.length];
+    this.#showAgain();
+  }
+
+  #showAgain() {
+    if (this.mode === "fixing") this.#showDrawn();
     else this.#showMask();
+  }
+
+  #showDrawn() {
+    this.viewer.showMask(this.drawn, this.isUnsureShown ? "outline" : this.shownStyle, this.tint);
   }
 
   hide(isHidden) { this.viewer.hideMasks(isHidden); }
@@ -207,6 +221,7 @@ audit.Page = class {
     if (this.isUnsureShown && !image) audit.note(`${this.session.task.variance} can't be read.`);
     this.viewer.showVariance(this.isUnsureShown ? image : null);
     this.#showUnsure(this.isUnsureShown);
+    this.#showAgain();
   }
 
   #showUnsure(isOn) {

@@ -32,6 +32,7 @@ audit.KEYS = [
       { keys: ["q"], does: "Tint", act: (page) => page.style("fill") },
       { keys: ["w"], does: "Outline", act: (page) => page.style("outline") },
       { keys: ["e"], does: "Cut out", act: (page) => page.style("cutout") },
+      { keys: ["t"], does: "Another colour", act: (page) => page.nextTint() },
       { keys: [" "], does: "Hide it, while held", act: (page) => page.hide(true), release: (page) => page.hide(false) },
       { keys: ["v"], does: "Show where the model was unsure", act: (page) => page.toggleVariance() },
     ],

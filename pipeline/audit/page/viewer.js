@@ -4,9 +4,8 @@
 audit.Viewer = class {
   static ZOOM = 1.25;
   static MOST = 40;  // device pixels per image pixel
-  static SMOOTH_BELOW = 3;  // larger pixels are shown as they are
+  static SMOOTH_BELOW = 8;  // larger pixels are shown as they are
   static STEP = 0.12;  // of the screen, for each press of an arrow
-  static STYLES = ["fill", "outline", "cutout"];
 
   constructor(container) {
     this.container = container;
@@ -43,8 +42,8 @@ audit.Viewer = class {
   }
 
   /** Show one mask. style: fill, outline or cutout. */
-  showMask(surface, style) {
-    this.showMasks([{ surface, style: audit.STYLES[style] }]);
+  showMask(surface, style, colour = audit.TINTS[0]) {
+    this.showMasks([{ surface, style: audit.styleOf(style, colour) }]);
   }
 
   /** Show masks one above the other: {surface, style}, with a style as `MaskDisplay` takes it. */
@@ -150,13 +149,13 @@ audit.Viewer = class {
   }
 };
 
-audit.COLOURS = { mask: [255, 61, 127], a: [0, 214, 201], b: [255, 166, 0] };
+audit.TINTS = [[255, 61, 127], [0, 214, 201], [255, 214, 0]];  // the first is rare in photos; others for when it isn't
+audit.COLOURS = { A: [0, 214, 201], B: [255, 166, 0] };
 audit.PAPER = [24, 27, 30];
 
 /** How a mask of a colour is shown, as `MaskDisplay` takes it. */
-audit.styleOf = (style, colour = audit.COLOURS.mask) => ({
+audit.styleOf = (style, colour = audit.TINTS[0]) => ({
   fill: { fill: [...colour, 115], line: null, outside: null },
   outline: { fill: null, line: [...colour, 255], outside: null },
   cutout: { fill: null, line: null, outside: [...audit.PAPER, 255] },
 })[style];
-audit.STYLES = Object.fromEntries(audit.Viewer.STYLES.map((style) => [style, audit.styleOf(style)]));
