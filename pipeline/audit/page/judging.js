@@ -107,7 +107,8 @@ audit.Page = class {
     this.before = JSON.stringify(this.drawn.toRle());
     this.#showDrawn();
     this.drawn.onchange = (rect) => this.viewer.redraw(rect);
-    this.editor = new audit.Editor(this.viewer, this.drawn, this.things.instances);
+    const release = this.#isMaskShown(this.session.task) ? this.things.rle : null;
+    this.editor = new audit.Editor(this.viewer, this.drawn, this.things.instances, { release, place: audit.at("tools") });
     this.#showFixing(true);
     this.editor.start();
   }
@@ -302,7 +303,7 @@ audit.thingsOf = async (task) => {
     const { mask, instances } = audit.masks.get(task.key);
     const isRight = image.naturalWidth === task.width && image.naturalHeight === task.height;
     const problem = isRight ? "" : `${task.image} has another size than its mask. Skip it, and tell whoever runs the audit.`;
-    return { image, surface: audit.surfaceOf(mask), instances, looks, problem };
+    return { image, rle: mask, surface: audit.surfaceOf(mask), instances, looks, problem };
   } catch (error) {
     const surface = new audit.MaskSurface(task.width, task.height);
     return { image: null, surface, instances: [], looks: [], problem: `${error.message}. Skip it, and tell whoever runs the audit.` };
