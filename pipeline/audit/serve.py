@@ -48,10 +48,10 @@ def serve_audit(path: Path, port: int, report: Report) -> None:
             server has this audit.
     """
     with audit_server(path, port) as server:
-        for rater in server.audit.plan.raters:
-            report(f"{rater}: {server.address}#{rater}")
-        report("Answers are saved as they are given. Press Ctrl-C to stop")
         try:
+            for rater in server.audit.plan.raters:
+                report(f"{rater}: {server.address}#{rater}")
+            report("Answers are saved as they are given. Press Ctrl-C to stop")
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
             report(f"Stopped. The answers are in {path / 'answers'}")
@@ -205,5 +205,5 @@ def _file(audit: Path, name: str) -> Path | None:
     if name != "index.html" and not (folder in FOLDERS and _NAME.fullmatch(rest)):
         return None
     file = audit / name
-    inside = file.resolve().is_relative_to(audit.resolve())
-    return file if inside and file.is_file() and file.suffix.removeprefix(".") in _TYPES else None
+    is_itself = file.resolve() == audit.resolve() / name  # no link leads elsewhere
+    return file if is_itself and file.is_file() and file.suffix.removeprefix(".") in _TYPES else None

@@ -13,7 +13,7 @@ from pipeline.audit.plan import PLAN, make_plan
 from pipeline.audit.released import masks_of, read_audited
 from pipeline.collection.instances import Instance
 from pipeline.run import run
-from tests.pipeline.make import make_collection, make_config
+from tests.pipeline.make import make_collection, make_config, write_annotations
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 
@@ -40,8 +40,6 @@ def audited_release(tmp_path_factory):
         name = f"<img src=x onerror=alert({entry['id']})>.jpg"
         (inputs.images / entry["file_name"]).rename(inputs.images / name)
         entry["file_name"] = name
-    from tests.pipeline.make import write_annotations
-
     write_annotations(inputs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
@@ -75,6 +73,4 @@ def hostile_instances(audited_release):
     """One thing with a hostile label in every image."""
     audited = read_audited(str(audited_release))
     masks = masks_of(audited, audited.rows)
-    return {
-        key: [Instance(category=HOSTILE, supercategory="", counts=rle["counts"])] for key, rle in masks.items()
-    }
+    return {key: [Instance(category=HOSTILE, supercategory="", counts=rle["counts"])] for key, rle in masks.items()}
