@@ -33,7 +33,7 @@ audit.EditorBar = class {
     this.keys = new Map();
     this.buttons = new Map();
     this.root = this.#add(parent, "div", { className: "editor-bar", role: "toolbar", ariaLabel: "Mask editor" });
-    this.hint = this.#add(parent, "p", { className: "editor-hint" });
+    this.hint = this.#add(editor.viewer.stage.container(), "p", { className: "editor-hint" });
     this.hint.setAttribute("role", "status");
     const tools = this.#group("Tools");
     for (const [name, key, label, hint] of audit.EditorBar.TOOLS) {
@@ -45,7 +45,7 @@ audit.EditorBar = class {
     const start = this.#group("Start from");
     this.#button(start, "empty", "n", "Empty mask", "Start from an empty mask", () => editor.startFrom(null));
     if (editor.release) {
-      this.#button(start, "release", "r", "Release's mask", "Start from the release's mask again", () => editor.startFrom(editor.release));
+      this.#button(start, "release", "r", "Release mask", "Start from the release's mask again", () => editor.startFrom(editor.release));
     }
     const history = this.#group("History");
     this.#button(history, "undo", "Ctrl Z", "Undo", "Undo the last step", () => editor.undo());
@@ -150,8 +150,8 @@ audit.EditorBar = class {
     this.list = this.#group("Instances of the annotations");
     this.list.classList.add("editor-instances");
     if (!this.editor.instances.length) this.#add(this.list, "p", { textContent: "The annotations have none here." });
-    this.editor.instances.forEach(({ name }, place) => {
-      const button = this.#add(this.list, "button", { type: "button", textContent: name });
+    this.editor.instances.forEach(({ label }, place) => {
+      const button = this.#add(this.list, "button", { type: "button", textContent: label });
       const tool = () => this.editor.current;
       button.addEventListener("pointerdown", (event) => event.preventDefault());
       button.addEventListener("pointerenter", (event) => tool().choose(place, event));

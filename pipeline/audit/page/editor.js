@@ -16,9 +16,10 @@ audit.Editor = class {
   #spaceIsDown = false;
   #pointer = null;
 
-  /* instances: [{name, rle}] of the annotations. release: the release's mask, to start from again. */
-  constructor(viewer, surface, instances, release = null) {
-    Object.assign(this, { viewer, surface, instances, release });
+  /* instances: [{label, mask}] of the annotations, with masks as run lengths. release: the release's mask, to start from
+     again, or null. place: the element that takes the buttons. */
+  constructor(viewer, surface, instances, { release = null, place = viewer.stage.container().parentElement } = {}) {
+    Object.assign(this, { viewer, surface, instances, release, place });
     this.everything = (span) => {
       for (let x = 0; x < surface.width; x++) span(x, 0, surface.height);
     };
@@ -40,7 +41,7 @@ audit.Editor = class {
       holes: audit.tools.pieces(this, "holes"),
       islands: audit.tools.pieces(this, "islands"),
     };
-    this.bar = new audit.EditorBar(this, stage.container().parentElement);
+    this.bar = new audit.EditorBar(this, this.place);
     this.viewer.setPanning(false);
     stage.on("pointerdown.editor", ({ evt }) => this.#down(evt));
     stage.on("pointermove.editor", ({ evt }) => this.#move(evt));
@@ -132,7 +133,7 @@ audit.Editor = class {
 
   valueOf(event) { return (this.mode === "add") !== this.isOpposite(event) ? 1 : 0; }
 
-  colourOf(value) { return value ? "#2fd6c3" : "#ff6b6b"; }
+  colourOf(value, alpha = 1) { return value ? `rgb(47 214 195 / ${alpha})` : `rgb(255 90 90 / ${alpha})`; }
 
   commit() {
     this.surface.commit();
@@ -148,13 +149,16 @@ audit.Editor = class {
 
   redraw() { this.viewer.layer.batchDraw(); }
 
+  /* A line that is seen on anything: a bright one on a dark one. Returns a function that sets Konva's attributes. */
   addLine(options) {
-    const line = new Konva.Line({
-      visible: false, stroke: "#2fd6c3", strokeWidth: 2, strokeScaleEnabled: false, lineJoin: "round",
-      shadowColor: "#000", shadowBlur: 0, shadowOffset: { x: 0, y: 0 }, ...options,
-    });
-    this.group.add(line);
-    return line;
+    const common = { visible: false, strokeScaleEnabled: false, lineJoin: "round", perfectDrawEnabled: false, ...options };
+    const dark = new Konva.Line({ ...common, stroke: "#000", strokeWidth: 4, opacity: 0.5 });
+    const bright = new Konva.Line({ ...common, stroke: this.colourOf(1), strokeWidth: 2 });
+    this.group.add(dark, bright);
+    return ({ stroke = bright.stroke(), fill = null, ...attributes }) => {
+      dark.setAttrs(attributes);
+      bright.setAttrs({ ...attributes, stroke, fill });
+    };
   }
 
   addDot() {
@@ -172,7 +176,7 @@ audit.Editor = class {
     this.ghost.pixels ??= draw && new Uint8Array(this.surface.width * this.surface.height);
     this.ghost.pixels?.fill(0);
     draw?.((x, y0, y1) => this.ghost.pixels.fill(1, x * this.surface.height + y0, x * this.surface.height + y1));
-    this.ghostNode.style = value ? { fill: [47, 214, 195, 110], line: [255, 255, 255] } : { fill: [255, 80, 80, 130], line: [255, 255, 255] };
+    this.ghostNode.style = { fill: value ? [47, 214, 195, 120] : [255, 90, 90, 150], line: [255, 255, 255] };
     this.ghostNode.shape.visible(Boolean(draw));
     this.ghostNode.changed();
   }
@@ -190,7 +194,8 @@ audit.Editor = class {
     this.rings = [new Konva.Circle({ ...ring, stroke: "#000", strokeWidth: 3, opacity: 0.55 }), new Konva.Circle({ ...ring, stroke: "#fff", strokeWidth: 1.5 })];
     this.label = new Konva.Label({ visible: false, listening: false });
     this.label.add(new Konva.Tag({ fill: "#000", opacity: 0.75, cornerRadius: 4 }));
-    this.label.add(new Konva.Text({ fill: "#fff", fontSize: 13, padding: 5 }));
+    const fontSize = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    this.label.add(new Konva.Text({ fill: "#fff", fontSize, padding: fontSize / 3 }));
     this.group.add(...this.rings, this.label);
   }
 
@@ -201,7 +206,7 @@ audit.Editor = class {
   }
 
   #showCursor(withSize = false) {
-    const isRound = this.current.isRound && !this.#spaceIsDown && this.#pointer !== null;
+    const isRound = Boolean(this.current.isRound) && !this.#spaceIsDown && this.#pointer !== null;
     const radius = this.size / 2, { stage } = this.viewer;
     for (const ring of this.rings) ring.setAttrs({ ...this.#pointer, radius, visible: isRound });
     if (withSize) {

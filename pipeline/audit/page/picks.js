@@ -4,11 +4,11 @@
 
 globalThis.audit ??= {};
 
-/* Instances: {name, rle}. Under the pointer the smallest is meant; the tool's key goes through all of them. */
+/* Instances: {label, mask}. Under the pointer the smallest is meant; the tool's key goes through all of them. */
 audit.tools.instance = (editor, instances) => {
-  const known = instances.map(({ name, rle }) => {
-    const runs = audit.rle.runs(rle);
-    return { name, runs, area: runs.reduce((area, run, place) => area + (place % 2 ? run : 0), 0) };
+  const known = instances.map(({ label, mask }) => {
+    const runs = audit.rle.runs(mask);
+    return { label, runs, area: runs.reduce((area, run, place) => area + (place % 2 ? run : 0), 0) };
   });
   let chosen = -1;
   const { height } = editor.surface, spansOf = (place) => (span) => audit.rle.spans(known[place].runs, height, 1, span);
@@ -16,7 +16,7 @@ audit.tools.instance = (editor, instances) => {
     chosen = place;
     if (place < 0) editor.preview(null);
     else editor.preview(spansOf(place), editor.valueOf(event), `instance ${place}`);
-    editor.say(place < 0 ? "" : known[place].name);
+    editor.say(place < 0 ? "" : known[place].label);
   };
   const apply = (event) => {
     if (chosen < 0) return;
@@ -30,7 +30,6 @@ audit.tools.instance = (editor, instances) => {
     return found.sort((a, b) => known[a].area - known[b].area)[0] ?? -1;
   };
   return {
-    instances: known,
     choose,
     apply,
     hover: (point, event) => choose(under(point), event),
