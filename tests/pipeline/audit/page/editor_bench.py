@@ -13,7 +13,7 @@ from pipeline.passes.mask_text import rle_of
 
 SCRIPTS = (
     *("vendor/konva.min.js", "rle.js", "mask.js", "shapes.js", "pieces.js", "display.js"),
-    *("tools.js", "picks.js", "bar.js", "editor.js", "viewer.js", "bench.js"),
+    *("viewer.js", "tools.js", "picks.js", "bar.js", "editor.js", "bench.js"),
 )
 BENCH = """"use strict";
 let surface = null, viewer = new audit.Viewer(document.getElementById("stage")), editor = null;

@@ -1,0 +1,307 @@
+"use strict";
+
+/** The page on which one rater judges: it puts session, store, viewer and keys together. */
+audit.Page = class {
+  static AHEAD = 2;  // images that are loaded before they are needed
+
+  constructor(viewer) {
+    this.viewer = viewer;
+    this.mode = "away";
+    this.clock = new audit.Clock();
+    this.spent = new Map();
+    this.loaded = new Map();
+    this.shownStyle = "fill";
+    this.tint = audit.TINTS[0];
+    viewer.onview = (scale) => { audit.at("zoom").textContent = `${Math.round(scale * 100)} %`; };
+  }
+
+  get isAdjudicator() { return Boolean(this.session?.task?.looks); }
+
+  /** Begin where a rater stopped. */
+  async begin(given) {
+    this.store = await audit.Store.open(given.plan, given.rater);
+    this.isServed = await audit.isServed(given.plan);
+    const kept = await this.store.all();
+    const answers = kept.filter((one) => !this.isServed || !one.sent).map((one) => one.answer);
+    const saved = this.isServed ? await audit.savedAnswers(given.rater) : [];
+    this.session = new audit.Session(given, [...saved, ...answers]);
+    this.sender = this.isServed ? new audit.Sender(this.store, () => this.#showKept()) : null;
+    this.sender?.send();
+    audit.at("who").textContent = given.rater;
+    document.title = `${given.rater} · ${document.body.dataset.name}`;
+    this.#showKept();
+    if (this.session.isDone) this.end();
+    else await this.open();
+  }
+
+  /** Show the image at the session's place. */
+  async open() {
+    const { task } = this.session;
+    audit.screen("judging");
+    this.mode = "away";
+    const before = this.#load(task);
+    const things = before.things ?? (await before.ready);
+    if (this.session.task !== task) return;
+    this.#show(task, things);
+    this.#loadAround();
+  }
+
+  #show(task, things) {
+    this.things = things;
+    this.viewer.open(things.image, task);
+    this.look = null;
+    this.isUnsureShown = false;
+    this.#showMask();
+    this.#showUnsure(false);
+    audit.showProgress(this.session);
+    audit.showAnswer(this.session.latest.get(task.key));
+    if (task.looks) this.#showLooks();
+    audit.note(things.problem || (this.#isMaskShown(task) && !things.surface.area ? "The mask is empty: it says that nothing stands out here." : ""));
+    audit.at("about-image").textContent = `Image ${this.session.place + 1} of ${this.session.tasks.length}`;
+    this.clock.take(performance.now());
+    this.mode = "judging";
+  }
+
+  /** Give a verdict, and go on. */
+  judge(verdict) {
+    if (this.things.problem && verdict !== "skip") return;
+    if (this.isAdjudicator && this.session.task.is_blind && verdict === "right") {
+      audit.note("Take A or B if one of them is right: what the model drew is not shown apart from them.");
+      return;
+    }
+    if (verdict === "fix") this.fix();
+    else this.#answer(verdict, null);
+  }
+
+  async #answer(verdict, mask) {
+    this.mode = "away";
+    audit.flash(audit.VERDICTS.find((known) => known.verdict === verdict).key);
+    const { key } = this.session.task;
+    const worked = this.clock.take(performance.now()) + (this.spent.get(key) ?? 0);
+    this.spent.delete(key);
+    const answer = this.session.answer(verdict, mask, worked);
+    const kept = this.store.add(answer);
+    this.session.take(answer);
+    if (this.session.isDone) this.end();
+    else {
+      this.session.goOn();
+      this.open();
+    }
+    try {
+      await kept;
+    } catch (error) {
+      audit.note(`The browser could not keep the answer (${error?.message}): save your answers as a file, S.`);
+    }
+    this.sender?.send();
+    this.#showKept();
+  }
+
+  /** Draw the mask as it should be. */
+  fix() {
+    this.mode = "fixing";
+    this.drawn = this.#copyOf(this.#start());
+    this.before = JSON.stringify(this.drawn.toRle());
+    this.#showDrawn();
+    this.drawn.onchange = (rect) => this.viewer.redraw(rect);
+    const release = this.#isMaskShown(this.session.task) ? this.things.surface.toRle() : null;
+    this.editor = new audit.Editor(this.viewer, this.drawn, this.things.instances, { release, place: audit.at("tools") });
+    this.#showFixing(true);
+    this.editor.start();
+  }
+
+  keepFix() {
+    const mask = this.drawn.toRle();
+    if (this.#isMaskShown(this.session.task) && JSON.stringify(mask) === this.before) {
+      audit.note("You have changed nothing. If the mask is right, leave with Esc and press 1.");
+      return;
+    }
+    this.#stopFixing();
+    this.#answer("fix", mask);
+  }
+
+  dropFix() {
+    this.#stopFixing();
+    this.mode = "judging";
+    this.#showMask();
+  }
+
+  #stopFixing() {
+    this.editor.stop();
+    this.drawn.onchange = () => {};
+    this.#showFixing(false);
+    audit.note("");
+  }
+
+  #showFixing(isOn) {
+    audit.at("fixing").hidden = !isOn;
+    audit.at("tools").hidden = !isOn;
+    audit.at("verdicts").hidden = isOn;
+    audit.at("looks").hidden = isOn || !this.isAdjudicator;
+  }
+
+  /** The mask that drawing begins with: the look that is shown, the rater's own of before, or the release's. */
+  #start() {
+    const own = this.session.latest.get(this.session.task.key)?.mask;
+    const looks = this.#looksWithMask();
+    if (own) return audit.surfaceOf(own);
+    if (this.isAdjudicator && looks.length) return (looks.find((look) => look.name === this.look) ?? looks[0]).surface;
+    return this.things.surface;
+  }
+
+  #copyOf(surface) { return audit.surfaceOf(surface.toRle()); }
+
+  // The third look
+
+  takeLook(name) {
+    const look = this.session.task.looks.find((known) => known.name === name);
+    if (look) this.#answer(look.verdict, look.verdict === "fix" ? look.mask : null);
+  }
+
+  nextLook() {
+    const names = [null, ...this.#looksWithMask().map((look) => look.name)];
+    this.look = names[(names.indexOf(this.look) + 1) % names.length];
+    this.#showMask();
+    this.#showLooks();
+  }
+
+  #looksWithMask() { return this.things.looks.filter((look) => look.surface); }
+
+  #showLooks() {
+    const names = this.#looksWithMask().map((look) => look.name);
+    const all = names.length > 1 ? "A and B" : names[0] ?? "No mask";
+    audit.fillLooks(this.session.task, `Shown: ${this.look ?? all}`);
+  }
+
+  /** Is it the release's own mask that is judged? Not where two raters' looks are compared. */
+  #isMaskShown(task) { return !task.is_blind; }
+
+  #showMask() {
+    const looks = this.#looksWithMask().filter((look) => !this.look || look.name === this.look);
+    const isSeveral = looks.length > 1;
+    const own = this.isUnsureShown ? "outline" : this.shownStyle;
+    const style = isSeveral ? "outline" : own;
+    const masks = looks.map(({ name, surface }) => ({ surface, style: audit.styleOf(style, audit.COLOURS[name]) }));
+    if (this.#isMaskShown(this.session.task) && !this.look) {
+      masks.unshift({ surface: this.things.surface, style: audit.styleOf(own, this.tint) });
+    }
+    this.viewer.showMasks(masks);
+  }
+
+  // What is shown
+
+  style(style) {
+    this.shownStyle = style;
+    this.#showAgain();
+  }
+
+  nextTint() {
+    this.tint = audit.TINTS[(audit.TINTS.indexOf(this.tint) + 1) % audit.TINTS.length];
+    this.#showAgain();
+  }
+
+  #showAgain() {
+    if (this.mode === "fixing") this.#showDrawn();
+    else this.#showMask();
+  }
+
+  #showDrawn() {
+    this.viewer.showMask(this.drawn, this.isUnsureShown ? "outline" : this.shownStyle, this.tint);
+  }
+
+  hide(isHidden) { this.viewer.hideMasks(isHidden); }
+
+  async toggleVariance() {
+    this.isUnsureShown = !this.isUnsureShown;
+    const { things } = this;
+    const image = this.isUnsureShown ? await audit.picture(this.session.task.variance).catch(() => null) : null;
+    if (things !== this.things) return;
+    if (this.isUnsureShown && !image) audit.note(`${this.session.task.variance} can't be read.`);
+    this.viewer.showVariance(this.isUnsureShown ? image : null);
+    this.#showUnsure(this.isUnsureShown);
+    this.#showAgain();
+  }
+
+  #showUnsure(isOn) {
+    document.querySelector("[data-key=v]").setAttribute("aria-pressed", String(isOn));
+  }
+
+  #showKept() { audit.showKept(this.store.isLasting, this.sender?.state ?? null); }
+
+  // Where to go
+
+  move(steps) {
+    const { key } = this.session.task;
+    if (!this.session.move(steps)) return;
+    this.spent.set(key, (this.spent.get(key) ?? 0) + this.clock.take(performance.now()));
+    this.open();
+  }
+
+  moveToOpen() {
+    const place = this.session.firstOpen(0);
+    if (place >= 0) this.move(place - this.session.place);
+  }
+
+  end() {
+    this.mode = "away";
+    audit.fillEnd(this.session, this.isServed);
+    audit.screen("end");
+  }
+
+  save() { audit.download(`answers-${this.session.given.rater}.jsonl`, this.session.lines()); }
+
+  help() { audit.openHelp(this.isAdjudicator); }
+
+  // What is loaded
+
+  /** Load an image with its masks. Returns: {ready, things}; things is there at once if it has been loaded. */
+  #load(task) {
+    if (!this.loaded.has(task.key)) {
+      const loading = { things: null, ready: null };
+      loading.ready = audit.thingsOf(task).then((things) => {
+        loading.things = things;
+        return things;
+      });
+      this.loaded.set(task.key, loading);
+    }
+    return this.loaded.get(task.key);
+  }
+
+  /** Load what comes next, and forget what is far away. */
+  #loadAround() {
+    const { tasks, place } = this.session;
+    const next = this.session.firstOpen(place + 1);
+    const near = [place - 1, place, place + 1, ...Array.from({ length: audit.Page.AHEAD }, (_, step) => next + step)];
+    const wanted = new Map(near.filter((at) => tasks[at]).map((at) => [tasks[at].key, tasks[at]]));
+    for (const key of this.loaded.keys()) if (!wanted.has(key)) this.loaded.delete(key);
+    for (const task of wanted.values()) this.#load(task);
+  }
+};
+
+audit.surfaceOf = (rle) => {
+  const surface = new audit.MaskSurface(rle.size[1], rle.size[0]);
+  surface.load(rle);
+  return surface;
+};
+
+/** A decoded picture of this folder. */
+audit.picture = async (address) => {
+  const image = new Image();
+  image.src = address;
+  await image.decode();
+  return image;
+};
+
+/** The image and masks of a task; `problem` says why it can't be judged. */
+audit.thingsOf = async (task) => {
+  const looks = (task.looks ?? []).map((look) => ({ ...look, surface: look.mask && audit.surfaceOf(look.mask) }));
+  try {
+    const [image] = await Promise.all([audit.picture(task.image), audit.script(task.data)]);
+    const { mask, instances } = audit.masks.get(task.key);
+    const isRight = image.naturalWidth === task.width && image.naturalHeight === task.height;
+    const problem = isRight ? "" : `${task.image} has another size than its mask. Skip it, and tell whoever runs the audit.`;
+    return { image, surface: audit.surfaceOf(mask), instances, looks, problem };
+  } catch (error) {
+    const surface = new audit.MaskSurface(task.width, task.height);
+    return { image: null, surface, instances: [], looks: [], problem: `${error.message}. Skip it, and tell whoever runs the audit.` };
+  }
+};
