@@ -26,18 +26,25 @@ SCRIPTS = (
     "audit.js",
     "rle.js",
     "mask.js",
+    "shapes.js",
+    "pieces.js",
     "display.js",
     "clock.js",
     "store.js",
     "session.js",
+    "loader.js",
     "viewer.js",
+    "tools.js",
+    "picks.js",
+    "bar.js",
+    "editor.js",
     "keys.js",
     "bars.js",
     "screens.js",
     "judging.js",
 )
 """In dependency order; `app.js` comes last."""
-_ASSETS = (*SCRIPTS, "app.js", "style.css", "icon.svg")
+_ASSETS = (*SCRIPTS, "app.js", "style.css", "editor.css", "icon.svg")
 _VENDOR = ("konva.min.js", "konva.LICENSE.txt")
 FOLDERS = ("page", "images", "variance", "masks", "tasks")
 """The folders of an audit that the page is made of, beside index.html."""

@@ -2,14 +2,12 @@
 
 /** The page on which one rater judges: it puts session, store, viewer and keys together. */
 audit.Page = class {
-  static AHEAD = 2;  // images that are loaded before they are needed
-
   constructor(viewer) {
     this.viewer = viewer;
     this.mode = "away";
     this.clock = new audit.Clock();
     this.spent = new Map();
-    this.loaded = new Map();
+    this.loader = new audit.Loader();
     this.shownStyle = "fill";
     this.tint = audit.TINTS[0];
     viewer.onview = (scale) => { audit.at("zoom").textContent = `${Math.round(scale * 100)} %`; };
@@ -39,11 +37,11 @@ audit.Page = class {
     const { task } = this.session;
     audit.screen("judging");
     this.mode = "away";
-    const before = this.#load(task);
-    const things = before.things ?? (await before.ready);
+    const loading = this.loader.load(task);
+    const things = loading.things ?? (await loading.ready);
     if (this.session.task !== task) return;
     this.#show(task, things);
-    this.#loadAround();
+    this.loader.loadAround(this.session);
   }
 
   #show(task, things) {
@@ -98,10 +96,6 @@ audit.Page = class {
 
   /** Draw the mask as it should be. */
   fix() {
-    if (!audit.Editor) {
-      audit.note("This page has no editor.");
-      return;
-    }
     this.mode = "fixing";
     this.drawn = this.#copyOf(this.#start());
     this.before = JSON.stringify(this.drawn.toRle());
@@ -254,58 +248,4 @@ audit.Page = class {
   save() { audit.download(`answers-${this.session.given.rater}.jsonl`, this.session.lines()); }
 
   help() { audit.openHelp(this.isAdjudicator); }
-
-  // What is loaded
-
-  /** Load an image with its masks. Returns: {ready, things}; things is there at once if it has been loaded. */
-  #load(task) {
-    if (!this.loaded.has(task.key)) {
-      const loading = { things: null, ready: null };
-      loading.ready = audit.thingsOf(task).then((things) => {
-        loading.things = things;
-        return things;
-      });
-      this.loaded.set(task.key, loading);
-    }
-    return this.loaded.get(task.key);
-  }
-
-  /** Load what comes next, and forget what is far away. */
-  #loadAround() {
-    const { tasks, place } = this.session;
-    const next = this.session.firstOpen(place + 1);
-    const near = [place - 1, place, place + 1, ...Array.from({ length: audit.Page.AHEAD }, (_, step) => next + step)];
-    const wanted = new Map(near.filter((at) => tasks[at]).map((at) => [tasks[at].key, tasks[at]]));
-    for (const key of this.loaded.keys()) if (!wanted.has(key)) this.loaded.delete(key);
-    for (const task of wanted.values()) this.#load(task);
-  }
-};
-
-audit.surfaceOf = (rle) => {
-  const surface = new audit.MaskSurface(rle.size[1], rle.size[0]);
-  surface.load(rle);
-  return surface;
-};
-
-/** A decoded picture of this folder. */
-audit.picture = async (address) => {
-  const image = new Image();
-  image.src = address;
-  await image.decode();
-  return image;
-};
-
-/** The image and masks of a task; `problem` says why it can't be judged. */
-audit.thingsOf = async (task) => {
-  const looks = (task.looks ?? []).map((look) => ({ ...look, surface: look.mask && audit.surfaceOf(look.mask) }));
-  try {
-    const [image] = await Promise.all([audit.picture(task.image), audit.script(task.data)]);
-    const { mask, instances } = audit.masks.get(task.key);
-    const isRight = image.naturalWidth === task.width && image.naturalHeight === task.height;
-    const problem = isRight ? "" : `${task.image} has another size than its mask. Skip it, and tell whoever runs the audit.`;
-    return { image, rle: mask, surface: audit.surfaceOf(mask), instances, looks, problem };
-  } catch (error) {
-    const surface = new audit.MaskSurface(task.width, task.height);
-    return { image: null, surface, instances: [], looks: [], problem: `${error.message}. Skip it, and tell whoever runs the audit.` };
-  }
 };

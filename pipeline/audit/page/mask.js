@@ -17,7 +17,7 @@ audit.MaskSurface = class {
   constructor(width, height) {
     Object.assign(this, { width, height });
     this.pixels = new Uint8Array(width * height);  // column after column
-    this.kept = new Uint8Array(width * height);  // as of the last step
+    this.kept = null;  // the same as of the last step, from the first change on
     this.low = new Int32Array(width).fill(height);  // per column, where pixels differ from `kept`: from low to high - 1
     this.high = new Int32Array(width);
   }
@@ -28,7 +28,7 @@ audit.MaskSurface = class {
       throw new Error(`the mask is of ${rle.size[1]} x ${rle.size[0]} pixels, the image of ${this.width} x ${this.height}`);
     }
     audit.rle.decode(rle, this.pixels);
-    this.kept.set(this.pixels);
+    this.kept?.set(this.pixels);
     this.#clean();
     this.#steps = [];
     this.#place = 0;
@@ -58,6 +58,7 @@ audit.MaskSurface = class {
   /* Set pixels to 0 or 1. `draw` calls the function it is given with (x, y0, y1), for pixels y0 to y1 - 1 of column x.
      Several of these are one step of the history, which `commit` ends. */
   set(value, draw) {
+    this.kept ??= this.pixels.slice();
     let left = this.width, right = 0, top = this.height, bottom = 0;
     draw((x, y0, y1) => {
       y0 = Math.max(0, y0);

@@ -41,9 +41,10 @@ audit.Viewer = class {
     this.photo.visible(image === null);
   }
 
-  /** Show one mask. style: fill, outline or cutout. */
+  /** Show the mask that is edited, whose border is drawn too. style: fill, outline or cutout. */
   showMask(surface, style, colour = audit.TINTS[0]) {
-    this.showMasks([{ surface, style: audit.styleOf(style, colour) }]);
+    const line = style === "cutout" ? null : [...colour, 255];
+    this.showMasks([{ surface, style: { ...audit.styleOf(style, colour), line } }]);
   }
 
   /** Show masks one above the other: {surface, style}, with a style as `MaskDisplay` takes it. */
@@ -137,6 +138,7 @@ audit.Viewer = class {
     this.stage.dragBoundFunc((position) => this.#kept(position));
     this.stage.on("wheel", ({ evt }) => {
       evt.preventDefault();
+      if (evt.altKey) return;  // changes the editor's brush
       this.zoom(Math.exp(-Math.sign(evt.deltaY) * Math.min(Math.abs(evt.deltaY), 100) / 400));
     });
     this.stage.on("dragstart", () => { this.container.classList.add("dragging"); });
