@@ -17,6 +17,9 @@ audit.start = () => {
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) page.clock.leave(performance.now());
   });
+  addEventListener("beforeunload", (event) => {
+    if (page.isAtRisk) event.preventDefault();
+  });
   addEventListener("hashchange", () => location.reload());
   audit.go(page);
 };

@@ -4,6 +4,7 @@
 audit.Page = class {
   constructor(viewer) {
     this.viewer = viewer;
+    this.screen = audit.at("judging");
     this.mode = "away";
     this.clock = new audit.Clock();
     this.spent = new Map();
@@ -12,6 +13,10 @@ audit.Page = class {
     this.tint = audit.TINTS[0];
     viewer.onview = (scale) => { audit.at("zoom").textContent = `${Math.round(scale * 100)} %`; };
   }
+
+  /** judging, fixing, or away while no image is open. */
+  get mode() { return this.screen.dataset.mode; }
+  set mode(mode) { this.screen.dataset.mode = mode; }
 
   get isAdjudicator() { return Boolean(this.session?.task?.looks); }
 
@@ -54,9 +59,10 @@ audit.Page = class {
     audit.showProgress(this.session);
     audit.showAnswer(this.session.latest.get(task.key));
     if (task.looks) this.#showLooks();
-    audit.note(things.problem || (this.#isMaskShown(task) && !things.surface.area ? "The mask is empty: it says that nothing stands out here." : ""));
+    audit.note(things.problem || (this.#isMaskShown(task) && things.isEmpty ? "The mask is empty: it says that nothing stands out here." : ""));
     audit.at("about-image").textContent = `Image ${this.session.place + 1} of ${this.session.tasks.length}`;
     this.clock.take(performance.now());
+    this.screen.dataset.key = task.key;
     this.mode = "judging";
   }
 
@@ -133,8 +139,10 @@ audit.Page = class {
   #showFixing(isOn) {
     audit.at("fixing").hidden = !isOn;
     audit.at("tools").hidden = !isOn;
-    audit.at("verdicts").hidden = isOn;
-    audit.at("looks").hidden = isOn || !this.isAdjudicator;
+    audit.at("judged").classList.toggle("behind", isOn);
+    for (const button of document.querySelectorAll(".top [data-key]")) {
+      button.disabled = isOn && ["a", "d", "s"].includes(button.dataset.key);
+    }
   }
 
   /** The mask that drawing begins with: the look that is shown, the rater's own of before, or the release's. */
@@ -243,6 +251,12 @@ audit.Page = class {
     this.mode = "away";
     audit.fillEnd(this.session, this.isServed);
     audit.screen("end");
+  }
+
+  /** Would something be lost if the page were left now? */
+  get isAtRisk() {
+    if (this.mode === "fixing") return this.drawn.canUndo;
+    return Boolean(this.session?.answers.length) && !this.store.isLasting;
   }
 
   save() { audit.download(`answers-${this.session.given.rater}.jsonl`, this.session.lines()); }

@@ -51,9 +51,10 @@ audit.thingsOf = async (task) => {
     const { mask, instances } = audit.masks.get(task.key);
     const isRight = image.naturalWidth === task.width && image.naturalHeight === task.height;
     const problem = isRight ? "" : `${task.image} has another size than its mask. Skip it, and tell whoever runs the audit.`;
-    return { image, rle: mask, surface: audit.surfaceOf(mask), instances, looks, problem };
+    const isEmpty = audit.rle.runs(mask).length < 2;
+    return { image, rle: mask, isEmpty, surface: audit.surfaceOf(mask), instances, looks, problem };
   } catch (error) {
     const surface = new audit.MaskSurface(task.width, task.height);
-    return { image: null, surface, instances: [], looks: [], problem: `${error.message}. Skip it, and tell whoever runs the audit.` };
+    return { image: null, isEmpty: false, surface, instances: [], looks: [], problem: `${error.message}. Skip it, and tell whoever runs the audit.` };
   }
 };

@@ -97,8 +97,12 @@ def write_bench(folder):
     (folder / "bench.js").write_text(BENCH)
     Image.new("RGB", (40, 30), (90, 120, 60)).save(folder / "photo.png")
     scripts = "".join(f'<script src="{name}"></script>' for name in SCRIPTS)
-    style = "<style>body { margin: 0 } #stage { position: absolute; inset: 0 0 0 200px } #tools { width: 200px }</style>"
-    page = f'<!doctype html><meta charset="utf-8">{style}<div><div id="tools"></div><div id="stage"></div></div>{scripts}'
+    style = (
+        "<style>body { margin: 0 } #stage { position: absolute; inset: 0 0 0 200px } #tools { width: 200px }</style>"
+    )
+    page = (
+        f'<!doctype html><meta charset="utf-8">{style}<div><div id="tools"></div><div id="stage"></div></div>{scripts}'
+    )
     (folder / "index.html").write_text(page)
     return folder
 
@@ -128,8 +132,10 @@ def inside_of(shape, corners):
     winding = np.zeros(shape)
     for start, end in zip(corners, [*corners[1:], corners[0]], strict=True):
         one, other = np.array(start), np.array(end)
-        turned = np.arctan2((one[0] - x) * (other[1] - y) - (one[1] - y) * (other[0] - x),
-                            (one[0] - x) * (other[0] - x) + (one[1] - y) * (other[1] - y))
+        turned = np.arctan2(
+            (one[0] - x) * (other[1] - y) - (one[1] - y) * (other[0] - x),
+            (one[0] - x) * (other[0] - x) + (one[1] - y) * (other[1] - y),
+        )
         winding += turned
     on_line = stroke_of(shape, [*corners, corners[0]], 1e-6) & ~stroke_of(shape, [*corners, corners[0]], -1.0)
     return np.abs(winding) > np.pi, on_line
