@@ -33,6 +33,7 @@ SCRIPTS = (
     "store.js",
     "session.js",
     "viewer.js",
+    "overlay.js",
     "tools.js",
     "picks.js",
     "bar.js",

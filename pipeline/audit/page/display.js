@@ -4,8 +4,11 @@
 
 globalThis.audit ??= {};
 
+/* How much thicker than on a small screen lines are: text grows with the screen, and they with it. */
+audit.screenUnit = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 14;
+
 audit.MaskDisplay = class {
-  static LINE_PX = 2;  // of the outline, in device pixels of a screen with a ratio of 1
+  static LINE_PX = 2;  // of the outline, on a small screen
   #image = null;
 
   constructor(surface) {
@@ -17,14 +20,14 @@ audit.MaskDisplay = class {
   /* Paint a part of the screen.
 
      view: {width, height} of the screen in device pixels, and where the image is: device = image * scale + {x, y}.
-     style: {fill, line, outside} as [red, green, blue, alpha] or null, and `ratio`, device pixels per CSS pixel.
+     style: {fill, line, outside} as [red, green, blue, alpha] or null, and `thicker`, how many times the line is.
      rect: the part of the image that has changed; all if it is missing. */
   paint(view, style, rect = null) {
     if (this.canvas.width !== view.width || this.canvas.height !== view.height) {
       Object.assign(this.canvas, { width: view.width, height: view.height });
       rect = null;
     }
-    const line = style.line ? Math.round(audit.MaskDisplay.LINE_PX * (style.ratio ?? 1)) : 0;
+    const line = style.line ? Math.round(audit.MaskDisplay.LINE_PX * (style.thicker ?? 1)) : 0;
     const [left, right] = this.#reach(view, "x", "width", rect, line), [top, bottom] = this.#reach(view, "y", "height", rect, line);
     if (left >= right || top >= bottom) return;
     const sampled = this.#sample(view, left - line, top - line, right + line, bottom + line);
@@ -94,10 +97,11 @@ audit.MaskNode = class {
   #stale = null;  // {rect}: what has changed since the last frame; rect is null for everything
   #shown = "";
 
-  /* style: as of `MaskDisplay`, without `ratio`; it may be changed at any time. */
+  /* style: as of `MaskDisplay`, without `thicker`; it may be changed at any time. */
   constructor(surface, style) {
     this.display = new audit.MaskDisplay(surface);
     this.style = style;
+    this.unit = audit.screenUnit();
     this.shape = new Konva.Shape({ listening: false, perfectDrawEnabled: false, sceneFunc: (context) => this.#draw(context) });
   }
 
@@ -114,7 +118,7 @@ audit.MaskNode = class {
     };
     const shown = JSON.stringify([view, this.style]);
     if (shown !== this.#shown) this.#stale = { rect: null };
-    if (this.#stale) this.display.paint(view, { ...this.style, ratio }, this.#stale.rect);
+    if (this.#stale) this.display.paint(view, { ...this.style, thicker: ratio * this.unit }, this.#stale.rect);
     this.#stale = null;
     this.#shown = shown;
     const target = context._context;

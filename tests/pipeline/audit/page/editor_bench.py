@@ -12,8 +12,8 @@ from pycocotools import mask as coco_mask
 from pipeline.passes.mask_text import rle_of
 
 SCRIPTS = (
-    *("vendor/konva.min.js", "rle.js", "mask.js", "shapes.js", "pieces.js", "display.js"),
-    *("viewer.js", "tools.js", "picks.js", "bar.js", "editor.js", "bench.js"),
+    *("vendor/konva.min.js", "audit.js", "rle.js", "mask.js", "shapes.js", "pieces.js", "display.js"),
+    *("viewer.js", "overlay.js", "tools.js", "picks.js", "bar.js", "editor.js", "bench.js"),
 )
 BENCH = """"use strict";
 let surface = null, viewer = new audit.Viewer(document.getElementById("stage")), editor = null;
