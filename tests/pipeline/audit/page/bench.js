@@ -95,19 +95,27 @@ function history(rle, steps) {
   return [done, undone.reverse(), redone, [...seen, isShown()]];
 }
 
-/* Whether painting each change gives what painting everything gives; and whether that is the mask, pixel by pixel. */
-function paintings(rle, [x, y], scale, steps, style) {
+/* Whether painting each change gives what painting everything gives; whether that is the mask, pixel by pixel; and whether
+   moving it gives what painting everything elsewhere gives. */
+function paintings(rle, [x, y], scale, steps, style, [across, down]) {
   const view = { width: 60, height: 50, scale, x, y }, [height, width] = rle.size, made = loaded(rle);
   const one = new audit.MaskDisplay(made), other = new audit.MaskDisplay(made);
   one.paint(view, style);
   made.onchange = (rect) => one.paint(view, style, rect);
   for (const [value, points, diameter] of steps) drawLine(made, value, points, diameter);
   other.paint(view, style);
-  const ours = pixelsOf(one.canvas), theirs = pixelsOf(other.canvas);
+  const isAlike = () => {
+    const theirs = pixelsOf(other.canvas);
+    return pixelsOf(one.canvas).every((value, place) => value === theirs[place]);
+  };
+  const ours = pixelsOf(one.canvas), isPainted = isAlike();
   const isRight = (_, place) => {
     const column = Math.floor((place % 60 + 0.5 - x) / scale), row = Math.floor((Math.floor(place / 60) + 0.5 - y) / scale);
     const isInside = column >= 0 && row >= 0 && column < width && row < height && made.pixels[column * height + row] === 1;
     return isInside === [style.fill[0], style.line?.[0]].includes(ours[4 * place]);
   };
-  return [ours.every((value, place) => value === theirs[place]), Array.from({ length: 3000 }).every(isRight)];
+  const isShown = Array.from({ length: 3000 }).every(isRight), moved = { ...view, x: x + across, y: y + down };
+  one.move(moved, style, across, down);
+  other.paint(moved, style);
+  return [isPainted, isShown, isAlike()];
 }

@@ -136,17 +136,15 @@ def test_undo_to_the_beginning_and_redo_to_the_end_give_the_same_bytes(kept_benc
     assert seen == [True] * 3
 
 
-@given(MASKS, st.tuples(SIDES, SIDES), st.floats(0.2, 5), STEPS, st.booleans())
+@given(MASKS, PLACES, st.floats(0.2, 5), STEPS, st.booleans(), st.tuples(st.integers(-70, 70), st.integers(-70, 70)))
 @settings(max_examples=25)
-def test_painting_what_has_changed_shows_the_same_as_painting_everything(
-    kept_bench, mask, corner, scale, steps, is_outlined
+def test_painting_or_moving_a_part_shows_the_same_as_painting_everything(
+    kept_bench, mask, corner, scale, steps, is_outlined, move
 ):
     style = {"fill": [9, 8, 7, 255], "line": [1, 2, 3, 255] if is_outlined else None}
     style["outside"] = None if is_outlined else [4, 5, 6, 255]
-    arguments = [rle_of(mask), corner, scale, steps, style]
-    alike, shown = kept_bench.page.evaluate("args => paintings(...args)", arguments)
-    assert alike
-    assert shown
+    arguments = [rle_of(mask), corner, scale, steps, style, move]
+    assert kept_bench.page.evaluate("args => paintings(...args)", arguments) == [True, True, True]
 
 
 # With mouse and keys
