@@ -104,7 +104,7 @@ audit.EditorBar = class {
     button.append(this.#icon(name));
     this.#add(button, "span", { textContent: label });
     this.#add(button, "kbd", { textContent: key.length === 1 ? key.toUpperCase() : key });
-    button.addEventListener("pointerdown", (event) => event.preventDefault());  // the focus stays, so Space pans
+    button.addEventListener("mousedown", (event) => event.preventDefault());  // the focus stays, so Space pans
     button.addEventListener("click", act);
     if (key.length === 1) this.keys.set(key, act);
     this.buttons.set(name, button);
@@ -139,7 +139,7 @@ audit.EditorBar = class {
     this.mode.classList.add("editor-modes");
     this.modes = [["add", "Add"], ["remove", "Remove"]].map(([value, label]) => {
       const button = this.#add(this.mode, "button", { type: "button", value, textContent: label, title: `${label} (X changes)` });
-      button.addEventListener("pointerdown", (event) => event.preventDefault());
+      button.addEventListener("mousedown", (event) => event.preventDefault());
       button.addEventListener("click", () => this.editor.mode !== value && this.editor.swap());
       return button;
     });
@@ -151,9 +151,9 @@ audit.EditorBar = class {
     this.list.classList.add("editor-instances");
     if (!this.editor.instances.length) this.#add(this.list, "p", { textContent: "The annotations have none here." });
     this.editor.instances.forEach(({ label }, place) => {
-      const button = this.#add(this.list, "button", { type: "button", textContent: label });
+      const button = this.#add(this.list, "button", { type: "button", textContent: label || "unnamed" });
       const tool = () => this.editor.current;
-      button.addEventListener("pointerdown", (event) => event.preventDefault());
+      button.addEventListener("mousedown", (event) => event.preventDefault());
       button.addEventListener("pointerenter", (event) => tool().choose(place, event));
       button.addEventListener("pointerleave", () => tool().stop());
       button.addEventListener("focus", (event) => tool().choose(place, event));

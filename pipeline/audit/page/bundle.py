@@ -34,6 +34,7 @@ SCRIPTS = (
     "session.js",
     "loader.js",
     "viewer.js",
+    "overlay.js",
     "tools.js",
     "picks.js",
     "bar.js",

@@ -4,8 +4,11 @@
 
 globalThis.audit ??= {};
 
+/* How much thicker than on a small screen lines are: text grows with the screen, and they with it. */
+audit.screenUnit = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 14;
+
 audit.MaskDisplay = class {
-  static LINE_PX = 2;  // of the outline, in device pixels of a screen with a ratio of 1
+  static LINE_PX = 2;  // of the outline, on a small screen
   #image = null;
 
   constructor(surface) {
@@ -17,28 +20,40 @@ audit.MaskDisplay = class {
   /* Paint a part of the screen.
 
      view: {width, height} of the screen in device pixels, and where the image is: device = image * scale + {x, y}.
-     style: {fill, line, outside} as [red, green, blue, alpha] or null, and `ratio`, device pixels per CSS pixel.
+     style: {fill, line, outside} as [red, green, blue, alpha] or null, and `thicker`, how many times the line is.
      rect: the part of the image that has changed; all if it is missing. */
   paint(view, style, rect = null) {
-    if (this.canvas.width !== view.width || this.canvas.height !== view.height) {
-      Object.assign(this.canvas, { width: view.width, height: view.height });
-      rect = null;
-    }
-    const line = style.line ? Math.round(audit.MaskDisplay.LINE_PX * (style.ratio ?? 1)) : 0;
-    const [left, right] = this.#reach(view, "x", "width", rect, line), [top, bottom] = this.#reach(view, "y", "height", rect, line);
+    if (!rect) Object.assign(this.canvas, { width: view.width, height: view.height });  // clears it
+    const { x, y, width, height } = rect ?? { x: 0, y: 0, width: this.surface.width, height: this.surface.height };
+    const line = this.#linePx(style), { scale } = view;
+    this.#paintBox(view, style, {
+      left: Math.floor(x * scale + view.x) - line,
+      top: Math.floor(y * scale + view.y) - line,
+      right: Math.ceil((x + width) * scale + view.x) + line,
+      bottom: Math.ceil((y + height) * scale + view.y) + line,
+    });
+  }
+
+  /* Show what was shown, whole device pixels further along both axes; view: where the image is now. */
+  move(view, style, across, down) {
+    const { width, height } = view;
+    this.context.globalCompositeOperation = "copy";
+    this.context.drawImage(this.canvas, across, down);
+    this.context.globalCompositeOperation = "source-over";
+    const [left, right] = across > 0 ? [0, across] : [width + across, width];
+    const [top, bottom] = down > 0 ? [0, down] : [height + down, height];
+    this.#paintBox(view, style, { left, right, top: 0, bottom: height });
+    this.#paintBox(view, style, { left: 0, right: width, top, bottom });
+  }
+
+  #linePx(style) { return style.line ? Math.round(audit.MaskDisplay.LINE_PX * (style.thicker ?? 1)) : 0; }
+
+  #paintBox(view, style, box) {
+    const left = Math.max(0, box.left), right = Math.min(view.width, box.right);
+    const top = Math.max(0, box.top), bottom = Math.min(view.height, box.bottom), line = this.#linePx(style);
     if (left >= right || top >= bottom) return;
     const sampled = this.#sample(view, left - line, top - line, right + line, bottom + line);
     this.#colour(sampled, left, top, right - left, bottom - top, line, style);
-  }
-
-  /* The part of an axis of the screen that shows a part of the image. */
-  #reach(view, axis, size, rect, line) {
-    const low = rect ? rect[axis] : 0, high = rect ? low + rect[size] : this.surface[size];
-    if (!rect) return [0, view[size]];
-    return [
-      Math.max(0, Math.floor(low * view.scale + view[axis]) - line),
-      Math.min(view[size], Math.ceil(high * view.scale + view[axis]) + line),
-    ];
   }
 
   /* For each pixel of a part of the screen, row after row, the mask's pixel under its centre; 2 beside the image. */
@@ -92,12 +107,13 @@ audit.MaskDisplay = class {
 /* A Konva shape that shows a mask, on a layer or group in image coordinates. `changed(rect)` says what to paint anew. */
 audit.MaskNode = class {
   #stale = null;  // {rect}: what has changed since the last frame; rect is null for everything
-  #shown = "";
+  #shown = null;  // where the image was in the last frame, and all else that decides what is seen
 
-  /* style: as of `MaskDisplay`, without `ratio`; it may be changed at any time. */
+  /* style: as of `MaskDisplay`, without `thicker`; it may be changed at any time. */
   constructor(surface, style) {
     this.display = new audit.MaskDisplay(surface);
     this.style = style;
+    this.unit = audit.screenUnit();
     this.shape = new Konva.Shape({ listening: false, perfectDrawEnabled: false, sceneFunc: (context) => this.#draw(context) });
   }
 
@@ -112,16 +128,23 @@ audit.MaskNode = class {
     const view = {
       width: canvas.width, height: canvas.height, scale: place[0] * ratio, x: place[4] * ratio, y: place[5] * ratio,
     };
-    const shown = JSON.stringify([view, this.style]);
-    if (shown !== this.#shown) this.#stale = { rect: null };
-    if (this.#stale) this.display.paint(view, { ...this.style, ratio }, this.#stale.rect);
-    this.#stale = null;
-    this.#shown = shown;
+    this.#refresh(view, { ...this.style, thicker: ratio * this.unit });
     const target = context._context;
     target.save();
     target.setTransform(1, 0, 0, 1, 0, 0);
     target.drawImage(this.display.canvas, 0, 0);
     target.restore();
+  }
+
+  #refresh(view, style) {
+    const { x, y, ...rest } = view, shown = { x, y, rest: JSON.stringify([rest, style]) }, last = this.#shown;
+    const across = last ? x - last.x : 0, down = last ? y - last.y : 0;
+    const isWhole = [across, down].every((step) => Math.abs(step - Math.round(step)) < 1e-6);
+    if (last?.rest !== shown.rest || !isWhole) this.#stale = { rect: null };
+    else if (across || down) this.display.move(view, style, Math.round(across), Math.round(down));
+    if (this.#stale) this.display.paint(view, style, this.#stale.rect);
+    this.#stale = null;
+    this.#shown = shown;
   }
 };
 

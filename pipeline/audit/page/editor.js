@@ -1,6 +1,6 @@
 "use strict";
-/* The mask editor: turns Konva's pointer events and keys into what the tools do, and shows the cursor. The viewer shows
-   photo and mask; `tools.js` and `picks.js` have the tools; `bar.js` the buttons. */
+/* The mask editor: turns Konva's pointer events and keys into what the tools do. The viewer shows photo and mask,
+   `overlay.js` the cursor and what is being drawn; `tools.js` and `picks.js` have the tools, `bar.js` the buttons. */
 
 globalThis.audit ??= {};
 
@@ -9,9 +9,7 @@ audit.Editor = class {
   size = 40;  // diameter of the brush in image pixels
   mode = "add";  // or "remove": what polygon, lasso and instances do
   tool = "";
-  dots = [];
   #tools;
-  #steps = 0;
   #drawing = false;
   #spaceIsDown = false;
   #pointer = null;
@@ -26,12 +24,8 @@ audit.Editor = class {
   }
 
   start() {
-    const { stage, layer } = this.viewer;
-    this.group = new Konva.Group({ listening: false });
-    layer.add(this.group);
-    layer.on("beforeDraw.editor", () => this.#follow());
-    this.#addPreview();
-    this.#addCursor();
+    const { stage } = this.viewer;
+    this.overlay = new audit.Overlay(this.viewer, this.surface);
     this.#tools = {
       brush: audit.tools.stroke(this, 1),
       eraser: audit.tools.stroke(this, 0),
@@ -60,16 +54,14 @@ audit.Editor = class {
 
   stop() {
     this.#up();
-    this.#tools[this.tool].stop?.();
+    this.#pan(false);
+    this.current.stop?.();
     this.keys.abort();
-    clearTimeout(this.hiding);
     this.viewer.stage.off(".editor");
-    this.viewer.layer.off(".editor");
     this.viewer.stage.container().style.cursor = "";
     this.viewer.setPanning(true);
     this.bar.remove();
-    this.group.destroy();
-    this.redraw();
+    this.overlay.remove();
   }
 
   /* What the bar and the keys do */
@@ -79,7 +71,7 @@ audit.Editor = class {
     this.#up();
     if (this.tool) this.current.stop?.();
     this.tool = name;
-    this.say("");
+    this.overlay.hideSize();
     this.#showCursor();
     this.bar.update();
   }
@@ -102,7 +94,10 @@ audit.Editor = class {
     this.bar.update();
   }
 
-  undo() { this.#change(() => this.surface.undo()); }
+  undo() {
+    if (!this.current.back?.()) this.#change(() => this.surface.undo());
+  }
+
   redo() { this.#change(() => this.surface.redo()); }
 
   /* Start from a mask anew; from an empty one if there is none. */
@@ -133,8 +128,6 @@ audit.Editor = class {
 
   valueOf(event) { return (this.mode === "add") !== this.isOpposite(event) ? 1 : 0; }
 
-  colourOf(value, alpha = 1) { return value ? `rgb(47 214 195 / ${alpha})` : `rgb(255 90 90 / ${alpha})`; }
-
   commit() {
     this.surface.commit();
     this.bar.update();
@@ -147,82 +140,14 @@ audit.Editor = class {
 
   say(text) { this.bar.say(text); }
 
-  redraw() { this.viewer.layer.batchDraw(); }
-
-  /* A line that is seen on anything: a bright one on a dark one. Returns a function that sets Konva's attributes. */
-  addLine(options) {
-    const common = { visible: false, strokeScaleEnabled: false, lineJoin: "round", perfectDrawEnabled: false, ...options };
-    const dark = new Konva.Line({ ...common, stroke: "#000", strokeWidth: 4, opacity: 0.5 });
-    const bright = new Konva.Line({ ...common, stroke: this.colourOf(1), strokeWidth: 2 });
-    this.group.add(dark, bright);
-    return ({ stroke = bright.stroke(), fill = null, ...attributes }) => {
-      dark.setAttrs(attributes);
-      bright.setAttrs({ ...attributes, stroke, fill });
-    };
-  }
-
-  addDot() {
-    const dot = new Konva.Circle({ visible: false, strokeWidth: 2, strokeScaleEnabled: false, fill: "#fff", radius: 5 });
-    this.dots.push(dot);
-    this.group.add(dot);
-    return dot;
-  }
-
-  /* Show what a click would set to a value: null, or a function that calls `span`. `name` tells one from another. */
-  preview(draw, value = 1, name = "") {
-    const wanted = draw ? `${name} ${value}` : "";
-    if (wanted === this.previewed) return;
-    this.previewed = wanted;
-    this.ghost.pixels ??= draw && new Uint8Array(this.surface.width * this.surface.height);
-    this.ghost.pixels?.fill(0);
-    draw?.((x, y0, y1) => this.ghost.pixels.fill(1, x * this.surface.height + y0, x * this.surface.height + y1));
-    this.ghostNode.style = { fill: value ? [47, 214, 195, 120] : [255, 90, 90, 150], line: [255, 255, 255] };
-    this.ghostNode.shape.visible(Boolean(draw));
-    this.ghostNode.changed();
-  }
-
-  #addPreview() {
-    const { width, height } = this.surface;
-    this.ghost = { width, height, pixels: null };
-    this.ghostNode = new audit.MaskNode(this.ghost, {});
-    this.ghostNode.shape.visible(false);
-    this.group.add(this.ghostNode.shape);
-  }
-
-  #addCursor() {
-    const ring = { listening: false, strokeScaleEnabled: false, perfectDrawEnabled: false };
-    this.rings = [new Konva.Circle({ ...ring, stroke: "#000", strokeWidth: 3, opacity: 0.55 }), new Konva.Circle({ ...ring, stroke: "#fff", strokeWidth: 1.5 })];
-    this.label = new Konva.Label({ visible: false, listening: false });
-    this.label.add(new Konva.Tag({ fill: "#000", opacity: 0.75, cornerRadius: 4 }));
-    const fontSize = parseFloat(getComputedStyle(document.documentElement).fontSize);
-    this.label.add(new Konva.Text({ fill: "#fff", fontSize, padding: fontSize / 3 }));
-    this.group.add(...this.rings, this.label);
-  }
-
-  /* What keeps its size on the screen follows the zoom. */
-  #follow() {
-    this.label.scale({ x: 1 / this.scale, y: 1 / this.scale });
-    for (const dot of this.dots) dot.radius(5 / this.scale);
-  }
+  /* Events */
 
   #showCursor(withSize = false) {
     const isRound = Boolean(this.current.isRound) && !this.#spaceIsDown && this.#pointer !== null;
-    const radius = this.size / 2, { stage } = this.viewer;
-    for (const ring of this.rings) ring.setAttrs({ ...this.#pointer, radius, visible: isRound });
-    if (withSize) {
-      clearTimeout(this.hiding);
-      this.hiding = setTimeout(() => (this.label.visible(false), this.redraw()), 1200);
-    }
-    if (withSize || this.label.visible()) {
-      const at = this.#pointer ?? { x: this.surface.width / 2, y: this.surface.height / 2 };
-      this.label.getText().text(`${this.size} px`);
-      this.label.setAttrs({ x: at.x + radius * 0.71 + 8 / this.scale, y: at.y + radius * 0.71 + 8 / this.scale, visible: true });
-    }
-    if (!this.#spaceIsDown) stage.container().style.cursor = isRound && this.size * this.scale > 8 ? "none" : "crosshair";
-    this.redraw();
+    const { overlay, size } = this, isSeen = isRound && size * this.scale > 8;
+    this.viewer.stage.container().style.cursor = this.#spaceIsDown ? "" : isSeen ? "none" : "crosshair";
+    overlay.showCursor(this.#pointer, size, { isRound, withSize });
   }
-
-  /* Events */
 
   #pointOf(event) {
     const box = this.box ?? this.viewer.stage.container().getBoundingClientRect();
@@ -254,7 +179,7 @@ audit.Editor = class {
     this.#drawing = false;
     this.box = null;
     this.current.up?.();
-    this.redraw();
+    this.overlay.redraw();
   }
 
   #leave() {
@@ -270,10 +195,11 @@ audit.Editor = class {
   }
 
   #key(event) {
-    const field = event.target.closest?.("input, select, textarea");
-    const isButton = event.target.closest?.("button") && (event.key === "Enter" || event.key === " ");
-    if (field || isButton) return;
-    if (event.key === " " ? this.#pan(true) : this.#take(event)) {
+    const { target, key } = event, field = target.closest?.("input, select, textarea");
+    if (field && (key === "Enter" || key === "Escape")) field.blur();
+    if (field || document.querySelector("dialog[open]")) return;
+    if (target.closest?.("button") && (key === "Enter" || key === " ")) return;
+    if (key === " " ? this.#pan(true) : this.#take(event)) {
       event.preventDefault();
       event.stopImmediatePropagation();
     }
@@ -295,7 +221,16 @@ audit.Editor = class {
       return true;
     }
     if (this.current.key?.(event.key, event)) return true;
+    if (event.key === "Escape") return this.#keepsDrawing();
     return this.bar.press(letter);
+  }
+
+  /* Whether Escape is not to leave yet: what was drawn would be lost. */
+  #keepsDrawing() {
+    if (!this.surface.canUndo || this.warnedAt === this.surface.version) return false;
+    this.warnedAt = this.surface.version;
+    this.say("Press Esc once more to leave without what you drew.");
+    return true;
   }
 
   #keyUp(event) {

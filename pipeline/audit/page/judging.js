@@ -11,6 +11,7 @@ audit.Page = class {
     this.loader = new audit.Loader();
     this.shownStyle = "fill";
     this.tint = audit.TINTS[0];
+    this.brushShare = 1 / 30;
     viewer.onview = (scale) => { audit.at("zoom").textContent = `${Math.round(scale * 100)} %`; };
   }
 
@@ -109,6 +110,7 @@ audit.Page = class {
     this.drawn.onchange = (rect) => this.viewer.redraw(rect);
     const release = this.#isMaskShown(this.session.task) ? this.things.rle : null;
     this.editor = new audit.Editor(this.viewer, this.drawn, this.things.instances, { release, place: audit.at("tools") });
+    this.editor.size = this.#brushPx();
     this.#showFixing(true);
     this.editor.start();
   }
@@ -129,7 +131,13 @@ audit.Page = class {
     this.#showMask();
   }
 
+  /** Diameter of the brush: the same share of each image, a thirtieth at first. */
+  #brushPx() { return Math.max(1, Math.round(this.brushShare * this.#longerSide())); }
+
+  #longerSide() { return Math.max(this.session.task.width, this.session.task.height); }
+
   #stopFixing() {
+    this.brushShare = this.editor.size / this.#longerSide();
     this.editor.stop();
     this.drawn.onchange = () => {};
     this.#showFixing(false);

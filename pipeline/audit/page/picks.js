@@ -14,9 +14,10 @@ audit.tools.instance = (editor, instances) => {
   const { height } = editor.surface, spansOf = (place) => (span) => audit.rle.spans(known[place].runs, height, 1, span);
   const choose = (place, event) => {
     chosen = place;
-    if (place < 0) editor.preview(null);
-    else editor.preview(spansOf(place), editor.valueOf(event), `instance ${place}`);
-    editor.say(place < 0 ? "" : known[place].label);
+    if (place < 0) editor.overlay.preview(null);
+    else editor.overlay.preview(spansOf(place), editor.valueOf(event), `instance ${place}`);
+    const verb = place >= 0 && editor.valueOf(event) ? "add it" : "remove it";
+    editor.say(place < 0 ? "" : `${known[place].label || "Unnamed"}: click to ${verb}, Shift-click to put it in the mask's place`);
   };
   const apply = (event) => {
     if (chosen < 0) return;
@@ -60,20 +61,20 @@ audit.tools.pieces = (editor, kind) => {
   const set = (runs) => {
     editor.surface.set(value, runsToSpans(runs));
     editor.commit();
-    editor.preview(null);
+    editor.overlay.preview(null);
   };
   return {
     hover({ x, y }) {
       const found = current().upTo(Math.floor(x), Math.floor(y));
-      editor.preview(found && runsToSpans(found.runs), value, `${kind} ${found?.area} ${version}`);
+      editor.overlay.preview(found && runsToSpans(found.runs), value, `${kind} ${found?.area} ${version}`);
       const one = kind === "holes" ? "hole" : "island";
-      editor.say(found ? `${found.count} ${found.count === 1 ? one : kind}, ${found.area.toLocaleString("en")} px or smaller` : "");
+      editor.say(found ? `Click to ${value ? "fill" : "remove"} ${found.count} ${found.count === 1 ? one : kind} of up to ${found.area.toLocaleString("en")} px` : "");
     },
     down({ x, y }) {
       const found = current().upTo(Math.floor(x), Math.floor(y));
       if (found) set(found.runs);
     },
     again: () => kind === "holes" ? set(current().all()) : set(current().butLargest()),
-    stop: () => editor.preview(null),
+    stop: () => editor.overlay.preview(null),
   };
 };

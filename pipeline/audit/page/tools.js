@@ -3,7 +3,8 @@
 
    A tool is an object of functions that the editor calls with points in image coordinates and Konva's native event:
    `down`, `move` (with all points since the last call), `up`, `hover` while no button is pressed, `key` (returns whether
-   it took the key), `stop` (gives up what isn't finished). All but `down` may be missing. */
+   it took the key), `back` (undoes a part of what isn't finished, and returns whether there was any), `again` (its key is
+   pressed once more), `stop` (gives up what isn't finished). All but `down` may be missing. */
 
 globalThis.audit ??= {};
 
@@ -11,7 +12,7 @@ audit.tools = (() => {
   const flat = (points) => points.flatMap(({ x, y }) => [x, y]);
 
   function stroke(editor, value) {
-    const line = editor.addLine({ dash: [6, 5] });
+    const line = editor.overlay.addLine({ dash: [6, 5] });
     let last = null, drawn = value;
     const paint = (to) => {
       editor.surface.set(drawn, (span) => audit.shapes.stroke(last ?? to, to, editor.size, span));
@@ -39,7 +40,7 @@ audit.tools = (() => {
   }
 
   function lasso(editor) {
-    const line = editor.addLine({ closed: true });
+    const line = editor.overlay.addLine({ closed: true });
     let points = [], value = 1;
     return {
       down(point, event) {
@@ -48,7 +49,7 @@ audit.tools = (() => {
       },
       move(more) {
         points.push(...more);
-        line({ points: flat(points), stroke: editor.colourOf(value), fill: editor.colourOf(value, 0.2), visible: true });
+        line({ points: flat(points), stroke: editor.overlay.colourOf(value), fill: editor.overlay.colourOf(value, 0.2), visible: true });
       },
       up() {
         editor.fill(points, value);
@@ -62,15 +63,15 @@ audit.tools = (() => {
   }
 
   function polygon(editor) {
-    const area = editor.addLine({ closed: true, strokeEnabled: false }), line = editor.addLine({}), first = editor.addDot();
+    const area = editor.overlay.addLine({ closed: true, strokeEnabled: false }), line = editor.overlay.addLine({}), first = editor.overlay.addDot();
     let corners = [], value = 1, pointer = null;
     const show = () => {
       const points = flat(pointer && corners.length ? [...corners, pointer] : corners), visible = points.length > 2;
-      area({ points, visible, fill: editor.colourOf(value, 0.2) });
-      line({ points, visible, stroke: editor.colourOf(value) });
-      first.setAttrs({ ...corners[0], visible: corners.length > 0, stroke: editor.colourOf(value) });
-      first.fill(isAtStart(pointer) ? editor.colourOf(value) : "#fff");
-      editor.redraw();
+      area({ points, visible, fill: editor.overlay.colourOf(value, 0.2) });
+      line({ points, visible, stroke: editor.overlay.colourOf(value) });
+      first.setAttrs({ ...corners[0], visible: corners.length > 0, stroke: editor.overlay.colourOf(value) });
+      first.fill(isAtStart(pointer) ? editor.overlay.colourOf(value) : "#fff");
+      editor.overlay.redraw();
     };
     const isAtStart = (point) => point && corners.length > 2 &&
       Math.hypot(point.x - corners[0].x, point.y - corners[0].y) * editor.scale < 9;
@@ -97,11 +98,17 @@ audit.tools = (() => {
         show();
       },
       move(points) { this.hover(points.at(-1)); },
+      back() {
+        const has = corners.length > 0;
+        corners.pop();
+        show();
+        return has;
+      },
       key(name) {
         if (!corners.length) return false;
         if (name === "Enter") close();
         else if (name === "Escape") stop();
-        else if (name === "Backspace" || name === "Delete") corners.pop(), show();
+        else if (name === "Backspace" || name === "Delete") this.back();
         else return false;
         return true;
       },
