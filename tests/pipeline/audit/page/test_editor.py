@@ -124,7 +124,13 @@ def test_pieces_are_those_of_scipy(kept_bench, mask, kind):
     assert decoded(but_largest).sum() == sum(areas.values()) - max(areas.values(), default=0)
 
 
-STEPS = st.lists(st.tuples(st.integers(0, 1), st.lists(PLACES, min_size=1, max_size=3), st.integers(1, 30)), max_size=8)
+NEAR = st.integers(-8, 72).map(lambda quarters: quarters / 4)
+STEPS = st.lists(
+    st.tuples(st.integers(0, 1), st.lists(st.tuples(NEAR, NEAR), min_size=1, max_size=3), st.integers(1, 12)),
+    max_size=8,
+)
+MOVES = st.integers(-70, 70)
+TILES = np.indices((12, 16)).sum(axis=0) // 3 % 2 == 0
 
 
 @given(MASKS, STEPS)
@@ -137,7 +143,8 @@ def test_undo_to_the_beginning_and_redo_to_the_end_give_the_same_bytes(kept_benc
     assert seen == [True] * 3
 
 
-@given(MASKS, PLACES, st.floats(0.2, 5), STEPS, st.booleans(), st.tuples(st.integers(-70, 70), st.integers(-70, 70)))
+@given(MASKS, st.tuples(NEAR, NEAR), st.floats(0.2, 5), STEPS, st.booleans(), st.tuples(MOVES, MOVES))
+@example(TILES, (5, 5), 2.5, [(1, [(8, 6)], 3), (0, [(3, 4)], 1)], True, (7, -3))
 @settings(max_examples=25)
 def test_painting_or_moving_a_part_shows_the_same_as_painting_everything(
     kept_bench, mask, corner, scale, steps, is_outlined, move
