@@ -13,15 +13,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.ndimage import label
 
 from pipeline.passes.mask_text import rle_of
-from tests.pipeline.audit.page.editor_bench import (
-    SWITCHES,
-    Bench,
-    browser_path,
-    decoded,
-    inside_of,
-    stroke_of,
-    write_bench,
-)
+from tests.pipeline.audit.page.editor_bench import Bench, decoded, inside_of, stroke_of, write_bench
 
 SHAPE = (300, 400)
 """Height and width of the image of most tests."""
@@ -32,16 +24,11 @@ PLACES = st.tuples(SIDES, SIDES)
 
 
 @pytest.fixture(scope="module")
-def kept_bench(tmp_path_factory):
-    from playwright.sync_api import sync_playwright
-
+def kept_bench(chromium, tmp_path_factory):
     folder = write_bench(tmp_path_factory.mktemp("editor"))
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=browser_path(), args=[*SWITCHES])
-        bench = Bench(browser.new_page(viewport={"width": 1000, "height": 600}))
-        bench.page.goto(f"file://{folder}/index.html")
-        yield bench
-        browser.close()
+    bench = Bench(chromium.new_page(viewport={"width": 1000, "height": 600}))
+    bench.page.goto(f"file://{folder}/index.html")
+    return bench
 
 
 @pytest.fixture
