@@ -51,17 +51,17 @@ audit.EditorBar = class {
     for (const [name, key, label, hint] of audit.EditorBar.TOOLS) {
       this.#button(tools, name, key, label, hint, () => editor.choose(name));
     }
-    this.#addInstances();
-    this.#addSize();
-    this.#addMode();
+    const history = this.#group("History");
+    this.#button(history, "undo", "Ctrl Z", "Undo", "Undo the last step", () => editor.undo());
+    this.#button(history, "redo", "Ctrl ⇧ Z", "Redo", "Do the step again", () => editor.redo());
     const start = this.#group("Start from");
     this.#button(start, "empty", "n", "Empty mask", "Start from an empty mask", () => editor.startFrom(null));
     if (editor.release) {
       this.#button(start, "release", "r", "Release mask", "Start from the release's mask again", () => editor.startFrom(editor.release));
     }
-    const history = this.#group("History");
-    this.#button(history, "undo", "Ctrl Z", "Undo", "Undo the last step", () => editor.undo());
-    this.#button(history, "redo", "Ctrl ⇧ Z", "Redo", "Do the step again", () => editor.redo());
+    this.#addSize();  // last is what only some tools have, so that all else stays where it is
+    this.#addMode();
+    this.#addInstances();
     this.keys.set("[", () => editor.step(-1)).set("]", () => editor.step(1)).set("x", () => editor.swap());
   }
 

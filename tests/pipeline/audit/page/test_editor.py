@@ -285,10 +285,10 @@ def test_every_tool_has_a_key_a_name_and_a_button_that_can_be_reached_without_a_
         "instance",
         "holes",
         "islands",
-        "empty",
-        "release",
         "undo",
         "redo",
+        "empty",
+        "release",
     ]
     assert all(label and keys and shown for _, label, keys, shown in tools)
     assert len({keys for _, _, keys, _ in tools}) == len(tools)
