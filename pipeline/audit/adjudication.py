@@ -1,8 +1,8 @@
 """The third look: images on which two raters differ, or which one has skipped, as tasks of the adjudicator.
 
-She sees what the raters saw as A and B, without names, in an order that follows from a hash. Nothing says which of the
-two is the release's own mask. Where fewer than two have judged an image, she sees the release's mask too, as the raters
-did.
+She sees what the raters say as A and B, without names, in an order that follows from a hash. Nothing tells the
+release's own mask from a drawn one. Where fewer than two have judged an image, or neither has a mask, she sees the
+release's mask too, as the raters did.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ def _seen(
 ) -> dict[str, Any]:
     given = [latest(list(by_raters[rater])).get(image.key) for rater in image.raters]
     looks = list(_looks(audit.plan.digest, [answer for answer in given if answer], masks[image.key]))
-    return {"looks": looks, "is_blind": len(looks) == 2}
+    return {"looks": looks, "is_blind": len(looks) == 2 and any(look["mask"] for look in looks)}
 
 
 def _looks(plan: str, given: Sequence[Answer], mask: Rle) -> Iterator[dict[str, Any]]:

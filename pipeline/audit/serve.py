@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pipeline.audit.answers import Answer, add_answers, parse_answer, read_answers
 from pipeline.audit.folder import Audit, open_audit
 from pipeline.audit.page.bundle import FOLDERS, Report
-from pipeline.audit.plan import PLAN
+from pipeline.audit.plan import ADJUDICATOR, PLAN
 from pipeline.errors import ConfigError, PipelineError
 
 MOST_BODY_BYTES = 16 << 20
@@ -51,6 +51,8 @@ def serve_audit(path: Path, port: int, report: Report) -> None:
         try:
             for rater in server.audit.plan.raters:
                 report(f"{rater}: {server.address}#{rater}")
+            if (path / "tasks" / f"{ADJUDICATOR}.js").is_file():
+                report(f"{ADJUDICATOR}: {server.address}#{ADJUDICATOR}")
             report("Answers are saved as they are given. Press Ctrl-C to stop")
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:

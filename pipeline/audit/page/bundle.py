@@ -41,6 +41,7 @@ SCRIPTS = (
     "editor.js",
     "keys.js",
     "bars.js",
+    "looks.js",
     "screens.js",
     "judging.js",
 )
