@@ -6,7 +6,7 @@ release's mask too, as the raters did.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.audit.answers import Answer, latest, read_answers
 from pipeline.audit.folder import Audit, open_audit
 from pipeline.audit.outcomes import disputed
-from pipeline.audit.page.bundle import Report, task_of, tasks_script
+from pipeline.audit.page.bundle import task_of, tasks_script
 from pipeline.audit.plan import ADJUDICATOR, Drawn
 from pipeline.errors import CollectionError
 from pipeline.files import local_disk
@@ -31,7 +31,7 @@ class Adjudicated:
     """The page, at the adjudicator's own place."""
 
 
-def write_adjudication(path: Path, report: Report) -> Adjudicated:
+def write_adjudication(path: Path, report: Callable[[str], None]) -> Adjudicated:
     """Write the adjudicator's tasks; a second time, with the disputes of by then.
 
     Images that she has settled stay among her tasks, so that she can change her mind.

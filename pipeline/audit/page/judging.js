@@ -25,8 +25,8 @@ audit.Page = class {
   async begin(given) {
     this.store = await audit.Store.open(given.plan, given.rater);
     this.isServed = await audit.isServed(given.plan);
-    const kept = await this.store.all();
-    const answers = kept.filter((one) => !this.isServed || !one.sent).map((one) => one.answer);
+    const kept = this.isServed ? await this.store.waiting() : await this.store.all();
+    const answers = kept.map((one) => one.answer);
     const saved = this.isServed ? await audit.savedAnswers(given.rater) : [];
     this.session = new audit.Session(given, [...saved, ...answers]);
     this.sender = this.isServed ? new audit.Sender(this.store, () => this.#showKept()) : null;
@@ -85,18 +85,14 @@ audit.Page = class {
     const worked = this.clock.take(performance.now()) + (this.spent.get(key) ?? 0);
     this.spent.delete(key);
     const answer = this.session.answer(verdict, mask, worked);
-    const kept = this.store.add(answer);
+    const adding = this.store.add(answer);
     this.session.take(answer);
     if (this.session.isDone) this.end();
     else {
       this.session.goOn();
       this.open();
     }
-    try {
-      await kept;
-    } catch (error) {
-      audit.note(`The browser could not keep the answer (${error?.message}): save your answers as a file, S.`);
-    }
+    await adding;
     this.sender?.send();
     this.#showKept();
   }
@@ -251,6 +247,7 @@ audit.Page = class {
   /** Would something be lost if the page were left now? */
   get isAtRisk() {
     if (this.mode === "fixing") return this.drawn.canUndo;
+    if (this.sender) return this.sender.state.waiting > 0;
     return Boolean(this.session?.answers.length) && !this.store.isLasting;
   }
 

@@ -213,6 +213,17 @@ def test_the_next_image_is_loaded_before_it_is_needed(opened, made):
     assert not any("/variance/" in url for url in seen.asked)
 
 
+def test_a_browser_that_keeps_nothing_says_so_and_saves_a_file_all_the_same(opened, made, chromium):
+    context = chromium.new_context()
+    context.add_init_script("IDBFactory.prototype.open = () => { throw new DOMException('full', 'QuotaExceededError'); }")
+    seen = opened(made, "#rater-1", context=context)
+    seen.judge("right", "skip")
+    seen.wait(made.tasks()[2])
+    assert seen.text("#kept").startswith("Not kept: this browser stores nothing")
+    assert [verdict for _, verdict in told(seen.saved())] == ["right", "skip"]
+    context.close()
+
+
 # What is shown
 
 
