@@ -14,6 +14,18 @@ audit.EditorBar = class {
     ["holes", "h", "Fill holes", "Click a hole: it and all smaller ones are filled. H again: all holes."],
     ["islands", "i", "Islands", "Click an island: it and all smaller ones are removed. I again: all but the largest."],
   ];
+  /* All keys of the editor, for the page's help. */
+  static KEYS = [
+    ...this.TOOLS.map(([, key, does]) => ({ keys: [key], does })),
+    { keys: ["["], does: "Smaller, larger brush; also Alt and the wheel" },
+    { keys: ["]"], does: "Smaller, larger brush; also Alt and the wheel" },
+    { keys: ["x"], does: "Brush or eraser; add or remove" },
+    { keys: ["n"], does: "Start from an empty mask" },
+    { keys: ["r"], does: "Start from the release's mask" },
+    { keys: ["Ctrl Z"], does: "Undo" },
+    { keys: ["Ctrl ⇧ Z"], does: "Do it again" },
+    { keys: [" "], does: "While held: hide the mask, drag to pan" },
+  ];
   static ICONS = {
     brush: "M14.5 3.5l6 6-8 8-6-6zM6 12c-3 1-2 5-4 8 4 0 8 0 8.5-4",
     eraser: "M3.5 15.5l9-11 8 6.5-8.5 9.5H8zM8 10l8 6.500M5 21h15",
@@ -39,17 +51,17 @@ audit.EditorBar = class {
     for (const [name, key, label, hint] of audit.EditorBar.TOOLS) {
       this.#button(tools, name, key, label, hint, () => editor.choose(name));
     }
-    this.#addInstances();
-    this.#addSize();
-    this.#addMode();
+    const history = this.#group("History");
+    this.#button(history, "undo", "Ctrl Z", "Undo", "Undo the last step", () => editor.undo());
+    this.#button(history, "redo", "Ctrl ⇧ Z", "Redo", "Do the step again", () => editor.redo());
     const start = this.#group("Start from");
     this.#button(start, "empty", "n", "Empty mask", "Start from an empty mask", () => editor.startFrom(null));
     if (editor.release) {
       this.#button(start, "release", "r", "Release mask", "Start from the release's mask again", () => editor.startFrom(editor.release));
     }
-    const history = this.#group("History");
-    this.#button(history, "undo", "Ctrl Z", "Undo", "Undo the last step", () => editor.undo());
-    this.#button(history, "redo", "Ctrl ⇧ Z", "Redo", "Do the step again", () => editor.redo());
+    this.#addSize();  // last is what only some tools have, so that all else stays where it is
+    this.#addMode();
+    this.#addInstances();
     this.keys.set("[", () => editor.step(-1)).set("]", () => editor.step(1)).set("x", () => editor.swap());
   }
 

@@ -26,6 +26,7 @@ audit.KEYS = [
       { keys: ["Escape"], does: "Leave without a change", act: (page) => page.dropFix() },
     ],
   },
+  { title: "Draw the fix", modes: [], keys: audit.EditorBar.KEYS },  // the editor obeys them itself
   {
     title: "Mask",
     keys: [

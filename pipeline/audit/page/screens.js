@@ -14,7 +14,7 @@ audit.fillStart = () => {
     audit.element("dt", {}, audit.element("kbd", { textContent: key }), ` ${name}`),
     audit.element("dd", { textContent: means }),
   ]));
-  audit.at("start-keys").replaceChildren(...audit.keyList(false, ["Judge", "Fix"]));
+  audit.at("start-keys").replaceChildren(...audit.keyList(false, ["Judge", "Fix", "Draw the fix"]));
 };
 
 audit.openHelp = (isAdjudicator) => {

@@ -1,13 +1,10 @@
 """A page with nothing but the mask editor on a photo, from a file, and the masks that it should draw, by numpy."""
 
 import json
-import os
-import shutil
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from pipeline.passes.mask_text import mask_from_text, rle_of
@@ -15,15 +12,6 @@ from pipeline.passes.mask_text import mask_from_text, rle_of
 SCRIPTS = (
     *("vendor/konva.min.js", "audit.js", "rle.js", "mask.js", "shapes.js", "pieces.js", "display.js"),
     *("viewer.js", "overlay.js", "tools.js", "picks.js", "bar.js", "editor.js", "bench.js"),
-)
-SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
 )
 
 
@@ -124,12 +112,3 @@ def inside_of(shape, corners):
         aside = (one[0] - x) * (other[1] - y) - (one[1] - y) * (other[0] - x)
         winding += np.arctan2(aside, ahead)
     return np.abs(winding) > np.pi, stroke_of(shape, [*corners, corners[0]], 1e-6, with_points=False)
-
-
-def browser_path():
-    """The browser; the test is skipped if there is none."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        say = pytest.fail if os.environ.get("CI") else pytest.skip
-        say("no chromium, chromium-browser or google-chrome in PATH: the editor was not tested in a browser")
-    return found
