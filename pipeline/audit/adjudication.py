@@ -1,12 +1,12 @@
 """The third look: images on which two raters differ, or which one has skipped, as tasks of the adjudicator.
 
-She sees what the raters saw as A and B, without names, in an order that follows from a hash. Nothing says which of the
-two is the release's own mask. Where fewer than two have judged an image, she sees the release's mask too, as the raters
-did.
+She sees what the raters say as A and B, without names, in an order that follows from a hash. Nothing tells the
+release's own mask from a drawn one. Where fewer than two have judged an image, or neither has a mask, she sees the
+release's mask too, as the raters did.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.audit.answers import Answer, latest, read_answers
 from pipeline.audit.folder import Audit, open_audit
 from pipeline.audit.outcomes import disputed
-from pipeline.audit.page.bundle import Report, task_of, tasks_script
+from pipeline.audit.page.bundle import task_of, tasks_script
 from pipeline.audit.plan import ADJUDICATOR, Drawn
 from pipeline.errors import CollectionError
 from pipeline.files import local_disk
@@ -31,7 +31,7 @@ class Adjudicated:
     """The page, at the adjudicator's own place."""
 
 
-def write_adjudication(path: Path, report: Report) -> Adjudicated:
+def write_adjudication(path: Path, report: Callable[[str], None]) -> Adjudicated:
     """Write the adjudicator's tasks; a second time, with the disputes of by then.
 
     Images that she has settled stay among her tasks, so that she can change her mind.
@@ -58,7 +58,7 @@ def _seen(
 ) -> dict[str, Any]:
     given = [latest(list(by_raters[rater])).get(image.key) for rater in image.raters]
     looks = list(_looks(audit.plan.digest, [answer for answer in given if answer], masks[image.key]))
-    return {"looks": looks, "is_blind": len(looks) == 2}
+    return {"looks": looks, "is_blind": len(looks) == 2 and any(look["mask"] for look in looks)}
 
 
 def _looks(plan: str, given: Sequence[Answer], mask: Rle) -> Iterator[dict[str, Any]]:

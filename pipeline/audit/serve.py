@@ -8,7 +8,7 @@ import fcntl
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pipeline.audit.answers import Answer, add_answers, parse_answer, read_answers
 from pipeline.audit.folder import Audit, open_audit
-from pipeline.audit.page.bundle import FOLDERS, Report
-from pipeline.audit.plan import PLAN
+from pipeline.audit.page.bundle import FOLDERS
+from pipeline.audit.plan import ADJUDICATOR, PLAN
 from pipeline.errors import ConfigError, PipelineError
 
 MOST_BODY_BYTES = 16 << 20
@@ -40,7 +40,7 @@ _TYPES = {
 _IDLE_S = 30.0
 
 
-def serve_audit(path: Path, port: int, report: Report) -> None:
+def serve_audit(path: Path, port: int, report: Callable[[str], None]) -> None:
     """Serve an audit until somebody presses Ctrl-C.
 
     Args:   port: on the loopback interface; 0 takes any free one.
@@ -51,6 +51,8 @@ def serve_audit(path: Path, port: int, report: Report) -> None:
         try:
             for rater in server.audit.plan.raters:
                 report(f"{rater}: {server.address}#{rater}")
+            if (path / "tasks" / f"{ADJUDICATOR}.js").is_file():
+                report(f"{ADJUDICATOR}: {server.address}#{ADJUDICATOR}")
             report("Answers are saved as they are given. Press Ctrl-C to stop")
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:

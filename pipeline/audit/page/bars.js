@@ -17,23 +17,6 @@ audit.fillVerdicts = () => {
   }));
 };
 
-/** Show the looks of two raters as buttons; without names, in an order that says nothing. */
-audit.fillLooks = (task, seen) => {
-  const looks = task.looks ?? [];
-  audit.at("looks").hidden = !looks.length;
-  const buttons = looks.map(({ name, verdict, mask }, place) => {
-    const says = mask ? audit.nameOf(verdict === "right" ? "fix" : verdict) : audit.nameOf(verdict);
-    const button = audit.element("button", { type: "button", className: "verdict look", dataset: { key: String(7 + place), look: name } },
-      audit.element("b", { textContent: `Take ${name}` }),
-      audit.element("small", { textContent: mask ? "This mask is right." : `No mask: ${says.toLowerCase()}.` }));
-    audit.dressButton(button);
-    return button;
-  });
-  const shown = audit.element("button", { type: "button", className: "quiet", dataset: { key: "c" }, textContent: seen });
-  audit.dressButton(shown);
-  audit.at("looks").replaceChildren(...buttons, shown);
-};
-
 /** Show how far a session is. */
 audit.showProgress = (session) => {
   const { done, tasks } = session;
@@ -43,7 +26,7 @@ audit.showProgress = (session) => {
   const left = (tasks.length - done) * (pace ?? 0);
   const end = new Date(Date.now() + left * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   audit.at("pace").textContent = pace === null ? "" : [
-    `${pace < 10 ? pace.toFixed(1) : Math.round(pace)} s an image`,
+    `${audit.shortly(pace)} an image`,
     `${audit.duration(session.seconds)} worked`,
     ...(left ? [`done at ${end} (${audit.duration(left)})`] : []),
   ].join(" · ");
@@ -67,7 +50,7 @@ audit.flash = (key) => {
 /** Say where the answers are. sent: the sender's state, or null if nobody serves. */
 audit.showKept = (isLasting, sent) => {
   const [text, kind] = audit.keptText(isLasting, sent);
-  Object.assign(audit.at("kept"), { textContent: text, className: kind });
+  for (const place of ["kept", "end-kept"]) Object.assign(audit.at(place), { textContent: text, className: kind });
 };
 
 audit.keptText = (isLasting, sent) => {

@@ -4,10 +4,10 @@ Nothing here tells a rater what scores an image has, how it was selected, or wha
 come from the release stand in data scripts alone, and the page inserts them as text.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jinja2
 
@@ -41,6 +41,7 @@ SCRIPTS = (
     "editor.js",
     "keys.js",
     "bars.js",
+    "looks.js",
     "screens.js",
     "judging.js",
 )
@@ -52,18 +53,12 @@ FOLDERS = ("page", "images", "variance", "masks", "tasks")
 _EVERY = 100
 
 
-class Report(Protocol):
-    """Tells the user a line of progress."""
-
-    def __call__(self, line: str, /) -> None: ...
-
-
 def write_pages(
     path: Path,
     plan: AuditPlan,
     audited: AuditedRelease,
     masks: Mapping[str, Rle],
-    report: Report,
+    report: Callable[[str], None],
     instances: Mapping[str, Sequence[Instance]] | None = None,
 ) -> Path:
     """Write the page of an audit and everything it shows.
@@ -135,7 +130,9 @@ def tasks_script(plan: AuditPlan, rater: str, tasks: Sequence[Mapping[str, Any]]
     return call("tasks", {"plan": plan.digest, "rater": rater, "release": release, "tasks": tasks}, page="audit")
 
 
-def _write_pictures(path: Path, audited: AuditedRelease, keys: Sequence[str], report: Report) -> dict[str, str]:
+def _write_pictures(
+    path: Path, audited: AuditedRelease, keys: Sequence[str], report: Callable[[str], None]
+) -> dict[str, str]:
     """Write images and variance maps; return key → suffix of its image."""
     by_tar: dict[str, set[str]] = {}
     for key in keys:

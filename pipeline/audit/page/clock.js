@@ -40,6 +40,9 @@ audit.pace = (answers) => {
   return last.reduce((sum, answer) => sum + answer.seconds, 0) / keys.size;
 };
 
+/** Seconds, with a decimal if they are few. */
+audit.shortly = (seconds) => `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+
 /** A duration in words: 40 s, 12 min, 1 h 05 min. */
 audit.duration = (seconds) => {
   if (seconds < 60) return `${Math.round(seconds)} s`;

@@ -25,8 +25,8 @@ audit.Page = class {
   async begin(given) {
     this.store = await audit.Store.open(given.plan, given.rater);
     this.isServed = await audit.isServed(given.plan);
-    const kept = await this.store.all();
-    const answers = kept.filter((one) => !this.isServed || !one.sent).map((one) => one.answer);
+    const kept = this.isServed ? await this.store.waiting() : await this.store.all();
+    const answers = kept.map((one) => one.answer);
     const saved = this.isServed ? await audit.savedAnswers(given.rater) : [];
     this.session = new audit.Session(given, [...saved, ...answers]);
     this.sender = this.isServed ? new audit.Sender(this.store, () => this.#showKept()) : null;
@@ -53,14 +53,14 @@ audit.Page = class {
   #show(task, things) {
     this.things = things;
     this.viewer.open(things.image, task);
-    this.look = null;
+    this.views = audit.viewsOf(task, things);
+    this.view = null;
     this.isUnsureShown = false;
     this.#showMask();
     this.#showUnsure(false);
     audit.showProgress(this.session);
     audit.showAnswer(this.session.latest.get(task.key));
-    if (task.looks) this.#showLooks();
-    audit.note(things.problem || (this.#isMaskShown(task) && things.isEmpty ? "The mask is empty: it says that nothing stands out here." : ""));
+    audit.note(things.problem || (things.isEmpty && !task.is_blind ? "The mask is empty: it says that nothing stands out here." : ""));
     audit.at("about-image").textContent = `Image ${this.session.place + 1} of ${this.session.tasks.length}`;
     this.clock.take(performance.now());
     this.screen.dataset.key = task.key;
@@ -70,7 +70,7 @@ audit.Page = class {
   /** Give a verdict, and go on. */
   judge(verdict) {
     if (this.things.problem && verdict !== "skip") return;
-    if (this.isAdjudicator && this.session.task.is_blind && verdict === "right") {
+    if (this.session.task.is_blind && verdict === "right") {
       audit.note("Take A or B if one of them is right: what the model drew is not shown apart from them.");
       return;
     }
@@ -85,18 +85,14 @@ audit.Page = class {
     const worked = this.clock.take(performance.now()) + (this.spent.get(key) ?? 0);
     this.spent.delete(key);
     const answer = this.session.answer(verdict, mask, worked);
-    const kept = this.store.add(answer);
+    const adding = this.store.add(answer);
     this.session.take(answer);
     if (this.session.isDone) this.end();
     else {
       this.session.goOn();
       this.open();
     }
-    try {
-      await kept;
-    } catch (error) {
-      audit.note(`The browser could not keep the answer (${error?.message}): save your answers as a file, S.`);
-    }
+    await adding;
     this.sender?.send();
     this.#showKept();
   }
@@ -105,10 +101,9 @@ audit.Page = class {
   fix() {
     this.mode = "fixing";
     this.drawn = this.#copyOf(this.#start());
-    this.before = JSON.stringify(this.drawn.toRle());
     this.#showDrawn();
     this.drawn.onchange = (rect) => this.viewer.redraw(rect);
-    const release = this.#isMaskShown(this.session.task) ? this.things.rle : null;
+    const release = this.session.task.is_blind ? null : this.things.rle;
     this.editor = new audit.Editor(this.viewer, this.drawn, this.things.instances, { release, place: audit.at("tools") });
     this.editor.size = this.#brushPx();
     this.#showFixing(true);
@@ -117,8 +112,12 @@ audit.Page = class {
 
   keepFix() {
     const mask = this.drawn.toRle();
-    if (this.#isMaskShown(this.session.task) && JSON.stringify(mask) === this.before) {
-      audit.note("You have changed nothing. If the mask is right, leave with Esc and press 1.");
+    if (audit.rle.runs(mask).length < 2) {
+      audit.note("The mask is empty. If nothing stands out here, leave with Esc and press 4.");
+      return;
+    }
+    if (!this.session.task.is_blind && mask.counts === this.things.rle.counts) {
+      audit.note("This is the model's own mask. If it is right, leave with Esc and press 1.");
       return;
     }
     this.#stopFixing();
@@ -153,13 +152,10 @@ audit.Page = class {
     }
   }
 
-  /** The mask that drawing begins with: the look that is shown, the rater's own of before, or the release's. */
+  /** The mask that drawing begins with: her own of before, or the one that is shown. */
   #start() {
     const own = this.session.latest.get(this.session.task.key)?.mask;
-    const looks = this.#looksWithMask();
-    if (own) return audit.surfaceOf(own);
-    if (this.isAdjudicator && looks.length) return (looks.find((look) => look.name === this.look) ?? looks[0]).surface;
-    return this.things.surface;
+    return own ? audit.surfaceOf(own) : (this.#shown()[0] ?? this.things).surface;
   }
 
   #copyOf(surface) { return audit.surfaceOf(surface.toRle()); }
@@ -172,34 +168,21 @@ audit.Page = class {
   }
 
   nextLook() {
-    const names = [null, ...this.#looksWithMask().map((look) => look.name)];
-    this.look = names[(names.indexOf(this.look) + 1) % names.length];
+    if (this.views.length < 2) return;
+    const next = this.view === null ? 0 : this.view + 1;
+    this.view = next < this.views.length ? next : null;
     this.#showMask();
-    this.#showLooks();
   }
 
-  #looksWithMask() { return this.things.looks.filter((look) => look.surface); }
-
-  #showLooks() {
-    const names = this.#looksWithMask().map((look) => look.name);
-    const all = names.length > 1 ? "A and B" : names[0] ?? "No mask";
-    audit.fillLooks(this.session.task, `Shown: ${this.look ?? all}`);
-  }
-
-  /** Is it the release's own mask that is judged? Not where two raters' looks are compared. */
-  #isMaskShown(task) { return !task.is_blind; }
+  #shown() { return this.view === null ? this.views : [this.views[this.view]]; }
 
   #showMask() {
-    const looks = this.#looksWithMask().filter((look) => !this.look || look.name === this.look);
-    const isSeveral = looks.length > 1;
-    const own = this.isUnsureShown ? "outline" : this.shownStyle;
-    const style = isSeveral ? "outline" : own;
-    const masks = looks.map(({ name, surface }) => ({ surface, style: audit.styleOf(style, audit.COLOURS[name]) }));
-    if (this.#isMaskShown(this.session.task) && !this.look) {
-      masks.unshift({ surface: this.things.surface, style: audit.styleOf(own, this.tint) });
-    }
-    this.viewer.showMasks(masks);
+    this.viewer.showMasks(audit.drawnAs(this.#shown(), this.#styleNow(), this.tint));
+    audit.fillLooks(this.session.task, this.views, this.view);
   }
+
+  /** Variance is seen around an outline alone. */
+  #styleNow() { return this.isUnsureShown ? "outline" : this.shownStyle; }
 
   // What is shown
 
@@ -219,7 +202,7 @@ audit.Page = class {
   }
 
   #showDrawn() {
-    this.viewer.showMask(this.drawn, this.isUnsureShown ? "outline" : this.shownStyle, this.tint);
+    this.viewer.showMask(this.drawn, this.#styleNow(), this.tint);
   }
 
   hide(isHidden) { this.viewer.hideMasks(isHidden); }
@@ -264,6 +247,7 @@ audit.Page = class {
   /** Would something be lost if the page were left now? */
   get isAtRisk() {
     if (this.mode === "fixing") return this.drawn.canUndo;
+    if (this.sender) return this.sender.state.waiting > 0;
     return Boolean(this.session?.answers.length) && !this.store.isLasting;
   }
 

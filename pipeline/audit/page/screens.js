@@ -26,11 +26,15 @@ audit.openHelp = (isAdjudicator) => {
 audit.fillEnd = (session, isServed) => {
   const { tasks, seconds, given } = session;
   audit.at("end-text").textContent = tasks.length
-    ? `You have judged ${tasks.length} images in ${audit.duration(seconds)}, ${Math.round(seconds / tasks.length)} s an image.`
+    ? `You have judged ${tasks.length} images in ${audit.duration(seconds)}, ${audit.shortly(seconds / tasks.length)} an image.`
     : "There is nothing to judge here.";
+  const counts = audit.VERDICTS.map(({ verdict, name }) => [
+    tasks.filter(({ key }) => session.latest.get(key)?.verdict === verdict).length, name.toLowerCase(),
+  ]);
+  audit.at("end-counts").textContent = counts.filter(([count]) => count).map((told) => told.join(" ")).join(" · ");
   audit.at("end-hint").textContent = isServed
-    ? "Your answers are saved. You can close this page."
-    : `Save them, and give answers-${given.rater}.jsonl to whoever runs the audit: jobs/audit_release.py import --from answers reads it.`;
+    ? "Once it says Saved above, you can close this page."
+    : `Save them, and give answers-${given.rater}.jsonl to whoever runs the audit. Until then they are in this browser alone.`;
 };
 
 /** Let the browser save a text as a file. */

@@ -14,7 +14,7 @@ audit.Store = class {
   constructor(database, of) {
     this.database = database;
     this.of = of;
-    this.memory = [];
+    this.memory = [];  // what the database did not take
   }
 
   /** Open the store; where a browser keeps nothing, answers live as long as the tab does. */
@@ -23,7 +23,9 @@ audit.Store = class {
     try {
       const request = indexedDB.open(audit.DATABASE, 1);
       request.onupgradeneeded = () => {
-        request.result.createObjectStore("answers", { keyPath: "id", autoIncrement: true }).createIndex("of", "of");
+        const answers = request.result.createObjectStore("answers", { keyPath: "id", autoIncrement: true });
+        answers.createIndex("of", "of");
+        answers.createIndex("waiting", "waiting");
       };
       return new audit.Store(await audit.promised(request), of);
     } catch {
@@ -31,40 +33,39 @@ audit.Store = class {
     }
   }
 
-  get isLasting() { return this.database !== null; }
+  /** Does everything outlive the tab? */
+  get isLasting() { return this.database !== null && !this.memory.length; }
 
-  /** Every answer, as {id, of, answer, sent}. */
-  async all() {
-    if (!this.database) return [...this.memory];
-    const transaction = this.database.transaction("answers");
-    return audit.promised(transaction.objectStore("answers").index("of").getAll(this.of));
+  /** Every answer, as {answer, waiting}; `waiting` is missing once a server has it. */
+  async all() { return [...await this.#found("of"), ...this.memory]; }
+
+  /** Those that no server has. */
+  async waiting() { return [...await this.#found("waiting"), ...this.memory.filter((kept) => kept.waiting)]; }
+
+  /** Add an answer; it is on the disk when this returns, if the browser keeps anything. */
+  async add(answer) {
+    const kept = { of: this.of, waiting: this.of, answer };
+    try {
+      await this.#write((answers) => answers.add(kept));
+    } catch {
+      this.memory.push(kept);
+    }
   }
 
-  /** Add an answer; it is on the disk when this returns. */
-  async add(answer, sent = false) {
-    const kept = { of: this.of, answer, sent };
-    if (!this.database) {
-      this.memory.push({ id: this.memory.length, ...kept });
-      return;
-    }
+  /** Note that a server has an answer, or has refused it. */
+  async settle(kept) {
+    delete kept.waiting;
+    if (!this.memory.includes(kept)) await this.#write((answers) => answers.put(kept));
+  }
+
+  async #found(index) {
+    if (!this.database) return [];
+    return audit.promised(this.database.transaction("answers").objectStore("answers").index(index).getAll(this.of));
+  }
+
+  #write(change) {
     const transaction = this.database.transaction("answers", "readwrite", { durability: "strict" });
-    transaction.objectStore("answers").add(kept);
-    await this.#finished(transaction);
-  }
-
-  /** Note what became of an answer. */
-  async mark(kept, changes) {
-    Object.assign(kept, changes);
-    if (!this.database) {
-      Object.assign(this.memory[kept.id], changes);
-      return;
-    }
-    const transaction = this.database.transaction("answers", "readwrite");
-    transaction.objectStore("answers").put(kept);
-    await this.#finished(transaction);
-  }
-
-  #finished(transaction) {
+    change(transaction.objectStore("answers"));
     return new Promise((resolve, reject) => {
       transaction.oncomplete = () => resolve();
       transaction.onabort = () => reject(transaction.error);
@@ -76,6 +77,7 @@ audit.Store = class {
 audit.Sender = class {
   static AGAIN_MS = 2_000;
 
+  /** onchange: called with {waiting, isAway, refused}: answers on the way, and why the last refused one was. */
   constructor(store, onchange) {
     this.store = store;
     this.onchange = onchange;
@@ -84,15 +86,24 @@ audit.Sender = class {
     addEventListener("online", () => this.send());
   }
 
-  /** Send what has not been sent. */
+  /** Send what has not been sent; also what is added while this goes on. */
   send() {
-    this.running ??= this.#sendAll().finally(() => { this.running = null; });
-    return this.running;
+    this.isAsked = true;
+    this.#tell({ waiting: Math.max(1, this.state.waiting) });
+    this.running ??= this.#sendWhatIsAsked();
+  }
+
+  async #sendWhatIsAsked() {
+    while (this.isAsked) {
+      this.isAsked = false;
+      await this.#sendAll();
+    }
+    this.running = null;
   }
 
   async #sendAll() {
     for (;;) {
-      const waiting = (await this.store.all()).filter((kept) => !kept.sent);
+      const waiting = await this.store.waiting();
       this.#tell({ waiting: waiting.length });
       if (!waiting.length) return;
       const isThere = await this.#sendOne(waiting[0]);
@@ -111,7 +122,7 @@ audit.Sender = class {
       });
       if (response.status >= 500) return false;
       if (!response.ok) this.#tell({ refused: (await response.text()).trim() });
-      await this.store.mark(kept, { sent: true, refused: !response.ok });
+      await this.store.settle(kept);
       return true;
     } catch {
       return false;
