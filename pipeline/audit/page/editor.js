@@ -146,7 +146,7 @@ audit.Editor = class {
     const isRound = Boolean(this.current.isRound) && !this.#spaceIsDown && this.#pointer !== null;
     const { overlay, size } = this, isSeen = isRound && size * this.scale > 8;
     this.viewer.stage.container().style.cursor = this.#spaceIsDown ? "" : isSeen ? "none" : "crosshair";
-    overlay.showCursor(this.#pointer, size, { isRound, withSize });
+    overlay.showCursor(this.#pointer, size, { isRound, isEraser: this.tool === "eraser", withSize });
   }
 
   #pointOf(event) {

@@ -71,8 +71,9 @@ audit.Overlay = class {
     ghostNode.changed();
   }
 
-  /* Show the brush at the pointer, which may be null, and for a moment its size in image pixels. */
-  showCursor(pointer, size, { isRound, withSize }) {
+  /* Show the brush at the pointer, which may be null, and for a moment its size in image pixels. An eraser is red. */
+  showCursor(pointer, size, { isRound, isEraser, withSize }) {
+    this.#rings[1].stroke(isEraser ? this.colourOf(0) : "#fff");
     for (const ring of this.#rings) ring.setAttrs({ ...pointer, radius: size / 2, visible: isRound });
     if (withSize) {
       clearTimeout(this.#hiding);
