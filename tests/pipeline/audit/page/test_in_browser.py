@@ -215,7 +215,9 @@ def test_the_next_image_is_loaded_before_it_is_needed(opened, made):
 
 def test_a_browser_that_keeps_nothing_says_so_and_saves_a_file_all_the_same(opened, made, chromium):
     context = chromium.new_context()
-    context.add_init_script("IDBFactory.prototype.open = () => { throw new DOMException('full', 'QuotaExceededError'); }")
+    context.add_init_script(
+        "IDBFactory.prototype.open = () => { throw new DOMException('full', 'QuotaExceededError'); }"
+    )
     seen = opened(made, "#rater-1", context=context)
     seen.judge("right", "skip")
     seen.wait(made.tasks()[2])
@@ -232,7 +234,7 @@ def test_the_start_screen_says_who_and_what_and_which_keys(opened, made):
     seen.page.wait_for_selector("#start:not([hidden])")
     assert seen.page.locator("a.rater").all_inner_texts() == ["rater-1", "rater-2", "adjudicator"]
     assert [text.split()[0] for text in seen.page.locator("#verdict-list dt").all_inner_texts()] == [*"123456"]
-    assert "You judge 5 of its 5 masks" in seen.text(".lead")
+    assert "5 of its 5 masks were drawn by lot, and each rater judges a part of them" in seen.text(".lead")
     seen.press("Tab", "Enter")
     seen.wait(made.tasks()[0])
 
