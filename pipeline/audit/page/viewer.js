@@ -91,7 +91,8 @@ audit.Viewer = class {
     const scale = Math.min(Math.max(this.scale * factor, Math.min(fit, 1 / devicePixelRatio)), Math.max(most, fit));
     const middle = this.#middle();
     this.isFitted = Math.abs(scale / fit - 1) < 1e-6;
-    this.#look(scale, { x: before.x + (middle.x - point.x) / scale, y: before.y + (middle.y - point.y) / scale });
+    if (this.isFitted) this.fit();
+    else this.#look(scale, { x: before.x + (middle.x - point.x) / scale, y: before.y + (middle.y - point.y) / scale });
   }
 
   /** Pan by steps of the screen. */
