@@ -42,7 +42,7 @@ audit.Editor = class {
     stage.on("pointerup.editor pointercancel.editor", () => this.#up());
     stage.on("pointerleave.editor", () => this.#leave());
     stage.on("contextmenu.editor", ({ evt }) => evt.preventDefault());
-    stage.on("dragstart.editor", () => this.viewer.hideMasks(false));
+    stage.on("dragstart.editor", () => this.#dragStarts());
     stage.on("wheel.editor", ({ evt }) => this.#wheel(evt));
     this.keys = new AbortController();
     const options = { capture: true, signal: this.keys.signal };
@@ -235,6 +235,11 @@ audit.Editor = class {
 
   #keyUp(event) {
     if (event.key === " " && this.#pan(false)) event.stopImmediatePropagation();
+  }
+
+  #dragStarts() {
+    if (this.#drawing) this.viewer.stage.stopDrag();  // a finger or a pen draws
+    else this.viewer.hideMasks(false);
   }
 
   /* While Space is held, the mask is hidden and dragging pans; the mask is back as soon as it does. */

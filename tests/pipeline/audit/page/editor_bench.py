@@ -14,6 +14,13 @@ SCRIPTS = (
     *("viewer.js", "overlay.js", "tools.js", "picks.js", "bar.js", "editor.js", "bench.js"),
 )
 
+PAGE = """<!doctype html>
+<meta charset="utf-8">
+<link rel="stylesheet" href="editor.css">
+<style>body { margin: 0 } #stage { position: absolute; inset: 0 0 0 200px } #tools { width: 200px }</style>
+<div><div id="tools"></div><div id="stage"></div></div>
+"""
+
 
 class Bench:
     """The page in a browser."""
@@ -67,19 +74,12 @@ class Bench:
 def write_bench(folder):
     """Write the page."""
     source = files("pipeline.audit") / "page"
-    for name in SCRIPTS[:-1]:
+    for name in ("editor.css", *SCRIPTS[:-1]):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes((source / name).read_bytes())
     (folder / "bench.js").write_bytes((Path(__file__).parent / "bench.js").read_bytes())
     Image.new("RGB", (40, 30), (90, 120, 60)).save(folder / "photo.png")
-    scripts = "".join(f'<script src="{name}"></script>' for name in SCRIPTS)
-    style = (
-        "<style>body { margin: 0 } #stage { position: absolute; inset: 0 0 0 200px } #tools { width: 200px }</style>"
-    )
-    page = (
-        f'<!doctype html><meta charset="utf-8">{style}<div><div id="tools"></div><div id="stage"></div></div>{scripts}'
-    )
-    (folder / "index.html").write_text(page)
+    (folder / "index.html").write_text(PAGE + "".join(f'<script src="{name}"></script>' for name in SCRIPTS))
     return folder
 
 

@@ -169,6 +169,9 @@ def test_brush_and_eraser_draw_where_the_mouse_was_and_undo_goes_back_to_the_beg
     bench.press(*["Control+Shift+Z"] * len(steps))
     assert iou(bench.mask(), steps[-1]) == 1
     assert bench.page.is_disabled("[data-tool=redo]")
+    bench.press("Control+z")
+    bench.click((20, 280))
+    assert bench.page.is_disabled("[data-tool=redo]")
 
 
 def test_polygon_and_lasso_add_and_remove_what_they_surround(bench):
@@ -265,6 +268,19 @@ def test_the_size_of_the_brush_changes_by_keys_wheel_and_field_and_space_pans_wi
     assert not bench.mask().any()
     bench.drag((200, 150), (180, 150))
     assert bench.mask().any()
+
+
+def test_a_finger_draws_and_does_not_pan(bench):
+    bench.edit(EMPTY)
+    bench.page.evaluate("editor.resize(20)")
+    before = bench.page.evaluate("viewer.stage.position()")
+    touch = bench.page.context.new_cdp_session(bench.page)
+    on_screen = bench.screen((100, 100), (200, 150), (210, 250))
+    for kind, place in zip(("touchStart", "touchMove", "touchMove"), on_screen, strict=True):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [dict(zip("xy", place, strict=True))]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert iou(bench.mask(), stroke_of(SHAPE, bench.image(on_screen), 20)) == 1
+    assert bench.page.evaluate("viewer.stage.position()") == before
 
 
 def test_every_tool_has_a_key_a_name_and_a_button_that_can_be_reached_without_a_mouse(bench):
