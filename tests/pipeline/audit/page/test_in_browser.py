@@ -119,6 +119,11 @@ def test_a_whole_run_by_keys(opened, made):
         seen.judge(verdict)
     seen.page.wait_for_selector("#end:not([hidden])")
     assert seen.text("#end-text").startswith("You have judged 5 images in ")
+    assert seen.text("#end-counts") == "1 right · 1 wrong object · 1 nothing salient · 1 ambiguous · 1 skip"
+    seen.page.click("#end-back")
+    seen.wait(tasks[4])
+    seen.press("d")
+    seen.page.wait_for_selector("#end:not([hidden])")
     answers = seen.saved()
     assert seen.name == "answers-rater-1.jsonl"
     assert told(answers) == list(zip(tasks, given, strict=True))
@@ -514,6 +519,15 @@ def test_the_adjudicator_takes_a_look_or_draws_her_own(opened, prepared):
     assert answers[3].mask not in [look["mask"] for look in tasks[3]["looks"]]
     add_answers(made.path, "adjudicator", answers)
     assert write_adjudication(made.path, lambda line: None).disputes == 0
+
+
+def test_an_adjudicator_without_disputes_is_told(opened, prepared):
+    made = prepared()
+    write_adjudication(made.path, lambda line: None)
+    seen = opened(made, "#adjudicator")
+    seen.page.wait_for_selector("#end:not([hidden])")
+    assert seen.text("#end-text") == "There is nothing to judge here."
+    assert not seen.page.is_visible("#end-save")
 
 
 def test_the_page_has_no_folder_that_the_server_does_not_serve(made):
