@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.audit.answers import Answer, latest, read_answers
 from pipeline.audit.folder import Audit, open_audit
 from pipeline.audit.outcomes import disputed
-from pipeline.audit.page.bundle import task_of, tasks_script
+from pipeline.audit.page.bundle import require_page, task_of, tasks_script
 from pipeline.audit.plan import ADJUDICATOR, Drawn
 from pipeline.errors import CollectionError
 from pipeline.files import local_disk
@@ -35,9 +35,10 @@ def write_adjudication(path: Path, report: Callable[[str], None]) -> Adjudicated
     """Write the adjudicator's tasks; a second time, with the disputes of by then.
 
     Images that she has settled stay among her tasks, so that she can change her mind.
-    Raises: CollectionError: there is no audit, no page, or an answer is not of this audit.
+    Raises: CollectionError: there is no audit or no page, or an answer is not of this audit.
     """
     audit = open_audit(path)
+    require_page(path)
     answers, masks = read_answers(path, audit.asked), audit.masks()
     by_raters = {rater: given for rater, given in answers.items() if rater != ADJUDICATOR}
     waiting = disputed(audit.plan, answers, masks)

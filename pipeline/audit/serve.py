@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pipeline.audit.answers import Answer, add_answers, parse_answer, read_answers
 from pipeline.audit.folder import Audit, open_audit
-from pipeline.audit.page.bundle import FOLDERS
+from pipeline.audit.page.bundle import FOLDERS, require_page
 from pipeline.audit.plan import ADJUDICATOR, PLAN
 from pipeline.errors import ConfigError, PipelineError
 
@@ -63,8 +63,7 @@ def serve_audit(path: Path, port: int, report: Callable[[str], None]) -> None:
 def audit_server(path: Path, port: int) -> "Iterator[AuditServer]":
     """A server of an audit that does not answer yet; see `serve_audit`."""
     audit = open_audit(path)
-    if not (path / "index.html").is_file():
-        raise ConfigError(f"{path} has no page: plan the audit again")
+    require_page(path)
     # The plan is locked, not changed: whatever happens to this process, the lock goes with it.
     with (path / PLAN).open("rb") as lock:
         try:
@@ -175,7 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Refuse names that others have pointed at this machine, and pages of other sites."""
         hosts, origin = self.server.hosts, self.headers.get("Origin")
         is_ours = self.headers.get("Host", "") in hosts and (origin is None or origin.removeprefix("http://") in hosts)
-        if not is_ours or self.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        is_link = self.command == "GET" and self.headers.get("Sec-Fetch-Mode") == "navigate"  # in a mail, for example
+        if not is_ours or not (is_link or self.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")):
             self._refuse(HTTPStatus.FORBIDDEN, f"Only the page at {self.server.address} is answered")
             return False
         return True

@@ -26,7 +26,7 @@ audit.start = () => {
 
 /** Go where the address says. */
 audit.go = async (page) => {
-  const rater = decodeURIComponent(location.hash.slice(1));
+  const rater = location.hash.slice(1);
   const raters = [...document.querySelectorAll("a.rater")].map((link) => link.getAttribute("href").slice(1));
   if (!raters.includes(rater)) {
     audit.screen("start");

@@ -16,7 +16,7 @@ from pipeline.audit.page.pictures import shown_image, shown_variance
 from pipeline.audit.plan import ADJUDICATOR, AuditPlan
 from pipeline.audit.released import AuditedRelease
 from pipeline.collection.instances import Instance
-from pipeline.errors import ConfigError, StorageError
+from pipeline.errors import CollectionError, ConfigError, StorageError
 from pipeline.files import storage
 from pipeline.passes.mask_text import Rle
 from pipeline.release.page.data import call
@@ -97,6 +97,15 @@ def require_photos(audited: AuditedRelease) -> None:
             f"{audited.title} has masks alone, and nobody can judge a mask without its photo. Make a release with "
             "photos (embed_images), only for yourself if their licences do not let you publish them, and audit that one"
         )
+
+
+def require_page(path: Path) -> None:
+    """Refuse the folder of an audit that has no page.
+
+    Raises: CollectionError: it has none.
+    """
+    if not (path / "index.html").is_file() or not (path / "tasks").is_dir():
+        raise CollectionError(f"{path} has no page: plan the audit again, into a new folder")
 
 
 def page_files(plan: AuditPlan) -> dict[str, bytes]:

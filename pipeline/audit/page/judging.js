@@ -228,7 +228,10 @@ audit.Page = class {
 
   move(steps) {
     const { key } = this.session.task;
-    if (!this.session.move(steps)) return;
+    if (!this.session.move(steps)) {
+      if (steps > 0 && this.session.isDone) this.end();
+      return;
+    }
     this.spent.set(key, (this.spent.get(key) ?? 0) + this.clock.take(performance.now()));
     this.open();
   }
@@ -242,6 +245,7 @@ audit.Page = class {
     this.mode = "away";
     audit.fillEnd(this.session, this.isServed);
     audit.screen("end");
+    audit.at("end-save").focus();
   }
 
   /** Would something be lost if the page were left now? */

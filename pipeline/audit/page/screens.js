@@ -25,6 +25,7 @@ audit.openHelp = (isAdjudicator) => {
 /** Say what has been done, and what happens to the answers. */
 audit.fillEnd = (session, isServed) => {
   const { tasks, seconds, given } = session;
+  audit.at("end-buttons").hidden = !tasks.length;
   audit.at("end-text").textContent = tasks.length
     ? `You have judged ${tasks.length} images in ${audit.duration(seconds)}, ${audit.shortly(seconds / tasks.length)} an image.`
     : "There is nothing to judge here.";
@@ -32,7 +33,7 @@ audit.fillEnd = (session, isServed) => {
     tasks.filter(({ key }) => session.latest.get(key)?.verdict === verdict).length, name.toLowerCase(),
   ]);
   audit.at("end-counts").textContent = counts.filter(([count]) => count).map((told) => told.join(" ")).join(" · ");
-  audit.at("end-hint").textContent = isServed
+  audit.at("end-hint").textContent = !tasks.length ? "" : isServed
     ? "Once it says Saved above, you can close this page."
     : `Save them, and give answers-${given.rater}.jsonl to whoever runs the audit. Until then they are in this browser alone.`;
 };

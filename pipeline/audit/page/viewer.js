@@ -91,7 +91,8 @@ audit.Viewer = class {
     const scale = Math.min(Math.max(this.scale * factor, Math.min(fit, 1 / devicePixelRatio)), Math.max(most, fit));
     const middle = this.#middle();
     this.isFitted = Math.abs(scale / fit - 1) < 1e-6;
-    this.#look(scale, { x: before.x + (middle.x - point.x) / scale, y: before.y + (middle.y - point.y) / scale });
+    if (this.isFitted) this.fit();
+    else this.#look(scale, { x: before.x + (middle.x - point.x) / scale, y: before.y + (middle.y - point.y) / scale });
   }
 
   /** Pan by steps of the screen. */
@@ -151,7 +152,7 @@ audit.Viewer = class {
 
 audit.TINTS = [[255, 61, 127], [0, 214, 201], [255, 214, 0]];  // the first is rare in photos; others for when it isn't
 audit.COLOURS = { A: [0, 214, 201], B: [255, 166, 0] };
-audit.PAPER = [24, 27, 30];
+audit.PAPER = [118, 118, 118];  // a grey from which both dark and light objects stand out
 
 /** How a mask of a colour is shown, as `MaskDisplay` takes it. */
 audit.styleOf = (style, colour = audit.TINTS[0]) => ({

@@ -18,7 +18,7 @@ from tests.pipeline.make import make_collection, make_config, write_annotations
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Prepared:
     """An audit with its page."""
 

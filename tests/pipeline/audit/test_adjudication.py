@@ -115,3 +115,6 @@ def test_an_audit_without_its_page_is_named(prepared):
     (made.path / "images" / f"{keys[0]}.jpg").unlink()
     with pytest.raises(CollectionError, match=f"its image of {keys[0]} is missing"):
         write_adjudication(made.path, lambda line: None)
+    (made.path / "index.html").unlink()
+    with pytest.raises(CollectionError, match="has no page"):
+        write_adjudication(made.path, lambda line: None)

@@ -168,6 +168,13 @@ def test_other_hosts_and_other_sites_are_refused(server, made, headers, method, 
     assert saved(made)["rater-1"] == []
 
 
+def test_a_link_in_a_mail_opens_the_page(server):
+    headers = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
+    assert ask(server, "GET", "/", **headers)[0] == 200
+    assert ask(server, "POST", "/answers", b"{}", **headers)[0] == 403
+    assert ask(server, "GET", "/", **headers, Host="attacker.example")[0] == 403
+
+
 def test_what_is_no_answer_is_refused_with_a_reason(server, made):
     answer = make_answer(made)
     wrong = {

@@ -119,6 +119,11 @@ def test_a_whole_run_by_keys(opened, made):
         seen.judge(verdict)
     seen.page.wait_for_selector("#end:not([hidden])")
     assert seen.text("#end-text").startswith("You have judged 5 images in ")
+    assert seen.text("#end-counts") == "1 right · 1 wrong object · 1 nothing salient · 1 ambiguous · 1 skip"
+    seen.page.click("#end-back")
+    seen.wait(tasks[4])
+    seen.press("d")
+    seen.page.wait_for_selector("#end:not([hidden])")
     answers = seen.saved()
     assert seen.name == "answers-rater-1.jsonl"
     assert told(answers) == list(zip(tasks, given, strict=True))
@@ -215,7 +220,9 @@ def test_the_next_image_is_loaded_before_it_is_needed(opened, made):
 
 def test_a_browser_that_keeps_nothing_says_so_and_saves_a_file_all_the_same(opened, made, chromium):
     context = chromium.new_context()
-    context.add_init_script("IDBFactory.prototype.open = () => { throw new DOMException('full', 'QuotaExceededError'); }")
+    context.add_init_script(
+        "IDBFactory.prototype.open = () => { throw new DOMException('full', 'QuotaExceededError'); }"
+    )
     seen = opened(made, "#rater-1", context=context)
     seen.judge("right", "skip")
     seen.wait(made.tasks()[2])
@@ -232,19 +239,19 @@ def test_the_start_screen_says_who_and_what_and_which_keys(opened, made):
     seen.page.wait_for_selector("#start:not([hidden])")
     assert seen.page.locator("a.rater").all_inner_texts() == ["rater-1", "rater-2", "adjudicator"]
     assert [text.split()[0] for text in seen.page.locator("#verdict-list dt").all_inner_texts()] == [*"123456"]
-    assert "You judge 5 of its 5 masks" in seen.text(".lead")
+    assert "5 of its 5 masks were drawn by lot, and each rater judges a part of them" in seen.text(".lead")
     seen.press("Tab", "Enter")
     seen.wait(made.tasks()[0])
 
 
-@pytest.mark.parametrize("place", ["#adjudicator", "#rater-3", "#<img src=x onerror=alert(1)>", "#__proto__"])
-def test_whoever_has_no_tasks_gets_the_start_screen(opened, made, place):
-    seen = opened(made, place, silent=False)
-    seen.page.wait_for_selector("#start:not([hidden])")
-    notices = seen.page.locator(".notice:visible").all_inner_texts()
-    assert [text.split(".")[0] for text in notices] == ["Nothing waits for the adjudicator yet"] * (
-        place == "#adjudicator"
-    )
+def test_whoever_has_no_tasks_gets_the_start_screen(opened, made):
+    seen = opened(made, "#adjudicator", silent=False)
+    assert seen.text(".notice:visible").startswith("Nothing waits for the adjudicator yet")
+    for place in ("#rater-3", "#<img src=x onerror=alert(1)>", "#__proto__", "#%"):
+        with seen.page.expect_navigation(wait_until="load", url=lambda _: True):
+            seen.page.evaluate("place => { location.hash = place; }", place)
+        seen.page.wait_for_selector("#start:not([hidden])")
+        assert seen.page.locator(".notice:visible").count() == 0
 
 
 def test_the_help_shows_every_key(opened, made):
@@ -512,6 +519,15 @@ def test_the_adjudicator_takes_a_look_or_draws_her_own(opened, prepared):
     assert answers[3].mask not in [look["mask"] for look in tasks[3]["looks"]]
     add_answers(made.path, "adjudicator", answers)
     assert write_adjudication(made.path, lambda line: None).disputes == 0
+
+
+def test_an_adjudicator_without_disputes_is_told(opened, prepared):
+    made = prepared()
+    write_adjudication(made.path, lambda line: None)
+    seen = opened(made, "#adjudicator")
+    seen.page.wait_for_selector("#end:not([hidden])")
+    assert seen.text("#end-text") == "There is nothing to judge here."
+    assert not seen.page.is_visible("#end-save")
 
 
 def test_the_page_has_no_folder_that_the_server_does_not_serve(made):
