@@ -330,7 +330,7 @@ def test_escape_gives_up_a_stroke_and_leaves_only_when_pressed_again_after_drawi
     bench.click((100, 100))
     bench.press("Escape")
     assert bench.page.evaluate("left") == 0
-    assert "once more" in bench.page.inner_text(".editor-hint")
+    assert "once more" in bench.page.inner_text("#hint")
     bench.press("Escape")
     assert bench.page.evaluate("left") == 1
 
