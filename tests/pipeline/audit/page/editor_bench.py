@@ -17,7 +17,12 @@ SCRIPTS = (
 PAGE = """<!doctype html>
 <meta charset="utf-8">
 <link rel="stylesheet" href="editor.css">
-<style>body { margin: 0 } #stage { position: absolute; inset: 0 0 0 200px } #tools { width: 200px } #hint { position: absolute }</style>
+<style>
+  body { margin: 0 }
+  #stage { position: absolute; inset: 0 0 0 200px }
+  #tools { width: 200px }
+  #hint { position: absolute }
+</style>
 <div id="tools"></div><div id="stage"></div><p id="hint"></p>
 """
 
