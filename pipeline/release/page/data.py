@@ -83,11 +83,11 @@ def rounded(score: float | None, bounds: Sequence[float]) -> float | None:
     return short if is_same_side and math.isfinite(short) else score  # the largest numbers round to infinity
 
 
-def call(function: str, value: Any) -> bytes:
-    """Encode a script that calls a function of the page with a value."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+def call(function: str, *values: Any, page: str = "sodPage") -> bytes:
+    """Encode a script that calls a function of a page's global object with some values."""
+    text = json.dumps(values, separators=(",", ":"), ensure_ascii=True, allow_nan=False)[1:-1]
     safe = text.replace("<", "\\u003c")
-    return f"sodPage.{function}({safe});\n".encode("ascii")
+    return f"{page}.{function}({safe});\n".encode("ascii")
 
 
 def _finite(value: Any) -> Any:

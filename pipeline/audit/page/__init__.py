@@ -1,0 +1,1 @@
+"""The page on which people judge the sample of an audit, and what it shows."""
