@@ -1,5 +1,5 @@
 "use strict";
-/* The buttons of the editor, with their keys, and a line that says what the tool does. */
+/* The buttons of the editor, with their keys, and the line that says what the tool does. */
 
 globalThis.audit ??= {};
 
@@ -40,13 +40,11 @@ audit.EditorBar = class {
     redo: "M15 5l5 5-5 5M20 10H10a5 5 0 0 0 0 10h3",
   };
 
-  constructor(editor, parent) {
+  constructor(editor) {
     this.editor = editor;
     this.keys = new Map();
     this.buttons = new Map();
-    this.root = this.#add(parent, "div", { className: "editor-bar", role: "toolbar", ariaLabel: "Mask editor" });
-    this.hint = this.#add(editor.viewer.stage.container(), "p", { className: "editor-hint" });
-    this.hint.setAttribute("role", "status");
+    this.root = this.#add(editor.place, "div", { className: "editor-bar", role: "toolbar", ariaLabel: "Mask editor" });
     const tools = this.#group("Tools");
     for (const [name, key, label, hint] of audit.EditorBar.TOOLS) {
       this.#button(tools, name, key, label, hint, () => editor.choose(name));
@@ -67,7 +65,7 @@ audit.EditorBar = class {
 
   remove() {
     this.root.remove();
-    this.hint.remove();
+    this.editor.hint.textContent = "";
   }
 
   /* Do what a key stands for. Returns whether it stands for anything. */
@@ -86,7 +84,7 @@ audit.EditorBar = class {
     this.mode.hidden = !["polygon", "lasso", "instance"].includes(editor.tool);
     this.list.hidden = editor.tool !== "instance";
     this.number.value = editor.size;
-    this.slider.value = Math.log(editor.size);
+    if (document.activeElement !== this.slider) this.slider.value = Math.log(editor.size);  // it has finer steps
     this.buttons.get("undo").disabled = !editor.surface.canUndo;
     this.buttons.get("redo").disabled = !editor.surface.canRedo;
     this.say("");
@@ -94,9 +92,9 @@ audit.EditorBar = class {
 
   /* Show a text instead of the tool's hint; "" for the hint. */
   say(text) {
-    const [, , label, hint] = audit.EditorBar.TOOLS.find(([name]) => name === this.editor.tool) ?? [];
+    const [, , , hint] = audit.EditorBar.TOOLS.find(([name]) => name === this.editor.tool) ?? [];
     const wanted = text || hint || "";
-    if (this.hint.textContent !== wanted) this.hint.textContent = wanted;
+    if (this.editor.hint.textContent !== wanted) this.editor.hint.textContent = wanted;
   }
 
   #add(parent, tag, properties = {}) {

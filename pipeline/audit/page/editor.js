@@ -15,9 +15,9 @@ audit.Editor = class {
   #pointer = null;
 
   /* instances: [{label, mask}] of the annotations, with masks as run lengths. release: the release's mask, to start from
-     again, or null. place: the element that takes the buttons. */
-  constructor(viewer, surface, instances, { release = null, place = viewer.stage.container().parentElement } = {}) {
-    Object.assign(this, { viewer, surface, instances, release, place });
+     again, or null. place, hint: the elements that take the buttons and a line of text. */
+  constructor(viewer, surface, instances, { release, place, hint }) {
+    Object.assign(this, { viewer, surface, instances, release, place, hint });
     this.everything = (span) => {
       for (let x = 0; x < surface.width; x++) span(x, 0, surface.height);
     };
@@ -35,7 +35,7 @@ audit.Editor = class {
       holes: audit.tools.pieces(this, "holes"),
       islands: audit.tools.pieces(this, "islands"),
     };
-    this.bar = new audit.EditorBar(this, this.place);
+    this.bar = new audit.EditorBar(this);
     this.viewer.setPanning(false);
     stage.on("pointerdown.editor", ({ evt }) => this.#down(evt));
     stage.on("pointermove.editor", ({ evt }) => this.#move(evt));
@@ -146,7 +146,7 @@ audit.Editor = class {
     const isRound = Boolean(this.current.isRound) && !this.#spaceIsDown && this.#pointer !== null;
     const { overlay, size } = this, isSeen = isRound && size * this.scale > 8;
     this.viewer.stage.container().style.cursor = this.#spaceIsDown ? "" : isSeen ? "none" : "crosshair";
-    overlay.showCursor(this.#pointer, size, { isRound, withSize });
+    overlay.showCursor(this.#pointer, size, { isRound, isEraser: this.tool === "eraser", withSize });
   }
 
   #pointOf(event) {

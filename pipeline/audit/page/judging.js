@@ -104,7 +104,8 @@ audit.Page = class {
     this.#showDrawn();
     this.drawn.onchange = (rect) => this.viewer.redraw(rect);
     const release = this.session.task.is_blind ? null : this.things.rle;
-    this.editor = new audit.Editor(this.viewer, this.drawn, this.things.instances, { release, place: audit.at("tools") });
+    const around = { release, place: audit.at("tools"), hint: audit.at("fixing-hint") };
+    this.editor = new audit.Editor(this.viewer, this.drawn, this.things.instances, around);
     this.editor.size = this.#brushPx();
     this.#showFixing(true);
     this.editor.start();

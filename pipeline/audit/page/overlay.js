@@ -71,8 +71,9 @@ audit.Overlay = class {
     ghostNode.changed();
   }
 
-  /* Show the brush at the pointer, which may be null, and for a moment its size in image pixels. */
-  showCursor(pointer, size, { isRound, withSize }) {
+  /* Show the brush at the pointer, which may be null, and for a moment its size in image pixels. An eraser is dashed. */
+  showCursor(pointer, size, { isRound, isEraser, withSize }) {
+    this.#rings[1].dashEnabled(isEraser);
     for (const ring of this.#rings) ring.setAttrs({ ...pointer, radius: size / 2, visible: isRound });
     if (withSize) {
       clearTimeout(this.#hiding);
@@ -96,7 +97,7 @@ audit.Overlay = class {
     const ring = { visible: false, strokeScaleEnabled: false, perfectDrawEnabled: false };
     this.#rings = [
       new Konva.Circle({ ...ring, stroke: "#000", strokeWidth: 3 * this.unit, opacity: 0.55 }),
-      new Konva.Circle({ ...ring, stroke: "#fff", strokeWidth: 1.5 * this.unit }),
+      new Konva.Circle({ ...ring, stroke: "#fff", strokeWidth: 1.5 * this.unit, dash: [6 * this.unit, 4 * this.unit] }),
     ];
     this.#label = new Konva.Label({ visible: false });
     this.#label.add(new Konva.Tag({ fill: "#000", opacity: 0.75, cornerRadius: 4 }));

@@ -10,14 +10,15 @@ audit.tools.instance = (editor, instances) => {
     const runs = audit.rle.runs(mask);
     return { label, runs, area: runs.reduce((area, run, place) => area + (place % 2 ? run : 0), 0) };
   });
-  let chosen = -1;
+  let chosen = -1, isByKey = false;  // Enter takes what the key chose, not what the pointer happens to be on
   const { height } = editor.surface, spansOf = (place) => (span) => audit.rle.spans(known[place].runs, height, 1, span);
-  const choose = (place, event) => {
+  const choose = (place, event, byKey = false) => {
     chosen = place;
+    isByKey = byKey;
     if (place < 0) editor.overlay.preview(null);
     else editor.overlay.preview(spansOf(place), editor.valueOf(event), `instance ${place}`);
-    const verb = place >= 0 && editor.valueOf(event) ? "add it" : "remove it";
-    editor.say(place < 0 ? "" : `${known[place].label || "Unnamed"}: click to ${verb}, Shift-click to put it in the mask's place`);
+    const [act, replace] = byKey ? ["Enter", "Shift+Enter"] : ["click", "Shift-click"], verb = editor.valueOf(event) ? "add" : "remove";
+    editor.say(place < 0 ? "" : `${known[place].label || "Unnamed"}: ${act} to ${verb} it, ${replace} to put it in the mask's place`);
   };
   const apply = (event) => {
     if (chosen < 0) return;
@@ -38,10 +39,11 @@ audit.tools.instance = (editor, instances) => {
       choose(under(point), event);
       apply(event);
     },
-    again: (event) => known.length && choose((chosen + 1) % known.length, event),
+    again: (event) => known.length && choose((chosen + 1) % known.length, event, true),
     key(name, event) {
-      if (name !== "Enter" || chosen < 0) return false;
+      if (name !== "Enter" || !isByKey) return false;
       apply(event);
+      choose(-1, event);
       return true;
     },
     stop: () => choose(-1, {}),

@@ -20,7 +20,7 @@ audit.Viewer = class {
     this.nodes = [];
     this.size = { width: 1, height: 1 };
     this.isFitted = true;
-    this.onpointer = null;  // takes (type, point of the image, event)
+    this.pointer = null;  // its place on the stage
     this.onview = () => {};
     this.#listen();
   }
@@ -84,7 +84,7 @@ audit.Viewer = class {
   actualSize() { this.zoom(1 / devicePixelRatio / this.scale); }
 
   /** Zoom at a place of the stage: the pointer's, or the middle. */
-  zoom(factor, point = this.stage.getPointerPosition() ?? this.#middle()) {
+  zoom(factor, point = this.pointer ?? this.#middle()) {
     const before = this.toImage(point);
     const fit = Math.min(this.stage.width() / this.size.width, this.stage.height() / this.size.height);
     const most = audit.Viewer.MOST / devicePixelRatio;
@@ -140,15 +140,13 @@ audit.Viewer = class {
     this.stage.on("wheel", ({ evt }) => {
       evt.preventDefault();
       if (evt.altKey) return;  // changes the editor's brush
-      this.zoom(Math.exp(-Math.sign(evt.deltaY) * Math.min(Math.abs(evt.deltaY), 100) / 400));
+      this.zoom(Math.exp(-Math.sign(evt.deltaY) * Math.min(Math.abs(evt.deltaY), 100) / 400), this.stage.getPointerPosition());
     });
     this.stage.on("dragstart", () => { this.container.classList.add("dragging"); });
     this.stage.on("dragmove", () => { this.isFitted = false; });
     this.stage.on("dragend", () => { this.container.classList.remove("dragging"); });
-    this.stage.on("pointerdown pointermove pointerup pointercancel", ({ type, evt }) => {
-      const point = this.stage.getPointerPosition();
-      if (this.onpointer && point) this.onpointer(type, this.toImage(point), evt);
-    });
+    this.stage.on("pointerdown pointermove", () => { this.pointer = this.stage.getPointerPosition(); });
+    this.stage.on("pointerleave", () => { this.pointer = null; });
   }
 };
 

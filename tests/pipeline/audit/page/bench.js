@@ -13,7 +13,8 @@ async function edit(rle, instances = []) {
   viewer.open(photo, { width, height });
   viewer.showMask(surface, "fill");
   surface.onchange = (rect) => viewer.redraw(rect);
-  editor = new audit.Editor(viewer, surface, instances, { release: rle });
+  const place = document.getElementById("tools"), hint = document.getElementById("hint");
+  editor = new audit.Editor(viewer, surface, instances, { release: rle, place, hint });
   editor.start();
 }
 

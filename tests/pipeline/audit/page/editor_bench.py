@@ -17,8 +17,13 @@ SCRIPTS = (
 PAGE = """<!doctype html>
 <meta charset="utf-8">
 <link rel="stylesheet" href="editor.css">
-<style>body { margin: 0 } #stage { position: absolute; inset: 0 0 0 200px } #tools { width: 200px }</style>
-<div><div id="tools"></div><div id="stage"></div></div>
+<style>
+  body { margin: 0 }
+  #stage { position: absolute; inset: 0 0 0 200px }
+  #tools { width: 200px }
+  #hint { position: absolute }
+</style>
+<div id="tools"></div><div id="stage"></div><p id="hint"></p>
 """
 
 

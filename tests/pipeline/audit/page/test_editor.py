@@ -210,7 +210,15 @@ def test_instances_of_the_annotations_are_added_removed_and_put_in_the_masks_pla
     assert (bench.mask() == (mask | dog) & ~cat).all()
     bench.click((350, 250))
     assert (bench.mask() == (mask | dog) & ~cat).all()
+    bench.page.evaluate(
+        "globalThis.entered = 0; addEventListener('keydown', ({ key }) => { entered += key === 'Enter' })"
+    )
     bench.press("m", "m", "Shift+Enter")
+    assert (bench.mask() == cat).all()
+    bench.page.mouse.move(*bench.screen((60, 60))[0])
+    assert bench.page.evaluate("entered") == 0
+    bench.press("Enter")  # is the page's again, although the pointer is on an instance
+    assert bench.page.evaluate("entered") == 1
     assert (bench.mask() == cat).all()
     bench.press("x")
     bench.page.click("text=dog")
@@ -330,7 +338,7 @@ def test_escape_gives_up_a_stroke_and_leaves_only_when_pressed_again_after_drawi
     bench.click((100, 100))
     bench.press("Escape")
     assert bench.page.evaluate("left") == 0
-    assert "once more" in bench.page.inner_text(".editor-hint")
+    assert "once more" in bench.page.inner_text("#hint")
     bench.press("Escape")
     assert bench.page.evaluate("left") == 1
 
