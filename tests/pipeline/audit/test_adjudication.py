@@ -63,6 +63,15 @@ def test_looks_have_masks_and_no_names(prepared):
     assert "rater-1" not in (made.path / "tasks" / "adjudicator.js").read_text()
 
 
+def test_where_neither_has_a_mask_she_judges_the_release_s_as_they_did(prepared):
+    made = prepared()
+    answer_all(made, ["wrong_object"] * 5, ["ambiguous"] * 5)
+    write_adjudication(made.path, lambda line: None)
+    for task in tasks_in(made)["tasks"]:
+        assert not task["is_blind"]
+        assert [look["mask"] for look in task["looks"]] == [None, None]
+
+
 @given(st.text("0123456789abcdef", min_size=4, max_size=8))
 def test_the_order_of_looks_does_not_follow_from_who_looked(plan):
     def order(first, second):

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -26,9 +27,11 @@ def running(path):
     with audit_server(path, 0) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,19 @@ def test_two_raters_at_once_lose_nothing(prepared):
             thread.join()
     for rater in made.audit.plan.raters:
         assert [answer.key for answer in saved(made)[rater]] == made.tasks(rater)
+
+
+def test_one_answer_from_several_tabs_at_once_is_saved_once(prepared, monkeypatch):
+    made = prepared()
+    monkeypatch.setattr(os, "fsync", lambda _: time.sleep(0.02))
+    with running(made.path) as server:
+        answer = make_answer(made)
+        threads = [threading.Thread(target=server.save, args=[answer]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert saved(made)["rater-1"] == [answer]
 
 
 def test_a_rater_gets_her_own_answers_and_nobody_elses(prepared):

@@ -1,6 +1,7 @@
 """Reading the wanted members of a tar, and little else."""
 
 import io
+import tarfile
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,15 @@ def test_few_bytes_of_a_large_tar_are_read(monkeypatch, tmp_path, place):
     monkeypatch.setattr(members, "read_range", lambda *at: asked.append(at[3] - at[2]) or read(*at))
     assert [key for key, _ in read_members(url, {"007"}, {"jpg"})] == ["007"]
     assert sum(asked) < 2_000_000
+
+
+def test_a_member_that_is_no_plain_file_is_not_followed(tmp_path):
+    with tarfile.open(tmp_path / "link.tar", "w") as tar:
+        link = tarfile.TarInfo("1.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with pytest.raises(StorageError, match=r"link\.tar: 1\.jpg is a symbolic link"):
+        list(read_members(str(tmp_path / "link.tar"), {"1"}, {"jpg"}))
 
 
 def test_a_torn_tar_is_named(tmp_path):
