@@ -21,6 +21,8 @@ from tests.pipeline.audit.page.editor_bench import Bench, write_bench
 
 WINDOWS = ((1280, 800), (3840, 2160))
 SECONDS = 3
+STEPS = 10
+"""Moves for each call, which Playwright sends without waiting for us."""
 WATCH = """() => {
     globalThis.frames = [], globalThis.spent = {};
     const frame = (now) => { frames.push(now); requestAnimationFrame(frame); };
@@ -65,8 +67,8 @@ def measure_brush(bench, window, diameter_px):
     bench.page.evaluate("frames.length = 0, spent = {}")
     end, step = time.monotonic() + SECONDS, 0
     while time.monotonic() < end:
-        step += 1
-        bench.page.mouse.move(*place(step))
+        step += STEPS
+        bench.page.mouse.move(*place(step), steps=STEPS)
     frames_ms = np.diff(bench.page.evaluate("frames"))
     bench.page.mouse.up()
     spent = {name: f"{np.median(ms):.1f}, at most {max(ms):.1f}" for name, ms in bench.page.evaluate("spent").items()}
