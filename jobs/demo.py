@@ -1,7 +1,11 @@
-"""Run the main job on the embedded sample, add scores, and release both: start a Ray head, submit jobs, clean up."""
+"""Run the main job on the embedded sample, add scores, release both, and certify the second release.
+
+Starts a Ray head, submits jobs, and cleans up.
+"""
 
 import argparse
 import os
+import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -19,7 +23,7 @@ SAMPLE = PROJECT / "pipeline" / "sample"
 
 
 def main() -> int:
-    """Run the demo: a release, then the score pass `flip`, then a release with its scores.
+    """Run the demo: a release, then the score pass `flip`, then a release with its scores, and its certificate.
 
     Options other than --out go to the main job; those of model and cluster to the pass as well.
     """
@@ -49,7 +53,23 @@ def main() -> int:
                 return code
     if not config.dry_run:
         page = out / "release" / f"{config.release.name}-{version}" / "index.html"
+        if config.release.embed_images and (code := certify(page.parent, out / "audit")) != DONE:
+            return code
         print(f"\nlook at   {out / 'contact_sheet.png'}\nload from {page.parent}\nopen      {page}")
+    return DONE
+
+
+def certify(release: Path, audit: Path) -> int:
+    """Audit a release with the sample's hand-drawn masks in place of raters' answers, and add the certificate to it."""
+    for command in (
+        ["plan", str(release), "--out", str(audit), "--images", "20", "--raters", "1", "--overlap", "0"],
+        ["import", str(audit), str(SAMPLE / "masks"), "--from", "masks", "--rater", "rater-1"],
+        ["certify", str(audit)],
+    ):
+        print(f"\njobs/audit_release.py {' '.join(command)}", flush=True)
+        code = subprocess.run([sys.executable, PROJECT / "jobs" / "audit_release.py", *command], check=False).returncode
+        if code != DONE:
+            return code
     return DONE
 
 

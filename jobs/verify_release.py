@@ -20,8 +20,8 @@ NOT_ALL_CHECKED = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """Read every byte of a release and compare sums, manifest, masks, run lengths, licences, card and page. Compute its
-    certificates again from the answers. Then load it with the libraries of its users.
+    """Read every byte of a release and compare sums, manifest, masks, run lengths, licences, card and page. Then load
+    it with the libraries of its users, and compute its certificates again from the answers.
 
     Exit codes: 0 nothing is wrong, 1 something is wrong, 2 there is no complete release or the annotations are
     unreadable, so nothing was checked, 4 nothing was found wrong, but not everything was checked.

@@ -10,7 +10,8 @@ certificate.js                     what the page of the release says of it
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pipeline.audit.audited.page import chunks_of, page_files, previews
@@ -132,7 +133,16 @@ def certified_of(certificate: Mapping[str, Any]) -> Certified:
             CertifiedShare(iou=row["iou"], good=row["good"], at_least=row["at_least_share"])
             for row in certificate["shares"]
         ],
+        sources=_sources(certificate["work"]["by"]),
     )
+
+
+def _sources(work: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Where the answers of all raters together come from."""
+    found = Counter[str]()
+    for one in work:
+        found.update(one["sources"])
+    return dict(sorted(found.items()))
 
 
 def policy_file(policy: PolicyConfig, advice: Mapping[str, Any] | None) -> bytes:

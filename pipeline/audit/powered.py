@@ -55,11 +55,8 @@ def powered_interval(
         for name, values in drawn.items()
     }
     found = mean_interval(errors, alpha)
-    mean = float(predicted.mean())
-    return Interval(
-        lower=max(0.0, mean + least + (most - least) * found.lower),
-        upper=min(1.0, mean + least + (most - least) * found.upper),
-    )
+    ends = [float(predicted.mean()) + least + (most - least) * end for end in (found.lower, found.upper)]
+    return Interval(lower=max(0.0, min(ends)), upper=min(1.0, max(ends)))  # of a census, both are one but for rounding
 
 
 def _scaled(errors: Float[np.ndarray, " n"], least: float, most: float) -> Float[np.ndarray, " n"]:

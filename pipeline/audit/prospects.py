@@ -67,10 +67,11 @@ def _at_least(strata: Mapping[str, int], images: int, share: float, config: Audi
 
 def what_n_proves(plan: AuditPlan) -> list[str]:
     """Say what samples of several sizes prove of a release, the planned one among them: lines of at most 80 columns."""
-    planned, ious = len(plan.sample), ", ".join(f"{iou:g}" for iou in plan.config.ious)
+    planned, ious = len(plan.sample), len(plan.config.ious)
     lines = [
-        "If at least this share of the sample is good, then at least the share below it is",
-        f"of all {plan.population:,} masks. Confidence {plan.config.confidence:.4g}, for IoUs of {ious} together.",
+        "If at least this share of the sample is good, at least the share below it is",
+        f"of all {plan.population:,} masks: confidence {plan.config.confidence:.4g}, "
+        + (f"for {ious} IoUs together." if ious > 1 else "for one IoU."),
         f"{'images':>8}" + "".join(f"{100 * share:>7.0f} %" for share in SHARES) + "   hours of work",
     ]
     for found in prospects(plan.strata, plan.config, (*SIZES, planned)):

@@ -46,7 +46,16 @@ def mask_from_text(text: str, height_px: int, width_px: int) -> Bool[np.ndarray,
 
     Raises: ValueError, TypeError, KeyError, RecursionError: it is not that.
     """
-    runs = _runs_of(json.loads(text), height_px, width_px)
+    return _pixels(_runs_of(json.loads(text), height_px, width_px), height_px, width_px)
+
+
+def pixels_of(rle: Rle) -> Bool[np.ndarray, "h w"]:
+    """The mask of checked run lengths."""
+    height_px, width_px = rle["size"]
+    return _pixels(_runs_of(rle, height_px, width_px), height_px, width_px)
+
+
+def _pixels(runs: list[int], height_px: int, width_px: int) -> Bool[np.ndarray, "h w"]:
     is_inside = np.arange(len(runs)) % 2 == 1
     return np.repeat(is_inside, runs).reshape(width_px, height_px).T
 

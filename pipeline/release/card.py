@@ -109,6 +109,11 @@ def render_card(
         agreement_is_not_correctness=AGREEMENT,
         checked=as_text(certificate.sentence) if certificate else UNCHECKED.replace("annex/", "`annex/`"),
         certificate=certificate,
+        certificate_imported=[
+            (images, as_cell(source)) for source, images in certificate.sources.items() if source != "page"
+        ]
+        if certificate
+        else [],
         members_of_sample=[
             *((name, meaning) for name, (_, meaning) in pictures_of(release).items()),
             ("json", "Facts and scores of the image, also in its row of the manifest."),

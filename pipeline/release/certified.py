@@ -1,6 +1,6 @@
 """What the texts of a release say of a certificate. Whoever makes certificates gives it; nothing here computes it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -32,3 +32,5 @@ class Certified:
     confidence: float
     """Of all shares together, in [0, 1]."""
     shares: Sequence[CertifiedShare]
+    sources: Mapping[str, int]
+    """Where answers come from: `page`, or what they were imported from → images."""

@@ -176,8 +176,11 @@ def _audit(found: Certified, texts: Mapping[str, Any]) -> dict[str, Any]:
         "accepted images, which the SHA-256 of release.json had drawn, without seeing any score. Their answers are in "
         "this annex; they changed no mask.",
         "dataAnnotationPlatform": [
-            "None for the masks: rai:machineAnnotationTools lists the tools used. The answers of the audit say what "
-            "each of them comes from."
+            "None for the masks: rai:machineAnnotationTools lists the tools used.",
+            *(
+                f"For {images} answers of the audit: {'its own page' if source == 'page' else source}."
+                for source, images in found.sources.items()
+            ),
         ],
         "dataAnnotationAnalysis": [found.sentence, *shares, *texts["dataAnnotationAnalysis"]],
         "annotationsPerItem": f"{texts['annotationsPerItem']} The audit has one or two human judgements of each of "

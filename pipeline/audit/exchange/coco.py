@@ -12,10 +12,10 @@ from typing import Any
 from model.documents import parse_object
 from pipeline.audit.answers import VERDICTS
 from pipeline.audit.exchange.given import Given, Images, Reading, one_of, quoted, united
-from pipeline.audit.exchange.task import HOW_TO_ANSWER, IMAGES, LABELS, OBJECT, Task, Titled, pixels_of
+from pipeline.audit.exchange.task import HOW_TO_ANSWER, IMAGES, LABELS, OBJECT, Task, Titled
 from pipeline.collection.outlines import read_outline
 from pipeline.files.tars import encode_json
-from pipeline.passes.mask_text import Rle
+from pipeline.passes.mask_text import Rle, pixels_of
 from pipeline.release.coco_json import encode_mask
 
 ANNOTATIONS = "annotations/instances_default.json"

@@ -17,10 +17,10 @@ import numpy as np
 
 from pipeline.audit.answers import VERDICTS
 from pipeline.audit.exchange.given import Given, Images, Reading, one_of, quoted, united
-from pipeline.audit.exchange.task import HOW_TO_ANSWER, IMAGES, OBJECT, Task, Titled, pixels_of
+from pipeline.audit.exchange.task import HOW_TO_ANSWER, IMAGES, OBJECT, Task, Titled
 from pipeline.audit.exchange.xml_elements import Element, elements
 from pipeline.collection.outlines import read_outline
-from pipeline.passes.mask_text import Rle, rle_of
+from pipeline.passes.mask_text import Rle, pixels_of, rle_of
 
 ANNOTATIONS, CONSTRUCTOR = "annotations.xml", "labels.json"
 MOST_BYTES = 256 << 20  # 256 MiB: 10,000 masks of 25 KB

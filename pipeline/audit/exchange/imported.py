@@ -1,6 +1,7 @@
 """Take answers from elsewhere: all of a file's are checked before the first is added."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +83,8 @@ def _identity(answer: Answer) -> bytes:
 def _saved(source: Path, opened: Audit, rater: str) -> list[Answer]:
     """The answers that the page has saved, all of one rater."""
     content = _content(source, MOST_BYTES)
-    answers = parse_answers(content if content.endswith(b"\n") else content + b"\n", str(source), opened.asked)
+    end = b"" if content.endswith(b"\n") or not content else b"\n"  # without it, the last line would count as torn
+    answers = parse_answers(content + end, str(source), opened.asked)
     raters = {answer.rater for answer in answers}
     if len(raters) > 1:
         raise CollectionError(f"{source} has answers of {', '.join(sorted(raters))}: import one rater's at a time")
@@ -102,9 +104,9 @@ def _read(source: Path, source_format: Source, opened: Audit) -> Reading:
             digest = hashlib.sha256(content).hexdigest()
             reading = read(content, images)
             reading = replace(reading, given=tuple(replace(given, digest=digest) for given in reading.given))
-        keys = [given.key for given in reading.given]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise ValueError(f"{twice} is there twice")
+        (key, times), *_ = Counter(given.key for given in reading.given).most_common(1) or [("", 0)]
+        if times > 1:
+            raise ValueError(f"{key} is there {times} times")
     except (KeyError, TypeError, AttributeError) as error:
         raise _refused(
             source, f"it is no file of {source_format} ({type(error).__name__}: {str(error)[:200]})"

@@ -15,8 +15,8 @@ from model.documents import parse_json
 from pipeline.audit.answers import VERDICTS
 from pipeline.audit.exchange.brush_rle import decode_brush, encode_brush
 from pipeline.audit.exchange.given import Given, Images, Reading, one_of, quoted, united
-from pipeline.audit.exchange.task import HOW_TO_ANSWER, IMAGES, OBJECT, Task, Titled, pixels_of
-from pipeline.passes.mask_text import Rle, rle_of
+from pipeline.audit.exchange.task import HOW_TO_ANSWER, IMAGES, OBJECT, Task, Titled
+from pipeline.passes.mask_text import Rle, pixels_of, rle_of
 
 TASKS, INTERFACE = "tasks.json", "interface.xml"
 MOST_BYTES = 256 << 20  # 256 MiB: 10,000 brushes of 25 KB

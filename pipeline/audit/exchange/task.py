@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Bool
 from pycocotools import mask as coco_mask
 
 from pipeline.audit.answers import VERDICTS
@@ -55,8 +53,3 @@ class Titled:
     """Name and version of the release."""
     plan: str
     """SHA-256 of the audit's plan."""
-
-
-def pixels_of(rle: Rle) -> Bool[np.ndarray, "h w"]:
-    """The pixels of checked run lengths."""
-    return np.asarray(coco_mask.decode(rle)).astype(np.bool_)

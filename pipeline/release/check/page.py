@@ -31,12 +31,12 @@ def is_data(name: str) -> bool:
     return _DATA.fullmatch(name) is not None
 
 
-def asset_problem(name: str, content: bytes, known: Mapping[str, Collection[str]] = KNOWN_ASSETS) -> str:
+def asset_problem(name: str, content: bytes, known: Mapping[str, Collection[str]] | None = None) -> str:
     """Why a file can't be a script or style of the page, "" if one of its versions is known.
 
-    Args: known: file → digests that it has had.
+    Args: known: file → digests that it has had; those of the page of a release by default.
     """
-    if hashlib.sha256(content).hexdigest() in known.get(name, ()):
+    if hashlib.sha256(content).hexdigest() in (KNOWN_ASSETS if known is None else known).get(name, ()):
         return ""
     return "is not what any known version of this tool puts into a page"
 

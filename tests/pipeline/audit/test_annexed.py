@@ -87,6 +87,25 @@ def test_the_card_says_the_sentence_in_place_of_the_warning(audited_release, fil
     assert f"| at least 0.5 | {row['good']} of 4 | at least {100 * row['at_least_share']:.1f} % |" in card
 
 
+def test_card_and_croissant_say_where_imported_answers_come_from(judged):
+    name, hostile = answers_name("rater-1"), "<b>*masks*\n# of a tool"
+    lines = [json.loads(line) | {"source": hostile} for line in judged.files[name].splitlines()]
+    imported = judge(judged.audited, judged.plan, judged.files | {name: b"".join(map(as_line, lines))})
+    texts = certificate_texts(imported, derived_certificate(imported, missing_as_failures=True))
+    (said,) = (line for line in texts["README.md"].decode().splitlines() if "not given on the page" in line)
+    assert said == (
+        "3 answers were not given on the page of the audit, but by &#60;b&#62;&#42;masks&#42; &#35; of a tool."
+    )
+    platforms = json.loads(texts["croissant.json"])["rai:dataAnnotationPlatform"]
+    assert platforms[1:] == [
+        f"For 3 answers of the audit: {hostile}.", "For 3 answers of the audit: its own page."
+    ]  # fmt: skip
+
+
+def as_line(answer):
+    return json.dumps(answer, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
 def test_but_for_the_certificate_the_card_is_that_of_the_release(audited_release, files):
     card, before = files["README.md"].decode(), (audited_release / "README.md").read_text()
     without = re.sub(r"## Certificate\n.*?(?=## Numbers)", "", card, flags=re.DOTALL)

@@ -60,7 +60,7 @@ def test_the_simulation_notices_a_normal_approximation():
 @given(VALUES, st.sampled_from([0.5, 0.05, 0.001]))
 def test_a_census_gives_the_mean_itself(values, alpha):
     found = mean_interval(drawn_of(values, len(values)), alpha)
-    assert (found.lower, found.upper) == pytest.approx((values.mean(), values.mean()), abs=1e-9)
+    assert (found.lower, found.upper) == pytest.approx((values.mean(),) * 2, abs=1e-9)
 
 
 @given(VALUES, st.integers(0, 2000), st.sampled_from([0.5, 0.05, 0.001]))
@@ -118,6 +118,15 @@ def test_by_hand_two_values_of_four():
     assert capital == pytest.approx(1.95 * 2.9)
     assert is_excluded(0.5, values, 4, 1 / capital + 1e-9)
     assert not is_excluded(0.5, values, 4, 1 / capital - 1e-9)
+
+
+def test_both_ends_of_all_strata_share_the_error():
+    rng = np.random.default_rng(8)
+    values = {"a": rng.random(30), "b": rng.random(10)}
+    drawn = {name: DrawnValues(population=100, lowest=found, highest=found) for name, found in values.items()}
+    found = mean_interval(drawn, 0.2)
+    assert found.lower == pytest.approx(np.mean([lower_end(each, 100, 0.05) for each in values.values()]))
+    assert found.upper == pytest.approx(1 - np.mean([lower_end(1 - each, 100, 0.05) for each in values.values()]))
 
 
 def test_strata_are_weighted_by_their_sizes():

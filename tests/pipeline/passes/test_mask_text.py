@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
-from pipeline.passes.mask_text import mask_from_text, mask_to_text
+from pipeline.passes.mask_text import mask_from_text, mask_to_text, pixels_of, rle_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
 
@@ -20,6 +20,7 @@ MASKS = st.tuples(SIDES, SIDES).flatmap(lambda sides: arrays(bool, sides))
 @given(MASKS)
 def test_a_mask_comes_back(mask):
     assert np.array_equal(mask_from_text(mask_to_text(mask), *mask.shape), mask)
+    assert np.array_equal(pixels_of(rle_of(mask)), mask)
 
 
 @given(MASKS)

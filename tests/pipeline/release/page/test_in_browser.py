@@ -1016,10 +1016,10 @@ def test_a_certificate_of_another_release_changes_nothing(opened, tmp_path):
     assert banner_of(opened(tmp_path))[0].startswith("No human has checked them")
 
 
-@pytest.mark.parametrize("hostile", HOSTILE)
-def test_what_a_certificate_says_is_text(opened, tmp_path, hostile):
+def test_what_a_certificate_says_is_text(opened, tmp_path):
     write_page(tmp_path, ROWS[:3], [make_solid_tile(number) for number in range(3)])
-    add_certificate(tmp_path, 1, sentence=hostile, images=hostile)
+    hostile = "".join(HOSTILE)
+    add_certificate(tmp_path, 1, sentence=hostile, images=hostile, population=hostile)
     page = opened(tmp_path)
     banner_of(page)
     assert page.page.text_content("#checked") == hostile
