@@ -59,7 +59,8 @@ class SignConfig:
 class PushConfig:
     """Check a release, copy it to a folder, a bucket or the Hugging Face Hub, check the copy, and make it visible.
 
-    Run the same command again to resume an upload that ended early. A published version is never changed.
+    Its annexes and signatures are sent too, or added to a version that was published before. Run the same command again
+    to resume an upload that ended early. What is published is never changed.
     """
 
     release: Annotated[str, tyro.conf.Positional]

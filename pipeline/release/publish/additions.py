@@ -2,7 +2,7 @@
 
 An annex is claimed by its sums, which are sent first, and complete by its `annex.json`, which is sent last (see
 `release/annex.py`). So two pushes of different annexes of one number never mix their files. Before that one come its
-scripts: the page of a release runs the one that it finds, and needs the rest of the annex.
+scripts, that of the annex's own folder last: the page of a release runs it once it is there, and needs the others.
 """
 
 import re
@@ -91,9 +91,12 @@ def _found(release: str, report: Callable[[str], None]) -> Iterator[Addition]:
 def _annex(release: str, annex: Annex) -> Addition:
     document = f"{annex.name}/{ANNEX_JSON}"
     content = storage.read(storage.join(release, document))
+    ordered = sorted(
+        annex.files.values(),
+        key=lambda file: (file.name != SUMS, is_script(file), -file.name.count("/"), file.name),
+    )
     files = [
-        StoredFile(name=f"{annex.name}/{file.name}", file_bytes=file.file_bytes, sha256=file.sha256)
-        for file in sorted(annex.files.values(), key=lambda file: (file.name != SUMS, is_script(file), file.name))
+        StoredFile(name=f"{annex.name}/{file.name}", file_bytes=file.file_bytes, sha256=file.sha256) for file in ordered
     ]
     return Addition(
         name=annex.name, label=f"annex-{annex.number}", files=(*files, storage.stored_file(document, content))

@@ -55,6 +55,8 @@ def push_to_folder(
     place = folder if visible or not urls.is_local(target) else storage.join(target, f".{name}.{ours.sha256[:16]}.tmp")
     # A push that adds an annex to an older version does not make that the newest one.
     points = not (visible and ours.additions and storage.exists(storage.join(target, LATEST)))
+    if not points:
+        report(f"{LATEST} stays as it is, as this version was published before")
     unfinished = _unfinished_files(place, ours)
     there, left = list[StoredFile](), list[StoredFile]()
     for file in (file for file in ours.files.values() if file.name != RELEASE_JSON):

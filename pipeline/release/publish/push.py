@@ -19,6 +19,8 @@ def push_release(
 ) -> PushReport:
     """Copy a release to a folder, a bucket or the Hugging Face Hub, check the copy, and make it visible.
 
+    Then its annexes and signatures are added, or those that are new since an earlier push.
+
     Everything that can be refused is refused before the check of the release, which takes minutes.
 
     Args:    release: its folder or URL. target: folder or URL that holds all releases, or hf://datasets/ORG/NAME.
@@ -27,8 +29,9 @@ def push_release(
              report: called with each step before it is taken.
     Raises:  UsageError: nothing can be published at the target, or nobody is logged in there.
              CollectionError: there is no release.
-             ReleaseExistsError: the target already has another release of this version.
-             UnsoundReleaseError: the release has problems.
+             ReleaseExistsError: the target already has another release of this version, another annex of one of the
+             numbers, or another signature.
+             UnsoundReleaseError: the release, an annex or a signature has problems.
              StorageError: what arrived is not what was sent.
     """
     push = push_to_hub if target.startswith(HUB) else push_to_folder

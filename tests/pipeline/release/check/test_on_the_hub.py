@@ -54,6 +54,8 @@ def test_a_release_with_annexes_and_signatures_is_checked_on_the_hub(released, t
     assert check.problems == ()
     assert [annex.number for annex in check.annexes] == [1]
     assert sum(" is signed with the " in note for note in check.notes) == 2
+    (folder / ".gitattributes").write_bytes(b"")  # only the Hub makes such files
+    assert [problem.where for problem in verify_release(str(folder)).problems] == [".gitattributes"]
     on_the_hub({"annex/1/a.txt": b"b", "release.json.sig": b"", "evil": b"", "data/.gitattributes": b""})
     HfFileSystem.clear_instance_cache()
     assert [problem.where for problem in verify_release(PLACE).problems] == [
