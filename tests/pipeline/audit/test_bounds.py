@@ -186,6 +186,14 @@ def test_a_stratum_of_which_nothing_was_drawn_leaves_all_of_it_open():
     assert at_most_bad_of_strata(strata, 0.05) == 50 - 9 + 30
 
 
+def test_with_little_confidence_the_bound_of_strata_still_leaves_room_for_one_bad_mask_more():
+    strata = {name: Stratum(population=100, drawn=10, bad=0) for name in "ab"}
+    # Clopper and Pearson leave 3.4 % at a confidence of 50 %, less than one mask of 20; so 1 / 20 it is, of 200.
+    assert clopper_pearson(0, 20, 0.5) == pytest.approx(0.034, abs=1e-3)
+    assert at_most_bad_of_strata(strata, 0.5) == 10
+    assert at_most_bad_of_strata(strata, 0.05) == int(200 * clopper_pearson(0, 20, 0.05))
+
+
 @pytest.mark.parametrize(("population", "drawn", "bad"), [(3, 4, 0), (3, 2, 3), (3, 2, -1)])
 def test_counts_that_can_not_be_are_refused(population, drawn, bad):
     with pytest.raises(ValueError, match="each is at most the next"):
