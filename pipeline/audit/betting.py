@@ -10,9 +10,9 @@ bet b changes the capital by the factor 1 + b (x_t - m_t). Source: Waudby-Smith 
 random variables by betting", JRSS B 2024, arXiv:2010.09686.
 
 They choose bets by what was drawn before. Here the capital is split among four bets that are fixed before the draw, one
-for each of `SPREADS` (their section on mixtures; a sum of such capitals is one too). This costs up to a tenth of the
-width, and has a property that a certificate needs: raising a value never lowers the lower end. So the lower end stays
-valid when values are replaced by 0, whatever the reason is that they are unknown.
+for each of `SPREADS`; the sum is a capital too. With hundreds of values this makes intervals up to a tenth wider, with
+few values narrower. And it has a property that a certificate needs: a higher value never lowers the lower end. So the
+lower end stays valid when values are replaced by 0, whatever the reason is that they are unknown.
 """
 
 from collections.abc import Callable, Mapping, Sequence
