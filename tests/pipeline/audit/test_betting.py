@@ -207,6 +207,17 @@ def test_of_a_stratum_of_which_nothing_was_drawn_nothing_is_known():
     assert (found.lower, found.upper) == pytest.approx((5 / 40, 35 / 40))
 
 
+def test_strata_that_were_drawn_whole_are_known_and_the_others_bounded():
+    rng = np.random.default_rng(8)
+    values = {"whole": rng.random(40), "part": rng.random(30)}
+    drawn = {
+        name: DrawnValues(population=size, lowest=values[name], highest=values[name])
+        for name, size in (("whole", 40), ("part", 60))
+    }
+    lower = (values["whole"].sum() + 60 * lower_end(values["part"], 60, 0.025)) / 100
+    assert mean_interval(drawn, 0.05).lower == pytest.approx(lower)
+
+
 def test_strata_are_weighted_by_their_sizes():
     values = {"a": np.full(30, 1.0), "b": np.full(10, 0.2)}
     drawn = {
