@@ -5,8 +5,8 @@ most `alpha`, whatever the masks are. Source of this kind of promise: Candès, I
 correct labels", arXiv:2506.10908.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -43,6 +43,11 @@ class Stratum:
         return self.drawn == self.population
 
     @property
+    def most_bad(self) -> int:
+        """All of it but the good masks that were seen."""
+        return self.population - (self.drawn - self.bad)
+
+    @property
     def mirrored(self) -> "Stratum":
         """The same with good and bad exchanged."""
         return Stratum(population=self.population, drawn=self.drawn, bad=self.drawn - self.bad)
@@ -55,7 +60,7 @@ def at_most_bad(seen: Stratum, alpha: float) -> int:
     Returns: the largest number of bad masks under which a sample with no more bad ones than this has a probability
              above alpha: the hypergeometric test, inverted.
     """
-    lowest, highest = seen.bad, seen.population - (seen.drawn - seen.bad)
+    lowest, highest = seen.bad, seen.most_bad
     while lowest < highest:  # the probability falls as the number of bad masks grows
         middle = (lowest + highest + 1) // 2
         if at_most(seen.bad, seen.population, middle, seen.drawn) >= alpha * _TIE:
@@ -101,24 +106,45 @@ def at_most_bad_of_strata(seen: Mapping[str, Stratum], alpha: float) -> int:
     all be drawn, d of these bad. A hypergeometric count is a sum of independent Bernoulli variables (Vatutin &
     Mikhailov 1982), so d is one too, of n variables with a mean of at least f D: D masks are bad, and f is the smallest
     sampled share of a stratum. The probability of at most d is then no more than the binomial's with this mean, if d is
-    at most the mean minus 1 (Hoeffding 1956). Hence D <= n p / f, where p is the larger of the limit of
-    Clopper and Pearson and (d + 1) / n; the second makes sure of the condition.
+    at most the mean minus 1 (Hoeffding 1956). Hence D <= n p / f, where p is the larger of the limit of Clopper and
+    Pearson and (d + 1) / n; the second makes sure of the condition.
+
+    A small stratum of which little was drawn would make f small for all. So strata are left out, the least sampled
+    ones, if that would give a better bound with one bad mask in twenty: all that is unseen of them counts as bad. Which
+    ones these are follows from the plan alone.
 
     Sources: Vatutin & Mikhailov, Theory of Probability and its Applications 1982; Hoeffding, "On the distribution of
     the number of successes in independent trials", Annals of Mathematical Statistics 1956.
     """
     counted = sum(stratum.bad for stratum in seen.values() if stratum.is_census)
-    sampled = [stratum for stratum in seen.values() if not stratum.is_census]
-    if len(sampled) < 2:
-        return counted + sum(at_most_bad(stratum, alpha) for stratum in sampled)
+    sampled = sorted((one for one in seen.values() if not one.is_census), key=lambda one: one.drawn / one.population)
+    left_out = _left_out(sampled, alpha)
+    counted += sum(stratum.most_bad for stratum in sampled[:left_out])
+    return counted + _at_most_bad_together(sampled[left_out:], alpha)
+
+
+def _at_most_bad_together(sampled: Sequence[Stratum], alpha: float) -> int:
+    """The bound without leaving out any.
+
+    Args: sampled: the one with the smallest sampled share is the first.
+    """
+    if len(sampled) < 2 or not sampled[0].drawn:
+        return sum(at_most_bad(stratum, alpha) for stratum in sampled[:1]) + sum(one.most_bad for one in sampled[1:])
     drawn, bad = sum(stratum.drawn for stratum in sampled), sum(stratum.bad for stratum in sampled)
-    possible = sum(stratum.population - (stratum.drawn - stratum.bad) for stratum in sampled)
-    scarcest = min(sampled, key=lambda stratum: stratum.drawn / stratum.population)
-    if not scarcest.drawn:
-        return counted + possible
     share = max(clopper_pearson(bad, drawn, alpha), (bad + 1) / drawn)
-    most = int(drawn * share * scarcest.population / scarcest.drawn * (1 + 1e-9))  # a tie gives the weaker bound
-    return counted + min(possible, most)
+    per_image = sampled[0].population / sampled[0].drawn
+    most = int(drawn * share * per_image * (1 + 1e-9))  # a tie gives the weaker bound
+    return min(most, sum(stratum.most_bad for stratum in sampled))
+
+
+def _left_out(sampled: Sequence[Stratum], alpha: float) -> int:
+    """How many of the least sampled strata are left out."""
+
+    def expected(count: int) -> int:
+        supposed = [replace(stratum, bad=-(-stratum.drawn // 20)) for stratum in sampled[count:]]
+        return sum(stratum.population for stratum in sampled[:count]) + _at_most_bad_together(supposed, alpha)
+
+    return min(range(len(sampled)), key=expected, default=0)
 
 
 def at_least_good(seen: Mapping[str, Stratum], alpha: float) -> int:

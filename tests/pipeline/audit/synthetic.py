@@ -50,10 +50,17 @@ def realistic_ious(images, rng, bad=0.05):
     return np.where(kind < bad, poor, 1 - rng.beta(1.2, 30, images))
 
 
-def audit_of(truth, rng, unknown: Callable[[np.ndarray], np.ndarray] | None = None, **options):
+def audit_of(
+    truth,
+    rng,
+    unknown: Callable[[np.ndarray], np.ndarray] | None = None,
+    judged: Callable[[np.ndarray], np.ndarray] = lambda ious: ious,
+    **options,
+):
     """Draw images, judge them, and return the plan and the outcomes.
 
     Args: unknown: from the IoUs drawn, in the order of the draw, to which of them nobody knows.
+          judged: from the same to what people say.
     """
     config = AuditConfig(**{"overlap": 0.0, "predict_with": "", **options})
     names, sizes = np.unique(truth.strata, return_counts=True)
@@ -63,7 +70,7 @@ def audit_of(truth, rng, unknown: Callable[[np.ndarray], np.ndarray] | None = No
         for name, count in allocation(strata, config.images).items()
     ]
     places = rng.permutation(np.concatenate(drawn))
-    ious = truth.ious[places]
+    ious = judged(truth.ious[places])
     missing = np.zeros(len(places), dtype=bool) if unknown is None else unknown(ious)
     keys = truth.keys
     plan = AuditPlan(

@@ -129,14 +129,21 @@ def test_one_more_good_mask_never_tightens_the_bound(images, place):
     assert advise(values, VARIANCE, better, config).kept >= advise(values, VARIANCE, drawn, config).kept
 
 
-@given(st.integers(1, 60), st.data())
-def test_a_test_passes_where_so_few_bad_masks_would_be_unlikely(kept, data):
-    drawn = data.draw(st.integers(0, kept))
-    bad = data.draw(st.integers(0, drawn))
-    allowed = kept // 10  # 90 % are to be good
-    chance = hypergeom.cdf(bad, kept, allowed + 1, drawn) if allowed < kept else 0
-    if abs(chance - 0.05) > 1e-6:
-        assert passes(kept, drawn, bad, 0.9, 0.05) == (chance < 0.05)
+@pytest.mark.parametrize(("kept", "allowed"), [(9, 0), (20, 2), (41, 4)])
+def test_a_test_passes_where_so_few_bad_masks_would_be_unlikely(kept, allowed):
+    for drawn in range(kept + 1):
+        bads = np.arange(drawn + 1)
+        chances = hypergeom.cdf(bads, kept, allowed + 1, drawn)  # one bad mask more than a tenth
+        assert [passes(kept, drawn, bad, 0.9, 0.05) for bad in bads.tolist()] == (chances < 0.05).tolist()
+
+
+def test_the_search_ends_at_the_first_bound_that_fails_though_looser_ones_would_pass():
+    values = [place / 4000 for place in range(1000)]
+    drawn = {place: 0.0 if place < 10 else 1.0 for place in range(1000)}
+    found = advise(values, VARIANCE, drawn, config_of())
+    assert found.bound is None  # 10 of the first 50 are bad, and 10 of all 1,000
+    assert found.first == "ensemble_variance<=0.0123"
+    assert advise(values, VARIANCE, {**drawn, **dict.fromkeys(range(10), 1.0)}, config_of()).kept == 1000
 
 
 def test_the_search_begins_at_the_same_bound_whatever_was_drawn_and_judged():

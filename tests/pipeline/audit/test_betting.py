@@ -1,5 +1,7 @@
 """The interval of a mean, held against populations whose mean is known."""
 
+from itertools import combinations, product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -120,13 +122,100 @@ def test_by_hand_two_values_of_four():
     assert not is_excluded(0.5, values, 4, 1 / capital - 1e-9)
 
 
-def test_both_ends_of_all_strata_share_the_error():
+def test_both_ends_share_the_error():
+    values = np.random.default_rng(8).random(30)
+    found = mean_interval(drawn_of(values, 100), 0.2)
+    assert found.lower == lower_end(values, 100, 0.1)
+    assert found.upper == 1 - lower_end(1 - values, 100, 0.1)
+
+
+STRATA = {
+    "alike, in proportion": ([(900, 90), (100, 10)], [0.9, 0.9]),
+    "far apart, in proportion": ([(500, 30), (500, 30)], [0.2, 0.9]),
+    "far apart, out of proportion": ([(900, 40), (100, 40), (8, 1)], [0.9, 0.1, 0.5]),
+    "small": ([(20, 3), (10, 2), (5, 1), (4, 4)], [0.8, 0.4, 0.9, 0.1]),
+    "nearly whole": ([(60, 55), (40, 39)], [0.9, 0.6]),
+}
+
+
+def times_missed_of_strata(setting, repeats, alpha):
+    sizes, means = STRATA[setting]
+    rng = np.random.default_rng(9)
+    values = [
+        np.where(rng.random(size) < mean, 1 - rng.random(size) ** 3 / 5, 0)
+        for (size, _), mean in zip(sizes, means, strict=True)
+    ]
+    truth, missed = np.concatenate(values).mean(), np.zeros(2, dtype=int)
+    for _ in range(repeats):
+        samples = [rng.choice(found, count, replace=False) for found, (_, count) in zip(values, sizes, strict=True)]
+        drawn = {
+            str(place): DrawnValues(population=size, lowest=sample, highest=sample)
+            for place, (sample, (size, _)) in enumerate(zip(samples, sizes, strict=True))
+        }
+        found = mean_interval(drawn, 2 * alpha)
+        missed += [truth < found.lower - 1e-9, truth > found.upper + 1e-9]
+    return missed
+
+
+@pytest.mark.parametrize("setting", STRATA)
+def test_of_strata_too_the_mean_is_missed_no_more_often_than_the_interval_says(setting):
+    assert (times_missed_of_strata(setting, 100, 0.2) <= binom.ppf(0.9999, 100, 0.2)).all()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("alpha", [0.2, 0.025])
+@pytest.mark.parametrize("setting", STRATA)
+def test_of_strata_too_the_mean_is_missed_no_more_often_than_the_interval_says_in_2000_draws(setting, alpha):
+    assert (times_missed_of_strata(setting, 2000, alpha) <= binom.ppf(0.9999, 2000, alpha)).all()
+
+
+def test_the_expected_capital_of_strata_is_at_most_1_in_every_draw_of_a_small_population():
+    """By enumeration: the sum over all samples of two strata, whose means are far from each other."""
+    strata, drawn = [np.array([0.0, 0.1, 0.9, 1.0]), np.array([0.3, 0.6, 0.2])], (2, 1)
+    mean = np.concatenate(strata).mean()
+    weights = [len(values) / 7 * 3 / count for values, count in zip(strata, drawn, strict=True)]
+    for bet in (0.1, 0.5, 1.0):
+        capitals = [
+            np.prod(
+                [
+                    1 + bet * (x * w / max(weights) - mean / max(weights))
+                    for xs, w in zip(both, weights, strict=True)
+                    for x in xs
+                ]
+            )
+            for both in product(*(combinations(values, count) for values, count in zip(strata, drawn, strict=True)))
+        ]
+        assert np.mean(capitals) <= 1
+
+
+def test_strata_cost_little_if_they_are_drawn_in_proportion():
+    values = POPULATIONS["realistic"][:400]
+    one = mean_interval(drawn_of(values, 100_000), 0.05)
+    four = mean_interval(
+        {str(k): DrawnValues(population=25_000, lowest=values[k::4], highest=values[k::4]) for k in range(4)}, 0.05
+    )
+    assert four.upper - four.lower < 1.1 * (one.upper - one.lower)
+
+
+def test_of_a_stratum_of_which_nothing_was_drawn_nothing_is_known():
+    none, whole = np.array([]), np.full(10, 0.5)
+    drawn = {
+        "a": DrawnValues(population=10, lowest=whole, highest=whole),
+        "b": DrawnValues(population=30, lowest=none, highest=none),
+    }
+    found = mean_interval(drawn, 0.05)
+    assert (found.lower, found.upper) == pytest.approx((5 / 40, 35 / 40))
+
+
+def test_strata_that_were_drawn_whole_are_known_and_the_others_bounded():
     rng = np.random.default_rng(8)
-    values = {"a": rng.random(30), "b": rng.random(10)}
-    drawn = {name: DrawnValues(population=100, lowest=found, highest=found) for name, found in values.items()}
-    found = mean_interval(drawn, 0.2)
-    assert found.lower == pytest.approx(np.mean([lower_end(each, 100, 0.05) for each in values.values()]))
-    assert found.upper == pytest.approx(1 - np.mean([lower_end(1 - each, 100, 0.05) for each in values.values()]))
+    values = {"whole": rng.random(40), "part": rng.random(30)}
+    drawn = {
+        name: DrawnValues(population=size, lowest=values[name], highest=values[name])
+        for name, size in (("whole", 40), ("part", 60))
+    }
+    lower = (values["whole"].sum() + 60 * lower_end(values["part"], 60, 0.025)) / 100
+    assert mean_interval(drawn, 0.05).lower == pytest.approx(lower)
 
 
 def test_strata_are_weighted_by_their_sizes():

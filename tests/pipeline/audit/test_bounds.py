@@ -22,7 +22,14 @@ from pipeline.audit.bounds import (
 )
 
 ALPHAS = (0.5, 0.2, 0.05, 0.05 / 3)
-DESIGNS = [((9, 3), (4, 2)), ((12, 6), (12, 2)), ((6, 2), (5, 2), (3, 1)), ((10, 4), (2, 2), (5, 1)), ((15, 1), (3, 2))]
+DESIGNS = [
+    ((9, 3), (4, 2)),
+    ((12, 6), (12, 2)),
+    ((6, 2), (5, 2), (3, 1)),
+    ((10, 4), (2, 2), (5, 1)),
+    ((15, 1), (3, 2)),
+    ((14, 6), (3, 1), (2, 1)),
+]
 """Population and drawn images of each stratum; shares of very different sizes, and one that is drawn whole."""
 
 
@@ -179,11 +186,33 @@ def test_a_million_masks_and_ten_thousand_drawn_agree_with_scipy():
 
 
 def test_a_stratum_of_which_nothing_was_drawn_leaves_all_of_it_open():
-    strata = {
-        "a": Stratum(population=50, drawn=10, bad=1),
-        "b": Stratum(population=30, drawn=0, bad=0),
-    }
-    assert at_most_bad_of_strata(strata, 0.05) == 50 - 9 + 30
+    some, none = Stratum(population=50, drawn=10, bad=1), Stratum(population=30, drawn=0, bad=0)
+    assert at_most_bad_of_strata({"a": some, "b": none}, 0.05) == at_most_bad(some, 0.05) + 30
+    assert at_most_bad_of_strata({"a": none, "b": none}, 0.05) == 60
+
+
+def test_a_small_stratum_of_which_little_was_drawn_does_not_spoil_the_bound_of_the_others():
+    others = {name: Stratum(population=1000, drawn=100, bad=2) for name in "ab"}
+    scarce = {"c": Stratum(population=30, drawn=1, bad=0)}
+    assert at_most_bad_of_strata(others | scarce, 0.05) == at_most_bad_of_strata(others, 0.05) + 29
+
+
+def test_which_strata_are_left_out_does_not_depend_on_what_was_seen():
+    for bad in ((0, 0, 0), (100, 100, 1), (0, 50, 1)):
+        strata = {
+            name: Stratum(population=size, drawn=drawn, bad=found)
+            for (name, size, drawn), found in zip([("a", 1000, 100), ("b", 1000, 100), ("c", 30, 1)], bad, strict=True)
+        }
+        without = {name: strata[name] for name in "ab"}
+        assert at_most_bad_of_strata(strata, 0.05) == at_most_bad_of_strata(without, 0.05) + 29 + bad[2]
+
+
+def test_with_little_confidence_the_bound_of_strata_still_leaves_room_for_one_bad_mask_more():
+    strata = {name: Stratum(population=100, drawn=10, bad=0) for name in "ab"}
+    # Clopper and Pearson leave 3.4 % at a confidence of 50 %, less than one mask of 20; so 1 / 20 it is, of 200.
+    assert clopper_pearson(0, 20, 0.5) == pytest.approx(0.034, abs=1e-3)
+    assert at_most_bad_of_strata(strata, 0.5) == 10
+    assert at_most_bad_of_strata(strata, 0.05) == int(200 * clopper_pearson(0, 20, 0.05))
 
 
 @pytest.mark.parametrize(("population", "drawn", "bad"), [(3, 4, 0), (3, 2, 3), (3, 2, -1)])

@@ -40,9 +40,15 @@ def skips_hard_ones(ious):
     return (ious < 0.8) & (np.arange(len(ious)) % 4 > 0) | (np.arange(len(ious)) % 50 == 0)
 
 
+def sees_more_than_the_other(ious):
+    """Every fourth image is judged twice; the second rater finds a fault more, and the lower IoU counts."""
+    return np.where(np.arange(len(ious)) % 4 == 0, ious * 0.99, ious)
+
+
 SETTINGS = {
     "all judged": ("realistic", None, {"advise": "ensemble_variance", "advise_share": 0.9}),
     "few errors": ("few errors", None, {"advise": "ensemble_variance"}),
+    "two raters": ("realistic", None, {"overlap": 0.25}),
     "few images": ("realistic", None, {"images": 12}),
     "strata": ("strata", None, {}),
     "strata, few images": ("bad where little is drawn", None, {"images": 15}),
@@ -88,7 +94,8 @@ def times_too_bold(setting, repeats, confidence, images=100):
     truth, rng, found = RELEASES[release], np.random.default_rng(11), Counter()
     for _ in range(repeats):
         options = {"images": images, "predict_with": "pairwise_iou", "confidence": confidence, **options}
-        plan, outcomes = audit_of(truth, rng, unknown, **options)
+        judged = {"judged": sees_more_than_the_other} if options.get("overlap") else {}
+        plan, outcomes = audit_of(truth, rng, unknown, **judged, **options)
         found.update(too_bold(truth, certify(truth, plan, outcomes, missing_as_failures=True)))
     return found
 
