@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.audit.agreement import Agreement, Share, agreement_of
 from pipeline.audit.labour import Work
 from pipeline.audit.outcomes import SAME_IOU, UNKNOWN, Outcome, Pair
 from pipeline.audit.plan import AuditPlan
-from pipeline.audit.promises import Found, Json, advice, mean_iou, rounded, shares, strata, verdicts
-from pipeline.audit.risks import COVERAGES, Risks, curve, risks_of
+from pipeline.audit.proofs.agreement import Agreement, Share, agreement_of
+from pipeline.audit.proofs.promises import Found, Json, advice, mean_iou, rounded, shares, strata, verdicts
+from pipeline.audit.proofs.risks import COVERAGES, Risks, curve, risks_of
 from pipeline.errors import ConfigError
 from pipeline.selection.columns import ScoreTable
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.audit.promises import OBJECTIONS, Json
+from pipeline.audit.proofs.promises import OBJECTIONS, Json
 from pipeline.release.templates import as_cell, as_text, environment
 
 _TEMPLATES = environment("pipeline.audit")

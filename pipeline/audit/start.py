@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.audit.advice import require_possible
 from pipeline.audit.config import AuditConfig
 from pipeline.audit.folder import RELEASE_PLACE
 from pipeline.audit.page.bundle import require_photos, write_pages
 from pipeline.audit.plan import PLAN, AuditPlan, make_plan
-from pipeline.audit.prospects import what_n_proves
+from pipeline.audit.proofs.advice import require_possible
+from pipeline.audit.proofs.prospects import what_n_proves
 from pipeline.audit.released import AuditedRelease, masks_of, read_audited
 from pipeline.collection.config import InputConfig
 from pipeline.collection.gather import read_described_annotations

@@ -134,7 +134,7 @@ def _derived(reading: Reading, source: Path, source_format: Source, rater: str, 
                 verdict=found[0],
                 mask=found[1],
                 seconds=given.seconds,
-                answered=given.answered or mask_files.written(source),
+                answered=given.answered,
                 source=f"import {source_format} {given.digest[:_DIGITS]}",
             )
             answers.append(parse_answer(answer.encode(), opened.asked))

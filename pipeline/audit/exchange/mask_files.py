@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Set
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.audit.exchange.given import Given, Images, Reading, quoted
@@ -21,7 +21,8 @@ def read(folder: Path, images: Images, wanted: Set[str]) -> Reading:
     Raises: CollectionError: there is no such folder, or no image in it. ValueError: no file is of a wanted image, or
             one is no mask of it; the message names it.
     """
-    given, left_out = [], []
+    given, left_out = list[Given](), list[str]()
+    digest = hashlib.sha256()
     for path in files_by_name(folder).values():
         key = _key_of(path, images)
         if key not in wanted:
@@ -32,11 +33,14 @@ def read(folder: Path, images: Images, wanted: Set[str]) -> Reading:
         except SampleError as error:
             raise ValueError(f"{path.name} can't be read as a mask: {error}") from error
         images.require_size(key, *mask.shape)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        given.append(Given(key=key, mask=rle_of(mask), answered=written(path), digest=digest))
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        given.append(Given(key=key, mask=rle_of(mask)))  # nobody knows when it was drawn
     if not given:
         raise ValueError(f"none of its {len(left_out)} masks, such as {quoted(left_out[0])}, is of an image to judge")
-    return Reading(given=tuple(given), has_verdicts=False, left_out=tuple(left_out))
+    of_all = digest.hexdigest()
+    return Reading(
+        given=tuple(replace(one, digest=of_all) for one in given), has_verdicts=False, left_out=tuple(left_out)
+    )
 
 
 def _key_of(path: Path, images: Images) -> str:
@@ -44,8 +48,3 @@ def _key_of(path: Path, images: Images) -> str:
         return images.key_of(path.name)
     except ValueError:
         return ""
-
-
-def written(path: Path) -> str:
-    """When a file was written, in UTC, as answers have it."""
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

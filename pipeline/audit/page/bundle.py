@@ -11,13 +11,12 @@ from typing import Any
 
 import jinja2
 
-from pipeline.audit.page.members import read_members
+from pipeline.audit.drawn_files import IMAGE, VARIANCE, drawn_files
 from pipeline.audit.page.pictures import shown_image, shown_variance
 from pipeline.audit.plan import ADJUDICATOR, AuditPlan
 from pipeline.audit.released import AuditedRelease
 from pipeline.collection.instances import Instance
-from pipeline.errors import CollectionError, ConfigError, StorageError
-from pipeline.files import storage
+from pipeline.errors import CollectionError, ConfigError
 from pipeline.passes.mask_text import Rle
 from pipeline.release.page.data import call
 from pipeline.shown import printable
@@ -143,22 +142,13 @@ def _write_pictures(
     path: Path, audited: AuditedRelease, keys: Sequence[str], report: Callable[[str], None]
 ) -> dict[str, str]:
     """Write images and variance maps; return key → suffix of its image."""
-    by_tar: dict[str, set[str]] = {}
-    for key in keys:
-        by_tar.setdefault(audited.rows[key]["tar"], set()).add(key)
     suffixes: dict[str, str] = {}
-    for tar, wanted in sorted(by_tar.items()):
-        url = storage.join(audited.folder, tar)
-        for key, members in read_members(url, wanted, {"jpg", "variance.png"}):
-            if missing := {"jpg", "variance.png"} - members.keys():
-                raise StorageError(f"{url} lacks {key}.{min(missing)}; jobs/verify_release.py lists every problem")
-            suffixes[key], content = shown_image(audited.rows[key], members["jpg"])
-            _write(path / "images" / f"{key}.{suffixes[key]}", content)
-            _write(path / "variance" / f"{key}.png", shown_variance(key, members["variance.png"]))
-            if len(suffixes) % _EVERY == 0:
-                report(f"wrote {len(suffixes)} of {len(keys)} images")
-        if absent := wanted - suffixes.keys():
-            raise StorageError(f"{url} lacks {min(absent)}; jobs/verify_release.py lists every problem")
+    for key, members in drawn_files(audited, keys, (IMAGE, VARIANCE)):
+        suffixes[key], content = shown_image(audited.rows[key], members[IMAGE])
+        _write(path / "images" / f"{key}.{suffixes[key]}", content)
+        _write(path / "variance" / f"{key}.png", shown_variance(key, members[VARIANCE]))
+        if len(suffixes) % _EVERY == 0:
+            report(f"wrote {len(suffixes)} of {len(keys)} images")
     return suffixes
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.audit.bounds import Stratum, at_least_good, at_most_good
 from pipeline.audit.certificate import make_certificate
 from pipeline.audit.outcomes import Pair
+from pipeline.audit.proofs.bounds import Stratum, at_least_good, at_most_good
 from pipeline.errors import ConfigError
 from pipeline.files.tars import encode_json
 from tests.pipeline.audit.synthetic import TABLE, WORK, audit_of, certify, outcome_of, release_of

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from pipeline.audit.betting import DrawnValues, mean_interval
-from pipeline.audit.bounds import Interval
+from pipeline.audit.proofs.betting import DrawnValues, mean_interval
+from pipeline.audit.proofs.bounds import Interval
 from pipeline.selection.scores import Score
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from pipeline.audit.betting import DrawnValues, is_excluded, lower_end, mean_interval
+from pipeline.audit.proofs.betting import DrawnValues, is_excluded, lower_end, mean_interval
 from tests.pipeline.audit.synthetic import realistic_ious
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=40).map(np.array)

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.audit.bounds import Stratum, at_least_good
 from pipeline.audit.config import AuditConfig
 from pipeline.audit.draw import raters_of
 from pipeline.audit.plan import AuditPlan, Drawn
-from pipeline.audit.prospects import prospects, what_n_proves
+from pipeline.audit.proofs.bounds import Stratum, at_least_good
+from pipeline.audit.proofs.prospects import prospects, what_n_proves
 
 STRATA = st.dictionaries(st.sampled_from("abcde"), st.integers(1, 3000), min_size=1)
 

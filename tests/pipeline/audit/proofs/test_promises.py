@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from pipeline.audit.promises import share_down, share_up
+from pipeline.audit.proofs.promises import share_down, share_up
 from pipeline.selection.policy import parse_threshold
 from tests.pipeline.audit.synthetic import audit_of, certify, realistic_ious, release_of
 
@@ -125,7 +125,7 @@ def test_the_simulation_notices_shares_of_the_sample_taken_for_bounds(monkeypatc
     def of_sample(seen, alpha):
         return sum(round(part.population * (1 - part.bad / part.drawn)) for part in seen.values())
 
-    monkeypatch.setattr("pipeline.audit.promises.at_least_good", of_sample)
+    monkeypatch.setattr("pipeline.audit.proofs.promises.at_least_good", of_sample)
     found = times_too_bold("all judged", 40, 0.8)
     assert found["shares"] > allowed(40, 0.8)
 

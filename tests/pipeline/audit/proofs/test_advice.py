@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, hypergeom
 
-from pipeline.audit.advice import (
+from pipeline.audit.config import AuditConfig
+from pipeline.audit.proofs.advice import (
     advise,
     badness_of,
     candidates,
@@ -15,7 +16,6 @@ from pipeline.audit.advice import (
     require_possible,
     short_between,
 )
-from pipeline.audit.config import AuditConfig
 from pipeline.errors import ConfigError
 from pipeline.selection.policy import parse_threshold
 from pipeline.selection.scores import SCORE_TABLE
@@ -72,7 +72,7 @@ def test_advice_is_wrong_no_more_often_than_it_says_in_2000_draws(share, drawn, 
 
 def test_the_simulation_notices_advice_by_the_shares_of_the_sample(monkeypatch):
     monkeypatch.setattr(
-        "pipeline.audit.advice.passes", lambda kept, drawn, bad, share, alpha: drawn and bad / drawn <= 1 - share
+        "pipeline.audit.proofs.advice.passes", lambda kept, drawn, bad, share, alpha: drawn and bad / drawn <= 1 - share
     )
     wrong, _ = times_wrong(150, 250, config_of(confidence=0.8))
     assert wrong > binom.ppf(0.9999, 150, 0.2)

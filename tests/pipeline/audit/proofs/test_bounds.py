@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, hypergeom
 
-from pipeline.audit.bounds import (
+from pipeline.audit.proofs.bounds import (
     Stratum,
     at_least_good,
     at_most,

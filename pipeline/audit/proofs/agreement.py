@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.audit.bounds import Interval, clopper_pearson_interval
 from pipeline.audit.outcomes import SAME_IOU, Pair
+from pipeline.audit.proofs.bounds import Interval, clopper_pearson_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from pipeline.audit.bounds import Interval
+from pipeline.audit.proofs.bounds import Interval
 
 SPREADS = (0.4, 0.2, 0.1, 0.05)
 """Standard deviations of values for which the bets are right; that of 0 and 1 in equal parts is 0.5."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.audit.risks import COVERAGES, curve, risks_of
+from pipeline.audit.proofs.risks import COVERAGES, curve, risks_of
 from tests.pipeline.audit.synthetic import TABLE, outcome_of
 
 IOUS = [1.0, 0.5, 0.9, 0.0]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from pipeline.audit.betting import DrawnValues, mean_interval
-from pipeline.audit.powered import powered_interval, predictions
+from pipeline.audit.proofs.betting import DrawnValues, mean_interval
+from pipeline.audit.proofs.powered import powered_interval, predictions
 from pipeline.selection.scores import SCORE_TABLE
 from tests.pipeline.audit.synthetic import realistic_ious
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pipeline.audit.bounds import Stratum, at_least_good
 from pipeline.audit.config import AuditConfig
 from pipeline.audit.draw import allocation
 from pipeline.audit.plan import AuditPlan
+from pipeline.audit.proofs.bounds import Stratum, at_least_good
 
 SIZES = (50, 100, 200, 400, 800, 1600)
 SHARES = (1.0, 0.99, 0.98, 0.97, 0.95, 0.9)

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.audit.advice import advise
-from pipeline.audit.betting import DrawnValues, mean_interval
-from pipeline.audit.bounds import Interval, Stratum, at_least_good, at_most_good
 from pipeline.audit.outcomes import UNKNOWN, Outcome, OutcomeVerdict
 from pipeline.audit.plan import AuditPlan
-from pipeline.audit.powered import powered_interval, predictions
+from pipeline.audit.proofs.advice import advise
+from pipeline.audit.proofs.betting import DrawnValues, mean_interval
+from pipeline.audit.proofs.bounds import Interval, Stratum, at_least_good, at_most_good
+from pipeline.audit.proofs.powered import powered_interval, predictions
 from pipeline.selection.scores import Score
 
 Json = dict[str, Any]

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.audit.agreement import agreement_of, kappa
 from pipeline.audit.answers import VERDICTS
 from pipeline.audit.outcomes import Pair
+from pipeline.audit.proofs.agreement import agreement_of, kappa
 
 WORDS = st.tuples(st.sampled_from(VERDICTS), st.sampled_from(VERDICTS))
 

@@ -18,8 +18,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 import numpy as np
 from jaxtyping import Float
 
-from pipeline.audit.bounds import at_most
 from pipeline.audit.config import AuditConfig
+from pipeline.audit.proofs.bounds import at_most
 from pipeline.errors import ConfigError
 from pipeline.selection.scores import Score
 
