@@ -10,11 +10,10 @@ from pipeline.passes.folder import StatedPass
 from pipeline.records import Verdict
 from pipeline.release.croissant_texts import pictures_of
 from pipeline.release.manifest import COLUMNS, SCENE, added_columns, meanings_of
-from pipeline.release.templates import AGREEMENT, render
+from pipeline.release.templates import AGREEMENT, as_cell, as_text, render
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
 from pipeline.selection.verdicts import count_reasons
-from pipeline.shown import printable
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -63,7 +62,7 @@ def agreement_of(rows: Sequence[Mapping[str, Any]]) -> CardAgreement | None:
     if not checked:
         return None
     found = sorted(row["instance_iou"] for row in checked)
-    counts = Counter(_as_cell(row["supercategory"]) or "none" for row in checked)
+    counts = Counter(as_cell(row["supercategory"]) or "none" for row in checked)
     return CardAgreement(
         images=len(checked),
         median=found[len(found) // 2],
@@ -89,7 +88,7 @@ def render_card(
     reasons = count_reasons(Verdict(decision=row["verdict"], reason=row["reason"]) for row in rows)
     counts = {name: sum(reasons.get(name, {}).values()) for name in ("accepted", "rejected", "failed")}
     not_accepted = [
-        (decision, _as_cell(reason), count)
+        (decision, as_cell(reason), count)
         for decision in ("rejected", "failed")
         for reason, count in reasons.get(decision, {}).items()
     ]
@@ -117,11 +116,11 @@ def render_card(
         passes=[
             CardPass(
                 name=stated.name,
-                kind=_as_text(stated.document.kind),
-                columns=[(column.name, _as_text(meanings[column.name])) for column in stated.document.columns],
-                about=[(_as_text(name), _as_text(said)) for name, said in stated.document.about.items()],
+                kind=as_text(stated.document.kind),
+                columns=[(column.name, as_text(meanings[column.name])) for column in stated.document.columns],
+                about=[(as_text(name), as_text(said)) for name, said in stated.document.about.items()],
                 made_with=[
-                    (_as_text(field), _as_text(value)) for field, value in sorted(stated.document.fingerprint.items())
+                    (as_text(field), as_text(value)) for field, value in sorted(stated.document.fingerprint.items())
                 ],
             )
             for stated in passes
@@ -135,22 +134,8 @@ def _citation(release: ReleaseConfig) -> str:
     """The citation; empty if the creator is not given."""
     if not release.creator:
         return ""
-    said = f"{_as_cell(release.creator)}. {release.name}, version {release.version}."
+    said = f"{as_cell(release.creator)}. {release.name}, version {release.version}."
     more = ", ".join(
         part for part in (release.published_on, f"<{release.homepage}>" if release.homepage else "") if part
     )
     return f"{said} {more}".strip()
-
-
-def _as_text(text: str) -> str:
-    """Turn a sentence from outside, such as what a user's pass says, into text: its punctuation stays readable."""
-    words = printable(" ".join(text.split())[:1000])
-    return "".join(
-        letter if letter.isalnum() or letter in " -_.,:;%/()'+=?" else f"&#{ord(letter)};" for letter in words
-    )
-
-
-def _as_cell(text: str) -> str:
-    """Turn a name from outside into the text of a table cell: no Markdown, HTML or line break survives."""
-    words = printable(" ".join(text.split())[:200])
-    return "".join(letter if letter.isalnum() or letter in " -_" else f"&#{ord(letter)};" for letter in words)

@@ -26,3 +26,17 @@ _TEMPLATES = jinja2.Environment(
 def render(template: str, **values: Any) -> bytes:
     """Fill in a template of this package; a missing value is an error."""
     return _TEMPLATES.get_template(template).render(**values).encode()
+
+
+def as_text(text: str) -> str:
+    """Turn a sentence from outside, such as what a user's pass says, into text: its punctuation stays readable."""
+    words = printable(" ".join(text.split())[:1000])
+    return "".join(
+        letter if letter.isalnum() or letter in " -_.,:;%/()'+=?" else f"&#{ord(letter)};" for letter in words
+    )
+
+
+def as_cell(text: str) -> str:
+    """Turn a name from outside into the text of a table cell: no Markdown, HTML or line break survives."""
+    words = printable(" ".join(text.split())[:200])
+    return "".join(letter if letter.isalnum() or letter in " -_" else f"&#{ord(letter)};" for letter in words)
