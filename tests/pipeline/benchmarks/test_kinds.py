@@ -23,7 +23,7 @@ from pipeline.benchmarks.witness import Witness
 from pipeline.collection.gather import read_collection
 from pipeline.collection.stores import read_bytes
 from pipeline.errors import ConfigError
-from pipeline.passes.witness.presets import PRESETS
+from pipeline.networks.presets import PRESETS
 from tests.pipeline.make import tree
 from tests.pipeline.passes.networks import brightness
 from tests.pipeline.passes.photos import encoded, make_photo
