@@ -63,6 +63,11 @@ class ImageMeasures:
     iou: float | None = None
 
     @property
+    def max_e(self) -> float | None:
+        """E at this image's own best threshold."""
+        return None if self.e_curve is None else float(self.e_curve.max())
+
+    @property
     def max_f(self) -> float | None:
         """F at this image's own best threshold; for a dataset, see `Summary`."""
         return None if self.f_curve is None else float(self.f_curve.max())
@@ -102,6 +107,24 @@ def measure(
         constant_map=counted.is_constant,
         **measured,  # type: ignore[arg-type]
     )
+
+
+def worst(truth: Bool[np.ndarray, "h w"], *, metrics: Collection[Metric] = ALL_METRICS) -> ImageMeasures:
+    """The measures of an image without a usable map: MAE 1, and 0 for all others, also at every threshold.
+
+    No map is worse by any of them. A single map that is as bad by all of them need not exist.
+    """
+    nothing = np.zeros(256)
+    values: dict[Metric, dict[str, float | Curve]] = {
+        "mae": {"mae": 1.0},
+        "s_measure": {"s_measure": 0.0},
+        "weighted_f": {"weighted_f": 0.0},
+        "f_measure": {"f_curve": nothing, "adaptive_f": 0.0, "precision": nothing, "recall": nothing},
+        "e_measure": {"e_curve": nothing, "adaptive_e": 0.0},
+        "iou": {"iou": 0.0},
+    }
+    chosen = {name: value for metric in metrics for name, value in values[metric].items()}
+    return ImageMeasures(empty_truth=not truth.any(), constant_map=False, **chosen)  # type: ignore[arg-type]
 
 
 def _mae(counted: Counted) -> dict[str, float | Curve]:

@@ -40,7 +40,7 @@ def weighted_f(counted: Counted) -> float:
 
 def _blurred(truth: Bool[np.ndarray, "h w"], errors: Float[np.ndarray, "h w"]) -> Float[np.ndarray, " n"]:
     """Errors of the object's pixels, or the blurred ones where these are smaller."""
-    box = tuple(_span(truth.any(axis=1 - axis)) for axis in (0, 1))
+    box = tuple(_span(np.asarray(truth.any(axis=1 - axis))) for axis in (0, 1))
     truth, errors = truth[box], errors[box]
     nearest = distance_transform_edt(~truth, return_distances=False, return_indices=True)
     blurred = convolve(errors[tuple(nearest)], weights=_KERNEL, mode="constant", cval=0)[truth]
