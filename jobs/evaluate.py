@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, parse_config, run_job
+from jobs.command_line import DONE, FAILED, SOME_FAILED, log_reference_preset, parse_config, report, run_job
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.tasks import Task, find_tasks
 
@@ -15,6 +15,10 @@ from pipeline.evaluation.tasks import Task, find_tasks
 def main() -> int:
     """Evaluate, then print the result on stdout as one JSON line."""
     config = parse(sys.argv[1:])
+    if config.check_scorer:
+        return check_scorer()
+    if config.compare:
+        return compare(config)
     tasks = find_tasks(config)
     check_surroundings(tasks, config)
     if config.reference:
@@ -25,7 +29,38 @@ def main() -> int:
     documents = evaluate(tasks, config)
     print("\n".join(metrics_table(documents)), file=sys.stderr)
     print(json.dumps(brief(config.out, documents), sort_keys=True))
-    return SOME_FAILED if any(document["failures"] for document in documents) else DONE
+    failed = any(document["failures"] or document["counts"]["worst"] for document in documents)
+    return SOME_FAILED if failed else DONE
+
+
+def check_scorer() -> int:
+    """Measure the frozen set; print the figures that are not what they were, and the scorer as one JSON line."""
+    from pipeline.preconditions import require_extra
+
+    require_extra("eval", "py_sod_metrics", "cv2")
+    from pipeline.evaluation.frozen import TOLERANCE, deviations
+    from pipeline.evaluation.scorer import scorer
+
+    off = deviations()
+    for found in off:
+        report(f"{found.pair}: {found.figure} is {found.found:.9f}, it was {found.expected:.9f}")
+    report(
+        f"{len(off)} figures are off by more than {TOLERANCE}" if off else "the scorer gives the figures it always gave"
+    )
+    print(json.dumps({"off": len(off), "scorer": scorer(normalize=True)}, sort_keys=True))
+    return FAILED if off else DONE
+
+
+def compare(config: EvaluationConfig) -> int:
+    """Compare two evaluations; print a table on stderr and one JSON line on stdout."""
+    config.check_comparison()
+    from pipeline.evaluation.comparison import compare_evaluations
+    from pipeline.evaluation.interval_tables import comparison
+
+    found = compare_evaluations(config.compare, config.out)
+    report(comparison(found))
+    print(json.dumps(found, sort_keys=True))
+    return DONE
 
 
 def parse(arguments: Sequence[str]) -> EvaluationConfig:

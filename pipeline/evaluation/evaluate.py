@@ -12,7 +12,9 @@ from typing import TypeVar
 
 from pipeline.config import ClusterConfig
 from pipeline.errors import PipelineError
+from pipeline.evaluation.bootstrap import Intervals, intervals
 from pipeline.evaluation.confident import ConfidentlyWrong, confidently_wrong
+from pipeline.evaluation.figures import parts_of
 from pipeline.evaluation.outcomes import Failed, How, Measured, Outcome, measure_files
 from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.risk_coverage import RiskCoverage, badnesses, errors_of, risk_coverages
@@ -46,6 +48,8 @@ class Evaluation:
     """What the default policy accepts though it is wrong; None for maps without scores, or too few."""
     table: ScoreTable = field(default_factory=lambda: SCORE_TABLE)
     """What is known of the scores."""
+    intervals: Intervals = field(default_factory=dict)
+    """Figure → its interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,9 @@ def gather(outcomes: Iterable[Outcome], table: ScoreTable = SCORE_TABLE) -> Eval
     failures = tuple(outcome for outcome in found if isinstance(outcome, Failed))
     for failure in failures:
         log.error("%s failed: %s", failure.name, failure.reason)
+    for image in images:
+        if image.unusable:
+            log.error("%s counts as the worst: %s", image.name, image.unusable)
     if not images:
         raise PipelineError(f"none of the {len(failures)} images could be measured; the first: {failures[0].reason}")
     measures, scores = [image.measures for image in images], [image.scores for image in images]
@@ -112,4 +119,5 @@ def gather(outcomes: Iterable[Outcome], table: ScoreTable = SCORE_TABLE) -> Eval
         together=all_pairs(badnesses(scores, table), errors_of(measures), wrong),
         confidently_wrong=wrong,
         table=table,
+        intervals=intervals(parts_of(measures)),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import CollectionError
+from pipeline.evaluation.sources import Source
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Suffixes of the files that count as images."""
@@ -17,11 +18,18 @@ class Pair:
     """One image of an evaluation."""
 
     name: str
-    """File name without suffix, the same for both."""
-    source: Path
-    """The saliency map, or the photo to predict; absolute."""
-    mask: Path
-    """The mask to measure against; absolute."""
+    """File name without suffix, the same for both; or the key of an image of a release."""
+    source: Source | None
+    """The saliency map, or the photo to predict; paths are absolute. None: there is no map."""
+    mask: Source
+    """The mask to measure against."""
+
+    @property
+    def photo(self) -> Path:
+        """The photo to predict."""
+        if not isinstance(self.source, Path):
+            raise TypeError(f"{self.name} is not paired with a photo")
+        return self.source
 
 
 def pair_files(sources: Path, masks: Path, count: int | None = None, *, mixed: bool = False) -> tuple[Pair, ...]:

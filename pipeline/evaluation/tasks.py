@@ -1,12 +1,28 @@
-"""Turn a request into pairs of files, found and checked before any work. Opens no file, so it is light to import."""
+"""Turn a request into pairs, found and checked before any work. Opens no file but those of a release, so it is light to
+import."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.evaluation.config import DatasetName, EvaluationConfig
 from pipeline.evaluation.datasets import DATASETS, find_folders
 from pipeline.evaluation.pairs import Pair, pair_files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnRelease:
+    """The release that the masks of a task are from."""
+
+    name: str
+    version: str
+    sha256: str
+    """Of its `release.json`."""
+    splits: tuple[str, ...]
+    strata: Mapping[str, Mapping[str, str]]
+    """Kind → key → stratum."""
+    surplus: tuple[str, ...]
+    """Predictions that are of none of its images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,14 +33,20 @@ class Task:
     folder: str
     """Folder of its results, below OUT; empty for OUT itself."""
     maps: Path
-    """Folder of saliency maps, or of the photos to predict."""
-    masks: Path
+    """Folder of saliency maps, or of the photos to predict; a tar or JSON of predictions."""
+    masks: Path | str
+    """Folder of masks, or folder or URL of the release."""
     pairs: Sequence[Pair]
+    on_release: OnRelease | None = None
 
 
 def find_tasks(config: EvaluationConfig) -> list[Task]:
     """List the tasks of a request. Raises UsageError if folders are missing or unpaired, or options contradict."""
     config.check()
+    if config.release:
+        from pipeline.evaluation.on_release.task import release_task
+
+        return [release_task(config)]
     if config.dataset:
         return [_dataset_task(name, config) for name in config.dataset]
     maps, masks = Path(config.predictions or config.images), Path(config.masks)
