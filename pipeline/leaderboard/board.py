@@ -144,14 +144,18 @@ def require_fit(folder: Path, about: BoardAbout, entry: Entry) -> bool:
     return True
 
 
-def write_entry(folder: Path, about: BoardAbout, entry: Entry, files: Mapping[str, bytes]) -> None:
-    """Write an entry, and the board's own file if it is the first.
-
-    Args: files: name relative to the entry → content.
-    """
+def begin_board(folder: Path, about: BoardAbout) -> None:
+    """Write the board's own file, if this is the first entry."""
     if not (folder / BOARD).is_file():
         local_disk.make_folders(folder)
         local_disk.create_whole(folder / BOARD, encode_json({"format": FORMAT, **_stored(about)}))
+
+
+def write_entry(folder: Path, entry: Entry, files: Mapping[str, bytes]) -> None:
+    """Write an entry; its figures come last.
+
+    Args: files: name relative to the entry → content.
+    """
     place = folder / ENTRIES / entry.slug
     for name, content in files.items():
         local_disk.write(place / name, content)

@@ -48,7 +48,7 @@ def markdown(board: Board, metric: str) -> str:
                 notes.append(mark)
             numbers.append(str(notes.index(mark) + 1))
         name = as_cell(entry.name)
-        shown = f"[{name}]({entry.link})" if entry.link else name
+        shown = f"[{name}](<{entry.link}>)" if entry.link else name
         sup = f" <sup>{', '.join(sorted(numbers, key=int))}</sup>" if numbers else ""
         cells = [_with_interval(entry, column) for column in SHOWN]
         lines.append(f"| {place} | {shown}{sup} | {' | '.join(cells)} | {entry.missing or ''} |")
