@@ -1,4 +1,4 @@
-"""Leaderboards: `add` a result of `evaluate.py --release`, and `render` the board as Markdown, LaTeX, CSV and a page."""
+"""Leaderboards: `add` results of `evaluate.py --release`, and `render` them as Markdown, LaTeX, CSV and a page."""
 
 import json
 import sys
