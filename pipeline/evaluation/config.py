@@ -29,7 +29,7 @@ class EvaluationConfig:
     predictions: str = ""
     """Folder of saliency maps: JPEG, PNG, WebP, GIF, BMP or TIFF, one file per mask, of the same name except for the
     suffix. For several datasets: a folder with one subfolder for each, named like the dataset. For a release also
-    webdataset tars (KEY.png or KEY.saliency.png), or a COCO JSON; names are keys, or names of the collection's files."""
+    webdataset tars (KEY.png, KEY.saliency.png), or a COCO JSON; names are keys, or those of the collection's files."""
     release: str = ""
     """Release whose accepted images are measured: a folder, or a URL such as hf://datasets/ORG/NAME@v1.0.0. Only its
     manifest and annotations are read."""

@@ -52,6 +52,16 @@ class Counted:
         return difference
 
     @cached_property
+    def in_object(self) -> Float[np.ndarray, " n"]:
+        """The map's values where the object is, row by row."""
+        return self.values[self.truth]
+
+    @cached_property
+    def in_background(self) -> Float[np.ndarray, " n"]:
+        """The map's values elsewhere, row by row; they are its errors there."""
+        return self.values[~self.truth]
+
+    @cached_property
     def at_thresholds(self) -> Thresholded:
         """Numbers of pixels at the thresholds 255, 254, …, 0 of 255."""
         level_of = (self._value_of * 255).astype(np.uint8)

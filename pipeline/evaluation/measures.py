@@ -134,13 +134,23 @@ def _mae(counted: Counted) -> dict[str, float | Curve]:
 class _WholeSmeasure(py_sod_metrics.Smeasure):  # type: ignore[misc]
     """The library's measure, except for regions without pixels: there it gives NaN, and so for the whole dataset."""
 
+    def __init__(self, counted: Counted) -> None:
+        super().__init__()
+        self._counted = counted
+
+    def object(self, pred: Float[np.ndarray, "h w"], gt: Bool[np.ndarray, "h w"]) -> float:
+        """Similarity of object and background, from values that other measures need too."""
+        share = np.mean(gt)
+        of_object, of_background = self._counted.in_object, 1 - self._counted.in_background
+        return float(self.s_object(of_object) * share + self.s_object(of_background) * (1 - share))
+
     def ssim(self, pred: Float[np.ndarray, "h w"], gt: Bool[np.ndarray, "h w"]) -> float:
         """Similarity in one of the four regions; its weight is its share of the pixels."""
         return float(super().ssim(pred, gt)) if gt.size else 0.0
 
 
 def _s_measure(counted: Counted) -> dict[str, float | Curve]:
-    return {"s_measure": float(_WholeSmeasure().cal_sm(counted.values, counted.truth))}
+    return {"s_measure": float(_WholeSmeasure(counted).cal_sm(counted.values, counted.truth))}
 
 
 def _weighted_f(counted: Counted) -> dict[str, float | Curve]:

@@ -31,7 +31,7 @@ def weighted_f(counted: Counted) -> float:
     if not counted.object_px:
         return 0.0
     of_object = _blurred(truth, errors)
-    of_background = errors[~truth] * _weights(truth)
+    of_background = counted.in_background * _weights(truth)
     found = counted.object_px - np.sum(of_object)
     recall = 1 - np.mean(of_object)
     precision = found / (found + np.sum(of_background) + EPS)
