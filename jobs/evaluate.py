@@ -19,6 +19,12 @@ def main() -> int:
         return check_scorer()
     if config.compare:
         return compare(config)
+    if config.predicts_release:
+        config.check()
+        check_surroundings((), config)
+        from pipeline.evaluation.models.job import with_maps
+
+        config = with_maps(config)
     tasks = find_tasks(config)
     check_surroundings(tasks, config)
     if config.reference:
@@ -84,7 +90,7 @@ def check_surroundings(tasks: Sequence[Task], config: EvaluationConfig) -> None:
         urls.resolve(config.out)  # refuses what nothing could be written to in the end
     if config.fit_combination:
         _check_fit(config)
-    if not config.predictions:
+    if not (config.predictions or config.release):
         from pipeline.evaluation.model_run import check_model
 
         check_model(tasks[0].pairs, config)

@@ -27,6 +27,8 @@ class AddConfig:
     """Folder of the leaderboard; made if necessary."""
     name: str
     """Name of the model."""
+    release: str = ""
+    """Folder or URL of the release, if it has moved since the evaluation."""
     link: str = ""
     """Address of its paper or code."""
     trained_on: str = ""
@@ -60,6 +62,7 @@ def add(arguments: Sequence[str]) -> int:
         config.result,
         config.board,
         name=config.name,
+        release=config.release,
         link=config.link,
         trained_on=config.trained_on,
         collection=config.collection,

@@ -7,6 +7,7 @@ from model.config import EnsembleConfig, ModelConfig
 from pipeline.collection.config import MAX_IMAGE_PIXELS, require_pixel_limit
 from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError
+from pipeline.evaluation.models.config import OtherModelConfig
 
 DatasetName = Literal["DUTS-TE", "DUT-OMRON", "HKU-IS", "ECSSD", "PASCAL-S"]
 DATASET_NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
@@ -20,7 +21,8 @@ class EvaluationConfig:
     Maps come from a folder (--predictions) or from a model that predicts a folder of photos (--images); run the same
     command again to resume a stopped prediction. With --ensemble-size 1 there is no variance and no risk-coverage.
     Masks come from a folder (--masks), from a public dataset (--dataset and --root), which includes its photos, or from
-    a release (--release), whose images may go by any of their names. Exit codes: 0 done, 1 failed, 2 wrong request, 3
+    a release (--release), whose images may go by any of their names; without --predictions, a model predicts its photos
+    first: ours, a network (--onnx) or a function (--function). Exit codes: 0 done, 1 failed, 2 wrong request, 3
     some images failed, or have no usable prediction (each is named).
     """
 
@@ -32,7 +34,7 @@ class EvaluationConfig:
     webdataset tars (KEY.png, KEY.saliency.png), or a COCO JSON; names are keys, or those of the collection's files."""
     release: str = ""
     """Release whose accepted images are measured: a folder, or a URL such as hf://datasets/ORG/NAME@v1.0.0. Only its
-    manifest and annotations are read."""
+    manifest and annotations are read, and its photos for a model."""
     splits: tuple[str, ...] = ()
     """Splits of the release. Default: all."""
     missing: Missing = "worst"
@@ -72,6 +74,7 @@ class EvaluationConfig:
     needs hundreds of images."""
     bad_below: float = 0.8
     """For the combination, a mask is bad if its IoU with the truth is below this; above 0, at most 1."""
+    other: OtherModelConfig = field(default_factory=OtherModelConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
@@ -82,6 +85,11 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         require_pixel_limit(self)
+
+    @property
+    def predicts_release(self) -> bool:
+        """Does a model predict the photos of a release first?"""
+        return bool(self.release and not self.predictions)
 
     def check(self) -> None:
         """Raises ConfigError if options are missing or contradict.
@@ -123,8 +131,8 @@ class EvaluationConfig:
             raise ConfigError("--compare reads evaluations that were made before; leave out what is to be measured")
 
     def _check_release(self) -> None:
-        if not self.predictions:
-            raise ConfigError("give --predictions, the maps to measure against the masks of --release")
+        if self.reference:
+            raise ConfigError("--reference is for --images; give the options of the ensemble one by one")
         for option in ("masks", "images", "dataset", "root", "count"):
             if getattr(self, option):
                 raise ConfigError(f"--release has its own masks; leave out --{option}")
@@ -142,7 +150,10 @@ class EvaluationConfig:
     def _check_maps(self) -> None:
         if self.predictions and self.images:
             raise ConfigError("give --predictions (existing maps) or --images (photos for a model), not both")
-        if not (self.predictions or self.images or self.dataset):
+        if not (self.predictions or self.images or self.dataset or self.release):
             raise ConfigError("give --predictions, or --images for a model to predict")
-        if self.predictions and (self.model != ModelConfig() or self.ensemble != EnsembleConfig()):
+        has_model = self.model != ModelConfig() or self.ensemble != EnsembleConfig()
+        if self.predictions and (has_model or self.other.is_given):
             raise ConfigError("--predictions are existing maps: leave out the options of model and ensemble")
+        if self.other.is_given and not self.release:
+            raise ConfigError("--function and --onnx predict the photos of a release: give --release")

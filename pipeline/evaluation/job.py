@@ -9,6 +9,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluation, evaluate_pairs
 from pipeline.evaluation.model_run import evaluate_model, made_with
+from pipeline.evaluation.models.job import made_with_of
 from pipeline.evaluation.on_release.report import UNUSABLE, release_section
 from pipeline.evaluation.outcomes import How
 from pipeline.evaluation.report import Subject, document, publish_evaluation
@@ -49,12 +50,13 @@ def _evaluate_task(task: Task, config: EvaluationConfig) -> dict[str, Any]:
         how = replace(how, plain_grey=True, counts_parts=True, unusable=UNUSABLE[config.missing])
         evaluation = evaluate_pairs(task.pairs, how, config.cluster)
         section = release_section(task, task.on_release, evaluation, config.missing)
+        made = made_with_of(task.maps)
     elif config.predictions:
         evaluation = evaluate_pairs(task.pairs, how, config.cluster)
     else:
         evaluation, made = evaluate_model(task.pairs, out, how, config), made_with(out)
     subject = Subject(
-        name=task.name,
+        name=f"{made['name']} on {task.name.partition(' on ')[2]}" if task.on_release and made else task.name,
         maps=str(task.maps),
         masks=shown(str(task.masks)),
         normalize=config.normalize,

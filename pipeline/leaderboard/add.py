@@ -53,6 +53,7 @@ def add_result(
     board: Path,
     *,
     name: str,
+    release: str = "",
     link: str = "",
     trained_on: str = "",
     collection: str = "",
@@ -61,6 +62,7 @@ def add_result(
     """Add an evaluation to a board; the first entry begins it. The same result again adds nothing.
 
     Args:   result: folder of an evaluation of a release, or its evaluation.json.
+            release: folder or URL of the release, if it has moved since.
             collection: what the images of the release are from; the first entry decides.
     Raises: CollectionError: there is no evaluation, or the board is something else. UsageError: it is not of a release.
             RunMismatchError, ReleaseExistsError: see `require_fit`. StorageError: a file is torn.
@@ -83,7 +85,7 @@ def add_result(
         result_sha256=hashlib.sha256(content).hexdigest(),
     )
     check_entry(entry)
-    release = str(document["settings"]["masks"])
+    release = release or str(document["settings"]["masks"])
     opened = open_release(urls.absolute(release))
     if opened.sha256 != stated["release_json_sha256"]:
         raise RunMismatchError(

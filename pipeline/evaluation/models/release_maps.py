@@ -5,7 +5,7 @@ Maps that are there are kept: run an interrupted prediction again to resume. A f
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +38,16 @@ class ReleaseMaps:
 
 
 def predict_release(
-    opened: OpenedRelease, predictor: Predictor, folder: Path, *, progress_every_s: float = 10
+    opened: OpenedRelease,
+    predictor: Predictor,
+    folder: Path,
+    wanted: Set[str] | None = None,
+    *,
+    progress_every_s: float = 10,
 ) -> ReleaseMaps:
     """Predict every accepted photo that has no map yet. A photo that fails is named, and costs no other.
 
-    Args:   folder: of the maps; made if necessary.
+    Args:   folder: of the maps; made if necessary. wanted: keys to predict; None: all.
     Raises: ConfigError: the release has masks alone. RunMismatchError: the folder has maps of another model or release.
             CollectionError: it is a folder of something else. StorageError: a file of the release is torn.
     """
@@ -55,11 +60,12 @@ def predict_release(
     _require_same(folder, made_with)
     local_disk.make_folders(folder)
     local_disk.write(folder / MADE_WITH, encode_json(made_with))
-    there = {path.stem for path in folder.glob("*.png")} & opened.rows.keys()
+    wanted = opened.rows.keys() if wanted is None else wanted
+    there = {path.stem for path in folder.glob("*.png")} & wanted
     failures: dict[str, str] = {}
     predicted, shown_s = 0, time.monotonic()
-    for sample in samples_in(opened) if len(there) < len(opened.rows) else ():
-        if sample.key in there:
+    for sample in samples_in(opened) if there < wanted else ():
+        if sample.key in there or sample.key not in wanted:
             continue
         try:
             photo = decode_rgb(sample.key, sample.members["jpg"], max_pixels=sample.row["width"] * sample.row["height"])
@@ -71,7 +77,7 @@ def predict_release(
         local_disk.write(folder / f"{sample.key}.png", content)
         predicted += 1
         if time.monotonic() - shown_s >= progress_every_s:
-            log.info("%d of %d photos predicted", predicted + len(there), len(opened.rows))
+            log.info("%d of %d photos predicted", predicted + len(there), len(wanted))
             shown_s = time.monotonic()
     return ReleaseMaps(folder=folder, predicted=predicted, there=len(there), failures=failures)
 
