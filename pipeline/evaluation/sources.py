@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from pipeline.collection.outlines import read_run_lengths
 from pipeline.errors import SampleError
 
 _FILE_IS_BAD = (FileNotFoundError, IsADirectoryError, PermissionError)
@@ -74,11 +75,8 @@ def drawn(runs: Runs) -> Bool[np.ndarray, "h w"]:
 
     Raises: SampleError: `undecodable`: it has a problem.
     """
-    from pycocotools import mask as coco_mask
-
     if runs.problem:
         raise SampleError("undecodable", f"{runs.label}: {runs.problem}")
-    size = [runs.height_px, runs.width_px]
-    pixels = coco_mask.decode({"size": size, "counts": runs.counts.encode()})
-    mask: Bool[np.ndarray, "h w"] = np.ascontiguousarray(pixels, dtype=np.bool_)  # sums depend on the order in memory
-    return mask
+    lengths = read_run_lengths(runs.counts) or []
+    by_column = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(runs.width_px, runs.height_px)
+    return np.ascontiguousarray(by_column.T)  # sums depend on the order in memory
