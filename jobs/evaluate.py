@@ -45,7 +45,9 @@ def check_scorer() -> int:
     for found in off:
         report(f"{found.pair}: {found.figure} is {found.found:.9f}, it was {found.expected:.9f}")
     report(
-        f"{len(off)} figures are off by more than {TOLERANCE}" if off else "the scorer gives the figures it always gave"
+        f"{len(off)} figures are off by more than {TOLERANCE}"
+        if off
+        else "the scorer gives the figures that it has always given"
     )
     print(json.dumps({"off": len(off), "scorer": scorer(normalize=True)}, sort_keys=True))
     return FAILED if off else DONE

@@ -110,7 +110,7 @@ def test_other_masks_are_noticed(outs):
 
 
 def test_folders_without_an_evaluation_of_now_are_refused(outs):
-    with pytest.raises(CollectionError, match="there is no evaluation.json; give the --out of an evaluation"):
+    with pytest.raises(CollectionError, match=r"there is no evaluation\.json; give the --out of an evaluation"):
         compare_evaluations(outs)
     publish(outs[0])
     publish(outs[1])
@@ -120,5 +120,5 @@ def test_folders_without_an_evaluation_of_now_are_refused(outs):
         compare_evaluations(outs)
     with open(f"{outs[1]}/evaluation.json", "w") as file:
         file.write("{")
-    with pytest.raises(StorageError, match="can't be read .*evaluate again"):
+    with pytest.raises(StorageError, match=r"can't be read .*evaluate again"):
         compare_evaluations(outs)

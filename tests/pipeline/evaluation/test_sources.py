@@ -29,7 +29,7 @@ def test_an_empty_mask_has_its_size(height, width):
 
 
 def test_a_problem_is_told_when_the_mask_is_asked_for():
-    with pytest.raises(SampleError, match="undecodable: r.json, image 7: it is empty"):
+    with pytest.raises(SampleError, match=r"undecodable: r\.json, image 7: it is empty"):
         drawn(Runs(label="r.json, image 7", height_px=1, width_px=1, problem="it is empty"))
 
 
@@ -38,7 +38,7 @@ def test_a_member_of_a_tar_is_read_by_its_place(tmp_path):
     member = InTar(tar=tmp_path / "a.tar", member="x/7.png", start=3, file_bytes=4)
     assert content_of(member, 100) == b"3456"
     assert label_of(member) == "a.tar/x/7.png"
-    with pytest.raises(SampleError, match="too_many_bytes: a.tar/x/7.png: the limit is 3 bytes"):
+    with pytest.raises(SampleError, match=r"too_many_bytes: a\.tar/x/7\.png: the limit is 3 bytes"):
         content_of(member, 3)
     torn = InTar(tar=tmp_path / "a.tar", member="7.png", start=8, file_bytes=4)
     with pytest.raises(SampleError, match=r"unreadable: a.tar/7.png: the tar ends in the middle of it"):
