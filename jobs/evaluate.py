@@ -35,20 +35,15 @@ def main() -> int:
 
 def check_scorer() -> int:
     """Measure the frozen set; print the figures that are not what they were, and the scorer as one JSON line."""
-    from pipeline.preconditions import require_extra
-
-    require_extra("eval", "py_sod_metrics", "cv2")
+    require_packages()
     from pipeline.evaluation.frozen import TOLERANCE, deviations
     from pipeline.evaluation.scorer import scorer
 
     off = deviations()
     for found in off:
         report(f"{found.pair}: {found.figure} is {found.found:.9f}, it was {found.expected:.9f}")
-    report(
-        f"{len(off)} figures are off by more than {TOLERANCE}"
-        if off
-        else "the scorer gives the figures that it has always given"
-    )
+    changed = f"{len(off)} figures are off by more than {TOLERANCE}: figures before and after can't be compared"
+    report(changed if off else "the scorer gives the figures that it has always given")
     print(json.dumps({"off": len(off), "scorer": scorer(normalize=True)}, sort_keys=True))
     return FAILED if off else DONE
 
@@ -56,6 +51,7 @@ def check_scorer() -> int:
 def compare(config: EvaluationConfig) -> int:
     """Compare two evaluations; print a table on stderr and one JSON line on stdout."""
     config.check_comparison()
+    require_packages()
     from pipeline.evaluation.comparison import compare_evaluations
     from pipeline.evaluation.interval_tables import comparison
 
@@ -70,6 +66,13 @@ def parse(arguments: Sequence[str]) -> EvaluationConfig:
     return parse_config(EvaluationConfig, arguments, {})
 
 
+def require_packages() -> None:
+    """Raises ConfigError if a package that measures or draws is missing."""
+    from pipeline.preconditions import require_extra
+
+    require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
+
+
 def check_surroundings(tasks: Sequence[Task], config: EvaluationConfig) -> None:
     """Check what the options alone don't show: packages, the model's weights, the folder for results.
 
@@ -77,9 +80,9 @@ def check_surroundings(tasks: Sequence[Task], config: EvaluationConfig) -> None:
             UsageError: --out is a URL that can't be used.
     """
     from pipeline.files import urls
-    from pipeline.preconditions import require_extra, require_target
+    from pipeline.preconditions import require_target
 
-    require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
+    require_packages()
     if urls.is_local(config.out):
         require_target(Path(urls.absolute(config.out)), "--out")
     else:

@@ -198,7 +198,6 @@ def test_two_models_are_measured_on_a_release_and_compared(tmp_path, run_here, m
         (("--compare", "one", "two", "--masks", "m", "--predictions", "p"), "leave out what is to be measured"),
         (("--compare", "one", "two"), "--compare one: there is no evaluation.json"),
         (("--release", "r", "--predictions", "p", "--out", "out"), "r does not exist: give the folder or URL"),
-        (("--release", "r", "--out", "out"), "give --predictions, the maps to measure"),
         (("--predictions", "maps", "--masks", "masks"), "give --out"),
     ],
 )

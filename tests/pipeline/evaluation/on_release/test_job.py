@@ -126,7 +126,6 @@ def test_equal_requests_leave_equal_bytes(evaluated, maps, tmp_path):
     [
         ({"masks": "gt"}, "--release has its own masks; leave out --masks"),
         ({"images": "photos"}, "leave out --images"),
-        ({"predictions": ""}, "give --predictions, the maps to measure"),
         ({"release": "", "masks": "gt", "missing": "skip"}, "are of a release: give --release"),
         ({"release": "", "masks": "gt", "splits": ("test",)}, "are of a release: give --release"),
         ({"out": ""}, "give --out"),
