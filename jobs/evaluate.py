@@ -9,7 +9,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from jobs.command_line import DONE, FAILED, SOME_FAILED, log_reference_preset, parse_config, report, run_job
 from pipeline.evaluation.config import EvaluationConfig
-from pipeline.evaluation.tasks import Task, find_tasks
+from pipeline.evaluation.task import Task
+from pipeline.evaluation.tasks import find_tasks
 
 
 def main() -> int:

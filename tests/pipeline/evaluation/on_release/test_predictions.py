@@ -61,7 +61,7 @@ def write_list(folder, predicted):
         for half in (slice(0, mask.shape[0] // 2), slice(mask.shape[0] // 2, None)):
             part = np.zeros_like(mask)
             part[half] = mask[half]
-            results.append({"image_id": int(key), "category_id": 3, "segmentation": segmentation(part), "score": 0.1})
+            results.append({"image_id": key, "category_id": 3, "segmentation": segmentation(part), "score": 0.1})
     path = folder / "results"  # no suffix: the content tells
     path.write_text(json.dumps(results))
     return path

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import CollectionError, ConfigError, StorageError
+from pipeline.evaluation.contents import drawn
 from pipeline.evaluation.on_release.truths import read_truths
-from pipeline.evaluation.sources import drawn
 from tests.pipeline.release.editing import edit_manifest, mend_sums
 from tests.pipeline.s3_server import s3_server
 

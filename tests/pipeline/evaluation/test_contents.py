@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from pipeline.errors import SampleError
-from pipeline.evaluation.sources import InTar, Runs, content_of, drawn, label_of
+from pipeline.evaluation.contents import content_of, drawn
+from pipeline.evaluation.sources import InTar, Runs, label_of
 from pipeline.release.coco_json import empty_counts, encode_mask
 
 MASKS = arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
