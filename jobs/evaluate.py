@@ -9,7 +9,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from jobs.command_line import DONE, FAILED, SOME_FAILED, log_reference_preset, parse_config, report, run_job
 from pipeline.evaluation.config import EvaluationConfig
-from pipeline.evaluation.tasks import Task, find_tasks
+from pipeline.evaluation.task import Task
+from pipeline.evaluation.tasks import find_tasks
 
 
 def main() -> int:
@@ -41,18 +42,15 @@ def main() -> int:
 
 def check_scorer() -> int:
     """Measure the frozen set; print the figures that are not what they were, and the scorer as one JSON line."""
-    from pipeline.preconditions import require_extra
-
-    require_extra("eval", "py_sod_metrics", "cv2")
+    require_packages()
     from pipeline.evaluation.frozen import TOLERANCE, deviations
     from pipeline.evaluation.scorer import scorer
 
     off = deviations()
     for found in off:
         report(f"{found.pair}: {found.figure} is {found.found:.9f}, it was {found.expected:.9f}")
-    report(
-        f"{len(off)} figures are off by more than {TOLERANCE}" if off else "the scorer gives the figures it always gave"
-    )
+    changed = f"{len(off)} figures are off by more than {TOLERANCE}: figures before and after can't be compared"
+    report(changed if off else "the scorer gives the figures that it has always given")
     print(json.dumps({"off": len(off), "scorer": scorer(normalize=True)}, sort_keys=True))
     return FAILED if off else DONE
 
@@ -60,6 +58,7 @@ def check_scorer() -> int:
 def compare(config: EvaluationConfig) -> int:
     """Compare two evaluations; print a table on stderr and one JSON line on stdout."""
     config.check_comparison()
+    require_packages()
     from pipeline.evaluation.comparison import compare_evaluations
     from pipeline.evaluation.interval_tables import comparison
 
@@ -74,6 +73,13 @@ def parse(arguments: Sequence[str]) -> EvaluationConfig:
     return parse_config(EvaluationConfig, arguments, {})
 
 
+def require_packages() -> None:
+    """Raises ConfigError if a package that measures or draws is missing."""
+    from pipeline.preconditions import require_extra
+
+    require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
+
+
 def check_surroundings(tasks: Sequence[Task], config: EvaluationConfig) -> None:
     """Check what the options alone don't show: packages, the model's weights, the folder for results.
 
@@ -81,9 +87,9 @@ def check_surroundings(tasks: Sequence[Task], config: EvaluationConfig) -> None:
             UsageError: --out is a URL that can't be used.
     """
     from pipeline.files import urls
-    from pipeline.preconditions import require_extra, require_target
+    from pipeline.preconditions import require_target
 
-    require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
+    require_packages()
     if urls.is_local(config.out):
         require_target(Path(urls.absolute(config.out)), "--out")
     else:

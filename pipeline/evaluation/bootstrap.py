@@ -18,7 +18,7 @@ SEED = 0
 CONFIDENCE = 0.95
 DIGITS = 6
 """Digits after the point: the last bits of matrix products differ between machines."""
-_BLOCK_VALUES = 4 << 20  # 32 MB of weights at once
+_BLOCK_VALUES = 1 << 20  # 8 MB of weights at once
 
 Intervals = dict[str, tuple[float, float]]
 """Figure → lowest and highest value."""

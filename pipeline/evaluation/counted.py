@@ -54,12 +54,12 @@ class Counted:
     @cached_property
     def in_object(self) -> Float[np.ndarray, " n"]:
         """The map's values where the object is, row by row."""
-        return self.values[self.truth]
+        return np.asarray(self.values[self.truth])
 
     @cached_property
     def in_background(self) -> Float[np.ndarray, " n"]:
         """The map's values elsewhere, row by row; they are its errors there."""
-        return self.values[~self.truth]
+        return np.asarray(self.values[~self.truth])
 
     @cached_property
     def at_thresholds(self) -> Thresholded:

@@ -27,7 +27,9 @@ from pipeline.selection.scores import SCORE_TABLE
 log = logging.getLogger(__name__)
 
 CHUNK_IMAGES = 16
-"""Images per task: about a second of work."""
+"""Images per task: about half a second of work."""
+_LOGGED = 20
+"""Images without a figure that are named."""
 
 Item = TypeVar("Item")
 
@@ -102,11 +104,8 @@ def gather(outcomes: Iterable[Outcome], table: ScoreTable = SCORE_TABLE) -> Eval
     found = sorted(outcomes, key=lambda outcome: outcome.name)
     images = tuple(outcome for outcome in found if isinstance(outcome, Measured))
     failures = tuple(outcome for outcome in found if isinstance(outcome, Failed))
-    for failure in failures:
-        log.error("%s failed: %s", failure.name, failure.reason)
-    for image in images:
-        if image.unusable:
-            log.error("%s counts as the worst: %s", image.name, image.unusable)
+    _log_some([f"{failure.name} failed: {failure.reason}" for failure in failures])
+    _log_some([f"{image.name} counts as the worst: {image.unusable}" for image in images if image.unusable])
     if not images:
         raise PipelineError(f"none of the {len(failures)} images could be measured; the first: {failures[0].reason}")
     measures, scores = [image.measures for image in images], [image.scores for image in images]
@@ -121,3 +120,10 @@ def gather(outcomes: Iterable[Outcome], table: ScoreTable = SCORE_TABLE) -> Eval
         table=table,
         intervals=intervals(parts_of(measures)),
     )
+
+
+def _log_some(lines: Sequence[str]) -> None:
+    for line in lines[:_LOGGED]:
+        log.error("%s", line)
+    if len(lines) > _LOGGED:
+        log.error("and %d more; evaluation.json names all of them", len(lines) - _LOGGED)

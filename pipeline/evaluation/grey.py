@@ -9,7 +9,8 @@ from jaxtyping import Bool, UInt8, UInt16
 from PIL import Image
 
 from pipeline.collection.config import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
-from pipeline.evaluation.sources import InTar, Runs, Source, content_of, drawn, label_of
+from pipeline.evaluation.contents import content_of, drawn
+from pipeline.evaluation.sources import InTar, Runs, Source, label_of
 from pipeline.files.pictures import decoded
 
 GreyLevels = UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"] | Bool[np.ndarray, "h w"]

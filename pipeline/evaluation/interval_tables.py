@@ -3,18 +3,26 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.evaluation.markdown import number, table
+from pipeline.evaluation.markdown import all_printable, number, table
 
-FIGURES = {
+COLUMNS = {
     "mae": "MAE ↓",
     "s_measure": "S ↑",
     "weighted_f": "wF ↑",
     "max_f": "max F ↑",
     "mean_of_max_f": "mean of max F ↑",
+    "mean_f": "mean F ↑",
+    "adaptive_f": "adp F ↑",
     "max_e": "max E ↑",
+    "mean_of_max_e": "mean of max E ↑",
+    "mean_e": "mean E ↑",
+    "adaptive_e": "adp E ↑",
     "iou": "IoU ↑",
 }
+"""Figure → its heading, in the order of tables."""
+FIGURES = ("mae", "s_measure", "weighted_f", "max_f", "mean_of_max_f", "max_e", "iou")
 """What tables with intervals show; all figures are in the JSON."""
+_HEADS = [COLUMNS[name] for name in FIGURES]
 SHOWN = 20
 _INTERVAL_NOTES = """
 In brackets: {confidence:.0%} interval of the bootstrap ({draws:,} draws of the images, percentiles, seed {seed}). It
@@ -24,17 +32,14 @@ the mean curve, *mean of max F* the mean of each image's own maximum: papers cal
 _COMPARED_NOTES = """
 *difference*: second minus first, with its {confidence:.0%} interval of the paired bootstrap ({draws:,} draws, seed
 {seed}). *p*: share of {exchanges:,} random exchanges of the two models' results, image by image, that give a difference
-as large (permutation test). Each row is a test of its own: with ten rows, one in ten of them below .01 is no surprise
-in two equal models.
+as large (permutation test). Each row is a test of its own: for two equal models, one row in twenty has a p below .05.
 """
 
 
 def intervals_table(values: Mapping[str, Any]) -> str:
     """The figures of all images with their intervals."""
     row = _cells(values["metrics"], values["intervals"])
-    return (
-        "\n".join(table(list(FIGURES.values()), [row])) + "\n" + _INTERVAL_NOTES.format(**values["intervals_made_by"])
-    )
+    return "\n".join(table(_HEADS, [row])) + "\n" + _INTERVAL_NOTES.format(**values["intervals_made_by"])
 
 
 def release_part(release: Mapping[str, Any]) -> str:
@@ -51,21 +56,23 @@ def release_part(release: Mapping[str, Any]) -> str:
             for stratum in found["strata"]
         ]
         lines += [f"### By {kind}", "", f"{found['meaning'][0].upper()}{found['meaning'][1:]}.", ""]
-        lines += [*table(["", "images", *FIGURES.values()], rows), ""]
+        lines += [*table(["", "images", *_HEADS], rows), ""]
     return "\n".join(lines)
 
 
 def comparison(values: Mapping[str, Any]) -> str:
     """The page of a comparison."""
+    values = all_printable(values)
     rows = [
         [
-            FIGURES.get(name, name.replace("_", " ")),
+            heading,
             number(found["first"]),
             number(found["second"]),
             number(found["difference"], "+.4f") + _interval(found["interval"], "+.4f"),
             number(found["p"], ".4f"),
         ]
-        for name, found in values["figures"].items()
+        for name, heading in COLUMNS.items()
+        if (found := values["figures"].get(name))
     ]
     lines = [f"# {values['second']} against {values['first']}", "", f"{values['images']} images.", ""]
     lines += table(["", "first", "second", "difference", "p"], rows)

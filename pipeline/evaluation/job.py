@@ -14,7 +14,7 @@ from pipeline.evaluation.on_release.report import UNUSABLE, release_section
 from pipeline.evaluation.outcomes import How
 from pipeline.evaluation.report import Subject, document, publish_evaluation
 from pipeline.evaluation.tables import metrics_table
-from pipeline.evaluation.tasks import Task
+from pipeline.evaluation.task import Task
 from pipeline.files import storage, urls
 from pipeline.shown import shown
 

@@ -32,7 +32,15 @@ class Pair:
         return self.source
 
 
-def pair_files(sources: Path, masks: Path, count: int | None = None, *, mixed: bool = False) -> tuple[Pair, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePair(Pair):
+    """A pair of files."""
+
+    source: Path
+    mask: Path
+
+
+def pair_files(sources: Path, masks: Path, count: int | None = None, *, mixed: bool = False) -> tuple[FilePair, ...]:
     """Pair the files of two folders by their names without suffix, sorted by name.
 
     Args:   count: expected number of pairs, if known.
@@ -49,7 +57,7 @@ def pair_files(sources: Path, masks: Path, count: int | None = None, *, mixed: b
             f"If these are the right folders, use --count {len(wanted)}"
         )
     return tuple(
-        Pair(name=name, source=found[name].absolute(), mask=wanted[name].absolute()) for name in sorted(wanted)
+        FilePair(name=name, source=found[name].absolute(), mask=wanted[name].absolute()) for name in sorted(wanted)
     )
 
 

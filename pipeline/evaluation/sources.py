@@ -1,14 +1,7 @@
-"""Where maps and masks are: in a file, in a tar, or as run lengths in a JSON. Reads bytes; `grey.py` decodes them."""
+"""Where maps and masks are: in a file, in a tar, or as run lengths in a JSON; light to import."""
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from jaxtyping import Bool
-
-from pipeline.errors import SampleError
-
-_FILE_IS_BAD = (FileNotFoundError, IsADirectoryError, PermissionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,39 +39,3 @@ def label_of(source: Source) -> str:
     if isinstance(source, InTar):
         return f"{source.tar.name}/{source.member}"
     return f"{source.parent.name}/{source.name}"
-
-
-def content_of(source: Path | InTar, most_bytes: int) -> bytes:
-    """Read a picture's bytes.
-
-    Raises: SampleError: `unreadable`, `too_many_bytes`. OSError: the machine failed, not the file.
-    """
-    place, start, stated = (
-        (source.tar, source.start, source.file_bytes) if isinstance(source, InTar) else (source, 0, -1)
-    )
-    try:
-        with place.open("rb") as file:
-            file.seek(start)
-            content = file.read(most_bytes + 1 if stated < 0 else min(most_bytes + 1, stated))
-    except _FILE_IS_BAD as error:
-        raise SampleError("unreadable", f"{label_of(source)}: {error.strerror}") from error
-    if len(content) > most_bytes:
-        raise SampleError("too_many_bytes", f"{label_of(source)}: the limit is {most_bytes} bytes")
-    if len(content) < stated:
-        raise SampleError("unreadable", f"{label_of(source)}: the tar ends in the middle of it")
-    return content
-
-
-def drawn(runs: Runs) -> Bool[np.ndarray, "h w"]:
-    """Draw the mask.
-
-    Raises: SampleError: `undecodable`: it has a problem.
-    """
-    from pycocotools import mask as coco_mask
-
-    if runs.problem:
-        raise SampleError("undecodable", f"{runs.label}: {runs.problem}")
-    size = [runs.height_px, runs.width_px]
-    pixels = coco_mask.decode({"size": size, "counts": runs.counts.encode()})
-    mask: Bool[np.ndarray, "h w"] = np.ascontiguousarray(pixels, dtype=np.bool_)  # sums depend on the order in memory
-    return mask

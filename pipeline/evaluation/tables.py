@@ -3,25 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.evaluation.interval_tables import intervals_table, release_part
-from pipeline.evaluation.markdown import number, table
+from pipeline.evaluation.interval_tables import COLUMNS, intervals_table, release_part
+from pipeline.evaluation.markdown import all_printable, number, table
 from pipeline.evaluation.risk_coverage import ERRORS
 from pipeline.shown import printable
 
-COLUMNS = {
-    "mae": "MAE ↓",
-    "s_measure": "S ↑",
-    "weighted_f": "wF ↑",
-    "max_f": "max F ↑",
-    "mean_of_max_f": "mean of max F ↑",
-    "mean_f": "mean F ↑",
-    "adaptive_f": "adp F ↑",
-    "max_e": "max E ↑",
-    "mean_of_max_e": "mean of max E ↑",
-    "mean_e": "mean E ↑",
-    "adaptive_e": "adp E ↑",
-    "iou": "IoU ↑",
-}
 SHOWN_FAILURES = 20
 SHOWN_PAIRS = 10
 _CAUGHT_HEADS = ("caught, 5 % lost ↑", "caught, 10 % lost ↑")
@@ -64,7 +50,7 @@ Each map is a single ensemble member: without a variance, there are no scores wh
 
 def markdown(values: Mapping[str, Any]) -> str:
     """Write the page of one evaluation."""
-    values = _printable(values)
+    values = all_printable(values)
     counts, settings = values["counts"], values["settings"]
     lines = [f"# {values['name']}", "", _counted(counts), ""]
     lines += [
@@ -105,15 +91,6 @@ def metrics_table(documents: Sequence[Mapping[str, Any]]) -> list[str]:
         for document in documents
     ]
     return table(["", "images", *COLUMNS.values()], rows)
-
-
-def _printable(value: Any) -> Any:
-    """The value with every text in it as people may see it: names of files may have been made to confuse."""
-    if isinstance(value, Mapping):
-        return {name: _printable(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_printable(inner) for inner in value]
-    return printable(value) if isinstance(value, str) else value
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -5,8 +5,9 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from pipeline.collection.config import MAX_IMAGE_PIXELS
+from pipeline.evaluation.contents import drawn
 from pipeline.evaluation.grey import GreyLevels, decode_file, grey_levels, opaque
-from pipeline.evaluation.sources import Runs, Source, drawn
+from pipeline.evaluation.sources import Runs, Source
 
 HALF = 128
 """Levels of 0..255 above this are salient; 128 itself is not. As in pysodmetrics and the Matlab code before it."""

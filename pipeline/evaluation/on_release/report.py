@@ -12,7 +12,7 @@ from pipeline.evaluation.figures import parts_of
 from pipeline.evaluation.on_release.strata import BY_PARTS, MEANINGS, in_order, parts_in_words
 from pipeline.evaluation.outcomes import Measured, Unusable
 from pipeline.evaluation.summary import SCALARS, summarise
-from pipeline.evaluation.tasks import OnRelease, Task
+from pipeline.evaluation.task import OnRelease, Task
 
 SHOWN = 20
 """Names that a message or a page lists."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model.documents import DocumentError, parse_json
-from pipeline.collection.outlines import NO_PIXEL, read_outline
+from model.documents import DocumentError, parse_json, read_document
+from pipeline.collection.outlines import NO_PIXEL, read_outline, whole_number
 from pipeline.errors import CollectionError
 from pipeline.evaluation.on_release.names import Matched, Names, match
 from pipeline.evaluation.sources import Runs, Source
@@ -29,14 +29,14 @@ def read_results(path: Path, names: Names, masks: Mapping[str, Runs], ids: Mappi
     Raises: CollectionError: it is no such JSON, or a file name means several images.
     """
     try:
-        document = parse_json(path.read_bytes(), most_bytes=ANNOTATIONS_BYTES)
+        document = parse_json(read_document(path, ANNOTATIONS_BYTES), most_bytes=ANNOTATIONS_BYTES)
         outlines: defaultdict[int, list[Any]] = defaultdict(list)
         for annotation in document if isinstance(document, list) else document["annotations"]:
-            outlines[annotation["image_id"]].append(annotation["segmentation"])
+            outlines[_id(annotation["image_id"])].append(annotation["segmentation"])
         if isinstance(document, list):
             found = _by_id(outlines, ids)
         else:
-            listed = [(str(image["file_name"]), image["id"]) for image in document["images"]]
+            listed = [(str(image["file_name"]), _id(image["id"])) for image in document["images"]]
             found = match(listed, names, str(path))
             _require_known(outlines, {number for _, number in listed})
     except DocumentError as error:
@@ -45,6 +45,12 @@ def read_results(path: Path, names: Names, masks: Mapping[str, Runs], ids: Mappi
         raise CollectionError(f"{path} is not in COCO's format ({type(error).__name__}: {error}); {_FORM}") from error
     of = {key: _drawn(f"{path.name}, image {number}", outlines[number], masks[key]) for key, number in found.of.items()}
     return Matched(of=of, surplus=found.surplus)
+
+
+def _id(value: Any) -> Any:
+    """Ids are numbers, also where a tool has written them as text."""
+    number = whole_number(value)
+    return value if number is None else number
 
 
 def _by_id(outlines: Mapping[int, Any], ids: Mapping[int, str]) -> Matched[int]:

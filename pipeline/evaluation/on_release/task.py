@@ -8,7 +8,7 @@ from pipeline.evaluation.on_release.predictions import find_predictions
 from pipeline.evaluation.on_release.strata import strata_of
 from pipeline.evaluation.on_release.truths import read_truths
 from pipeline.evaluation.pairs import Pair
-from pipeline.evaluation.tasks import OnRelease, Task
+from pipeline.evaluation.task import OnRelease, Task
 
 
 def release_task(config: EvaluationConfig) -> Task:
