@@ -7,14 +7,25 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, parse_config, run_job
+from jobs.command_line import DONE, FAILED, SOME_FAILED, log_reference_preset, parse_config, report, run_job
 from pipeline.evaluation.config import EvaluationConfig
-from pipeline.evaluation.tasks import Task, find_tasks
+from pipeline.evaluation.task import Task
+from pipeline.evaluation.tasks import find_tasks
 
 
 def main() -> int:
     """Evaluate, then print the result on stdout as one JSON line."""
     config = parse(sys.argv[1:])
+    if config.check_scorer:
+        return check_scorer()
+    if config.compare:
+        return compare(config)
+    if config.predicts_release:
+        config.check()
+        check_surroundings((), config)
+        from pipeline.evaluation.models.job import with_maps
+
+        config = with_maps(config)
     tasks = find_tasks(config)
     check_surroundings(tasks, config)
     if config.reference:
@@ -25,12 +36,48 @@ def main() -> int:
     documents = evaluate(tasks, config)
     print("\n".join(metrics_table(documents)), file=sys.stderr)
     print(json.dumps(brief(config.out, documents), sort_keys=True))
-    return SOME_FAILED if any(document["failures"] for document in documents) else DONE
+    failed = any(document["failures"] or document["counts"]["worst"] for document in documents)
+    return SOME_FAILED if failed else DONE
+
+
+def check_scorer() -> int:
+    """Measure the frozen set; print the figures that are not what they were, and the scorer as one JSON line."""
+    require_packages()
+    from pipeline.evaluation.frozen import TOLERANCE, deviations
+    from pipeline.evaluation.scorer import scorer
+
+    off = deviations()
+    for found in off:
+        report(f"{found.pair}: {found.figure} is {found.found:.9f}, it was {found.expected:.9f}")
+    changed = f"{len(off)} figures are off by more than {TOLERANCE}: figures before and after can't be compared"
+    report(changed if off else "the scorer gives the figures that it has always given")
+    print(json.dumps({"off": len(off), "scorer": scorer(normalize=True)}, sort_keys=True))
+    return FAILED if off else DONE
+
+
+def compare(config: EvaluationConfig) -> int:
+    """Compare two evaluations; print a table on stderr and one JSON line on stdout."""
+    config.check_comparison()
+    require_packages()
+    from pipeline.evaluation.comparison import compare_evaluations
+    from pipeline.evaluation.interval_tables import comparison
+
+    found = compare_evaluations(config.compare, config.out)
+    report(comparison(found))
+    print(json.dumps(found, sort_keys=True))
+    return DONE
 
 
 def parse(arguments: Sequence[str]) -> EvaluationConfig:
     """Options of the preset and of the command line; exits with 2 if they are wrong."""
     return parse_config(EvaluationConfig, arguments, {})
+
+
+def require_packages() -> None:
+    """Raises ConfigError if a package that measures or draws is missing."""
+    from pipeline.preconditions import require_extra
+
+    require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
 
 
 def check_surroundings(tasks: Sequence[Task], config: EvaluationConfig) -> None:
@@ -40,16 +87,16 @@ def check_surroundings(tasks: Sequence[Task], config: EvaluationConfig) -> None:
             UsageError: --out is a URL that can't be used.
     """
     from pipeline.files import urls
-    from pipeline.preconditions import require_extra, require_target
+    from pipeline.preconditions import require_target
 
-    require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
+    require_packages()
     if urls.is_local(config.out):
         require_target(Path(urls.absolute(config.out)), "--out")
     else:
         urls.resolve(config.out)  # refuses what nothing could be written to in the end
     if config.fit_combination:
         _check_fit(config)
-    if not config.predictions:
+    if not (config.predictions or config.release):
         from pipeline.evaluation.model_run import check_model
 
         check_model(tasks[0].pairs, config)

@@ -1,4 +1,4 @@
-"""Releases: `build` makes one from a complete run, `sign` signs it and its annexes, `push` publishes them."""
+"""Releases: `build` makes one from a run, `sign` signs it, `push` publishes it, `export` copies it for other tools."""
 
 import json
 import sys
@@ -75,9 +75,28 @@ class PushConfig:
     """Change nothing. Check the release, then list every operation with its bytes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """Copy the accepted images of a release into a new folder, in a layout that other tools read.
+
+    Licences travel along. An export that is interrupted leaves nothing.
+    """
+
+    release: Annotated[str, tyro.conf.Positional]
+    """Folder of the release; a path or an fsspec URL."""
+    layout: Literal["sod", "coco", "yolo", "hf-parquet", "fiftyone"]
+    """`sod`: Image/KEY.jpg, GT/KEY.png and splits/SPLIT.txt, for toolboxes of the field. `coco`: SPLIT/KEY.jpg and
+    annotations/instances_SPLIT.json. `yolo`: images/, labels/ with polygons of class 0, and data.yaml. `hf-parquet`:
+    parquet with columns image, mask, maps and scores, for load_dataset. `fiftyone`: pictures, samples.json, and a
+    script that makes a dataset of them."""
+    out: Path
+    """The new folder, on this machine."""
+
+
 def main() -> int:
     """Run the command that the first argument names."""
-    return run_commands("publish_release.py", {"build": build, "sign": sign, "push": push}, __doc__ or "")
+    commands = {"build": build, "sign": sign, "push": push, "export": export}
+    return run_commands("publish_release.py", commands, __doc__ or "")
 
 
 def build(arguments: Sequence[str]) -> int:
@@ -145,6 +164,18 @@ def push(arguments: Sequence[str]) -> int:
     verb = "would be sent" if config.dry_run else "sent"
     report(f"{len(pushed.sent)} files, {pushed.sent_bytes} bytes {verb}; {len(pushed.there)} existed already")
     print(json.dumps(asdict(pushed), sort_keys=True))
+    return DONE
+
+
+def export(arguments: Sequence[str]) -> int:
+    """Export a release, and print one JSON line on stdout that says what was written."""
+    config = parse_config(ExportConfig, arguments, {})
+    from pipeline.files import urls
+    from pipeline.release.export.export import export_release
+
+    exported = export_release(urls.absolute(config.release), config.layout, config.out, report)
+    report(f"{exported.images} images, {exported.files} files, {exported.file_bytes} bytes are in {exported.out}")
+    print(json.dumps(asdict(exported), sort_keys=True))
     return DONE
 
 

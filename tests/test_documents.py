@@ -231,7 +231,6 @@ def test_only_these_blocks_are_not_run():
             "jobs/README.md",
             "takes minutes, and writes into model/nano; tests/pipeline/embedded/test_model_card.py runs it",
         ),
-        ("pipeline/release/README.md", "FiftyOne brings a database server"),
         ("pipeline/release/README.md", "needs an account on the Hugging Face Hub"),
     }
 
@@ -260,7 +259,12 @@ FOREIGN_OPTIONS = {"--help", "--working-dir", "--type", "--quiet", "--block", "-
 
 def test_every_option_in_the_documents_is_one_of_a_job():
     kinds = re.findall(r"`(\w+)`", re.search(r"Kinds: (.*?)\.", TEXTS["jobs/README.md"], re.DOTALL).group(1))
-    commands = [(job,) for job in JOBS] + [("publish_release", name) for name in ("build", "sign", "push")]
+    commands = [(job,) for job in JOBS]
+    commands += [("publish_release", command) for command in ("build", "sign", "push", "export")]
+    commands += [
+        ("audit_release", command) for command in ("plan", "serve", "export", "import", "adjudicate", "certify")
+    ]
+    commands += [("leaderboard", command) for command in ("add", "render")]
     commands += [("score_run", "RUN", "--pass", kind) for kind in PASSES]
     known = " ".join(help_of(*command) for command in [*commands, *(("benchmark", kind) for kind in kinds)])
     text = " ".join(TEXTS[name] for name in NAMES)

@@ -17,6 +17,7 @@ KINDS = (
     "growth",
     "resume",
     "release",
+    "scoring",
     "witness",
     "copies",
     "duplicates",

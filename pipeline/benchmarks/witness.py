@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.benchmarks.benchmark import Case, Result, arguments_of, at_least_one, table_head
 from pipeline.errors import ConfigError
-from pipeline.passes.witness.presets import PresetName
+from pipeline.networks.presets import PresetName
 
 WIDTH, HEIGHT = 640, 480
 """The size of most of COCO's images."""
@@ -61,11 +61,11 @@ def measure(folder: Path, *, witness: str, preset: PresetName, images: int, shar
     from pipeline.benchmarks.inputs import MADE_WITH, make_collection
     from pipeline.benchmarks.runs import carry_out
     from pipeline.config import ClusterConfig, RunConfig
+    from pipeline.networks.onnx_network import OnnxNetwork
     from pipeline.passes.known import PassSpec
     from pipeline.passes.options import WitnessOptions
     from pipeline.passes.score_pass import PassContext
     from pipeline.passes.scoring import PassSetup
-    from pipeline.passes.witness.onnx_network import OnnxNetwork
     from pipeline.replicas.shard_work import ShardWork
     from pipeline.replicas.shards import Shared
     from pipeline.replicas.suspects import Caution

@@ -24,6 +24,8 @@ _MOST_PX = 1 << 30
 """Limit on an image: COCO's tools count pixels in 32 bits, and do not check whether allocation succeeded."""
 _DEEPEST = 4
 """Lists in lists: COCO's form has two levels, corners as pairs have three, and some tools add one around everything."""
+NO_PIXEL = "without a pixel inside the image"
+"""Why an outline that can be read is left out."""
 _BYTES_LITERALS = ("b'", 'b"')
 
 
@@ -60,7 +62,7 @@ def read_outline(segmentation: object, height: int, width: int) -> Outline:
         return Outline(counts="", left_out=tuple(left_out))
     union = drawn[0] if len(drawn) == 1 else coco_mask.merge(drawn)
     if not int(coco_mask.area(union)):
-        return _nothing("without a pixel inside the image")
+        return _nothing(NO_PIXEL)
     return Outline(counts=str(union["counts"].decode("ascii")), left_out=tuple(left_out))
 
 

@@ -125,7 +125,7 @@ def _measure_row(model: str, steps: int, sample: Path, out: Path) -> CardRow:
 
 def _seconds(config: EvaluationConfig, pairs: Sequence[Pair]) -> float:
     model = load_diffusion_model(config.model, config.ensemble)
-    photos = [decode_rgb(pair.name, pair.source.read_bytes()) for pair in pairs[:6]]
+    photos = [decode_rgb(pair.name, pair.photo.read_bytes()) for pair in pairs[:6]]
     times = []
     for photo, pair in zip(photos, pairs, strict=False):
         started = time.perf_counter()

@@ -7,9 +7,11 @@ from model.config import EnsembleConfig, ModelConfig
 from pipeline.collection.config import MAX_IMAGE_PIXELS, require_pixel_limit
 from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError
+from pipeline.evaluation.models.config import OtherModelConfig
 
 DatasetName = Literal["DUTS-TE", "DUT-OMRON", "HKU-IS", "ECSSD", "PASCAL-S"]
 DATASET_NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
+Missing = Literal["worst", "skip"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,15 +20,31 @@ class EvaluationConfig:
 
     Maps come from a folder (--predictions) or from a model that predicts a folder of photos (--images); run the same
     command again to resume a stopped prediction. With --ensemble-size 1 there is no variance and no risk-coverage.
-    Masks come from a folder (--masks) or from a public dataset (--dataset and --root), which includes its photos. Exit
-    codes: 0 done, 1 failed, 2 wrong request, 3 some images failed (each is named; the figures cover the others).
+    Masks come from a folder (--masks), from a public dataset (--dataset and --root), which includes its photos, or from
+    a release (--release), whose images may go by any of their names; without --predictions, a model predicts its photos
+    first: ours, a network (--onnx) or a function (--function). Exit codes: 0 done, 1 failed, 2 wrong request, 3
+    some images failed, or have no usable prediction (each is named).
     """
 
-    out: str
+    out: str = ""
     """Folder for the results, with one subfolder each for several datasets. A model's run is kept there as run/."""
     predictions: str = ""
     """Folder of saliency maps: JPEG, PNG, WebP, GIF, BMP or TIFF, one file per mask, of the same name except for the
-    suffix. For several datasets: a folder with one subfolder for each, named like the dataset."""
+    suffix. For several datasets: a folder with one subfolder for each, named like the dataset. For a release also
+    webdataset tars (KEY.png, KEY.saliency.png), or a COCO JSON; names are keys, or those of the collection's files."""
+    release: str = ""
+    """Release whose accepted images are measured: a folder, or a URL such as hf://datasets/ORG/NAME@v1.0.0. Only its
+    manifest and annotations are read, and its photos for a model."""
+    splits: tuple[str, ...] = ()
+    """Splits of the release. Default: all."""
+    missing: Missing = "worst"
+    """An image of the release without a usable prediction has the `worst` value of each metric; or `skip` leaves it out
+    of all figures."""
+    compare: tuple[str, ...] = ()
+    """Folders of two evaluations of the same images: print how their figures differ, with intervals and a paired test.
+    With --out, also write it."""
+    check_scorer: bool = False
+    """Measure the frozen set of maps and masks, and compare the figures with those that it has always had."""
     images: str = ""
     """Folder of photos for the model, one per mask."""
     masks: str = ""
@@ -56,6 +74,7 @@ class EvaluationConfig:
     needs hundreds of images."""
     bad_below: float = 0.8
     """For the combination, a mask is bad if its IoU with the truth is below this; above 0, at most 1."""
+    other: OtherModelConfig = field(default_factory=OtherModelConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
@@ -67,12 +86,24 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         require_pixel_limit(self)
 
+    @property
+    def predicts_release(self) -> bool:
+        """Does a model predict the photos of a release first?"""
+        return bool(self.release and not self.predictions)
+
     def check(self) -> None:
         """Raises ConfigError if options are missing or contradict.
 
         Not part of construction: a command line starts from the defaults, which are incomplete.
         """
-        self._check_masks()
+        if not self.out:
+            raise ConfigError("give --out, a folder for the results")
+        if self.release:
+            self._check_release()
+        elif self.splits or self.missing != "worst":
+            raise ConfigError("--splits and --missing are of a release: give --release")
+        else:
+            self._check_masks()
         self._check_maps()
         if self.count is not None and (self.count < 1 or len(self.dataset) > 1):
             raise ConfigError(f"--count is {self.count}; it must be at least 1, for a single folder or dataset")
@@ -92,6 +123,20 @@ class EvaluationConfig:
         if not 0 < self.bad_below <= 1:
             raise ConfigError(f"--bad-below is {self.bad_below}; it must be above 0 and at most 1")
 
+    def check_comparison(self) -> None:
+        """Raises ConfigError if these are not the options of a comparison."""
+        if len(self.compare) != 2:
+            raise ConfigError(f"--compare is {' '.join(self.compare)!r}; give the folders of two evaluations")
+        if self.predictions or self.images or self.dataset or self.release:
+            raise ConfigError("--compare reads evaluations that were made before; leave out what is to be measured")
+
+    def _check_release(self) -> None:
+        if self.reference:
+            raise ConfigError("--reference is for --images; give the options of the ensemble one by one")
+        for option in ("masks", "images", "dataset", "root", "count"):
+            if getattr(self, option):
+                raise ConfigError(f"--release has its own masks; leave out --{option}")
+
     def _check_masks(self) -> None:
         if bool(self.masks) == bool(self.dataset):
             raise ConfigError("give either --masks, or --dataset and --root")
@@ -105,7 +150,10 @@ class EvaluationConfig:
     def _check_maps(self) -> None:
         if self.predictions and self.images:
             raise ConfigError("give --predictions (existing maps) or --images (photos for a model), not both")
-        if not (self.predictions or self.images or self.dataset):
+        if not (self.predictions or self.images or self.dataset or self.release):
             raise ConfigError("give --predictions, or --images for a model to predict")
-        if self.predictions and (self.model != ModelConfig() or self.ensemble != EnsembleConfig()):
+        has_model = self.model != ModelConfig() or self.ensemble != EnsembleConfig()
+        if self.predictions and (has_model or self.other.is_given):
             raise ConfigError("--predictions are existing maps: leave out the options of model and ensemble")
+        if self.other.is_given and not self.release:
+            raise ConfigError("--function and --onnx predict the photos of a release: give --release")

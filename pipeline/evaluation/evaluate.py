@@ -12,7 +12,9 @@ from typing import TypeVar
 
 from pipeline.config import ClusterConfig
 from pipeline.errors import PipelineError
+from pipeline.evaluation.bootstrap import Intervals, intervals
 from pipeline.evaluation.confident import ConfidentlyWrong, confidently_wrong
+from pipeline.evaluation.figures import parts_of
 from pipeline.evaluation.outcomes import Failed, How, Measured, Outcome, measure_files
 from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.risk_coverage import RiskCoverage, badnesses, errors_of, risk_coverages
@@ -25,7 +27,9 @@ from pipeline.selection.scores import SCORE_TABLE
 log = logging.getLogger(__name__)
 
 CHUNK_IMAGES = 16
-"""Images per task: about a second of work."""
+"""Images per task: about half a second of work."""
+_LOGGED = 20
+"""Images without a figure that are named."""
 
 Item = TypeVar("Item")
 
@@ -46,6 +50,8 @@ class Evaluation:
     """What the default policy accepts though it is wrong; None for maps without scores, or too few."""
     table: ScoreTable = field(default_factory=lambda: SCORE_TABLE)
     """What is known of the scores."""
+    intervals: Intervals = field(default_factory=dict)
+    """Figure → its interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +104,8 @@ def gather(outcomes: Iterable[Outcome], table: ScoreTable = SCORE_TABLE) -> Eval
     found = sorted(outcomes, key=lambda outcome: outcome.name)
     images = tuple(outcome for outcome in found if isinstance(outcome, Measured))
     failures = tuple(outcome for outcome in found if isinstance(outcome, Failed))
-    for failure in failures:
-        log.error("%s failed: %s", failure.name, failure.reason)
+    _log_some([f"{failure.name} failed: {failure.reason}" for failure in failures])
+    _log_some([f"{image.name} counts as the worst: {image.unusable}" for image in images if image.unusable])
     if not images:
         raise PipelineError(f"none of the {len(failures)} images could be measured; the first: {failures[0].reason}")
     measures, scores = [image.measures for image in images], [image.scores for image in images]
@@ -112,4 +118,12 @@ def gather(outcomes: Iterable[Outcome], table: ScoreTable = SCORE_TABLE) -> Eval
         together=all_pairs(badnesses(scores, table), errors_of(measures), wrong),
         confidently_wrong=wrong,
         table=table,
+        intervals=intervals(parts_of(measures)),
     )
+
+
+def _log_some(lines: Sequence[str]) -> None:
+    for line in lines[:_LOGGED]:
+        log.error("%s", line)
+    if len(lines) > _LOGGED:
+        log.error("and %d more; evaluation.json names all of them", len(lines) - _LOGGED)

@@ -2,17 +2,21 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluation, evaluate_pairs
 from pipeline.evaluation.model_run import evaluate_model, made_with
+from pipeline.evaluation.models.job import made_with_of
+from pipeline.evaluation.on_release.report import UNUSABLE, release_section
 from pipeline.evaluation.outcomes import How
 from pipeline.evaluation.report import Subject, document, publish_evaluation
 from pipeline.evaluation.tables import metrics_table
-from pipeline.evaluation.tasks import Task
+from pipeline.evaluation.task import Task
 from pipeline.files import storage, urls
+from pipeline.shown import shown
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +44,24 @@ def _evaluate_task(task: Task, config: EvaluationConfig) -> dict[str, Any]:
     log.info("%s: %d images", task.name, len(task.pairs))
     out = storage.join(config.out, task.folder) if task.folder else config.out
     how = How(normalize=config.normalize, max_pixels=config.max_image_pixels)
-    if config.predictions:
-        evaluation, made = evaluate_pairs(task.pairs, how, config.cluster), {}
+    section: Mapping[str, Any] = {}
+    made: Mapping[str, str] = {}
+    if task.on_release:
+        how = replace(how, plain_grey=True, counts_parts=True, unusable=UNUSABLE[config.missing])
+        evaluation = evaluate_pairs(task.pairs, how, config.cluster)
+        section = release_section(task, task.on_release, evaluation, config.missing)
+        made = made_with_of(task.maps)
+    elif config.predictions:
+        evaluation = evaluate_pairs(task.pairs, how, config.cluster)
     else:
         evaluation, made = evaluate_model(task.pairs, out, how, config), made_with(out)
     subject = Subject(
-        name=task.name, maps=str(task.maps), masks=str(task.masks), normalize=config.normalize, made_with=made
+        name=f"{made['name']} on {task.name.partition(' on ')[2]}" if task.on_release and made else task.name,
+        maps=str(task.maps),
+        masks=shown(str(task.masks)),
+        normalize=config.normalize,
+        made_with=made,
+        release=section,
     )
     fitted = _fit(evaluation, config) if config.fit_combination else None
     publish_evaluation(out, subject, evaluation, fitted)

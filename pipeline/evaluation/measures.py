@@ -21,21 +21,23 @@ the library divides zero by zero; here S stays a number, since a region without 
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 import py_sod_metrics
 from jaxtyping import Bool, Float, UInt8
+from py_sod_metrics.utils import EPS
+
+from pipeline.evaluation.counted import Counted, Thresholded
+from pipeline.evaluation.weighted_f import weighted_f
 
 Metric = Literal["mae", "s_measure", "weighted_f", "f_measure", "e_measure", "iou"]
 ALL_METRICS: tuple[Metric, ...] = get_args(Metric)
 QUICK_METRICS: tuple[Metric, ...] = ("mae", "s_measure", "f_measure")
-"""Enough to follow a training: 2 ms for an image of 160 x 160 px, while all metrics take 6 ms."""
+"""Enough to follow a training: 1 ms for an image of 160 x 160 px, while all metrics take 2.5 ms."""
 
 Curve = Float[np.ndarray, "256"]
-_Map = Float[np.ndarray, "h w"]
-_Mask = Bool[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,11 @@ class ImageMeasures:
     e_curve: Curve | None = None
     adaptive_e: float | None = None
     iou: float | None = None
+
+    @property
+    def max_e(self) -> float | None:
+        """E at this image's own best threshold."""
+        return None if self.e_curve is None else float(self.e_curve.max())
 
     @property
     def max_f(self) -> float | None:
@@ -91,76 +98,110 @@ def measure(
             f"map is {prediction.shape} and mask is {truth.shape}; "
             "they must have the same size [H, W] of two pixels or more"
         )
-    values = _scaled(prediction, normalize)
+    counted = Counted(prediction, truth, normalize=normalize)
     measured: dict[str, float | Curve] = {}
     for metric in metrics:
-        measured |= _MEASURES[metric](values, truth)
-    constant = bool(prediction.min() == prediction.max())
-    return ImageMeasures(empty_truth=not truth.any(), constant_map=constant, **measured)  # type: ignore[arg-type]
+        measured |= _MEASURES[metric](counted)
+    return ImageMeasures(
+        empty_truth=not counted.object_px,
+        constant_map=counted.is_constant,
+        **measured,  # type: ignore[arg-type]
+    )
 
 
-def _scaled(prediction: UInt8[np.ndarray, "h w"], normalize: bool) -> _Map:
-    """Values in [0, 1], equal to those of the library's `prepare_data` to the last bit."""
-    values: _Map = prediction / 255
-    lowest, highest = values.min(), values.max()
-    if normalize and lowest != highest:
-        values = (values - lowest) / (highest - lowest)
-    return values
+def worst(truth: Bool[np.ndarray, "h w"], *, metrics: Collection[Metric] = ALL_METRICS) -> ImageMeasures:
+    """The measures of an image without a usable map: MAE 1, and 0 for all others, also at every threshold.
+
+    No map is worse by any of them. A single map that is as bad by all of them need not exist.
+    """
+    nothing = np.zeros(256)
+    values: dict[Metric, dict[str, float | Curve]] = {
+        "mae": {"mae": 1.0},
+        "s_measure": {"s_measure": 0.0},
+        "weighted_f": {"weighted_f": 0.0},
+        "f_measure": {"f_curve": nothing, "adaptive_f": 0.0, "precision": nothing, "recall": nothing},
+        "e_measure": {"e_curve": nothing, "adaptive_e": 0.0},
+        "iou": {"iou": 0.0},
+    }
+    chosen = {name: value for metric in metrics for name, value in values[metric].items()}
+    return ImageMeasures(empty_truth=not truth.any(), constant_map=False, **chosen)  # type: ignore[arg-type]
 
 
-def _mae(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
-    metric = py_sod_metrics.MAE()
-    metric.step(values, truth, normalize=False)
-    return {"mae": float(metric.maes[-1])}
+def _mae(counted: Counted) -> dict[str, float | Curve]:
+    return {"mae": float(np.mean(counted.errors))}
 
 
 class _WholeSmeasure(py_sod_metrics.Smeasure):  # type: ignore[misc]
     """The library's measure, except for regions without pixels: there it gives NaN, and so for the whole dataset."""
 
-    def ssim(self, pred: _Map, gt: _Mask) -> float:
+    def __init__(self, counted: Counted) -> None:
+        super().__init__()
+        self._counted = counted
+
+    def object(self, pred: Float[np.ndarray, "h w"], gt: Bool[np.ndarray, "h w"]) -> float:
+        """Similarity of object and background, from values that other measures need too."""
+        share = np.mean(gt)
+        of_object, of_background = self._counted.in_object, 1 - self._counted.in_background
+        return float(self.s_object(of_object) * share + self.s_object(of_background) * (1 - share))
+
+    def ssim(self, pred: Float[np.ndarray, "h w"], gt: Bool[np.ndarray, "h w"]) -> float:
         """Similarity in one of the four regions; its weight is its share of the pixels."""
         return float(super().ssim(pred, gt)) if gt.size else 0.0
 
 
-def _s_measure(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
-    metric = _WholeSmeasure()
-    metric.step(values, truth, normalize=False)
-    return {"s_measure": float(metric.sms[-1])}
+def _s_measure(counted: Counted) -> dict[str, float | Curve]:
+    return {"s_measure": float(_WholeSmeasure(counted).cal_sm(counted.values, counted.truth))}
 
 
-def _weighted_f(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
-    metric = py_sod_metrics.WeightedFmeasure()
-    metric.step(values, truth, normalize=False)
-    return {"weighted_f": float(metric.weighted_fms[-1])}
+def _weighted_f(counted: Counted) -> dict[str, float | Curve]:
+    return {"weighted_f": weighted_f(counted)}
 
 
-def _f_measure(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
-    f = py_sod_metrics.FmeasureHandler(with_dynamic=True, with_adaptive=True, beta=0.3)
-    precision = py_sod_metrics.PrecisionHandler(with_dynamic=True, with_adaptive=False)
-    recall = py_sod_metrics.RecallHandler(with_dynamic=True, with_adaptive=False)
-    metric = py_sod_metrics.FmeasureV2({"f": f, "precision": precision, "recall": recall})
-    metric.step(values, truth, normalize=False)
+def _f_measure(counted: Counted) -> dict[str, float | Curve]:
+    f = py_sod_metrics.FmeasureHandler(with_dynamic=False, with_adaptive=False, beta=0.3)
+    thresholds = asdict(counted.at_thresholds)
     return {
-        "f_curve": f.dynamic_results[-1],
-        "adaptive_f": float(f.adaptive_results[-1]),
-        "precision": precision.dynamic_results[-1],
-        "recall": recall.dynamic_results[-1],
+        "f_curve": f(**thresholds),
+        "adaptive_f": float(f(**asdict(counted.at_adaptive_threshold))),
+        "precision": py_sod_metrics.PrecisionHandler(with_dynamic=False, with_adaptive=False)(**thresholds),
+        "recall": py_sod_metrics.RecallHandler(with_dynamic=False, with_adaptive=False)(**thresholds),
     }
 
 
-def _e_measure(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
-    metric = py_sod_metrics.Emeasure()
-    metric.step(values, truth, normalize=False)
-    return {"e_curve": metric.changeable_ems[-1], "adaptive_e": float(metric.adaptive_ems[-1])}
+def _e_measure(counted: Counted) -> dict[str, float | Curve]:
+    adaptive = counted.at_adaptive_threshold
+    return {
+        "e_curve": _alignment(counted, counted.at_thresholds),
+        "adaptive_e": float(_alignment(counted, adaptive)),
+    }
 
 
-def _iou(values: _Map, truth: _Mask) -> dict[str, float | Curve]:
-    found = values > 0.5
-    union = np.count_nonzero(found | truth)
-    return {"iou": np.count_nonzero(found & truth) / union if union else 1.0}
+def _alignment(counted: Counted, found: Thresholded) -> Any:
+    """E at one threshold or at all of them: `cal_em_with_cumsumhistogram` of the library, after its histograms."""
+    salient = found.tp + found.fp
+    background = counted.pixels - salient
+    if not counted.object_px:
+        total = background
+    elif counted.object_px == counted.pixels:
+        total = salient
+    else:
+        library = py_sod_metrics.Emeasure()
+        library.gt_fg_numel, library.gt_size = counted.object_px, counted.pixels
+        parts, combinations = library.generate_parts_numel_combinations(found.tp, found.fp, salient, background)
+        total = sum(
+            (2 * (one * other) / (one**2 + other**2 + EPS) + 1) ** 2 / 4 * pixels
+            for pixels, (one, other) in zip(parts, combinations, strict=True)
+        )
+    return total / (counted.pixels - 1 + EPS)
 
 
-_MEASURES: dict[Metric, Callable[[_Map, _Mask], dict[str, float | Curve]]] = {
+def _iou(counted: Counted) -> dict[str, float | Curve]:
+    found = counted.above_half
+    union = counted.object_px + found.fp
+    return {"iou": found.tp / union if union else 1.0}
+
+
+_MEASURES: dict[Metric, Callable[[Counted], dict[str, float | Curve]]] = {
     "mae": _mae,
     "s_measure": _s_measure,
     "weighted_f": _weighted_f,

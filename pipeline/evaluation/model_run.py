@@ -91,7 +91,7 @@ def annotations_of(pairs: Sequence[Pair], max_pixels: int = MAX_IMAGE_PIXELS) ->
     images: list[dict[str, str | int]] = []
     for number, pair in _numbered(pairs):
         width, height = _size_px(pair, max_pixels)
-        images.append({"id": number, "file_name": pair.source.name, "width": width, "height": height})
+        images.append({"id": number, "file_name": pair.photo.name, "width": width, "height": height})
     return {"images": images}
 
 
@@ -102,7 +102,7 @@ def _numbered(pairs: Sequence[Pair]) -> Iterator[tuple[int, Pair]]:
     """
     taken: set[int] = set()
     for pair in pairs:
-        number = int(key_of(pair.source.stem))
+        number = int(key_of(pair.photo.stem))
         while number in taken:
             number += 1
         taken.add(number)
@@ -128,7 +128,7 @@ def measure_shard(shard: ShardMaps) -> list[Outcome]:
 def _size_px(pair: Pair, max_pixels: int) -> tuple[int, int]:
     """Width and height from the header of a photo. If it has none, the run reports what is wrong."""
     try:
-        return decode_file(pair.source, lambda image: image.size, max_pixels)
+        return decode_file(pair.photo, lambda image: image.size, max_pixels)
     except SampleError:
         return 1, 1
 
@@ -137,7 +137,7 @@ def _run_config(pairs: Sequence[Pair], annotations: str, url: str, config: Evalu
     return RunConfig(
         out=url,
         input=InputConfig(
-            images=str(pairs[0].source.parent), annotations=annotations, max_image_pixels=config.max_image_pixels
+            images=str(pairs[0].photo.parent), annotations=annotations, max_image_pixels=config.max_image_pixels
         ),
         model=config.model,
         ensemble=config.ensemble,

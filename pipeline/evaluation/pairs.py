@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import CollectionError
+from pipeline.evaluation.sources import Source
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Suffixes of the files that count as images."""
@@ -17,14 +18,29 @@ class Pair:
     """One image of an evaluation."""
 
     name: str
-    """File name without suffix, the same for both."""
+    """File name without suffix, the same for both; or the key of an image of a release."""
+    source: Source | None
+    """The saliency map, or the photo to predict; paths are absolute. None: there is no map."""
+    mask: Source
+    """The mask to measure against."""
+
+    @property
+    def photo(self) -> Path:
+        """The photo to predict."""
+        if not isinstance(self.source, Path):
+            raise TypeError(f"{self.name} is not paired with a photo")
+        return self.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePair(Pair):
+    """A pair of files."""
+
     source: Path
-    """The saliency map, or the photo to predict; absolute."""
     mask: Path
-    """The mask to measure against; absolute."""
 
 
-def pair_files(sources: Path, masks: Path, count: int | None = None, *, mixed: bool = False) -> tuple[Pair, ...]:
+def pair_files(sources: Path, masks: Path, count: int | None = None, *, mixed: bool = False) -> tuple[FilePair, ...]:
     """Pair the files of two folders by their names without suffix, sorted by name.
 
     Args:   count: expected number of pairs, if known.
@@ -41,7 +57,7 @@ def pair_files(sources: Path, masks: Path, count: int | None = None, *, mixed: b
             f"If these are the right folders, use --count {len(wanted)}"
         )
     return tuple(
-        Pair(name=name, source=found[name].absolute(), mask=wanted[name].absolute()) for name in sorted(wanted)
+        FilePair(name=name, source=found[name].absolute(), mask=wanted[name].absolute()) for name in sorted(wanted)
     )
 
 

@@ -4,26 +4,27 @@ The bytes depend only on inputs, settings and library versions: not on time, mac
 """
 
 import hashlib
-import importlib.metadata
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.evaluation import bootstrap
 from pipeline.evaluation.evaluate import Evaluation
+from pipeline.evaluation.figures import OF_CURVES
 from pipeline.evaluation.plots import draw_curves, draw_risk_coverage
 from pipeline.evaluation.risk_coverage import RiskCoverage, badnesses
+from pipeline.evaluation.scorer import scorer, versions
 from pipeline.evaluation.summary import CURVES, SCALARS
 from pipeline.evaluation.tables import markdown
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 
-FORMAT = 1
-_LIBRARIES = ("pysodmetrics", "numpy", "scipy", "pillow")
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class Subject:
     normalize: bool
     made_with: Mapping[str, str]
     """The run's fingerprint; empty for existing maps."""
+    release: Mapping[str, Any] = field(default_factory=dict)
+    """What `on_release/report.py` says of the release that the masks are from; empty for other masks."""
 
 
 def publish_evaluation(
@@ -59,6 +62,7 @@ def publish_evaluation(
 def document(subject: Subject, evaluation: Evaluation, fitted: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Put the content of `evaluation.json` together."""
     summary = evaluation.summary
+    worst = sum(bool(image.unusable) for image in evaluation.images)
     return {
         "format": FORMAT,
         "name": subject.name,
@@ -66,13 +70,18 @@ def document(subject: Subject, evaluation: Evaluation, fitted: Mapping[str, Any]
         "made_with": dict(subject.made_with),
         "counts": {
             "pairs": summary.images + len(evaluation.failures),
-            "measured": summary.images,
+            "measured": summary.images - worst,
+            "worst": worst,
             "failed": len(evaluation.failures),
             "resized": sum(image.resized for image in evaluation.images),
             "empty_truths": summary.empty_truths,
             "constant_maps": summary.constant_maps,
         },
         "metrics": {name: getattr(summary, name) for name in SCALARS},
+        "intervals": {name: list(found) for name, found in evaluation.intervals.items()},
+        "intervals_made_by": bootstrap.stated(),
+        "scorer": scorer(normalize=subject.normalize),
+        "release": dict(subject.release) or None,
         "curves": {name: getattr(summary, name) for name in CURVES},
         "risk_coverage": {
             score: {
@@ -95,22 +104,30 @@ def document(subject: Subject, evaluation: Evaluation, fitted: Mapping[str, Any]
         "truths_sha256": hashlib.sha256(
             "".join(image.truth_sha256 for image in evaluation.images).encode()
         ).hexdigest(),
-        "versions": {"opencv": cv2.__version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "versions": versions(),
     }
 
 
 def encode_images(evaluation: Evaluation) -> bytes:
-    """Encode `images.parquet`: one row per measured image, sorted by name, with its scores."""
+    """Encode `images.parquet`: one row per image of the figures, sorted by name, with its scores and curves.
+
+    Curves are float32: they take half of the space, and 1e-7 matters to no interval.
+    """
     images = evaluation.images
     measures = [image.measures for image in images]
     columns: dict[str, Any] = {"name": pa.array([image.name for image in images], pa.string())}
-    for name in ("mae", "s_measure", "weighted_f", "max_f", "adaptive_f", "adaptive_e", "iou"):
+    for name in ("mae", "s_measure", "weighted_f", "max_f", "adaptive_f", "max_e", "adaptive_e", "iou"):
         columns[name] = pa.array([getattr(measure, name) for measure in measures], pa.float64())
     for name in evaluation.risk_coverage:
         columns[name] = pa.array([image.scores.get(name) for image in images], pa.float64())
     for name in ("empty_truth", "constant_map"):
         columns[name] = pa.array([getattr(measure, name) for measure in measures], pa.bool_())
     columns["resized"] = pa.array([image.resized for image in images], pa.bool_())
+    columns["unusable"] = pa.array([image.unusable for image in images], pa.string())
+    for name in OF_CURVES:
+        if all(getattr(measure, name) is not None for measure in measures):
+            values = np.array([getattr(measure, name) for measure in measures], dtype=np.float32)
+            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 256)
     columns["truth_sha256"] = pa.array([image.truth_sha256 for image in images], pa.string())
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, compression="zstd")

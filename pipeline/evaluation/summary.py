@@ -13,7 +13,8 @@ class Summary:
     """Means over the images of a dataset; None for a measure that was not requested.
 
     `max_` and `mean_` are taken over the thresholds of the mean curve of all images: one threshold for the whole
-    dataset, not the best one of each image.
+    dataset. `mean_of_max_` is the mean of what each image has at its own best threshold, which is higher; some papers
+    call that max F.
     """
 
     images: int
@@ -25,9 +26,11 @@ class Summary:
     weighted_f: float | None
     max_f: float | None
     mean_f: float | None
+    mean_of_max_f: float | None
     adaptive_f: float | None
     max_e: float | None
     mean_e: float | None
+    mean_of_max_e: float | None
     adaptive_e: float | None
     iou: float | None
     f_curve: tuple[float, ...] | None
@@ -37,7 +40,12 @@ class Summary:
     recall: tuple[float, ...] | None
 
 
-SCALARS = ("mae", "s_measure", "weighted_f", "max_f", "mean_f", "adaptive_f", "max_e", "mean_e", "adaptive_e", "iou")
+SCALARS = (
+    *("mae", "s_measure", "weighted_f"),
+    *("max_f", "mean_of_max_f", "mean_f", "adaptive_f"),
+    *("max_e", "mean_of_max_e", "mean_e", "adaptive_e"),
+    "iou",
+)
 CURVES = ("precision", "recall", "f_curve", "e_curve")
 
 
@@ -58,9 +66,11 @@ def summarise(images: Sequence[ImageMeasures]) -> Summary:
         weighted_f=_mean(images, "weighted_f"),
         max_f=max(f) if f else None,
         mean_f=float(np.mean(f)) if f else None,
+        mean_of_max_f=_mean(images, "max_f"),
         adaptive_f=_mean(images, "adaptive_f"),
         max_e=max(e) if e else None,
         mean_e=float(np.mean(e)) if e else None,
+        mean_of_max_e=_mean(images, "max_e"),
         adaptive_e=_mean(images, "adaptive_e"),
         iou=_mean(images, "iou"),
         f_curve=f,

@@ -3,21 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.evaluation.interval_tables import COLUMNS, intervals_table, release_part
+from pipeline.evaluation.markdown import all_printable, number, table
 from pipeline.evaluation.risk_coverage import ERRORS
 from pipeline.shown import printable
 
-COLUMNS = {
-    "mae": "MAE ↓",
-    "s_measure": "S ↑",
-    "weighted_f": "wF ↑",
-    "max_f": "max F ↑",
-    "mean_f": "mean F ↑",
-    "adaptive_f": "adp F ↑",
-    "max_e": "max E ↑",
-    "mean_e": "mean E ↑",
-    "adaptive_e": "adp E ↑",
-    "iou": "IoU ↑",
-}
 SHOWN_FAILURES = 20
 SHOWN_PAIRS = 10
 _CAUGHT_HEADS = ("caught, 5 % lost ↑", "caught, 10 % lost ↑")
@@ -27,9 +17,10 @@ _HOW = {
     False: "as they are (value v means v / 255), not stretched: not comparable with most published figures",
 }
 _NOTES = """
-Max and mean F and E are taken over the thresholds of the dataset's mean curve. F uses beta² = 0.3, wF beta² = 1; IoU
-compares map and mask at 0.5. Computed by pysodmetrics {pysodmetrics}. See `curves.png`; `images.parquet` has a row per
-image.
+Max and mean F and E are taken over the thresholds of the dataset's mean curve; *mean of max* is the mean of what each
+image has at its own best threshold. F uses beta² = 0.3, wF beta² = 1; IoU compares map and mask at 0.5. Computed by
+pysodmetrics {pysodmetrics}. See `curves.png`; `images.parquet` has a row per image. Digest of the scorer:
+`{digest}`.
 """
 _RISK_NOTES = """
 Images are dropped by a score, the worst first. *AURC*: mean error of the kept images, averaged over all shares kept;
@@ -59,7 +50,7 @@ Each map is a single ensemble member: without a variance, there are no scores wh
 
 def markdown(values: Mapping[str, Any]) -> str:
     """Write the page of one evaluation."""
-    values = _printable(values)
+    values = all_printable(values)
     counts, settings = values["counts"], values["settings"]
     lines = [f"# {values['name']}", "", _counted(counts), ""]
     lines += [
@@ -67,7 +58,11 @@ def markdown(values: Mapping[str, Any]) -> str:
         "",
     ]
     lines += metrics_table([values])
-    page = "\n".join(lines) + "\n" + _NOTES.format(**values["versions"])
+    page = "\n".join(lines) + "\n" + _NOTES.format(digest=values["scorer"]["digest"], **values["versions"])
+    if values["intervals"]:
+        page += "\n## Intervals\n\n" + intervals_table(values)
+    if values["release"]:
+        page += "\n## The release\n\n" + release_part(values["release"])
     if values["risk_coverage"]:
         page += "\n## How well our scores predict the errors\n\n" + "\n".join(_risk_table(values)) + "\n" + _RISK_NOTES
         if caught := values["confidently_wrong"]:
@@ -91,24 +86,17 @@ def markdown(values: Mapping[str, Any]) -> str:
 def metrics_table(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     """Write one row per dataset; figures have four decimals."""
     rows = [
-        [printable(document["name"]), str(document["counts"]["measured"])]
-        + [_number(document["metrics"][name]) for name in COLUMNS]
+        [printable(document["name"]), str(document["counts"]["measured"] + document["counts"]["worst"])]
+        + [number(document["metrics"][name]) for name in COLUMNS]
         for document in documents
     ]
-    return _table(["", "images", *COLUMNS.values()], rows)
-
-
-def _printable(value: Any) -> Any:
-    """The value with every text in it as people may see it: names of files may have been made to confuse."""
-    if isinstance(value, Mapping):
-        return {name: _printable(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_printable(inner) for inner in value]
-    return printable(value) if isinstance(value, str) else value
+    return table(["", "images", *COLUMNS.values()], rows)
 
 
 def _counted(counts: Mapping[str, int]) -> str:
     parts = [f"{counts['measured']} of {counts['pairs']} images measured"]
+    if counts["worst"]:
+        parts.append(f"**{counts['worst']} without a usable prediction count as the worst**")
     if counts["failed"]:
         parts.append(f"**{counts['failed']} failed** and are not in the figures")
     if counts["resized"]:
@@ -127,36 +115,36 @@ def _risk_table(values: Mapping[str, Any]) -> list[str]:
             found = by_error[error]
             rows.append(
                 [called, f"`{score}`", by_error["worse_when"]]
-                + [_number(found[name]) for name in ("aurc", "aurc_oracle", "aurc_random")]
-                + [_number(found["gain"], ".2f"), _number(found["lowered_by"], ".1%")]
+                + [number(found[name]) for name in ("aurc", "aurc_oracle", "aurc_random")]
+                + [number(found["gain"], ".2f"), number(found["lowered_by"], ".1%")]
             )
-    return _table(["error", "score", "worse when", "AURC ↓", "oracle", "random", "gain ↑", "third dropped ↑"], rows)
+    return table(["error", "score", "worse when", "AURC ↓", "oracle", "random", "gain ↑", "third dropped ↑"], rows)
 
 
 def _caught_table(caught: Mapping[str, Any]) -> list[str]:
     rows = [[f"`{score}`", *_caught_cells(found, caught)] for score, found in caught["caught"].items()]
-    return _table(["score", *_CAUGHT_HEADS], rows)
+    return table(["score", *_CAUGHT_HEADS], rows)
 
 
 def _together_table(pairs: Sequence[Mapping[str, Any]], caught: Mapping[str, Any] | None) -> list[str]:
     rows = [
         [" + ".join(f"`{score}`" for score in pair["scores"])]
-        + [_number(pair[error]["aurc"]) for error in ERRORS if error in pair]
+        + [number(pair[error]["aurc"]) for error in ERRORS if error in pair]
         + (_caught_cells(pair["caught"], caught) if caught else [])
         for pair in pairs
     ]
     heads = [f"AURC of {called} ↓" for error, called in ERRORS.items() if error in pairs[0]]
-    return _table(["scores", *heads, *(_CAUGHT_HEADS if caught else ())], rows)
+    return table(["scores", *heads, *(_CAUGHT_HEADS if caught else ())], rows)
 
 
 def _fit_table(fitted: Mapping[str, Any]) -> list[str]:
     found = fitted["out_of_fold"]
     rows = [
-        [called, _number(found["aurc"][error]), _number(found["aurc_of_baseline"].get(error))]
+        [called, number(found["aurc"][error]), number(found["aurc_of_baseline"].get(error))]
         for error, called in ERRORS.items()
         if error in found["aurc"]
     ]
-    return _table(["error", "AURC of the combination ↓", "of `ensemble_variance`"], rows)
+    return table(["error", "AURC of the combination ↓", "of `ensemble_variance`"], rows)
 
 
 def _fit_notes(fitted: Mapping[str, Any]) -> str:
@@ -179,11 +167,3 @@ def _best_pairs(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _caught_cells(found: Mapping[str, int], caught: Mapping[str, Any]) -> list[str]:
     return [f"{found[name]} of {caught['wrong']}" for name in ("lost_5_percent", "lost_10_percent")]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-
-
-def _number(value: float | None, form: str = ".4f") -> str:
-    return "–" if value is None else format(value, "z" + form)  # z: no -0.00

@@ -1,30 +1,21 @@
-"""Turn a request into pairs of files, found and checked before any work. Opens no file, so it is light to import."""
+"""Turn a request into pairs, found and checked before any work. Opens no file but those of a release, so it is light to
+import."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.evaluation.config import DatasetName, EvaluationConfig
 from pipeline.evaluation.datasets import DATASETS, find_folders
-from pipeline.evaluation.pairs import Pair, pair_files
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One dataset, or one pair of folders, with its files paired."""
-
-    name: str
-    folder: str
-    """Folder of its results, below OUT; empty for OUT itself."""
-    maps: Path
-    """Folder of saliency maps, or of the photos to predict."""
-    masks: Path
-    pairs: Sequence[Pair]
+from pipeline.evaluation.pairs import pair_files
+from pipeline.evaluation.task import Task
 
 
 def find_tasks(config: EvaluationConfig) -> list[Task]:
     """List the tasks of a request. Raises UsageError if folders are missing or unpaired, or options contradict."""
     config.check()
+    if config.release:
+        from pipeline.evaluation.on_release.task import release_task
+
+        return [release_task(config)]
     if config.dataset:
         return [_dataset_task(name, config) for name in config.dataset]
     maps, masks = Path(config.predictions or config.images), Path(config.masks)

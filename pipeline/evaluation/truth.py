@@ -1,19 +1,19 @@
 """Read masks of every kind that datasets use: which pixels are salient."""
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from pipeline.collection.config import MAX_IMAGE_PIXELS
+from pipeline.evaluation.contents import drawn
 from pipeline.evaluation.grey import GreyLevels, decode_file, grey_levels, opaque
+from pipeline.evaluation.sources import Runs, Source
 
 HALF = 128
 """Levels of 0..255 above this are salient; 128 itself is not. As in pysodmetrics and the Matlab code before it."""
 
 
-def read_truth(path: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> Bool[np.ndarray, "h w"]:
+def read_truth(source: Source, max_pixels: int = MAX_IMAGE_PIXELS) -> Bool[np.ndarray, "h w"]:
     """Read a mask; True where the object is.
 
     - Grey of 8 or 16 bits, and colours by their luma: salient above half of the range. This treats grey edges of JPEGs
@@ -21,11 +21,12 @@ def read_truth(path: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> Bool[np.ndarra
     - Only the values 0 and 1, in any mode: background and object.
     - A palette of greys counts as those greys. In a palette of colours (label maps), everything but black is salient.
     - Transparent pixels are background.
+    - Run lengths say which pixels are salient.
 
     Args and errors are those of `decode_file`. Ambiguous masks are `undecodable`: a palette of colours without black,
     and 32-bit pixels.
     """
-    return decode_file(path, truth_of, max_pixels)
+    return drawn(source) if isinstance(source, Runs) else decode_file(source, truth_of, max_pixels)
 
 
 def truth_of(image: Image.Image) -> Bool[np.ndarray, "h w"]:

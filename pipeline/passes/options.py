@@ -1,14 +1,13 @@
 """Options of the passes that come with the project, one dataclass each; light to import."""
 
-import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from model.config import ModelConfig, at_least
 from pipeline.files.urls import absolute
-from pipeline.passes.witness.presets import PRESETS, MapValues, PresetName, Signature, White
+from pipeline.networks.options import NetworkOptions
+from pipeline.networks.presets import PRESETS
 
 LONGEST_TRAINED_ON = 1000
 _SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}")
@@ -37,29 +36,13 @@ class FlipOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WitnessOptions:
+class WitnessOptions(NetworkOptions):
     """Ask another model for its mask of each image, and compare it with the candidate's."""
 
     witness: str = ""
     """ONNX file of the other model; its external data lie in its folder. Needs the packages onnx and onnxruntime."""
     witness_model: str = ""
     """In place of --witness: a folder saved by `save_pretrained`, or `nano` for the embedded weights."""
-    preset: PresetName = "none"
-    """What the network expects: `u2net`, `isnet`, `birefnet`, `rmbg` (version 1.4). The next options overrule it."""
-    witness_size: tuple[int, ...] = ()
-    """Height and width of the network's input in pixels; one number for a square. By default as the preset or the file
-    has it."""
-    mean: tuple[float, ...] = ()
-    """Subtracted from red, green and blue; one number for all. Without a preset 0."""
-    std: tuple[float, ...] = ()
-    """What the rest is divided by; one number for all. Without a preset 1."""
-    white: Literal["preset", White] = "preset"
-    """What white is before that: `1`, `255`, or `brightest` (1 for the brightest value of the image)."""
-    witness_output: str = ""
-    """Which output is the map: `first`, `last` or its name. Without a preset the first."""
-    witness_values: Literal["preset", MapValues] = "preset"
-    """What the map holds: `probabilities`, `logits`, or `stretched`: any values, the least of an image becomes 0 and
-    the greatest 1, so that every image shows an object. Without a preset probabilities."""
     witness_trained_on: str = ""
     """What the witness was trained on, such as "DUTS-TR, HRSOD-TR"; the card says so. Must be given unless the preset
     knows."""
@@ -69,15 +52,8 @@ class WitnessOptions:
     """DDIM steps of each, with trailing timesteps."""
 
     def __post_init__(self) -> None:
+        NetworkOptions.__post_init__(self)  # slots and `super()` do not go together
         at_least(self, 1, "witness_members", "witness_steps")
-        if len(self.witness_size) > 2 or any(side_px < 1 for side_px in self.witness_size):
-            raise ValueError(f"witness_size is {self.witness_size}; give one or two numbers of pixels, at least 1")
-        for name in ("mean", "std"):
-            given: tuple[float, ...] = getattr(self, name)
-            if len(given) not in (0, 1, 3) or not all(map(math.isfinite, given)):
-                raise ValueError(f"{name} is {given}; give one finite number, or three for red, green and blue")
-        if any(deviation <= 0 for deviation in self.std):
-            raise ValueError(f"std is {self.std}; it must be above 0")
         if not self.witness_trained_on.isprintable() or len(self.witness_trained_on) > LONGEST_TRAINED_ON:
             raise ValueError(
                 f"witness_trained_on is {self.witness_trained_on[:40]!r}…; it must be one line of at most "
@@ -98,22 +74,6 @@ class WitnessOptions:
         )
 
     @property
-    def signature(self) -> Signature:
-        """The preset's, with what is given in its place."""
-        found = PRESETS[self.preset].signature if self.preset != "none" else Signature()
-        given: dict[str, Any] = {}
-        if self.witness_size:
-            given |= {"height_px": self.witness_size[0], "width_px": self.witness_size[-1]}
-        given |= {name: _three(getattr(self, name)) for name in ("mean", "std") if getattr(self, name)}
-        if self.white != "preset":
-            given["white"] = self.white
-        if self.witness_values != "preset":
-            given["values"] = self.witness_values
-        if self.witness_output:
-            given["output"] = self.witness_output
-        return replace(found, **given)
-
-    @property
     def trained_on(self) -> str:
         """What is known of the witness's training; empty if nothing is."""
         return self.witness_trained_on.strip() or (PRESETS[self.preset].trained_on if self.preset != "none" else "")
@@ -129,11 +89,6 @@ class VotesOptions:
     def __post_init__(self) -> None:
         if len(set(self.votes_of)) != len(self.votes_of):
             raise ValueError(f"votes_of is {self.votes_of}; give each pass once")
-
-
-def _three(given: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = given if len(given) == 3 else (given[0],) * 3
-    return red, green, blue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -14,10 +15,13 @@ from jobs.evaluate import main
 from jobs.publish_release import main as publish
 from model.seeds import key_of
 from pipeline.evaluation.config import EvaluationConfig
+from pipeline.evaluation.frozen import Deviation
 from pipeline.evaluation.job import evaluate
 from pipeline.evaluation.tasks import find_tasks
 from pipeline.options import from_options
-from tests.pipeline.evaluation.make import make_folders
+from pipeline.run import run
+from tests.pipeline.evaluation.make import make_folders, saliency, save
+from tests.pipeline.make import make_collection, make_config
 
 ROOT = Path(__file__).resolve().parents[2]
 DONE, FAILED, USAGE, SOME_FAILED = 0, 1, 2, 3
@@ -160,6 +164,61 @@ def test_a_combination_is_fitted_and_its_policy_makes_a_release(tmp_path, run_he
     assert code == USAGE
     assert "--fit-combination policy.toml: this file exists; a fit never replaces one" in " ".join(stderr.split())
     assert (tmp_path / "policy.toml").read_bytes() == before
+
+
+def test_two_models_are_measured_on_a_release_and_compared(tmp_path, run_here, monkeypatch):
+    inputs = make_collection(tmp_path / "in", 6)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    release = Path(run(make_config(inputs, tmp_path / "run")).release)
+    monkeypatch.chdir(tmp_path)
+    for number in (2, 4, 6):
+        save(tmp_path / "maps" / f"{number}.png", saliency(number))
+    options = ("--release", str(release), "--engine", "inline")
+    code, stdout, stderr = run_here(main, "evaluate.py", *options, "--predictions", "maps", "--out", "one")
+    assert code == DONE, stderr
+    (result,) = json.loads(stdout)["results"]
+    assert (result["counts"]["measured"], result["counts"]["worst"]) == (3, 0)
+    (tmp_path / "maps/4.png").unlink()
+    code, stdout, stderr = run_here(main, "evaluate.py", *options, "--predictions", "maps", "--out", "two")
+    assert code == SOME_FAILED, stderr
+    assert "1 without a usable prediction count as the worst" in (tmp_path / "two/evaluation.md").read_text()
+    code, stdout, stderr = run_here(main, "evaluate.py", "--compare", "one", "two", "--out", "compared")
+    assert code == DONE, stderr
+    found = json.loads(stdout)
+    assert found["differ_most"][0]["name"] == f"{4:012d}"
+    assert found["figures"]["mae"]["difference"] > 0
+    assert "| MAE ↓ |" in stderr
+    assert {path.name for path in (tmp_path / "compared").iterdir()} == {"comparison.json", "comparison.md"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--compare", "one"), "give the folders of two evaluations"),
+        (("--compare", "one", "two", "--masks", "m", "--predictions", "p"), "leave out what is to be measured"),
+        (("--compare", "one", "two"), "--compare one: there is no evaluation.json"),
+        (("--release", "r", "--predictions", "p", "--out", "out"), "r does not exist: give the folder or URL"),
+        (("--predictions", "maps", "--masks", "masks"), "give --out"),
+    ],
+)
+def test_wrong_requests_of_a_release_or_a_comparison_are_refused(tmp_path, run_here, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    code, stdout, stderr = run_here(main, "evaluate.py", *options)
+    assert (code, stdout) == (USAGE, "")
+    assert said in " ".join(stderr.split())
+
+
+def test_the_scorer_is_checked_with_its_frozen_set(run_here, monkeypatch):
+    code, stdout, stderr = run_here(main, "evaluate.py", "--check-scorer")
+    assert code == DONE
+    assert json.loads(stdout)["off"] == 0
+    assert "the scorer gives the figures that it has always given" in stderr
+    broken = [Deviation(pair="disc 1", figure="mae", expected=0.1, found=0.2)]
+    monkeypatch.setattr("pipeline.evaluation.frozen.deviations", lambda: broken)
+    code, stdout, stderr = run_here(main, "evaluate.py", "--check-scorer")
+    assert code == FAILED
+    assert "disc 1: mae is 0.200000000, it was 0.100000000" in stderr
+    assert json.loads(stdout)["off"] == 1
 
 
 def test_missing_packages_are_refused_with_the_command_that_installs_them(tmp_path, run_here, monkeypatch):

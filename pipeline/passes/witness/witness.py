@@ -18,13 +18,13 @@ from model.config import EnsembleConfig, ModelConfig
 from model.loading import load_model
 from model.prediction import ModelOutputError
 from pipeline.errors import ConfigError, RunMismatchError, SampleError
+from pipeline.networks.onnx_files import one_digest, onnx_digests, require_packages
+from pipeline.networks.onnx_network import OnnxNetwork
 from pipeline.passes.agreement import iou
 from pipeline.passes.folder import pass_folder, read_document
 from pipeline.passes.mask_text import mask_to_text
 from pipeline.passes.options import WitnessOptions
 from pipeline.passes.score_pass import Item, PassContext, Values
-from pipeline.passes.witness.onnx_files import one_digest, onnx_digests, require_packages
-from pipeline.passes.witness.onnx_network import OnnxNetwork
 from pipeline.passes.witness.test_sets import mentions_in
 from pipeline.runs.fingerprint import model_fields
 from pipeline.selection.columns import Column, Text

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from pipeline.benchmarks import copies, duplicates, orchestration, planning, witness
+from pipeline.benchmarks import copies, duplicates, orchestration, planning, scoring, witness
 from pipeline.benchmarks.benchmark import PlaceKind
 from pipeline.benchmarks.busy import Busy
 from pipeline.benchmarks.copies import Copies
@@ -19,11 +19,12 @@ from pipeline.benchmarks.orchestration import Orchestration
 from pipeline.benchmarks.planning import Planning
 from pipeline.benchmarks.release import Release
 from pipeline.benchmarks.resume import Resume
+from pipeline.benchmarks.scoring import RAY, Scoring
 from pipeline.benchmarks.witness import Witness
 from pipeline.collection.gather import read_collection
 from pipeline.collection.stores import read_bytes
 from pipeline.errors import ConfigError
-from pipeline.passes.witness.presets import PRESETS
+from pipeline.networks.presets import PRESETS
 from tests.pipeline.make import tree
 from tests.pipeline.passes.networks import brightness
 from tests.pipeline.passes.photos import encoded, make_photo
@@ -160,6 +161,19 @@ def test_a_witness_that_is_not_there_is_named_before_it_is_measured(tmp_path):
         Witness(witness=str(tmp_path / "net.onnx")).cases()
     with pytest.raises(ValueError, match="the first turn of 4 is not counted: give more"):
         Witness(images=4, shard_size=4)
+
+
+def test_scoring_gives_what_the_loop_of_the_library_gives(tmp_path):
+    cases = [case for case in Scoring(images=3, side_px=40).cases() if case["way"] != RAY]
+    found = []
+    for number, case in enumerate(cases):
+        (tmp_path / str(number)).mkdir()
+        found.append(scoring.measure(tmp_path / str(number), **case))
+    _, _, *rows = map(cells, Scoring().table(found))
+    assert [row[0] for row in rows] == [case["way"] for case in cases]
+    assert [row[-1] for row in rows] == ["0", "0"]
+    found[1]["figures"]["max_f"] += 0.01
+    assert list(map(cells, Scoring().table(found)))[-1][-1] == "0.01"
 
 
 def test_growth_is_shown_per_shard():

@@ -58,7 +58,7 @@ def test_the_json_has_everything_that_was_measured(evaluation, values):
     assert values["settings"] == {"maps": "in/maps", "masks": "in/gt", "normalize": True}
     assert values["made_with"] == {"seed": "0"}
     assert values["counts"] == {
-        **{"pairs": 8, "measured": 7, "failed": 1},
+        **{"pairs": 8, "measured": 7, "worst": 0, "failed": 1},
         **{"resized": 0, "empty_truths": 0, "constant_maps": 0},
     }
     assert values["metrics"]["s_measure"] == summary.s_measure

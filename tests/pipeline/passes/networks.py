@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from pipeline.passes.witness.presets import Signature
+from pipeline.networks.presets import Signature
 
 WHITE = {"1": 1.0, "255": 255.0, "brightest": 1.0}
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.networks.onnx_files import onnx_digests
+from pipeline.networks.onnx_network import OnnxNetwork
+from pipeline.networks.presets import PRESETS
 from pipeline.passes.agreement import iou
-from pipeline.passes.witness.onnx_files import onnx_digests
-from pipeline.passes.witness.onnx_network import OnnxNetwork
-from pipeline.passes.witness.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[4]
 IS_NET = ROOT / "out/witness/is-net.onnx"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.passes.witness.presets import PRESETS
+from pipeline.networks.presets import PRESETS
 from pipeline.passes.witness.test_sets import TEST_SETS, mentions_in
 
 PUBLISHED = {"DUTS-TE", "DUT-OMRON", "ECSSD", "HKU-IS", "PASCAL-S", "HRSOD-TE", "UHRSD-TE", "DAVIS-S", "DIS-TE", "SOC"}

@@ -129,7 +129,7 @@ def test_every_image_gets_the_witnesss_opinion(finished, inputs, tmp_path):
 
 @pytest.mark.parametrize("sides", [(16, 16), ("height", "width")])
 def test_an_images_values_do_not_depend_on_its_batch(finished, tmp_path, sides):
-    options = witness_of(brightness(tmp_path / "net.onnx", sides=sides, count="batch"), witness_size=(16,))
+    options = witness_of(brightness(tmp_path / "net.onnx", sides=sides, count="batch"), network_size=(16,))
     for images in (1, 3):
         score(finished, options, name=f"by{images}", batch_images=images)
     alone, together = values_of(finished, "by1"), values_of(finished, "by3")
@@ -163,7 +163,7 @@ def test_nan_on_one_image_fails_that_image_alone(finished, tmp_path):
         ({"witness": "a.onnx", "witness_model": "nano", "witness_trained_on": "x"}, "both were given"),
         ({"witness": "a.onnx"}, r"--witness-trained-on is empty: say what .* \"DUTS-TR, HRSOD-TR\""),
         ({"witness": "a.onnx", "witness_trained_on": "  "}, "--witness-trained-on is empty"),
-        ({"witness": "a.onnx", "preset": "u2net"}, r"--witness a\.onnx: it can't be read"),
+        ({"witness": "a.onnx", "preset": "u2net"}, r"a\.onnx: it can't be read"),
         ({"witness_model": "nowhere", "witness_trained_on": "x"}, "nowhere"),
     ],
 )
@@ -175,10 +175,10 @@ def test_a_request_without_a_witness_is_refused_before_anything_is_written(finis
 
 def test_a_network_that_gives_no_map_is_refused_before_anything_is_written(finished, tmp_path):
     path = brightness(tmp_path / "net.onnx", gain=20.0, offset=-10.0)
-    with pytest.raises(ConfigError, match="--witness-values logits"):
+    with pytest.raises(ConfigError, match="--network-values logits"):
         score(finished, witness_of(path))
     assert not (tmp_path / "run/passes/witness/pass.json").exists()
-    assert score(finished, witness_of(path, witness_values="logits")).scored == IMAGES
+    assert score(finished, witness_of(path, network_values="logits")).scored == IMAGES
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,8 @@ def test_a_network_that_gives_no_map_is_refused_before_anything_is_written(finis
         ({"mean": (0.5, 0.5)}, r"mean is \(0\.5, 0\.5\); give one finite number, or three"),
         ({"std": (0.0,)}, r"std is \(0\.0,\); it must be above 0"),
         ({"std": (float("nan"),)}, "std is .*finite"),
-        ({"witness_size": (0,)}, r"witness_size is \(0,\)"),
-        ({"witness_size": (1, 2, 3)}, "one or two numbers"),
+        ({"network_size": (0,)}, r"network_size is \(0,\)"),
+        ({"network_size": (1, 2, 3)}, "one or two numbers"),
         ({"witness_trained_on": "a\nb"}, "must be one line"),
         ({"witness_trained_on": "a" * 1001}, "at most 1000 characters"),
         ({"witness_steps": 0}, "witness_steps is 0"),
@@ -201,7 +201,7 @@ def test_options_out_of_range_are_refused_with_their_value(options, found):
 
 def test_what_is_given_overrules_the_preset():
     preset = WitnessOptions(preset="isnet").signature
-    given = WitnessOptions(preset="isnet", std=(0.25,), witness_size=(320, 640), white="255", witness_output="last")
+    given = WitnessOptions(preset="isnet", std=(0.25,), network_size=(320, 640), white="255", network_output="last")
     assert given.signature == replace(
         preset, std=(0.25, 0.25, 0.25), height_px=320, width_px=640, white="255", output="last"
     )
@@ -211,12 +211,12 @@ def test_what_is_given_overrules_the_preset():
 
 
 def test_the_command_line_has_the_options():
-    line = "RUN --pass witness --witness a.onnx --witness-size 1024 --mean 0.5 --std 1 0.5 0.25 --white 255"
+    line = "RUN --pass witness --witness a.onnx --network-size 1024 --mean 0.5 --std 1 0.5 0.25 --white 255"
     config, options = parse([*line.split(), "--witness-trained-on", "DUTS-TR", "--name", "isnet"])
     assert config.called == "isnet"
     assert options == WitnessOptions(
         witness=str(Path.cwd() / "a.onnx"),
-        witness_size=(1024,),
+        network_size=(1024,),
         mean=(0.5,),
         std=(1.0, 0.5, 0.25),
         white="255",
@@ -320,7 +320,7 @@ def test_a_witness_that_has_seen_a_test_set_is_told_in_log_and_card(
     finished, tmp_path, caplog, trained_on, preset, named
 ):
     path = brightness(tmp_path / "net.onnx", gain=9.0, offset=-4.5)
-    options = {"preset": preset, "witness_size": (16,), "witness_values": "logits", "witness_trained_on": trained_on}
+    options = {"preset": preset, "network_size": (16,), "network_values": "logits", "witness_trained_on": trained_on}
     with caplog.at_level(logging.WARNING):
         score(finished, witness_of(path, **options))
     expected = f"The witness was trained on {named}"

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.special import expit
 
 from model.prediction import ModelOutputError
-from pipeline.passes.witness.presets import MapValues, Signature
+from pipeline.networks.presets import MapValues, Signature
 
 _ROUNDING = 1e-3
 """How far a probability may lie outside [0, 1]: half precision is as coarse as this near 1."""
@@ -47,7 +47,7 @@ def saliency_from(
     elif lowest < -_ROUNDING or highest > 1 + _ROUNDING:
         raise ModelOutputError(
             f"the map's values are from {lowest:.4g} to {highest:.4g}, which are no probabilities; if they are logits, "
-            "give --witness-values logits"
+            "give --network-values logits"
         )
     else:
         saliency = found

@@ -11,8 +11,8 @@ from PIL import Image
 
 from model.prediction import ModelOutputError
 from pipeline.errors import ConfigError
-from pipeline.passes.witness.onnx_network import OnnxNetwork
-from pipeline.passes.witness.presets import PRESETS, Signature
+from pipeline.networks.onnx_network import OnnxNetwork
+from pipeline.networks.presets import PRESETS, Signature
 from tests.pipeline.passes.networks import brightness, image_input, nowhere_for_dark, save
 
 SIDES = st.integers(1, 40)
@@ -114,7 +114,7 @@ def test_the_output_is_first_last_or_named(tmp_path):
     for output in ("first", "last", "before0"):
         with pytest.raises(ModelOutputError, match="no probabilities"):
             network_at(path, Signature(output=output)).saliency_of(pixels)
-    with pytest.raises(ConfigError, match="--witness-output second: its outputs are before0, map, after0"):
+    with pytest.raises(ConfigError, match="--network-output second: its outputs are before0, map, after0"):
         network_at(path, Signature(output="second"))
 
 
@@ -145,7 +145,7 @@ WRONG_INPUTS = {
             path, [image_input(), image_input(name="trimap")], [1, 3, 16, 16],
             helper.make_node("Add", ["image", "trimap"], ["map"]),
         ),
-        r"2 inputs \('image', 'trimap'\); a witness takes one",
+        r"2 inputs \('image', 'trimap'\); a usable network takes one",
     ),
     "bytes": (
         lambda path: reduced(
@@ -158,26 +158,26 @@ WRONG_INPUTS = {
         lambda path: reduced(
             path, [helper.make_tensor_value_info("image", TensorProto.FLOAT, [3, 16, 16])], [1, 16, 16], mean_of([0])
         ),
-        r"\[3, 16, 16\]; a witness takes four axes",
+        r"\[3, 16, 16\]; a usable network takes four axes",
     ),
     "colours last": (
         lambda path: reduced(
             path, [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 16, 16, 3])], [1, 16, 16, 1],
             mean_of([3]),
         ),
-        r"\[1, 16, 16, 3\]; a witness takes 1 image of 3 colours",
+        r"\[1, 16, 16, 3\]; a usable network takes 1 image of 3 colours",
     ),
     "grey": (
         lambda path: reduced(path, [image_input(colours=1)], [1, 1, 16, 16], mean_of([1])),
-        r"\[1, 1, 16, 16\]; a witness takes 1 image of 3 colours",
+        r"\[1, 1, 16, 16\]; a usable network takes 1 image of 3 colours",
     ),
     "batches of four": (
         lambda path: reduced(path, [image_input(count=4)], [4, 1, 16, 16], mean_of([1])),
-        r"\[4, 3, 16, 16\]; a witness takes 1 image of 3 colours",
+        r"\[4, 3, 16, 16\]; a usable network takes 1 image of 3 colours",
     ),
     "open sides without a size": (
         lambda path: brightness(path, sides=("height", "width")),
-        r"its height is open\. Give --witness-size",
+        r"its height is open\. Give --network-size",
     ),
     "another operator set": (
         lambda path: reduced(path, [image_input()], [1, 1, 16, 16], helper.make_node("Foo", ["image"], ["map"])),
@@ -203,7 +203,7 @@ def test_a_network_that_takes_something_else_is_refused_with_what_was_found(tmp_
 
 def test_a_size_that_is_not_the_files_is_refused(tmp_path):
     path = brightness(tmp_path / "net.onnx")
-    with pytest.raises(ConfigError, match=r"its height is 16 px, not 32\. Give --witness-size as the file has it"):
+    with pytest.raises(ConfigError, match=r"its height is 16 px, not 32\. Give --network-size as the file has it"):
         network_at(path, Signature(height_px=32, width_px=16))
 
 
@@ -222,12 +222,12 @@ WRONG_OUTPUTS = {
             path, [image_input()], [1, 1, 16, 16],
             helper.make_node("ArgMax", ["image"], ["map"], axis=1, keepdims=1), dtype=TensorProto.INT64,
         ),
-        "holds int64, not floating-point numbers; name another one by --witness-output",
+        "holds int64, not floating-point numbers; name another one by --network-output",
     ),
     "NaN": (lambda path: nowhere_for_dark(path, below=2.0), "the map holds NaN or infinity"),
     "logits": (
         lambda path: brightness(path, gain=20.0, offset=-10.0),
-        "values are from -.* to .*, which are no probabilities; if they are logits, give --witness-values logits",
+        "values are from -.* to .*, which are no probabilities; if they are logits, give --network-values logits",
     ),
 }  # fmt: skip
 
@@ -251,7 +251,7 @@ def test_a_size_that_the_network_cannot_take_is_refused_when_it_is_tried_out(tmp
     ]
     output = helper.make_tensor_value_info("map", TensorProto.FLOAT, [1, 1, "height", "width"])
     path = save(tmp_path / "net.onnx", nodes, [image_input("height", "width")], [output], [mask])
-    with pytest.raises(ConfigError, match=r"can't be run on an image of 24 x 24 px: .*Is --witness-size"):
+    with pytest.raises(ConfigError, match=r"can't be run on an image of 24 x 24 px: .*Is --network-size"):
         network_at(path, Signature(height_px=24, width_px=24)).try_out()
     network_at(path, Signature(height_px=16, width_px=16)).try_out()
 

@@ -14,9 +14,9 @@ from jaxtyping import Float32, UInt8
 from model.prediction import ModelOutputError
 from model.saliency import resolve_device
 from pipeline.errors import ConfigError
-from pipeline.passes.witness.network_images import network_input, saliency_from
-from pipeline.passes.witness.onnx_files import INSTALL, require_packages
-from pipeline.passes.witness.presets import Signature
+from pipeline.networks.images import network_input, saliency_from
+from pipeline.networks.onnx_files import INSTALL, require_packages
+from pipeline.networks.presets import Signature
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _CUDA = "CUDAExecutionProvider"
@@ -37,7 +37,7 @@ class OnnxNetwork:
             self._input, self._dtype, self._height_px, self._width_px = _wanted(self._session.get_inputs(), signature)
             self._output = _chosen(self._session.get_outputs(), signature.output)
         except ValueError as error:
-            raise ConfigError(f"--witness {path}: {error}") from error
+            raise ConfigError(f"{path}: {error}") from error
 
     def saliency_of(self, image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
         """The map of one image, at its size and in [0, 1].
@@ -67,11 +67,11 @@ class OnnxNetwork:
         try:
             self.saliency_of(image)
         except ModelOutputError as error:
-            raise ConfigError(f"--witness {self._path}, tried on a plain picture: {error}") from error
+            raise ConfigError(f"{self._path}, tried on a plain picture: {error}") from error
         except Exception as error:  # onnxruntime has one class of its own per reason
             raise ConfigError(
-                f"--witness {self._path} can't be run on an image of {self._height_px} x {self._width_px} px: "
-                f"{_first_line(error)}. Is --witness-size that which it was exported for?"
+                f"{self._path} can't be run on an image of {self._height_px} x {self._width_px} px: "
+                f"{_first_line(error)}. Is --network-size that which it was exported for?"
             ) from error
 
     def _map_in(self, found: Any) -> Float32[np.ndarray, "ph pw"]:
@@ -83,18 +83,18 @@ class OnnxNetwork:
         if not isinstance(found, np.ndarray) or found.dtype.kind != "f":
             raise ModelOutputError(
                 f"output {self._output!r} holds {getattr(found, 'dtype', type(found).__name__)}, not floating-point "
-                "numbers; name another one by --witness-output"
+                "numbers; name another one by --network-output"
             )
         if found.ndim < 2 or found.size != found.shape[-2] * found.shape[-1] or not found.size:
             raise ModelOutputError(
                 f"output {self._output!r} is {shape}, not one map (1 x 1 x height x width); name another one by "
-                "--witness-output"
+                "--network-output"
             )
         height_px, width_px = found.shape[-2:]
         if height_px * self._width_px != width_px * self._height_px:
             raise ModelOutputError(
                 f"output {self._output!r} is {shape}, whose sides are not in the ratio of the input's "
-                f"{self._height_px} x {self._width_px} px; name another one by --witness-output"
+                f"{self._height_px} x {self._width_px} px; name another one by --network-output"
             )
         return found.reshape(height_px, width_px).astype(np.float32, copy=False)
 
@@ -123,7 +123,7 @@ def _session(path: Path, device: str, threads: int) -> tuple[Any, str]:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
     except Exception as error:  # onnxruntime has one class of its own per reason
-        raise ConfigError(f"--witness {path} is no network that onnxruntime can load: {_first_line(error)}") from error
+        raise ConfigError(f"{path} is no network that onnxruntime can load: {_first_line(error)}") from error
     running = session.get_providers()
     if len(wanted) > 1 and _CUDA not in running:
         # It warns on stderr and goes on with the CPU.
@@ -141,22 +141,22 @@ def _wanted(inputs: Sequence[Any], signature: Signature) -> tuple[str, type, int
     """
     if len(inputs) != 1:
         names = ", ".join(repr(one.name) for one in inputs)
-        raise ValueError(f"it has {len(inputs)} inputs ({names}); a witness takes one, an image")
+        raise ValueError(f"it has {len(inputs)} inputs ({names}); a usable network takes one, an image")
     (image,) = inputs
     shown = f"input {image.name!r} is {image.type} {list(image.shape)}"
     if image.type not in _FLOATS:
-        raise ValueError(f"{shown}; a witness takes 32- or 16-bit floating-point numbers. Export it again")
+        raise ValueError(f"{shown}; a usable network takes 32- or 16-bit floating-point numbers. Export it again")
     if len(image.shape) != 4:
-        raise ValueError(f"{shown}; a witness takes four axes: 1, 3 colours, height, width. Export it again")
+        raise ValueError(f"{shown}; a usable network takes four axes: 1, 3 colours, height, width. Export it again")
     count, colours, height_px, width_px = (side if isinstance(side, int) else None for side in image.shape)
     if count not in (None, 1) or colours not in (None, 3):
-        raise ValueError(f"{shown}; a witness takes 1 image of 3 colours: 1, 3, height, width. Export it again")
+        raise ValueError(f"{shown}; a usable network takes 1 image of 3 colours: 1, 3, height, width. Export it again")
     sides = []
     for name, fixed, given in (("height", height_px, signature.height_px), ("width", width_px, signature.width_px)):
         if fixed and given and fixed != given:
-            raise ValueError(f"{shown}: its {name} is {fixed} px, not {given}. Give --witness-size as the file has it")
+            raise ValueError(f"{shown}: its {name} is {fixed} px, not {given}. Give --network-size as the file has it")
         if not (fixed or given):
-            raise ValueError(f"{shown}: its {name} is open. Give --witness-size, the size that it was trained for")
+            raise ValueError(f"{shown}: its {name} is open. Give --network-size, the size that it was trained for")
         sides.append(fixed or given)
     return image.name, _FLOATS[image.type], sides[0], sides[1]
 
@@ -170,7 +170,7 @@ def _chosen(outputs: Sequence[Any], wanted: str) -> str:
     if wanted in names:
         return wanted
     if wanted not in ("first", "last"):
-        raise ValueError(f"--witness-output {wanted}: its outputs are {', '.join(names)}")
+        raise ValueError(f"--network-output {wanted}: its outputs are {', '.join(names)}")
     return names[0 if wanted == "first" else -1]
 
 

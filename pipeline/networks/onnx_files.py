@@ -24,7 +24,7 @@ def require_packages() -> tuple[ModuleType, ModuleType]:
         import onnx
         import onnxruntime
     except ImportError as error:
-        raise ConfigError(f"--witness needs the package {error.name}, which is not installed: {INSTALL}") from error
+        raise ConfigError(f"ONNX needs the package {error.name}, which is not installed: {INSTALL}") from error
     return onnx, onnxruntime
 
 
@@ -37,14 +37,14 @@ def onnx_digests(path: Path) -> dict[str, str]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"--witness {path}: it can't be read ({error.strerror}); give an ONNX file") from error
+        raise ConfigError(f"{path}: it can't be read ({error.strerror}); give an ONNX file") from error
     network = onnx.ModelProto()
     try:
         network.ParseFromString(content)
     except Exception as error:  # protobuf has classes of its own per implementation
-        raise ConfigError(f"--witness {path} is no network in ONNX, but {_begins(content)}") from error
+        raise ConfigError(f"{path} is no network in ONNX, but {_begins(content)}") from error
     if not network.graph.node:
-        raise ConfigError(f"--witness {path} is no network in ONNX, or one without a layer: {_begins(content)}")
+        raise ConfigError(f"{path} is no network in ONNX, or one without a layer: {_begins(content)}")
     digests = {"": hashlib.sha256(content).hexdigest()}
     for name in sorted(set(_external_names(network, onnx))):
         with _external_file(path, name).open("rb") as file:
@@ -85,9 +85,9 @@ def _external_file(path: Path, name: str) -> Path:
     folders = {path.parent.resolve(), path.resolve().parent}
     if not name or inside.is_absolute() or not any(map(found.resolve().is_relative_to, folders)):
         raise ConfigError(
-            f"--witness {path} names {name!r} as its external data, which is outside its folder; nothing was loaded. "
+            f"{path} names {name!r} as its external data, which is outside its folder; nothing was loaded. "
             "Export it again with the data beside it"
         )
     if not found.is_file():
-        raise ConfigError(f"--witness {path}: its external data {name!r} are not there; put them beside the file")
+        raise ConfigError(f"{path}: its external data {name!r} are not there; put them beside the file")
     return found

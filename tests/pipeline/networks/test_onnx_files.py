@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pipeline.errors import ConfigError
-from pipeline.passes.witness.onnx_files import one_digest, onnx_digests, require_packages
+from pipeline.networks.onnx_files import one_digest, onnx_digests, require_packages
 from tests.pipeline.passes.networks import brightness, image_input, save
 
 OUTSIDE = {"save_as_external_data": True, "size_threshold": 0}
@@ -111,7 +111,7 @@ def test_a_network_without_a_layer_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["missing.onnx", "."])
 def test_a_file_that_is_not_there_is_named(tmp_path, name):
-    with pytest.raises(ConfigError, match=r"--witness .* it can't be read \((No such file|Is a dir)"):
+    with pytest.raises(ConfigError, match=r"it can't be read \((No such file|Is a dir)"):
         onnx_digests(tmp_path / name)
 
 

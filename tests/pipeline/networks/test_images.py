@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from model.prediction import ModelOutputError
-from pipeline.passes.witness.network_images import network_input, saliency_from
-from pipeline.passes.witness.presets import Signature
+from pipeline.networks.images import network_input, saliency_from
+from pipeline.networks.presets import Signature
 
 SIDES = st.integers(1, 24)
 NUMBERS = st.floats(-3, 3, width=32)
@@ -86,7 +86,7 @@ def test_values_that_are_no_probabilities_are_refused_but_for_rounding(lowest, h
     found = np.array([[lowest, highest]], np.float32)
     if is_refused:
         with pytest.raises(
-            ModelOutputError, match=r"from .* to .*, which are no probabilities.*--witness-values logits"
+            ModelOutputError, match=r"from .* to .*, which are no probabilities.*--network-values logits"
         ):
             saliency_from(found, "probabilities", 1, 2)
     else:

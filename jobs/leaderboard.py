@@ -1,0 +1,87 @@
+"""Leaderboards: `add` results of `evaluate.py --release`, and `render` them as Markdown, LaTeX, CSV and a page."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import tyro
+
+from jobs.command_line import DONE, parse_config, report, run_commands, run_job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddConfig:
+    """Add the result of an evaluation on a release. The first result begins the board, and decides what fits.
+
+    Results of another release, scorer or number of images are refused. Entries never change.
+    """
+
+    result: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RESULT")]
+    """The --out of an evaluation on a release, or its evaluation.json."""
+    board: Path
+    """Folder of the leaderboard; made if necessary."""
+    name: str
+    """Name of the model."""
+    release: str = ""
+    """Folder or URL of the release, if it has moved since the evaluation."""
+    link: str = ""
+    """Address of its paper or code."""
+    trained_on: str = ""
+    """What it was trained on, such as "DUTS-TR". Default: what the evaluation says."""
+    collection: str = ""
+    """With the first result: what the images are from, such as "COCO". Models trained on it are marked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderConfig:
+    """Write leaderboard.md, leaderboard.tex, leaderboard.csv and index.html into the board's folder."""
+
+    board: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BOARD")]
+    """Folder of the leaderboard."""
+    by: str = "s_measure"
+    """Metric to sort by: mae, s_measure, weighted_f, max_f, mean_of_max_f, mean_f, adaptive_f, max_e, mean_of_max_e,
+    mean_e, adaptive_e or iou."""
+
+
+def main() -> int:
+    """Run the command that the first argument names."""
+    return run_commands("leaderboard.py", {"add": add, "render": render}, __doc__ or "")
+
+
+def add(arguments: Sequence[str]) -> int:
+    """Add a result; print one JSON line on stdout."""
+    config = parse_config(AddConfig, arguments, {})
+    from pipeline.leaderboard.add import add_result
+
+    added = add_result(
+        config.result,
+        config.board,
+        name=config.name,
+        release=config.release,
+        link=config.link,
+        trained_on=config.trained_on,
+        collection=config.collection,
+        report=report,
+    )
+    print(json.dumps(asdict(added), sort_keys=True))
+    return DONE
+
+
+def render(arguments: Sequence[str]) -> int:
+    """Render a board; print one JSON line on stdout."""
+    config = parse_config(RenderConfig, arguments, {})
+    from pipeline.leaderboard.render import render_board
+
+    rendered = render_board(config.board, config.by)
+    report(f"open {rendered.page}")
+    print(json.dumps(asdict(rendered), sort_keys=True))
+    return DONE
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,112 @@
+"""Tables with intervals, for `evaluation.md` and for comparisons; made from JSON alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.evaluation.markdown import all_printable, number, table
+
+COLUMNS = {
+    "mae": "MAE ↓",
+    "s_measure": "S ↑",
+    "weighted_f": "wF ↑",
+    "max_f": "max F ↑",
+    "mean_of_max_f": "mean of max F ↑",
+    "mean_f": "mean F ↑",
+    "adaptive_f": "adp F ↑",
+    "max_e": "max E ↑",
+    "mean_of_max_e": "mean of max E ↑",
+    "mean_e": "mean E ↑",
+    "adaptive_e": "adp E ↑",
+    "iou": "IoU ↑",
+}
+"""Figure → its heading, in the order of tables."""
+FIGURES = ("mae", "s_measure", "weighted_f", "max_f", "mean_of_max_f", "max_e", "iou")
+"""What tables with intervals show; all figures are in the JSON."""
+_HEADS = [COLUMNS[name] for name in FIGURES]
+SHOWN = 20
+_INTERVAL_NOTES = """
+In brackets: {confidence:.0%} interval of the bootstrap ({draws:,} draws of the images, percentiles, seed {seed}). It
+says how far a figure depends on which images were measured, not how right their masks are. *max F* is the maximum of
+the mean curve, *mean of max F* the mean of each image's own maximum: papers call both max F.
+"""
+_COMPARED_NOTES = """
+*difference*: second minus first, with its {confidence:.0%} interval of the paired bootstrap ({draws:,} draws, seed
+{seed}). *p*: share of {exchanges:,} random exchanges of the two models' results, image by image, that give a difference
+as large (permutation test). Each row is a test of its own: for two equal models, one row in twenty has a p below .05.
+"""
+
+
+def intervals_table(values: Mapping[str, Any]) -> str:
+    """The figures of all images with their intervals."""
+    row = _cells(values["metrics"], values["intervals"])
+    return "\n".join(table(_HEADS, [row])) + "\n" + _INTERVAL_NOTES.format(**values["intervals_made_by"])
+
+
+def release_part(release: Mapping[str, Any]) -> str:
+    """Which release it was, what was missing or left over, and the figures of each stratum."""
+    lines = [
+        f"Measured on {release['name']} {release['version']}, splits {', '.join(release['splits'])}: "
+        f"{release['images']} images. SHA-256 of its `release.json`: `{release['release_json_sha256']}`.",
+        "",
+        *_left_over(release),
+    ]
+    for kind, found in release["strata"].items():
+        rows = [
+            [stratum["stratum"], str(stratum["images"]), *_cells(stratum["metrics"], stratum["intervals"])]
+            for stratum in found["strata"]
+        ]
+        lines += [f"### By {kind}", "", f"{found['meaning'][0].upper()}{found['meaning'][1:]}.", ""]
+        lines += [*table(["", "images", *_HEADS], rows), ""]
+    return "\n".join(lines)
+
+
+def comparison(values: Mapping[str, Any]) -> str:
+    """The page of a comparison."""
+    values = all_printable(values)
+    rows = [
+        [
+            heading,
+            number(found["first"]),
+            number(found["second"]),
+            number(found["difference"], "+.4f") + _interval(found["interval"], "+.4f"),
+            number(found["p"], ".4f"),
+        ]
+        for name, heading in COLUMNS.items()
+        if (found := values["figures"].get(name))
+    ]
+    lines = [f"# {values['second']} against {values['first']}", "", f"{values['images']} images.", ""]
+    lines += table(["", "first", "second", "difference", "p"], rows)
+    page = "\n".join(lines) + "\n" + _COMPARED_NOTES.format(**values["made_by"])
+    differing = [
+        [image["name"], *(number(image[which][name]) for name in ("mae", "s_measure") for which in ("first", "second"))]
+        for image in values["differ_most"]
+    ]
+    heads = ["image", "MAE of the first", "MAE of the second", "S of the first", "S of the second"]
+    return page + "\n## Images on which they differ most by MAE\n\n" + "\n".join(table(heads, differing)) + "\n"
+
+
+def _left_over(release: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if release["missing"] or release["unusable"]:
+        lines += [
+            f"**{len(release['missing'])} images have no prediction, {len(release['unusable'])} an unusable one: "
+        ]
+        lines[-1] += f"{release['rule']}.**"
+        lines += [f"- {name}: no prediction" for name in release["missing"][:SHOWN]]
+        lines += [f"- {entry['name']}: {entry['reason']}" for entry in release["unusable"][:SHOWN]]
+        more = sum(max(0, len(release[name]) - SHOWN) for name in ("missing", "unusable"))
+        lines += [f"- and {more} more, in `evaluation.json`"] if more else []
+        lines.append("")
+    if release["surplus"]:
+        more = release["surplus"] - len(release["surplus_names"])
+        names = ", ".join(f"`{name}`" for name in release["surplus_names"]) + (f" and {more} more" if more else "")
+        lines += [f"{release['surplus']} predictions are of none of these images, and do not count: {names}.", ""]
+    return lines
+
+
+def _cells(metrics: Mapping[str, float | None], intervals: Mapping[str, Sequence[float]]) -> list[str]:
+    return [number(metrics[name]) + _interval(intervals.get(name), ".4f") for name in FIGURES]
+
+
+def _interval(found: Sequence[float] | None, form: str) -> str:
+    return f" ({number(found[0], form)} to {number(found[1], form)})" if found else ""

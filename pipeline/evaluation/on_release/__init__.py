@@ -1,0 +1,1 @@
+"""Maps of any model against the masks of a release."""

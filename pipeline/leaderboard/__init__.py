@@ -1,0 +1,1 @@
+"""Leaderboards: results of several models on one release, side by side."""

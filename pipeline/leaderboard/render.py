@@ -1,0 +1,112 @@
+"""Writes a leaderboard as Markdown, LaTeX, CSV and a page."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.errors import CollectionError, ConfigError
+from pipeline.evaluation.interval_tables import COLUMNS
+from pipeline.files import local_disk, storage
+from pipeline.leaderboard.add import PICTURES
+from pipeline.leaderboard.board import ENTRIES, IMAGES, MAPS, Board, Entry, marks_of, read_board
+from pipeline.leaderboard.tables import LOWER_IS_BETTER, latex, markdown, ranked, table_csv
+from pipeline.release.page.data import call
+
+_PAGE = ("index.html", "leaderboard.js", "leaderboard.css")
+_PER_IMAGE = ("mae", "s_measure", "iou")
+"""Measures by which the page finds the images on which two models differ."""
+_DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """Where the files are."""
+
+    page: str
+    tables: tuple[str, ...]
+    entries: int
+
+
+def render_board(folder: Path, metric: str) -> Rendered:
+    """Write all forms of a board into its folder; what was rendered before is replaced.
+
+    Args:   metric: what entries are sorted by.
+    Raises: CollectionError: there is no board, or it has no entries. ConfigError: there is no such metric.
+    """
+    if metric not in COLUMNS:
+        raise ConfigError(f"--by {metric} is no metric; there are {', '.join(COLUMNS)}")
+    board = read_board(folder)
+    if not board.entries:
+        raise CollectionError(f"{folder} has no entries yet: add one")
+    tables = {
+        "leaderboard.md": markdown(board, metric),
+        "leaderboard.tex": latex(board, metric),
+        "leaderboard.csv": table_csv(board, metric),
+    }
+    for name, text in tables.items():
+        local_disk.write(folder / name, text.encode())
+    own = files("pipeline.leaderboard") / "page"
+    for name in _PAGE:
+        place = name if name.endswith(".html") else f"page/{name}"
+        local_disk.write(folder / place, (own / name).read_bytes())
+    local_disk.write(folder / "page/data.js", call("leaderboard", page_data(board, metric)))
+    return Rendered(
+        page=str(folder / "index.html"),
+        tables=tuple(str(folder / name) for name in tables),
+        entries=len(board.entries),
+    )
+
+
+def page_data(board: Board, metric: str) -> dict[str, Any]:
+    """What the page shows."""
+    about = board.about
+    keys = sorted(path.name.removesuffix(".mask.webp") for path in (board.folder / PICTURES).glob("*.mask.webp"))
+    photos = {path.name.removesuffix(".photo.webp") for path in (board.folder / PICTURES).glob("*.photo.webp")}
+    return {
+        "release": about.release,
+        "release_sha256": about.release_sha256,
+        "scorer": about.scorer,
+        "splits": list(about.splits),
+        "images": about.images,
+        "missing": about.missing,
+        "metric": metric,
+        "columns": [
+            {"name": name, "label": label, "lower": name in LOWER_IS_BETTER} for name, label in COLUMNS.items()
+        ],
+        "keys": keys,
+        "photos": [key in photos for key in keys],
+        "entries": [_entry(board, entry, keys) for entry in ranked(board.entries, metric)],
+    }
+
+
+def _entry(board: Board, entry: Entry, keys: list[str]) -> dict[str, Any]:
+    place = board.folder / ENTRIES / entry.slug
+    maps = {path.stem for path in (place / MAPS).glob("*.webp")}
+    of_image = _figures(place / IMAGES)
+    return {
+        "name": entry.name,
+        "link": entry.link,
+        "trained_on": entry.trained_on,
+        "marks": marks_of(entry, board.about),
+        "missing": entry.missing,
+        "metrics": dict(entry.metrics),
+        "intervals": {name: list(found) for name, found in entry.intervals.items()},
+        "maps": f"{ENTRIES}/{entry.slug}/{MAPS}",
+        "has_map": [key in maps for key in keys],
+        "figures": {name: [of_image.get(key, {}).get(name) for key in keys] for name in _PER_IMAGE},
+    }
+
+
+def _figures(path: Path) -> Mapping[str, Mapping[str, float]]:
+    """Key → measure → value."""
+    if not path.is_file():
+        return {}
+    rows = pq.read_table(io.BytesIO(storage.read(str(path)))).to_pylist()
+    return {
+        row["name"]: {name: round(row[name], _DIGITS) for name in _PER_IMAGE if row[name] is not None} for row in rows
+    }

@@ -1,0 +1,1 @@
+"""Copies of a release in the layouts that other tools read."""
