@@ -13,9 +13,10 @@ from pathlib import Path
 from model.documents import read_document
 from pipeline.audit.answers import Asked, asked_by
 from pipeline.audit.plan import AuditPlan, differences_from_release, read_plan
-from pipeline.audit.released import AuditedRelease, masks_of, read_audited
+from pipeline.audit.released import AuditedRelease, read_audited
 from pipeline.errors import CollectionError
 from pipeline.passes.mask_text import Rle
+from pipeline.release.opened import masks_in
 
 RELEASE_PLACE = "release.txt"
 _LONGEST_PLACE = 1 << 16
@@ -32,7 +33,7 @@ class Audit:
 
     def masks(self) -> Mapping[str, Rle]:
         """Read the release's masks of the sample."""
-        return masks_of(self.audited, (image.key for image in self.plan.sample))
+        return masks_in(self.audited, (image.key for image in self.plan.sample))
 
 
 def open_audit(path: Path, release: str = "") -> Audit:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pipeline.audit.answers import ANSWERS, Answer, asked_by, latest, parse_answers
 from pipeline.audit.outcomes import Outcome, Pair, iou_of, settle
 from pipeline.audit.plan import ADJUDICATOR, AuditPlan
-from pipeline.audit.released import AuditedRelease, masks_of
+from pipeline.audit.released import AuditedRelease
 from pipeline.errors import CollectionError
 from pipeline.passes.mask_text import Rle
+from pipeline.release.opened import masks_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ def judge(audited: AuditedRelease, plan: AuditPlan, files: Mapping[str, bytes]) 
         answers[rater] = parse_answers(content, name, asked)
         if other := next((answer.rater for answer in answers[rater] if answer.rater != rater), None):
             raise CollectionError(f"{name} has an answer of {other}")
-    masks = masks_of(audited, (image.key for image in plan.sample))
+    masks = masks_in(audited, (image.key for image in plan.sample))
     outcomes, pairs = settle(plan, answers, masks)
     return Judged(
         audited=audited,

@@ -11,13 +11,14 @@ from pipeline.audit.page.bundle import require_photos, write_pages
 from pipeline.audit.plan import PLAN, AuditPlan, make_plan
 from pipeline.audit.proofs.advice import require_possible
 from pipeline.audit.proofs.prospects import what_n_proves
-from pipeline.audit.released import AuditedRelease, masks_of, read_audited
+from pipeline.audit.released import AuditedRelease, read_audited
 from pipeline.collection.config import InputConfig
 from pipeline.collection.gather import read_described_annotations
 from pipeline.collection.instances import Instance, read_instances
 from pipeline.errors import ConfigError, ReleaseExistsError
 from pipeline.files import local_disk, urls
 from pipeline.preconditions import require_target
+from pipeline.release.opened import masks_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ def _write(
     unfinished = path.with_name(local_disk.unfinished_name(path.name))
     unfinished.mkdir()
     try:
-        masks = masks_of(audited, (image.key for image in plan.sample))
+        masks = masks_in(audited, (image.key for image in plan.sample))
         write_pages(unfinished, plan, audited, masks, report, instances)
         (unfinished / RELEASE_PLACE).write_text(f"{audited.folder}\n", encoding="utf-8")
         (unfinished / PLAN).write_bytes(plan.encode())

@@ -49,8 +49,8 @@ def grabcut(image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
     cv2.setRNGSeed(0)  # its first colours are drawn at random
     cv2.grabCut(small, mask, box, *model, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_RECT)
     found = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    mask: Bool[np.ndarray, "h w"] = cv2.resize(found, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
-    return mask
+    whole: Bool[np.ndarray, "h w"] = cv2.resize(found, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
+    return whole
 
 
 @cache
@@ -69,4 +69,5 @@ def _computed(algorithm: Any, image: UInt8[np.ndarray, "h w 3"]) -> Float[np.nda
     if not is_done:
         raise ValueError("OpenCV gives no map of this photo")
     values: Float[np.ndarray, "h w"] = np.nan_to_num(found.astype(np.float64))  # a photo of one colour: 0 / 0
-    return values / max(float(values.max()), np.finfo(np.float64).tiny)
+    values /= max(float(values.max()), np.finfo(np.float64).tiny)
+    return values

@@ -7,10 +7,11 @@ from pipeline.audit.answers import Answer
 from pipeline.audit.config import AuditConfig
 from pipeline.audit.judged import answers_name, judge
 from pipeline.audit.plan import make_plan
-from pipeline.audit.released import masks_of, read_audited
+from pipeline.audit.released import read_audited
 from pipeline.passes.mask_text import Rle
 from pipeline.release.annex import ANNEX_JSON, add_annex
 from pipeline.release.contents import SUMS
+from pipeline.release.opened import masks_in
 
 VERDICTS = ("right", "fix", "wrong_object", "right", "skip")
 PLANNED = {"images": 4, "raters": 2, "overlap": 0.5, "ious": (0.5, 0.9)}
@@ -48,7 +49,7 @@ def judged_of(release, verdicts=VERDICTS, **options):
     """An audit of a release, judged."""
     audited = read_audited(str(release))
     plan = make_plan(audited, AuditConfig(**PLANNED | options))
-    masks = masks_of(audited, (image.key for image in plan.sample))
+    masks = masks_in(audited, (image.key for image in plan.sample))
     return judge(audited, plan, answers_to(plan, masks, verdicts))
 
 

@@ -10,8 +10,9 @@ from pipeline.audit.config import AuditConfig
 from pipeline.audit.folder import RELEASE_PLACE, Audit, open_audit
 from pipeline.audit.page.bundle import write_pages
 from pipeline.audit.plan import PLAN, make_plan
-from pipeline.audit.released import masks_of, read_audited
+from pipeline.audit.released import read_audited
 from pipeline.collection.instances import Instance
+from pipeline.release.opened import masks_in
 from pipeline.run import run
 from tests.pipeline.make import make_collection, make_config, write_annotations
 
@@ -53,7 +54,7 @@ def prepare_audit(folder, release, instances=None, **options):
     folder.mkdir(parents=True)
     (folder / PLAN).write_bytes(plan.encode())
     (folder / RELEASE_PLACE).write_text(str(release))
-    masks = masks_of(audited, (image.key for image in plan.sample))
+    masks = masks_in(audited, (image.key for image in plan.sample))
     write_pages(folder, plan, audited, masks, lambda line: None, instances)
     return Prepared(audit=open_audit(folder))
 
@@ -72,5 +73,5 @@ def prepared(tmp_path, audited_release):
 def hostile_instances(audited_release):
     """One thing with a hostile label in every image."""
     audited = read_audited(str(audited_release))
-    masks = masks_of(audited, audited.rows)
+    masks = masks_in(audited, audited.rows)
     return {key: [Instance(category=HOSTILE, supercategory="", counts=rle["counts"])] for key, rle in masks.items()}

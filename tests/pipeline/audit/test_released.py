@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.audit.released import masks_of, read_audited
+from pipeline.audit.released import read_audited
 from pipeline.errors import CollectionError, StorageError
 from pipeline.passes.mask_text import pixels_of
+from pipeline.release.opened import masks_in
 
 KEYS = [f"{number:012d}" for number in (2, 4, 6, 8, 10)]
 
@@ -36,7 +37,7 @@ def test_accepted_images_and_the_digest_are_read(audited, audited_release):
 
 
 def test_masks_are_those_of_the_tars(audited, audited_release):
-    masks = masks_of(audited, KEYS[1:4])
+    masks = masks_in(audited, KEYS[1:4])
     assert masks.keys() == set(KEYS[1:4])
     for path in audited_release.rglob("*.tar"):
         with tarfile.open(path) as tar:
@@ -51,15 +52,15 @@ def test_an_empty_scene_has_an_empty_mask(audited, monkeypatch):
     row = audited.rows[KEYS[0]]
     monkeypatch.setitem(audited.rows, KEYS[0], row | {"scene": "empty", "image_id": 999})
     assert audited.is_empty_scene(KEYS[0])
-    mask = masks_of(audited, [KEYS[0]])[KEYS[0]]
+    mask = masks_in(audited, [KEYS[0]])[KEYS[0]]
     assert pixels_of(mask).shape == (row["height"], row["width"])
     assert not pixels_of(mask).any()
 
 
 def test_a_mask_that_is_missing_is_named(audited, monkeypatch):
     monkeypatch.setitem(audited.rows, KEYS[0], audited.rows[KEYS[0]] | {"image_id": 999})
-    with pytest.raises(CollectionError, match=f"{KEYS[0]} is accepted, but annotations/test.json lacks it"):
-        masks_of(audited, KEYS)
+    with pytest.raises(StorageError, match=f"it has no mask of {KEYS[0]}"):
+        masks_in(audited, KEYS)
 
 
 def test_strata_cover_all_accepted_images(audited):
@@ -96,7 +97,7 @@ def test_a_file_that_was_changed_is_noticed(copied, name):
     path = copied / name
     path.write_bytes(path.read_bytes()[:-1] + b" ")
     with pytest.raises(StorageError, match=r"has .* bytes and SHA-256"):
-        masks_of(read_audited(str(copied)), KEYS)
+        masks_in(read_audited(str(copied)), KEYS)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[" * 1000, b'{"files": 7}'])

@@ -10,11 +10,12 @@ import pytest
 
 from pipeline.audit.page import bundle
 from pipeline.audit.page.bundle import write_pages
-from pipeline.audit.released import masks_of, read_audited
+from pipeline.audit.released import read_audited
 from pipeline.errors import ConfigError, StorageError
 from pipeline.files import storage
 from pipeline.files.maps import decode_png, variance_of
 from pipeline.files.tars import samples_of
+from pipeline.release.opened import masks_in
 
 
 def files_of(folder):
@@ -119,7 +120,7 @@ def test_a_release_at_a_url_is_read_there(audited_release, prepared, tmp_path):
         storage.publish(f"memory://audits/release/{name}", (audited_release / name).read_bytes())
     remote = read_audited("memory://audits/release")
     (tmp_path / "new").mkdir()
-    write_pages(tmp_path / "new", audit.plan, remote, masks_of(remote, audit.masks()), print)
+    write_pages(tmp_path / "new", audit.plan, remote, masks_in(remote, audit.masks()), print)
     here = files_of(audit.path)
     assert files_of(tmp_path / "new") == {name: here[name] for name in here if name not in ("plan.json", "release.txt")}
 
