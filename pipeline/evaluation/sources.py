@@ -26,7 +26,7 @@ class Runs:
     counts: str = ""
     """Checked: as `pipeline.collection.outlines` or a release has them."""
     problem: str = ""
-    """Why there are none, in words."""
+    """Why it can't be drawn, in words; "" if it can."""
 
 
 Source = Path | InTar | Runs

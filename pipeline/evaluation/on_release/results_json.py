@@ -79,4 +79,4 @@ def _drawn(label: str, segmentations: list[Any], mask: Runs) -> Runs:
         if outline.counts:
             drawn.append({"size": [height, width], "counts": outline.counts.encode()})
     counts = coco_mask.merge(drawn)["counts"].decode("ascii") if drawn else empty_counts(height, width)
-    return Runs(label=label, height_px=height, width_px=width, counts="" if problem else counts, problem=problem)
+    return Runs(label=label, height_px=height, width_px=width, counts=counts, problem=problem)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import CollectionError
+from pipeline.errors import CollectionError, SampleError
 from pipeline.evaluation.grey import read_prediction
 from pipeline.evaluation.on_release.names import Names
 from pipeline.evaluation.on_release.predictions import find_predictions
@@ -110,7 +110,8 @@ def test_an_image_with_one_outline_that_can_not_be_read_has_no_half_of_a_predict
     path = tmp_path / "r.json"
     outlines = [segmentation(mask), {"size": [3, 3], "counts": "9"}]
     path.write_text(json.dumps([{"image_id": int(key), "segmentation": outline} for outline in outlines]))
-    assert found(path).of[key].problem == "a segmentation is run lengths of another size than the image's"
+    with pytest.raises(SampleError, match="a segmentation is run lengths of another size than the image's"):
+        read_prediction(found(path).of[key])
 
 
 def test_what_is_of_no_image_is_surplus(found, maps, masks, tmp_path):
@@ -185,7 +186,7 @@ def test_maps_that_have_no_plain_levels_are_refused_with_what_to_do(tmp_path, mo
     else:
         picture = picture if mode == "RGBA" else picture.convert("RGB").convert(mode)
     picture.save(tmp_path / "map.tif")
-    with pytest.raises(Exception, match=rf"map\.tif.*{said}.*8 bits"):
+    with pytest.raises(SampleError, match=rf"map\.tif.*{said}.*8 bits"):
         read_prediction(tmp_path / "map.tif", plain=True)
 
 
