@@ -182,8 +182,8 @@ class LocalRay:
     def stop(self) -> None:
         """End every process of this cluster and remove its folder.
 
-        Drivers and workers are given time to end by themselves. Ray's own services are not: they have nothing to finish,
-        and the raylet takes longer than that to say goodbye to the others.
+        Drivers and workers are given time to end by themselves. Ray's own services are not: they have nothing to
+        finish, and the raylet takes longer than that to say goodbye to the others.
         """
         family = self.processes()  # before the head ends: orphans are nobody's children
         services = self._services()

@@ -17,7 +17,7 @@ from pipeline.files import storage
 from pipeline.files.tars import samples_of
 from pipeline.runs.candidates import read_members, read_rows
 from pipeline.runs.commits import committed_shards, read_shard_record
-from tests.end_to_end.submitting import client_of, kill, submit_script
+from tests.end_to_end.submitting import kill, submit_script
 from tests.pipeline.make import make_key
 
 IMAGES = 200 if "CHAOS_FAULTS" in os.environ else 96
@@ -123,7 +123,7 @@ class Chaos:
         if kind == "storage failed":
             self._storage_fails_for = STORAGE_REQUESTS
         elif kind == "job stopped":
-            client_of(self.head).stop_job(job.submission)
+            job.stop()
         else:
             kill(self.head.processes())
             self.close()
