@@ -12,7 +12,7 @@ from tests.end_to_end.submitting import ROOT, digests, submit_script, wait_for_c
 pytestmark = pytest.mark.ray
 
 SHARDS = 10
-SLOW = ("--model", "fake:sleep_s=0.5", "--shard-size", 4)
+SLOW = ("--model", "fake:sleep_s=0.3", "--shard-size", 4)
 """Slow enough that a request to stop finds it at work."""
 
 
