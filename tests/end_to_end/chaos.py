@@ -89,7 +89,7 @@ class Chaos:
             if seen and coming:
                 time.sleep(self.random.uniform(0.2, 2.0))
                 self._inject(coming, job)
-            time.sleep(0.1)
+            time.sleep(0.4)  # each look goes through all processes of the machine
             if not seen and job.driver() == [] and job.status() in ("FAILED", "SUCCEEDED", "STOPPED"):
                 break
         if self.head is None:

@@ -40,7 +40,7 @@ class Job:
         deadline = time.monotonic() + TIMEOUT_S
         while (status := self.status()) in ("PENDING", "RUNNING"):
             assert time.monotonic() < deadline, self.logs()
-            time.sleep(0.1)
+            time.sleep(0.3)
         return status
 
     def logs(self):
