@@ -37,6 +37,9 @@ NO_AGENT = "No available agent to submit job"
 START_TIMEOUT_S = 90
 ANSWER_TIMEOUT_S = 30
 STOP_GRACE_S = 3
+FOLLOW_EVERY_S = 0.3
+ENDED = ("STOPPED", "SUCCEEDED", "FAILED")
+"""States of a job that are not left any more."""
 _PORTS = range(20_000, 32_768)
 
 
@@ -71,6 +74,8 @@ class LocalRay:
             # the new one could not bind, and the head accepted no job for minutes.
             *(f"--{option}={port}" for option, port in zip(AGENT_PORT_OPTIONS, agent_ports, strict=True)),
             *(f"--temp-dir={self.folder / 'r'}", f"--object-store-memory={100 << 20}"),
+            # Nothing scales this cluster, and jobs write their own logs.
+            *("--no-monitor", "--include-log-monitor=false"),
         ]
         self._log = (self.folder / "head.log").open("wb")
         self._head = subprocess.Popen(
@@ -126,8 +131,15 @@ class LocalRay:
         return submission
 
     def follow(self, submission: str) -> None:
-        """Print the job's output until it ends."""
-        self.run("job", "logs", "--follow", submission)
+        """Print the job's output until it ends, or until the head does not answer any more."""
+        printed, ended = 0, False
+        with contextlib.suppress(OSError):
+            while not ended:
+                ended = self.job(submission)["status"] in ENDED  # asked first: nothing is written after it
+                logs = self.logs(submission)
+                print(logs[printed:], end="", flush=True)
+                printed = len(logs)
+                time.sleep(0 if ended else FOLLOW_EVERY_S)
 
     def succeeded(self, submission: str) -> bool:
         """Did the job succeed? False too if the head does not answer any more."""
@@ -168,20 +180,33 @@ class LocalRay:
             raise OSError(f"the Ray head's answer to {path} broke off") from error
 
     def stop(self) -> None:
-        """End every process of this cluster and remove its folder."""
+        """End every process of this cluster and remove its folder.
+
+        Drivers and workers are given time to end by themselves. Ray's own services are not: they have nothing to
+        finish, and the raylet takes longer than that to say goodbye to the others.
+        """
         family = self.processes()  # before the head ends: orphans are nobody's children
+        services = self._services()
         for number in (signal.SIGTERM, signal.SIGKILL):
             family |= self.processes()
             for process in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.send_signal(number)
             deadline = time.monotonic() + STOP_GRACE_S
-            while any(map(_is_alive, family)) and time.monotonic() < deadline:
+            waited_for = family - services if number == signal.SIGTERM else family
+            while any(map(_is_alive, waited_for)) and time.monotonic() < deadline:
                 self._head.poll()  # or it would stay a zombie
                 time.sleep(0.1)
         self._head.wait()
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _services(self) -> set[psutil.Process]:
+        """The head and what it started itself; drivers and workers are started by these."""
+        try:
+            return {self._root, *self._root.children()}
+        except psutil.NoSuchProcess:
+            return {self._root}
 
     def processes(self) -> set[psutil.Process]:
         """All live processes of this cluster: those that carry its mark, and the descendants of the head.

@@ -7,6 +7,7 @@ Only a replica knows: `--device auto` and the versions on its node are not the d
 instead of AVX-512) or another pyarrow changes bytes without changing a configuration.
 """
 
+import functools
 import hashlib
 import importlib.metadata
 import platform
@@ -35,7 +36,9 @@ def library_versions() -> dict[str, str]:
     return {name: _version(name) for name in LIBRARIES}
 
 
+@functools.cache
 def _version(name: str) -> str:
+    """Looked up once: it is read from a file of its package, which took a tenth of a small run."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

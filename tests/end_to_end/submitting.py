@@ -40,7 +40,7 @@ class Job:
         deadline = time.monotonic() + TIMEOUT_S
         while (status := self.status()) in ("PENDING", "RUNNING"):
             assert time.monotonic() < deadline, self.logs()
-            time.sleep(0.1)
+            time.sleep(0.3)
         return status
 
     def logs(self):
@@ -51,7 +51,8 @@ class Job:
         return json.loads([line for line in self.logs().splitlines() if line.startswith('{"accepted')][-1])
 
     def stop(self):
-        self.head.run("job", "stop", self.submission, capture=True)
+        """As `ray job stop` does, which first imports Ray for seconds."""
+        client_of(self.head).stop_job(self.submission)
 
     def driver(self):
         """The script, and the shell that Ray starts it with."""
@@ -88,13 +89,14 @@ def client_of(head):
     return JobSubmissionClient(head.environment["RAY_API_SERVER_ADDRESS"], headers={"Authorization": f"Bearer {token}"})
 
 
-def submit_script(head, entrypoint):
-    """Submit what the checkout has, as `ray job submit` does; the command itself first imports Ray for seconds."""
+def submit_script(head, entrypoint, working_dir=ROOT):
+    """Submit a script with a folder, as `ray job submit` does; the command itself first imports Ray for seconds."""
     client = client_of(head)
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         try:
-            submission = client.submit_job(entrypoint=shlex.join(entrypoint), runtime_env={"working_dir": str(ROOT)})
+            environment = {"working_dir": str(working_dir)}
+            submission = client.submit_job(entrypoint=shlex.join(entrypoint), runtime_env=environment)
             return Job(head, submission)
         except RuntimeError as error:  # a head answers before its agent that starts jobs has registered
             if NO_AGENT not in str(error) or time.monotonic() > deadline:

@@ -12,7 +12,7 @@ from tests.pipeline.s3_server import s3_server
 
 pytestmark = [pytest.mark.ray, pytest.mark.chaos, pytest.mark.timeout(0)]
 
-FAULTS = int(os.environ.get("CHAOS_FAULTS", "4"))
+FAULTS = int(os.environ.get("CHAOS_FAULTS", "3"))
 FAULTS_OF_A_RUN = 12
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 

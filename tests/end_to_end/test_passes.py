@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import ClusterConfig
 from pipeline.passes.check import verify_passes
-from tests.end_to_end.submitting import ROOT, Job
+from tests.end_to_end.submitting import ROOT, submit_script
 from tests.pipeline.make import make_collection, make_key
 from tests.pipeline.passes.make import (
     KIND,
@@ -83,7 +83,7 @@ def test_a_submitted_job_scores_with_a_pass_of_the_working_directory(head, predi
     write_module(project)
     run = copy_of(predicted, tmp_path / "run")
     command = ["python", "jobs/score_run.py", run, "--pass", KIND, "--scale", "0.5", "--batch-images", "2"]
-    job = Job(head, head.submit([*command, "--replicas", "1"], project))
+    job = submit_script(head, [str(part) for part in (*command, "--replicas", 1)], project)
     assert job.wait() == "SUCCEEDED", job.logs()
     (line,) = [line for line in job.logs().splitlines() if line.startswith("{")]
     assert json.loads(line)["scored"] == COUNT

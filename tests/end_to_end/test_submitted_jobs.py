@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.end_to_end.submitting import ROOT, Job, digests, wait_for_commits
+from tests.end_to_end.submitting import ROOT, digests, submit_script, wait_for_commits
 
 pytestmark = pytest.mark.ray
 
 SHARDS = 10
-SLOW = ("--model", "fake:sleep_s=0.7", "--shard-size", 4)
-"""Slow enough that `ray job stop`, which first imports Ray for seconds on a busy machine, finds it at work."""
+SLOW = ("--model", "fake:sleep_s=0.3", "--shard-size", 4)
+"""Slow enough that a request to stop finds it at work."""
 
 
 def assert_goes_on_to_the_same_bytes(submit, out, undisturbed):
@@ -68,7 +68,7 @@ def test_no_secret_and_nothing_made_is_uploaded_with_the_working_directory(head,
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text("x")
     listing = "import pathlib; print(sorted(p.as_posix() for p in pathlib.Path('.').rglob('*') if p.is_file()))"
-    job = Job(head, head.submit(["python", "-c", listing], project))
+    job = submit_script(head, ["python", "-c", listing], project)
     assert job.wait() == "SUCCEEDED", job.logs()
     uploaded = ast.literal_eval(job.logs().splitlines()[-1])
     assert [name for name in uploaded if not name.startswith((".git", ".ray"))] == sorted(kept)

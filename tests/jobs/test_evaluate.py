@@ -34,6 +34,13 @@ def run_job(folder, *options):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.fixture
+def run_again(tmp_path, done_here, monkeypatch):
+    """The same in this process, which has imported already what the job imports for seconds."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *options: done_here(main, "evaluate.py", "--engine", "inline", "--out", "out", *options)
+
+
 def evaluated_here(folder):
     """The content of `evaluation.json` that the photos have in this process."""
     given = {"images": str(folder / "photos"), "masks": str(folder / "masks"), "out": str(folder / "here")}
@@ -55,10 +62,10 @@ def test_maps_in_a_folder_give_one_line_of_json_and_a_table_on_stderr(tmp_path):
     assert names == {"evaluation.json", "evaluation.md", "images.parquet", "curves.png"}
 
 
-def test_a_broken_file_is_named_and_exits_with_3(tmp_path):
+def test_a_broken_file_is_named_and_exits_with_3(tmp_path, run_again):
     make_folders(tmp_path, 3)
     (tmp_path / "maps/im002.png").write_bytes(b"no image")
-    done = run_job(tmp_path, *MAPS)
+    done = run_again(*MAPS)
     assert done.returncode == SOME_FAILED, done.stderr
     assert "im002 failed: undecodable: maps/im002.png" in done.stderr
     assert (
@@ -83,13 +90,13 @@ def test_one_member_is_enough_to_measure_maps(tmp_path, run_here, monkeypatch, c
     assert "single ensemble member" in (tmp_path / "out/evaluation.md").read_text()
 
 
-def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path):
+def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path, run_again):
     make_folders(tmp_path, 5)
     ordered = sorted(key_of(f"im{number:03d}") for number in range(1, 6))
     killed = run_job(tmp_path, *PHOTOS, "--model", f"fake:die_at={ordered[2]}")
     assert killed.returncode == 17
     assert not (tmp_path / "out/evaluation.json").exists()
-    done = run_job(tmp_path, *PHOTOS, "--model", "fake")
+    done = run_again(*PHOTOS, "--model", "fake")
     assert done.returncode == DONE, done.stderr
     assert "resuming: 2 of 5 images were computed" in done.stderr
     assert (tmp_path / "out/risk_coverage.png").is_file()

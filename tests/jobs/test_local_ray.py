@@ -16,6 +16,8 @@ TOKEN = "a" * 64
 
 class _Jobs(BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.server.coming:
+            self.server.answers |= self.server.coming.pop(0)
         is_known = self.headers["Authorization"] == f"Bearer {TOKEN}" and self.path in self.server.answers
         content = json.dumps(self.server.answers.get(self.path)).encode()
         self.send_response(200 if is_known else 404)
@@ -30,7 +32,7 @@ class _Jobs(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     with HTTPServer(("127.0.0.1", 0), _Jobs) as server:
-        server.answers, server.missing_bytes = {}, 0
+        server.answers, server.missing_bytes, server.coming = {}, 0, []
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -61,6 +63,25 @@ def test_a_job_that_nobody_knows_has_not_succeeded(head):
     assert not head.succeeded("job-2")
     with pytest.raises(OSError, match="404"):
         head.job("job-2")
+
+
+def test_a_job_is_followed_to_its_end_and_each_line_is_printed_once(head, server, monkeypatch, capsys):
+    monkeypatch.setattr(local_ray, "FOLLOW_EVERY_S", 0.01)
+    status, logs = "/api/jobs/job-1", "/api/jobs/job-1/logs"
+    server.coming = [
+        *({status: {"status": "PENDING"}, logs: {"logs": ""}}, {}, {status: {"status": "RUNNING"}}),
+        *({logs: {"logs": "one\n"}}, {}, {logs: {"logs": "one\ntwo\nth"}}),
+        {status: {"status": "FAILED"}, logs: {"logs": "one\ntwo\nthree\n"}},
+    ]
+    head.follow("job-1")
+    assert capsys.readouterr().out == "one\ntwo\nthree\n"
+    assert server.coming == []
+
+
+def test_a_head_that_goes_away_is_not_followed_any_further(head, capsys):
+    head.environment["RAY_API_SERVER_ADDRESS"] = "http://127.0.0.1:9"
+    head.follow("job-1")
+    assert capsys.readouterr().out == ""
 
 
 def test_of_a_head_that_is_gone_or_breaks_off_nothing_is_known(head, server):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from jobs import predict
 from jobs.command_line import run_job
 from jobs.train import main
 from pipeline.errors import ConfigError
@@ -229,11 +230,10 @@ def test_killed_at_any_moment_the_same_command_ends_with_the_same_bytes(folder, 
 
 
 @pytest.mark.slow
-def test_the_model_of_a_training_predicts_with_the_predicting_job(folder, tmp_path):
+def test_the_model_of_a_training_predicts_with_the_predicting_job(folder, tmp_path, done_here):
     model = train_quietly(make_config(folder, folder / "tiny", tmp_path / "out", max_train_steps=1))
-    command = [sys.executable, str(ROOT / "jobs/predict.py"), "--model", str(model), "--output-dir", "masks"]
-    command += ["--input-rgb-path", str(folder / "photos"), "--ensemble-size", "2", "--denoise-steps", "1"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    options = ("--input-rgb-path", folder / "photos", "--output-dir", tmp_path / "masks", "--ensemble-size", "2")
+    done = done_here(predict.main, "predict.py", "--model", model, *options, "--denoise-steps", "1")
     assert done.returncode == DONE, done.stderr
     with Image.open(tmp_path / "masks/0.png") as mask:
         assert (mask.mode, mask.size) == ("L", (64, 64))

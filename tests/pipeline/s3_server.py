@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from contextlib import contextmanager
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
 _numbers = itertools.count(1)
@@ -26,7 +26,7 @@ class FaultyS3:
     """The server's application. `coming` has the faults of the next requests, None for a request without one."""
 
     def __init__(self):
-        self._app = DomainDispatcherApplication(create_backend_app)
+        self._app = create_backend_app("s3")  # asked directly: the dispatcher lists all of AWS for each request
         self._lock = threading.Lock()
         self.bucket = f"bench-{next(_numbers)}"  # moto keeps its state per process, not per server
         self.coming = deque()

@@ -22,6 +22,8 @@ SAMPLE = Path(__file__).resolve().parents[2] / "pipeline/sample"
 PHOTOS = {path.name: path.read_bytes() for path in sorted((SAMPLE / "images").glob("*.jpg"))}
 TARS = 3
 
+pytestmark = pytest.mark.usefixtures("fast_disk")
+
 
 @pytest.fixture
 def server():

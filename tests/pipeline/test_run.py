@@ -77,11 +77,12 @@ def done(inputs, tmp_path_factory):
 
 
 @pytest.fixture
-def own(tmp_path):
-    """A run that the test may disturb: its inputs and its configuration."""
+def own(done, tmp_path):
+    """A finished run that the test may disturb: its inputs and its configuration."""
     inputs = make_inputs(tmp_path / "in")
+    shutil.copytree(done[0].out, tmp_path / "out")
     config = make_config(inputs, tmp_path / "out")
-    run(config)
+    run(config)  # computes nothing, and knows where its images lie now
     return inputs, config
 
 

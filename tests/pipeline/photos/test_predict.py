@@ -119,7 +119,7 @@ def test_photos_and_a_run_give_the_same_bytes_where_their_batches_are_the_same(t
         small.save(photos / file)
         entries.append({"id": number, "file_name": file, "width": small.width, "height": small.height})
     (tmp_path / "annotations.json").write_text(json.dumps({"images": entries}))
-    settings_of_both = QUICK | {"ensemble_size": 10, "batch_size": 40, **options}  # 4 photos at once
+    settings_of_both = QUICK | {"ensemble_size": 2, "batch_size": 8, **options}  # 4 photos at once
     predict(make_config(photos, tmp_path / "out", **settings_of_both))
     run_settings = settings_of_both | {"batch_images": 4, "model": "nano", "engine": "inline", "shard_size": 8}
     run_settings |= {"images": str(photos), "annotations": str(tmp_path / "annotations.json")}

@@ -40,6 +40,7 @@ def test_a_plug_in_that_is_not_installed_has_no_version_and_what_has_to_be_there
         return "1.2"
 
     monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(machine, "_version", machine._version.__wrapped__)  # nothing that is remembered
     missing = "pillow-heif"
     assert library_versions() == {**dict.fromkeys(LIBRARIES, "1.2"), "pillow-heif": ""}
     missing = "torch"

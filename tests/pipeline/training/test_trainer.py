@@ -75,6 +75,7 @@ def test_stopped_anywhere_and_run_again_numbers_and_weights_are_the_same(kind, s
 
 
 @pytest.mark.usefixtures("every_step")
+@pytest.mark.parametrize("kind", ["everything else"], indirect=True)
 def test_stopped_while_writing_a_checkpoint_it_resumes_from_the_one_before(kind, tmp_path, monkeypatch):
     config_for, uninterrupted = kind
     saved = []
@@ -97,6 +98,7 @@ def test_stopped_while_writing_a_checkpoint_it_resumes_from_the_one_before(kind,
 
 
 @pytest.mark.usefixtures("every_step")
+@pytest.mark.parametrize("kind", ["everything else"], indirect=True)
 def test_it_resumes_from_a_named_checkpoint_and_a_finished_training_takes_no_step(kind, tmp_path):
     config_for, uninterrupted = kind
     shutil.copytree(uninterrupted, tmp_path, dirs_exist_ok=True)
