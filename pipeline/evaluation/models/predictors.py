@@ -41,7 +41,7 @@ def open_predictor(config: OtherModelConfig, model: ModelConfig, ensemble: Ensem
     """
     if config.function:
         return FunctionPredictor(config)
-    return NetworkPredictor(config, model) if config.onnx else OwnPredictor(model, ensemble)
+    return NetworkPredictor(config, model) if config.onnx else OwnPredictor(config, model, ensemble)
 
 
 class FunctionPredictor:
@@ -96,7 +96,7 @@ class NetworkPredictor:
 class OwnPredictor:
     """One of our models; its noise depends on the key of a photo."""
 
-    def __init__(self, model: ModelConfig, ensemble: EnsembleConfig) -> None:
+    def __init__(self, config: OtherModelConfig, model: ModelConfig, ensemble: EnsembleConfig) -> None:
         from model.loading import load_model
         from pipeline.runs.fingerprint import model_fields
 
@@ -105,7 +105,13 @@ class OwnPredictor:
         except (OSError, ValueError) as error:
             raise ConfigError(f"--model {model.model}: {error}") from error
         settings = {f"ensemble {name}": str(getattr(ensemble, name)) for name in ("ensemble_size", "denoise_steps")}
-        self.about = {"kind": "sod-diffusion", "name": model.model, **model_fields(model), **settings, "trained_on": ""}
+        self.about = {
+            "kind": "sod-diffusion",
+            "name": model.model,
+            **model_fields(model),
+            **settings,
+            "trained_on": config.said_trained_on,
+        }
 
     def map_of(self, image: UInt8[np.ndarray, "h w 3"], key: str) -> UInt8[np.ndarray, "h2 w2"]:
         """See `Predictor`."""
