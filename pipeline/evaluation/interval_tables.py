@@ -87,20 +87,19 @@ def comparison(values: Mapping[str, Any]) -> str:
 
 def _left_over(release: Mapping[str, Any]) -> list[str]:
     lines = []
-    if release["missing"] or release["unusable"]:
-        lines += [
-            f"**{len(release['missing'])} images have no prediction, {len(release['unusable'])} an unusable one: "
-        ]
-        lines[-1] += f"{release['rule']}.**"
-        lines += [f"- {name}: no prediction" for name in release["missing"][:SHOWN]]
-        lines += [f"- {entry['name']}: {entry['reason']}" for entry in release["unusable"][:SHOWN]]
-        more = sum(max(0, len(release[name]) - SHOWN) for name in ("missing", "unusable"))
+    missing, unusable = release["missing"], release["unusable"]
+    if missing or unusable:
+        lines += [f"**Images without a prediction: {len(missing)}; with an unusable one: {len(unusable)}.** "]
+        lines[-1] += f"{release['rule'][0].upper()}{release['rule'][1:]}."
+        lines += ["", *(f"- {name}: no prediction" for name in missing[:SHOWN])]
+        lines += [f"- {entry['name']}: {entry['reason']}" for entry in unusable[:SHOWN]]
+        more = sum(max(0, len(names) - SHOWN) for names in (missing, unusable))
         lines += [f"- and {more} more, in `evaluation.json`"] if more else []
         lines.append("")
     if release["surplus"]:
         more = release["surplus"] - len(release["surplus_names"])
         names = ", ".join(f"`{name}`" for name in release["surplus_names"]) + (f" and {more} more" if more else "")
-        lines += [f"{release['surplus']} predictions are of none of these images, and do not count: {names}.", ""]
+        lines += [f"Predictions of none of these images, which do not count: {release['surplus']}, {names}.", ""]
     return lines
 
 

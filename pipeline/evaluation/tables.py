@@ -75,7 +75,7 @@ def markdown(values: Mapping[str, Any]) -> str:
             page += "\n## The combination\n\n" + "\n".join(_fit_table(fitted)) + "\n" + _fit_notes(fitted)
     elif values["made_with"].get("ensemble_size") == "1":
         page += _SINGLE_NOTE
-    if values["failures"]:
+    if values["failures"] and not values["release"]:  # a release has said which
         lines = [f"- {failure['name']}: {failure['reason']}" for failure in values["failures"][:SHOWN_FAILURES]]
         more = len(values["failures"]) - SHOWN_FAILURES
         lines += [f"- and {more} more, in `evaluation.json`"] if more > 0 else []

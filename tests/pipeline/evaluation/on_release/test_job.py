@@ -79,7 +79,7 @@ def test_an_image_without_a_usable_prediction_is_worst_or_left_out(evaluated, ma
     assert named == [key]
     assert skipped["release"]["unusable"] == worst["release"]["unusable"]
     page = (tmp_path / "worst/evaluation.md").read_text()
-    assert "has the worst value of each metric: MAE 1, and 0 for all others" in page
+    assert "An image without a usable prediction has the worst value of each metric: MAE 1, and 0 for all" in page
     assert "left out of all figures" in (tmp_path / "skip/evaluation.md").read_text()
     assert sum(entry["images"] for entry in worst["release"]["strata"]["object size"]["strata"]) == 5
 
@@ -95,7 +95,10 @@ def test_surplus_predictions_are_counted_and_the_first_ones_named(evaluated, map
     release = evaluated(maps)["release"]
     assert release["surplus"] == 25
     assert release["surplus_names"] == [f"other {number:02d}.png" for number in range(20)]
-    assert "25 predictions are of none of these images" in (tmp_path / "out/evaluation.md").read_text()
+    assert (
+        "Predictions of none of these images, which do not count: 25, `other 00.png`"
+        in (tmp_path / "out/evaluation.md").read_text()
+    )
 
 
 def test_nothing_is_reported_if_no_prediction_is_usable(evaluated, maps, tmp_path):
