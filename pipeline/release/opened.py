@@ -105,6 +105,9 @@ def masks_in(opened: OpenedRelease, keys: Iterable[str]) -> dict[str, Rle]:
         name = f"annotations/{split}.json"
         try:
             segmentations = _segmentations(opened.content(name))
+            accepted = {row["image_id"] for row in opened.rows.values() if row["split"] == split}
+            if foreign := segmentations.keys() - accepted:
+                raise ValueError(f"it has a mask of image {min(foreign)}, which the manifest has not accepted")
             for key in wanted:
                 if opened.rows[key]["split"] == split:
                     found[key] = _mask(opened.rows[key], segmentations)
@@ -148,7 +151,10 @@ def _segmentations(content: bytes) -> dict[int, Any]:
 def _mask(row: Mapping[str, Any], segmentations: Mapping[int, Any]) -> Rle:
     height, width = row["height"], row["width"]
     if row["image_id"] in segmentations:
-        return checked_rle(segmentations[row["image_id"]], height, width)
+        try:
+            return checked_rle(segmentations[row["image_id"]], height, width)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"the mask of {row['key']}: {error}") from error
     if row.get(SCENE.name) != "empty":
         raise ValueError(f"it has no mask of {row['key']}")
     return Rle(size=[height, width], counts=empty_counts(height, width))

@@ -13,6 +13,7 @@ from PIL import Image
 from pipeline.audit.released import read_audited
 from pipeline.errors import CollectionError, StorageError
 from pipeline.passes.mask_text import pixels_of
+from pipeline.release import opened
 from pipeline.release.opened import masks_in
 
 KEYS = [f"{number:012d}" for number in (2, 4, 6, 8, 10)]
@@ -48,17 +49,24 @@ def test_masks_are_those_of_the_tars(audited, audited_release):
                     assert (pixels_of(masks[key]) == mask).all()
 
 
-def test_an_empty_scene_has_an_empty_mask(audited, monkeypatch):
+@pytest.fixture
+def without_a_mask(audited, monkeypatch):
+    """Annotations that lack the first image's mask."""
+    read, number = opened._segmentations, audited.rows[KEYS[0]]["image_id"]
+    lacking = lambda content: {other: mask for other, mask in read(content).items() if other != number}  # noqa: E731
+    monkeypatch.setattr(opened, "_segmentations", lacking)
+
+
+def test_an_empty_scene_has_an_empty_mask(audited, monkeypatch, without_a_mask):
     row = audited.rows[KEYS[0]]
-    monkeypatch.setitem(audited.rows, KEYS[0], row | {"scene": "empty", "image_id": 999})
+    monkeypatch.setitem(audited.rows, KEYS[0], row | {"scene": "empty"})
     assert audited.is_empty_scene(KEYS[0])
     mask = masks_in(audited, [KEYS[0]])[KEYS[0]]
     assert pixels_of(mask).shape == (row["height"], row["width"])
     assert not pixels_of(mask).any()
 
 
-def test_a_mask_that_is_missing_is_named(audited, monkeypatch):
-    monkeypatch.setitem(audited.rows, KEYS[0], audited.rows[KEYS[0]] | {"image_id": 999})
+def test_a_mask_that_is_missing_is_named(audited, without_a_mask):
     with pytest.raises(StorageError, match=f"it has no mask of {KEYS[0]}"):
         masks_in(audited, KEYS)
 

@@ -46,7 +46,8 @@ def openings(source):
 def test_no_other_module_opens_images():
     sources = [*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "jobs").rglob("*.py"), *(ROOT / "model").rglob("*.py")]
     found = {path.relative_to(ROOT).as_posix(): openings(path.read_text()) for path in sources}
-    assert {path for path, calls in found.items() if calls} == {HOME}
+    # The second one is the loop of another tool, which ours is measured against.
+    assert {path for path, calls in found.items() if calls} == {HOME, "pipeline/benchmarks/scoring.py"}
 
 
 @pytest.mark.parametrize(

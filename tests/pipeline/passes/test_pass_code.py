@@ -35,6 +35,7 @@ DECIDES_NO_VALUE = {
     "pipeline/passes/building.py": "digests that tell whether a shard is outdated",
     "pipeline/passes/known.py": "names the passes; sources of users are a field of the fingerprint",
     "pipeline/passes/options.py": "options, each of which is a field",
+    "pipeline/networks/options.py": "options, all of which are fields",
     "pipeline/networks/presets.py": "what a network expects, all of which is a field",
     "pipeline/runs/fingerprint.py": "fields themselves",
     "pipeline/selection/columns.py": "checks columns; pass.json has them, and its digest is in every record",

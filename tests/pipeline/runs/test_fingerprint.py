@@ -1,6 +1,5 @@
 """What a run was made with: everything that changes a byte of its candidates changes the fingerprint, nothing else."""
 
-import importlib.metadata
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ import pipeline.runs.fingerprint
 from model.config import EnsembleConfig, ModelConfig
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.files import storage
+from pipeline.runs import machine
 from pipeline.runs.fingerprint import check_fingerprint, digest_of, fingerprint
 from pipeline.runs.machine import LIBRARIES
 from tests.pipeline.make import Inputs, make_config
@@ -101,8 +101,8 @@ def test_other_shards_are_another_run():
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_another_version_of_a_library_changes_its_field(library, monkeypatch):
-    before, version = make_fingerprint(), importlib.metadata.version
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0+other" if name == library else version(name))
+    before, version = make_fingerprint(), machine._version
+    monkeypatch.setattr(machine, "_version", lambda name: "0+other" if name == library else version(name))
     assert differing(before, make_fingerprint()) == {library}
 
 
