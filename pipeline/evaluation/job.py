@@ -12,6 +12,8 @@ from pipeline.evaluation.model_run import evaluate_model, made_with
 from pipeline.evaluation.models.job import made_with_of
 from pipeline.evaluation.on_release.report import UNUSABLE, release_section
 from pipeline.evaluation.outcomes import How
+from pipeline.evaluation.published_figures import Published, read_published
+from pipeline.evaluation.published_tables import published_part
 from pipeline.evaluation.report import Subject, document, publish_evaluation
 from pipeline.evaluation.tables import metrics_table
 from pipeline.evaluation.task import Task
@@ -27,20 +29,25 @@ def evaluate(tasks: Sequence[Task], config: EvaluationConfig) -> list[dict[str, 
     Returns: the content of each `evaluation.json`.
     Raises:  PipelineError: it failed. Predictions are kept; run the same command again to resume.
     """
-    documents = [_evaluate_task(task, config) for task in tasks]
+    published = read_published() if config.published else ()
+    documents = [_evaluate_task(task, config, published) for task in tasks]
     if len(documents) > 1:
         table = "\n".join(metrics_table(documents)) + "\n"
+        table += f"\n{published_part(documents)}" if published else ""
         storage.publish(storage.join(config.out, "evaluation.md"), table.encode())
     return documents
 
 
 def brief(out: str, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Summarise for stdout: counts and figures of each dataset, without curves."""
-    shown = ("name", "counts", "metrics")
-    return {"out": out, "results": [{name: document[name] for name in shown} for document in documents]}
+    shown = ("name", "counts", "metrics", "published")
+    return {
+        "out": out,
+        "results": [{name: document[name] for name in shown if document[name] is not None} for document in documents],
+    }
 
 
-def _evaluate_task(task: Task, config: EvaluationConfig) -> dict[str, Any]:
+def _evaluate_task(task: Task, config: EvaluationConfig, published: tuple[Published, ...]) -> dict[str, Any]:
     log.info("%s: %d images", task.name, len(task.pairs))
     out = storage.join(config.out, task.folder) if task.folder else config.out
     how = How(normalize=config.normalize, max_pixels=config.max_image_pixels)
@@ -62,6 +69,7 @@ def _evaluate_task(task: Task, config: EvaluationConfig) -> dict[str, Any]:
         normalize=config.normalize,
         made_with=made,
         release=section,
+        published=published,
     )
     fitted = _fit(evaluation, config) if config.fit_combination else None
     publish_evaluation(out, subject, evaluation, fitted)
