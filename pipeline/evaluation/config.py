@@ -37,6 +37,9 @@ class EvaluationConfig:
     manifest and annotations are read, and its photos for a model."""
     splits: tuple[str, ...] = ()
     """Splits of the release. Default: all."""
+    run: str = ""
+    """Run that the release was made from, folder or URL: predictions of rejected images are measured too, against the
+    masks of the run's candidates, in figures of their own. Those without a prediction are left out and counted."""
     missing: Missing = "worst"
     """An image of the release without a usable prediction has the `worst` value of each metric; or `skip` leaves it out
     of all figures."""
@@ -103,8 +106,8 @@ class EvaluationConfig:
             raise ConfigError("give --out, a folder for the results")
         if self.release:
             self._check_release()
-        elif self.splits or self.missing != "worst":
-            raise ConfigError("--splits and --missing are of a release: give --release")
+        elif self.splits or self.run or self.missing != "worst":
+            raise ConfigError("--splits, --run and --missing are of a release: give --release")
         else:
             self._check_masks()
         self._check_maps()
@@ -136,6 +139,8 @@ class EvaluationConfig:
     def _check_release(self) -> None:
         if self.reference:
             raise ConfigError("--reference is for --images; give the options of the ensemble one by one")
+        if self.run and not self.predictions:
+            raise ConfigError("--run needs --predictions: a release does not have the photos of rejected images")
         for option in ("masks", "images", "dataset", "root", "count", "published"):
             if getattr(self, option):
                 raise ConfigError(f"--release has its own masks; leave out --{option}")
