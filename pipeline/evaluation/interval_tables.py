@@ -33,7 +33,8 @@ _REJECTED_NOTES = """
 Rejected images are measured against the masks that they would have had: where the saliency of the run's candidate is at
 least 0.5. **These masks are worse estimates than those of accepted images**: the policy rejected most of them because
 it did not trust them. A low figure there is the model's fault or the mask's, and the table can't tell which. A model
-that resembles the one that drew the masks shares its errors, and looks better than it is.
+that resembles the one that drew the masks shares its errors, and looks better than it is. In *all*, accepted images
+without a usable prediction count by their own rule, above.
 """
 _COMPARED_NOTES = """
 *difference*: second minus first, with its {confidence:.0%} interval of the paired bootstrap ({draws:,} draws, seed

@@ -12,6 +12,7 @@ from pipeline.evaluation.on_release.truths import read_truths
 from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.sources import Source
 from pipeline.evaluation.task import OnRejected, OnRelease, Task
+from pipeline.shown import shown
 
 
 def release_task(config: EvaluationConfig) -> Task:
@@ -39,7 +40,7 @@ def release_task(config: EvaluationConfig) -> Task:
         splits=truths.splits,
         strata=strata_of(rows, truths.masks),
         surplus=found.surplus,
-        rejected=_on_rejected(rejected, found.of) if rejected else None,
+        rejected=_on_rejected(rejected, shown(config.run), found.of) if rejected else None,
     )
     pairs = [Pair(name=key, source=found.of.get(key), mask=mask) for key, mask in truths.masks.items()]
     return Task(
@@ -52,11 +53,11 @@ def release_task(config: EvaluationConfig) -> Task:
     )
 
 
-def _on_rejected(rejected: Rejected, predictions: Mapping[str, Source]) -> OnRejected:
+def _on_rejected(rejected: Rejected, run: str, predictions: Mapping[str, Source]) -> OnRejected:
     predicted = {key: source for key, source in predictions.items() if key in rejected.rows}
     masks = rejected.masks(predicted)
     return OnRejected(
-        run=rejected.run,
+        run=run,
         pairs=[Pair(name=key, source=predicted[key], mask=mask) for key, mask in masks.items()],
         reasons={key: row["reason"] for key, row in rejected.rows.items()},
     )
