@@ -85,9 +85,9 @@ leaderboard: $(INSTALLED)  ## Compare models and baselines on the demo's release
 	$(BIN)/python jobs/leaderboard.py render out/demo/leaderboard
 
 # The setting of SOD-diffusion's paper. Predictions are kept: run it again to resume.
-reproduce: $(INSTALLED)  ## Measure the official weights on the five public test sets (make reproduce ROOT=~/sod MODEL=~/official)
+reproduce: $(INSTALLED)  ## Measure the official weights on the five public test sets (make reproduce ROOT=/data/sod MODEL=/data/official)
 	@test -n "$(ROOT)" && test -n "$(MODEL)" || { \
-		echo "give the folder of the datasets and that of the weights: make reproduce ROOT=~/sod MODEL=~/official"; exit 2; }
+		echo "give the folder of the datasets and that of the weights: make reproduce ROOT=/data/sod MODEL=/data/official"; exit 2; }
 	$(BIN)/python jobs/evaluate.py --dataset DUTS-TE DUT-OMRON HKU-IS ECSSD PASCAL-S --root "$(ROOT)" \
 		--model "$(MODEL)" --reference --published --out out/reproduced
 

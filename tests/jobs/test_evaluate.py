@@ -248,7 +248,7 @@ def test_the_papers_setting_asks_for_datasets_and_weights():
         check=False,
     )
     assert done.returncode == USAGE
-    assert "make reproduce ROOT=~/sod MODEL=~/official" in done.stdout
+    assert "make reproduce ROOT=/data/sod MODEL=/data/official" in done.stdout
 
 
 def test_the_scorer_is_checked_with_its_frozen_set(run_here, monkeypatch):
