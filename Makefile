@@ -17,7 +17,7 @@ compared = $(BIN)/python jobs/evaluate.py --release $(DEMO_RELEASE) --out "out/d
 	$(BIN)/python jobs/leaderboard.py add "out/demo/models/$(1)" --board out/demo/leaderboard --name "$(1)"
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: help demo test quick thorough browser full-size check format nano card witness leaderboard fuzz chaos lock clean
+.PHONY: help demo test quick thorough browser full-size check format nano card witness leaderboard reproduce fuzz chaos lock clean
 
 help:  ## List all targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | sort | while IFS='|' read -r target text; do \
@@ -84,6 +84,13 @@ leaderboard: $(INSTALLED)  ## Compare models and baselines on the demo's release
 		$(call compared,spectral residual,nothing,--function $(BASELINES):spectral_residual) && \
 		$(call compared,fine-grained,nothing,--function $(BASELINES):fine_grained); }
 	$(BIN)/python jobs/leaderboard.py render out/demo/leaderboard
+
+# The setting of SOD-diffusion's paper. Predictions are kept: run it again to resume.
+reproduce: $(INSTALLED)  ## Measure the official weights on the five public test sets (make reproduce ROOT=/data/sod MODEL=/data/official)
+	@test -n "$(ROOT)" && test -n "$(MODEL)" || { \
+		echo "give the folder of the datasets and that of the weights: make reproduce ROOT=/data/sod MODEL=/data/official"; exit 2; }
+	$(BIN)/python jobs/evaluate.py --dataset DUTS-TE DUT-OMRON HKU-IS ECSSD PASCAL-S --root "$(ROOT)" \
+		--model "$(MODEL)" --reference --published --out out/reproduced
 
 fuzz: $(INSTALLED)  ## Damage images, zips and annotations in N ways each (make fuzz N=20000)
 	FUZZ_EXAMPLES=$(or $(N),5000) $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 tests/fuzz

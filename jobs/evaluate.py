@@ -30,14 +30,16 @@ def main() -> int:
     check_surroundings(tasks, config)
     if config.reference:
         log_reference_preset(config.ensemble)
-    from pipeline.evaluation.job import brief, evaluate
+    from pipeline.evaluation.job import brief, evaluate, has_failures
+    from pipeline.evaluation.published_tables import published_part
     from pipeline.evaluation.tables import metrics_table
 
     documents = evaluate(tasks, config)
     print("\n".join(metrics_table(documents)), file=sys.stderr)
+    if config.published:
+        print(f"\n{published_part(documents)}", file=sys.stderr)
     print(json.dumps(brief(config.out, documents), sort_keys=True))
-    failed = any(document["failures"] or document["counts"]["worst"] for document in documents)
-    return SOME_FAILED if failed else DONE
+    return SOME_FAILED if any(map(has_failures, documents)) else DONE
 
 
 def check_scorer() -> int:

@@ -37,6 +37,9 @@ class EvaluationConfig:
     manifest and annotations are read, and its photos for a model."""
     splits: tuple[str, ...] = ()
     """Splits of the release. Default: all."""
+    run: str = ""
+    """Run that the release was made from, folder or URL: predictions of rejected images are measured too, against the
+    masks of the run's candidates, in figures of their own. Those without a prediction are left out and counted."""
     missing: Missing = "worst"
     """An image of the release without a usable prediction has the `worst` value of each metric; or `skip` leaves it out
     of all figures."""
@@ -63,6 +66,9 @@ class EvaluationConfig:
     reference: bool = False
     """Predict as the released SOD-diffusion code does. The log lists the options that this sets, and what each does.
     Options given explicitly take precedence."""
+    published: bool = False
+    """Set the figures of --dataset beside published ones, with the differences: in the printed output,
+    `evaluation.md` and `evaluation.json`. `pipeline/evaluation/published_figures.toml` has them, with their sources."""
     fit_combination: str = ""
     """A policy file to write: the run's scores are combined into one, `combination`, which estimates how likely a mask
     is bad. Coefficients are fitted on these images; a file that exists is never replaced. Needs the extra
@@ -100,8 +106,8 @@ class EvaluationConfig:
             raise ConfigError("give --out, a folder for the results")
         if self.release:
             self._check_release()
-        elif self.splits or self.missing != "worst":
-            raise ConfigError("--splits and --missing are of a release: give --release")
+        elif self.splits or self.run or self.missing != "worst":
+            raise ConfigError("--splits, --run and --missing are of a release: give --release")
         else:
             self._check_masks()
         self._check_maps()
@@ -133,7 +139,9 @@ class EvaluationConfig:
     def _check_release(self) -> None:
         if self.reference:
             raise ConfigError("--reference is for --images; give the options of the ensemble one by one")
-        for option in ("masks", "images", "dataset", "root", "count"):
+        if self.run and not self.predictions:
+            raise ConfigError("--run needs --predictions: a release does not have the photos of rejected images")
+        for option in ("masks", "images", "dataset", "root", "count", "published"):
             if getattr(self, option):
                 raise ConfigError(f"--release has its own masks; leave out --{option}")
 
@@ -144,6 +152,10 @@ class EvaluationConfig:
             raise ConfigError("give --dataset and --root together: which dataset, and where it is")
         if len(set(self.dataset)) < len(self.dataset):
             raise ConfigError(f"--dataset has a duplicate: {' '.join(self.dataset)}")
+        if self.published and not self.dataset:
+            raise ConfigError("--published has figures of public datasets: give --dataset and --root")
+        if self.published and not self.normalize:
+            raise ConfigError("--published: published figures are of stretched maps; leave out --no-normalize")
         if self.dataset and self.images:
             raise ConfigError(f"--dataset {self.dataset[0]} has its own photos; leave out --images {self.images}")
 

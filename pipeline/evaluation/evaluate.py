@@ -65,13 +65,20 @@ class Chunk:
 def evaluate_pairs(pairs: Sequence[Pair], how: How, cluster: ClusterConfig) -> Evaluation:
     """Measure every saliency map against its mask.
 
+    Args, Raises: as `measure_pairs` and `gather`.
+    """
+    return gather(measure_pairs(pairs, how, cluster))
+
+
+def measure_pairs(pairs: Sequence[Pair], how: How, cluster: ClusterConfig) -> list[Outcome]:
+    """Measure every saliency map against its mask; the outcomes are in the order of the pairs.
+
     Maps of another size than their mask are resized to it, bilinearly and in 8 bits, as the field's toolkits do.
 
-    Args:   cluster: where the work runs; the result is the same to the last bit.
-    Raises: PipelineError: no pair can be measured.
+    Args: cluster: where the work runs; the result is the same to the last bit.
     """
     chunks = [Chunk(pairs=pairs[i : i + CHUNK_IMAGES], how=how) for i in range(0, len(pairs), CHUNK_IMAGES)]
-    return gather(measure_all(measure_chunk, chunks, cluster, len(pairs)))
+    return measure_all(measure_chunk, chunks, cluster, len(pairs))
 
 
 def measure_chunk(chunk: Chunk) -> list[Outcome]:

@@ -29,6 +29,13 @@ In brackets: {confidence:.0%} interval of the bootstrap ({draws:,} draws of the 
 says how far a figure depends on which images were measured, not how right their masks are. *max F* is the maximum of
 the mean curve, *mean of max F* the mean of each image's own maximum: papers call both max F.
 """
+_REJECTED_NOTES = """
+Rejected images are measured against the masks that they would have had: where the saliency of the run's candidate is at
+least 0.5. **These masks are worse estimates than those of accepted images**: the policy rejected most of them because
+it did not trust them. A low figure there is the model's fault or the mask's, and the table can't tell which. A model
+that resembles the one that drew the masks shares its errors, and looks better than it is. In *all*, accepted images
+without a usable prediction count by their own rule, above.
+"""
 _COMPARED_NOTES = """
 *difference*: second minus first, with its {confidence:.0%} interval of the paired bootstrap ({draws:,} draws, seed
 {seed}). *p*: share of {exchanges:,} random exchanges of the two models' results, image by image, that give a difference
@@ -51,12 +58,11 @@ def release_part(release: Mapping[str, Any]) -> str:
         *_left_over(release),
     ]
     for kind, found in release["strata"].items():
-        rows = [
-            [stratum["stratum"], str(stratum["images"]), *_cells(stratum["metrics"], stratum["intervals"])]
-            for stratum in found["strata"]
-        ]
+        rows = [[stratum["stratum"], str(stratum["images"]), *_figures(stratum)] for stratum in found["strata"]]
         lines += [f"### By {kind}", "", f"{found['meaning'][0].upper()}{found['meaning'][1:]}.", ""]
         lines += [*table(["", "images", *_HEADS], rows), ""]
+    if rejected := release.get("rejected"):
+        lines += ["### Accepted and rejected", "", *_rejected(rejected)]
     return "\n".join(lines)
 
 
@@ -85,6 +91,28 @@ def comparison(values: Mapping[str, Any]) -> str:
     return page + "\n## Images on which they differ most by MAE\n\n" + "\n".join(table(heads, differing)) + "\n"
 
 
+def _rejected(rejected: Mapping[str, Any]) -> list[str]:
+    unusable = rejected["unusable"]
+    lines = [
+        f"{rejected['images']} images were rejected. {rejected['measured']} of them were measured; "
+        f"{rejected['missing']} have no prediction, {len(unusable)} an unusable one, and are left out. "
+        f"{rejected['empty_masks']} of the masks have no object. Masks are those of the run `{rejected['run']}`.",
+        "",
+        *(f"- {entry['name']}: {entry['reason']}" for entry in unusable[:SHOWN]),
+        *([f"- and {len(unusable) - SHOWN} more, in `evaluation.json`"] if len(unusable) > SHOWN else []),
+        *([""] if unusable else []),
+    ]
+    rows = [[group["stratum"], str(group["images"]), *_figures(group)] for group in rejected["groups"]]
+    lines += [*table(["", "images", *_HEADS], rows), *_REJECTED_NOTES.splitlines(), ""]
+    if rejected["by_reason"]:
+        rows = [
+            [group["stratum"], f"{group['images']} of {group['rejected']}", *_figures(group)]
+            for group in rejected["by_reason"]
+        ]
+        lines += [*table(["reason", "images", *_HEADS], rows), ""]
+    return lines
+
+
 def _left_over(release: Mapping[str, Any]) -> list[str]:
     lines = []
     missing, unusable = release["missing"], release["unusable"]
@@ -101,6 +129,10 @@ def _left_over(release: Mapping[str, Any]) -> list[str]:
         names = ", ".join(f"`{name}`" for name in release["surplus_names"]) + (f" and {more} more" if more else "")
         lines += [f"Predictions of none of these images, which do not count: {release['surplus']}, {names}.", ""]
     return lines
+
+
+def _figures(stratum: Mapping[str, Any]) -> list[str]:
+    return _cells(stratum["metrics"], stratum["intervals"])
 
 
 def _cells(metrics: Mapping[str, float | None], intervals: Mapping[str, Sequence[float]]) -> list[str]:

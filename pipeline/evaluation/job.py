@@ -7,14 +7,17 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.evaluation.config import EvaluationConfig
-from pipeline.evaluation.evaluate import Evaluation, evaluate_pairs
+from pipeline.evaluation.evaluate import Evaluation, evaluate_pairs, measure_pairs
 from pipeline.evaluation.model_run import evaluate_model, made_with
 from pipeline.evaluation.models.job import made_with_of
+from pipeline.evaluation.on_release.rejected_report import rejected_section
 from pipeline.evaluation.on_release.report import UNUSABLE, release_section
 from pipeline.evaluation.outcomes import How
+from pipeline.evaluation.published_figures import Published, read_published
+from pipeline.evaluation.published_tables import published_part
 from pipeline.evaluation.report import Subject, document, publish_evaluation
 from pipeline.evaluation.tables import metrics_table
-from pipeline.evaluation.task import Task
+from pipeline.evaluation.task import OnRelease, Task
 from pipeline.files import storage, urls
 from pipeline.shown import shown
 
@@ -27,29 +30,38 @@ def evaluate(tasks: Sequence[Task], config: EvaluationConfig) -> list[dict[str, 
     Returns: the content of each `evaluation.json`.
     Raises:  PipelineError: it failed. Predictions are kept; run the same command again to resume.
     """
-    documents = [_evaluate_task(task, config) for task in tasks]
+    published = read_published() if config.published else ()
+    documents = [_evaluate_task(task, config, published) for task in tasks]
     if len(documents) > 1:
         table = "\n".join(metrics_table(documents)) + "\n"
+        table += f"\n{published_part(documents)}" if published else ""
         storage.publish(storage.join(config.out, "evaluation.md"), table.encode())
     return documents
 
 
 def brief(out: str, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Summarise for stdout: counts and figures of each dataset, without curves."""
-    shown = ("name", "counts", "metrics")
-    return {"out": out, "results": [{name: document[name] for name in shown} for document in documents]}
+    shown = ("name", "counts", "metrics", "published")
+    return {
+        "out": out,
+        "results": [{name: document[name] for name in shown if document[name] is not None} for document in documents],
+    }
 
 
-def _evaluate_task(task: Task, config: EvaluationConfig) -> dict[str, Any]:
+def has_failures(document: Mapping[str, Any]) -> bool:
+    """Do some images lack a usable prediction? Rejected ones without any do not count: nobody has to predict them."""
+    rejected = (document["release"] or {}).get("rejected") or {"unusable": []}
+    return bool(document["failures"] or document["counts"]["worst"] or rejected["unusable"])
+
+
+def _evaluate_task(task: Task, config: EvaluationConfig, published: tuple[Published, ...]) -> dict[str, Any]:
     log.info("%s: %d images", task.name, len(task.pairs))
     out = storage.join(config.out, task.folder) if task.folder else config.out
     how = How(normalize=config.normalize, max_pixels=config.max_image_pixels)
     section: Mapping[str, Any] = {}
     made: Mapping[str, str] = {}
     if task.on_release:
-        how = replace(how, plain_grey=True, counts_parts=True, unusable=UNUSABLE[config.missing])
-        evaluation = evaluate_pairs(task.pairs, how, config.cluster)
-        section = release_section(task, task.on_release, evaluation, config.missing)
+        evaluation, section = _on_release(task, task.on_release, how, config)
         made = made_with_of(task.maps)
     elif config.predictions:
         evaluation = evaluate_pairs(task.pairs, how, config.cluster)
@@ -62,6 +74,7 @@ def _evaluate_task(task: Task, config: EvaluationConfig) -> dict[str, Any]:
         normalize=config.normalize,
         made_with=made,
         release=section,
+        published=published,
     )
     fitted = _fit(evaluation, config) if config.fit_combination else None
     publish_evaluation(out, subject, evaluation, fitted)
@@ -74,6 +87,19 @@ def _evaluate_task(task: Task, config: EvaluationConfig) -> dict[str, Any]:
             raise PipelineError(f"--fit-combination {config.fit_combination}: another session has written this file")
         log.info("the combination of %s is in %s", " and ".join(config.combine), config.fit_combination)
     return values
+
+
+def _on_release(
+    task: Task, on_release: OnRelease, how: How, config: EvaluationConfig
+) -> tuple[Evaluation, dict[str, Any]]:
+    how = replace(how, plain_grey=True, counts_parts=True, unusable=UNUSABLE[config.missing])
+    evaluation = evaluate_pairs(task.pairs, how, config.cluster)
+    section = release_section(task, on_release, evaluation, config.missing)
+    if rejected := on_release.rejected:
+        how = replace(how, counts_parts=False, unusable="fails")
+        outcomes = measure_pairs(rejected.pairs, how, config.cluster)
+        section["rejected"] = rejected_section(rejected, evaluation.images, outcomes)
+    return evaluation, section
 
 
 def _fit(evaluation: Evaluation, config: EvaluationConfig) -> dict[str, Any]:

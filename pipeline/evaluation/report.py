@@ -17,6 +17,7 @@ from pipeline.evaluation import bootstrap
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.figures import OF_CURVES
 from pipeline.evaluation.plots import draw_curves, draw_risk_coverage
+from pipeline.evaluation.published_figures import Published, beside_published
 from pipeline.evaluation.risk_coverage import RiskCoverage, badnesses
 from pipeline.evaluation.scorer import scorer, versions
 from pipeline.evaluation.summary import CURVES, SCALARS
@@ -41,6 +42,8 @@ class Subject:
     """The run's fingerprint; empty for existing maps."""
     release: Mapping[str, Any] = field(default_factory=dict)
     """What `on_release/report.py` says of the release that the masks are from; empty for other masks."""
+    published: tuple[Published, ...] = ()
+    """Published figures that those of a dataset are set beside."""
 
 
 def publish_evaluation(
@@ -63,25 +66,28 @@ def document(subject: Subject, evaluation: Evaluation, fitted: Mapping[str, Any]
     """Put the content of `evaluation.json` together."""
     summary = evaluation.summary
     worst = sum(bool(image.unusable) for image in evaluation.images)
+    metrics = {name: getattr(summary, name) for name in SCALARS}
+    counts = {
+        "pairs": summary.images + len(evaluation.failures),
+        "measured": summary.images - worst,
+        "worst": worst,
+        "failed": len(evaluation.failures),
+        "resized": sum(image.resized for image in evaluation.images),
+        "empty_truths": summary.empty_truths,
+        "constant_maps": summary.constant_maps,
+    }
     return {
         "format": FORMAT,
         "name": subject.name,
         "settings": {"maps": subject.maps, "masks": subject.masks, "normalize": subject.normalize},
         "made_with": dict(subject.made_with),
-        "counts": {
-            "pairs": summary.images + len(evaluation.failures),
-            "measured": summary.images - worst,
-            "worst": worst,
-            "failed": len(evaluation.failures),
-            "resized": sum(image.resized for image in evaluation.images),
-            "empty_truths": summary.empty_truths,
-            "constant_maps": summary.constant_maps,
-        },
-        "metrics": {name: getattr(summary, name) for name in SCALARS},
+        "counts": counts,
+        "metrics": metrics,
         "intervals": {name: list(found) for name, found in evaluation.intervals.items()},
         "intervals_made_by": bootstrap.stated(),
         "scorer": scorer(normalize=subject.normalize),
         "release": dict(subject.release) or None,
+        "published": beside_published(subject.name, metrics, counts["pairs"], subject.published),
         "curves": {name: getattr(summary, name) for name in CURVES},
         "risk_coverage": {
             score: {

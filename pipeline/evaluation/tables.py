@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.evaluation.interval_tables import COLUMNS, intervals_table, release_part
 from pipeline.evaluation.markdown import all_printable, number, table
+from pipeline.evaluation.published_tables import published_part
 from pipeline.evaluation.risk_coverage import ERRORS
 from pipeline.shown import printable
 
@@ -61,6 +62,8 @@ def markdown(values: Mapping[str, Any]) -> str:
     page = "\n".join(lines) + "\n" + _NOTES.format(digest=values["scorer"]["digest"], **values["versions"])
     if values["intervals"]:
         page += "\n## Intervals\n\n" + intervals_table(values)
+    if values["published"]:
+        page += "\n## Published figures\n\n" + published_part([values])
     if values["release"]:
         page += "\n## The release\n\n" + release_part(values["release"])
     if values["risk_coverage"]:

@@ -8,6 +8,18 @@ from pipeline.evaluation.pairs import Pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OnRejected:
+    """The images that the policy of a release has rejected, as far as there are predictions of them."""
+
+    run: str
+    """The run that the release was made from, which has their masks."""
+    pairs: Sequence[Pair]
+    """Of the images with a prediction."""
+    reasons: Mapping[str, str]
+    """Key → why it was rejected, of all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OnRelease:
     """The release that the masks of a task are from."""
 
@@ -20,6 +32,8 @@ class OnRelease:
     """Kind → key → stratum."""
     surplus: tuple[str, ...]
     """Predictions that are of none of its images."""
+    rejected: OnRejected | None = None
+    """None: they are not to be measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

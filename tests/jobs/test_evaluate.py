@@ -3,9 +3,11 @@
 import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,8 +15,10 @@ import pytest
 
 from jobs.evaluate import main
 from jobs.publish_release import main as publish
+from model.config import REFERENCE_PRESET
 from model.seeds import key_of
 from pipeline.evaluation.config import EvaluationConfig
+from pipeline.evaluation.datasets import DATASETS
 from pipeline.evaluation.frozen import Deviation
 from pipeline.evaluation.job import evaluate
 from pipeline.evaluation.tasks import find_tasks
@@ -213,6 +217,38 @@ def test_wrong_requests_of_a_release_or_a_comparison_are_refused(tmp_path, run_h
     code, stdout, stderr = run_here(main, "evaluate.py", *options)
     assert (code, stdout) == (USAGE, "")
     assert said in " ".join(stderr.split())
+
+
+def test_the_papers_setting_is_one_command_that_prints_published_figures_too(tmp_path, run_here, monkeypatch):
+    command = ["make", "-o", ".venv/.installed", "-n", "reproduce", f"ROOT={tmp_path}/data", "MODEL=fake"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    options = shlex.split(printed.partition("jobs/evaluate.py")[2].replace("\\\n", ""))
+    for name, dataset in DATASETS.items():
+        monkeypatch.setitem(DATASETS, name, replace(dataset, count=1))
+        save(tmp_path / "data" / name / dataset.images[0] / "1.jpg", saliency(1))
+        save(tmp_path / "data" / name / dataset.masks[0] / "1.png", saliency(1) > 99)
+    monkeypatch.chdir(tmp_path)
+    code, stdout, stderr = run_here(main, "evaluate.py", *options, "--engine", "inline", "--ensemble-size", "2")
+    assert code == DONE, stderr
+    results = json.loads(stdout)["results"]
+    assert [result["name"] for result in results] == ["DUTS-TE", "DUT-OMRON", "HKU-IS", "ECSSD", "PASCAL-S"]
+    made_with = json.loads((tmp_path / "out/reproduced/ECSSD/evaluation.json").read_bytes())["made_with"]
+    assert made_with["alignment"] == REFERENCE_PRESET["alignment"].value
+    for result in results:
+        assert f"| {result['name']} | ours | {result['metrics']['mae']:.4f} |" in stderr
+        assert {"ours", "published", "difference"} == result["published"]["models"][0]["figures"]["mae"].keys()
+
+
+def test_the_papers_setting_asks_for_datasets_and_weights():
+    done = subprocess.run(
+        ["make", "-o", ".venv/.installed", "reproduce", "ROOT=/data", "MODEL="],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == USAGE
+    assert "make reproduce ROOT=/data/sod MODEL=/data/official" in done.stdout
 
 
 def test_the_scorer_is_checked_with_its_frozen_set(run_here, monkeypatch):

@@ -59,12 +59,13 @@ def _strata(images: Sequence[Measured], on_release: OnRelease) -> dict[str, Any]
         members: defaultdict[str, list[Measured]] = defaultdict(list)
         for image in images:
             members[stratum_of[image.name]].append(image)
-        strata = [{"stratum": stratum, **_figures(members[stratum])} for stratum in in_order(list(members))]
+        strata = [{"stratum": stratum, **figures_of(members[stratum])} for stratum in in_order(list(members))]
         found[kind] = {"meaning": MEANINGS[kind], "strata": strata}
     return found
 
 
-def _figures(images: Sequence[Measured]) -> dict[str, Any]:
+def figures_of(images: Sequence[Measured]) -> dict[str, Any]:
+    """Number, figures and intervals of some images, sorted by name; at least one."""
     measures = [image.measures for image in images]
     summary = summarise(measures)
     return {

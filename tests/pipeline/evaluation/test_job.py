@@ -90,6 +90,38 @@ def test_a_dataset_without_maps_is_predicted(tmp_path, small):
     assert (tmp_path / "out/run/run.json").is_file()
 
 
+def test_figures_of_datasets_are_set_beside_published_ones(tmp_path, small):
+    for name in ("ECSSD", "HKU-IS"):
+        make_dataset(tmp_path, name, 3)
+    options = {"dataset": ("ECSSD", "HKU-IS"), "root": str(tmp_path / "data"), "published": True}
+    documents = evaluated(make_config(tmp_path / "out", predictions=str(tmp_path / "maps"), **options))
+    for document in documents:
+        models = {model["name"]: model["figures"] for model in document["published"]["models"]}
+        assert (
+            models["BiRefNet"]["mae"]["difference"]
+            == document["metrics"]["mae"] - models["BiRefNet"]["mae"]["published"]
+        )
+        page = (tmp_path / "out" / document["name"] / "evaluation.md").read_text()
+        assert f"| {document['name']} | BiRefNet | " in page.partition("## Published figures")[2]
+    assert "| HKU-IS | BiRefNet | 0.020 (+" in (tmp_path / "out/evaluation.md").read_text()
+    assert [result["published"] for result in brief("out", documents)["results"]] == [
+        document["published"] for document in documents
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"masks": "masks", "predictions": "maps"}, "give --dataset and --root"),
+        ({"release": "r", "predictions": "maps"}, "leave out --published"),
+        ({"dataset": ("ECSSD",), "root": "r", "normalize": False}, "leave out --no-normalize"),
+    ],
+)
+def test_published_figures_are_refused_where_there_are_none(tmp_path, options, said):
+    with pytest.raises(ConfigError, match=said):
+        make_config(tmp_path / "out", published=True, **options).check()
+
+
 def test_a_dataset_with_photos_and_masks_in_one_folder(tmp_path, small):
     for number in range(3):
         save(tmp_path / f"data/PASCAL-S/Imgs/{number}.jpg", saliency(number))
