@@ -5,6 +5,7 @@ confidence leaves, and no more.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scipy.stats import binom
 
 from pipeline.audit.proofs.promises import share_down, share_up
 from pipeline.selection.policy import parse_threshold
-from tests.pipeline.audit.synthetic import audit_of, certify, realistic_ious, release_of
+from tests.pipeline.audit.synthetic import audit_of, certify, pixel_errors_of, realistic_ious, release_of
 
 STRATA = np.repeat(["large", "medium", "small", "tiny"], [700, 200, 90, 10])
 IOUS = realistic_ious(1000, np.random.default_rng(7), bad=0.1)
@@ -81,6 +82,11 @@ def too_bold(truth, certificate):
             wrong[name] = not found["lower"] <= mean <= found["upper"]
     stated = certificate["mean_iou"]
     wrong["mean"] = not stated["lower"] <= mean <= stated["upper"]
+    wrong["pixel error"] = not (
+        certificate["mean_pixel_error"]["lower"]
+        <= float(pixel_errors_of(ious).mean())
+        <= certificate["mean_pixel_error"]["upper"]
+    )
     if (advice := certificate["advice"]) and advice["bound"]:
         bound = parse_threshold(advice["bound"])
         kept = [iou for iou, row in zip(ious, truth.rows.values(), strict=True) if bound.passes(row)]
@@ -142,6 +148,16 @@ def test_the_simulation_notices_unknown_outcomes_that_count_as_good(monkeypatch)
         found.update(too_bold(truth, certify(truth, plan_of_kind, kind)))
     assert found["shares"] > allowed(40, 0.8)
     assert found["mean"] > allowed(40, 0.8)
+
+
+def test_the_simulation_notices_wrong_objects_whose_pixels_count_as_right():
+    truth, rng, found = release_of(np.where(np.arange(1000) % 5, 1.0, 0.0)), np.random.default_rng(11), Counter()
+    for is_wrong in (False, True):
+        for _ in range(10):
+            plan, outcomes = audit_of(truth, rng, images=100, confidence=0.8)
+            kind = [replace(o, worst_pixel_error=o.pixel_error) for o in outcomes] if is_wrong else outcomes
+            found[is_wrong] += "pixel error" in too_bold(truth, certify(truth, plan, kind))
+    assert (found[False], found[True]) == (0, 10)
 
 
 @pytest.mark.parametrize(
