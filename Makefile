@@ -82,7 +82,7 @@ leaderboard: $(INSTALLED)  ## Compare models and baselines on the demo's release
 	! $(BIN)/python -c 'import cv2; cv2.saliency' 2> /dev/null || { \
 		$(call compared,spectral residual,nothing,--function $(BASELINES):spectral_residual) && \
 		$(call compared,fine-grained,nothing,--function $(BASELINES):fine_grained); }
-	$(BIN)/python jobs/leaderboard.py render out/demo/leaderboard
+	$(BIN)/python jobs/leaderboard.py render out/demo/leaderboard --release $(DEMO_RELEASE)
 
 fuzz: $(INSTALLED)  ## Damage images, zips and annotations in N ways each (make fuzz N=20000)
 	FUZZ_EXAMPLES=$(or $(N),5000) $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 tests/fuzz

@@ -62,7 +62,7 @@ def markdown(values: Mapping[str, Any]) -> str:
     if values["intervals"]:
         page += "\n## Intervals\n\n" + intervals_table(values)
     if values["release"]:
-        page += "\n## The release\n\n" + release_part(values["release"])
+        page += "\n## The release\n\n" + release_part(values["release"], values["metrics"]["mae"])
     if values["risk_coverage"]:
         page += "\n## How well our scores predict the errors\n\n" + "\n".join(_risk_table(values)) + "\n" + _RISK_NOTES
         if caught := values["confidently_wrong"]:

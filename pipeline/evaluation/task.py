@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.evaluation.pairs import Pair
+from pipeline.release.certified import StatedCertificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,8 @@ class OnRelease:
     """Kind → key → stratum."""
     surplus: tuple[str, ...]
     """Predictions that are of none of its images."""
+    certificate: StatedCertificate | None = None
+    """Its newest one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Reads what the newest certificate of a release states. Whether it is right is for `jobs/verify_release.py` to check."""
+"""Reads what the newest certificate of a release states. `jobs/verify_release.py` checks whether it is right."""
 
 from model.documents import parse_object
 from pipeline.errors import CollectionError

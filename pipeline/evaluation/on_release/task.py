@@ -9,13 +9,14 @@ from pipeline.evaluation.on_release.strata import strata_of
 from pipeline.evaluation.on_release.truths import read_truths
 from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.task import OnRelease, Task
+from pipeline.release.newest_certificate import newest_certificate
 
 
 def release_task(config: EvaluationConfig) -> Task:
     """Pair the accepted images of a release with predictions; an image without one has a pair without a map.
 
     Raises: UsageError: the request is wrong, or it is unclear which image a prediction is of. StorageError: a file of
-            the release is torn.
+            the release, or its certificate, is torn.
     """
     truths = read_truths(config.release, config.splits)
     rows, opened = truths.rows(), truths.opened
@@ -29,6 +30,7 @@ def release_task(config: EvaluationConfig) -> Task:
         splits=truths.splits,
         strata=strata_of(rows, truths.masks),
         surplus=found.surplus,
+        certificate=newest_certificate(opened.folder, opened.sha256),
     )
     pairs = [Pair(name=key, source=found.of.get(key), mask=mask) for key, mask in truths.masks.items()]
     return Task(
