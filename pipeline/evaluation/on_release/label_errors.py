@@ -69,8 +69,8 @@ def of_one_in_words(section: Mapping[str, Any] | None, mae: float | None) -> str
         return ""
     if explained >= mae:
         return (
-            f"That is as much as this model's whole MAE of {mae:.4f}: on these masks no model can be shown to be "
-            "better by MAE."
+            f"This model's whole MAE is {mae:.4f}, no more than that: on these masks nobody can show by MAE that "
+            "another model is better."
         )
     return ""
 

@@ -158,7 +158,7 @@ function strip(key, place, entries, metric, note) {
   const pictures = [
     picture(board.photos[place] && `pictures/${key}.photo.webp`, "photo", "photo"),
     picture(`pictures/${key}.mask.webp`, "mask", "mask"),
-    ...entries.map((entry) => picture(entry.has_map[place] && `${entry.maps}/${key}.webp`, entry.name, `${labelOf(metric)} ${entry.figures[metric][place].toFixed(3)}`)),
+    ...entries.map((entry) => picture(entry.has_map[place] && `${entry.maps}/${key}.webp`, entry.name, `${labelOf(metric)}\u00a0${entry.figures[metric][place].toFixed(3)}`)),
   ];
   return element("li", {}, element("p", { class: "key" }, note ? `${key} · ${note}` : key), element("div", { class: "strip" }, ...pictures));
 }

@@ -67,7 +67,7 @@ def test_the_page_sorts_and_shows_where_two_models_and_where_all_differ(board, g
             names = strip.locator("figcaption").all_inner_texts()
             assert names[:2] == ["photo", "mask"]
             assert len(names) == 2 + 3
-            maes = [float(name.rsplit(" ", 1)[1]) for name in names[2:]]
+            maes = [float(name.split()[-1]) for name in names[2:]]
             assert maes == sorted(maes)
             assert f"MAE from {maes[0]:.3f} to {maes[-1]:.3f}" in strip.inner_text()
             spreads.append(maes[-1] - maes[0])

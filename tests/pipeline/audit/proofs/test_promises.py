@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from pipeline.audit.proofs.promises import share_down, share_up
+from pipeline.audit.proofs.promises import Found, mean_pixel_error, share_down, share_up
+from pipeline.release.certified import explained_difference
 from pipeline.selection.policy import parse_threshold
 from tests.pipeline.audit.synthetic import audit_of, certify, pixel_errors_of, realistic_ious, release_of
 
@@ -148,6 +149,13 @@ def test_the_simulation_notices_unknown_outcomes_that_count_as_good(monkeypatch)
         found.update(too_bold(truth, certify(truth, plan_of_kind, kind)))
     assert found["shares"] > allowed(40, 0.8)
     assert found["mean"] > allowed(40, 0.8)
+
+
+@pytest.mark.parametrize(("images", "bound"), [(400, 0.022), (1600, 0.006)])
+def test_masks_without_a_fault_leave_the_bound_that_the_readme_says(images, bound):
+    plan, outcomes = audit_of(release_of(np.ones(10_000)), np.random.default_rng(0), images=images)
+    upper = mean_pixel_error(Found(plan=plan, outcomes=outcomes))["upper"]
+    assert explained_difference(upper) == pytest.approx(bound, abs=5e-4)
 
 
 def test_the_simulation_notices_wrong_objects_whose_pixels_count_as_right():

@@ -55,7 +55,13 @@ def test_what_wrong_labels_explain_is_said_plainly(given, said):
 @pytest.mark.parametrize(
     ("given", "mae", "difference", "of_one", "of_two"),
     [
-        (section(), 0.04, 0.04, "no model can be shown to be better", "label errors alone could explain it"),
+        (
+            section(),
+            0.04,
+            0.04,
+            "nobody can show by MAE that another model is better",
+            "label errors alone could explain it",
+        ),
         (section(), 0.05, -0.041, "", "0.0410 is larger: label errors alone can't explain it"),
         (section(0.5), 0.1, 0.1, "", ""),
         (section(None), 0.1, 0.1, "", ""),
