@@ -64,8 +64,8 @@ def explained_in_words(section: Mapping[str, Any]) -> str:
 
 def of_one_in_words(section: Mapping[str, Any] | None, mae: float | None) -> str:
     """What follows for a model with this MAE; "" if nothing does."""
-    explained = section and section[EXPLAINED]
-    if explained is None or mae is None or explained >= 1:
+    explained = _explained(section)
+    if explained is None or mae is None:
         return ""
     if explained >= mae:
         return (
@@ -77,8 +77,8 @@ def of_one_in_words(section: Mapping[str, Any] | None, mae: float | None) -> str
 
 def of_two_in_words(section: Mapping[str, Any] | None, difference: float) -> str:
     """What follows for two models that differ in MAE by this much; "" if nothing does."""
-    explained = section and section[EXPLAINED]
-    if explained is None or explained >= 1:
+    explained = _explained(section)
+    if explained is None:
         return ""
     if abs(difference) <= explained:
         return f"The difference of {abs(difference):.4f} is no larger than that: label errors alone could explain it."
@@ -87,11 +87,17 @@ def of_two_in_words(section: Mapping[str, Any] | None, difference: float) -> str
 
 def of_many_in_words(section: Mapping[str, Any] | None, maes: Sequence[float]) -> str:
     """What follows for models with these MAE; "" if nothing does."""
-    explained = section and section[EXPLAINED]
+    explained = _explained(section)
     pairs = [abs(one - other) for one, other in combinations(maes, 2)]
-    if explained is None or explained >= 1 or not pairs:
+    if explained is None or not pairs:
         return ""
     within = sum(difference <= explained for difference in pairs)
     if within == len(pairs):
         return "No two of these models differ by more: label errors alone could explain every difference in MAE here."
     return f"{within} of the {len(pairs)} pairs of these models differ by no more than that."
+
+
+def _explained(section: Mapping[str, Any] | None) -> float | None:
+    """The difference that wrong labels can explain; None if it is unknown, or if they can explain any."""
+    found: float | None = section[EXPLAINED] if section else None
+    return None if found is None or found >= 1 else found
