@@ -16,7 +16,8 @@ from pipeline.release.certified import StatedCertificate
 
 EXPLAINED = "explained_mae_difference"
 UNCHECKED = (
-    "No human has checked these masks: nobody knows how much of a difference between models their errors explain."
+    "No human has checked these masks, as far as this copy of the release says: it has no certificate. So nobody knows "
+    "how much of a difference between models their errors explain."
 )
 
 
