@@ -42,8 +42,9 @@ thorough: $(INSTALLED)  ## Run the long forms: many more examples, damages and f
 	$(MAKE) fuzz N=20000
 	$(MAKE) chaos N=100
 
-browser:  ## Install Debian's Chromium, which the tests of a release's page drive
-	command -v chromium > /dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; }
+browser:  ## Install what tests use beside Python: Debian's Chromium, and OpenSSH for signatures
+	command -v chromium > /dev/null && command -v ssh-keygen > /dev/null || { \
+		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium openssh-client; }
 
 full-size: $(INSTALLED)  ## Run the full architecture at its real size with random weights: minutes, 15 GB of disk
 	$(BIN)/python -m pytest -m full_size -s tests/model/test_full_size.py

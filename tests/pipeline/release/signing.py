@@ -1,8 +1,11 @@
 """Keys for tests of signatures, made by ssh-keygen as users make them."""
 
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,8 @@ class Key:
 
 
 def make_key(folder, name="key", *, kind="ed25519", passphrase=""):
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("OpenSSH is not installed (make browser)")
     private = folder / name
     subprocess.run(
         ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", f"{name} of a test", "-f", private], check=True

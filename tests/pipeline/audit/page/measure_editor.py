@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from tests.pipeline.audit.page.conftest import SWITCHES
 from tests.pipeline.audit.page.editor_bench import Bench, write_bench
+from tests.pipeline.conftest import SWITCHES
 
 WINDOWS = ((1280, 800), (3840, 2160))
 SECONDS = 3
