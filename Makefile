@@ -83,7 +83,7 @@ leaderboard: $(INSTALLED)  ## Compare models and baselines on the demo's release
 	! $(BIN)/python -c 'import cv2; cv2.saliency' 2> /dev/null || { \
 		$(call compared,spectral residual,nothing,--function $(BASELINES):spectral_residual) && \
 		$(call compared,fine-grained,nothing,--function $(BASELINES):fine_grained); }
-	$(BIN)/python jobs/leaderboard.py render out/demo/leaderboard
+	$(BIN)/python jobs/leaderboard.py render out/demo/leaderboard --release $(DEMO_RELEASE)
 
 # The setting of SOD-diffusion's paper. Predictions are kept: run it again to resume.
 reproduce: $(INSTALLED)  ## Measure the official weights on the five public test sets (make reproduce ROOT=/data/sod MODEL=/data/official)

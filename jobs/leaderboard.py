@@ -46,6 +46,9 @@ class RenderConfig:
     by: str = "s_measure"
     """Metric to sort by: mae, s_measure, weighted_f, max_f, mean_of_max_f, mean_f, adaptive_f, max_e, mean_of_max_e,
     mean_e, adaptive_e or iou."""
+    release: str = ""
+    """Folder or URL of the release, whose newest certificate is shown. Default: the newest one that an entry was
+    evaluated with."""
 
 
 def main() -> int:
@@ -77,7 +80,7 @@ def render(arguments: Sequence[str]) -> int:
     config = parse_config(RenderConfig, arguments, {})
     from pipeline.leaderboard.render import render_board
 
-    rendered = render_board(config.board, config.by)
+    rendered = render_board(config.board, config.by, config.release)
     report(f"open {rendered.page}")
     print(json.dumps(asdict(rendered), sort_keys=True))
     return DONE

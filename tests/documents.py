@@ -13,6 +13,7 @@ NAMES = (
     "model/README.md",
     "model/nano/README.md",
     "pipeline/README.md",
+    "pipeline/audit/README.md",
     "pipeline/DECISIONS.md",
     "pipeline/release/README.md",
 )

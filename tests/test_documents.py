@@ -36,9 +36,11 @@ FASTER = {
     "jobs/score_run.py /data/runs/coco-1 --pass flip": "--model fake",
     "jobs/publish_release.py build": "--engine inline --thresholds 'pairwise_iou >= 0.9'",
     "jobs/publish_release.py push": "--no-loaders",
+    "jobs/audit_release.py certify": "--dry-run",
     "jobs/verify_release.py": "--no-loaders",
 }
-"""What is added to a command that is run: the stand-in instead of weights, and no check that other tests make."""
+"""What is added to a command that is run: the stand-in instead of weights, no check that other tests make, and nothing
+that would add to the release of the other blocks."""
 OTHER_PROGRAMS = {"make", "hf", "pip"}
 """Programs in blocks that are not run, beside the jobs."""
 
@@ -267,6 +269,7 @@ def test_only_these_blocks_are_not_run():
             "jobs/README.md",
             "takes minutes, and writes into model/nano; tests/pipeline/embedded/test_model_card.py runs it",
         ),
+        ("pipeline/audit/README.md", "serves until somebody stops it; tests/pipeline/audit/test_serve.py drives it"),
         ("pipeline/release/README.md", "needs an account on the Hugging Face Hub"),
     }
 

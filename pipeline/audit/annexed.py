@@ -22,7 +22,7 @@ from pipeline.audit.labour import work_of
 from pipeline.audit.plan import PLAN
 from pipeline.files import storage
 from pipeline.files.parquet import read_parquet
-from pipeline.release.certified import Certified, CertifiedShare
+from pipeline.release.certified import CERTIFICATE, Certified, CertifiedShare
 from pipeline.release.check.limits import most_rows
 from pipeline.release.contents import card, is_described
 from pipeline.release.croissant import CROISSANT, croissant, tars_by_split
@@ -33,9 +33,7 @@ from pipeline.release.page.data import call
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.policy import stated as stated_policy
 
-KIND = "certificate"
-"""The kind of annex."""
-CERTIFICATE, POLICY, SCRIPT = "certificate.json", "policy.toml", "certificate.js"
+POLICY, SCRIPT = "policy.toml", "certificate.js"
 _RELEASE = "../../"
 """The release, seen from an annex."""
 

@@ -11,7 +11,17 @@ from pipeline.audit.labour import Work
 from pipeline.audit.outcomes import SAME_IOU, UNKNOWN, Outcome, Pair
 from pipeline.audit.plan import AuditPlan
 from pipeline.audit.proofs.agreement import Agreement, Share, agreement_of
-from pipeline.audit.proofs.promises import Found, Json, advice, mean_iou, rounded, shares, strata, verdicts
+from pipeline.audit.proofs.promises import (
+    Found,
+    Json,
+    advice,
+    mean_iou,
+    mean_pixel_error,
+    rounded,
+    shares,
+    strata,
+    verdicts,
+)
 from pipeline.audit.proofs.risks import COVERAGES, Risks, curve, risks_of
 from pipeline.errors import ConfigError
 from pipeline.selection.columns import ScoreTable
@@ -59,6 +69,7 @@ def make_certificate(
         "counts_as_bad": counted_as_bad(counts),
         "shares": certain,
         "mean_iou": mean_iou(found, rows, table),
+        "mean_pixel_error": mean_pixel_error(found),
         "stratified_by": config.strata,
         "strata": strata(found),
         "verdicts": verdicts(found),

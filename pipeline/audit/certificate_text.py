@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.audit.proofs.promises import OBJECTIONS, Json
+from pipeline.release.certified import explained_difference
 from pipeline.release.templates import as_cell, as_text, environment
 
 _TEMPLATES = environment("pipeline.audit")
@@ -26,6 +27,8 @@ def render_certificate(certificate: Mapping[str, Any]) -> bytes:
             title=as_text(f"{certificate['release']['name']} {certificate['release']['version']}"),
             sentence=as_text(certificate["sentence"]),
             percent=_percent,
+            fine_percent=lambda share: f"{100 * share:.2f} %",
+            explained=explained_difference(certificate["mean_pixel_error"]["upper"]),
             as_cell=as_cell,
             as_text=as_text,
             objections=[(row, _MEANINGS[row["verdict"]]) for row in certificate["verdicts"]],

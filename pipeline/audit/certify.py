@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.documents import read_document
-from pipeline.audit.annexed import KIND, certificate_files, derived_certificate, texts_version
+from pipeline.audit.annexed import certificate_files, derived_certificate, texts_version
 from pipeline.audit.answers import MOST_BYTES, answers_file
 from pipeline.audit.certificate_text import render_certificate
 from pipeline.audit.folder import Audit, open_audit
 from pipeline.audit.judged import Judged, answers_name, judge
 from pipeline.files import urls
 from pipeline.release.annex import add_annex
+from pipeline.release.certified import KIND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

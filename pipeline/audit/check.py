@@ -12,8 +12,6 @@ from typing import Any
 
 from model.documents import parse_object
 from pipeline.audit.annexed import (
-    CERTIFICATE,
-    KIND,
     answer_digests,
     certificate_texts,
     derived_certificate,
@@ -29,6 +27,7 @@ from pipeline.errors import CollectionError, ConfigError, StorageError, StorageU
 from pipeline.files import storage
 from pipeline.records import Problem
 from pipeline.release.annex import Annex, read_annex
+from pipeline.release.certified import CERTIFICATE, KIND
 from pipeline.release.check.inspection import OTHER_WORDS
 from pipeline.release.contents import SUMS
 

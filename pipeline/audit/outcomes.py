@@ -9,6 +9,9 @@
 What counts as bad is fixed here, before anybody looks: whatever a rater does not call right, or put right, has IoU 0.
 An image that is unresolved, skipped or missing is bad where a bound from below is computed (`iou`), and perfect where
 one from above is (`best_iou`), so that whoever leaves out hard images only makes the promise weaker.
+
+The pixel error is the share of an image's pixels on which the release's mask and the settled one differ; of two raters
+who agree, the larger counts. Without a settled mask it may be anything: nobody has drawn the object that is salient.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,6 +42,10 @@ class Outcome:
     """Of the release's mask and the adjudicated one, in [0, 1]; 0 if unknown, or if there is no such mask."""
     best_iou: float
     """The same; 1 if unknown."""
+    pixel_error: float
+    """Share of the pixels on which the release's mask and the settled one differ, in [0, 1]; 0 if there is none."""
+    worst_pixel_error: float
+    """The same; 1 if there is none."""
     is_adjudicated: bool
     """Has a third look decided?"""
 
@@ -80,6 +87,7 @@ def settle(
         else:
             verdict = "unresolved" if pair and pair.differ else given[0].verdict
         ious = [0.0] if verdict in UNKNOWN else [_iou(answer, masks[image.key]) for answer in given]
+        error = None if verdict in UNKNOWN else _pixel_error(given, masks[image.key])
         outcomes.append(
             Outcome(
                 key=image.key,
@@ -87,6 +95,8 @@ def settle(
                 verdict=verdict,
                 iou=min(ious),
                 best_iou=1.0 if verdict in UNKNOWN else min(ious),
+                pixel_error=0.0 if error is None else error,
+                worst_pixel_error=1.0 if error is None else error,
                 is_adjudicated=needs_third and third is not None,
             )
         )
@@ -106,6 +116,14 @@ def iou_of(one: Rle, other: Rle) -> float:
     return float(coco_mask.iou([one], [other], [0])[0, 0])
 
 
+def differing_share(one: Rle, other: Rle) -> float:
+    """Share of an image's pixels on which two masks of it differ."""
+    both = coco_mask.merge([one, other], intersect=True)
+    differing = int(coco_mask.area(one)) + int(coco_mask.area(other)) - 2 * int(coco_mask.area(both))
+    height, width = one["size"]
+    return differing / (height * width)
+
+
 def _pair(given: Sequence[Answer], mask: Rle) -> Pair:
     one, other = given
     masks = [mask if answer.verdict == "right" else answer.mask for answer in given]
@@ -120,3 +138,17 @@ def _iou(answer: Answer, mask: Rle) -> float:
     if answer.verdict == "right" or (answer.verdict == "nothing_salient" and is_empty):
         return 1.0
     return iou_of(answer.mask, mask) if answer.mask else 0.0
+
+
+def _pixel_error(given: Sequence[Answer], mask: Rle) -> float | None:
+    """The largest share of wrong pixels by these answers, which have one verdict; None without a settled mask."""
+    errors = []
+    for answer in given:
+        if answer.verdict == "right":
+            errors.append(0.0)
+        elif answer.verdict == "nothing_salient":
+            height, width = mask["size"]
+            errors.append(int(coco_mask.area(mask)) / (height * width))
+        elif answer.mask:
+            errors.append(differing_share(answer.mask, mask))
+    return max(errors, default=None)

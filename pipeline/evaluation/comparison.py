@@ -13,11 +13,13 @@ from model.documents import DocumentError, parse_object
 from pipeline.errors import CollectionError, RunMismatchError, StorageError
 from pipeline.evaluation import bootstrap
 from pipeline.evaluation.figures import MEANS, OF_CURVES, Parts
-from pipeline.evaluation.interval_tables import comparison
+from pipeline.evaluation.interval_tables import NO_RELEASE, comparison
+from pipeline.evaluation.on_release.label_errors import certificate_of, certificate_section, newest
 from pipeline.evaluation.paired import EXCHANGES, compare
 from pipeline.evaluation.report import FORMAT
 from pipeline.files import storage, urls
 from pipeline.files.tars import encode_json
+from pipeline.release.certified import StatedCertificate
 
 SHOWN = 20
 """Images that are listed because the models differ on them."""
@@ -66,6 +68,7 @@ def compare_evaluations(outs: Sequence[str], to: str = "") -> dict[str, Any]:
         "release": _release(first),
         "scorer": first.document["scorer"]["digest"],
         "images": ones.images,
+        "certificate": certificate_section(newest(*map(_certificate, (first, second))), ones.images),
         "figures": {
             name: asdict(found) | {"difference": found.difference} for name, found in compare(ones, others).items()
         },
@@ -113,7 +116,14 @@ def _require_alike(first: Stored, second: Stored) -> None:
 
 def _release(stored: Stored) -> str:
     release = stored.document["release"]
-    return f"{release['name']} {release['version']}, {release['release_json_sha256']}" if release else "none"
+    return f"{release['name']} {release['version']}, {release['release_json_sha256']}" if release else NO_RELEASE
+
+
+def _certificate(stored: Stored) -> StatedCertificate | None:
+    try:
+        return certificate_of((stored.document["release"] or {}).get("certificate"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StorageError(f"the certificate in {stored.out} is malformed ({error}); evaluate again") from error
 
 
 def _differ_most(first: Stored, second: Stored) -> list[dict[str, Any]]:

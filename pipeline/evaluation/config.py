@@ -34,7 +34,7 @@ class EvaluationConfig:
     webdataset tars (KEY.png, KEY.saliency.png), or a COCO JSON; names are keys, or those of the collection's files."""
     release: str = ""
     """Release whose accepted images are measured: a folder, or a URL such as hf://datasets/ORG/NAME@v1.0.0. Only its
-    manifest and annotations are read, and its photos for a model."""
+    manifest, annotations and newest certificate are read, and its photos for a model."""
     splits: tuple[str, ...] = ()
     """Splits of the release. Default: all."""
     run: str = ""

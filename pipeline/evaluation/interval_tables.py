@@ -4,6 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.evaluation.markdown import all_printable, number, table
+from pipeline.evaluation.on_release.label_errors import (
+    UNCHECKED,
+    explained_in_words,
+    of_one_in_words,
+    of_two_in_words,
+)
+from pipeline.release.templates import as_text
 
 COLUMNS = {
     "mae": "MAE ↓",
@@ -23,6 +30,8 @@ COLUMNS = {
 FIGURES = ("mae", "s_measure", "weighted_f", "max_f", "mean_of_max_f", "max_e", "iou")
 """What tables with intervals show; all figures are in the JSON."""
 _HEADS = [COLUMNS[name] for name in FIGURES]
+NO_RELEASE = "none"
+"""What a comparison names in place of a release."""
 SHOWN = 20
 _INTERVAL_NOTES = """
 In brackets: {confidence:.0%} interval of the bootstrap ({draws:,} draws of the images, percentiles, seed {seed}). It
@@ -49,13 +58,14 @@ def intervals_table(values: Mapping[str, Any]) -> str:
     return "\n".join(table(_HEADS, [row])) + "\n" + _INTERVAL_NOTES.format(**values["intervals_made_by"])
 
 
-def release_part(release: Mapping[str, Any]) -> str:
-    """Which release it was, what was missing or left over, and the figures of each stratum."""
+def release_part(release: Mapping[str, Any], mae: float | None) -> str:
+    """Which release it was, what was missing or left over, what its labels are worth, and the figures by stratum."""
     lines = [
         f"Measured on {release['name']} {release['version']}, splits {', '.join(release['splits'])}: "
         f"{release['images']} images. SHA-256 of its `release.json`: `{release['release_json_sha256']}`.",
         "",
         *_left_over(release),
+        *_label_errors(release.get("certificate"), of_one_in_words(release.get("certificate"), mae)),
     ]
     for kind, found in release["strata"].items():
         rows = [[stratum["stratum"], str(stratum["images"]), *_figures(stratum)] for stratum in found["strata"]]
@@ -81,6 +91,9 @@ def comparison(values: Mapping[str, Any]) -> str:
         if (found := values["figures"].get(name))
     ]
     lines = [f"# {values['second']} against {values['first']}", "", f"{values['images']} images.", ""]
+    if values["release"] != NO_RELEASE:
+        follows = of_two_in_words(values["certificate"], values["figures"]["mae"]["difference"])
+        lines += _label_errors(values["certificate"], follows)
     lines += table(["", "first", "second", "difference", "p"], rows)
     page = "\n".join(lines) + "\n" + _COMPARED_NOTES.format(**values["made_by"])
     differing = [
@@ -111,6 +124,16 @@ def _rejected(rejected: Mapping[str, Any]) -> list[str]:
         ]
         lines += [*table(["reason", "images", *_HEADS], rows), ""]
     return lines
+
+
+def _label_errors(section: Mapping[str, Any] | None, follows: str) -> list[str]:
+    """What is certain of the masks, and what follows for the figures."""
+    if section is None:
+        return [UNCHECKED, ""]
+    bold = f"**{as_text(section['sentence'])}** (annex {section['annex']} of the release)"
+    rest = f"{explained_in_words(section)} {follows}".rstrip()
+    limits = "Masks that people accepted count as free of errors. The other figures have no such bound."
+    return [bold, "", f"{rest} {limits}", ""]
 
 
 def _left_over(release: Mapping[str, Any]) -> list[str]:

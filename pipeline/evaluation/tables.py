@@ -65,7 +65,7 @@ def markdown(values: Mapping[str, Any]) -> str:
     if values["published"]:
         page += "\n## Published figures\n\n" + published_part([values])
     if values["release"]:
-        page += "\n## The release\n\n" + release_part(values["release"])
+        page += "\n## The release\n\n" + release_part(values["release"], values["metrics"]["mae"])
     if values["risk_coverage"]:
         page += "\n## How well our scores predict the errors\n\n" + "\n".join(_risk_table(values)) + "\n" + _RISK_NOTES
         if caught := values["confidently_wrong"]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.evaluation.pairs import Pair
+from pipeline.release.certified import StatedCertificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class OnRelease:
     """Predictions that are of none of its images."""
     rejected: OnRejected | None = None
     """None: they are not to be measured."""
+    certificate: StatedCertificate | None = None
+    """Its newest one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

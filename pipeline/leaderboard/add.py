@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from model.documents import parse_object
 from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.errors import CollectionError, RunMismatchError, UsageError
+from pipeline.evaluation.on_release.label_errors import certificate_of
 from pipeline.evaluation.on_release.names import Names
 from pipeline.evaluation.on_release.predictions import find_predictions
 from pipeline.evaluation.on_release.truths import read_truths
@@ -30,6 +31,7 @@ from pipeline.leaderboard.board import (
     write_entry,
 )
 from pipeline.leaderboard.pictures import pictured, pictures_of_maps, pictures_of_release
+from pipeline.release.certified import StatedCertificate
 from pipeline.release.opened import open_release
 
 PICTURES = "pictures"
@@ -83,6 +85,7 @@ def add_result(
         missing=len(stated["missing"]) + len(stated["unusable"]),
         made_with=document["made_with"],
         result_sha256=hashlib.sha256(content).hexdigest(),
+        certificate=_certificate(folder, stated),
     )
     check_entry(entry)
     release = release or str(document["settings"]["masks"])
@@ -130,6 +133,13 @@ def _evaluation(folder: Path) -> tuple[bytes, Mapping[str, Any]]:
     except (ValueError, KeyError) as error:
         raise CollectionError(f"{place} can't be read: {error}") from error
     return content, document
+
+
+def _certificate(folder: Path, stated: Mapping[str, Any]) -> StatedCertificate | None:
+    try:
+        return certificate_of(stated.get("certificate"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CollectionError(f"the certificate in {folder}/evaluation.json is malformed ({error})") from error
 
 
 def _images(folder: Path) -> bytes:

@@ -16,10 +16,12 @@ from typing import Any
 
 from model.documents import parse_object, read_document
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError, RunMismatchError
+from pipeline.evaluation.on_release.label_errors import certificate_of
 from pipeline.files import local_disk
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
 from pipeline.passes.witness.test_sets import mentions_in
+from pipeline.release.certified import StatedCertificate
 
 BOARD, ENTRIES, ENTRY, IMAGES, MAPS = "board.json", "entries", "entry.json", "images.parquet", "maps"
 FORMAT = 1
@@ -67,6 +69,8 @@ class Entry:
     """What is known of the model and its settings."""
     result_sha256: str
     """Of the `evaluation.json` that it is from."""
+    certificate: StatedCertificate | None = None
+    """The newest one that the release had when it was evaluated."""
 
     @property
     def slug(self) -> str:
@@ -137,7 +141,7 @@ def require_fit(folder: Path, about: BoardAbout, entry: Entry) -> bool:
     there = next((known for known in board.entries if known.slug == entry.slug), None)
     if there is None:
         return False
-    if found := differences(_stored(there), _stored(entry)):
+    if found := differences(_figures(there), _figures(entry)):
         raise ReleaseExistsError(
             refusal(f"{folder} has other figures of {entry.name}", found, "Entries never change: give another --name")
         )
@@ -182,11 +186,18 @@ def _stored(value: BoardAbout | Entry) -> dict[str, Any]:
     return stored
 
 
+def _figures(entry: Entry) -> dict[str, Any]:
+    """What never changes: the release may get a certificate between two evaluations with the same figures."""
+    return {name: value for name, value in _stored(entry).items() if name not in ("result_sha256", "certificate")}
+
+
 def _read(path: Path, kind: type[Any]) -> Any:
     try:
         stored = parse_object(read_document(path))
         if stored.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
+        if "certificate" in stored:
+            stored["certificate"] = certificate_of(stored["certificate"])
         found = kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
         if isinstance(found, Entry):
             check_entry(found)

@@ -1,5 +1,6 @@
 """Writes a leaderboard as Markdown, LaTeX, CSV and a page."""
 
+import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +10,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline.errors import CollectionError, ConfigError
+from pipeline.errors import CollectionError, ConfigError, RunMismatchError
 from pipeline.evaluation.interval_tables import COLUMNS
-from pipeline.files import local_disk, storage
+from pipeline.evaluation.on_release.label_errors import certificate_section, newest
+from pipeline.files import local_disk, storage, urls
 from pipeline.leaderboard.add import PICTURES
 from pipeline.leaderboard.board import ENTRIES, IMAGES, MAPS, Board, Entry, marks_of, read_board
-from pipeline.leaderboard.tables import LOWER_IS_BETTER, latex, markdown, ranked, table_csv
+from pipeline.leaderboard.tables import LOWER_IS_BETTER, checked, latex, markdown, ranked, table_csv
+from pipeline.release.check.release_json import read_release_json
+from pipeline.release.newest_certificate import newest_certificate
 from pipeline.release.page.data import call
+from pipeline.shown import printable
 
 _PAGE = ("index.html", "leaderboard.js", "leaderboard.css")
 _PER_IMAGE = ("mae", "s_measure", "iou")
@@ -32,19 +37,23 @@ class Rendered:
     entries: int
 
 
-def render_board(folder: Path, metric: str) -> Rendered:
+def render_board(folder: Path, metric: str, release: str = "") -> Rendered:
     """Write all forms of a board into its folder; what was rendered before is replaced.
 
     Args:   metric: what entries are sorted by.
+            release: folder or URL of the release, whose newest certificate is shown. Without it, the newest that one of
+            the entries was evaluated with.
     Raises: CollectionError: there is no board, or it has no entries. ConfigError: there is no such metric.
+            RunMismatchError: the board is of another release. StorageError: the certificate is torn.
     """
     if metric not in COLUMNS:
         raise ConfigError(f"--by {metric} is no metric; there are {', '.join(COLUMNS)}")
     board = read_board(folder)
     if not board.entries:
         raise CollectionError(f"{folder} has no entries yet: add one")
+    certificate = _certificate(board, release)
     tables = {
-        "leaderboard.md": markdown(board, metric),
+        "leaderboard.md": markdown(board, metric, certificate),
         "leaderboard.tex": latex(board, metric),
         "leaderboard.csv": table_csv(board, metric),
     }
@@ -54,7 +63,7 @@ def render_board(folder: Path, metric: str) -> Rendered:
     for name in _PAGE:
         place = name if name.endswith(".html") else f"page/{name}"
         local_disk.write(folder / place, (own / name).read_bytes())
-    local_disk.write(folder / "page/data.js", call("leaderboard", page_data(board, metric)))
+    local_disk.write(folder / "page/data.js", call("leaderboard", page_data(board, metric, certificate)))
     return Rendered(
         page=str(folder / "index.html"),
         tables=tuple(str(folder / name) for name in tables),
@@ -62,9 +71,10 @@ def render_board(folder: Path, metric: str) -> Rendered:
     )
 
 
-def page_data(board: Board, metric: str) -> dict[str, Any]:
+def page_data(board: Board, metric: str, certificate: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What the page shows."""
     about = board.about
+    sentence, explained = checked(board, certificate)
     keys = sorted(path.name.removesuffix(".mask.webp") for path in (board.folder / PICTURES).glob("*.mask.webp"))
     photos = {path.name.removesuffix(".photo.webp") for path in (board.folder / PICTURES).glob("*.photo.webp")}
     return {
@@ -74,6 +84,8 @@ def page_data(board: Board, metric: str) -> dict[str, Any]:
         "splits": list(about.splits),
         "images": about.images,
         "missing": about.missing,
+        "checked": printable(sentence),
+        "explained": explained,
         "metric": metric,
         "columns": [
             {"name": name, "label": label, "lower": name in LOWER_IS_BETTER} for name, label in COLUMNS.items()
@@ -82,6 +94,22 @@ def page_data(board: Board, metric: str) -> dict[str, Any]:
         "photos": [key in photos for key in keys],
         "entries": [_entry(board, entry, keys) for entry in ranked(board.entries, metric)],
     }
+
+
+def _certificate(board: Board, release: str) -> dict[str, Any] | None:
+    """The newest certificate that is known, with what it explains on the images of this board."""
+    found, about = newest(*(entry.certificate for entry in board.entries)), board.about
+    if release:
+        place = urls.absolute(release)
+        sha256 = hashlib.sha256(read_release_json(place)).hexdigest()
+        if sha256 != about.release_sha256:
+            raise RunMismatchError(
+                f"--release {release} is another release (SHA-256 {sha256}) than that of the board, {about.release} "
+                f"({about.release_sha256})"
+            )
+        found = newest(found, newest_certificate(place, sha256))
+    missing = max(entry.missing for entry in board.entries) if about.missing == "skip" else 0
+    return certificate_section(found, max(1, about.images - missing))
 
 
 def _entry(board: Board, entry: Entry, keys: list[str]) -> dict[str, Any]:

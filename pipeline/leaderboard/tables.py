@@ -2,9 +2,11 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pipeline.evaluation.interval_tables import COLUMNS
+from pipeline.evaluation.on_release.label_errors import UNCHECKED, explained_in_words, of_many_in_words
 from pipeline.leaderboard.board import Board, Entry, marks_of
 from pipeline.release.templates import as_cell, as_text
 
@@ -28,14 +30,19 @@ def ranked(entries: Sequence[Entry], metric: str) -> list[Entry]:
     return sorted(entries, key=place)
 
 
-def markdown(board: Board, metric: str) -> str:
-    """The table for people."""
+def markdown(board: Board, metric: str, certificate: Mapping[str, Any] | None = None) -> str:
+    """The table for people.
+
+    Args: certificate: of the release, as `certificate_section` makes it; None if nobody has checked the masks.
+    """
     about = board.about
     lines = [
         f"# Leaderboard of {as_cell(about.release)}",
         "",
         f"{about.images:,} images of {as_text(about.release)} ({', '.join(about.splits)}), sorted by {metric}. In "
         "brackets: 95 % interval of the bootstrap over the images.",
+        "",
+        *_checked(board, certificate),
         "",
         "| | model | " + " | ".join(COLUMNS[name] for name in SHOWN) + " | missing |",
         "|---|---|" + "---|" * (len(SHOWN) + 1),
@@ -55,6 +62,20 @@ def markdown(board: Board, metric: str) -> str:
     lines += ["", *(f"{number}. {as_text(note)}" for number, note in enumerate(notes, start=1))]
     lines += ["", f"Release: `{about.release_sha256}`. Scorer: `{about.scorer}`.", ""]
     return "\n".join(lines)
+
+
+def checked(board: Board, certificate: Mapping[str, Any] | None) -> tuple[str, str]:
+    """The certificate's sentence, as its maker wrote it; and how much of a difference wrong labels can explain."""
+    if certificate is None:
+        return UNCHECKED, ""
+    maes = [mae for entry in board.entries if (mae := entry.metrics.get("mae")) is not None]
+    follows = of_many_in_words(certificate, maes)
+    return certificate["sentence"], f"{explained_in_words(certificate)} {follows}".rstrip()
+
+
+def _checked(board: Board, certificate: Mapping[str, Any] | None) -> list[str]:
+    sentence, explained = checked(board, certificate)
+    return [f"**{as_text(sentence)}** {explained}".rstrip()]
 
 
 def latex(board: Board, metric: str) -> str:

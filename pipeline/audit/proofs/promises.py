@@ -1,4 +1,4 @@
-"""The numbers of a certificate that hold with its confidence: shares, mean IoU, strata, verdicts, advice. Pure.
+"""The numbers of a certificate that hold with its confidence: shares, means, strata, verdicts, advice. Pure.
 
 Each section holds with the confidence of the plan, all its rows together. What is promised is rounded to the weaker
 side: limits from below down, limits from above up.
@@ -6,7 +6,7 @@ side: limits from below down, limits from above up.
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -61,16 +61,20 @@ class Found:
         """Stratum → how much of its sample has at least this IoU."""
         return self.seen([outcome.iou >= iou for outcome in self.outcomes])
 
-    def values(self) -> dict[str, DrawnValues]:
+    def ious(self) -> dict[str, DrawnValues]:
         """Stratum → its IoUs."""
-        return {
-            name: DrawnValues(
-                population=population,
-                lowest=np.array([outcome.iou for outcome in self.of_stratum(name)], dtype=np.float64),
-                highest=np.array([outcome.best_iou for outcome in self.of_stratum(name)], dtype=np.float64),
-            )
-            for name, population in self.plan.strata.items()
-        }
+        return self._values(lambda outcome: (outcome.iou, outcome.best_iou))
+
+    def pixel_errors(self) -> dict[str, DrawnValues]:
+        """Stratum → its pixel errors."""
+        return self._values(lambda outcome: (outcome.pixel_error, outcome.worst_pixel_error))
+
+    def _values(self, ends_of: Callable[[Outcome], tuple[float, float]]) -> dict[str, DrawnValues]:
+        found = {}
+        for name, population in self.plan.strata.items():
+            ends = np.array([ends_of(outcome) for outcome in self.of_stratum(name)], dtype=np.float64).reshape(-1, 2)
+            found[name] = DrawnValues(population=population, lowest=ends[:, 0], highest=ends[:, 1])
+        return found
 
 
 def shares(found: Found) -> list[Json]:
@@ -131,7 +135,7 @@ def mean_iou(found: Found, rows: Mapping[str, Mapping[str, Any]], table: Mapping
     The rule was fixed before anybody looked: with a prediction, each interval has half of the allowed error, and the
     narrower one is stated. So both are right together, and the one that is stated is.
     """
-    drawn, name = found.values(), found.plan.config.predict_with
+    drawn, name = found.ious(), found.plan.config.predict_with
     each = found.alpha / 2 if name else found.alpha
     betting, powered = mean_interval(drawn, each), None
     predicted = predictions([row.get(name) for row in rows.values()], table[name]) if name else None
@@ -153,6 +157,17 @@ def mean_iou(found: Found, rows: Mapping[str, Mapping[str, Any]], table: Mapping
         "powered": _interval(powered) if powered else None,
         "predicted_with": name if powered else None,
     }
+
+
+def mean_pixel_error(found: Found) -> Json:
+    """The mean share of an image's pixels on which the release's mask and the settled one differ, by betting.
+
+    Its upper limit bounds what wrong labels can do to MAE. Let S be a map in [0, 1], M the release's mask and T the
+    settled one. Pixel by pixel | |S - M| - |S - T| | is at most |M - T|, the triangle inequality. So the MAE of each
+    image changes by at most the image's pixel error, and the mean of all accepted images by at most the mean pixel
+    error. The difference of two models' MAE changes by at most twice that.
+    """
+    return _interval(mean_interval(found.pixel_errors(), found.alpha))
 
 
 def advice(found: Found, rows: Mapping[str, Mapping[str, Any]], table: Mapping[str, Score]) -> Json | None:

@@ -1,4 +1,4 @@
-"""What `evaluation.json` has of a release: which one, what was missing, and figures by stratum."""
+"""What `evaluation.json` has of a release: which one, what was missing, its certificate, and figures by stratum."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from pipeline.evaluation.bootstrap import intervals
 from pipeline.evaluation.config import Missing
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.figures import parts_of
+from pipeline.evaluation.on_release.label_errors import certificate_section
 from pipeline.evaluation.on_release.strata import BY_PARTS, MEANINGS, in_order, parts_in_words
 from pipeline.evaluation.outcomes import Measured, Unusable
 from pipeline.evaluation.summary import SCALARS, summarise
@@ -48,6 +49,7 @@ def release_section(task: Task, on_release: OnRelease, evaluation: Evaluation, m
         "unusable": [{"name": name, "reason": reason} for name, reason in unusable.items()],
         "surplus": len(on_release.surplus),
         "surplus_names": list(on_release.surplus[:SHOWN]),
+        "certificate": certificate_section(on_release.certificate, len(evaluation.images)),
         "strata": _strata(evaluation.images, on_release),
     }
 

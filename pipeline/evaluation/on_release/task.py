@@ -12,6 +12,7 @@ from pipeline.evaluation.on_release.truths import read_truths
 from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.sources import Source
 from pipeline.evaluation.task import OnRejected, OnRelease, Task
+from pipeline.release.newest_certificate import newest_certificate
 from pipeline.shown import shown
 
 
@@ -21,7 +22,7 @@ def release_task(config: EvaluationConfig) -> Task:
     With a run, predictions of rejected images are paired with the masks of its candidates.
 
     Raises: UsageError: the request is wrong, or it is unclear which image a prediction is of. StorageError: a file of
-            the release or of the run is torn.
+            the release, of its certificate or of the run is torn.
     """
     truths = read_truths(config.release, config.splits)
     rows, opened = truths.rows(), truths.opened
@@ -41,6 +42,7 @@ def release_task(config: EvaluationConfig) -> Task:
         strata=strata_of(rows, truths.masks),
         surplus=found.surplus,
         rejected=_on_rejected(rejected, shown(config.run), found.of) if rejected else None,
+        certificate=newest_certificate(opened.folder, opened.sha256),
     )
     pairs = [Pair(name=key, source=found.of.get(key), mask=mask) for key, mask in truths.masks.items()]
     return Task(

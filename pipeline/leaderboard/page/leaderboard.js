@@ -1,5 +1,6 @@
 "use strict";
-/* A table of models that sorts by any metric, and the images on which two of them differ. Texts are inserted as text. */
+/* A table of models that sorts by any metric, and the images on which two of them, or all, differ. Texts are inserted as
+   text. */
 
 const STRIPS = 12;
 let board, sorted, shown = STRIPS;
@@ -16,6 +17,9 @@ function show(data) {
   byId("title").textContent = `Leaderboard of ${release}`;
   byId("about").textContent = `${images.toLocaleString("en")} images (${splits.join(", ")}); ${rule}. ` +
     `Release ${board.release_sha256.slice(0, 12)}…, scorer ${board.scorer.slice(0, 12)}….`;
+  byId("checked").textContent = board.checked;
+  byId("explained").textContent = board.explained;
+  byId("explained").hidden = !board.explained;
   fillChoices();
   drawTable();
   drawStrips();
@@ -115,28 +119,48 @@ function fillChoices() {
 }
 
 function drawStrips() {
-  const [one, other] = [board.entries[byId("first").value], board.entries[byId("second").value]];
-  const metric = byId("by").value, who = byId("who").value;
-  const better = isLower(metric) ? -1 : 1;
-  const found = board.keys.map((key, place) => ({ key, place, one: one.figures[metric][place], other: other.figures[metric][place] }))
-    .filter((image) => image.one != null && image.other != null)
-    .map((image) => ({ ...image, gain: better * (image.one - image.other) }))
-    .filter(({ gain }) => who === "most" ? gain !== 0 : who === "first" ? gain > 0 : gain < 0)
-    .sort((a, b) => Math.abs(b.gain) - Math.abs(a.gain) || a.place - b.place);
-  byId("strips").replaceChildren(...found.slice(0, shown).map((image) => strip(image, one, other, metric)));
+  const metric = byId("by").value, ofAll = byId("who").value === "all";
+  for (const id of ["first", "second"]) byId(id).disabled = ofAll;
+  byId("strips").classList.toggle("all", ofAll);
+  const found = ofAll ? whereAllDiffer(metric) : whereTwoDiffer(metric);
+  byId("strips").replaceChildren(...found.slice(0, shown).map(({ key, place, entries, note }) => strip(key, place, entries, metric, note)));
   byId("more").hidden = found.length <= shown;
   if (!found.length) byId("strips").append(element("li", { class: "nothing" }, "They differ on no image that is pictured."));
 }
 
-function strip({ key, place, one: first, other: second }, one, other, metric) {
-  const label = board.columns.find(({ name }) => name === metric).label.replace(/ [↓↑]$/u, "");
+/* The images on which the chosen two differ, and those two. */
+function whereTwoDiffer(metric) {
+  const [one, other] = [board.entries[byId("first").value], board.entries[byId("second").value]];
+  const who = byId("who").value;
+  const better = isLower(metric) ? -1 : 1;
+  return board.keys.map((key, place) => ({ key, place, one: one.figures[metric][place], other: other.figures[metric][place] }))
+    .filter((image) => image.one != null && image.other != null)
+    .map((image) => ({ ...image, gain: better * (image.one - image.other) }))
+    .filter(({ gain }) => who === "most" ? gain !== 0 : who === "first" ? gain > 0 : gain < 0)
+    .sort((a, b) => Math.abs(b.gain) - Math.abs(a.gain) || a.place - b.place)
+    .map(({ key, place }) => ({ key, place, entries: [one, other] }));
+}
+
+/* The images ordered by how far the best and the worst value of all models are apart; the models from best to worst. */
+function whereAllDiffer(metric) {
+  const sign = isLower(metric) ? 1 : -1;
+  return board.keys.map((key, place) => {
+    const value = (entry) => entry.figures[metric][place];
+    const entries = board.entries.filter((entry) => value(entry) != null).sort((a, b) => sign * (value(a) - value(b)) || a.name.localeCompare(b.name));
+    const values = entries.map(value), best = values[0] ?? 0, worst = values[values.length - 1] ?? 0;
+    return { key, place, entries, spread: Math.abs(best - worst), note: `${labelOf(metric)} from ${best.toFixed(3)} to ${worst.toFixed(3)}` };
+  }).filter(({ spread }) => spread > 0).sort((a, b) => b.spread - a.spread || a.place - b.place);
+}
+
+function labelOf(metric) { return board.columns.find(({ name }) => name === metric).label.replace(/ [↓↑]$/u, ""); }
+
+function strip(key, place, entries, metric, note) {
   const pictures = [
     picture(board.photos[place] && `pictures/${key}.photo.webp`, "photo", "photo"),
     picture(`pictures/${key}.mask.webp`, "mask", "mask"),
-    picture(one.has_map[place] && `${one.maps}/${key}.webp`, one.name, `${label} ${first.toFixed(3)}`),
-    picture(other.has_map[place] && `${other.maps}/${key}.webp`, other.name, `${label} ${second.toFixed(3)}`),
+    ...entries.map((entry) => picture(entry.has_map[place] && `${entry.maps}/${key}.webp`, entry.name, `${labelOf(metric)}\u00a0${entry.figures[metric][place].toFixed(3)}`)),
   ];
-  return element("li", {}, element("p", { class: "key" }, key), element("div", { class: "strip" }, ...pictures));
+  return element("li", {}, element("p", { class: "key" }, note ? `${key} · ${note}` : key), element("div", { class: "strip" }, ...pictures));
 }
 
 function picture(source, name, figure) {

@@ -2,7 +2,7 @@
 
 import shutil
 
-from pipeline.audit.annexed import KIND, certificate_files, derived_certificate, texts_version
+from pipeline.audit.annexed import certificate_files, derived_certificate, texts_version
 from pipeline.audit.answers import Answer
 from pipeline.audit.config import AuditConfig
 from pipeline.audit.judged import answers_name, judge
@@ -10,6 +10,7 @@ from pipeline.audit.plan import make_plan
 from pipeline.audit.released import read_audited
 from pipeline.passes.mask_text import Rle
 from pipeline.release.annex import ANNEX_JSON, add_annex
+from pipeline.release.certified import KIND
 from pipeline.release.contents import SUMS
 from pipeline.release.opened import masks_in
 

@@ -94,7 +94,22 @@ def outcome_of(key, iou, *, stratum="all", is_unknown=False, is_adjudicated=Fals
         verdict, iou, best = "missing", 0.0, 1.0
     else:
         verdict, best = "right" if iou == 1 else "fix" if iou > 0 else "wrong_object", iou
-    return Outcome(key=key, stratum=stratum, verdict=verdict, iou=iou, best_iou=best, is_adjudicated=is_adjudicated)
+    errors = (0.0, 1.0) if is_unknown or verdict == "wrong_object" else (pixel_errors_of(iou),) * 2
+    return Outcome(
+        key=key,
+        stratum=stratum,
+        verdict=verdict,
+        iou=iou,
+        best_iou=best,
+        pixel_error=errors[0],
+        worst_pixel_error=errors[1],
+        is_adjudicated=is_adjudicated,
+    )
+
+
+def pixel_errors_of(ious):
+    """Objects fill a third of their images, and masks err by a part of it; of a wrong object nobody knows how far."""
+    return (1 - ious) / 3
 
 
 def certify(truth, plan, outcomes, pairs=(), work=(), **options):

@@ -31,9 +31,8 @@ def with_unknown(outcomes, **counts):
     kinds = [verdict for verdict, count in counts.items() for _ in range(count)]
     known = outcomes[: len(outcomes) - len(kinds)]
     lost = outcomes[len(known) :]
-    return known + [
-        replace(outcome, verdict=kind, iou=0.0, best_iou=1.0) for outcome, kind in zip(lost, kinds, strict=True)
-    ]
+    unknown = {"iou": 0.0, "best_iou": 1.0, "pixel_error": 0.0, "worst_pixel_error": 1.0}
+    return known + [replace(outcome, verdict=kind, **unknown) for outcome, kind in zip(lost, kinds, strict=True)]
 
 
 def test_by_hand_one_bad_of_12_drawn_of_31():
@@ -85,6 +84,14 @@ def test_a_census_is_a_count():
     assert found["mean_iou"]["betting"] == {"lower": 0.9677, "upper": 0.9678}
 
 
+def test_of_a_census_the_mean_pixel_error_is_known_but_for_masks_that_nobody_has_drawn():
+    truth, plan, outcomes = audit_by_hand(images=31)
+    outcomes[1] = outcome_of(outcomes[1].key, 0.4)  # 0.6 / 3 of its pixels are wrong
+    found = certify(truth, plan, with_unknown(outcomes, missing=1), missing_as_failures=True)
+    # 0.2 / 31 and 2.2 / 31: the wrong object and the missing answer have from 0 to 1 each.
+    assert found["mean_pixel_error"] == {"lower": 0.0064, "upper": 0.071}
+
+
 def test_a_census_with_a_gap_is_a_bound():
     truth, plan, outcomes = audit_by_hand(images=31)
     found = certify(truth, plan, with_unknown(outcomes, missing=1), missing_as_failures=True)
@@ -131,6 +138,8 @@ def test_whoever_leaves_out_images_never_gets_a_better_promise(bad, lost):
     for name in ("betting", "powered"):
         assert left["mean_iou"][name]["lower"] <= full["mean_iou"][name]["lower"]
         assert left["mean_iou"][name]["upper"] >= full["mean_iou"][name]["upper"]
+    assert left["mean_pixel_error"]["lower"] <= full["mean_pixel_error"]["lower"]
+    assert left["mean_pixel_error"]["upper"] >= full["mean_pixel_error"]["upper"]
     for row, less in zip(full["verdicts"], left["verdicts"], strict=True):
         assert less["at_least_share"] <= row["at_least_share"] <= row["at_most_share"] <= less["at_most_share"]
 

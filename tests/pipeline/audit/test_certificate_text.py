@@ -68,6 +68,14 @@ def test_the_numbers_are_those_of_the_json():
         assert f"| {row['stratum']} | {row['population']} | {row['drawn']} |" in text_of(STRATA)
 
 
+def test_it_says_how_much_of_a_difference_wrong_labels_explain():
+    upper = ONE_STRATUM["mean_pixel_error"]["upper"]
+    assert f"to **{100 * upper:.2f} %** of an image's pixels" in text_of(ONE_STRATUM)
+    assert f"can explain a difference in MAE of up to {2 * upper:.4f} between two models" in text_of(ONE_STRATUM)
+    weak = {**ONE_STRATUM, "mean_pixel_error": {"lower": 0.0, "upper": 0.5}}
+    assert "So wrong labels can explain any difference in MAE between two models." in text_of(weak)
+
+
 def test_it_is_written_from_the_json_alone():
     assert render_certificate(json.loads(json.dumps(STRATA))) == render_certificate(STRATA)
 

@@ -1,5 +1,6 @@
 """A certificate that does not follow from its release and answers is found, and what is wrong with it is named."""
 
+import hashlib
 import json
 import shutil
 
@@ -13,6 +14,7 @@ from pipeline.audit.plan import parse_plan
 from pipeline.files import storage
 from pipeline.release.annex import add_annex, annexes_of
 from pipeline.release.check.verify import verify_release
+from pipeline.release.newest_certificate import newest_certificate
 from pipeline.release.page.data import call
 from tests.pipeline.audit.certified import add_certificate, edit_annex
 
@@ -69,6 +71,14 @@ def test_a_certificate_that_follows_from_its_answers_has_no_problem(certified):
     assert one.is_sound
     assert one.sentence == json.loads((certified / "annex" / "1" / "certificate.json").read_bytes())["sentence"]
     assert "found only by a signature" in found.notes[0]
+
+
+def test_readers_get_what_the_certificate_states(certified):
+    sha256 = hashlib.sha256((certified / "release.json").read_bytes()).hexdigest()
+    found = newest_certificate(str(certified), sha256)
+    stated = json.loads((certified / "annex/1/certificate.json").read_bytes())
+    assert (found.annex, found.sentence, found.population) == (1, stated["sentence"], 5)
+    assert found.pixel_error == stated["mean_pixel_error"]["upper"] > 0
 
 
 def test_a_release_with_a_certificate_is_sound_and_all_loaders_read_it(certified):
@@ -143,6 +153,8 @@ def swap_in_an_image_that_was_not_drawn(plan):
          "certificate.json", "does not follow from the answers: shares[0].good is 4, the answers give"),
         (edit_json("certificate.json", lambda found: found.update(sentence="All masks are perfect.")),
          "certificate.json", "sentence is 'All masks are perfect.'"),
+        (edit_json("certificate.json", lambda found: found["mean_pixel_error"].update(upper=0.0)),
+         "certificate.json", "mean_pixel_error.upper is 0.0, the answers give"),
         (edit_json("certificate.json", lambda found: found.update(more=1)), "certificate.json", "it has more"),
         (edit_json("certificate.json", lambda found: found.pop("work")), "certificate.json", "it lacks work"),
         (lambda files: files.update({"certificate.json": b"[" * 10**5}), "certificate.json", "can't be checked"),
@@ -154,7 +166,7 @@ def swap_in_an_image_that_was_not_drawn(plan):
          "page/photos/00000.webp", "can't be read as a picture alone"),
         (lambda files: files.update({"page/photos/00000.webp": b"RIFF"}), "page/photos/00000.webp", "can't be read"),
     ],
-    ids=range(25),
+    ids=range(26),
 )  # fmt: skip
 def test_what_is_wrong_with_a_certificate_is_named(copy, edit, where, what):
     edit_annex(copy, edit)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.audit.answers import VERDICTS, Answer
 from pipeline.audit.config import AuditConfig
-from pipeline.audit.outcomes import SAME_IOU, UNKNOWN, disputed, iou_of, settle
+from pipeline.audit.outcomes import SAME_IOU, UNKNOWN, differing_share, disputed, iou_of, settle
 from pipeline.audit.plan import ADJUDICATOR, AuditPlan, Drawn
 from pipeline.passes.mask_text import rle_of
 
@@ -66,6 +66,30 @@ def test_one_raters_answer_counts_and_an_unknown_image_is_bad_and_perfect(said, 
     outcome, pairs = settled(said, raters=1)
     assert (outcome.verdict, outcome.is_adjudicated, pairs) == (verdict, False, [])
     assert (outcome.iou, outcome.best_iou) == pytest.approx((iou, best_iou))
+
+
+@pytest.mark.parametrize(
+    ("said", "errors"),
+    [
+        ("right", (0, 0)),
+        (EIGHT, (0.1, 0.1)),
+        (row_mask(8, 9), (0.9, 0.9)),
+        ("nothing_salient", (0.9, 0.9)),
+        ("wrong_object", (0, 1)),
+        ("ambiguous", (0, 1)),
+        ("skip", (0, 1)),
+        (None, (0, 1)),
+    ],
+)
+def test_the_pixel_error_is_exact_where_a_mask_was_settled_and_anything_elsewhere(said, errors):
+    outcome, _ = settled(said, raters=1)
+    assert (outcome.pixel_error, outcome.worst_pixel_error) == pytest.approx(errors)
+
+
+def test_two_who_agree_give_the_larger_pixel_error():
+    wide = rle_of(np.arange(200)[None, :] < 180)
+    drawn = [rle_of(np.arange(200)[None, :] < edge) for edge in (179, 176)]
+    assert settled(*drawn, released=wide)[0].pixel_error == pytest.approx(4 / 200)
 
 
 def test_two_who_agree_give_the_lower_iou():
@@ -145,9 +169,14 @@ def test_nobody_gains_by_an_order_or_by_leaving_things_open(first, second, third
     assert [pair.differ for pair in pairs] == [pair.differ for pair in swapped_pairs]
     assert 0 <= outcome.iou <= outcome.best_iou <= 1
     assert (outcome.iou < outcome.best_iou) == (outcome.verdict in UNKNOWN)
+    assert 0 <= outcome.pixel_error <= outcome.worst_pixel_error <= 1
+    has_mask = outcome.verdict in ("right", "fix", "nothing_salient")
+    assert (outcome.pixel_error == outcome.worst_pixel_error) == has_mask
     # Whoever does not answer makes no promise stronger.
     for one, other in ((first, None), (None, second), ("skip", second)):
-        assert settled(one, other, released=released)[0].iou <= outcome.iou or third
+        less = settled(one, other, released=released)[0]
+        assert less.iou <= outcome.iou or third
+        assert less.worst_pixel_error >= outcome.worst_pixel_error or third
 
 
 @given(some_masks, some_masks)
@@ -156,6 +185,14 @@ def test_iou_is_that_of_the_pixels(one, other):
     union = pixels[0] | pixels[1]
     assert iou_of(one, other) == pytest.approx(len(pixels[0] & pixels[1]) / len(union) if union else 1)
     assert (iou_of(one, other) == 1) == (one == other)
+
+
+@given(some_masks, some_masks, st.lists(st.floats(0, 1), min_size=10, max_size=10))
+def test_the_mae_of_a_map_changes_by_no_more_than_the_pixels_on_which_two_masks_differ(one, other, values):
+    share = differing_share(one, other)
+    assert share == np.mean(_pixels(one) != _pixels(other))
+    maes = [np.abs(np.array(values) - _pixels(rle)).mean() for rle in (one, other)]
+    assert abs(maes[0] - maes[1]) <= share + 1e-12
 
 
 def _pixels(rle):

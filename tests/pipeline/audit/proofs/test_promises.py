@@ -5,14 +5,16 @@ confidence leaves, and no more.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from pipeline.audit.proofs.promises import share_down, share_up
+from pipeline.audit.proofs.promises import Found, mean_pixel_error, share_down, share_up
+from pipeline.release.certified import explained_difference
 from pipeline.selection.policy import parse_threshold
-from tests.pipeline.audit.synthetic import audit_of, certify, realistic_ious, release_of
+from tests.pipeline.audit.synthetic import audit_of, certify, pixel_errors_of, realistic_ious, release_of
 
 STRATA = np.repeat(["large", "medium", "small", "tiny"], [700, 200, 90, 10])
 IOUS = realistic_ious(1000, np.random.default_rng(7), bad=0.1)
@@ -81,6 +83,11 @@ def too_bold(truth, certificate):
             wrong[name] = not found["lower"] <= mean <= found["upper"]
     stated = certificate["mean_iou"]
     wrong["mean"] = not stated["lower"] <= mean <= stated["upper"]
+    wrong["pixel error"] = not (
+        certificate["mean_pixel_error"]["lower"]
+        <= float(pixel_errors_of(ious).mean())
+        <= certificate["mean_pixel_error"]["upper"]
+    )
     if (advice := certificate["advice"]) and advice["bound"]:
         bound = parse_threshold(advice["bound"])
         kept = [iou for iou, row in zip(ious, truth.rows.values(), strict=True) if bound.passes(row)]
@@ -142,6 +149,23 @@ def test_the_simulation_notices_unknown_outcomes_that_count_as_good(monkeypatch)
         found.update(too_bold(truth, certify(truth, plan_of_kind, kind)))
     assert found["shares"] > allowed(40, 0.8)
     assert found["mean"] > allowed(40, 0.8)
+
+
+@pytest.mark.parametrize(("images", "bound"), [(400, 0.022), (1600, 0.006)])
+def test_masks_without_a_fault_leave_the_bound_that_the_readme_says(images, bound):
+    plan, outcomes = audit_of(release_of(np.ones(10_000)), np.random.default_rng(0), images=images)
+    upper = mean_pixel_error(Found(plan=plan, outcomes=outcomes))["upper"]
+    assert explained_difference(upper) == pytest.approx(bound, abs=5e-4)
+
+
+def test_the_simulation_notices_wrong_objects_whose_pixels_count_as_right():
+    truth, rng, found = release_of(np.where(np.arange(1000) % 5, 1.0, 0.0)), np.random.default_rng(11), Counter()
+    for is_wrong in (False, True):
+        for _ in range(10):
+            plan, outcomes = audit_of(truth, rng, images=100, confidence=0.8)
+            kind = [replace(o, worst_pixel_error=o.pixel_error) for o in outcomes] if is_wrong else outcomes
+            found[is_wrong] += "pixel error" in too_bold(truth, certify(truth, plan, kind))
+    assert (found[False], found[True]) == (0, 10)
 
 
 @pytest.mark.parametrize(
