@@ -118,6 +118,11 @@ def test_a_whole_run_by_keys(opened, made):
     for place, (key, verdict) in enumerate(zip(tasks, given, strict=True)):
         seen.wait(key)
         assert seen.text("#count") == f"{place} of 5"
+        # After some minutes the pace has more words than the bar has room for.
+        seen.page.evaluate(
+            "audit.at('pace').textContent = '11 s an image · 12 min worked · done at 10:57 PM '.repeat(2)"
+        )
+        assert seen.page.evaluate("audit.at('judging').scrollWidth <= innerWidth")
         seen.judge(verdict)
     seen.page.wait_for_selector("#end:not([hidden])")
     assert seen.text("#end-text").startswith("You have judged 5 images in ")
