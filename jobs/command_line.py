@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,7 +86,7 @@ def parse_config(kind: type[Config], arguments: Sequence[str], options: Mapping[
         kind,
         args=arguments,
         default=from_options(kind, options, missing=tyro.MISSING),
-        description=kind.__doc__,
+        description=cleandoc(kind.__doc__ or ""),
         config=(tyro.conf.OmitArgPrefixes,),
     )
     return config
