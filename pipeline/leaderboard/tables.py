@@ -37,7 +37,7 @@ def markdown(board: Board, metric: str, certificate: Mapping[str, Any] | None = 
     """
     about = board.about
     lines = [
-        f"# Leaderboard of {as_cell(about.release)}",
+        f"# Leaderboard of {as_text(about.release)}",
         "",
         f"{about.images:,} images of {as_text(about.release)} ({', '.join(about.splits)}), sorted by {metric}. In "
         "brackets: 95 % interval of the bootstrap over the images.",
