@@ -29,7 +29,8 @@ def problem_of(content):
 
 
 @settings(deadline=None)
-@given(st.floats(0.02, 0.98), st.sampled_from(["RGB", "L", "CMYK"]), st.sampled_from([0, 1, 2]), st.booleans())
+# The last of the 36 blocks of a 4:2:0 image begins at 97 %: decoders fill in what is torn within it.
+@given(st.floats(0.02, 0.96), st.sampled_from(["RGB", "L", "CMYK"]), st.sampled_from([0, 1, 2]), st.booleans())
 def test_data_that_end_early_before_the_end_mark_are_noticed(share, mode, subsampling, optimize):
     content = encoded("JPEG", NOISE, mode, subsampling=subsampling, optimize=optimize)
     start = data_of(content)
