@@ -5,6 +5,7 @@ and compares.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -96,15 +97,12 @@ def make_plan(audited: AuditedRelease, config: AuditConfig) -> AuditPlan:
     seed = f"{audited.sha256}:{config.beacon}"
     keys = drawn(strata, config.images, seed)
     raters = raters_of(keys, rater_names(config.raters), config.overlap, seed)
-    sizes: dict[str, int] = {}
-    for stratum in strata.values():
-        sizes[stratum] = sizes.get(stratum, 0) + 1
     return AuditPlan(
         name=audited.stated.release.name,
         version=audited.stated.release.version,
         sha256=audited.sha256,
         population=len(audited.rows),
-        strata=dict(sorted(sizes.items())),
+        strata=dict(sorted(Counter(strata.values()).items())),
         config=config,
         sample=tuple(Drawn(key=key, stratum=strata[key], raters=raters[key]) for key in keys),
     )
