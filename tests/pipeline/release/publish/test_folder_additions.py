@@ -194,12 +194,6 @@ def test_what_a_killed_upload_left_beside_an_annex_is_removed(released, signed, 
 # Refused
 
 
-@pytest.fixture
-def _unchecked(monkeypatch):
-    """Fail as soon as the check of the release begins."""
-    monkeypatch.setattr(reporting, "verify_release", lambda *_, **__: pytest.fail("the check has begun"))
-
-
 def put_there(release, target):
     """Publish a release as it is, unchecked."""
     for name, content in tree(release).items():

@@ -263,12 +263,6 @@ def test_a_target_that_is_not_a_dataset_repository_is_refused_before_any_call(re
     assert TOKEN not in str(refused.value)
 
 
-@pytest.fixture
-def _unchecked(monkeypatch):
-    """Fail as soon as the check of the release begins."""
-    monkeypatch.setattr(reporting, "verify_release", lambda *_, **__: pytest.fail("the check has begun"))
-
-
 @pytest.mark.usefixtures("_unchecked")
 @pytest.mark.parametrize(
     ("prepare", "said"),
