@@ -22,6 +22,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Two processes with as many threads as there are cores wait for each other's: some tests took twice as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Below `make test`, a make that a test starts would announce its directories among what it prints.
+for name in [name for name in os.environ if name.startswith(("MAKE", "MFLAGS"))]:
+    del os.environ[name]
+
 jaxtyping.install_import_hook("model", "beartype.beartype")
 
 # What collection imports and makes stays to the end. Looking through it for garbage again and again, in each of the
