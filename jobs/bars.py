@@ -42,8 +42,12 @@ def shown_progress() -> Iterator[None]:
         with Bars(console, [stream for stream in streams if stream.terminal.isatty()]) as bars, shown_by(bars):
             yield
     else:
-        with LogLines(lambda line: log.info("%s", line)) as lines, shown_by(lines):
+        with LogLines(lambda line: log.info("%s", line), _print_line) as lines, shown_by(lines):
             yield
+
+
+def _print_line(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 class Bars:

@@ -12,6 +12,7 @@ from pipeline.collection.usable import require_usable
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError
 from pipeline.files import urls
+from pipeline.progress.stages import stage
 from pipeline.records import ShardSpec
 from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
@@ -63,7 +64,8 @@ def run(config: RunConfig) -> RunReport:
     kept = Kept(config.out)
     collection = read_inputs(config, kept)
     # 2. Find out what the candidates will be made with.
-    made_with = fingerprint(config)
+    with stage("reading the weights' digests"):
+        made_with = fingerprint(config)
     # 3. Refuse a request that could only fail after the work.
     refuse_unbuildable(config, collection)
     # 4. Lock the run for this session.
@@ -128,7 +130,8 @@ def _carry_out(
             ) from error
         raise
     # 11. Draw a picture to look at.
-    contact_sheet = write_contact_sheet(source, verdicts_of(built.release), config)
+    with stage("drawing the contact sheet"):
+        contact_sheet = write_contact_sheet(source, verdicts_of(built.release), config)
     return RunReport(
         **asdict(built), computed=progress.computed, images_per_s=images_per_s, contact_sheet=contact_sheet
     )
@@ -190,8 +193,9 @@ def read_inputs(config: RunConfig, kept: Kept | None = None) -> Collection:
     Raises: UsageError: as `read_collection`, or no image can be used: then the place is wrong, not the images.
             StorageUnavailableError: the server of one of them can't be reached.
     """
-    collection = read_collection(config.input, kept)
-    require_usable(collection, config.input)
+    with stage("looking for the images"):
+        collection = read_collection(config.input, kept)
+        require_usable(collection, config.input)
     return collection
 
 

@@ -21,12 +21,18 @@ class LogLines:
     A thread sees to it that a stage which says nothing for long, such as the loading of a model, still has its lines.
 
     Args:
-        write: writes one line.
+        write: writes a line about a stage.
+        say: writes a line that somebody says.
         clock: seconds; replaced in tests, which call `beat` themselves.
     """
 
-    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._write, self._clock = write, clock
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write, self._say, self._clock = write, say, clock
         self._stages: list[Stage] = []
         self._last_s = clock()
         self._lock, self._ended = threading.RLock(), threading.Event()
@@ -42,7 +48,7 @@ class LogLines:
 
     def say(self, line: str) -> None:
         """Write a line."""
-        self._write(line)
+        self._say(line)
 
     def open(self, stage: Stage) -> None:
         """Write what begins."""

@@ -35,11 +35,11 @@ from pipeline.replicas.dispatch import SHARDS_IN_HAND, Hand, names, next_handout
 from pipeline.replicas.failures import Failures, GiveUp
 from pipeline.replicas.journal import collect
 from pipeline.replicas.progress import Progress
-from pipeline.replicas.setup import Loaded, Setup
-from pipeline.replicas.shards import ShardResult, Shared
+from pipeline.replicas.replica import Replica
+from pipeline.replicas.setup import Setup
+from pipeline.replicas.shards import ShardResult
 from pipeline.replicas.signals import stop_flag, stop_flag_then_interrupt
 from pipeline.replicas.stalls import StallWatch
-from pipeline.replicas.suspects import Caution
 from pipeline.replicas.usage import ReplicaUsage
 
 log = logging.getLogger(__name__)
@@ -56,38 +56,6 @@ DEATH_S = 10.0
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-
-
-class _Replica:
-    """One model on one device; reads one shard while another is at the model."""
-
-    def __init__(self, setup: Setup) -> None:
-        self._setup = setup
-        self._loaded: Loaded | None = None
-        self._loading = threading.Lock()
-        self._shared = Shared(on_image=self._count)
-        self._counting = threading.Lock()
-        self._finished = 0
-
-    def process(self, spec: ShardSpec, caution: Caution) -> ShardResult:
-        """Carry out and commit one shard."""
-        # Not in __init__: what is raised there reaches the driver as a death, which it would answer with another try.
-        with self._loading:
-            if self._loaded is None:
-                self._loaded = self._setup.load()
-        return self._loaded.process(spec, caution, self._shared)
-
-    def finished(self) -> int:
-        """Images that this replica has finished; answers while `process` runs."""
-        return self._finished
-
-    def usage(self) -> ReplicaUsage | None:
-        """Memory and time used; None if it never had anything to do."""
-        return self._loaded.usage() if self._loaded else None
-
-    def _count(self, _key: str) -> None:
-        with self._counting:
-            self._finished += 1
 
 
 def run_on_ray(
@@ -195,7 +163,7 @@ class _Dispatcher:
         environment = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
         concurrency = SHARDS_IN_HAND + 1  # one more to answer `finished`
         actor = ray.remote(max_restarts=0, max_concurrency=concurrency, runtime_env=environment, **self._resources)(
-            _Replica
+            Replica
         )
         return actor.remote(self._setup)
 
