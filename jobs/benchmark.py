@@ -37,6 +37,7 @@ def main() -> int:
     arguments = tyro.cli(Arguments, description=Arguments.__doc__, config=flat)
     name, results = type(arguments.kind).__name__.lower(), list[dict[str, Any]]()
     for case in arguments.kind.cases():
+        report(f"{name} {' '.join(map(str, case.values()))}: measuring")
         result = measured(name, case)
         if result is None:
             return FAILED

@@ -9,7 +9,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, report, run_job
+from jobs.ahead import begun
+from jobs.command_line import DONE, run_job
 from model.config import at_least, check_seed
 from pipeline.errors import ConfigError
 from pipeline.preconditions import require_target
@@ -39,9 +40,10 @@ def main() -> int:
     require_target(arguments.out, "--out")
     if arguments.preview is not None and arguments.preview.suffix.lower() != ".png":
         raise ConfigError(f"--preview {arguments.preview}: the preview is a PNG; give a name that ends in .png")
-    from pipeline.embedded.archives import require_clients
-    from pipeline.embedded.composite_store import Request, claim, draw_preview, write_composites
-    from pipeline.embedded.sources import SOURCES, fetch
+    with begun(f"making {arguments.count} composites in {arguments.out}"):
+        from pipeline.embedded.archives import require_clients
+        from pipeline.embedded.composite_store import Request, claim, draw_preview, write_composites
+        from pipeline.embedded.sources import SOURCES, fetch
 
     sources = [source for source in SOURCES if source.permissive or not arguments.permissive_only]
     request = Request(count=arguments.count, seed=arguments.seed, px=arguments.px)
@@ -51,13 +53,13 @@ def main() -> int:
     else:
         claim(arguments.out, {"seed": request.seed, "px": request.px}, begin=False)
     require_clients(cache / "archives", sources)
-    material = fetch(cache, sources, report)
+    material = fetch(cache, sources)
     if arguments.preview is not None:
         arguments.preview.parent.mkdir(parents=True, exist_ok=True)
         draw_preview(material, request.seed, request.px).save(arguments.preview)
         print(json.dumps({"preview": str(arguments.preview)}))
         return DONE
-    recipe = write_composites(material, request, arguments.out, arguments.workers, report)
+    recipe = write_composites(material, request, arguments.out, arguments.workers)
     used = {source["name"]: source["used"] for source in recipe["sources"]}
     print(json.dumps({"out": str(arguments.out), "count": recipe["count"], "used": used}))
     return DONE

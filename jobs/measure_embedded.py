@@ -9,6 +9,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
+from jobs.ahead import begun
 from jobs.command_line import DONE, report, run_job
 from pipeline.preconditions import require_extra, require_target
 
@@ -28,9 +29,10 @@ def main() -> int:
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
     require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
     require_target(arguments.card.parent, "--card")
-    from pipeline.embedded.model_card import write_card
+    with begun(f"measuring {arguments.model}"):
+        from pipeline.embedded.model_card import write_card
 
-    report(write_card(arguments.model, ROOT / "pipeline/sample", arguments.card, report))
+    report(write_card(arguments.model, ROOT / "pipeline/sample", arguments.card))
     print(json.dumps({"card": str(arguments.card)}))
     return DONE
 

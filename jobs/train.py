@@ -10,6 +10,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
+from jobs.ahead import begun, command, next_steps
 from jobs.command_line import DONE, run_job
 from pipeline.training.config import TrainingConfig, require_packages, without_effect
 
@@ -25,9 +26,14 @@ def main() -> int:
     require_packages(config)
     if ignored := without_effect(config):
         log.info("without effect here: %s", ", ".join(ignored))
-    from pipeline.training.cluster import train_inline, train_on_ray
+    with begun(f"training {config.pretrained_model_name_or_path} in {config.output_dir}"):
+        from pipeline.training.cluster import train_inline, train_on_ray
 
     model = train_inline(config) if config.cluster.engine == "inline" else train_on_ray(config)
+    next_steps(
+        f"predict with: {command('predict', '--model', model)} --input-rgb-path PHOTOS --output-dir MAPS",
+        f"measure with: {command('evaluate', '--model', model)} --photos PHOTOS --masks MASKS --out RESULTS",
+    )
     print(json.dumps({"model": str(model)}))
     return DONE
 

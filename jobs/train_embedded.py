@@ -8,6 +8,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
+from jobs.ahead import begun
 from jobs.command_line import DONE, run_job
 from pipeline.embedded.config import EmbeddedTrainingConfig
 from pipeline.preconditions import require_target
@@ -17,7 +18,8 @@ def main() -> int:
     """Train what is left to train, then print where the model is as one JSON line."""
     config = tyro.cli(EmbeddedTrainingConfig, description=EmbeddedTrainingConfig.__doc__)
     require_target(config.out, "--out")
-    from pipeline.embedded.recipe import train_embedded
+    with begun(f"training the embedded model in {config.out}"):
+        from pipeline.embedded.recipe import train_embedded
 
     model = train_embedded(config)
     print(json.dumps({"model": str(model) if model else None, "stage": config.stage}))

@@ -10,7 +10,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, FAILED, print_problems, report, run_job
+from jobs.ahead import begun
+from jobs.command_line import DONE, FAILED, print_problems, run_job
 
 if TYPE_CHECKING:
     from pipeline.release.check.verify import ReleaseCheck
@@ -39,9 +40,10 @@ class Arguments:
 def main() -> int:
     """Check the release, and print what is wrong."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
-    from pipeline.audit.check import check_certificates
-    from pipeline.files import urls
-    from pipeline.release.check.verify import verify_release
+    with begun(f"checking {arguments.release}"):
+        from pipeline.audit.check import check_certificates
+        from pipeline.files import urls
+        from pipeline.release.check.verify import verify_release
 
     release = urls.absolute(arguments.release)
     check = verify_release(
@@ -51,9 +53,8 @@ def main() -> int:
         run=arguments.run,
         signer=arguments.signer,
         loaders=arguments.loaders,
-        report=report,
     )
-    certified = check_certificates(release, [annex.number for annex in check.annexes], report)
+    certified = check_certificates(release, [annex.number for annex in check.annexes])
     check = replace(
         check,
         problems=(*check.problems, *certified.problems),

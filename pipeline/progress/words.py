@@ -41,8 +41,7 @@ def facts(stage: Stage) -> list[str]:
 def amount(number: float, unit: str) -> str:
     """A number with its unit: `37 images`, `1 image`, `12.3 MB`."""
     if unit == BYTES:
-        divisor, name = _scale(number)
-        return f"{_plain(number, unit, number)} {name}"
+        return f"{_plain(number, unit, number)} {_scale(number)[1]}"
     return f"{number:,.0f} {unit[:-1] if number == 1 and unit.endswith('s') else unit}"
 
 
@@ -56,7 +55,7 @@ def minutes(seconds: float) -> str:
 def _plain(number: float, unit: str, scale_of: float) -> str:
     if unit != BYTES:
         return f"{number:,.0f}"
-    divisor, _ = _scale(scale_of)
+    divisor = _scale(scale_of)[0]
     return f"{number / divisor:.1f}" if divisor > 1 else f"{number:.0f}"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import count
 
 from pipeline.config import ClusterConfig
+from pipeline.errors import kept
 from pipeline.progress.stages import stage
 from pipeline.records import ShardSpec
 from pipeline.replicas.progress import Progress
@@ -67,12 +68,13 @@ def process_shards(
     if not todo:
         log.info("nothing to compute: every image is done")
         return []
-    if cluster.engine == "inline":
-        usage = [_process_inline(todo, setup, cluster, progress, check)]
-    else:
-        with stage("starting Ray"):
-            from pipeline.replicas.cluster import run_on_ray
-        usage = run_on_ray(todo, setup, cluster, progress, check)
+    with kept(progress.kept):
+        if cluster.engine == "inline":
+            usage = [_process_inline(todo, setup, cluster, progress, check)]
+        else:
+            with stage("loading Ray"):
+                from pipeline.replicas.cluster import run_on_ray
+            usage = run_on_ray(todo, setup, cluster, progress, check)
     if usage:
         log.info("%s", in_words(usage))
     return usage

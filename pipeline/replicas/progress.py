@@ -77,6 +77,10 @@ class Progress:
             "Run the same command again to resume."
         )
 
+    def kept(self) -> str:
+        """What stays if this session ends now; "" if nothing is committed."""
+        return f"{self.settled} of {self.images} images are committed and stay" if self.settled else ""
+
     def shown(self, every_s: float) -> AbstractContextManager[Stage]:
         """The stage of this work. Args: every_s: seconds between lines in a log."""
         doing = "labelling" if self.policy else "scoring"

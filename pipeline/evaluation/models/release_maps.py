@@ -10,7 +10,7 @@ from pathlib import Path
 from model.documents import parse_object, read_document
 from model.prediction import ModelOutputError
 from pipeline.collection.images import decode_rgb
-from pipeline.errors import CollectionError, ConfigError, RunMismatchError, SampleError
+from pipeline.errors import CollectionError, ConfigError, RunMismatchError, SampleError, kept
 from pipeline.evaluation.models.predictors import Predictor
 from pipeline.files import local_disk
 from pipeline.files.maps import encode_png
@@ -61,7 +61,10 @@ def predict_release(
     wanted = opened.rows.keys() if wanted is None else wanted
     there = {path.stem for path in folder.glob("*.png")} & wanted
     failures, named, predicted = dict[str, str](), Failures("the evaluation"), 0
-    with stage("predicting", len(wanted), "photos", done=len(there), every_s=progress_every_s) as predicting:
+    with (
+        kept(lambda: "Maps that are made stay"),
+        stage("predicting", len(wanted), "photos", done=len(there), every_s=progress_every_s) as predicting,
+    ):
         for sample in samples_in(opened) if there < wanted else ():
             if sample.key in there or sample.key not in wanted:
                 continue

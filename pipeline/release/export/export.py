@@ -82,8 +82,9 @@ def export_release(release: str, layout: str, out: Path) -> Exported:
     try:
         writer, images = made(unfinished, opened), 0
         samples = counted("exporting", samples_in(opened), len(opened.rows), "images")
-        for images, sample in enumerate(samples, start=1):
+        for sample in samples:
             writer.add(sample)
+            images += 1
         writer.close()
         for name in TERMS:
             write(unfinished / name, opened.content(name))

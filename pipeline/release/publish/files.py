@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.errors import StorageError, StorageUnavailableError
+from pipeline.errors import StorageError, StorageUnavailableError, kept
 from pipeline.files import storage
 from pipeline.progress.stages import BYTES, stage
 from pipeline.progress.words import amount
@@ -37,7 +37,7 @@ def send(folder: str, source: str, files: Sequence[StoredFile], *, replace: bool
 
 def _each(doing: str, files: Sequence[StoredFile]) -> Iterator[StoredFile]:
     """Pass files on, and show how many bytes of them are done."""
-    with stage(doing, sum(file.file_bytes for file in files), BYTES) as shown:
+    with kept(lambda: "What has arrived stays"), stage(doing, sum(file.file_bytes for file in files), BYTES) as shown:
         for number, file in enumerate(files, start=1):
             shown.note(f"{number} of {len(files)} files, {file.name}")
             yield file
