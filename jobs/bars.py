@@ -90,6 +90,8 @@ class Bars:
                     redirect_stdout=False, redirect_stderr=False,
                 )  # fmt: skip
                 self._live.start()
+            else:
+                self._live.refresh()
 
     def close(self, stage: Stage, *, is_whole: bool) -> None:
         """Remove a bar; leave a line if it took long and came to its end."""

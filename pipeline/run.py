@@ -10,7 +10,7 @@ from pipeline.collection.gather import read_collection
 from pipeline.collection.kept import Kept
 from pipeline.collection.usable import require_usable
 from pipeline.config import RunConfig
-from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError
+from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError, kept
 from pipeline.files import urls
 from pipeline.progress.stages import stage
 from pipeline.records import ShardSpec
@@ -61,8 +61,8 @@ def run(config: RunConfig) -> RunReport:
     """
     config.check()
     # 1. Read the annotations and find every image.
-    kept = Kept(config.out)
-    collection = read_inputs(config, kept)
+    kept_findings = Kept(config.out)
+    collection = read_inputs(config, kept_findings)
     # 2. Find out what the candidates will be made with.
     with stage("reading the weights' digests"):
         made_with = fingerprint(config)
@@ -70,7 +70,7 @@ def run(config: RunConfig) -> RunReport:
     refuse_unbuildable(config, collection)
     # 4. Lock the run for this session.
     with locked(config.out) as lease:
-        return _carry_out(config, collection, made_with, lease, kept)
+        return _carry_out(config, collection, made_with, lease, kept_findings)
 
 
 def predict(config: RunConfig) -> None:
@@ -98,7 +98,7 @@ def predict(config: RunConfig) -> None:
 
 
 def _carry_out(
-    config: RunConfig, collection: Collection, made_with: Mapping[str, str], lease: Lease, kept: Kept
+    config: RunConfig, collection: Collection, made_with: Mapping[str, str], lease: Lease, kept_findings: Kept
 ) -> RunReport:
     restore_lost(config.out, made_with)
     # 5. Refuse a version that is taken, before anything else is written.
@@ -108,7 +108,7 @@ def _carry_out(
         config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
     )
     remember_inputs(config.out, config.input)
-    kept.write()
+    kept_findings.write()
     # 7. Find the shards that are not committed.
     progress = Progress(len(collection.samples), config.policy)
     todo = todo_of(config.out, specs, progress, retry_failed=config.retry_failed)
@@ -122,7 +122,8 @@ def _carry_out(
         lease.confirm()
         sweep(config.out, source.records)
         # 10. Decide on every image, and assemble the release.
-        built = build_release(source, config, whole_fingerprint, lease.confirm)
+        with kept(progress.kept):
+            built = build_release(source, config, whole_fingerprint, lease.confirm)
     except UsageError as error:
         if progress.computed:  # "no work was begun" is no longer true
             raise ReleaseNotMadeError(
