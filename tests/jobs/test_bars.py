@@ -106,9 +106,16 @@ def test_the_beginning_of_a_line_waits_for_its_end_and_is_never_lost(terminal):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RuntimeError])
 def test_whatever_ends_a_job_the_terminal_is_as_it_was(terminal, error):
-    with pytest.raises(error), job_on(terminal), stage("labelling", 4, "images"):
-        assert not terminal.has_cursor
-        raise error
+    had_cursor = []
+
+    def work():
+        with job_on(terminal), stage("labelling", 4, "images"):
+            had_cursor.append(terminal.has_cursor)
+            raise error
+
+    with pytest.raises(error):
+        work()
+    assert had_cursor == [False]
     assert terminal.has_cursor
     assert terminal.screen() == []
 
