@@ -4,6 +4,8 @@ import math
 import time
 from collections.abc import Callable
 
+SAME_BATCH_S = 0.25
+"""What is done within so short a time came together, even if it is counted one by one."""
 _MEMORY_S = 60.0
 """Earlier seconds count less: those of a minute ago by 1/e, or of a quarter of the time so far if that is longer."""
 
@@ -33,14 +35,14 @@ class Pace:
         now, gained, self.done = self._clock(), done - self.done, done
         if gained <= 0:
             return
-        if math.isnan(self._last):
+        if math.isnan(self._first):
             self._first = now
-        else:
+        if now - self._first >= SAME_BATCH_S:  # else this belongs to the first batch, and how long that took is unknown
             gap_s = now - self._last
             kept = math.exp(-gap_s / max(_MEMORY_S, (now - self._first) / 4))
             self._seconds = self._seconds * kept + gap_s
             self._units = self._units * kept + gained
-            self._batches = self._batches * kept + 1
+            self._batches = self._batches * kept + (gap_s >= SAME_BATCH_S)
         self._last = now
 
     def per_s(self) -> float | None:
@@ -52,5 +54,5 @@ class Pace:
         if self.total is None or self._seconds <= 0:
             return None
         at_last = (self.total - self.done) * self._seconds / self._units
-        since_s = min(self._clock() - self._last, self._seconds / self._batches)
+        since_s = min(self._clock() - self._last, self._seconds / (self._batches or 1.0))
         return max(0.0, at_last - since_s)

@@ -60,7 +60,7 @@ def test_the_time_left_is_in_minutes_and_hours(seconds, shown):
 @pytest.mark.parametrize(("per_s", "shown"), [(0.25, "0.25"), (2.5, "2.5"), (250, "250")])
 def test_a_rate_has_the_digits_that_tell_something(clock, per_s, shown):
     stage = Stage("x", 10_000, "images", clock=clock)
-    for done in (1, 2):
-        clock.now_s += 1 / per_s
+    for done in (100, 200):
+        clock.now_s += 100 / per_s
         stage.reach(done)
     assert f"{shown} images/s" in line(stage)
