@@ -217,7 +217,8 @@ class _Dispatcher:
             hand.pace.reach(count)
         rates = [rate for hand in self._hands if (rate := hand.pace.per_s()) is not None]
         in_flight = sum(count - hand.collected for hand, count in counts.items())
-        self._progress.show(self._shown, in_flight, rates)
+        if any(counts.values()):  # until then they load the model, which is what the stage says
+            self._progress.show(self._shown, in_flight, rates)
         for hand in self._stalls.stalled(finished):
             shards, stall_s = names(hand.calls.values()), self._cluster.stall_after_s
             log.warning("no image of shard %s was finished for %.0f s; its replica is ended", shards, stall_s)
