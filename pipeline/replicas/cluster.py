@@ -268,7 +268,7 @@ def connected(*, for_training: bool = False) -> Iterator[None]:
         local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": for_training, "runtime_env": checkout}
     what = "starting Ray" if address == "local" else "connecting to the Ray cluster"
     try:
-        with stage(what), stop_flag_then_interrupt(START_PATIENCE_S) as stop, _handlers_of_ray_left_out():
+        with stop_flag_then_interrupt(START_PATIENCE_S) as stop, _handlers_of_ray_left_out(), stage(what):
             ray.init(address=address, log_to_driver=for_training, logging_level=logging.WARNING, **local)
             asked_to_stop = stop.is_set()
         if asked_to_stop:

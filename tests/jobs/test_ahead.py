@@ -57,7 +57,8 @@ def first_lines(tmp_path_factory):
     """What each command says before it imports a heavy package, in one process that can import none."""
     folder = tmp_path_factory.mktemp("here")
     (folder / "photos").mkdir()
-    (folder / "photos" / "a.png").touch()
+    for name in ("a.jpg", "a.png"):
+        (folder / "photos" / name).touch()
     done = subprocess.run(
         [sys.executable, "-c", RUN],
         input="\n".join(FIRST),
