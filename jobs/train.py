@@ -32,7 +32,7 @@ def main() -> int:
     model = train_inline(config) if config.cluster.engine == "inline" else train_on_ray(config)
     next_steps(
         f"predict with: {command('predict', '--model', model)} --input-rgb-path PHOTOS --output-dir MAPS",
-        f"measure with: {command('evaluate', '--model', model)} --photos PHOTOS --masks MASKS --out RESULTS",
+        f"measure with: {command('evaluate', '--model', model)} --images PHOTOS --masks MASKS --out RESULTS",
     )
     print(json.dumps({"model": str(model)}))
     return DONE
