@@ -148,19 +148,6 @@ def test_a_whole_number_in_the_file_is_the_float_of_the_command_line(toml, name)
     assert type(in_file) is float
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_every_option_has_a_help_text_that_says_more_than_its_name(name, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")  # wider ones have two columns
-    with pytest.raises(SystemExit):
-        parse(["--help"])
-    pattern = rf"^[│ ]+{option(name)}(?: \S+|, --no-\S+)(.*?)\((required|default:\s)"
-    shown = re.search(pattern, capsys.readouterr().out, re.DOTALL | re.MULTILINE)
-    assert shown, f"{option(name)} is not in the help"
-    words = shown[1].replace("│", " ").split()
-    assert len(words) >= 4
-    assert "--" not in " ".join(words)  # the text of the next option
-
-
 # The reference preset
 
 
