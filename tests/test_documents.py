@@ -31,9 +31,10 @@ JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py") if '__name__ ==
 FASTER = {
     "jobs/coco_pseudolabel.py": "--model fake --engine inline",
     "jobs/predict.py": "--ensemble-size 2 --denoise-steps 1",
+    "sod predict": "--ensemble-size 2 --denoise-steps 1",
+    "sod label": "--model fake --engine inline",
     "jobs/evaluate.py": "--engine inline",
     "jobs/evaluate.py --images": "--model fake",
-    "jobs/evaluate.py --release": "--ensemble-size 2 --denoise-steps 1",
     # The sample's annotations have no outlines, so `instance_iou` of the policy shown would be refused.
     "jobs/score_run.py": "--engine inline",
     "jobs/score_run.py /data/runs/coco-1 --pass flip": "--model fake",
@@ -316,6 +317,13 @@ def test_every_job_and_every_kind_of_measurement_has_its_place_in_the_readme_of_
     text = TEXTS["jobs/README.md"]
     assert sorted(re.findall(r"^## (\w+)\.py$", text, re.MULTILINE)) == JOBS
     assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
+
+
+def test_the_table_of_commands_has_the_script_of_each():
+    rows = re.findall(
+        r"^\| `sod ([\w ]+)` \| \[`(\w+)\.py ?(\w*)`\]\(#(\w+)py\) \|$", TEXTS["jobs/README.md"], re.MULTILINE
+    )
+    assert rows == [(one.name, one.script, one.word, one.script) for one in COMMANDS.values()]
 
 
 def test_the_readme_is_short():
