@@ -35,6 +35,8 @@ FASTER = {
     "sod label": "--model fake --engine inline",
     "jobs/evaluate.py": "--engine inline",
     "jobs/evaluate.py --images": "--model fake",
+    "baselines:grabcut": "--function pipeline.evaluation.models.baselines:centre_prior",  # GrabCut takes a second each
+    "--out out/models/nano": "--model fake",
     # The sample's annotations have no outlines, so `instance_iou` of the policy shown would be refused.
     "jobs/score_run.py": "--engine inline",
     "jobs/score_run.py /data/runs/coco-1 --pass flip": "--model fake",
