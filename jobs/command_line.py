@@ -115,11 +115,13 @@ def parse_config(
             "--reference", action=argparse.BooleanOptionalAction, default=bool(options.get("reference"))
         )
         options = with_preset(options, finder.parse_known_args(arguments)[0].reference)
+    # Required options are missing here, which a class that checks them all at once does not allow.
+    default: Any = from_options(kind, options, missing=tyro.MISSING) if options else None
     config: Config = tyro.cli(
         kind,
         prog=command.called(),
         args=[argument for argument in arguments if argument != "--json" or not command.answers],
-        default=from_options(kind, options, missing=tyro.MISSING) if options else None,
+        default=default,
         config=(tyro.conf.OmitArgPrefixes,),
     )
     return config
