@@ -10,7 +10,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, answer, parse_config, report, run_commands, run_job
+from jobs.ahead import begun, command, next_steps
+from jobs.command_line import DONE, answer, parse_config, run_commands, run_job
 from jobs.commands import COMMANDS
 from pipeline.audit.config import AuditConfig
 
@@ -112,7 +113,8 @@ def main() -> int:
 def plan(arguments: Sequence[str]) -> int:
     """Draw the sample and write the audit's folder; print one JSON line on stdout."""
     config = parse_config(PlanConfig, arguments, COMMANDS["audit plan"])
-    from pipeline.audit.start import start_audit
+    with begun(f"planning an audit of {config.release}"):
+        from pipeline.audit.start import start_audit
 
     started = start_audit(
         config.release,
@@ -120,8 +122,13 @@ def plan(arguments: Sequence[str]) -> int:
         config.audit,
         annotations=config.annotations,
         dry_run=config.dry_run,
-        report=report,
     )
+    if started.page:
+        next_steps(
+            f"judge at: {command('audit serve', started.audit)}",
+            f"or open {started.page}, or send it to the raters",
+            f"certify with: {command('audit certify', started.audit)}",
+        )
     answer(asdict(started))
     return DONE
 
@@ -129,18 +136,20 @@ def plan(arguments: Sequence[str]) -> int:
 def serve(arguments: Sequence[str]) -> int:
     """Serve the pages until somebody presses Ctrl-C."""
     config = parse_config(ServeConfig, arguments, COMMANDS["audit serve"])
-    from pipeline.audit.serve import serve_audit
+    with begun(f"serving {config.audit}"):
+        from pipeline.audit.serve import serve_audit
 
-    serve_audit(config.audit, config.port, report)
+    serve_audit(config.audit, config.port)
     return DONE
 
 
 def export(arguments: Sequence[str]) -> int:
     """Write a task for a labelling tool; print one JSON line on stdout."""
     config = parse_config(ExportConfig, arguments, COMMANDS["audit export"])
-    from pipeline.audit.exchange.exported import export_sample
+    with begun(f"exporting the sample of {config.audit} to {config.out}"):
+        from pipeline.audit.exchange.exported import export_sample
 
-    exported = export_sample(config.audit, config.to, config.out, config.rater, report=report)
+    exported = export_sample(config.audit, config.to, config.out, config.rater)
     answer(asdict(exported))
     return DONE
 
@@ -148,9 +157,11 @@ def export(arguments: Sequence[str]) -> int:
 def import_answers(arguments: Sequence[str]) -> int:
     """Take answers from elsewhere; print one JSON line on stdout."""
     config = parse_config(ImportConfig, arguments, COMMANDS["audit import"])
-    from pipeline.audit.exchange.imported import import_sample
+    with begun(f"importing {config.source} into {config.audit}"):
+        from pipeline.audit.exchange.imported import import_sample
 
-    imported = import_sample(config.audit, config.source, config.format, config.rater, report=report)
+    imported = import_sample(config.audit, config.source, config.format, config.rater)
+    next_steps(f"once every rater is done: {command('audit certify', config.audit)}")
     answer(asdict(imported))
     return DONE
 
@@ -158,23 +169,26 @@ def import_answers(arguments: Sequence[str]) -> int:
 def adjudicate(arguments: Sequence[str]) -> int:
     """Write the adjudicator's tasks; print one JSON line on stdout."""
     config = parse_config(AdjudicateConfig, arguments, COMMANDS["audit adjudicate"])
-    from pipeline.audit.adjudication import write_adjudication
+    with begun(f"looking for differences in {config.audit}"):
+        from pipeline.audit.adjudication import write_adjudication
 
-    answer(asdict(write_adjudication(config.audit, report=report)))
+    adjudicated = write_adjudication(config.audit)
+    next_steps(f"judge at: {command('audit serve', config.audit)}")
+    answer(asdict(adjudicated))
     return DONE
 
 
 def certify(arguments: Sequence[str]) -> int:
     """Make the certificate; print its sentence, and one JSON line on stdout."""
     config = parse_config(CertifyConfig, arguments, COMMANDS["audit certify"])
-    from pipeline.audit.certify import certify_release
+    with begun(f"certifying from {config.audit}"):
+        from pipeline.audit.certify import certify_release
 
     certified = certify_release(
         config.audit,
         config.release,
         missing_as_failures=config.missing_as_failures,
         dry_run=config.dry_run,
-        report=report,
     )
     answer(asdict(certified))
     return DONE

@@ -32,6 +32,7 @@ def main() -> int:
     kind: Benchmark = parse_config(options_class(name), sys.argv[2:], of_kind)
     results = list[dict[str, Any]]()
     for case in kind.cases():
+        report(f"{name} {' '.join(map(str, case.values()))}: measuring")
         result = measured(name, case)
         if result is None:
             return FAILED

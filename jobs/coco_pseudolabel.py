@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from jobs.ahead import begun, command, next_steps
 from jobs.command_line import DONE, SOME_FAILED, answer, log_reference_preset, log_upload, parse_config, run_job
 from jobs.commands import COMMANDS
 from pipeline.config import RunConfig
@@ -21,13 +22,15 @@ def main() -> int:
     config = parse(sys.argv[1:])
     if config.reference:
         log_reference_preset(config.ensemble)
-    from pipeline.run import resolved, run
+    with begun(f"{'forecasting' if config.dry_run else 'labelling'} {config.input.images} into {config.out}"):
+        from pipeline.run import resolved, run
 
     log_upload(Path.cwd())
     if config.dry_run:
         return print_forecast(resolved(config))
     report = run(resolved(config))
     print_table(report)
+    print_next_steps(report)
     answer(asdict(report))
     if report.failed_share > config.max_failed_share:
         print(
@@ -96,10 +99,15 @@ def print_table(report: "RunReport") -> None:
         console.print(
             "To retry failed images once their cause is mended: --retry-failed with a new --version", highlight=False
         )
-    console.print(
-        f"release        {report.release}\ncontact sheet  {report.contact_sheet}\npage           {report.page}",
-        highlight=False,
-        markup=False,
+    console.print(f"contact sheet  {report.contact_sheet}", highlight=False, markup=False)
+
+
+def print_next_steps(report: "RunReport") -> None:
+    """Print what people can do with the release."""
+    next_steps(
+        f"open {report.page}",
+        f"verify with: {command('release verify', report.release)}",
+        f"publish with: {command('release push', report.release)} TARGET",
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
+from jobs.bars import shown_progress
 from jobs.commands import Command, commands_of
 from jobs.help import help_text
 from jobs.options_file import options_file_text
@@ -40,7 +41,7 @@ def run_job(job: Callable[[], int]) -> None:
     Whatever is printed passes through `jobs/printing.py`. SIGTERM ends the job as Ctrl-C does: half-done work is
     cleaned up, and a line says how to resume.
     """
-    with shown_streams(), signals_kept():
+    with shown_streams(), signals_kept(), shown_progress():
         log = logging.StreamHandler(sys.stderr)
         log.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
         logging.basicConfig(level=logging.INFO, handlers=[log])
@@ -150,6 +151,11 @@ def log_upload(folder: Path) -> None:
         logging.info("uploaded working directory: %d files, %.1f MB", len(sizes), sum(sizes) / 1e6)
 
 
+def _notes(error: BaseException) -> list[str]:
+    """What stays of the work: see `pipeline.errors.kept`."""
+    return list(getattr(error, "__notes__", ()))
+
+
 def _exit_code(job: Callable[[], int]) -> int:
     from pipeline.errors import PipelineError, Stopped, UsageError
 
@@ -165,10 +171,10 @@ def _exit_code(job: Callable[[], int]) -> int:
         report(indented(f"failed: {error}"))
         return FAILED
     except OSError as error:  # a full disk or a lost connection: the message has its path, and no traceback helps
-        report(indented(f"failed: {error}. Committed work stays. Run the same command again to resume."))
+        report(indented(". ".join([f"failed: {error}", *_notes(error)])))
         return FAILED
-    except KeyboardInterrupt:
-        report("interrupted. Run the same command again to resume.")
+    except KeyboardInterrupt as interrupt:
+        report(indented(". ".join(["interrupted", *_notes(interrupt)])))
         return FAILED
     except Exception:  # noqa: BLE001 (printed here: Python would print the traceback past the streams)
         traceback.print_exc()

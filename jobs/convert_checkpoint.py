@@ -8,10 +8,12 @@ from typing import Literal
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 
+from jobs.ahead import begun, command, next_steps
 from jobs.command_line import DONE, USAGE, answer, parse_config, run_job
 from jobs.commands import COMMANDS
 from model.config import check_seed
 from model.official_names import IMAGENET_BACKBONE
+from pipeline.progress.stages import stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +42,24 @@ class Arguments:
 def main() -> int:
     """Write the folder; print one JSON line that says what it contains."""
     arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["convert"])
-    from model.checkpoints import CheckpointError
-    from model.weights import weights_sha256
+    with begun(f"making a model folder in {arguments.out}"):
+        from model.checkpoints import CheckpointError
+        from model.weights import weights_sha256
 
     out = arguments.out
     try:
-        parameters = write(arguments)
+        with stage("converting the weights"):
+            parameters = write(arguments)
     except CheckpointError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
     written = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    answer({"out": str(out), "bytes": written, "sha256": weights_sha256(out), "parameters": parameters})
+    with stage("reading the written weights back"):
+        sha256 = weights_sha256(out)
+    start = f"{command('train', '--pretrained-model-name-or-path', out)} …"
+    use = command("predict", "PHOTOS", "--out", "MASKS", "--model", out)
+    next_steps(f"train with: {start}" if arguments.from_stable_diffusion else f"predict with: {use}")
+    answer({"out": str(out), "bytes": written, "sha256": sha256, "parameters": parameters})
     return DONE
 
 

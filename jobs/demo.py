@@ -16,6 +16,7 @@ sys.path[0] = str(PROJECT)
 
 from jobs.coco_pseudolabel import parse as parse_job_options
 from jobs.command_line import DONE, FAILED, run_job
+from pipeline.errors import kept
 from pipeline.preconditions import require_target
 from pipeline.replicas.local_ray import LocalRay, local_ray
 
@@ -40,7 +41,7 @@ def main() -> int:
     config = parse_job_options(options)  # exits with 2 before a head is started if they are wrong
     require_target(out, "--out")
     print("starting a Ray head on this machine …", flush=True)
-    with local_ray(cpus=os.cpu_count() or 1) as head:
+    with kept(lambda: "What the run has committed stays"), local_ray(cpus=os.cpu_count() or 1) as head:
         jobs = [["coco_pseudolabel.py", *options]]
         version = next_version(config.release.version)
         if not config.dry_run:

@@ -6,16 +6,19 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from jobs.ahead import command, next_steps
 from jobs.command_line import DONE, FAILED, SOME_FAILED, answer, log_reference_preset, parse_config, report, run_job
 from jobs.commands import COMMANDS
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.task import Task
 from pipeline.evaluation.tasks import find_tasks
+from pipeline.progress.stages import say, stage
 
 
 def main() -> int:
     """Evaluate, then print the result on stdout as one JSON line."""
     config = parse(sys.argv[1:])
+    say("evaluating" + (f"; results go to {config.out}" if config.out else ""))
     if config.check_scorer:
         return check_scorer()
     if config.compare:
@@ -23,23 +26,34 @@ def main() -> int:
     if config.predicts_release:
         config.check()
         check_surroundings((), config)
-        from pipeline.evaluation.models.job import with_maps
+        with stage("loading the libraries"):
+            from pipeline.evaluation.models.job import with_maps
 
         config = with_maps(config)
     tasks = find_tasks(config)
     check_surroundings(tasks, config)
     if config.reference:
         log_reference_preset(config.ensemble)
-    from pipeline.evaluation.job import brief, evaluate, has_failures
-    from pipeline.evaluation.published_tables import published_part
-    from pipeline.evaluation.tables import metrics_table
+    with stage("loading the libraries"):
+        from pipeline.evaluation.job import brief, evaluate, has_failures
+        from pipeline.evaluation.published_tables import published_part
+        from pipeline.evaluation.tables import metrics_table
 
     documents = evaluate(tasks, config)
     print("\n".join(metrics_table(documents)), file=sys.stderr)
     if config.published:
         print(f"\n{published_part(documents)}", file=sys.stderr)
+    next_steps(*_after(config))
     answer(brief(config.out, documents))
     return SOME_FAILED if any(map(has_failures, documents)) else DONE
+
+
+def _after(config: EvaluationConfig) -> list[str]:
+    """What people can do with the results."""
+    steps = [f"read {config.out}/evaluation.md"]
+    if config.release:
+        steps.append(f"rank with: {command('leaderboard add', config.out)} --board BOARD --name NAME")
+    return steps
 
 
 def check_scorer() -> int:

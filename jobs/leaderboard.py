@@ -10,7 +10,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, answer, parse_config, report, run_commands, run_job
+from jobs.ahead import begun, command, next_steps
+from jobs.command_line import DONE, answer, parse_config, run_commands, run_job
 from jobs.commands import COMMANDS
 
 
@@ -59,7 +60,8 @@ def main() -> int:
 def add(arguments: Sequence[str]) -> int:
     """Add a result; print one JSON line on stdout."""
     config = parse_config(AddConfig, arguments, COMMANDS["leaderboard add"])
-    from pipeline.leaderboard.add import add_result
+    with begun(f"adding {config.result} to {config.board}"):
+        from pipeline.leaderboard.add import add_result
 
     added = add_result(
         config.result,
@@ -69,8 +71,8 @@ def add(arguments: Sequence[str]) -> int:
         link=config.link,
         trained_on=config.trained_on,
         collection=config.collection,
-        report=report,
     )
+    next_steps(f"render with: {command('leaderboard render', config.board)}")
     answer(asdict(added))
     return DONE
 
@@ -78,10 +80,11 @@ def add(arguments: Sequence[str]) -> int:
 def render(arguments: Sequence[str]) -> int:
     """Render a board; print one JSON line on stdout."""
     config = parse_config(RenderConfig, arguments, COMMANDS["leaderboard render"])
-    from pipeline.leaderboard.render import render_board
+    with begun(f"rendering {config.board}"):
+        from pipeline.leaderboard.render import render_board
 
     rendered = render_board(config.board, config.by, config.release)
-    report(f"open {rendered.page}")
+    next_steps(f"open {rendered.page}")
     answer(asdict(rendered))
     return DONE
 

@@ -7,7 +7,8 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 
-from jobs.command_line import DONE, answer, parse_config, report, run_job
+from jobs.ahead import begun
+from jobs.command_line import DONE, answer, parse_config, run_job
 from jobs.commands import COMMANDS
 from model.config import at_least, check_seed
 from pipeline.errors import ConfigError
@@ -38,9 +39,10 @@ def main() -> int:
     require_target(arguments.out, "--out")
     if arguments.preview is not None and arguments.preview.suffix.lower() != ".png":
         raise ConfigError(f"--preview {arguments.preview}: the preview is a PNG; give a name that ends in .png")
-    from pipeline.embedded.archives import require_clients
-    from pipeline.embedded.composite_store import Request, claim, draw_preview, write_composites
-    from pipeline.embedded.sources import SOURCES, fetch
+    with begun(f"making {arguments.count} composites in {arguments.out}"):
+        from pipeline.embedded.archives import require_clients
+        from pipeline.embedded.composite_store import Request, claim, draw_preview, write_composites
+        from pipeline.embedded.sources import SOURCES, fetch
 
     sources = [source for source in SOURCES if source.permissive or not arguments.permissive_only]
     request = Request(count=arguments.count, seed=arguments.seed, px=arguments.px)
@@ -50,13 +52,13 @@ def main() -> int:
     else:
         claim(arguments.out, {"seed": request.seed, "px": request.px}, begin=False)
     require_clients(cache / "archives", sources)
-    material = fetch(cache, sources, report)
+    material = fetch(cache, sources)
     if arguments.preview is not None:
         arguments.preview.parent.mkdir(parents=True, exist_ok=True)
         draw_preview(material, request.seed, request.px).save(arguments.preview)
         answer({"preview": str(arguments.preview)})
         return DONE
-    recipe = write_composites(material, request, arguments.out, arguments.workers, report)
+    recipe = write_composites(material, request, arguments.out, arguments.workers)
     used = {source["name"]: source["used"] for source in recipe["sources"]}
     answer({"out": str(arguments.out), "count": recipe["count"], "used": used})
     return DONE

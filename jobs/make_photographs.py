@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 
-from jobs.command_line import DONE, answer, parse_config, report, run_job
+from jobs.ahead import begun
+from jobs.command_line import DONE, answer, parse_config, run_job
 from jobs.commands import COMMANDS
 from model.config import at_least, check_seed
 from pipeline.preconditions import require_extra, require_target
@@ -40,10 +41,11 @@ def main() -> int:
     """Label and cut, then print what was made as one JSON line."""
     arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["embedded photographs"])
     require_target(arguments.out, "--out")
-    from pipeline.embedded.composite_store import Request, claim
-    from pipeline.embedded.photograph_views import write_views
-    from pipeline.embedded.photographs import label, missing_labels, read_list
-    from pipeline.embedded.teacher import Teacher, teacher_weights
+    with begun(f"making {arguments.count} views of photographs in {arguments.out}"):
+        from pipeline.embedded.composite_store import Request, claim
+        from pipeline.embedded.photograph_views import write_views
+        from pipeline.embedded.photographs import label, missing_labels, read_list
+        from pipeline.embedded.teacher import Teacher, teacher_weights
 
     cache = arguments.out / "cache"
     request = Request(count=arguments.count, seed=arguments.seed, px=arguments.px)
@@ -51,8 +53,8 @@ def main() -> int:
     claim(arguments.out, {"seed": request.seed, "px": request.px}, begin=False)
     if missing_labels(photographs, cache):
         require_extra("nano", "onnxruntime")
-    labelled = label(photographs, cache, lambda: Teacher(teacher_weights(cache), arguments.threads), report)
-    write_views(labelled, count_packages(photographs), request, arguments.out, report)
+    labelled = label(photographs, cache, lambda: Teacher(teacher_weights(cache), arguments.threads))
+    write_views(labelled, count_packages(photographs), request, arguments.out)
     answer({"out": str(arguments.out), "count": arguments.count, "photographs": len(labelled)})
     return DONE
 

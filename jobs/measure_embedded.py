@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 
+from jobs.ahead import begun
 from jobs.command_line import DONE, answer, parse_config, report, run_job
 from jobs.commands import COMMANDS
 from pipeline.preconditions import require_extra, require_target
@@ -27,9 +28,10 @@ def main() -> int:
     arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["embedded measure"])
     require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
     require_target(arguments.card.parent, "--card")
-    from pipeline.embedded.model_card import write_card
+    with begun(f"measuring {arguments.model}"):
+        from pipeline.embedded.model_card import write_card
 
-    report(write_card(arguments.model, ROOT / "pipeline/sample", arguments.card, report))
+    report(write_card(arguments.model, ROOT / "pipeline/sample", arguments.card))
     answer({"card": str(arguments.card)})
     return DONE
 

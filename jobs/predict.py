@@ -1,19 +1,16 @@
 """Turn photos into saliency maps; PhotosConfig has all options."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from jobs.ahead import begun, next_steps
 from jobs.command_line import DONE, SOME_FAILED, answer, log_reference_preset, parse_config, run_job
 from jobs.commands import COMMANDS
 from pipeline.photos.config import PhotosConfig
-
-if TYPE_CHECKING:
-    from pipeline.photos.predict import PhotoResult
 
 
 def main() -> int:
@@ -21,9 +18,11 @@ def main() -> int:
     config = parse(sys.argv[1:])
     if config.reference:
         log_reference_preset(config.ensemble)
-    from pipeline.photos.predict import predict
+    with begun(f"predicting the photos of {config.input_rgb_path} into {config.output_dir}"):
+        from pipeline.photos.predict import predict
 
-    report = predict(config, with_progress_bar)
+    report = predict(config)
+    next_steps(f"look at the maps in {report.output_dir}")
     answer(asdict(report))
     return SOME_FAILED if report.failed else DONE
 
@@ -31,20 +30,6 @@ def main() -> int:
 def parse(arguments: Sequence[str]) -> PhotosConfig:
     """Options of the preset and of the command line; exits with 2 if they are wrong."""
     return parse_config(PhotosConfig, arguments, COMMANDS["predict"], {"batch_size": 0})
-
-
-def with_progress_bar(results: "Iterator[PhotoResult]", total: int) -> "Iterator[PhotoResult]":
-    """Pass the results on, and show a progress bar below the log messages if stderr is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    # The bar moves the cursor, so it goes around the stream that escapes such characters; it has no words but its own.
-    console = Console(file=getattr(sys.stderr, "terminal", sys.stderr))
-    columns = (BarColumn(), MofNCompleteColumn(), "photos", TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, disable=not console.is_terminal, redirect_stdout=False, redirect_stderr=False
-    ) as progress:
-        yield from progress.track(results, total=total)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ escape control characters: nothing printed by anybody in this process goes aroun
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -22,11 +23,21 @@ class ShownStream:
 
     def __init__(self, terminal: TextIO) -> None:
         self.terminal = terminal
+        self._above: Callable[[str], None] | None = None
+        self._begun = ""
+        """The beginning of a line, while lines go above bars."""
+        self._lock = threading.RLock()
 
     def write(self, text: str) -> int:
         """Write the text as people may see it."""
-        with self._readers_may_leave():
-            self.terminal.write(printable(text, kept="\n"))
+        shown = printable(text, kept="\n")
+        with self._lock, self._readers_may_leave():
+            if self._above is None:
+                self.terminal.write(shown)
+            else:  # whole lines only: a bar would be drawn behind half of one
+                lines, end, self._begun = (self._begun + shown).rpartition("\n")
+                if end:
+                    self._above(lines + end)
         return len(text)
 
     def flush(self) -> None:
@@ -41,6 +52,14 @@ class ShownStream:
             yield
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.terminal.fileno())
+
+    def write_above(self, above: Callable[[str], None] | None) -> None:
+        """From now on, hand whole lines to `above`, which writes them above bars; None: there are no bars any more."""
+        with self._lock:
+            self._above = above
+            if above is None and self._begun:
+                self.terminal.write(self._begun)
+                self._begun = ""
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write every line."""

@@ -10,6 +10,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
+from jobs.ahead import begun, command, next_steps
 from jobs.command_line import DONE, answer, parse_config, report, run_commands, run_job
 from jobs.commands import COMMANDS
 from pipeline.config import ClusterConfig, ReleaseConfig, RunConfig
@@ -101,13 +102,14 @@ def main() -> int:
 def build(arguments: Sequence[str]) -> int:
     """Make a release, and print one JSON line on stdout that says what it holds."""
     config = parse_config(BuildConfig, arguments, COMMANDS["release build"])
-    from pipeline.collection.gather import read_described_annotations
-    from pipeline.collection.kept import Kept
-    from pipeline.release.build import build_release, complete_run, source_of
-    from pipeline.release.preflight import refuse_taken_version, refuse_unbuildable
-    from pipeline.run import read_inputs, resolved
-    from pipeline.runs.inputs import remembered_inputs, require_whole
-    from pipeline.runs.locking import locked
+    with begun(f"building {config.release.name} {config.release.version} from {config.run}"):
+        from pipeline.collection.gather import read_described_annotations
+        from pipeline.collection.kept import Kept
+        from pipeline.release.build import build_release, complete_run, source_of
+        from pipeline.release.preflight import refuse_taken_version, refuse_unbuildable
+        from pipeline.run import read_inputs, resolved
+        from pipeline.runs.inputs import remembered_inputs, require_whole
+        from pipeline.runs.locking import locked
 
     inputs = remembered_inputs(config.run)
     inputs = replace(
@@ -131,6 +133,11 @@ def build(arguments: Sequence[str]) -> int:
         refuse_taken_version(of_run, collection, made_with, retries=False)
         built = build_release(source_of(of_run, collection, specs), of_run, made_with, lease.confirm)
     report(f"{built.accepted} of {built.images} images are in {built.release}")
+    next_steps(
+        f"open {built.page}",
+        f"verify with: {command('release verify', built.release)}",
+        f"publish with: {command('release push', built.release)} TARGET",
+    )
     answer(asdict(built))
     return DONE
 
@@ -138,11 +145,13 @@ def build(arguments: Sequence[str]) -> int:
 def sign(arguments: Sequence[str]) -> int:
     """Sign a release, and print one JSON line on stdout that says what was signed."""
     config = parse_config(SignConfig, arguments, COMMANDS["release sign"])
-    from pipeline.files import urls
-    from pipeline.release.publish.sign import sign_release
+    with begun(f"signing {config.release}"):
+        from pipeline.files import urls
+        from pipeline.release.publish.sign import sign_release
 
-    signed = sign_release(urls.absolute(config.release), urls.absolute(config.key), report)
+    signed = sign_release(urls.absolute(config.release), urls.absolute(config.key))
     report(f"signed with the {signed.key}: {', '.join(signed.signed) or 'nothing, as everything had a signature'}")
+    next_steps(f"publish with: {command('release push', config.release)} TARGET")
     answer(asdict(signed))
     return DONE
 
@@ -150,17 +159,20 @@ def sign(arguments: Sequence[str]) -> int:
 def push(arguments: Sequence[str]) -> int:
     """Publish a release, and print one JSON line on stdout that says what was sent."""
     config = parse_config(PushConfig, arguments, COMMANDS["release push"])
-    from pipeline.files import urls
-    from pipeline.release.publish.push import push_release
+    with begun(f"publishing {config.release} to {config.target}"):
+        from pipeline.files import urls
+        from pipeline.release.publish.push import push_release
 
     release, target = urls.absolute(config.release), urls.absolute(config.target)
     for place in (release, target):  # before the release is checked, which takes a while
         urls.resolve(place)
-    pushed = push_release(release, target, dry_run=config.dry_run, loaders=config.loaders, report=report)
+    pushed = push_release(release, target, dry_run=config.dry_run, loaders=config.loaders)
     for operation in pushed.operations if config.dry_run else ():
         report(operation)
     verb = "would be sent" if config.dry_run else "sent"
     report(f"{len(pushed.sent)} files, {pushed.sent_bytes} bytes {verb}; {len(pushed.there)} existed already")
+    if not config.dry_run:
+        next_steps(*_after_push(pushed.target))
     answer(asdict(pushed))
     return DONE
 
@@ -168,13 +180,22 @@ def push(arguments: Sequence[str]) -> int:
 def export(arguments: Sequence[str]) -> int:
     """Export a release, and print one JSON line on stdout that says what was written."""
     config = parse_config(ExportConfig, arguments, COMMANDS["release export"])
-    from pipeline.files import urls
-    from pipeline.release.export.export import export_release
+    with begun(f"exporting {config.release} as {config.layout} to {config.out}"):
+        from pipeline.files import urls
+        from pipeline.release.export.export import export_release
 
-    exported = export_release(urls.absolute(config.release), config.layout, config.out, report)
+    exported = export_release(urls.absolute(config.release), config.layout, config.out)
     report(f"{exported.images} images, {exported.files} files, {exported.file_bytes} bytes are in {exported.out}")
     answer(asdict(exported))
     return DONE
+
+
+def _after_push(target: str) -> list[str]:
+    """What people can do with a published release."""
+    if target.startswith("hf://datasets/"):
+        name, _, tag = target.removeprefix("hf://datasets/").partition("@")
+        return [f"open https://huggingface.co/datasets/{name}/tree/{tag}"]
+    return [f"verify the copy with: {command('release verify', target)}"]
 
 
 if __name__ == "__main__":

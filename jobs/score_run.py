@@ -1,5 +1,6 @@
 """Score passes: add scores to a run that is there, without touching its candidates."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, make_dataclass
@@ -11,6 +12,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
+from jobs.ahead import begun, command, next_steps
 from jobs.command_line import DONE, answer, parse_config, report, run_job, value_of
 from jobs.commands import COMMANDS
 from pipeline.errors import ConfigError
@@ -39,12 +41,18 @@ class Arguments(PassConfig):
 def main() -> int:
     """Score, then print one JSON line on stdout that says how it ended."""
     config, options = parse(sys.argv[1:])
-    from pipeline.passes.score import score_run
+    with begun(f"scoring {config.run} with the pass {config.called}"):
+        from pipeline.passes.score import score_run
 
     found = score_run(config, options)
     report(f"{found.name}: {found.scored} images scored, {found.failed} failed; columns: {', '.join(found.columns)}")
     if found.not_predicted:
         report(f"{found.not_predicted} images are not predicted yet. Finish the run, then run this command again")
+    else:
+        next_steps(
+            "release the scores with: "
+            f"{command('release build', config.run, '--version')} VERSION --passes {shlex.quote(found.name)}"
+        )
     answer(asdict(found))
     return DONE
 

@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 
+from jobs.ahead import begun, command, next_steps
 from jobs.command_line import DONE, answer, parse_config, run_job
 from jobs.commands import COMMANDS
 from pipeline.training.config import TrainingConfig, require_packages, without_effect
@@ -22,9 +23,14 @@ def main() -> int:
     require_packages(config)
     if ignored := without_effect(config):
         log.info("without effect here: %s", ", ".join(ignored))
-    from pipeline.training.cluster import train_inline, train_on_ray
+    with begun(f"training {config.pretrained_model_name_or_path} in {config.output_dir}"):
+        from pipeline.training.cluster import train_inline, train_on_ray
 
     model = train_inline(config) if config.cluster.engine == "inline" else train_on_ray(config)
+    next_steps(
+        f"predict with: {command('predict', 'PHOTOS', '--out', 'MASKS', '--model', model)}",
+        f"measure with: {command('evaluate', '--images', 'PHOTOS', '--masks', 'MASKS', '--model', model, '--out', 'RESULTS')}",
+    )
     answer({"model": str(model)})
     return DONE
 

@@ -9,7 +9,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, FAILED, answer, parse_config, print_problems, report, run_job, wants_json
+from jobs.ahead import begun
+from jobs.command_line import DONE, FAILED, answer, parse_config, print_problems, run_job, wants_json
 from jobs.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ class Arguments:
 def main() -> int:
     """Check the release, and print what is wrong."""
     arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["release verify"])
-    from pipeline.audit.check import check_certificates
-    from pipeline.files import urls
-    from pipeline.release.check.verify import verify_release
+    with begun(f"checking {arguments.release}"):
+        from pipeline.audit.check import check_certificates
+        from pipeline.files import urls
+        from pipeline.release.check.verify import verify_release
 
     release = urls.absolute(arguments.release)
     check = verify_release(
@@ -50,9 +52,8 @@ def main() -> int:
         run=arguments.run,
         signer=arguments.signer,
         loaders=arguments.loaders,
-        report=report,
     )
-    certified = check_certificates(release, [annex.number for annex in check.annexes], report)
+    certified = check_certificates(release, [annex.number for annex in check.annexes])
     check = replace(
         check,
         problems=(*check.problems, *certified.problems),

@@ -9,7 +9,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, FAILED, answer, parse_config, print_problems, report, run_job, wants_json
+from jobs.ahead import begun
+from jobs.command_line import DONE, FAILED, answer, parse_config, print_problems, run_job, wants_json
 from jobs.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -30,12 +31,6 @@ class Arguments:
     torn or stray; run the command of the run, or of the score pass, again to recompute that."""
 
 
-def report_thousands(shards: int, of: int) -> None:
-    """Report progress at every thousandth shard."""
-    if shards % 1000 == 0:
-        report(f"{shards} of {of} shards read")
-
-
 def print_pass(found: "PassCheck", repair: bool) -> None:
     """Print what was found about a score pass."""
     print(f"score pass {found.name}: {found.scored} images scored, {found.failed} failed, {found.left} left to score")
@@ -51,21 +46,22 @@ def print_pass(found: "PassCheck", repair: bool) -> None:
 def main() -> int:
     """Check the run, repair it if requested, and print what is wrong."""
     arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["run verify"])
-    from pipeline.files import urls
-    from pipeline.passes.check import refuse_busy_passes, repair_passes, verify_passes
-    from pipeline.runs.check import machine_problems, repair_run, verify_run
+    with begun(f"checking {arguments.run}"):
+        from pipeline.files import urls
+        from pipeline.passes.check import refuse_busy_passes, repair_passes, verify_passes
+        from pipeline.runs.check import machine_problems, repair_run, verify_run
 
     run = urls.absolute(arguments.run)
     restored: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     if arguments.repair:
         refuse_busy_passes(run)
-        done = repair_run(run, report_thousands)
+        done = repair_run(run)
         check, restored, removed = done.check, done.restored, done.removed
-        passes = repair_passes(run, report_thousands)
+        passes = repair_passes(run)
     else:
-        check = verify_run(run, report_thousands)
-        passes = verify_passes(run, check.broken, report_thousands)
+        check = verify_run(run)
+        passes = verify_passes(run, check.broken)
     left = [*(machine_problems(run) if arguments.repair and check.problems else check.problems)]
     left += [problem for found in passes for problem in (found.remaining if arguments.repair else found.problems)]
     if wants_json():

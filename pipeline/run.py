@@ -10,8 +10,9 @@ from pipeline.collection.gather import read_collection
 from pipeline.collection.kept import Kept
 from pipeline.collection.usable import require_usable
 from pipeline.config import RunConfig
-from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError
+from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError, kept
 from pipeline.files import urls
+from pipeline.progress.stages import stage
 from pipeline.records import ShardSpec
 from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
@@ -60,15 +61,16 @@ def run(config: RunConfig) -> RunReport:
     """
     config.check()
     # 1. Read the annotations and find every image.
-    kept = Kept(config.out)
-    collection = read_inputs(config, kept)
+    kept_findings = Kept(config.out)
+    collection = read_inputs(config, kept_findings)
     # 2. Find out what the candidates will be made with.
-    made_with = fingerprint(config)
+    with stage("reading the weights' digests"):
+        made_with = fingerprint(config)
     # 3. Refuse a request that could only fail after the work.
     refuse_unbuildable(config, collection)
     # 4. Lock the run for this session.
     with locked(config.out) as lease:
-        return _carry_out(config, collection, made_with, lease, kept)
+        return _carry_out(config, collection, made_with, lease, kept_findings)
 
 
 def predict(config: RunConfig) -> None:
@@ -96,7 +98,7 @@ def predict(config: RunConfig) -> None:
 
 
 def _carry_out(
-    config: RunConfig, collection: Collection, made_with: Mapping[str, str], lease: Lease, kept: Kept
+    config: RunConfig, collection: Collection, made_with: Mapping[str, str], lease: Lease, kept_findings: Kept
 ) -> RunReport:
     restore_lost(config.out, made_with)
     # 5. Refuse a version that is taken, before anything else is written.
@@ -106,7 +108,7 @@ def _carry_out(
         config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
     )
     remember_inputs(config.out, config.input)
-    kept.write()
+    kept_findings.write()
     # 7. Find the shards that are not committed.
     progress = Progress(len(collection.samples), config.policy)
     todo = todo_of(config.out, specs, progress, retry_failed=config.retry_failed)
@@ -120,7 +122,8 @@ def _carry_out(
         lease.confirm()
         sweep(config.out, source.records)
         # 10. Decide on every image, and assemble the release.
-        built = build_release(source, config, whole_fingerprint, lease.confirm)
+        with kept(progress.kept):
+            built = build_release(source, config, whole_fingerprint, lease.confirm)
     except UsageError as error:
         if progress.computed:  # "no work was begun" is no longer true
             raise ReleaseNotMadeError(
@@ -128,7 +131,8 @@ def _carry_out(
             ) from error
         raise
     # 11. Draw a picture to look at.
-    contact_sheet = write_contact_sheet(source, verdicts_of(built.release), config)
+    with stage("drawing the contact sheet"):
+        contact_sheet = write_contact_sheet(source, verdicts_of(built.release), config)
     return RunReport(
         **asdict(built), computed=progress.computed, images_per_s=images_per_s, contact_sheet=contact_sheet
     )
@@ -190,8 +194,9 @@ def read_inputs(config: RunConfig, kept: Kept | None = None) -> Collection:
     Raises: UsageError: as `read_collection`, or no image can be used: then the place is wrong, not the images.
             StorageUnavailableError: the server of one of them can't be reached.
     """
-    collection = read_collection(config.input, kept)
-    require_usable(collection, config.input)
+    with stage("looking for the images"):
+        collection = read_collection(config.input, kept)
+        require_usable(collection, config.input)
     return collection
 
 

@@ -6,7 +6,7 @@ release's mask too, as the raters did.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pipeline.audit.plan import ADJUDICATOR, Drawn
 from pipeline.errors import CollectionError
 from pipeline.files import local_disk
 from pipeline.passes.mask_text import Rle
+from pipeline.progress.stages import say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class Adjudicated:
     """The page, at the adjudicator's own place."""
 
 
-def write_adjudication(path: Path, report: Callable[[str], None]) -> Adjudicated:
+def write_adjudication(path: Path) -> Adjudicated:
     """Write the adjudicator's tasks; a second time, with the disputes of by then.
 
     Images that she has settled stay among her tasks, so that she can change her mind.
@@ -50,7 +51,7 @@ def write_adjudication(path: Path, report: Callable[[str], None]) -> Adjudicated
     ]
     target = path / "tasks" / f"{ADJUDICATOR}.js"
     local_disk.write(target, tasks_script(audit.plan, ADJUDICATOR, tasks))
-    report(f"{len(waiting)} images wait for a third look, {len(tasks) - len(waiting)} have had one")
+    say(f"{len(waiting)} images wait for a third look, {len(tasks) - len(waiting)} have had one")
     return Adjudicated(disputes=len(waiting), index=f"{path / 'index.html'}#{ADJUDICATOR}")
 
 

@@ -11,7 +11,7 @@ certificate.js                     what the page of the release says of it
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.audit.audited.page import chunks_of, page_files, previews
@@ -22,6 +22,8 @@ from pipeline.audit.labour import work_of
 from pipeline.audit.plan import PLAN
 from pipeline.files import storage
 from pipeline.files.parquet import read_parquet
+from pipeline.progress.stages import stage
+from pipeline.progress.words import amount
 from pipeline.release.certified import CERTIFICATE, Certified, CertifiedShare
 from pipeline.release.check.limits import most_rows
 from pipeline.release.contents import card, is_described
@@ -68,9 +70,7 @@ def answer_digests(files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
     }
 
 
-def certificate_files(
-    judged: Judged, certificate: Mapping[str, Any], report: Callable[[str], None] = lambda line: None
-) -> dict[str, bytes]:
+def certificate_files(judged: Judged, certificate: Mapping[str, Any]) -> dict[str, bytes]:
     """Encode all files of the annex.
 
     Args:    certificate: as `derived_certificate` made it.
@@ -79,9 +79,8 @@ def certificate_files(
     Raises:  StorageError: the manifest or a tar of the release differs from what is stated.
     """
     texts = certificate_texts(judged, certificate)
-    if judged.audited.stated.release.embed_images:
-        report(f"making previews of {len(judged.plan.sample)} images")
-    return dict(previews(judged)) | texts
+    with stage(f"making previews of {amount(len(judged.plan.sample), 'images')}"):
+        return dict(previews(judged)) | texts
 
 
 def certificate_texts(judged: Judged, certificate: Mapping[str, Any]) -> dict[str, bytes]:

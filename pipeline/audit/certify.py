@@ -1,6 +1,5 @@
 """Makes the certificate of an audit, and adds it to the release as an annex."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from pipeline.audit.certificate_text import render_certificate
 from pipeline.audit.folder import Audit, open_audit
 from pipeline.audit.judged import Judged, answers_name, judge
 from pipeline.files import urls
+from pipeline.progress.stages import say
 from pipeline.release.annex import add_annex
 from pipeline.release.certified import KIND
 
@@ -35,12 +35,10 @@ def certify_release(
     *,
     missing_as_failures: bool = False,
     dry_run: bool = False,
-    report: Callable[[str], None] = lambda line: None,
 ) -> CertifiedRelease:
     """Compute what the answers of an audit prove, and add it to the release. The same answers again add nothing.
 
     Args:   release: folder or URL of the release, if it has moved since the plan.
-            report: called with the certificate, line by line, if this is a dry run, or else with its sentence.
     Raises: CollectionError: there is no audit or no release, or an answer does not belong to it. ConfigError: some
             images have no outcome, and may not count as bad. StorageError: a file of the release is torn.
     """
@@ -50,13 +48,13 @@ def certify_release(
     place, sha256 = "", ""
     if dry_run:
         for line in render_certificate(certificate).decode().splitlines():
-            report(line)
+            say(line)
     else:
-        files = certificate_files(judged, certificate, report)
+        files = certificate_files(judged, certificate)
         annex = add_annex(opened.audited.folder, KIND, files, texts_version())
         place, sha256 = f"{opened.audited.folder}/{annex.name}", annex.sha256
-        report(certificate["sentence"])
-        report(f"the certificate is in {place}; SHA-256 of its annex.json: {sha256}")
+        say(certificate["sentence"])
+        say(f"the certificate is in {place}; SHA-256 of its annex.json: {sha256}")
     return CertifiedRelease(
         annex=place,
         sha256=sha256,

@@ -6,7 +6,7 @@ this can't find: answers that somebody edited together with everything that foll
 another SHA-256 than the published one, and no signature.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from pipeline.audit.plan import PLAN, AuditPlan, differences_from_release, make_
 from pipeline.audit.released import AuditedRelease, read_audited
 from pipeline.errors import CollectionError, ConfigError, StorageError, StorageUnavailableError
 from pipeline.files import storage
+from pipeline.progress.stages import stage
 from pipeline.records import Problem
 from pipeline.release.annex import Annex, read_annex
 from pipeline.release.certified import CERTIFICATE, KIND
@@ -61,13 +62,10 @@ class CertificateCheck:
     notes: list[str] = field(default_factory=list)
 
 
-def check_certificates(
-    release: str, numbers: Sequence[int], report: Callable[[str], None] = lambda line: None
-) -> CertificateCheck:
+def check_certificates(release: str, numbers: Sequence[int]) -> CertificateCheck:
     """Check the certificates of a release.
 
     Args:   release: folder or URL, already checked. numbers: of the annexes whose files are as they state.
-            report: called with what is checked next.
     Raises: StorageUnavailableError: a file can't be read now.
     """
     found = CertificateCheck()
@@ -83,9 +81,9 @@ def check_certificates(
         found.unchecked += [Problem(where=annex.name, what=f"the certificate: {error}") for annex in annexes]
         return found
     for annex in annexes:
-        report(f"computing the certificate of {annex.name} again")
         before = len(found.problems)
-        sentence = _Checking(release=release, annex=annex, audited=audited, found=found).check()
+        with stage(f"computing the certificate of {annex.name} again"):
+            sentence = _Checking(release=release, annex=annex, audited=audited, found=found).check()
         found.certificates.append(
             FoundCertificate(number=annex.number, sentence=sentence, is_sound=len(found.problems) == before)
         )

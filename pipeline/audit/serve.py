@@ -8,7 +8,7 @@ import fcntl
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +20,7 @@ from pipeline.audit.folder import Audit, open_audit
 from pipeline.audit.page.bundle import FOLDERS, require_page
 from pipeline.audit.plan import ADJUDICATOR, PLAN
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.progress.stages import say
 
 MOST_BODY_BYTES = 16 << 20
 """The largest answer: a mask of a photo of 50 megapixels takes 1 MB, if it is not noise."""
@@ -40,7 +41,7 @@ _TYPES = {
 _IDLE_S = 30.0
 
 
-def serve_audit(path: Path, port: int, report: Callable[[str], None]) -> None:
+def serve_audit(path: Path, port: int) -> None:
     """Serve an audit until somebody presses Ctrl-C.
 
     Args:   port: on the loopback interface; 0 takes any free one.
@@ -50,13 +51,13 @@ def serve_audit(path: Path, port: int, report: Callable[[str], None]) -> None:
     with audit_server(path, port) as server:
         try:
             for rater in server.audit.plan.raters:
-                report(f"{rater}: {server.address}#{rater}")
+                say(f"{rater}: {server.address}#{rater}")
             if (path / "tasks" / f"{ADJUDICATOR}.js").is_file():
-                report(f"{ADJUDICATOR}: {server.address}#{ADJUDICATOR}")
-            report("Answers are saved as they are given. Press Ctrl-C to stop")
+                say(f"{ADJUDICATOR}: {server.address}#{ADJUDICATOR}")
+            say("Answers are saved as they are given. Press Ctrl-C to stop")
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
-            report(f"Stopped. The answers are in {path / 'answers'}")
+            say(f"Stopped. The answers are in {path / 'answers'}")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Starts an audit: draws the sample, says what it can prove, and writes the folder in which people judge it."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pipeline.collection.instances import Instance, read_instances
 from pipeline.errors import ConfigError, ReleaseExistsError
 from pipeline.files import local_disk, urls
 from pipeline.preconditions import require_target
+from pipeline.progress.stages import say, stage
 from pipeline.release.opened import masks_in
 
 
@@ -48,7 +49,6 @@ def start_audit(
     *,
     annotations: str = "",
     dry_run: bool = False,
-    report: Callable[[str], None] = lambda line: None,
 ) -> Started:
     """Plan an audit, print what it can prove, and write its folder. Run it again to finish one that was interrupted.
 
@@ -58,7 +58,8 @@ def start_audit(
             not fit the release, or nothing can be written there. ReleaseExistsError: the folder has something else.
             All are raised before anything is written.
     """
-    audited = read_audited(urls.absolute(release))
+    with stage("reading the release"):
+        audited = read_audited(urls.absolute(release))
     plan = make_plan(audited, config)
     require_possible(config)
     require_photos(audited)
@@ -67,11 +68,13 @@ def start_audit(
     require_target(path, "--out")
     instances = _instances(annotations, audited, plan) if annotations else {}
     judgements = sum(len(image.raters) for image in plan.sample)
-    report(f"{audited.title} has {plan.population} accepted images; its digest draws {len(plan.sample)} of them")
-    for line in what_n_proves(plan):
-        report(line)
+    say(f"{audited.title} has {plan.population} accepted images; its digest draws {len(plan.sample)} of them")
+    with stage("computing what the sample can prove"):
+        proved = list(what_n_proves(plan))
+    for line in proved:
+        say(line)
     if not dry_run and not (path / PLAN).is_file():
-        _write(path, plan, audited, instances, report)
+        _write(path, plan, audited, instances)
     return Started(
         audit=str(path),
         page="" if dry_run else str(path / "index.html"),
@@ -98,15 +101,15 @@ def _write(
     plan: AuditPlan,
     audited: AuditedRelease,
     instances: Mapping[str, Sequence[Instance]],
-    report: Callable[[str], None],
 ) -> None:
     """Write the folder; it gets its name when it is whole, and an interrupted start leaves nothing."""
     local_disk.make_folders(path.parent)
     unfinished = path.with_name(local_disk.unfinished_name(path.name))
     unfinished.mkdir()
     try:
-        masks = masks_in(audited, (image.key for image in plan.sample))
-        write_pages(unfinished, plan, audited, masks, report, instances)
+        with stage("reading the masks of the sample"):
+            masks = masks_in(audited, (image.key for image in plan.sample))
+        write_pages(unfinished, plan, audited, masks, instances)
         (unfinished / RELEASE_PLACE).write_text(f"{audited.folder}\n", encoding="utf-8")
         (unfinished / PLAN).write_bytes(plan.encode())
         local_disk.rename_folder(unfinished, path)

@@ -35,8 +35,8 @@ def carry_out(config: RunConfig) -> RunTimes:
     progress = Progress(len(samples), config.policy)
     usage = process(specs, config, progress)
     ended = time.perf_counter()
-    assert progress.settled == len(samples), progress.line()
-    assert progress.decisions["failed"] == 0, progress.line()
+    assert progress.settled == len(samples), progress.decisions
+    assert progress.decisions["failed"] == 0, progress.decisions
     return RunTimes(shards=len(specs), plan_s=planned - started, work_s=ended - planned, usage=usage)
 
 

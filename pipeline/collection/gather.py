@@ -13,6 +13,7 @@ from pipeline.collection.parquet import order_in_words
 from pipeline.collection.stores import ImageStore, open_store
 from pipeline.collection.unannotated import find_samples
 from pipeline.errors import SampleError
+from pipeline.progress.stages import stage
 from pipeline.records import Sample
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ def read_described_annotations(inputs: InputConfig) -> Collection:
 
     Raises: AnnotationError: the annotations can't be read as COCO's. CollectionError: the metadata can't be read.
     """
-    return _with_metadata(read_annotations(inputs.annotations), {}, inputs)
+    with stage("reading the annotations"):
+        return _with_metadata(read_annotations(inputs.annotations), {}, inputs)
 
 
 def _every_image(inputs: InputConfig, kept: Kept | None) -> Collection:

@@ -10,7 +10,7 @@ import multiprocessing
 import multiprocessing.process
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -26,6 +26,7 @@ from pipeline.embedded.material import Group, Material, Pixels
 from pipeline.errors import PipelineError, RunMismatchError
 from pipeline.files.storage import publish
 from pipeline.made_with import differences, refusal
+from pipeline.progress.stages import say
 
 PART_SAMPLES = 500
 
@@ -54,9 +55,7 @@ class PartPlan:
 _MATERIAL: list[Material] = []  # set once per worker
 
 
-def write_composites(
-    material: Material, request: Request, out: Path, workers: int, report: Callable[[str], None] = lambda _: None
-) -> dict[str, Any]:
+def write_composites(material: Material, request: Request, out: Path, workers: int) -> dict[str, Any]:
     """Write the composites in parts of `PART_SAMPLES`, skipping finished parts; `recipe.json` comes last.
 
     A part is a pair of raw .npy files, `part-00000.images.npy` uint8 [n, px, px, 3] and `part-00000.masks.npy` uint8
@@ -70,7 +69,7 @@ def write_composites(
     out.mkdir(parents=True, exist_ok=True)
     claim(out, {name: value for name, value in recipe.items() if name != "count"})
     missing = [part for part in plan_parts(request, out) if not is_complete(part)]
-    _write_parts(material, missing, workers, report)
+    _write_parts(material, missing, workers)
     publish_recipe(out, recipe)
     return recipe
 
@@ -140,7 +139,7 @@ def is_complete(part: PartPlan) -> bool:
     return shapes == [(part.samples, part.px, part.px, 3), (part.samples, part.px, part.px)]
 
 
-def _write_parts(material: Material, parts: list[PartPlan], workers: int, report: Callable[[str], None]) -> None:
+def _write_parts(material: Material, parts: list[PartPlan], workers: int) -> None:
     # Fresh processes ("spawn"), not copies of this one ("fork", the default on Linux before Python 3.14): numpy, torch
     # and progress bars start threads, and a fork of a process with threads can deadlock (Python warns since 3.12).
     # The price: the pictures, 0.4 GB, are sent to every worker instead of being shared.
@@ -150,7 +149,7 @@ def _write_parts(material: Material, parts: list[PartPlan], workers: int, report
     ) as pool:
         try:
             for number, part in enumerate(pool.map(_write_composites, parts), start=1):
-                report(f"{part.masks.name} ({number} of {len(parts)} parts)")
+                say(f"{part.masks.name} ({number} of {len(parts)} parts)")
         except BrokenProcessPool as error:
             raise PipelineError(
                 "a process that makes composites was killed, perhaps because memory ran out. "

@@ -7,7 +7,7 @@ that is killed and resumed takes exactly the steps that an uninterrupted one tak
 import logging
 import math
 import os
-import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from model.seeds import member_seed
 from model.training import MovingAverage
 from pipeline.errors import RunMismatchError, StorageError
+from pipeline.progress.stages import stage
 
 log = logging.getLogger(__name__)
 
-LOG_EVERY_STEPS = 50
+LOSSES = 50
+"""The shown loss is the mean of so many steps."""
 CHECKPOINT_KEYS = frozenset({"step", "steps", "module", "optimiser", "average"})
 
 
@@ -73,18 +75,16 @@ def run_stage(
     optimiser = torch.optim.AdamW([{"params": list(g.parameters), "rate_share": g.rate_share} for g in groups], lr=0.0)
     average = MovingAverage(parameters, schedule.ema_decay)
     first = _resume(checkpoint, module, optimiser, average, schedule)
-    started, losses = time.monotonic(), []
-    for step in range(first, schedule.steps):
-        losses.append(_take_step(loss_of_step(step), parameters, optimiser, schedule, step))
-        average.update()
-        done = step + 1
-        if done % LOG_EVERY_STEPS == 0 or done == schedule.steps:
-            left_s = (time.monotonic() - started) / (done - first) * (schedule.steps - done)
-            mean_loss = sum(losses) / len(losses)
-            log.info("%s %d/%d loss %.4f, %.0f s left", checkpoint.stem, done, schedule.steps, mean_loss, left_s)
-            losses.clear()
-        if done % schedule.checkpoint_every == 0 or done == schedule.steps:
-            _save_checkpoint(checkpoint, module, optimiser, average, schedule, done)
+    losses = deque[float](maxlen=LOSSES)
+    with stage(f"training {checkpoint.stem}", schedule.steps, "steps", done=first) as training:
+        for step in range(first, schedule.steps):
+            losses.append(_take_step(loss_of_step(step), parameters, optimiser, schedule, step))
+            average.update()
+            done = step + 1
+            training.note(f"loss {sum(losses) / len(losses):.4f}")
+            training.reach(done)
+            if done % schedule.checkpoint_every == 0 or done == schedule.steps:
+                _save_checkpoint(checkpoint, module, optimiser, average, schedule, done)
     average.write_to_model()
 
 

@@ -8,7 +8,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from pipeline.evaluation.tasks import find_tasks
 from pipeline.evaluation.truth import read_truth
 from pipeline.files.maps import variance_picture
 from pipeline.files.storage import publish
+from pipeline.progress.stages import say
 from pipeline.runs.candidates import read_maps
 from pipeline.runs.commits import committed_shards, read_shard_record
 
@@ -56,7 +57,7 @@ class CardRow:
     """Median time of one photograph."""
 
 
-def write_card(model: str, sample: Path, card: Path, report: Callable[[str], None] = lambda _: None) -> str:
+def write_card(model: str, sample: Path, card: Path) -> str:
     """Evaluate the model on the sample with every number of steps; write figures and pictures of the card.
 
     Args:    sample: folder with `images` and `masks`; `masks` has `outlines.json`.
@@ -73,7 +74,7 @@ def write_card(model: str, sample: Path, card: Path, report: Callable[[str], Non
         rows = []
         for steps, out in folders.items():
             rows.append(_measure_row(model, steps, sample, out))
-            report(f"{steps} steps: S {rows[-1].metrics['s_measure']:.4f}, MAE {rows[-1].metrics['mae']:.4f}")
+            say(f"{steps} steps: S {rows[-1].metrics['s_measure']:.4f}, MAE {rows[-1].metrics['mae']:.4f}")
         first = folders[STEPS[0]]
         names = [row["name"] for row in sorted(_rows(first), key=lambda row: row["mae"])]  # smallest error first
         even = [names[place] for place in np.linspace(0, len(names) - 1, PICTURES).round().astype(int)]

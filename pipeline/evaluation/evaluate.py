@@ -5,7 +5,6 @@ the same to the last bit, wherever the images were measured.
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -20,6 +19,7 @@ from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.risk_coverage import RiskCoverage, badnesses, errors_of, risk_coverages
 from pipeline.evaluation.summary import Summary, summarise
 from pipeline.evaluation.together import Together, all_pairs
+from pipeline.progress.stages import Failures, stage
 from pipeline.replicas.tasks import spread
 from pipeline.selection.columns import ScoreTable
 from pipeline.selection.scores import SCORE_TABLE
@@ -70,15 +70,16 @@ def evaluate_pairs(pairs: Sequence[Pair], how: How, cluster: ClusterConfig) -> E
     return gather(measure_pairs(pairs, how, cluster))
 
 
-def measure_pairs(pairs: Sequence[Pair], how: How, cluster: ClusterConfig) -> list[Outcome]:
+def measure_pairs(pairs: Sequence[Pair], how: How, cluster: ClusterConfig, *, has_all: bool = True) -> list[Outcome]:
     """Measure every saliency map against its mask; the outcomes are in the order of the pairs.
 
     Maps of another size than their mask are resized to it, bilinearly and in 8 bits, as the field's toolkits do.
 
     Args: cluster: where the work runs; the result is the same to the last bit.
+          has_all: a map that is missing is a failure, which is named as it happens.
     """
     chunks = [Chunk(pairs=pairs[i : i + CHUNK_IMAGES], how=how) for i in range(0, len(pairs), CHUNK_IMAGES)]
-    return measure_all(measure_chunk, chunks, cluster, len(pairs))
+    return measure_all(measure_chunk, chunks, cluster, len(pairs), has_all=has_all)
 
 
 def measure_chunk(chunk: Chunk) -> list[Outcome]:
@@ -87,19 +88,25 @@ def measure_chunk(chunk: Chunk) -> list[Outcome]:
 
 
 def measure_all(
-    function: Callable[[Item], list[Outcome]], items: Sequence[Item], cluster: ClusterConfig, images: int
+    function: Callable[[Item], list[Outcome]],
+    items: Sequence[Item],
+    cluster: ClusterConfig,
+    images: int,
+    *,
+    has_all: bool = True,
 ) -> list[Outcome]:
-    """Collect the outcomes of all items, in the order of the items; the log shows the progress."""
-    done, shown_s = 0, time.monotonic()
+    """Collect the outcomes of all items, in the order of the items. Args: has_all: see `measure_pairs`."""
+    with stage("measuring maps", images, "images", every_s=cluster.progress_every_s) as measuring:
+        failures = Failures("evaluation.json")
 
-    def count(outcomes: list[Outcome]) -> None:
-        nonlocal done, shown_s
-        done += len(outcomes)
-        if time.monotonic() - shown_s >= cluster.progress_every_s:
-            log.info("%d/%d images measured", done, images)
-            shown_s = time.monotonic()
+        def count(outcomes: list[Outcome]) -> None:
+            for outcome in outcomes:
+                if has_all and isinstance(outcome, Failed):
+                    failures.add(f"{outcome.name} failed: {outcome.reason}")
+            measuring.note(f"{failures.count} failed" if failures.count else "")
+            measuring.advance(len(outcomes))
 
-    return [outcome for answer in spread(function, items, cluster, count) for outcome in answer]
+        return [outcome for answer in spread(function, items, cluster, count) for outcome in answer]
 
 
 def gather(outcomes: Iterable[Outcome], table: ScoreTable = SCORE_TABLE) -> Evaluation:
@@ -111,22 +118,22 @@ def gather(outcomes: Iterable[Outcome], table: ScoreTable = SCORE_TABLE) -> Eval
     found = sorted(outcomes, key=lambda outcome: outcome.name)
     images = tuple(outcome for outcome in found if isinstance(outcome, Measured))
     failures = tuple(outcome for outcome in found if isinstance(outcome, Failed))
-    _log_some([f"{failure.name} failed: {failure.reason}" for failure in failures])
     _log_some([f"{image.name} counts as the worst: {image.unusable}" for image in images if image.unusable])
     if not images:
         raise PipelineError(f"none of the {len(failures)} images could be measured; the first: {failures[0].reason}")
-    measures, scores = [image.measures for image in images], [image.scores for image in images]
-    wrong = confidently_wrong(scores, measures)
-    return Evaluation(
-        images=images,
-        failures=failures,
-        summary=summarise(measures),
-        risk_coverage=risk_coverages(scores, measures, table),
-        together=all_pairs(badnesses(scores, table), errors_of(measures), wrong),
-        confidently_wrong=wrong,
-        table=table,
-        intervals=intervals(parts_of(measures)),
-    )
+    with stage("computing means, curves and intervals"):
+        measures, scores = [image.measures for image in images], [image.scores for image in images]
+        wrong = confidently_wrong(scores, measures)
+        return Evaluation(
+            images=images,
+            failures=failures,
+            summary=summarise(measures),
+            risk_coverage=risk_coverages(scores, measures, table),
+            together=all_pairs(badnesses(scores, table), errors_of(measures), wrong),
+            confidently_wrong=wrong,
+            table=table,
+            intervals=intervals(parts_of(measures)),
+        )
 
 
 def _log_some(lines: Sequence[str]) -> None:

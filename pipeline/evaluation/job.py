@@ -19,6 +19,7 @@ from pipeline.evaluation.report import Subject, document, publish_evaluation
 from pipeline.evaluation.tables import metrics_table
 from pipeline.evaluation.task import OnRelease, Task
 from pipeline.files import storage, urls
+from pipeline.progress.stages import stage
 from pipeline.shown import shown
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,8 @@ def _evaluate_task(task: Task, config: EvaluationConfig, published: tuple[Publis
         published=published,
     )
     fitted = _fit(evaluation, config) if config.fit_combination else None
-    publish_evaluation(out, subject, evaluation, fitted)
+    with stage("writing tables and curves"):
+        publish_evaluation(out, subject, evaluation, fitted)
     values = document(subject, evaluation, fitted)
     if fitted:
         from pipeline.evaluation.policy_file import policy_file
@@ -97,7 +99,7 @@ def _on_release(
     section = release_section(task, on_release, evaluation, config.missing)
     if rejected := on_release.rejected:
         how = replace(how, counts_parts=False, unusable="fails")
-        outcomes = measure_pairs(rejected.pairs, how, config.cluster)
+        outcomes = measure_pairs(rejected.pairs, how, config.cluster, has_all=False)
         section["rejected"] = rejected_section(rejected, evaluation.images, outcomes)
     return evaluation, section
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from pipeline.leaderboard.board import (
     write_entry,
 )
 from pipeline.leaderboard.pictures import pictured, pictures_of_maps, pictures_of_release
+from pipeline.progress.stages import say, stage
+from pipeline.progress.words import amount
 from pipeline.release.certified import StatedCertificate
 from pipeline.release.opened import open_release
 
@@ -59,7 +61,6 @@ def add_result(
     link: str = "",
     trained_on: str = "",
     collection: str = "",
-    report: Callable[[str], None] = lambda line: None,
 ) -> Added:
     """Add an evaluation to a board; the first entry begins it. The same result again adds nothing.
 
@@ -106,18 +107,18 @@ def add_result(
         collection=collection,
     )
     if require_fit(board, about, entry):
-        report(f"{board} has this result already")
+        say(f"{board} has this result already")
         return Added(board=str(board), entry=f"{ENTRIES}/{entry.slug}", is_new=False)
     table = _images(folder)
     keys = pictured(key for key, row in opened.rows.items() if row["split"] in about.splits)
-    report(f"making small pictures of {len(keys)} images")
     begin_board(board, about)
     there = {path.name for path in (board / PICTURES).glob("*.mask.webp")}
     if not {f"{key}.mask.webp" for key in keys} <= there:
-        for place, picture in pictures_of_release(opened, keys).items():
-            local_disk.write(board / PICTURES / place, picture)
+        with stage(f"making small pictures of {amount(len(keys), 'images')}"):
+            for place, picture in pictures_of_release(opened, keys).items():
+                local_disk.write(board / PICTURES / place, picture)
     write_entry(board, entry, {IMAGES: table, **_maps(document, release, about, keys)})
-    report(f"{name} is in {board}; render the board to see it")
+    say(f"{name} is in {board}; render the board to see it")
     return Added(board=str(board), entry=f"{ENTRIES}/{entry.slug}", is_new=True)
 
 

@@ -6,7 +6,7 @@ those images again. A damaged `pass.json` is left to that command, which restore
 that were computed again since are no problem: they are left to score.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +20,7 @@ from pipeline.passes.folder import PassDocument, outdated, pass_folder, pass_nam
 from pipeline.passes.rows import FOLDER, decode_rows
 from pipeline.passes.score_pass import Candidate
 from pipeline.passes.scoring import unfit
+from pipeline.progress.stages import counted
 from pipeline.records import PassRow, Problem, ShardRecord, ShardSpec
 from pipeline.runs.candidates import read_members, read_rows
 from pipeline.runs.check import content_of, machine_problems, strays
@@ -64,23 +65,20 @@ class PassCheck:
         return tuple(problem for problem in self.problems if problem.where in files)
 
 
-def verify_passes(
-    run: str, broken: Sequence[str] = (), report: Callable[[int, int], None] = lambda done, of: None
-) -> tuple[PassCheck, ...]:
+def verify_passes(run: str, broken: Sequence[str] = ()) -> tuple[PassCheck, ...]:
     """Check every score pass of a run, in alphabetical order.
 
     Args:    broken: shards of the run itself that are not sound; nothing is compared with them.
-             report: called with the number of shards of a pass read so far, and the number to read.
     Raises:  CollectionError: the run does not exist. StorageError: its plan can't be read. StorageUnavailableError,
              OSError: a file can't be read now.
     """
     if not (names := pass_names(run)):
         return ()
     against = _Run.read(run, broken)
-    return tuple(_verify(against, name, report) for name in names)
+    return tuple(_verify(against, name) for name in names)
 
 
-def repair_passes(run: str, report: Callable[[int, int], None] = lambda done, of: None) -> tuple[PassCheck, ...]:
+def repair_passes(run: str) -> tuple[PassCheck, ...]:
     """Check every score pass of a sound run, and remove what is broken or stray, while no session works on the pass.
 
     Returns: what was found before that.
@@ -91,7 +89,7 @@ def repair_passes(run: str, report: Callable[[int, int], None] = lambda done, of
     against, done = _Run.read(run), list[PassCheck]()
     for name in names:
         with held(pass_folder(run, name)):  # what a session is about to commit looks stray
-            check = _verify(against, name, report)
+            check = _verify(against, name)
             done.append(replace(check, removed=_repair(pass_folder(run, name), check)))
     return tuple(done)
 
@@ -133,7 +131,7 @@ class _Run:
         return cls(run=run, specs=specs, records=read_shard_records(run, sound))
 
 
-def _verify(against: _Run, name: str, report: Callable[[int, int], None]) -> PassCheck:
+def _verify(against: _Run, name: str) -> PassCheck:
     folder, specs, records = pass_folder(against.run, name), against.specs, against.records
     committed = committed_shards(folder)
     document, problems = _document(against.run, name, bool(committed))
@@ -148,16 +146,14 @@ def _verify(against: _Run, name: str, report: Callable[[int, int], None]) -> Pas
         return _check_shard(against, name, specs[shard], document, basis.get(shard))
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        for number, (shard, (record, counts, found)) in enumerate(
-            zip(shards, pool.map(check, shards), strict=True), start=1
-        ):
+        pairs = zip(shards, pool.map(check, shards), strict=True)
+        for shard, (record, counts, found) in counted(f"reading the pass {name}", pairs, len(shards), "shards"):
             problems += found
             used |= {record.rows.name} if record else set()
             if found:
                 broken.append(shard)
             elif record and counts:
                 scored, failed = scored + record.done, failed + record.failed
-            report(number, len(shards))
     of_pass = f"passes/{name}/"
     return PassCheck(
         name=name,

@@ -22,6 +22,7 @@ from pipeline.passes.reports import write_report
 from pipeline.passes.rows import FOLDER
 from pipeline.passes.score_pass import PassContext
 from pipeline.passes.scoring import PassSetup
+from pipeline.progress.stages import stage
 from pipeline.records import ShardSpec
 from pipeline.replicas.engine import process_shards, todo_of
 from pipeline.replicas.progress import Progress
@@ -70,7 +71,8 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
     """
     name, folder = check_name(config.called), pass_folder(config.run, config.called)
     # 1. Find the run's images, as they were planned or where they are now.
-    made_with, planned = read_run(config.run)
+    with stage("reading the run"):
+        made_with, planned = read_run(config.run)
     refuse_busy(config.run)
     inputs = _inputs(config)
     records = read_shard_records(config.run, sorted(committed_shards(config.run).keys() & {s.name for s in planned}))
@@ -79,8 +81,9 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
     # 2. Make the pass once, so that whatever it refuses is refused before any work.
     spec = PassSpec(kind=config.kind, options=options, source=source_of(config.kind) if is_own(config.kind) else "")
     context = PassContext(name=name, run=config.run, made_with=made_with, model=config.model)
-    scorer = load_pass(spec, context)
-    try_out(spec, context)
+    with stage(f"preparing the pass {name}"):
+        scorer = load_pass(spec, context)
+        try_out(spec, context)
     columns = owned(scorer.columns, name)
     needs = PASSES[config.kind].needed(options) if config.kind in PASSES else ()
     needed = _needed(config, needs, records)
@@ -123,7 +126,8 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
         scored = read_shard_records(folder, [spec.name for spec in predicted])
         sweep(folder, scored, FOLDER)
         # 7. Write what people read.
-        write_report(spec, context, columns, scored, predicted, work)
+        with stage("writing the reports"):
+            write_report(spec, context, columns, scored, predicted, work)
     return PassReport(
         name=name,
         folder=folder,

@@ -3,7 +3,7 @@
 import errno
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,12 +20,13 @@ from model.seeds import key_of
 from pipeline.collection.config import MAX_IMAGE_BYTES
 from pipeline.collection.frames import default_frame
 from pipeline.collection.images import decode_rgb, is_turned
-from pipeline.errors import ConfigError, SampleError
+from pipeline.errors import ConfigError, SampleError, kept
 from pipeline.files.formats import format_of
 from pipeline.files.pictures import supported_in_words
 from pipeline.photos.config import PhotosConfig
 from pipeline.photos.find import Photo, find_photos
 from pipeline.photos.outputs import clashes, is_finished, prepare_output_folder, write_outputs
+from pipeline.progress.stages import stage
 from pipeline.replicas.batches import predict_batch, read_ahead
 from pipeline.replicas.signals import stop_flag_then_interrupt
 from pipeline.selection.stopping_rule import stopping_rule
@@ -64,12 +65,9 @@ class _Read:
     problem: str
 
 
-def predict(
-    config: PhotosConfig, watched: Callable[[Iterator[PhotoResult], int], Iterator[PhotoResult]] = lambda it, _: it
-) -> PhotosReport:
+def predict(config: PhotosConfig) -> PhotosReport:
     """Find the photos and write the requested outputs.
 
-    Args:   watched: gets the results and their number, and passes the results on; may show progress.
     Raises: UsageError: there are no photos or no such weights, or the output folder can't be written to.
             OSError: writing failed; finished outputs stay, and the same call resumes.
             KeyboardInterrupt: SIGTERM or SIGINT came; the same holds.
@@ -94,12 +92,19 @@ def predict(
     failed, started = len(problems), time.monotonic()
     if todo:
         prepare_output_folder(config.output_dir)
-        model = load(config)
+        with stage("loading the model"):
+            model = load(config)
         started = time.monotonic()
-        with stop_flag_then_interrupt() as stop:
-            for result in watched(predict_photos(todo, model, config), len(todo)):
+        with (
+            kept(lambda: "Finished maps stay"),
+            stop_flag_then_interrupt() as stop,
+            stage("predicting", len(todo), "photos") as predicting,
+        ):
+            for result in predict_photos(todo, model, config):
+                predicting.advance()
                 if result.problem:
                     failed += 1
+                    predicting.note(f"{failed} failed")
                     _log.error("%s failed: %s", result.photo.path, result.problem)
                 if stop.is_set():
                     raise KeyboardInterrupt

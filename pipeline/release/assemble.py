@@ -7,13 +7,15 @@ nor where it runs makes a difference.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.collection.instances import UNCHECKED
-from pipeline.config import RunConfig
+from pipeline.config import ClusterConfig, RunConfig
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.passes.folder import columns_of
+from pipeline.progress.stages import say, stage
+from pipeline.progress.words import amount
 from pipeline.records import CandidateRow, StoredFile, Verdict
 from pipeline.release.attempt import attempt, finish, refuse_leftovers, sweep_attempts
 from pipeline.release.changes import Earlier, read_earlier
@@ -24,7 +26,7 @@ from pipeline.release.identity import FORMAT, RELEASE_JSON, check_identity, iden
 from pipeline.release.manifest import NOWHERE, SCENE, Place, manifest_row
 from pipeline.release.pictures import Known, known_of
 from pipeline.release.source import ReleaseSource, bound_shards, portions
-from pipeline.release.survey import Surveyed, plan_survey, shown_photos, survey
+from pipeline.release.survey import Surveyed, SurveyTask, plan_survey, shown_photos, survey
 from pipeline.release.tar_series import (
     PlannedTar,
     ReleasedTar,
@@ -40,6 +42,9 @@ from pipeline.selection.policy import PolicyConfig, parse_splits, split_of
 from pipeline.selection.verdicts import considered, count_reasons, scene_of, select
 
 log = logging.getLogger(__name__)
+
+Task = TypeVar("Task", SurveyTask, TarTask)
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +101,13 @@ def _write_contents(made: _Making) -> dict[str, Any]:
     known = known_of(source, config.release, config.policy)
     tasks = plan_survey(source, folder, shown_photos(source, config), known, config)
     with workers(config.cluster, len(tasks)) as cluster:
-        surveys = spread(survey, tasks, cluster, lambda _: made.confirm())
+        surveys = _spread("looking at the candidates", survey, tasks, cluster, made.confirm)
         surveyed = {image.key: image for answer in surveys for image in answer.images}
         verdicts = _verdicts(source, surveyed, config)
         planned = _plan(source, surveyed, verdicts, config)
-        log.info("%d images accepted; writing %d tars", sum(len(tar.keys) for tar in planned), len(planned))
+        say(f"{sum(len(tar.keys) for tar in planned)} images accepted; writing {amount(len(planned), 'tars')}")
         tasks_of_tars = _tar_tasks(planned, made, surveyed, known)
-        written = spread(write_tar, tasks_of_tars, cluster, lambda _: made.confirm())
+        written = _spread("writing the tars", write_tar, tasks_of_tars, cluster, made.confirm)
     tars: dict[str, list[ReleasedTar]] = {split: [] for split in parse_splits(config.release.splits)}
     for tar, one in zip(planned, written, strict=True):
         tars[tar.split].append(one)
@@ -125,12 +130,32 @@ def _write_contents(made: _Making) -> dict[str, Any]:
     }
 
 
+def _spread(
+    doing: str,
+    function: Callable[[Task], Answer],
+    tasks: Sequence[Task],
+    cluster: ClusterConfig,
+    confirm: Callable[[], None],
+) -> list[Answer]:
+    """`spread`, with its images counted task by task."""
+    images = [sum(len(portion.images) for portion in task.portions) for task in tasks]
+    with stage(doing, sum(images), "images", every_s=cluster.progress_every_s) as shown:
+        done = iter(images)
+
+        def count(_: Answer) -> None:
+            confirm()
+            shown.advance(next(done))
+
+        return spread(function, tasks, cluster, count)
+
+
 def _write_texts(
     made: _Making, outcome: Outcome, counts: Mapping[str, int], written: Sequence[StoredFile]
 ) -> list[StoredFile]:
     """Write the texts: first those about images, then those about files; `written` are the sheets and tars."""
-    texts = texts_of(made.source, made.config, made.made_with, made.earlier, outcome)
-    files = [_publish(made, name, content) for name, content in sorted(texts.items())]
+    with stage("writing manifest, card and page"):
+        texts = texts_of(made.source, made.config, made.made_with, made.earlier, outcome)
+        files = [_publish(made, name, content) for name, content in sorted(texts.items())]
     about = CroissantAbout(
         release=made.config.release,
         policy=made.config.policy,

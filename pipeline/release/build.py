@@ -11,6 +11,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import RunMismatchError
 from pipeline.files import storage
 from pipeline.files.parquet import read_parquet
+from pipeline.progress.stages import counted, stage
 from pipeline.records import ShardSpec, StoredFile, Verdict
 from pipeline.release.assemble import assemble
 from pipeline.release.identity import RELEASE_JSON
@@ -71,9 +72,13 @@ def source_of(config: RunConfig, collection: Collection, specs: Sequence[ShardSp
     Raises: ConfigError, RunMismatchError: see `read_passes`.
     """
     records = read_shard_records(config.out, [spec.name for spec in specs])
-    rows = {row.key: row for spec in specs for row in read_rows(config.out, records[spec.name])}
+    read = counted("reading the scores", specs, len(specs), "shards")
+    rows = {row.key: row for spec in read for row in read_rows(config.out, records[spec.name])}
     predicted = [sample for spec in specs for sample in spec.samples if rows[sample.key].members]
-    instances = read_instances(config.input.annotations, predicted) if collection.has_annotations else NO_INSTANCES
+    instances = NO_INSTANCES
+    if collection.has_annotations:
+        with stage("reading the annotations' outlines"):
+            instances = read_instances(config.input.annotations, predicted)
     for remark in instances.remarks:
         log.warning("%s: %s", config.input.annotations, remark)
     return ReleaseSource(

@@ -16,6 +16,7 @@ from pipeline.config import ReleaseConfig
 from pipeline.errors import StorageError
 from pipeline.files import storage
 from pipeline.files.tars import SampleTar, encode_json
+from pipeline.progress.stages import counted
 from pipeline.records import CandidateRow, Sample, StoredFile
 from pipeline.release.pictures import NOTHING_KNOWN, Known, pictures_from
 from pipeline.release.released import released_image
@@ -94,7 +95,9 @@ def write_tar(task: TarTask) -> ReleasedTar:
     with tempfile.TemporaryDirectory(prefix="release-") as temporary:
         path = Path(temporary, "part.tar")
         with path.open("wb") as file, closing(SampleTar(file)) as tar:
-            for image, maps in read_portions(task.portions):
+            images = sum(len(portion.images) for portion in task.portions)
+            # Shown only where the task has no process of its own.
+            for image, maps in counted(f"writing {task.name}", read_portions(task.portions), images, "images"):
                 tar.add(image.sample.key, _members(image, maps, task))
         with path.open("rb") as written:
             md5 = hashlib.file_digest(written, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

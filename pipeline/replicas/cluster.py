@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,16 +28,18 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 from model.config import ModelConfig
 from pipeline.config import ClusterConfig
 from pipeline.errors import ReplicaError, Stopped
+from pipeline.progress.stages import Stage, stage
+from pipeline.progress.words import amount
 from pipeline.records import ShardSpec
 from pipeline.replicas.dispatch import SHARDS_IN_HAND, Hand, names, next_handout
 from pipeline.replicas.failures import Failures, GiveUp
 from pipeline.replicas.journal import collect
 from pipeline.replicas.progress import Progress
-from pipeline.replicas.setup import Loaded, Setup
-from pipeline.replicas.shards import ShardResult, Shared
-from pipeline.replicas.signals import signals_kept, stop_flag
+from pipeline.replicas.replica import Replica
+from pipeline.replicas.setup import Setup
+from pipeline.replicas.shards import ShardResult
+from pipeline.replicas.signals import stop_flag, stop_flag_then_interrupt
 from pipeline.replicas.stalls import StallWatch
-from pipeline.replicas.suspects import Caution
 from pipeline.replicas.usage import ReplicaUsage
 
 log = logging.getLogger(__name__)
@@ -44,43 +47,15 @@ log = logging.getLogger(__name__)
 OBJECT_STORE_BYTES = 100 << 20  # 100 MiB; specs and rows are all that goes through it
 WAIT_S = 0.5
 """Longest wait before the stop flag is checked again; `ray job stop` gives three seconds by default."""
+LOOK_S = 2.0
+"""Time between two looks at what replicas have finished."""
+START_PATIENCE_S = 20.0
+"""How long Ray may go on starting once somebody has asked to stop; a scheduler kills after 30 s."""
 DEATH_S = 10.0
 """Longest wait for Ray to say whether a dead replica's other call had ended before."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-
-
-class _Replica:
-    """One model on one device; reads one shard while another is at the model."""
-
-    def __init__(self, setup: Setup) -> None:
-        self._setup = setup
-        self._loaded: Loaded | None = None
-        self._loading = threading.Lock()
-        self._shared = Shared(on_image=self._count)
-        self._counting = threading.Lock()
-        self._finished = 0
-
-    def process(self, spec: ShardSpec, caution: Caution) -> ShardResult:
-        """Carry out and commit one shard."""
-        # Not in __init__: what is raised there reaches the driver as a death, which it would answer with another try.
-        with self._loading:
-            if self._loaded is None:
-                self._loaded = self._setup.load()
-        return self._loaded.process(spec, caution, self._shared)
-
-    def finished(self) -> int:
-        """Images that this replica has finished; answers while `process` runs."""
-        return self._finished
-
-    def usage(self) -> ReplicaUsage | None:
-        """Memory and time used; None if it never had anything to do."""
-        return self._loaded.usage() if self._loaded else None
-
-    def _count(self, _key: str) -> None:
-        with self._counting:
-            self._finished += 1
 
 
 def run_on_ray(
@@ -98,8 +73,8 @@ def run_on_ray(
              Stopped: SIGTERM or SIGINT came; a shard that was not committed starts again in the next session.
              Whatever `process_shard` raised, unless it was a death: every other try would raise it again.
     """
-    with connected(), stop_flag() as stop:
-        return _Dispatcher(specs, setup, cluster, progress).run(stop, check)
+    with connected(), stop_flag() as stop, progress.shown(cluster.progress_every_s) as shown:
+        return _Dispatcher(specs, setup, cluster, progress, shown).run(stop, check)
 
 
 def run_tasks(
@@ -149,16 +124,20 @@ def _answer(call: Any, stop: threading.Event, attempts: int) -> Any:
 class _Dispatcher:
     """Carries out a run: hands shards out, collects results, replaces replicas."""
 
-    def __init__(self, specs: Sequence[ShardSpec], setup: Setup, cluster: ClusterConfig, progress: Progress) -> None:
+    def __init__(
+        self, specs: Sequence[ShardSpec], setup: Setup, cluster: ClusterConfig, progress: Progress, shown: Stage
+    ) -> None:
         self._waiting = deque(specs)
         self._setup = setup
         self._cluster = cluster
-        self._progress = progress
+        self._progress, self._shown = progress, shown
+        self._looked_s = time.monotonic()
         self._resources = _resources(setup.model)
         replicas = min(len(specs), cluster.replicas or _automatic_replicas(self._resources))
         self._hands = [Hand(replica=self._start_replica()) for _ in range(replicas)]
         self._failures = Failures(replicas=replicas, shard_attempts=cluster.shard_attempts)
         self._stalls = StallWatch[Hand](cluster.stall_after_s)
+        shown.note(f"loading the model: {amount(replicas, 'replicas')}")
 
     def run(self, stop: threading.Event, check: Callable[[], None]) -> list[ReplicaUsage]:
         log.info("replicas: %d, shards to do: %d", len(self._hands), len(self._waiting))
@@ -171,8 +150,10 @@ class _Dispatcher:
             for call in done:
                 self._collect(calls[call], call)
             self._hand_out()
-            if self._progress.is_due(self._cluster.progress_every_s):
+            if time.monotonic() - self._looked_s >= min(LOOK_S, self._cluster.progress_every_s):
                 self._look()
+                self._looked_s = time.monotonic()
+        self._progress.show(self._shown)
         used = self._ask(self._hands, lambda replica: replica.usage.remote())
         return [usage for usage in used.values() if usage]
 
@@ -182,7 +163,7 @@ class _Dispatcher:
         environment = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
         concurrency = SHARDS_IN_HAND + 1  # one more to answer `finished`
         actor = ray.remote(max_restarts=0, max_concurrency=concurrency, runtime_env=environment, **self._resources)(
-            _Replica
+            Replica
         )
         return actor.remote(self._setup)
 
@@ -228,11 +209,16 @@ class _Dispatcher:
         self._hands[self._hands.index(hand)] = Hand(replica=self._start_replica())
 
     def _look(self) -> None:
-        """Log how far the run is, and end replicas that stand still; their calls then fail as if they had died."""
+        """Show how far the run is, and end replicas that stand still; their calls then fail as if they had died."""
         working = [hand for hand in self._hands if hand.calls]
         finished = self._ask(working, lambda replica: replica.finished.remote())
-        in_flight = sum(count - hand.collected for hand, count in finished.items() if count is not None)
-        log.info("%s", self._progress.line(in_flight))
+        counts = {hand: count for hand, count in finished.items() if count is not None}
+        for hand, count in counts.items():
+            hand.pace.reach(count)
+        rates = [rate for hand in self._hands if (rate := hand.pace.per_s()) is not None]
+        in_flight = sum(count - hand.collected for hand, count in counts.items())
+        if any(counts.values()):  # until then they load the model, which is what the stage says
+            self._progress.show(self._shown, in_flight, rates)
         for hand in self._stalls.stalled(finished):
             shards, stall_s = names(hand.calls.values()), self._cluster.stall_after_s
             log.warning("no image of shard %s was finished for %.0f s; its replica is ended", shards, stall_s)
@@ -280,9 +266,29 @@ def connected(*, for_training: bool = False) -> Iterator[None]:
         # Workers import this checkout by name, whatever folder the job was started in.
         checkout = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}}
         local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": for_training, "runtime_env": checkout}
-    with signals_kept():  # Ray's own SIGTERM handler would end the process silently
-        ray.init(address=address, log_to_driver=for_training, logging_level=logging.WARNING, **local)
+    what = "starting Ray" if address == "local" else "connecting to the Ray cluster"
     try:
+        with stop_flag_then_interrupt(START_PATIENCE_S) as stop, _handlers_of_ray_left_out(), stage(what):
+            ray.init(address=address, log_to_driver=for_training, logging_level=logging.WARNING, **local)
+            asked_to_stop = stop.is_set()
+        if asked_to_stop:
+            raise Stopped("asked to stop while Ray was starting. Run the same command again to begin or resume")
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _handlers_of_ray_left_out() -> Iterator[None]:
+    """Keep our signal handlers while Ray starts.
+
+    Ray's own ones raise SystemExit at any line of its start: the process ended with code 15 or 1 and without a word, or
+    in an abort of C++ code. Ray has no option to leave them out.
+    """
+    utils: Any = ray._private.utils
+    of_ray = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = of_ray

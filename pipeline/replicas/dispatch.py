@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.progress.pace import Pace
 from pipeline.records import ShardSpec
 
 SHARDS_IN_HAND = 2
@@ -19,6 +20,8 @@ class Hand:
     """Call → its shard, in the order in which the calls were made."""
     collected: int = 0
     """Images that it computed in shards that it has finished."""
+    pace: Pace = field(default_factory=lambda: Pace(total=None))
+    """Of the images that it finishes."""
 
 
 def next_handout(

@@ -1,9 +1,12 @@
 """Carries out shards on the configured engine, Ray or this process; finds those that are left to do."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import count
 
 from pipeline.config import ClusterConfig
+from pipeline.errors import kept
+from pipeline.progress.stages import stage
 from pipeline.records import ShardSpec
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.setup import Setup
@@ -65,12 +68,13 @@ def process_shards(
     if not todo:
         log.info("nothing to compute: every image is done")
         return []
-    if cluster.engine == "inline":
-        usage = [_process_inline(todo, setup, cluster, progress, check)]
-    else:
-        from pipeline.replicas.cluster import run_on_ray
-
-        usage = run_on_ray(todo, setup, cluster, progress, check)
+    with kept(progress.kept):
+        if cluster.engine == "inline":
+            usage = [_process_inline(todo, setup, cluster, progress, check)]
+        else:
+            with stage("loading Ray"):
+                from pipeline.replicas.cluster import run_on_ray
+            usage = run_on_ray(todo, setup, cluster, progress, check)
     if usage:
         log.info("%s", in_words(usage))
     return usage
@@ -90,18 +94,25 @@ def _process_inline(
     try:
         with stop_flag_then_interrupt() as stop:
 
-            def stop_if_asked(_key: str = "") -> None:
+            def stop_if_asked() -> None:
                 if stop.is_set():
                     raise progress.stopped()
 
-            loaded = setup.load()
-            for spec in todo:
-                check()
-                stop_if_asked()
-                result = loaded.process(spec, Caution(), Shared(on_image=stop_if_asked))
-                progress.add_computed(result.rows, result.computed, result.seconds)
-                if progress.is_due(cluster.progress_every_s):
-                    log.info("%s", progress.line())
+            with stage("loading the model"):
+                loaded = setup.load()
+            with progress.shown(cluster.progress_every_s) as shown:
+                for spec in todo:
+                    check()
+                    stop_if_asked()
+                    finished = count(1)
+
+                    def on_image(_key: str, finished: Iterator[int] = finished) -> None:
+                        progress.show(shown, in_flight=next(finished))
+                        stop_if_asked()
+
+                    result = loaded.process(spec, Caution(), Shared(on_image=on_image))
+                    progress.add_computed(result.rows, result.computed, result.seconds)
+                    progress.show(shown)
             return loaded.usage()
     except KeyboardInterrupt as interrupt:
         raise progress.stopped() from interrupt

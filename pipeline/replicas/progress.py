@@ -1,10 +1,12 @@
-"""Counts of a run while it works, and the line that shows them."""
+"""Counts of a run or score pass while it works, and what is shown of them."""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from pipeline.errors import Stopped
+from pipeline.progress.stages import Failures, Stage, stage
 from pipeline.records import CandidateRow, PassRow
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.verdicts import decide
@@ -28,8 +30,9 @@ class Progress:
         self.computed = self.fewer_at_once = 0
         self.last_s = 0.0
         """Seconds that a replica took for the last shard added."""
+        self._failures = Failures("the manifest" if policy else "the score pass")
         self._clock = clock
-        self._started = self._last_line = clock()
+        self._started = clock()
 
     def add_earlier(self, images: int) -> None:
         """Count images in shards that earlier sessions committed."""
@@ -43,7 +46,7 @@ class Progress:
     def add_computed(
         self, rows: Sequence[CandidateRow | PassRow], computed: int | None = None, seconds: float = 0.0
     ) -> None:
-        """Count the rows of a shard that was committed now.
+        """Count the rows of a shard that was committed now, and name the first images that failed.
 
         Args:
             computed: how many of them were computed in this session; None: all.
@@ -53,23 +56,19 @@ class Progress:
         self.last_s = seconds
         self.fewer_at_once += sum(isinstance(row, CandidateRow) and row.fewer_at_once > 0 for row in rows)
         self.decisions.update(map(self._outcome, rows))
+        for row in rows:
+            if row.status == "failed":
+                self._failures.add(f"{row.key} failed: {row.reason}: {row.detail}")
 
     def _outcome(self, row: CandidateRow | PassRow) -> str:
         if isinstance(row, CandidateRow) and self.policy is not None:
             return decide(row, self.policy).decision
         return "failed" if row.status == "failed" else "done"
 
-    def images_per_s(self, in_flight: int = 0) -> float:
-        """Images computed per second in this session, including those in unfinished shards."""
+    def images_per_s(self) -> float:
+        """Images computed per second in this session."""
         elapsed_s = self._clock() - self._started
-        return (self.computed + in_flight) / elapsed_s if elapsed_s > 0 else 0.0
-
-    def is_due(self, every_s: float) -> bool:
-        """Whether it is time for the next line: True once per `every_s` seconds."""
-        due = self._clock() - self._last_line >= every_s
-        if due:
-            self._last_line = self._clock()
-        return due
+        return self.computed / elapsed_s if elapsed_s > 0 else 0.0
 
     def stopped(self) -> Stopped:
         """The exception for a run that was asked to stop."""
@@ -78,25 +77,42 @@ class Progress:
             "Run the same command again to resume."
         )
 
-    def line(self, in_flight: int = 0) -> str:
-        """For example: `24/37 images, 2.9 images/s, 71% accepted, 0 failed, 0:04 left`. Accepted and failed count this
-        session only.
+    def kept(self) -> str:
+        """What stays if this session ends now; "" if nothing is committed."""
+        return f"{self.settled} of {self.images} images are committed and stay" if self.settled else ""
 
-        Args: in_flight: images that replicas have finished in shards that are not yet committed.
+    def shown(self, every_s: float) -> AbstractContextManager[Stage]:
+        """The stage of this work. Args: every_s: seconds between lines in a log."""
+        doing = "labelling" if self.policy else "scoring"
+        return stage(doing, self.images, "images", done=self.settled, every_s=every_s)
+
+    def show(self, shown: Stage, in_flight: int = 0, each_per_s: Sequence[float] = ()) -> None:
+        """Show counts in a stage, such as `71% accepted, 0 failed; 2 replicas, 1.4 to 1.5 images/s each`.
+
+        Accepted and failed count this session only.
+
+        Args:
+            in_flight: images that replicas have finished in shards that are not yet committed.
+            each_per_s: images per second of each replica.
         """
-        done = self.settled + in_flight
-        rate = self.images_per_s(in_flight)
-        left = _minutes((self.images - done) / rate) if rate else "?"
+        shown.note("; ".join(filter(None, (self._decided(), _replicas(each_per_s), self._short()))))
+        shown.reach(min(self.images, self.settled + in_flight))
+
+    def _decided(self) -> str:
+        failed = f"{self.decisions['failed']} failed"
         judged = self.decisions["accepted"] + self.decisions["rejected"]
-        accepted = f"{self.decisions['accepted'] / judged:.0%}" if judged else "?"
-        failed = self.decisions["failed"]
-        short = f", memory ran short at {self.fewer_at_once}" if self.fewer_at_once else ""
-        shown = f" {accepted} accepted," if self.policy else ""
-        counts = f"{done}/{self.images} images, {rate:.1f} images/s,{shown} {failed} failed"
-        return f"{counts}, {left} left{short}"
+        if self.policy is None or not judged:
+            return failed
+        return f"{self.decisions['accepted'] / judged:.0%} accepted, {failed}"
+
+    def _short(self) -> str:
+        return f"memory ran short at {self.fewer_at_once}" if self.fewer_at_once else ""
 
 
-def _minutes(seconds: float) -> str:
-    hours, rest = divmod(round(max(0.0, seconds)), 3600)
-    minutes, seconds = divmod(rest, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+def _replicas(each_per_s: Sequence[float]) -> str:
+    if not each_per_s:
+        return ""
+    slowest, fastest = min(each_per_s), max(each_per_s)
+    if len(each_per_s) == 1:
+        return f"1 replica, {fastest:.2f} images/s"
+    return f"{len(each_per_s)} replicas, {slowest:.2f} to {fastest:.2f} images/s each"

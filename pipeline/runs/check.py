@@ -6,7 +6,7 @@ so that the next session computes it again.
 """
 
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.files.maps import decode_masks, decode_png
 from pipeline.files.tars import encode_json, samples_of
+from pipeline.progress.stages import counted
 from pipeline.records import CandidateRow, Problem, ShardRecord, ShardSpec, StoredFile
 from pipeline.runs.candidates import KEPT, binding_of, decode_rows, kept_binding_of
 from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records, record_names
@@ -58,11 +59,10 @@ class RunCheck:
         return self.images - self.done - self.failed
 
 
-def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: None) -> RunCheck:
+def verify_run(run: str) -> RunCheck:
     """Check a run: its plan against its fingerprint, then every committed shard against plan and record.
 
     Args:    run: folder or URL.
-             report: called with the number of shards read so far, and the number to read.
     Raises:  CollectionError: the run does not exist. StorageError: its plan or fingerprint can't be read, so there is
              nothing to compare with. StorageUnavailableError, OSError: a file can't be read now.
     """
@@ -77,14 +77,14 @@ def verify_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
     used: set[str] = set()
     with ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(lambda name: check_shard(run, specs[name], made_with), names)
-        for number, (name, (record, of_shard)) in enumerate(zip(names, found, strict=True), start=1):
+        pairs = zip(names, found, strict=True)
+        for name, (record, of_shard) in counted("reading the shards", pairs, len(names), "shards"):
             problems += of_shard
             used |= {file.name for file in record.files} if record else set()
             if of_shard or record is None:
                 broken.append(name)
             else:
                 done, failed = done + record.done, failed + record.failed
-            report(number, len(names))
     return RunCheck(
         shards=len(specs),
         checked=len(names),
@@ -108,7 +108,7 @@ class Repair:
     removed: tuple[str, ...]
 
 
-def repair_run(run: str, report: Callable[[int, int], None] = lambda done, of: None) -> Repair:
+def repair_run(run: str) -> Repair:
     """Restore `run.json` and the plan, check the run, and remove what is broken or stray, while no session works on it.
 
     The run's lease is held, because what a session is about to commit looks stray.
@@ -119,7 +119,7 @@ def repair_run(run: str, report: Callable[[int, int], None] = lambda done, of: N
         read_run(run)
     with held(run):
         restored = restore(run)
-        check = verify_run(run, report)
+        check = verify_run(run)
         return Repair(restored=restored, check=check, removed=repair(run, check))
 
 

@@ -27,11 +27,15 @@ from torch import nn
 
 from pipeline.errors import ConfigError, ModelError, PipelineError, UsageError
 from pipeline.files import storage
+from pipeline.progress.lines import LogLines
+from pipeline.progress.stages import shown_by, stage
 from pipeline.shown import ShownFormatter
 from pipeline.training.config import TrainingConfig, with_absolute_paths
 from pipeline.training.preflight import check_request
 from pipeline.training.start import check_claim, claim_of
 from pipeline.training.trainer import Worker, train_in_worker
+
+log = logging.getLogger(__name__)
 
 _REFUSAL = "refused.json"
 
@@ -44,8 +48,10 @@ def train_on_ray(config: TrainingConfig) -> Path:
              ModelError: workers died more often than `max_failures`, or for a reason that would recur.
     """
     config = with_absolute_paths(config)
-    pairs = check_request(config)
-    claim = claim_of(config, pairs, config.cluster.workers)
+    with stage("reading the headers of all photos and masks"):
+        pairs = check_request(config)
+    with stage("reading the starting weights"):
+        claim = claim_of(config, pairs, config.cluster.workers)
     with connected(for_training=True):
         workers, use_gpu = workers_on(ray.cluster_resources(), config.cluster.workers)
         check_claim(config, claim | {"workers": workers})
@@ -64,7 +70,8 @@ def train_on_ray(config: TrainingConfig) -> Path:
         refusal = config.output_dir / _REFUSAL
         refusal.unlink(missing_ok=True)
         try:
-            trainer.fit()
+            with stage("training on Ray; a worker's own lines follow"):
+                trainer.fit()
         except ray.train.TrainingFailedError as error:
             if not refusal.exists():
                 raise ModelError(f"training failed: {error}") from error
@@ -118,6 +125,12 @@ def _train(config: TrainingConfig) -> None:
     handler.setFormatter(ShownFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     _use_threads(config)
+    with LogLines(lambda line: log.info("%s", line), lambda line: log.info("%s", line)) as lines, shown_by(lines):
+        _train_as(config)
+
+
+def _train_as(config: TrainingConfig) -> None:
+    """Train as the worker that this process is."""
     context = ray.train.get_context()
     world = context.get_world_size()
     worker = Worker(

@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
+from pipeline.progress.words import amount
 from pipeline.training.config import TrainingConfig
 from pipeline.training.pairs import TrainingPair
 from pipeline.training.state import TrainingState, checkpoints
@@ -45,6 +46,16 @@ class TrainingPlan:
             steps_per_epoch=steps_per_epoch,
             validation_steps=config.validation_steps or steps_per_epoch,
             learning_rate=config.optimiser.learning_rate * (images_per_step if config.optimiser.scale_lr else 1),
+        )
+
+    def in_words(self, pairs: int, config: TrainingConfig, world: int, device: str) -> str:
+        """What will be done, for people."""
+        per_step = config.train_batch_size * config.optimiser.gradient_accumulation_steps * world
+        workers = f"{world} workers, the first on {device}" if world > 1 else device
+        every = f"; a validation every {amount(self.validation_steps, 'steps')}" if config.data.val_img else ""
+        return (
+            f"{amount(pairs, 'photos')} with masks; {amount(self.steps, 'steps')} of {amount(per_step, 'photos')}, "
+            f"{self.steps / self.steps_per_epoch:.3g} epochs{every}; on {workers}"
         )
 
 

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from model.fine_tuning import FineTuning
 from model.seeds import member_seed
-from pipeline.errors import ConfigError, ModelError, StorageError, UsageError
+from pipeline.errors import ConfigError, ModelError, StorageError, UsageError, kept
+from pipeline.progress.stages import say, stage
 from pipeline.training.config import TrainingConfig
 from pipeline.training.dataset import BatchNumbers, Draws, batches
 from pipeline.training.pairs import TrainingPair, find_pairs
 from pipeline.training.preflight import check_request
 from pipeline.training.start import TrainingPlan, check_claim, claim_folder, claim_of, resume, starting_weights
-from pipeline.training.state import TrainingState
+from pipeline.training.state import TrainingState, checkpoints
 from pipeline.training.watch import Watch
 
 
@@ -49,27 +50,55 @@ def train_in_worker(config: TrainingConfig, worker: Worker) -> Path:
              StorageError: a checkpoint or an image is torn. ModelError: the loss is no longer finite.
     """
     first = worker.rank == 0
-    pairs = check_request(config) if first else find_pairs(config.data)
+    with stage("reading the headers of all photos and masks"):
+        pairs = check_request(config) if first else find_pairs(config.data)
     _check_precision(config, worker.device)
-    claim = claim_of(config, pairs, worker.world) if first else {}  # hashes gigabytes of weights
+    with stage("reading the starting weights"):
+        claim = claim_of(config, pairs, worker.world) if first else {}  # hashes gigabytes of weights
     if first:
         check_claim(config, claim)
     plan = TrainingPlan.of(config, len(pairs), worker.world)
-    state = _initial_state(config, plan, worker)
+    if first:
+        say(plan.in_words(len(pairs), config, worker.world, str(worker.device)))
+    with stage("loading the starting weights"):
+        state = _initial_state(config, plan, worker)
     if first:
         claim_folder(config, claim)  # last of all: a refused training claims no folder
     try:
-        resume(state, config)
-        watch = Watch(config, plan, state, claim, worker.report) if first else None
-        for _ in _steps(state, pairs, config, worker, plan.steps):
-            if watch is not None:
-                watch.after_step()  # meanwhile the others wait for this worker's next gradients
-        if watch is not None:
-            watch.finish()
+        if checkpoint := resume(state, config):
+            say(f"resuming from {checkpoint}, at step {state.step} of {plan.steps}")
+        _take_steps(state, pairs, config, worker, plan, claim)
     except UsageError as error:  # a file that turned out bad: the training has begun, so the request is not refused
         raise StorageError(f"{error}; once that is fixed, run the same command again to resume") from error
     worker.wait()
     return config.output_dir / "model"
+
+
+def _take_steps(
+    state: TrainingState,
+    pairs: Sequence[TrainingPair],
+    config: TrainingConfig,
+    worker: Worker,
+    plan: TrainingPlan,
+    claim: dict[str, Any],
+) -> None:
+    """Take the remaining steps; the first worker shows them, and does what is due between them."""
+    steps = _steps(state, pairs, config, worker, plan.steps)
+    if worker.rank > 0:
+        for _ in steps:
+            pass
+        return
+    watch = Watch(config, plan, state, claim, worker.report)
+    with (
+        kept(lambda: "Checkpoints stay" if checkpoints(config.output_dir) else ""),
+        stage("training", plan.steps, "steps", done=state.step) as training,
+    ):
+        training.note("the first step is under way")
+        for _ in steps:
+            training.note(f"loss {state.pending[-1][0]:.4f}")
+            training.advance()
+            watch.after_step()  # meanwhile the others wait for this worker's next gradients
+        watch.finish()
 
 
 def _check_precision(config: TrainingConfig, device: torch.device) -> None:

@@ -15,6 +15,7 @@ from pipeline.evaluation.pairs import pair_files
 from pipeline.evaluation.summary import summarise
 from pipeline.files import storage
 from pipeline.files.maps import quantise_saliency
+from pipeline.progress.stages import counted
 from pipeline.training.config import DataConfig
 from pipeline.training.pairs import ImageSource, TrainingPair
 
@@ -37,7 +38,7 @@ class Validation:
         """
         measures: list[ImageMeasures] = []
         rows: list[tuple[UInt8[np.ndarray, ...], ...]] = []
-        for name, pair in self.pairs:
+        for name, pair in counted("validating", self.pairs, len(self.pairs), "photos"):
             pixels, truth = pair.read()
             (prediction,) = pipeline([pixels], [name], self.ensemble)
             saliency = quantise_saliency(prediction.saliency)

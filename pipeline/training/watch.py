@@ -1,8 +1,6 @@
 """The first worker's work between steps: metrics, validations, checkpoints, the best and the final model."""
 
 import copy
-import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,12 @@ from model.config import EnsembleConfig
 from model.diffusion import SODDiffusionPipeline
 from model.folders import save_pipeline
 from model.saliency import torch_dtype
+from pipeline.progress.stages import say
 from pipeline.training.config import TrainingConfig
 from pipeline.training.metrics import Metrics
 from pipeline.training.start import TrainingPlan
 from pipeline.training.state import TrainingState
 from pipeline.training.validation import Validation, validation_pairs
-
-log = logging.getLogger(__name__)
 
 LOG_EVERY_STEPS = 10
 MODEL_KIND = "fine-tuned"
@@ -52,7 +49,6 @@ class Watch:
         self.pipeline: SODDiffusionPipeline = state.networks.pipeline
         self.metrics = Metrics(config.output_dir, state.step, config.reports)
         self.validation = _validation(config)
-        self._started, self._first = time.monotonic(), state.step
 
     def after_step(self) -> None:
         """Do whatever is due at this step; the checkpoint comes last, since it implies that the rest is written."""
@@ -79,8 +75,6 @@ class Watch:
         state, plan = self.state, self.plan
         total, diffusion, auxiliary = torch.tensor(state.pending, dtype=torch.float64).mean(0).tolist()
         state.pending.clear()
-        left_s = (time.monotonic() - self._started) / max(1, state.step - self._first) * (plan.steps - state.step)
-        log.info("step %d of %d, loss %.4f, %.0f s left", state.step, plan.steps, total, left_s)
         return {
             "epoch": state.step / plan.steps_per_epoch,
             "loss": total,
@@ -98,7 +92,8 @@ class Watch:
             self.state.networks.eval()
             values = self.validation.run(self.pipeline, self.config.output_dir / f"validation/step-{step:06d}.png")
             self.state.networks.train()
-        log.info("validation: MAE %.4f, S %.4f, max F %.4f", values["mae"], values["s_measure"], values["max_f"])
+        figures = f"MAE {values['mae']:.4f}, S {values['s_measure']:.4f}, max F {values['max_f']:.4f}"
+        say(f"step {step} of {self.plan.steps}: validation: {figures}")
         if best is None or (values[name] < best if name == "mae" else values[name] > best):
             self._save_model(self.config.output_dir / "best")
         return values
@@ -116,7 +111,7 @@ class Watch:
         )
         origin = {"kind": MODEL_KIND, "step": self.state.step, "training": self.claim}
         save_pipeline(copied, folder, origin, replace=True)
-        log.info("saved %s", folder)
+        say(f"saved {folder}")
 
 
 def _validation(config: TrainingConfig) -> Validation | None:

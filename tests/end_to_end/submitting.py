@@ -60,7 +60,7 @@ class Job:
 
     def replicas(self):
         """The processes of its replicas."""
-        return self._processes(lambda command: command.startswith(b"ray::_Replica"))
+        return self._processes(lambda command: command.startswith(b"ray::Replica"))
 
     def kill_driver(self):
         return kill(self.driver())

@@ -102,3 +102,22 @@ def test_a_job_that_is_stopped_before_it_began_says_so(start, tmp_path):
     assert "Run the same command again" in output
     assert "Traceback" not in output
     assert not (tmp_path / "lease").exists()
+
+
+@pytest.mark.ray
+def test_a_job_that_is_stopped_while_ray_starts_says_so_and_leaves_no_process(start, tmp_path):
+    job = start("--engine", "ray", "--model", "fake")
+    deadline = time.monotonic() + TIMEOUT_S
+    while not (family := psutil.Process(job.pid).children(recursive=True)):  # from then on, Ray is about to start
+        assert job.poll() is None, job.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(job.pid, signal.SIGTERM)
+    output, _ = job.communicate(timeout=TIMEOUT_S)
+    assert job.returncode == 1, output
+    assert output.splitlines()[-1].startswith(
+        "stopped: asked to stop while Ray was starting. Run the same command again"
+    )
+    assert "Traceback" not in output
+    assert psutil.wait_procs(family, timeout=GRACE_S)[1] == []
+    assert not (tmp_path / "lease").exists()

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-import jobs.predict
 from jobs.command_line import run_job
-from jobs.predict import main, with_progress_bar
+from jobs.predict import main
 from model.config import EMBEDDED_MODEL
 from model.saliency import load_diffusion_model
 from pipeline.files import local_disk
@@ -358,20 +357,3 @@ def test_an_interruption_exits_with_1_and_says_how_to_resume(predict_here, tmp_p
         done = predict_here()
     assert (done.code, done.stdout) == (FAILED, "")
     assert "Run the same command again to resume" in done.stderr
-
-
-# The progress bar
-
-
-def test_the_results_pass_through_the_progress_bar(predict_here, tmp_path, monkeypatch):
-    write_photos(tmp_path / "photos", "a.png", "b.png")
-    shown = []
-
-    def watch(results, total):
-        for result in with_progress_bar(results, total):
-            shown.append((result.photo.name, total))
-            yield result
-
-    monkeypatch.setattr(jobs.predict, "with_progress_bar", watch)
-    assert predict_here().counts == (2, 2, 0, 0)
-    assert shown == [("a", 2), ("b", 2)]

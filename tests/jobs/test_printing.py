@@ -56,6 +56,7 @@ def captured():
 def call(monkeypatch, main, *command_line):
     """The exit code of a job, and all that it printed and logged."""
     monkeypatch.setattr(sys, "argv", ["job", *map(str, command_line)])
+    monkeypatch.setenv("TERM", "dumb")  # bars have control characters of their own: see test_bars.py
     logging.getLogger().handlers.clear()
     with captured() as (out, err), pytest.raises(SystemExit) as ended:
         run_job(main)

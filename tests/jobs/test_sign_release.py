@@ -40,8 +40,10 @@ def verify(done_here):
 def test_a_release_is_signed_pushed_and_verified(publish, verify, release, key, tmp_path):
     signed = publish("sign", release, "--key", key.private)
     assert (signed.returncode, json.loads(signed.stdout)["signed"]) == (0, ["release.json"]), signed.stderr
-    assert signed.stderr.splitlines()[-1].startswith("signed with the ED25519 key SHA256:")
-    assert signed.stderr.endswith(": release.json\n")
+    said = signed.stderr.splitlines()
+    assert said[-2].startswith("signed with the ED25519 key SHA256:")
+    assert said[-1].startswith("next: publish with: ")
+    assert said[-2].endswith(": release.json")
     assert "PRIVATE" not in signed.stdout + signed.stderr
     pushed = publish("push", release, tmp_path / "all", "--no-loaders")
     assert pushed.returncode == 0, pushed.stderr

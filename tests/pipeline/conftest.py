@@ -5,8 +5,10 @@ import shutil
 
 import pytest
 
+from pipeline.progress.stages import shown_by
 from pipeline.release import contact_sheet
 from pipeline.release.page import tiles
+from tests.pipeline.progress.make import Recorder
 
 SWITCHES = (
     "--no-sandbox",
@@ -17,6 +19,14 @@ SWITCHES = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+@pytest.fixture
+def told():
+    """Keeps the lines and stages that people would be shown during a test."""
+    recorder = Recorder()
+    with shown_by(recorder):
+        yield recorder
 
 
 @pytest.fixture(scope="module")

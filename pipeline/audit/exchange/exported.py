@@ -1,7 +1,7 @@
 """Write the sample of an audit as a task for a labelling tool."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,8 @@ from pipeline.audit.plan import ADJUDICATOR
 from pipeline.errors import ConfigError
 from pipeline.files import local_disk
 from pipeline.files.formats import format_of
+from pipeline.progress.stages import stage
+from pipeline.progress.words import amount
 
 Tool = Literal["coco", "cvat", "label-studio"]
 _SUFFIXES = {"PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
@@ -31,7 +33,7 @@ class Exported:
     """Of the tool, relative to the folder; beside them are the images."""
 
 
-def export_sample(audit: Path, to: Tool, out: Path, rater: str = "", *, report: Callable[[str], object]) -> Exported:
+def export_sample(audit: Path, to: Tool, out: Path, rater: str = "") -> Exported:
     """Write images, the tool's files with the release's masks to start from, and what to do with them.
 
     Args:   out: a folder that does not exist yet, or is empty.
@@ -48,12 +50,13 @@ def export_sample(audit: Path, to: Tool, out: Path, rater: str = "", *, report: 
     place = out.with_name(local_disk.unfinished_name(out.name))
     place.mkdir()
     try:
-        names = _write_images(opened, keys, place / IMAGES)
-        report(f"{len(keys)} images are written; their masks follow")
-        files = _files(opened, keys, names, to, out.name)
-        for name, content in files.items():
-            (place / name).parent.mkdir(exist_ok=True)
-            local_disk.write_synced(place / name, content)
+        with stage(f"writing {amount(len(keys), 'images')}"):
+            names = _write_images(opened, keys, place / IMAGES)
+        with stage("writing their masks"):
+            files = _files(opened, keys, names, to, out.name)
+            for name, content in files.items():
+                (place / name).parent.mkdir(exist_ok=True)
+                local_disk.write_synced(place / name, content)
         local_disk.rename_folder(place, out)
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from pipeline.audit.exchange.given import Reading, answer_of, images_of
 from pipeline.audit.folder import Audit, open_audit
 from pipeline.errors import CollectionError, ConfigError
 from pipeline.files.formats import format_of
+from pipeline.progress.stages import say
 
 Source = Literal["answers", "coco", "cvat", "label-studio", "masks"]
 _READERS = {
@@ -40,9 +40,7 @@ class Imported:
     """Images of which the file says nothing."""
 
 
-def import_sample(
-    audit: Path, source: Path, source_format: Source, rater: str, *, report: Callable[[str], object]
-) -> Imported:
+def import_sample(audit: Path, source: Path, source_format: Source, rater: str) -> Imported:
     """Add the answers of a file, or of a folder of masks, to those of a rater. A second import of it adds nothing.
 
     Args:   rater: whose they are; "" with `answers`, which say so themselves.
@@ -59,7 +57,7 @@ def import_sample(
         reading = _read(source, source_format, rater, opened)
         images, answers = len(reading.given), _derived(reading, source, source_format, rater, opened)
         if reading.left_out:
-            report(f"{len(reading.left_out)} masks are of images that {rater} does not judge: {reading.left_out[0]} …")
+            say(f"{len(reading.left_out)} masks are of images that {rater} does not judge: {reading.left_out[0]} …")
     known = set(map(_identity, read_answers(audit, opened.asked).get(rater, ())))
     new = [answer for answer in answers if _identity(answer) not in known]
     if new:
@@ -71,9 +69,9 @@ def import_sample(
         unchanged=len(answers) - len(new),
         without_answer=0 if source_format == "answers" else images - len(answers),
     )
-    report(f"{imported.added} answers of {rater} added; {imported.unchanged} were there before")
+    say(f"{imported.added} answers of {rater} added; {imported.unchanged} were there before")
     if imported.without_answer:
-        report(f"{imported.without_answer} images have no answer: {source} gives them no verdict")
+        say(f"{imported.without_answer} images have no answer: {source} gives them no verdict")
     return imported
 
 

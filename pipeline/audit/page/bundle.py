@@ -4,7 +4,7 @@ Nothing here tells a rater what scores an image has, how it was selected, or wha
 come from the release stand in data scripts alone, and the page inserts them as text.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pipeline.audit.released import AuditedRelease
 from pipeline.collection.instances import Instance
 from pipeline.errors import CollectionError, ConfigError
 from pipeline.passes.mask_text import Rle
+from pipeline.progress.stages import counted
 from pipeline.release.page.data import call
 from pipeline.shown import printable
 
@@ -49,7 +50,6 @@ _ASSETS = (*SCRIPTS, "app.js", "style.css", "editor.css", "icon.svg")
 _VENDOR = ("konva.min.js", "konva.LICENSE.txt")
 FOLDERS = ("page", "images", "variance", "masks", "tasks")
 """The folders of an audit that the page is made of, beside index.html."""
-_EVERY = 100
 
 
 def write_pages(
@@ -57,7 +57,6 @@ def write_pages(
     plan: AuditPlan,
     audited: AuditedRelease,
     masks: Mapping[str, Rle],
-    report: Callable[[str], None],
     instances: Mapping[str, Sequence[Instance]] | None = None,
 ) -> Path:
     """Write the page of an audit and everything it shows.
@@ -79,7 +78,7 @@ def write_pages(
             for thing in (instances or {}).get(key, ())
         ]
         _write(path / "masks" / f"{key}.js", call("mask", key, {"mask": rle, "instances": things}, page="audit"))
-    suffixes = _write_pictures(path, audited, list(masks), report)
+    suffixes = _write_pictures(path, audited, list(masks))
     for rater in plan.raters:
         tasks = [task_of(audited.rows[key], suffixes[key]) for key in plan.tasks_of(rater)]
         _write(path / "tasks" / f"{rater}.js", tasks_script(plan, rater, tasks))
@@ -138,17 +137,14 @@ def tasks_script(plan: AuditPlan, rater: str, tasks: Sequence[Mapping[str, Any]]
     return call("tasks", {"plan": plan.digest, "rater": rater, "release": release, "tasks": tasks}, page="audit")
 
 
-def _write_pictures(
-    path: Path, audited: AuditedRelease, keys: Sequence[str], report: Callable[[str], None]
-) -> dict[str, str]:
+def _write_pictures(path: Path, audited: AuditedRelease, keys: Sequence[str]) -> dict[str, str]:
     """Write images and variance maps; return key → suffix of its image."""
     suffixes: dict[str, str] = {}
-    for key, members in drawn_files(audited, keys, (IMAGE, VARIANCE)):
+    drawn = drawn_files(audited, keys, (IMAGE, VARIANCE))
+    for key, members in counted("writing the images of the page", drawn, len(keys), "images"):
         suffixes[key], content = shown_image(audited.rows[key], members[IMAGE])
         _write(path / "images" / f"{key}.{suffixes[key]}", content)
         _write(path / "variance" / f"{key}.png", shown_variance(key, members[VARIANCE]))
-        if len(suffixes) % _EVERY == 0:
-            report(f"wrote {len(suffixes)} of {len(keys)} images")
     return suffixes
 
 

@@ -13,6 +13,7 @@ from pipeline.evaluation.models.config import OtherModelConfig
 from pipeline.evaluation.models.predictors import open_predictor
 from pipeline.evaluation.models.release_maps import MADE_WITH, predict_release
 from pipeline.files import urls
+from pipeline.progress.stages import stage
 from pipeline.release.opened import open_release
 
 log = logging.getLogger(__name__)
@@ -27,8 +28,10 @@ def with_maps(config: EvaluationConfig) -> EvaluationConfig:
     """
     if not urls.is_local(config.out):
         raise ConfigError(f"--out {config.out}: a model's maps are written to a local folder; give one")
-    opened = open_release(urls.absolute(config.release))
-    predictor = open_predictor(config.other, config.model, config.ensemble)
+    with stage("reading the release"):
+        opened = open_release(urls.absolute(config.release))
+    with stage("loading the model"):
+        predictor = open_predictor(config.other, config.model, config.ensemble)
     folder = Path(urls.absolute(config.out), "maps")
     wanted = {key for key, row in opened.rows.items() if not config.splits or row["split"] in config.splits}
     found = predict_release(opened, predictor, folder, wanted, progress_every_s=config.cluster.progress_every_s)

@@ -3,8 +3,6 @@
 Maps that are there are kept: run an interrupted prediction again to resume. A folder never has maps of two models.
 """
 
-import logging
-import time
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +10,16 @@ from pathlib import Path
 from model.documents import parse_object, read_document
 from model.prediction import ModelOutputError
 from pipeline.collection.images import decode_rgb
-from pipeline.errors import CollectionError, ConfigError, RunMismatchError, SampleError
+from pipeline.errors import CollectionError, ConfigError, RunMismatchError, SampleError, kept
 from pipeline.evaluation.models.predictors import Predictor
 from pipeline.files import local_disk
 from pipeline.files.maps import encode_png
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
+from pipeline.progress.stages import EVERY_S, Failures, stage
 from pipeline.release.opened import OpenedRelease, samples_in
 
 MADE_WITH = "made_with.json"
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +41,7 @@ def predict_release(
     folder: Path,
     wanted: Set[str] | None = None,
     *,
-    progress_every_s: float = 10,
+    progress_every_s: float = EVERY_S,
 ) -> ReleaseMaps:
     """Predict every accepted photo that has no map yet. A photo that fails is named, and costs no other.
 
@@ -62,23 +60,26 @@ def predict_release(
     local_disk.write(folder / MADE_WITH, encode_json(made_with))
     wanted = opened.rows.keys() if wanted is None else wanted
     there = {path.stem for path in folder.glob("*.png")} & wanted
-    failures: dict[str, str] = {}
-    predicted, shown_s = 0, time.monotonic()
-    for sample in samples_in(opened) if there < wanted else ():
-        if sample.key in there or sample.key not in wanted:
-            continue
-        try:
-            photo = decode_rgb(sample.key, sample.members["jpg"], max_pixels=sample.row["width"] * sample.row["height"])
-            content = encode_png(predictor.map_of(photo, sample.key))
-        except (SampleError, ModelOutputError) as error:
-            failures[sample.key] = str(error)
-            log.error("%s has no map: %s", sample.key, error)
-            continue
-        local_disk.write(folder / f"{sample.key}.png", content)
-        predicted += 1
-        if time.monotonic() - shown_s >= progress_every_s:
-            log.info("%d of %d photos predicted", predicted + len(there), len(wanted))
-            shown_s = time.monotonic()
+    failures, named, predicted = dict[str, str](), Failures("the evaluation"), 0
+    with (
+        kept(lambda: "Maps that are made stay"),
+        stage("predicting", len(wanted), "photos", done=len(there), every_s=progress_every_s) as predicting,
+    ):
+        for sample in samples_in(opened) if there < wanted else ():
+            if sample.key in there or sample.key not in wanted:
+                continue
+            size = sample.row["width"] * sample.row["height"]
+            try:
+                photo = decode_rgb(sample.key, sample.members["jpg"], max_pixels=size)
+                content = encode_png(predictor.map_of(photo, sample.key))
+            except (SampleError, ModelOutputError) as error:
+                failures[sample.key] = str(error)
+                named.add(f"{sample.key} has no map: {error}")
+                predicting.note(f"{len(failures)} failed")
+            else:
+                local_disk.write(folder / f"{sample.key}.png", content)
+                predicted += 1
+            predicting.advance()
     return ReleaseMaps(folder=folder, predicted=predicted, there=len(there), failures=failures)
 
 

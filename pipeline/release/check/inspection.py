@@ -71,8 +71,10 @@ class Inspection:
     """Tar → MD5."""
     unread: set[str] = field(default_factory=set)
     """Tars that could not be read to the end; missing samples are not reported, since the tar itself is."""
+    on_read: Callable[[str, int], None] = lambda name, read_bytes: None
+    """Called with the name of a file and the bytes that were read and checked of it since the last call."""
 
-    def check(self, report: Callable[[str], None]) -> None:
+    def check(self) -> None:
         """Read every file that `release.json` names, and compare them."""
         for name in stray_files(self.release, {RELEASE_JSON, *self.stated.files} | ADDED_LATER):
             self.tell(name, f"exists, but {RELEASE_JSON} does not name it")
@@ -82,7 +84,6 @@ class Inspection:
         for name, why in not_recomputable(self.stated.made_with).items():
             self.skip("manifest.parquet", f"{name} was not measured again: {why}")
         for name in [name for name in self.stated.files if name.endswith(".tar")]:
-            report(f"reading {name}")
             self._tar(name)
         with self.readable("manifest.parquet"):
             for what in (*self._misplaced(), *misjudged(self.rows, self.stated.policy, self.stated.table)):
@@ -153,11 +154,11 @@ class Inspection:
             has = f"has {found.file_bytes} bytes and SHA-256 {found.sha256}"
             self.tell(name, f"{has}; {RELEASE_JSON} states {stated.file_bytes} and {stated.sha256}")
             return None
+        self.on_read(name, 0 if name.endswith(".tar") else len(content))  # a tar is checked sample by sample
         return content
 
     def _manifest(self) -> None:
-        content = self._content("manifest.parquet")
-        if content is None:
+        if (content := self._content("manifest.parquet")) is None:
             return
         with self.readable("manifest.parquet"):
             columns = parquet_schema(content)
@@ -184,13 +185,13 @@ class Inspection:
 
     def _tar(self, name: str) -> None:
         self.unread.add(name)
-        content = self._content(name)
-        if content is None:
+        if (content := self._content(name)) is None:
             return
         self.md5s[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
         with self.readable(name):
             again = TarComparison(content)
             for key, members in samples_of(content):
+                self.on_read(name, sum(map(len, members.values())))
                 again.add(key, members)
                 if key in self.samples:
                     self.tell(name, f"{key} is already in {self.samples[key].tar}")
@@ -279,8 +280,7 @@ class Inspection:
 
     def _index(self, split: str) -> None:
         name = f"data/{split}/index.json"
-        content = self._content(name)
-        if content is None:
+        if (content := self._content(name)) is None:
             return
         names = sorted(tar for tar in self.stated.files if tar.endswith(".tar") and tar.startswith(f"data/{split}/"))
         if self.unread.intersection(names):

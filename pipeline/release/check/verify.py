@@ -7,7 +7,6 @@ its own SHA-256 with the published one.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.collection.config import InputConfig
@@ -15,6 +14,8 @@ from pipeline.collection.gather import read_described_annotations
 from pipeline.collection.instances import NO_INSTANCES, read_instances
 from pipeline.errors import UsageError
 from pipeline.files import urls
+from pipeline.progress.stages import BYTES, say, stage
+from pipeline.progress.words import amount
 from pipeline.records import Problem
 from pipeline.release.check.against_run import compare_with_run, require_records
 from pipeline.release.check.annexes import check_annexes
@@ -70,7 +71,6 @@ def verify_release(
     run: str = "",
     signer: str = "",
     loaders: bool = False,
-    report: Callable[[str], None] = lambda line: None,
 ) -> ReleaseCheck:
     """Check a release, reading every byte once.
 
@@ -82,7 +82,6 @@ def verify_release(
              signer: path or URL of the public key, or of the allowed signers, whose signatures count; then the release
              must be signed.
              loaders: if nothing else is wrong, also load the release with the libraries of its users.
-             report: called with what is read next, and at the start with libraries that are not installed.
     Raises:  CollectionError: there is no release, or no such run. AnnotationError: the annotations can't be read.
              UsageError: their URL is chained, or the signer is no public key. All are raised before the release is
              read. StorageError, OSError: a file can't be read now.
@@ -98,12 +97,12 @@ def verify_release(
     if run:
         require_records(run)
     for name in missing_loaders() if loaders else ():
-        report(f"{name} is not installed, so the release will not be loaded with it: pip install {name}")
+        say(f"{name} is not installed, so the release will not be loaded with it: pip install {name}")
     inspection = Inspection(release)
     with inspection.readable(RELEASE_JSON):
         inspection.stated = parse_release_json(content, lambda what: inspection.tell(RELEASE_JSON, what))
     if inspection.stated is not NOTHING:
-        inspection.check(report)
+        _inspect(inspection)
         if collection is not None:
             with inspection.readable("manifest.parquet"):
                 there = {sample.key: sample for sample in collection.samples}
@@ -125,8 +124,8 @@ def verify_release(
     inspection.problems += wrong
     inspection.notes += notes
     if loaders and not inspection.problems:
-        report("loading the release with the libraries of its users")
-        loaded = check_with_loaders(release, inspection.stated, inspection.keys_of_tars(), len(inspection.rows))
+        with stage("loading the release with the libraries of its users"):
+            loaded = check_with_loaders(release, inspection.stated, inspection.keys_of_tars(), len(inspection.rows))
         inspection.problems += loaded.problems
         for note in loaded.notes:
             inspection.skip("loaders", note)
@@ -145,3 +144,18 @@ def verify_release(
         notes=(*inspection.notes, NEVER_CHECKED),
         annexes=tuple(FoundAnnex(number=one.number, kind=one.kind, sha256=one.sha256) for one in added.annexes),
     )
+
+
+def _inspect(inspection: Inspection) -> None:
+    """Read and compare every file, and show how far that is."""
+    release_bytes = sum(file.file_bytes for file in inspection.stated.files.values())
+    with stage("reading the release", release_bytes, BYTES) as reading:
+
+        def show(name: str, read_bytes: int) -> None:
+            reading.note(f"{len(inspection.read)} of {len(inspection.stated.files)} files, {name}")
+            reading.reach(min(release_bytes, reading.done + read_bytes))
+
+        inspection.on_read = show
+        inspection.check()
+        reading.note(amount(len(inspection.stated.files), "files"))
+        reading.reach(release_bytes)

@@ -5,12 +5,12 @@ To add a layout: write its class in a module beside this one, and name it in `LA
 
 import importlib
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError
 from pipeline.files import local_disk
+from pipeline.progress.stages import counted, say
 from pipeline.release.export.layout import KnownLayout, LayoutClass, write
 from pipeline.release.opened import open_release, samples_in
 
@@ -53,7 +53,7 @@ class Exported:
     file_bytes: int
 
 
-def export_release(release: str, layout: str, out: Path, report: Callable[[str], None] = lambda line: None) -> Exported:
+def export_release(release: str, layout: str, out: Path) -> Exported:
     """Copy the accepted images of a release into a new folder, in a layout that other tools read.
 
     The folder gets its name when it is whole; an export that is interrupted leaves nothing.
@@ -75,16 +75,16 @@ def export_release(release: str, layout: str, out: Path, report: Callable[[str],
             f"{release} has masks alone, and the layout {layout} needs photos: build the release with --embed-images, "
             "or export it as sod"
         )
-    report(f"exporting {len(opened.rows)} images of {opened.title} to {out}")
+    say(f"exporting {len(opened.rows)} images of {opened.title} to {out}")
     local_disk.make_folders(out.parent)
     unfinished = out.with_name(local_disk.unfinished_name(out.name))
     unfinished.mkdir()
     try:
         writer, images = made(unfinished, opened), 0
-        for images, sample in enumerate(samples_in(opened), start=1):
+        samples = counted("exporting", samples_in(opened), len(opened.rows), "images")
+        for sample in samples:
             writer.add(sample)
-            if images % 1000 == 0:
-                report(f"{images} of {len(opened.rows)} images")
+            images += 1
         writer.close()
         for name in TERMS:
             write(unfinished / name, opened.content(name))

@@ -6,11 +6,12 @@ scripts, that of the annex's own folder last: the page of a release runs it once
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.errors import ReleaseExistsError
 from pipeline.files import storage
+from pipeline.progress.stages import say
 from pipeline.records import StoredFile
 from pipeline.release.annex import ADDED_LATER, ANNEX, ANNEX_JSON, Annex, annexes_of, numbers_of
 from pipeline.release.contents import SUMS
@@ -37,14 +38,14 @@ class Addition:
         return self.files[-1]
 
 
-def additions_of(release: str, report: Callable[[str], None] = lambda line: None) -> tuple[Addition, ...]:
+def additions_of(release: str) -> tuple[Addition, ...]:
     """The annexes and signatures of a release, in the order in which they are sent.
 
     An annex that is unfinished is left out. So are those behind it, as annexes are numbered without gaps.
 
     Raises: CollectionError: an `annex.json` can't be understood.
     """
-    return tuple(_found(release, report))
+    return tuple(_found(release))
 
 
 def may_be_added(name: str) -> bool:
@@ -76,12 +77,12 @@ def refuse_different(target: str, addition: Addition, there: Mapping[str, bool])
     )
 
 
-def _found(release: str, report: Callable[[str], None]) -> Iterator[Addition]:
+def _found(release: str) -> Iterator[Addition]:
     yield from _signature(release, RELEASE_JSON, "signed")
     annexes = {annex.number: annex for annex in annexes_of(release)}
     for place, number in enumerate(numbers_of(release), start=1):
         if number not in annexes or place != number:
-            report(f"{ANNEX}/{place} is unfinished or missing: neither it nor what comes behind it is sent")
+            say(f"{ANNEX}/{place} is unfinished or missing: neither it nor what comes behind it is sent")
             return
         annex = annexes[number]
         yield _annex(release, annex)

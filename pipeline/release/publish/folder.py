@@ -16,11 +16,12 @@ that arrived with the recorded sums are not sent again.
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UsageError
 from pipeline.files import storage, urls
+from pipeline.progress.stages import counted, say
 from pipeline.records import StoredFile
 from pipeline.release.attempt import finish, refuse_leftovers
 from pipeline.release.identity import RELEASE_JSON
@@ -39,16 +40,15 @@ def push_to_folder(
     *,
     dry_run: bool = False,
     loaders: bool = False,
-    report: Callable[[str], None] = lambda line: None,
 ) -> PushReport:
     """Publish a release below a folder or URL; see `push_release`."""
-    ours = outgoing_release(release, report)
+    ours = outgoing_release(release)
     name = f"{ours.name}-{ours.version}"
     folder = storage.join(target, name)
     _refuse_target(ours, target, folder)
     if not dry_run:
         storage.require_exclusive_create(target)
-    require_sound(ours, loaders, report)
+    require_sound(ours, loaders)
     _refuse_different_release(folder, ours)  # the check took a while
     refuse_different_additions(folder, ours.additions)
     visible = storage.exists(storage.join(folder, RELEASE_JSON))
@@ -56,14 +56,15 @@ def push_to_folder(
     # A push that adds an annex to an older version does not make that the newest one.
     points = not (visible and ours.additions and storage.exists(storage.join(target, LATEST)))
     if not points:
-        report(f"{LATEST} stays as it is, as this version was published before")
+        say(f"{LATEST} stays as it is, as this version was published before")
     unfinished = _unfinished_files(place, ours)
     there, left = list[StoredFile](), list[StoredFile]()
-    for file in (file for file in ours.files.values() if file.name != RELEASE_JSON):
+    files = [file for file in ours.files.values() if file.name != RELEASE_JSON]
+    for file in counted("looking for what has arrived before", files, len(files), "files"):
         (there if has_arrived(place, file) else left).append(file)
     if not dry_run:
         try:
-            _send(place, folder, ours, unfinished, left, visible=visible, report=report)
+            _send(place, folder, ours, unfinished, left, visible=visible)
         except (StorageError, FileNotFoundError):
             if place == folder or not storage.exists(storage.join(folder, RELEASE_JSON)):
                 raise
@@ -71,7 +72,7 @@ def push_to_folder(
             _refuse_overtaken(folder, ours)  # else another push of this release has taken the collected files
         if points:
             _point_latest(target, name)
-    added = _add(ours, folder, dry_run, report)
+    added = _add(ours, folder, dry_run)
     there += [file for addition in ours.additions for file in addition.files if file not in added]
     return PushReport(
         target=folder,
@@ -89,13 +90,13 @@ def push_to_folder(
     )
 
 
-def _add(release: OutgoingRelease, folder: str, dry_run: bool, report: Callable[[str], None]) -> list[StoredFile]:
+def _add(release: OutgoingRelease, folder: str, dry_run: bool) -> list[StoredFile]:
     """Send the annexes and signatures that the published release lacks. Returns: their files, in order."""
     added = list[StoredFile]()
     for addition in release.additions:
         left = files_left(folder, addition)
         if left and not dry_run:
-            send_addition(folder, release.folder, addition, left, report)
+            send_addition(folder, release.folder, addition, left)
         added += left
     return added
 
@@ -161,14 +162,13 @@ def _send(
     left: Sequence[StoredFile],
     *,
     visible: bool,
-    report: Callable[[str], None],
 ) -> None:
     """Send the files that are left, read them back, and make the release visible if it is not."""
     for remain in unfinished:
         storage.remove(storage.join(place, remain))
     # Only this release has files in its own place, and in the folder once it is visible: what differs there is damaged.
     # In a store's folder it may be a file of another release of this version.
-    send(place, release.folder, left, replace=visible or place != folder, report=report)
+    send(place, release.folder, left, replace=visible or place != folder)
     if not visible and not finish(place, folder, release.release_json, release.files.keys() - {RELEASE_JSON}):
         if place != folder:
             storage.remove_tree(place)

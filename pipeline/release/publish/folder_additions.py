@@ -1,6 +1,6 @@
 """Adds annexes and signatures to a release that lies in a folder or bucket."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError
 from pipeline.files import storage
@@ -25,9 +25,7 @@ def files_left(folder: str, addition: Addition) -> list[StoredFile]:
     return [file for file in addition.files if not has_arrived(folder, file)]
 
 
-def send_addition(
-    folder: str, source: str, addition: Addition, left: Sequence[StoredFile], report: Callable[[str], None]
-) -> None:
+def send_addition(folder: str, source: str, addition: Addition, left: Sequence[StoredFile]) -> None:
     """Send what is left of an addition: its first file claims it, its last one makes it whole.
 
     Args:   source: the release that is pushed.
@@ -36,12 +34,12 @@ def send_addition(
     between = [file for file in left if file not in (addition.files[0], addition.last)]
     try:
         if addition.files[0] in left:
-            send(folder, source, [addition.files[0]], replace=False, report=report)
+            send(folder, source, [addition.files[0]], replace=False)
         # The claim is ours, so whatever else is in this folder is ours too, or damaged.
-        send(folder, source, [file for file in between if not is_script(file)], replace=True, report=report)
-        send(folder, source, [file for file in between if is_script(file)], replace=True, report=report)
+        send(folder, source, [file for file in between if not is_script(file)], replace=True)
+        send(folder, source, [file for file in between if is_script(file)], replace=True)
         if addition.last in left and len(addition.files) > 1:
-            send(folder, source, [addition.last], replace=False, report=report)
+            send(folder, source, [addition.last], replace=False)
     except StorageUnavailableError:
         raise
     except StorageError as error:

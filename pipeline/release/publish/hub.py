@@ -12,12 +12,14 @@ it starts from.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ReleaseExistsError, StorageError, UsageError
 from pipeline.files import urls
+from pipeline.progress.stages import BYTES, say, stage
+from pipeline.progress.words import amount
 from pipeline.records import StoredFile
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.publish.hub_additions import add_to_hub, refuse_different_additions
@@ -57,7 +59,6 @@ def push_to_hub(
     *,
     dry_run: bool = False,
     loaders: bool = False,
-    report: Callable[[str], None] = lambda line: None,
     api: HubApi | None = None,
 ) -> PushReport:
     """Make a release the newest one of a dataset repository, and tag it; see `push_release`.
@@ -76,14 +77,14 @@ def push_to_hub(
             f"{scrubbed(release)}: an upload to the Hub needs local files; push the release to a local folder first, "
             "then push that copy to the Hub"
         )
-    ours = outgoing_release(release, report)
+    ours = outgoing_release(release)
     with scrubbed_logs():
         hub = HubRepository(api=api or default_api(), name=name)
         user = hub.user()
         _refuse_repository(ours, hub)
-        require_sound(ours, loaders, report)
-        pushed = _push(ours, hub, user, dry_run, report)
-        added = add_to_hub(ours, hub, user, dry_run, report)
+        require_sound(ours, loaders)
+        pushed = _push(ours, hub, user, dry_run)
+        added = add_to_hub(ours, hub, user, dry_run)
         return replace(
             pushed,
             sent=(*pushed.sent, *(file.name for file in added.sent)),
@@ -103,12 +104,10 @@ def _refuse_repository(ours: OutgoingRelease, hub: HubRepository) -> None:
     refuse_different_additions(ours, hub, refs)
 
 
-def _push(
-    ours: OutgoingRelease, hub: HubRepository, user: str, dry_run: bool, report: Callable[[str], None]
-) -> PushReport:
+def _push(ours: OutgoingRelease, hub: HubRepository, user: str, dry_run: bool) -> PushReport:
     refs = hub.refs()  # the check took a while
     if _tag(ours) in refs.tags:
-        return _already_published(ours, hub, report)
+        return _already_published(ours, hub)
     on_main = hub.files(refs.main)
     difference = _difference(ours, on_main)
     operations: list[str] = []
@@ -122,14 +121,14 @@ def _push(
         if not dry_run:
             with begun():
                 if request is None:
-                    report(f"opening a pull request: {title}")
+                    say(f"opening a pull request: {title}")
                     request = hub.open_pull_request(title, _message(ours))
-                _merge(ours, hub, request, difference, report)
+                _merge(ours, hub, request, difference)
                 refs = hub.refs()
                 # Somebody may have changed `main` at the same moment. The commit compared here is the one tagged.
                 _require_whole(ours, hub, refs.main, "nothing is tagged")
     if not dry_run:
-        report(f"making the tag {_tag(ours)}")
+        say(f"making the tag {_tag(ours)}")
         with begun():
             hub.tag(_tag(ours), refs.main, _message(ours))
     return _report(ours, hub, difference, (*operations, f"tag {_tag(ours)}"))
@@ -140,18 +139,17 @@ def _merge(
     hub: HubRepository,
     request: "Discussion",
     difference: _Difference,
-    report: Callable[[str], None],
 ) -> None:
     """Send what the pull request lacks; merge it once it has all files of the release and no others."""
     if difference:
         left_bytes = sum(file.file_bytes for file in difference.left)
-        report(
-            f"sending {len(difference.left)} files, {left_bytes} bytes, to pull request {request.num}: {request.url}"
-        )
+        what = f"{amount(len(difference.left), 'files')}, {amount(left_bytes, BYTES)}"
+        say(f"sending {what}, to pull request {request.num}: {request.url}")
         names = [file.name for file in difference.left]
-        hub.upload(ours.folder, _reference(request), request.title, names, difference.gone)
+        with stage(f"sending {what}"):
+            hub.upload(ours.folder, _reference(request), request.title, names, difference.gone)
         _require_whole(ours, hub, _reference(request), "nothing is merged")
-    report(f"merging pull request {request.num}")
+    say(f"merging pull request {request.num}")
     hub.merge(request)
 
 
@@ -174,7 +172,7 @@ def _require_whole(ours: OutgoingRelease, hub: HubRepository, revision: str, con
         )
 
 
-def _already_published(ours: OutgoingRelease, hub: HubRepository, report: Callable[[str], None]) -> PushReport:
+def _already_published(ours: OutgoingRelease, hub: HubRepository) -> PushReport:
     found = hub.files(_tag(ours))
     _refuse_different_release(ours, hub, found)
     difference = _difference(ours, found)
@@ -184,7 +182,7 @@ def _already_published(ours: OutgoingRelease, hub: HubRepository, report: Callab
             f"example {(*(file.name for file in difference.left), *difference.gone)[0]}: somebody else made that tag. "
             "Find out what it is; if it should go, remove it on the Hub"
         )
-    report(f"{ours.name} {ours.version} is already published: nothing to do")
+    say(f"{ours.name} {ours.version} is already published: nothing to do")
     return _report(ours, hub, difference, ())
 
 

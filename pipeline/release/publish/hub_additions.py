@@ -9,11 +9,13 @@ changes. After an interruption at any point, run the same command again to resum
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import StorageError
+from pipeline.progress.stages import BYTES, say, stage
+from pipeline.progress.words import amount
 from pipeline.records import StoredFile
 from pipeline.release.annex import ANNEX
 from pipeline.release.identity import RELEASE_JSON
@@ -57,9 +59,7 @@ def refuse_different_additions(ours: OutgoingRelease, hub: HubRepository, refs: 
         )
 
 
-def add_to_hub(
-    ours: OutgoingRelease, hub: HubRepository, user: str, dry_run: bool, report: Callable[[str], None]
-) -> Added:
+def add_to_hub(ours: OutgoingRelease, hub: HubRepository, user: str, dry_run: bool) -> Added:
     """Publish the annexes and signatures of a release whose version is published, each with a tag of its own.
 
     Raises: StorageError: what arrived is not what was sent, so nothing is merged or tagged, or somebody else has
@@ -77,11 +77,11 @@ def add_to_hub(
     tags = [f"tag {tag_of(ours, addition)}" for addition in untagged]
     is_published = f"v{ours.version}" in refs.tags  # else this is a dry run
     through = _by_branch if is_published and not _is_release_alone(ours, hub.files(refs.main)) else _by_merge
-    left, operations, commit = through(ours, hub, user, refs, dry_run, report)
+    left, operations, commit = through(ours, hub, user, refs, dry_run)
     if not dry_run:
         with begun():
             for addition in untagged:
-                report(f"making the tag {tag_of(ours, addition)}")
+                say(f"making the tag {tag_of(ours, addition)}")
                 hub.tag(tag_of(ours, addition), commit, f"{addition.name} of {ours.name} {ours.version}")
     there = tuple(file for file in files if file not in left)
     return Added(sent=tuple(left), there=there, operations=(*operations, *tags))
@@ -96,9 +96,7 @@ _Through = tuple[list[StoredFile], list[str], str]
 """The files that are sent, the operations, and the commit that is tagged."""
 
 
-def _by_merge(
-    ours: OutgoingRelease, hub: HubRepository, user: str, refs: Refs, dry_run: bool, report: Callable[[str], None]
-) -> _Through:
+def _by_merge(ours: OutgoingRelease, hub: HubRepository, user: str, refs: Refs, dry_run: bool) -> _Through:
     """Send the files to a pull request, compare, and merge it."""
     on_main = hub.files(refs.main)
     if not _missing_or_foreign(ours, on_main):  # merged before, but not tagged
@@ -116,13 +114,13 @@ def _by_merge(
         return left, operations, ""
     with begun():
         if request is None:
-            report(f"opening a pull request: {title}")
+            say(f"opening a pull request: {title}")
             request = hub.open_pull_request(title, f"Nothing of {ours.name} {ours.version} itself changes")
             _require_same(hub, f"refs/pr/{request.num}", on_main)
         revision = f"refs/pr/{request.num}"
-        _send(ours, hub, revision, title, found, left, report)
+        _send(ours, hub, revision, title, found, left)
         _require_whole(ours, hub, revision, "nothing is merged")
-        report(f"merging pull request {request.num}")
+        say(f"merging pull request {request.num}")
         hub.merge(request)
         commit = hub.refs().main
         # Somebody may have changed `main` at the same moment. The commit compared here is the one tagged.
@@ -130,9 +128,7 @@ def _by_merge(
     return left, operations, commit
 
 
-def _by_branch(
-    ours: OutgoingRelease, hub: HubRepository, user: str, refs: Refs, dry_run: bool, report: Callable[[str], None]
-) -> _Through:
+def _by_branch(ours: OutgoingRelease, hub: HubRepository, user: str, refs: Refs, dry_run: bool) -> _Through:
     """Send the files to the branch of the version's annexes: nothing that others have put on `main` is touched."""
     branch = f"v{ours.version}-annexes"
     found = hub.files(refs.branches.get(branch, refs.tags[f"v{ours.version}"]))
@@ -143,9 +139,9 @@ def _by_branch(
         return left, operations, ""
     with begun():
         if making:
-            report(making[0])
+            say(making[0])
             hub.branch(branch, refs.tags[f"v{ours.version}"])
-        _send(ours, hub, branch, f"Annexes of {ours.name} {ours.version}", found, left, report)
+        _send(ours, hub, branch, f"Annexes of {ours.name} {ours.version}", found, left)
         commit = hub.refs().branches[branch]
         _require_whole(ours, hub, commit, "nothing is tagged")
     return left, operations, commit
@@ -158,12 +154,12 @@ def _send(
     message: str,
     found: Mapping[str, "RepoFile"],
     left: Sequence[StoredFile],
-    report: Callable[[str], None],
 ) -> None:
     foreign = _foreign(ours, found)
     if left or foreign:
-        report(f"sending {len(left)} files, {sum(file.file_bytes for file in left)} bytes, to {revision}")
-        hub.upload(ours.folder, revision, message, [file.name for file in left], foreign)
+        left_bytes = sum(file.file_bytes for file in left)
+        with stage(f"sending {amount(len(left), 'files')}, {amount(left_bytes, BYTES)}, to {revision}"):
+            hub.upload(ours.folder, revision, message, [file.name for file in left], foreign)
 
 
 def _require_same(hub: HubRepository, revision: str, on_main: Mapping[str, "RepoFile"]) -> None:

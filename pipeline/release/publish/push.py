@@ -1,7 +1,5 @@
 """Publish a release; the target decides how."""
 
-from collections.abc import Callable
-
 from pipeline.release.publish.folder import push_to_folder
 from pipeline.release.publish.hub import push_to_hub
 from pipeline.release.publish.report import PushReport
@@ -15,7 +13,6 @@ def push_release(
     *,
     dry_run: bool = False,
     loaders: bool = False,
-    report: Callable[[str], None] = lambda line: None,
 ) -> PushReport:
     """Copy a release to a folder, a bucket or the Hugging Face Hub, check the copy, and make it visible.
 
@@ -26,7 +23,6 @@ def push_release(
     Args:    release: its folder or URL. target: folder or URL that holds all releases, or hf://datasets/ORG/NAME.
              dry_run: change nothing; only report what a push would do.
              loaders: see `verify_release`.
-             report: called with each step before it is taken.
     Raises:  UsageError: nothing can be published at the target, or nobody is logged in there.
              CollectionError: there is no release.
              ReleaseExistsError: the target already has another release of this version, another annex of one of the
@@ -35,4 +31,4 @@ def push_release(
              StorageError: what arrived is not what was sent.
     """
     push = push_to_hub if target.startswith(HUB) else push_to_folder
-    return push(release, target, dry_run=dry_run, loaders=loaders, report=report)
+    return push(release, target, dry_run=dry_run, loaders=loaders)

@@ -1,6 +1,6 @@
 """What every push shares, whatever its target: the release to send, its check, and the report on what was sent."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from model.documents import parse_json
@@ -8,6 +8,7 @@ from pipeline.audit.check import check_certificates
 from pipeline.config import ReleaseConfig
 from pipeline.errors import UnsoundReleaseError
 from pipeline.files import storage
+from pipeline.progress.stages import say
 from pipeline.records import StoredFile
 from pipeline.release.check.release_json import read_release_json
 from pipeline.release.check.verify import verify_release
@@ -52,15 +53,15 @@ class OutgoingRelease:
         return self.files[RELEASE_JSON].sha256
 
 
-def outgoing_release(release: str, report: Callable[[str], None] = lambda line: None) -> OutgoingRelease:
+def outgoing_release(release: str) -> OutgoingRelease:
     """Read what a release and its annexes say about themselves.
 
-    Args:   report: called with what will not be sent.
+    Args:   release: its folder or URL.
     Raises: CollectionError: there is no release, or an `annex.json` can't be understood.
             UnsoundReleaseError: its `release.json` can't be understood.
     """
     content = read_release_json(release)
-    additions = additions_of(release, report)
+    additions = additions_of(release)
     try:
         stated = parse_json(content)
         config = ReleaseConfig(name=stated["name"], version=stated["version"])  # checks both
@@ -80,18 +81,16 @@ def outgoing_release(release: str, report: Callable[[str], None] = lambda line: 
         ) from error
 
 
-def require_sound(
-    release: OutgoingRelease, loaders: bool, report: Callable[[str], None], otherwise: str = "is not published"
-) -> None:
+def require_sound(release: OutgoingRelease, loaders: bool, otherwise: str = "is not published") -> None:
     """Check every byte of a release, compute its certificates again, and load it with its users' libraries if `loaders`
     is set.
 
     Args:   otherwise: what a release with problems is not, for the message.
     Raises: UnsoundReleaseError: it has problems, or its `release.json` changed since it was read.
     """
-    report(f"checking {release.folder}")
-    check = verify_release(release.folder, loaders=loaders, report=report)
-    certified = check_certificates(release.folder, [annex.number for annex in check.annexes], report)
+    say(f"checking {release.folder}")
+    check = verify_release(release.folder, loaders=loaders)
+    certified = check_certificates(release.folder, [annex.number for annex in check.annexes])
     problems = [*check.problems, *certified.problems]
     if problems:
         first = problems[0]
@@ -100,7 +99,7 @@ def require_sound(
             f"{first.what}; jobs/verify_release.py lists all"
         )
     for unchecked in (*check.unchecked, *certified.unchecked):
-        report(f"not checked: {unchecked.where}: {unchecked.what}")
+        say(f"not checked: {unchecked.where}: {unchecked.what}")
     if check.sha256 != release.sha256:
         raise UnsoundReleaseError(
             f"{release.folder} {otherwise}: its {RELEASE_JSON} changed while it was checked; run the same command again"

@@ -1,11 +1,12 @@
 """Signs a release and its annexes: nothing that exists changes, and nothing unsound is signed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ReleaseExistsError, StorageError, UsageError
 from pipeline.files import storage, urls
+from pipeline.progress.stages import say
 from pipeline.release.annex import ANNEX_JSON, annexes_of
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.publish.report import OutgoingRelease, outgoing_release, require_sound
@@ -27,13 +28,13 @@ class SignReport:
     """Files that had one, by this key or another."""
 
 
-def sign_release(release: str, key: str, report: Callable[[str], None] = lambda line: None) -> SignReport:
+def sign_release(release: str, key: str) -> SignReport:
     """Sign `release.json` and every complete `annex.json` that has no signature yet.
 
     The files are read and signed first, so that a passphrase is asked for at once. Then the release is checked, and
     only if it is sound are the signatures written.
 
-    Args:    release: its folder or URL. key: see `signature.sign`. report: called with each step.
+    Args:    release: its folder or URL. key: see `signature.sign`.
     Raises:  UsageError: there is no `ssh-keygen`, it can't sign with that key, or the release can't be written.
              CollectionError: there is no release. UnsoundReleaseError: it has problems.
              ReleaseExistsError: everything is signed, with another key.
@@ -45,10 +46,10 @@ def sign_release(release: str, key: str, report: Callable[[str], None] = lambda 
     ours = outgoing_release(release)
     storage.require_exclusive_create(release)
     contents = _signable(ours)
-    there = _signed_already(release, contents, report)
+    there = _signed_already(release, contents)
     left = [name for name in contents if name not in there]
     if left:
-        report(f"signing {', '.join(left)} with {key}")
+        say(f"signing {', '.join(left)} with {key}")
     made = sign([contents[name] for name in left or [RELEASE_JSON]], key)
     fingerprint = made_by(contents[(left or [RELEASE_JSON])[0]], made[0])
     if not left and fingerprint not in there.values():
@@ -57,7 +58,7 @@ def sign_release(release: str, key: str, report: Callable[[str], None] = lambda 
             f"never replaced. If it is wrong, remove {RELEASE_JSON}{SIGNATURE} yourself"
         )
     if left:
-        require_sound(ours, False, report, "is not signed")
+        require_sound(ours, False, "is not signed")
     for name, signature in zip(left, made, strict=False):
         _write(storage.join(release, f"{name}{SIGNATURE}"), signature)
     return SignReport(release=release, sha256=ours.sha256, key=fingerprint, signed=tuple(left), there=tuple(there))
@@ -77,7 +78,7 @@ def _signable(ours: OutgoingRelease) -> dict[str, bytes]:
     return contents
 
 
-def _signed_already(release: str, contents: Mapping[str, bytes], report: Callable[[str], None]) -> dict[str, str]:
+def _signed_already(release: str, contents: Mapping[str, bytes]) -> dict[str, str]:
     """Name of every file with a signature → the key that made it."""
     there = {}
     for name, content in contents.items():
@@ -87,7 +88,7 @@ def _signed_already(release: str, contents: Mapping[str, bytes], report: Callabl
                 there[name] = made_by(content, storage.read(url, MOST_BYTES))
             except StorageError as error:
                 raise StorageError(f"{url} {error}. Remove it yourself if it is wrong") from error
-            report(f"{name} is signed already, with the {there[name]}")
+            say(f"{name} is signed already, with the {there[name]}")
     return there
 
 

@@ -55,7 +55,7 @@ def prepare_audit(folder, release, instances=None, **options):
     (folder / PLAN).write_bytes(plan.encode())
     (folder / RELEASE_PLACE).write_text(str(release))
     masks = masks_in(audited, (image.key for image in plan.sample))
-    write_pages(folder, plan, audited, masks, lambda line: None, instances)
+    write_pages(folder, plan, audited, masks, instances)
     return Prepared(audit=open_audit(folder))
 
 

@@ -34,23 +34,22 @@ def tasks_in(made):
     return json.loads(re.fullmatch(r"audit\.tasks\((.*)\);\n", content)[1])
 
 
-def test_images_on_which_raters_differ_or_which_one_has_skipped_wait(prepared):
+def test_images_on_which_raters_differ_or_which_one_has_skipped_wait(prepared, told):
     made = prepared()
     keys = answer_all(made, ["right", "fix", "right", "skip", "ambiguous"], ["right", "fix", "fix", "right", "skip"])
-    said = []
-    found = write_adjudication(made.path, said.append)
+    found = write_adjudication(made.path)
     assert found.disputes == 3
     assert found.index == f"{made.path / 'index.html'}#adjudicator"
     tasks = tasks_in(made)
     assert [task["key"] for task in tasks["tasks"]] == [keys[2], keys[3], keys[4]]
     assert (tasks["plan"], tasks["rater"]) == (made.audit.plan.digest, "adjudicator")
-    assert said == ["3 images wait for a third look, 0 have had one"]
+    assert told.lines == ["3 images wait for a third look, 0 have had one"]
 
 
 def test_looks_have_masks_and_no_names(prepared):
     made = prepared()
     keys = answer_all(made, ["right"] * 5, ["fix", "wrong_object", "right", "skip", "right"])
-    write_adjudication(made.path, lambda line: None)
+    write_adjudication(made.path)
     differing, other, skipped = tasks_in(made)["tasks"]
     masks = made.audit.masks()
     drawn = make_answer(made, "rater-2", keys[0], "fix").mask
@@ -66,7 +65,7 @@ def test_looks_have_masks_and_no_names(prepared):
 def test_where_neither_has_a_mask_she_judges_the_release_s_as_they_did(prepared):
     made = prepared()
     answer_all(made, ["wrong_object"] * 5, ["ambiguous"] * 5)
-    write_adjudication(made.path, lambda line: None)
+    write_adjudication(made.path)
     for task in tasks_in(made)["tasks"]:
         assert not task["is_blind"]
         assert [look["mask"] for look in task["looks"]] == [None, None]
@@ -99,9 +98,9 @@ def test_both_orders_of_looks_occur():
 def test_what_she_has_settled_stays_among_her_tasks_and_no_longer_waits(prepared):
     made = prepared()
     keys = answer_all(made, ["right"] * 5, ["skip", "skip", "right", "right", "right"])
-    assert write_adjudication(made.path, lambda line: None).disputes == 2
+    assert write_adjudication(made.path).disputes == 2
     add_answers(made.path, "adjudicator", [make_answer(made, "adjudicator", keys[0], "right")])
-    assert write_adjudication(made.path, lambda line: None).disputes == 1
+    assert write_adjudication(made.path).disputes == 1
     assert [task["key"] for task in tasks_in(made)["tasks"]] == keys[:2]
 
 
@@ -114,7 +113,7 @@ def test_only_its_own_file_is_written(prepared):
 
     before = others()
     for _ in range(2):
-        write_adjudication(made.path, lambda line: None)
+        write_adjudication(made.path)
         assert others() == before
 
 
@@ -123,7 +122,7 @@ def test_an_audit_without_its_page_is_named(prepared):
     keys = answer_all(made, ["right"] * 5, ["skip"] * 5)
     (made.path / "images" / f"{keys[0]}.jpg").unlink()
     with pytest.raises(CollectionError, match=f"its image of {keys[0]} is missing"):
-        write_adjudication(made.path, lambda line: None)
+        write_adjudication(made.path)
     (made.path / "index.html").unlink()
     with pytest.raises(CollectionError, match="has no page"):
-        write_adjudication(made.path, lambda line: None)
+        write_adjudication(made.path)

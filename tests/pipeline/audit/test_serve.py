@@ -253,14 +253,15 @@ def test_a_port_that_is_taken_is_named(prepared):
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port} can't be used"):
-            serve_audit(prepared().path, port, print)
+            serve_audit(prepared().path, port)
 
 
 def test_ctrl_c_ends_it_cleanly_after_one_address_per_rater(prepared):
     made = prepared()
     code = "import sys; from pathlib import Path; from pipeline.audit.serve import serve_audit\n"
-    code += "serve_audit(Path(sys.argv[1]), 0, lambda line: print(line, flush=True))"
-    process = subprocess.Popen([sys.executable, "-c", code, str(made.path)], stdout=subprocess.PIPE, text=True)
+    code += "from pipeline.progress.lines import LogLines; from pipeline.progress.stages import shown_by\n"
+    code += "with LogLines(print, print) as shown, shown_by(shown): serve_audit(Path(sys.argv[1]), 0)"
+    process = subprocess.Popen([sys.executable, "-u", "-c", code, str(made.path)], stdout=subprocess.PIPE, text=True)
     said = [process.stdout.readline() for _ in range(3)]
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=60)

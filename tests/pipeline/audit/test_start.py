@@ -11,26 +11,24 @@ from pipeline.audit.start import start_audit
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError
 
 
-def start(release, out, lines=None, **options):
+def start(release, out, **options):
     own = {name: options.pop(name) for name in ("annotations", "dry_run") if name in options}
-    report = lines.append if lines is not None else lambda line: None
-    return start_audit(str(release), str(out), AuditConfig(**{"images": 5, **options}), report=report, **own)
+    return start_audit(str(release), str(out), AuditConfig(**{"images": 5, **options}), **own)
 
 
 def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_started_audit_has_plan_page_and_tasks_and_says_what_it_can_prove(audited_release, tmp_path):
-    lines = []
-    started = start(audited_release, tmp_path / "audit", lines, overlap=1)
+def test_a_started_audit_has_plan_page_and_tasks_and_says_what_it_can_prove(audited_release, tmp_path, told):
+    started = start(audited_release, tmp_path / "audit", overlap=1)
     audit = open_audit(tmp_path / "audit")
     assert (started.plan, started.images, started.population, started.judgements) == (audit.plan.digest, 5, 5, 10)
     names = set(contents(tmp_path / "audit"))
     assert {"plan.json", "release.txt", "index.html", "tasks/rater-1.js", "tasks/rater-2.js"} <= names
-    assert any("5 accepted images" in line for line in lines)
-    assert any("hours" in line for line in lines)
-    assert max(map(len, lines)) <= 120
+    assert any("5 accepted images" in line for line in told.lines)
+    assert any("hours" in line for line in told.lines)
+    assert max(map(len, told.lines)) <= 120
 
 
 def test_no_score_and_no_answer_is_in_the_folder_of_an_audit(audited_release, tmp_path):

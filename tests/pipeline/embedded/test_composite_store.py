@@ -27,13 +27,16 @@ from pathlib import Path
 import numpy as np
 from pipeline.embedded.composite_store import Request, write_composites
 from pipeline.embedded.material import Group, Material, Source
+from pipeline.progress.lines import LogLines
+from pipeline.progress.stages import shown_by
 
 if __name__ == "__main__":
     source = Source(name="a", registry="pip", package="a", version="1", kind="cutout", taken="", files=".",
                     licence="CC0-1.0", permissive=True)
     group = Group(source=source, archive="a.zip", sha256="0", pictures=(np.full((40, 40, 4), 255, np.uint8),))
     request = Request(count=100000, seed=0, px=32)
-    write_composites(Material(groups=(group,)), request, Path(sys.argv[1]), 1, lambda line: print(line, flush=True))
+    with LogLines(print, lambda line: print(line, flush=True)) as shown, shown_by(shown):
+        write_composites(Material(groups=(group,)), request, Path(sys.argv[1]), 1)
 """
 
 
@@ -63,16 +66,15 @@ def test_parts_cover_every_index_once(tmp_path, monkeypatch):
     assert [index for part in parts for index in range(part.first, part.first + part.samples)] == list(range(10))
 
 
-def test_writing_again_keeps_what_is_there_and_makes_what_is_missing(material, tmp_path, monkeypatch):
+def test_writing_again_keeps_what_is_there_and_makes_what_is_missing(material, tmp_path, monkeypatch, told):
     monkeypatch.setattr(composite_store, "PART_SAMPLES", 3)
-    lines = []
-    write_composites(material, make_request(7), tmp_path, 2, lines.append)
+    write_composites(material, make_request(7), tmp_path, 2)
     before = parts_of(tmp_path)
     assert sorted(before)[:2] == ["part-00000.images.npy", "part-00000.masks.npy"]
-    assert len(lines) == 3
+    assert len(told.lines) == 3
     (tmp_path / "part-00001.masks.npy").unlink()
-    write_composites(material, make_request(7), tmp_path, 1, lines.append)
-    assert len(lines) == 4
+    write_composites(material, make_request(7), tmp_path, 1)
+    assert len(told.lines) == 4
     assert parts_of(tmp_path) == before
     images, masks = (np.load(tmp_path / f"part-00002.{kind}.npy", allow_pickle=False) for kind in ("images", "masks"))
     assert (images.shape, masks.shape) == ((1, PX, PX, 3), (1, PX, PX))

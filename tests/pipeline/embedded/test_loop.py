@@ -166,13 +166,17 @@ def test_a_loss_that_is_no_number_stops_before_it_spoils_the_weights(tmp_path, v
     assert train_tiny(tmp_path / "tiny.pt")["0.weight"].isfinite().all()
 
 
-def test_the_log_tells_the_steps_and_the_mean_loss_since_it_last_did(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(loop, "LOG_EVERY_STEPS", 5)
-    with caplog.at_level("INFO"):
-        train_tiny(tmp_path / "tiny.pt", lambda step: 1e6 if step < 5 else 1.0)
-    told = [record.getMessage().split(",")[0].split(" loss ") for record in caplog.records]
-    assert [steps for steps, _ in told] == ["tiny 5/12", "tiny 10/12", "tiny 12/12"]
-    assert [float(loss) > 1e4 for _, loss in told] == [True, False, False]
+def test_the_steps_are_counted_and_the_mean_loss_of_the_last_ones_is_shown(tmp_path, told, monkeypatch):
+    monkeypatch.setattr(loop, "LOSSES", 5)
+    losses = []
+
+    def loss_of(step):
+        losses.extend(stage.notes for stage in told.opened)
+        return 1e6 if step < 5 else 1.0
+
+    train_tiny(tmp_path / "tiny.pt", loss_of)
+    assert told.ended == [("training tiny", 12, True)]
+    assert [float(note.removeprefix("loss ")) > 1e4 for note in losses[1:]] == [True] * 9 + [False] * 2
 
 
 @given(st.integers(1, 100), st.integers(0, 50))

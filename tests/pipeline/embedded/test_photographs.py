@@ -115,11 +115,11 @@ def test_another_table_is_no_list(tmp_path):
 # Labels
 
 
-def test_photographs_are_labelled_once_and_come_in_the_lists_order(tmp_path, listed):
-    teacher, lines = Half(), []
-    labelled = label(listed, tmp_path / "cache", lambda: teacher, lines.append)
+def test_photographs_are_labelled_once_and_come_in_the_lists_order(tmp_path, listed, told):
+    teacher = Half()
+    labelled = label(listed, tmp_path / "cache", lambda: teacher)
     assert [path.stem for path in labelled] == [photograph.sha256 for photograph in listed]
-    assert lines == ["things: 3 of 3 photographs are labelled"]
+    assert told.lines == ["things: 3 of 3 photographs are labelled"]
     assert label(listed, tmp_path / "cache", None) == labelled
     assert teacher.asked == 3
     pixels, mask = read_labelled(labelled[0])
@@ -196,14 +196,14 @@ def test_views_are_of_the_photographs_in_turn_and_can_be_trained_with(tmp_path, 
     assert np.array_equal((parts[1][0][1] * 255).byte().permute(1, 2, 0).numpy(), expected)
 
 
-def test_views_go_on_where_they_were_stopped_and_refuse_others(tmp_path, listed, monkeypatch):
+def test_views_go_on_where_they_were_stopped_and_refuse_others(tmp_path, listed, monkeypatch, told):
     monkeypatch.setattr(composite_store, "PART_SAMPLES", 2)
-    labelled, lines = label(listed, tmp_path / "cache", Half), []
+    labelled = label(listed, tmp_path / "cache", Half)
     write_views(labelled, [], Request(count=4, seed=0, px=32), tmp_path / "views")
     before = {path.name: path.read_bytes() for path in (tmp_path / "views").iterdir()}
     (tmp_path / "views/part-00001.masks.npy").unlink()
-    write_views(labelled, [], Request(count=4, seed=0, px=32), tmp_path / "views", lines.append)
+    write_views(labelled, [], Request(count=4, seed=0, px=32), tmp_path / "views")
     assert {path.name: path.read_bytes() for path in (tmp_path / "views").iterdir()} == before
-    assert lines[-1] == "part-00001.masks.npy (2 of 2 parts)"
+    assert told.lines[-1] == "part-00001.masks.npy (2 of 2 parts)"
     with pytest.raises(RunMismatchError, match="photographs"):
         write_views(labelled[:2], [], Request(count=4, seed=0, px=32), tmp_path / "views")

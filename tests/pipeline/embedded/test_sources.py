@@ -47,12 +47,11 @@ def test_no_wallpaper_of_the_sample_is_taken(author):
 
 
 @pytest.mark.usefixtures("no_client")
-def test_fetching_reads_what_is_there_without_doubles_and_runs_no_client(tmp_path, make_source):
+def test_fetching_reads_what_is_there_without_doubles_and_runs_no_client(tmp_path, make_source, told):
     make_fetched(tmp_path, "npm-some-things", {"a.png": make_png(), "b.png": make_png(), "c.png": make_png(1)})
-    lines = []
-    material = fetch(tmp_path, [make_source()], lines.append)
+    material = fetch(tmp_path, [make_source()])
     assert [len(group.pictures) for group in material.groups] == [2]
-    assert lines == ["things: 2 of 3 files"]
+    assert told.lines == ["things: 2 of 3 files"]
 
 
 @pytest.mark.usefixtures("no_client")

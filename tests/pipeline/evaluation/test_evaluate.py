@@ -1,7 +1,5 @@
 """Folders of maps and masks become figures: the same wherever and in whatever chunks the images are measured."""
 
-import logging
-
 import numpy as np
 import py_sod_metrics
 import pytest
@@ -55,7 +53,7 @@ def test_maps_as_they_are_and_a_choice_of_metrics(folder):
     assert stretched.weighted_f is None
 
 
-def test_a_broken_file_costs_only_itself_and_is_logged(tmp_path, caplog):
+def test_a_broken_file_costs_only_itself_and_is_named(tmp_path, told):
     folder = make_folders(tmp_path, 5)
     (folder / "maps/im002.png").write_bytes(b"")
     (folder / "masks/im004.png").write_bytes(b"no image")
@@ -63,8 +61,7 @@ def test_a_broken_file_costs_only_itself_and_is_logged(tmp_path, caplog):
     assert [image.name for image in found.images] == ["im001", "im003", "im005"]
     assert [failure.name for failure in found.failures] == ["im002", "im004"]
     assert found.summary == summarise([make_measured(number).measures for number in (1, 3, 5)])
-    said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert [message.split(":")[0] for message in said] == ["im002 failed", "im004 failed"]
+    assert [line.split(":")[0] for line in told.lines] == ["im002 failed", "im004 failed"]
 
 
 def test_if_nothing_can_be_measured_there_are_no_figures(tmp_path):
@@ -86,13 +83,8 @@ def test_the_order_of_the_outcomes_changes_no_bit():
     assert list(found.risk_coverage) == ["area"]
 
 
-def test_progress_is_logged_when_it_is_due(folder, caplog):
-    caplog.set_level(logging.INFO)
-    often = ClusterConfig(engine="inline", progress_every_s=1e-9)
-    evaluate_maps(folder, metrics=("mae",), cluster=often)
-    assert "16/20 images measured" in caplog.text
-    assert "20/20 images measured" in caplog.text
-    caplog.clear()
-    seldom = ClusterConfig(engine="inline", progress_every_s=1000)
-    evaluate_maps(folder, metrics=("mae",), cluster=seldom)
-    assert "measured" not in caplog.text
+def test_the_images_measured_are_counted(folder, told):
+    evaluate_maps(folder, metrics=("mae",), cluster=ClusterConfig(engine="inline", progress_every_s=3))
+    measuring = told.opened[0]
+    assert (measuring.name, measuring.total, measuring.every_s) == ("measuring maps", 20, 3)
+    assert told.ended[0] == ("measuring maps", 20, True)

@@ -19,7 +19,7 @@ FILES = {
 
 
 def export(audit, to="coco", rater="", out="out"):
-    return export_sample(audit, to, audit.parent / out, rater, report=lambda line: None)
+    return export_sample(audit, to, audit.parent / out, rater)
 
 
 def names(folder):

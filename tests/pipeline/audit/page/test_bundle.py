@@ -87,9 +87,7 @@ def test_a_release_of_masks_alone_is_refused_before_anything_is_written(prepared
     )
     (tmp_path / "new").mkdir()
     with pytest.raises(ConfigError, match=r"masks alone.*embed_images"):
-        write_pages(
-            tmp_path / "new", audit.plan, dataclasses.replace(audit.audited, stated=stated), audit.masks(), print
-        )
+        write_pages(tmp_path / "new", audit.plan, dataclasses.replace(audit.audited, stated=stated), audit.masks())
     assert files_of(tmp_path / "new") == {}
 
 
@@ -99,7 +97,7 @@ def test_files_that_are_there_are_never_overwritten(prepared, tmp_path, name):
     (tmp_path / "new" / name).parent.mkdir(parents=True)
     (tmp_path / "new" / name).write_bytes(b"mine")
     with pytest.raises(ConfigError, match="already has"):
-        write_pages(tmp_path / "new", audit.plan, audit.audited, audit.masks(), print)
+        write_pages(tmp_path / "new", audit.plan, audit.audited, audit.masks())
     assert files_of(tmp_path / "new") == {name: b"mine"}
 
 
@@ -109,7 +107,7 @@ def test_a_tar_that_lacks_a_drawn_image_is_named(prepared, monkeypatch, tmp_path
     monkeypatch.setitem(audit.audited.rows, "absent", {**audit.audited.rows[key], "key": "absent"})
     (tmp_path / "new").mkdir()
     with pytest.raises(StorageError, match=r"tar lacks absent\."):
-        write_pages(tmp_path / "new", audit.plan, audit.audited, {"absent": audit.masks()[key]}, print)
+        write_pages(tmp_path / "new", audit.plan, audit.audited, {"absent": audit.masks()[key]})
 
 
 def test_a_release_at_a_url_is_read_there(audited_release, prepared, tmp_path):
@@ -118,7 +116,7 @@ def test_a_release_at_a_url_is_read_there(audited_release, prepared, tmp_path):
         storage.publish(f"memory://audits/release/{name}", (audited_release / name).read_bytes())
     remote = read_audited("memory://audits/release")
     (tmp_path / "new").mkdir()
-    write_pages(tmp_path / "new", audit.plan, remote, masks_in(remote, audit.masks()), print)
+    write_pages(tmp_path / "new", audit.plan, remote, masks_in(remote, audit.masks()))
     here = files_of(audit.path)
     assert files_of(tmp_path / "new") == {name: here[name] for name in here if name not in ("plan.json", "release.txt")}
 

@@ -485,7 +485,7 @@ def test_the_adjudicator_takes_a_look_or_draws_her_own(opened, prepared):
     keys = [image.key for image in made.audit.plan.sample]
     for rater, verdicts in (("rater-1", ["right"] * 5), ("rater-2", ["fix", "wrong_object", "skip", "fix", "right"])):
         add_answers(made.path, rater, [make_answer(made, rater, *told) for told in zip(keys, verdicts, strict=True)])
-    write_adjudication(made.path, lambda line: None)
+    write_adjudication(made.path)
     content = (made.path / "tasks" / "adjudicator.js").read_text()
     tasks = json.loads(content.removeprefix("audit.tasks(").removesuffix(");\n"))["tasks"]
     fixed = next(look for look in tasks[0]["looks"] if look["verdict"] == "fix")
@@ -525,12 +525,12 @@ def test_the_adjudicator_takes_a_look_or_draws_her_own(opened, prepared):
     assert answers[0].mask == fixed["mask"]
     assert answers[3].mask not in [look["mask"] for look in tasks[3]["looks"]]
     add_answers(made.path, "adjudicator", answers)
-    assert write_adjudication(made.path, lambda line: None).disputes == 0
+    assert write_adjudication(made.path).disputes == 0
 
 
 def test_an_adjudicator_without_disputes_is_told(opened, prepared):
     made = prepared()
-    write_adjudication(made.path, lambda line: None)
+    write_adjudication(made.path)
     seen = opened(made, "#adjudicator")
     seen.page.wait_for_selector("#end:not([hidden])")
     assert seen.text("#end-text") == "There is nothing to judge here."

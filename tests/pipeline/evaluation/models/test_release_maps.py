@@ -1,7 +1,6 @@
 """A model predicts the photos of a release; an interrupted prediction goes on, and two models are never mixed."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -58,12 +57,11 @@ def test_an_interrupted_prediction_goes_on_where_it_ended(opened, tmp_path):
     assert done.asked == []
 
 
-def test_a_photo_without_a_map_is_named_and_costs_no_other(opened, tmp_path, caplog):
-    with caplog.at_level(logging.ERROR):
-        found = predict_release(opened, Red(fails_at=KEYS[1]), tmp_path)
+def test_a_photo_without_a_map_is_named_and_costs_no_other(opened, tmp_path, told):
+    found = predict_release(opened, Red(fails_at=KEYS[1]), tmp_path)
     assert dict(found.failures) == {KEYS[1]: "no map today"}
     assert found.predicted == 4
-    assert f"{KEYS[1]} has no map: no map today" in caplog.text
+    assert f"{KEYS[1]} has no map: no map today" in told.lines
 
 
 def test_maps_of_two_models_are_never_mixed(opened, tmp_path):

@@ -120,10 +120,9 @@ def test_the_real_client_takes_every_call_of_the_protocol():
 # Examples
 
 
-def test_a_release_is_uploaded_compared_merged_and_tagged(release):
+def test_a_release_is_uploaded_compared_merged_and_tagged(release, told):
     hub = Hub(ATTRIBUTES | {"README.md": b"made by the website"})
-    lines = []
-    report = push(release, hub, report=lines.append)
+    report = push(release, hub)
     assert hub.visible() == (tree(release), {"v1.0.0": tree(release)})
     assert hub.changing() == [
         "create_pull_request", "upload_folder", "change_discussion_status", "merge_pull_request", "create_tag",
@@ -134,7 +133,7 @@ def test_a_release_is_uploaded_compared_merged_and_tagged(release):
     assert report.sent_bytes == sum(len(content) for content in tree(release).values()) - len(
         ATTRIBUTES[".gitattributes"]
     )
-    assert any("sending 5 files" in line for line in lines)
+    assert any("sending 5 files" in line for line in told.lines)
 
 
 def test_files_that_release_json_does_not_name_are_not_sent(release):
@@ -211,15 +210,15 @@ def test_a_dry_run_lists_what_a_push_does_and_changes_nothing(release, newer):
     assert planned.operations[-2:] == ("merge the pull request", "tag v1.1.0")
 
 
-def test_a_published_version_is_left_alone(release, newer):
+def test_a_published_version_is_left_alone(release, newer, told):
     hub = Hub()
     push(release, hub)
     push(newer, hub)
-    before, lines = hub.visible(), []
+    before = hub.visible()
     hub.calls.clear()
-    report = push(release, hub, report=lines.append)
+    report = push(release, hub)
     assert (report.sent, report.operations, hub.changing(), hub.visible()) == ((), (), [], before)
-    assert lines[-1] == "sod 1.0.0 is already published: nothing to do"
+    assert told.lines[-1] == "sod 1.0.0 is already published: nothing to do"
 
 
 def test_another_release_of_a_published_version_is_refused(release, tmp_path):
@@ -449,17 +448,17 @@ CALLS = {name for name, _ in inspect.getmembers(HubApi, inspect.isfunction) if n
 
 @pytest.mark.parametrize("name", sorted(CALLS))
 @pytest.mark.parametrize("fault", ERRORS)
-def test_every_error_of_every_call_says_what_to_do_and_shows_no_secret(release, name, fault, caplog, capfd):
+def test_every_error_of_every_call_says_what_to_do_and_shows_no_secret(release, name, fault, caplog, capfd, told):
     error, kind, said = ERRORS[fault]
     if name not in READING:  # exit code 2 says that nothing was begun
         kind = StorageUnavailableError
-    hub, lines = Hub(), []
+    hub = Hub()
     hub.meanwhile[name] = raiser(error)
     caplog.set_level(logging.DEBUG)
     with pytest.raises(kind, match="hf://datasets/org/sod") as failed:
-        push(release, hub, report=lines.append)
+        push(release, hub)
     assert said in str(failed.value)
-    told = ["".join(traceback.format_exception(failed.value)), caplog.text, *lines, *capfd.readouterr()]
+    told = ["".join(traceback.format_exception(failed.value)), caplog.text, *told.lines, *capfd.readouterr()]
     assert not any(secret in text for secret in (TOKEN, "5ec3e7", "AKIAXYZ") for text in told)
     report = push(release, hub)
     assert hub.visible()[1] == {"v1.0.0": tree(release)}
