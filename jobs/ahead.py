@@ -5,31 +5,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jobs.commands import COMMANDS
 from pipeline.progress.stages import say, stage
-
-_SCRIPTS = {
-    "predict": "predict.py",
-    "label": "coco_pseudolabel.py",
-    "score": "score_run.py",
-    "audit": "audit_release.py",
-    "release build": "publish_release.py build",
-    "release sign": "publish_release.py sign",
-    "release push": "publish_release.py push",
-    "release export": "publish_release.py export",
-    "release verify": "verify_release.py",
-    "run verify": "verify_run.py",
-    "evaluate": "evaluate.py",
-    "leaderboard": "leaderboard.py",
-    "train": "train.py",
-    "convert": "convert_checkpoint.py",
-}
 
 
 def command(name: str, *arguments: object) -> str:
-    """How to call a job, as people type it: `command("release push", release, "s3://bucket")`."""
-    script, _, rest = name.partition(" ")
-    words = _SCRIPTS.get(name) or f"{_SCRIPTS[script]} {rest}"
-    return " ".join(["python", f"jobs/{words}", *(shlex.quote(str(argument)) for argument in arguments)])
+    """How to call a command, as people type it: `command("release push", release, "s3://bucket")`."""
+    return " ".join([COMMANDS[name].called(), *(shlex.quote(str(argument)) for argument in arguments)])
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Audits: people judge a sample that a release's own digest has drawn, and a certificate says what that proves."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +11,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.ahead import begun, command, next_steps
-from jobs.command_line import DONE, parse_config, run_commands, run_job
+from jobs.command_line import DONE, answer, parse_config, run_commands, run_job
+from jobs.commands import COMMANDS
 from pipeline.audit.config import AuditConfig
 
 
@@ -107,12 +107,12 @@ def main() -> int:
         "adjudicate": adjudicate,
         "certify": certify,
     }
-    return run_commands("audit_release.py", commands, __doc__ or "")
+    return run_commands("audit_release", commands)
 
 
 def plan(arguments: Sequence[str]) -> int:
     """Draw the sample and write the audit's folder; print one JSON line on stdout."""
-    config = parse_config(PlanConfig, arguments, {})
+    config = parse_config(PlanConfig, arguments, COMMANDS["audit plan"])
     with begun(f"planning an audit of {config.release}"):
         from pipeline.audit.start import start_audit
 
@@ -129,13 +129,13 @@ def plan(arguments: Sequence[str]) -> int:
             f"or open {started.page}, or send it to the raters",
             f"certify with: {command('audit certify', started.audit)}",
         )
-    print(json.dumps(asdict(started), sort_keys=True))
+    answer(asdict(started))
     return DONE
 
 
 def serve(arguments: Sequence[str]) -> int:
     """Serve the pages until somebody presses Ctrl-C."""
-    config = parse_config(ServeConfig, arguments, {})
+    config = parse_config(ServeConfig, arguments, COMMANDS["audit serve"])
     with begun(f"serving {config.audit}"):
         from pipeline.audit.serve import serve_audit
 
@@ -145,42 +145,42 @@ def serve(arguments: Sequence[str]) -> int:
 
 def export(arguments: Sequence[str]) -> int:
     """Write a task for a labelling tool; print one JSON line on stdout."""
-    config = parse_config(ExportConfig, arguments, {})
+    config = parse_config(ExportConfig, arguments, COMMANDS["audit export"])
     with begun(f"exporting the sample of {config.audit} to {config.out}"):
         from pipeline.audit.exchange.exported import export_sample
 
     exported = export_sample(config.audit, config.to, config.out, config.rater)
-    print(json.dumps(asdict(exported), sort_keys=True))
+    answer(asdict(exported))
     return DONE
 
 
 def import_answers(arguments: Sequence[str]) -> int:
     """Take answers from elsewhere; print one JSON line on stdout."""
-    config = parse_config(ImportConfig, arguments, {})
+    config = parse_config(ImportConfig, arguments, COMMANDS["audit import"])
     with begun(f"importing {config.source} into {config.audit}"):
         from pipeline.audit.exchange.imported import import_sample
 
     imported = import_sample(config.audit, config.source, config.format, config.rater)
     next_steps(f"once every rater is done: {command('audit certify', config.audit)}")
-    print(json.dumps(asdict(imported), sort_keys=True))
+    answer(asdict(imported))
     return DONE
 
 
 def adjudicate(arguments: Sequence[str]) -> int:
     """Write the adjudicator's tasks; print one JSON line on stdout."""
-    config = parse_config(AdjudicateConfig, arguments, {})
+    config = parse_config(AdjudicateConfig, arguments, COMMANDS["audit adjudicate"])
     with begun(f"looking for differences in {config.audit}"):
         from pipeline.audit.adjudication import write_adjudication
 
     adjudicated = write_adjudication(config.audit)
     next_steps(f"judge at: {command('audit serve', config.audit)}")
-    print(json.dumps(asdict(adjudicated), sort_keys=True))
+    answer(asdict(adjudicated))
     return DONE
 
 
 def certify(arguments: Sequence[str]) -> int:
     """Make the certificate; print its sentence, and one JSON line on stdout."""
-    config = parse_config(CertifyConfig, arguments, {})
+    config = parse_config(CertifyConfig, arguments, COMMANDS["audit certify"])
     with begun(f"certifying from {config.audit}"):
         from pipeline.audit.certify import certify_release
 
@@ -190,7 +190,7 @@ def certify(arguments: Sequence[str]) -> int:
         missing_as_failures=config.missing_as_failures,
         dry_run=config.dry_run,
     )
-    print(json.dumps(asdict(certified), sort_keys=True))
+    answer(asdict(certified))
     return DONE
 
 

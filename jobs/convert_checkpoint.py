@@ -1,6 +1,5 @@
 """Convert the official checkpoint, or prepare a training from Stable Diffusion 2; see `Arguments` for the options."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +7,10 @@ from typing import Literal
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import tyro
 
 from jobs.ahead import begun, command, next_steps
-from jobs.command_line import DONE, USAGE, run_job
+from jobs.command_line import DONE, USAGE, answer, parse_config, run_job
+from jobs.commands import COMMANDS
 from model.config import check_seed
 from model.official_names import IMAGENET_BACKBONE
 from pipeline.progress.stages import stage
@@ -42,7 +41,7 @@ class Arguments:
 
 def main() -> int:
     """Write the folder; print one JSON line that says what it contains."""
-    arguments = tyro.cli(Arguments, description=Arguments.__doc__)
+    arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["convert"])
     with begun(f"making a model folder in {arguments.out}"):
         from model.checkpoints import CheckpointError
         from model.weights import weights_sha256
@@ -58,9 +57,9 @@ def main() -> int:
     with stage("reading the written weights back"):
         sha256 = weights_sha256(out)
     start = f"{command('train', '--pretrained-model-name-or-path', out)} …"
-    use = f"{command('predict', '--model', out)} --input-rgb-path PHOTOS --output-dir MAPS"
+    use = command("predict", "PHOTOS", "--out", "MASKS", "--model", out)
     next_steps(f"train with: {start}" if arguments.from_stable_diffusion else f"predict with: {use}")
-    print(json.dumps({"out": str(out), "bytes": written, "sha256": sha256, "parameters": parameters}))
+    answer({"out": str(out), "bytes": written, "sha256": sha256, "parameters": parameters})
     return DONE
 
 

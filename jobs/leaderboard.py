@@ -1,6 +1,5 @@
 """Leaderboards: `add` results of `evaluate.py --release`, and `render` them as Markdown, LaTeX, CSV and a page."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.ahead import begun, command, next_steps
-from jobs.command_line import DONE, parse_config, run_commands, run_job
+from jobs.command_line import DONE, answer, parse_config, run_commands, run_job
+from jobs.commands import COMMANDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +54,12 @@ class RenderConfig:
 
 def main() -> int:
     """Run the command that the first argument names."""
-    return run_commands("leaderboard.py", {"add": add, "render": render}, __doc__ or "")
+    return run_commands("leaderboard", {"add": add, "render": render})
 
 
 def add(arguments: Sequence[str]) -> int:
     """Add a result; print one JSON line on stdout."""
-    config = parse_config(AddConfig, arguments, {})
+    config = parse_config(AddConfig, arguments, COMMANDS["leaderboard add"])
     with begun(f"adding {config.result} to {config.board}"):
         from pipeline.leaderboard.add import add_result
 
@@ -73,19 +73,19 @@ def add(arguments: Sequence[str]) -> int:
         collection=config.collection,
     )
     next_steps(f"render with: {command('leaderboard render', config.board)}")
-    print(json.dumps(asdict(added), sort_keys=True))
+    answer(asdict(added))
     return DONE
 
 
 def render(arguments: Sequence[str]) -> int:
     """Render a board; print one JSON line on stdout."""
-    config = parse_config(RenderConfig, arguments, {})
+    config = parse_config(RenderConfig, arguments, COMMANDS["leaderboard render"])
     with begun(f"rendering {config.board}"):
         from pipeline.leaderboard.render import render_board
 
     rendered = render_board(config.board, config.by, config.release)
     next_steps(f"open {rendered.page}")
-    print(json.dumps(asdict(rendered), sort_keys=True))
+    answer(asdict(rendered))
     return DONE
 
 

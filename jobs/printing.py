@@ -4,6 +4,7 @@ Names come from data sets that strangers made. They reach messages, tables and t
 escape control characters: nothing printed by anybody in this process goes around them.
 """
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +31,7 @@ class ShownStream:
     def write(self, text: str) -> int:
         """Write the text as people may see it."""
         shown = printable(text, kept="\n")
-        with self._lock:
+        with self._lock, self._readers_may_leave():
             if self._above is None:
                 self.terminal.write(shown)
             else:  # whole lines only: a bar would be drawn behind half of one
@@ -38,6 +39,19 @@ class ShownStream:
                 if end:
                     self._above(lines + end)
         return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        with self._readers_may_leave():
+            self.terminal.flush()
+
+    @contextmanager
+    def _readers_may_leave(self) -> Iterator[None]:
+        """Go on in silence when the reader has gone, as `head` does: that ends no work."""
+        try:
+            yield
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.terminal.fileno())
 
     def write_above(self, above: Callable[[str], None] | None) -> None:
         """From now on, hand whole lines to `above`, which writes them above bars; None: there are no bars any more."""
@@ -68,4 +82,5 @@ def shown_streams() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.stdout.flush()
         sys.stdout, sys.stderr = before

@@ -1,6 +1,5 @@
 """Releases: `build` makes one from a run, `sign` signs it, `push` publishes it, `export` copies it for other tools."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -12,9 +11,9 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.ahead import begun, command, next_steps
-from jobs.command_line import DONE, options_file, parse_config, report, run_commands, run_job
+from jobs.command_line import DONE, answer, parse_config, report, run_commands, run_job
+from jobs.commands import COMMANDS
 from pipeline.config import ClusterConfig, ReleaseConfig, RunConfig
-from pipeline.options import read_toml
 from pipeline.selection.policy import PolicyConfig
 
 
@@ -97,13 +96,12 @@ class ExportConfig:
 def main() -> int:
     """Run the command that the first argument names."""
     commands = {"build": build, "sign": sign, "push": push, "export": export}
-    return run_commands("publish_release.py", commands, __doc__ or "")
+    return run_commands("publish_release", commands)
 
 
 def build(arguments: Sequence[str]) -> int:
     """Make a release, and print one JSON line on stdout that says what it holds."""
-    path = options_file(arguments, "--policy")
-    config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig, "--policy") if path else {})
+    config = parse_config(BuildConfig, arguments, COMMANDS["release build"])
     with begun(f"building {config.release.name} {config.release.version} from {config.run}"):
         from pipeline.collection.gather import read_described_annotations
         from pipeline.collection.kept import Kept
@@ -140,13 +138,13 @@ def build(arguments: Sequence[str]) -> int:
         f"verify with: {command('release verify', built.release)}",
         f"publish with: {command('release push', built.release)} TARGET",
     )
-    print(json.dumps(asdict(built), sort_keys=True))
+    answer(asdict(built))
     return DONE
 
 
 def sign(arguments: Sequence[str]) -> int:
     """Sign a release, and print one JSON line on stdout that says what was signed."""
-    config = parse_config(SignConfig, arguments, {})
+    config = parse_config(SignConfig, arguments, COMMANDS["release sign"])
     with begun(f"signing {config.release}"):
         from pipeline.files import urls
         from pipeline.release.publish.sign import sign_release
@@ -154,13 +152,13 @@ def sign(arguments: Sequence[str]) -> int:
     signed = sign_release(urls.absolute(config.release), urls.absolute(config.key))
     report(f"signed with the {signed.key}: {', '.join(signed.signed) or 'nothing, as everything had a signature'}")
     next_steps(f"publish with: {command('release push', config.release)} TARGET")
-    print(json.dumps(asdict(signed), sort_keys=True))
+    answer(asdict(signed))
     return DONE
 
 
 def push(arguments: Sequence[str]) -> int:
     """Publish a release, and print one JSON line on stdout that says what was sent."""
-    config = parse_config(PushConfig, arguments, {})
+    config = parse_config(PushConfig, arguments, COMMANDS["release push"])
     with begun(f"publishing {config.release} to {config.target}"):
         from pipeline.files import urls
         from pipeline.release.publish.push import push_release
@@ -175,20 +173,20 @@ def push(arguments: Sequence[str]) -> int:
     report(f"{len(pushed.sent)} files, {pushed.sent_bytes} bytes {verb}; {len(pushed.there)} existed already")
     if not config.dry_run:
         next_steps(*_after_push(pushed.target))
-    print(json.dumps(asdict(pushed), sort_keys=True))
+    answer(asdict(pushed))
     return DONE
 
 
 def export(arguments: Sequence[str]) -> int:
     """Export a release, and print one JSON line on stdout that says what was written."""
-    config = parse_config(ExportConfig, arguments, {})
+    config = parse_config(ExportConfig, arguments, COMMANDS["release export"])
     with begun(f"exporting {config.release} as {config.layout} to {config.out}"):
         from pipeline.files import urls
         from pipeline.release.export.export import export_release
 
     exported = export_release(urls.absolute(config.release), config.layout, config.out)
     report(f"{exported.images} images, {exported.files} files, {exported.file_bytes} bytes are in {exported.out}")
-    print(json.dumps(asdict(exported), sort_keys=True))
+    answer(asdict(exported))
     return DONE
 
 
