@@ -152,7 +152,8 @@ def test_wrong_options_are_refused_by_name_with_2(refuse, tmp_path, options, sai
 def test_a_target_that_holds_something_is_refused_with_2_and_kept(refuse, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine").write_text("mine")
-    assert refuse(*START) == "making a model folder in out error: out already exists and is not an empty folder; give another one"
+    why = "out already exists and is not an empty folder; give another one"
+    assert refuse(*START) == f"making a model folder in out error: {why}"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
