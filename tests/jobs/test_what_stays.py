@@ -68,8 +68,5 @@ def test_a_run_counts_what_is_committed_when_the_disk_is_full(run_here, tmp_path
 
 def test_a_check_has_nothing_to_resume(run_here, tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.release.check.verify.verify_release", interrupt)
-    assert run_here(verify_release.main, "job", str(tmp_path)) == (
-        FAILED,
-        "",
-        f"checking {tmp_path}\ninterrupted. Run the same command again\n",
-    )
+    said = f"checking {tmp_path}\ninterrupted. Run the same command again\n"
+    assert run_here(verify_release.main, "job", str(tmp_path)) == (FAILED, "", said)
