@@ -28,7 +28,7 @@ from PIL import (  # noqa: F401
 )
 
 from pipeline.errors import SampleError
-from pipeline.files.formats import SUPPORTED, WITH_CODEC, format_of
+from pipeline.files.formats import SUPPORTED, WITH_CODEC, codec_advice, format_of
 from pipeline.files.in_flight import BYTES_PER_CANVAS_PIXEL, BYTES_PER_PIXEL, budget, require_memory
 from pipeline.files.orientation import orientation, with_orientation_1
 from pipeline.files.scan import bmp, gif, jpeg, jpeg2000, jpegxl, png, tiff, webp
@@ -136,7 +136,7 @@ def _blaming(label: str, content: bytes) -> Iterator[None]:
         if WITH_CODEC.get(kind, kind) not in OPENED:
             found += f" ({kind or 'an unknown format'}); supported are {supported_in_words()}"
         if kind in WITH_CODEC and WITH_CODEC[kind] not in OPENED:
-            found += f". To read {kind}, run in the project's folder: pip install '.[formats]'"
+            found += f". {codec_advice(kind)}"
         raise SampleError("undecodable", f"{label}: {type(error).__name__}: {message!r}; {found}") from error
 
 
