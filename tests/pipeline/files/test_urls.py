@@ -216,4 +216,4 @@ except UsageError as error:
 def test_without_s3fs_the_error_has_the_command_that_installs_it():
     done = subprocess.run([sys.executable, "-c", WITHOUT_S3FS], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "'s3://bucket/run/run.json': s3:// needs a package" in done.stdout
-    assert "run pip install 'sod-benchmark[s3]'" in done.stdout
+    assert "pip install '.[s3]'" in done.stdout
