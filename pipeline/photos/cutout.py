@@ -1,12 +1,9 @@
 """The salient object on a transparent background, as a picture to paste elsewhere."""
 
-import io
-
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
-from pipeline.files.maps import quantise_saliency
+from pipeline.files.maps import encode_png, quantise_saliency
 
 
 def draw_cutout(photo: UInt8[np.ndarray, "h w 3"], saliency: Float[np.ndarray, "h w"]) -> bytes:
@@ -16,7 +13,4 @@ def draw_cutout(photo: UInt8[np.ndarray, "h w 3"], saliency: Float[np.ndarray, "
     away is not in the file, and the file is smaller.
     """
     alpha = quantise_saliency(saliency)
-    pixels = np.dstack([np.where(alpha[:, :, None] > 0, photo, np.uint8(0)), alpha])
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
+    return encode_png(np.dstack([np.where(alpha[:, :, None] > 0, photo, np.uint8(0)), alpha]))
