@@ -5,7 +5,8 @@
 # or for NVIDIA's GPUs (docker run --gpus all; for runs on Ray also --shm-size 8g):
 #   docker build --tag sod:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
 # The wheels of torch bring CUDA's libraries, so both fit the same base; BASE may be any image with pip and Python 3.11 or later.
-# A test reads this file, but where it was written there is no Docker: it has not been built there.
+# hadolint 2.15.1 finds nothing, and a test reads this file, but where it was written there is no Docker: it has not been
+# built there.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS wheel
@@ -33,7 +34,7 @@ RUN pip install --no-cache-dir --no-deps --constraint requirements.lock --index-
 # A home that any user may write to: caches of weights and fonts, for `docker run --user`.
 RUN useradd --uid 1000 --create-home sod && chmod 1777 /home/sod
 ENV HOME=/home/sod
-USER sod
+USER 1000
 WORKDIR /data
 ENTRYPOINT ["sod"]
 CMD ["--help"]

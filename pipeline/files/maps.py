@@ -90,7 +90,10 @@ def decode_masks(content: bytes, count: int) -> Bool[np.ndarray, "e h w"]:
 
 
 def encode_png(values: UInt8[np.ndarray, "h w *channels"]) -> bytes:
-    """A PNG of one 8-bit channel, or of four: red, green, blue, alpha; equal values give equal bytes with one version of Pillow and zlib."""
+    """A PNG of one 8-bit channel or four (red, green, blue, alpha).
+
+    Equal values give equal bytes with one version of Pillow and zlib.
+    """
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, format="PNG", **_COMPRESSION)
     return buffer.getvalue()
