@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pipeline.errors import CollectionError
@@ -12,6 +13,7 @@ from pipeline.evaluation.pairs import is_image
 from pipeline.files.formats import IMAGE_SUFFIXES
 
 _log = logging.getLogger(__name__)
+MOST_COUNTED = 10_000
 _OF_PROGRAMS = ("__MACOSX", "@eaDir")
 """Folders that macOS adds to archives and Synology's disks to folders: their files are named like the photos."""
 
@@ -34,7 +36,7 @@ class Found:
     ignored: tuple[str, ...] = ()
     """Names of files that are not photos, relative to the folder."""
     in_subfolders: int = 0
-    """Photos in subfolders, which were not asked for."""
+    """Photos in subfolders, which were not asked for; at most `MOST_COUNTED` are counted."""
 
 
 def from_home(path: str) -> str:
@@ -73,13 +75,15 @@ def find_photos(named: str, *, recursive: bool = False, outputs: Path | None = N
 
 def _in_folder(folder: Path, recursive: bool, outputs: Path | None) -> Found:
     try:
-        top = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
+        files = [entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")]
     except OSError as error:
         raise CollectionError(f"--input-rgb-path {folder}: can't be listed ({error.strerror or error})") from error
-    below = sorted(_below(folder, outputs.resolve() if outputs else None, warn=recursive))
-    files = sorted([*top, *below]) if recursive else top
-    photos = [file for file in files if is_image(file, IMAGE_SUFFIXES)]
-    in_subfolders = 0 if recursive else sum(is_image(file, IMAGE_SUFFIXES) for file in below)
+    below = _below(folder, outputs.resolve() if outputs else None, warn=recursive)
+    if recursive:
+        files += (file for file in below if file.is_file())
+    files.sort()
+    photos = [file for file in files if _is_photo(file)]
+    in_subfolders = 0 if recursive else sum(1 for _ in islice(filter(_is_photo, below), MOST_COUNTED))
     if not photos:
         found = ", ".join(sorted({file.suffix or "no suffix" for file in files})[:10])
         raise CollectionError(
@@ -87,12 +91,16 @@ def _in_folder(folder: Path, recursive: bool, outputs: Path | None) -> Found:
             + (f"; they end in {found}" if found else "")
             + (f"; its subfolders hold {in_subfolders} photos, which --recursive reads" if in_subfolders else "")
         )
-    ignored = tuple(file.relative_to(folder).as_posix() for file in files if not is_image(file, IMAGE_SUFFIXES))
+    ignored = tuple(file.relative_to(folder).as_posix() for file in files if not _is_photo(file))
     return Found(photos=_photos(photos, folder), ignored=ignored, in_subfolders=in_subfolders)
 
 
+def _is_photo(file: Path) -> bool:
+    return is_image(file, IMAGE_SUFFIXES)
+
+
 def _below(top: Path, outputs: Path | None, *, warn: bool) -> Iterator[Path]:
-    """The files in the subfolders of a folder, without hidden ones, those of programs, and the outputs.
+    """The names in the subfolders of a folder, but hidden ones, those of programs, and the outputs.
 
     Links to folders are not followed: they may lead round in a circle, or anywhere.
     """
@@ -103,7 +111,7 @@ def _below(top: Path, outputs: Path | None, *, warn: bool) -> Iterator[Path]:
         links += [here / name for name in kept if (here / name).is_symlink()]
         subfolders[:] = [name for name in kept if (here / name).resolve() != outputs]
         if here != top:
-            yield from (here / name for name in files if not name.startswith(".") and (here / name).is_file())
+            yield from (here / name for name in files if not name.startswith("."))
     if links and warn:
         _log.warning("%d links to folders are not followed, %s for example", len(links), min(links))
 

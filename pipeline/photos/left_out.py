@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.errors import CollectionError
 from pipeline.files.formats import WITH_CODEC, codec_advice, format_of
 from pipeline.files.pictures import OPENED, supported_in_words
-from pipeline.photos.find import Found, Photo
+from pipeline.photos.find import MOST_COUNTED, Found, Photo
 
 _log = logging.getLogger(__name__)
 _MOST_IGNORED = 1000
@@ -22,9 +22,8 @@ _RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", 
 def log_left_out(named: str, found: Found) -> None:
     """Log which files of a folder are no photos here, and how many photos its subfolders hold."""
     if found.in_subfolders:
-        _log.warning(
-            "leaving out %d photos in subfolders of %s; --recursive reads them too", found.in_subfolders, named
-        )
+        count = f"{found.in_subfolders}{' or more' if found.in_subfolders == MOST_COUNTED else ''}"
+        _log.warning("leaving out %s photos in subfolders of %s; --recursive reads them too", count, named)
     if found.ignored:
         _log.info(
             "ignoring %d files whose names are not those of photos: %s; supported are %s",

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from pipeline.errors import CollectionError
-from pipeline.photos import left_out
+from pipeline.photos import find, left_out
 from pipeline.photos.find import find_photos
 from pipeline.photos.left_out import log_left_out, require_codecs
 
@@ -29,6 +29,14 @@ def test_photos_of_subfolders_are_counted_aloud(tmp_path, caplog):
     write_files(tmp_path, a_jpg=b"", b__a_jpg=b"", b__b_png=b"")
     log_left_out("photos", find_photos(str(tmp_path)))
     assert caplog.messages == ["leaving out 2 photos in subfolders of photos; --recursive reads them too"]
+
+
+def test_a_whole_disk_below_the_folder_is_not_counted_to_its_end(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(find, "MOST_COUNTED", 2)
+    monkeypatch.setattr(left_out, "MOST_COUNTED", 2)
+    write_files(tmp_path, a_jpg=b"", b__a_jpg=b"", b__b_png=b"", c__c_png=b"")
+    log_left_out("photos", find_photos(str(tmp_path)))
+    assert caplog.messages == ["leaving out 2 or more photos in subfolders of photos; --recursive reads them too"]
 
 
 def test_raw_photos_are_called_so_whatever_they_begin_with(tmp_path, caplog):
