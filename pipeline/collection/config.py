@@ -88,10 +88,6 @@ class InputConfig:
 class CollectConfig:
     """Write the annotation JSON of images that have none: ids, names, sizes, and what a table tells of them.
 
-    Examples:
-        jobs/collect.py --images photos --out photos.json
-        jobs/collect.py --images shards/{00000..00117}.tar --metadata photographers.csv --out shards.json
-
     Exit codes: 0 done, 1 failed, 2 wrong request, 3 some images are not in the file (each is named with its reason).
     """
 

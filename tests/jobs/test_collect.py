@@ -29,7 +29,8 @@ def test_the_command_that_is_printed_takes_the_annotations(done_here, photos):
         "orientation": "upright",
     }
     (said,) = [line for line in done.stderr.splitlines() if line.startswith("next: ")]
-    script, *options = shlex.split(said.removeprefix("next: ").replace("RUN", "run"))
+    _, script, *options = shlex.split(said.removeprefix("next: ").replace("RUN", "run"))
+    assert script == "jobs/coco_pseudolabel.py"
     more = ("--engine", "inline", "--model", "fake", "--dry-run")
     planned = done_here(coco_pseudolabel.main, script, *options, *more)
     assert (planned.returncode, json.loads(planned.stdout)["images"]) == (0, 3), planned.stderr
