@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def look():
 
 atexit.register(look)
 """
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 pytestmark = pytest.mark.slow
 
 
@@ -116,16 +118,15 @@ def installed(wheel, tmp_path_factory):
 
 @pytest.fixture
 def call_installed(installed, tmp_path):
-    """Run the Python of the fresh environment in an empty folder."""
+    """Run a program of the fresh environment in an empty folder, as whoever has no checkout does."""
     environment = {"PATH": f"{installed.parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
-    return lambda *words: call(installed, *words, cwd=tmp_path, env=environment)
+    return lambda program, *words: call(installed.parent / program, *words, cwd=tmp_path, env=environment)
 
 
 def test_the_packages_are_imported_from_the_environment(call_installed, installed):
-    printed = call_installed(
-        "-c", "import jobs, model, pipeline; print(jobs.__file__, model.__file__, pipeline.__file__)"
-    )
-    assert all(path.startswith(str(installed.parent.parent)) for path in printed.stdout.split())
+    code = "import jobs, model, pipeline; print(jobs.__file__, model.__file__, pipeline.__file__)"
+    paths = call_installed("python", "-c", code).stdout.split()
+    assert len([path for path in paths if path.startswith(str(installed.parent.parent))]) == 3
 
 
 def test_the_watch_on_the_checkout_notices_an_import_from_it(installed, tmp_path):
@@ -134,10 +135,18 @@ def test_the_watch_on_the_checkout_notices_an_import_from_it(installed, tmp_path
     assert (done.returncode, "imported from the checkout" in done.stderr) == (70, True)
 
 
+def test_the_command_is_installed_with_its_version_and_the_help_of_every_job(call_installed):
+    assert call_installed("sod", "--version").stdout == f"sod {VERSION}\n"
+    assert "predict" in call_installed("sod", "--help").stdout
+    assert "--max-variance" in call_installed("sod", "completion", "bash").stdout.replace("_", "-")
+    script = call_installed("python", "-m", "jobs.predict", "--help").stdout
+    assert script == call_installed("sod", "predict", "--help").stdout.replace("sod predict", "python jobs/predict.py")
+
+
 def test_a_photo_becomes_a_mask_and_a_cut_out_with_the_weights_of_the_wheel(call_installed, tmp_path):
     shutil.copy(next((ROOT / "pipeline/sample/images").glob("*.jpg")), tmp_path / "photo.jpg")
     quick = ("--ensemble-size", "2", "--denoise-steps", "1", "--device", "cpu", "--cutout")
-    done = call_installed("-m", "jobs.predict", "--input-rgb-path", "photo.jpg", "--output-dir", "masks", *quick)
+    done = call_installed("sod", "predict", "photo.jpg", "--out", "masks", *quick)
     assert json.loads(done.stdout)["predicted"] == 1
     assert {path.name for path in (tmp_path / "masks").rglob("*.png")} == {"photo.png"}
     assert (tmp_path / "masks" / "cutout" / "photo.png").is_file()
@@ -149,7 +158,7 @@ def test_a_release_with_its_page_is_made_and_checked_with_the_files_of_the_wheel
     for photo in sorted((sample / "images").glob("*.jpg"))[:4]:
         shutil.copy(photo, tmp_path / "photos")
     made = ("--images", "photos", "--out", "run", "--engine", "inline", "--model", "fake")
-    release = json.loads(call_installed("-m", "jobs.coco_pseudolabel", *made).stdout)["release"]
+    release = json.loads(call_installed("sod", "label", *made).stdout)["release"]
     assert (Path(release) / "index.html").is_file()
-    checked = call_installed("-m", "jobs.verify_release", release, "--no-loaders", "--json")
+    checked = call_installed("sod", "release", "verify", release, "--no-loaders", "--json")
     assert json.loads(checked.stdout)["problems"] == []
