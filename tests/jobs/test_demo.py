@@ -29,11 +29,11 @@ def test_a_wrong_request_starts_no_head(run_here, monkeypatch, options, said):
 def test_jobs_are_submitted_with_the_checkout_or_as_modules_of_the_wheel(
     monkeypatch, capsys, is_checkout, program, uploaded
 ):
-    class Head:
-        submitted = []
+    submitted = []
 
+    class Head:
         def submit(self, entrypoint, working_dir):
-            self.submitted.append((entrypoint, working_dir))
+            submitted.append((entrypoint, working_dir))
             return "job-1"
 
         def follow(self, _submission):
@@ -44,7 +44,7 @@ def test_jobs_are_submitted_with_the_checkout_or_as_modules_of_the_wheel(
 
     monkeypatch.setattr(demo, "IS_CHECKOUT", is_checkout)
     assert demo._follow_job(Head(), "score_run", ["run", "--pass", "flip"]) == 0
-    assert Head.submitted == [([*program, "run", "--pass", "flip"], uploaded)]
+    assert submitted == [([*program, "run", "--pass", "flip"], uploaded)]
     assert ("--working-dir . " in capsys.readouterr().out) == is_checkout
 
 
