@@ -187,6 +187,19 @@ def test_sizes_of_turned_photos_are_in_the_frame_that_is_asked_for(tmp_path, ori
     assert collected.orientation == ("stored" if orientation == "stored" else "upright")
 
 
+@pytest.mark.parametrize(
+    ("collected", "given", "warned"),
+    [("upright", "auto", True), ("upright", "stored", True), ("upright", "upright", False), ("stored", "auto", False)],
+)
+def test_a_run_in_another_frame_than_that_of_the_sizes_is_warned(tmp_path, caplog, collected, given, warned):
+    images = in_folder(tmp_path, contents(["a.jpg"]))
+    collect_into(tmp_path, images, orientation=collected)
+    caplog.clear()
+    seen(images, annotations=str(tmp_path / "collected.json"), orientation=given)
+    said = [message for message in caplog.messages if "have the sizes of upright images; give --orientation" in message]
+    assert len(said) == warned
+
+
 def test_names_that_share_an_id_get_the_next_and_numbers_keep_theirs(monkeypatch):
     monkeypatch.setattr(collecting, "key_and_id", lambda _name: ("", MAX_NUMBER + 1))
     assert ids_of(["b.jpg", "#.jpg", "000000000000.jpg"]) == {"000000000000.jpg": 0, "#.jpg": 1, "b.jpg": 2}
