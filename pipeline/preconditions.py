@@ -1,10 +1,13 @@
 """Checks that refuse a request before any work: optional packages, and targets that can't be written to."""
 
+import importlib.metadata
 import importlib.util
 import tempfile
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+
+_PROJECT = "sod-benchmark"
 
 
 def require_extra(extra: str, *modules: str) -> None:
@@ -14,9 +17,16 @@ def require_extra(extra: str, *modules: str) -> None:
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(
-            f"missing packages: {', '.join(missing)}; run in the project's folder: pip install '.[{extra}]'"
-        )
+        raise ConfigError(f"missing packages: {', '.join(missing)}; {extra_command(extra)}")
+
+
+def extra_command(extra: str) -> str:
+    """What installs an extra: pip finds it by the project's name where a wheel was installed, else in the checkout."""
+    try:
+        importlib.metadata.distribution(_PROJECT)
+    except importlib.metadata.PackageNotFoundError:
+        return f"run in the project's folder: pip install '.[{extra}]'"
+    return f"run pip install '{_PROJECT}[{extra}]'"
 
 
 def require_target(path: Path, option: str) -> None:

@@ -89,8 +89,11 @@ def decode_masks(content: bytes, count: int) -> Bool[np.ndarray, "e h w"]:
     return found.reshape(height, count, -1).transpose(1, 0, 2)
 
 
-def encode_png(values: UInt8[np.ndarray, "h w"]) -> bytes:
-    """A PNG of one 8-bit channel; equal values give equal bytes with one version of Pillow and zlib."""
+def encode_png(values: UInt8[np.ndarray, "h w *channels"]) -> bytes:
+    """A PNG of one 8-bit channel or four (red, green, blue, alpha).
+
+    Equal values give equal bytes with one version of Pillow and zlib.
+    """
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, format="PNG", **_COMPRESSION)
     return buffer.getvalue()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError
 from pipeline.files import local_disk
+from pipeline.preconditions import extra_command
 from pipeline.progress.stages import counted, say
 from pipeline.release.export.layout import KnownLayout, LayoutClass, write
 from pipeline.release.opened import open_release, samples_in
@@ -103,5 +104,5 @@ def _class_of(layout: str, known: KnownLayout) -> LayoutClass:
     except ModuleNotFoundError as error:
         if error.name and error.name.partition(".")[0] in ("jobs", "model", "pipeline"):
             raise
-        raise ConfigError(f"--layout {layout} needs the package {error.name}: pip install '.[eval]'") from error
+        raise ConfigError(f"--layout {layout} needs the package {error.name}; {extra_command('eval')}") from error
     return found

@@ -38,6 +38,7 @@ DECIDES_NO_BYTE = {
     "pipeline/files/urls.py": "finds files; rows have the SHA-256 of what was read",
     "pipeline/made_with.py": "compares what runs are made with",
     "pipeline/options.py": "options as TOML and on the command line",
+    "pipeline/preconditions.py": "refuses requests before a run",
     "pipeline/replicas/journal.py": "writes RUN/journal only",
     "pipeline/replicas/usage.py": "measures time and memory around the model",
     "pipeline/runs/commits.py": "writes bytes unchanged, and records that name them",
