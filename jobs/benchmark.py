@@ -15,6 +15,7 @@ import tyro
 from jobs.command_line import DONE, FAILED, report, run_job
 from pipeline.benchmarks.benchmark import Benchmark, Case
 from pipeline.benchmarks.kinds import KINDS, options_class
+from pipeline.devices import require_device
 
 if TYPE_CHECKING:
     Kind = Benchmark
@@ -35,6 +36,7 @@ def main() -> int:
     """Measure, and print a table."""
     flat = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
     arguments = tyro.cli(Arguments, description=Arguments.__doc__, config=flat)
+    require_device(getattr(arguments.kind, "device", "cpu"))
     name, results = type(arguments.kind).__name__.lower(), list[dict[str, Any]]()
     for case in arguments.kind.cases():
         result = measured(name, case)

@@ -41,6 +41,7 @@ class Arguments:
 def main() -> int:
     """Write the folder; print one JSON line that says what it contains."""
     arguments = tyro.cli(Arguments, description=Arguments.__doc__)
+    check_places(arguments)
     from model.checkpoints import CheckpointError
     from model.weights import weights_sha256
 
@@ -53,6 +54,19 @@ def main() -> int:
     written = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(json.dumps({"out": str(out), "bytes": written, "sha256": weights_sha256(out), "parameters": parameters}))
     return DONE
+
+
+def check_places(arguments: Arguments) -> None:
+    """Refuse what is missing, and a folder that can't be written, before torch loads.
+
+    Raises: CollectionError: a given path does not exist. ConfigError: OUT is not empty, or can't be written to.
+    """
+    from pipeline.preconditions import require_new_folder, require_there
+
+    for name in ("stable_diffusion_repo_path", "pretrained_model_path", "swinb_model_path"):
+        if (place := getattr(arguments, name)) is not None:
+            require_there(place, f"--{name.replace('_', '-')}")
+    require_new_folder(arguments.out, "--out")
 
 
 def write(arguments: Arguments) -> dict[str, int]:

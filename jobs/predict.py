@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, parse_config, run_job
+from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, options_file, parse_config, run_job
 from pipeline.photos.config import PhotosConfig
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 def main() -> int:
     """Predict, then print the outcome as one line of JSON on stdout."""
     config = parse(sys.argv[1:])
+    from pipeline.photos.preflight import check_request
+
+    check_request(config)
     if config.reference:
         log_reference_preset(config.ensemble)
     from pipeline.photos.predict import predict
@@ -29,8 +32,15 @@ def main() -> int:
 
 
 def parse(arguments: Sequence[str]) -> PhotosConfig:
-    """Options of the preset and of the command line; exits with 2 if they are wrong."""
-    return parse_config(PhotosConfig, arguments, {"batch_size": 0})
+    """Options of the preset and of the command line; exits with 2 if they are wrong.
+
+    Raises: ConfigError: they contradict each other.
+    """
+    config = parse_config(PhotosConfig, arguments, {"batch_size": 0})
+    from pipeline.photos.preflight import refuse_full_precision
+
+    refuse_full_precision(config, options_file(arguments, "--dtype"))
+    return config
 
 
 def with_progress_bar(results: "Iterator[PhotoResult]", total: int) -> "Iterator[PhotoResult]":

@@ -39,6 +39,9 @@ class Arguments(PassConfig):
 def main() -> int:
     """Score, then print one JSON line on stdout that says how it ended."""
     config, options = parse(sys.argv[1:])
+    from pipeline.preconditions import require_model
+
+    require_model(config.model, engine=config.cluster.engine)
     from pipeline.passes.score import score_run
 
     found = score_run(config, options)

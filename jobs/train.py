@@ -11,7 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.command_line import DONE, run_job
-from pipeline.training.config import TrainingConfig, require_packages, without_effect
+from pipeline.training.config import TrainingConfig, require_packages, require_places, without_effect
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ def main() -> int:
     )
     config = replace(config, output_dir=config.output_dir.absolute())
     require_packages(config)
+    require_places(config)
     if ignored := without_effect(config):
         log.info("without effect here: %s", ", ".join(ignored))
     from pipeline.training.cluster import train_inline, train_on_ray

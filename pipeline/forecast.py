@@ -13,10 +13,11 @@ from pathlib import Path
 from pipeline.collection.kept import Kept
 from pipeline.config import RunConfig
 from pipeline.files import local_disk, storage, urls
+from pipeline.files.trials import require_exclusive_create
 from pipeline.records import Sample, ShardRecord, ShardSpec
 from pipeline.release.preflight import refuse_unbuildable
 from pipeline.replicas.progress import Progress
-from pipeline.run import check_version, process, read_inputs
+from pipeline.run import check_version, process, read_inputs, require_surroundings
 from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.run_file import plan_of
@@ -70,8 +71,9 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     Raises: UsageError: the run would be refused. PipelineError: the pilot failed.
     """
     config.check()
+    require_surroundings(config)
     collection = read_inputs(config, Kept(config.out))
-    storage.require_exclusive_create(config.out)
+    require_exclusive_create(config.out)
     made_with = fingerprint(config)
     refuse_unbuildable(config, collection)
     check_version(config, collection, made_with)

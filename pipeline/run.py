@@ -12,6 +12,7 @@ from pipeline.collection.usable import require_usable
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError
 from pipeline.files import urls
+from pipeline.preconditions import require_model, require_place
 from pipeline.records import ShardSpec
 from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
@@ -59,6 +60,7 @@ def run(config: RunConfig) -> RunReport:
             PipelineError: the run failed; run the same command again to resume.
     """
     config.check()
+    require_surroundings(config)
     # 1. Read the annotations and find every image.
     kept = Kept(config.out)
     collection = read_inputs(config, kept)
@@ -76,6 +78,7 @@ def predict(config: RunConfig) -> None:
 
     Raises: as `run`.
     """
+    require_surroundings(config)
     collection, made_with = read_inputs(config), fingerprint(config)
     with locked(config.out) as lease:
         restore_lost(config.out, made_with)
@@ -123,14 +126,22 @@ def _carry_out(
         built = build_release(source, config, whole_fingerprint, lease.confirm)
     except UsageError as error:
         if progress.computed:  # "no work was begun" is no longer true
-            raise ReleaseNotMadeError(
-                f"{error}. {progress.settled} of {progress.images} images are committed and stay"
-            ) from error
+            raise ReleaseNotMadeError(f"{error}. {_kept(config, progress)}") from error
         raise
     # 11. Draw a picture to look at.
     contact_sheet = write_contact_sheet(source, verdicts_of(built.release), config)
     return RunReport(
         **asdict(built), computed=progress.computed, images_per_s=images_per_s, contact_sheet=contact_sheet
+    )
+
+
+def _kept(config: RunConfig, progress: Progress) -> str:
+    """What there is of a run whose release could not be made, and what to do with it."""
+    if progress.settled < progress.images:
+        return f"{progress.settled} of {progress.images} images are committed and stay"
+    return (
+        f"All {progress.images} images are computed and stay in {config.out}; nothing has to be computed again. Give "
+        f"this command other options of policy and release, or run jobs/publish_release.py build {config.out} with them"
     )
 
 
@@ -181,6 +192,15 @@ def resolved(config: RunConfig) -> RunConfig:
     if release.previous:
         release = replace(release, previous=urls.absolute(release.previous))
     return replace(config, out=urls.absolute(config.out), input=inputs, model=model, release=release)
+
+
+def require_surroundings(config: RunConfig) -> None:
+    """Refuse, before anything is read, a run whose weights, device or folder can't be used.
+
+    Raises: ConfigError: one of them can't be. StorageUnavailableError: the folder's storage does not respond.
+    """
+    require_model(config.model, config.ensemble, config.cluster.engine)
+    require_place(config.out, "--out")
 
 
 def read_inputs(config: RunConfig, kept: Kept | None = None) -> Collection:
