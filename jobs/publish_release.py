@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -15,6 +15,9 @@ from jobs.command_line import DONE, options_file, parse_config, report, run_comm
 from pipeline.config import ClusterConfig, ReleaseConfig, RunConfig
 from pipeline.options import read_toml
 from pipeline.selection.policy import PolicyConfig
+
+if TYPE_CHECKING:
+    from pipeline.collection.collection import Collection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,9 @@ class BuildConfig:
     engine: Literal["ray", "inline"] = "ray"
     """`ray`: tasks on a Ray cluster (RAY_ADDRESS, or one started here) if the release has work for several.
     `inline`: this process alone. The result is the same either way."""
+    dry_run: bool = False
+    """Write nothing. Report how many images would be accepted, rejected and failed, by reason, and about how large the
+    release would be."""
     selection: PolicyConfig = field(default_factory=PolicyConfig)
     release: ReleaseConfig = field(default_factory=ReleaseConfig)
 
@@ -128,12 +134,33 @@ def build(arguments: Sequence[str]) -> int:
     )
     collection = read_inputs(of_run, Kept(of_run.out)) if needs_images else read_described_annotations(of_run.input)
     refuse_unbuildable(of_run, collection)
+    if config.dry_run:
+        return print_build_forecast(of_run, collection)
     with locked(of_run.out) as lease:  # meanwhile no session changes candidates or makes the same release
         specs, made_with = complete_run(of_run.out, collection)
         refuse_taken_version(of_run, collection, made_with, retries=False)
         built = build_release(source_of(of_run, collection, specs), of_run, made_with, lease.confirm)
     report(f"{built.accepted} of {built.images} images are in {built.release}")
     print(json.dumps(asdict(built), sort_keys=True))
+    return DONE
+
+
+def print_build_forecast(of_run: RunConfig, collection: "Collection") -> int:
+    """Print what a build would accept: counts on stderr, one JSON line on stdout."""
+    from pipeline.release.accepting import forecast_release
+    from pipeline.release.build import complete_run, source_of
+    from pipeline.release.preflight import refuse_taken_version
+
+    specs, made_with = complete_run(of_run.out, collection)
+    refuse_taken_version(of_run, collection, made_with, retries=False)
+    found = forecast_release(source_of(of_run, collection, specs), of_run)
+    report(f"{found.accepted} of {found.images} images would be accepted")
+    for decision, reasons in (("rejected", found.rejected), ("failed", found.failed)):
+        for reason, images in sorted(reasons.items(), key=lambda item: -item[1]):
+            report(f"{decision}: {reason}: {images}")
+    report(f"version {found.version}, tars of about {found.tar_bytes / 1e6:.1f} MB, in {found.release}")
+    report("dry run: nothing was written")
+    print(json.dumps(asdict(found), sort_keys=True))
     return DONE
 
 
