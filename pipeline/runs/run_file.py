@@ -38,7 +38,7 @@ _IDENTITY = ("image_id", "file_name", "width", "height", "license_id")
 _SHOWN = 3
 FORMAT = 3
 """Increases when `run.json` says more. Before 3, it did not name the code; before 2, nor the parts of the plan."""
-_LONGEST_VALUE = 100
+_OF_CODE = {"version": re.compile(r"[\w.+-]{1,40}", re.ASCII), "commit": re.compile(r"[0-9a-f]{40,64}(, changed)?")}
 _PART = re.compile(r"\w+(\.\w+)?\.parquet")
 _DOCUMENT = re.compile(r"run(?:\.([1-9]\d{0,8}))?\.json")
 
@@ -155,8 +155,7 @@ def made_by(run: str) -> dict[str, str]:
     """Version and commit of the code that began a run, for people; empty if its `run.json` does not say so."""
     try:
         stated = parse_json(storage.read(_url(run, 0)))["made_by"]
-        texts = {name: stated[name] for name in ("version", "commit") if name in stated}
-        return {name: text for name, text in texts.items() if text.isprintable() and len(text) <= _LONGEST_VALUE}
+        return {name: stated[name] for name, form in _OF_CODE.items() if form.fullmatch(stated.get(name, ""))}
     except StorageUnavailableError:
         raise
     except (StorageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
