@@ -36,7 +36,8 @@ def main() -> int:
     """Measure, and print a table."""
     flat = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
     arguments = tyro.cli(Arguments, description=Arguments.__doc__, config=flat)
-    require_device(getattr(arguments.kind, "device", "cpu"))
+    for part in (arguments.kind, getattr(arguments.kind, "work", None)):
+        require_device(getattr(part, "device", "cpu"))
     name, results = type(arguments.kind).__name__.lower(), list[dict[str, Any]]()
     for case in arguments.kind.cases():
         result = measured(name, case)

@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError
 from pipeline.options import option_types, read_toml
 from pipeline.passes.config import PassConfig
 from pipeline.passes.known import PASSES, is_own, source_of
+from pipeline.passes.options import WitnessOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ def main() -> int:
     from pipeline.preconditions import require_model
 
     require_model(config.model, engine=config.cluster.engine)
+    if isinstance(options, WitnessOptions):
+        options.check()
     from pipeline.passes.score import score_run
 
     found = score_run(config, options)

@@ -71,6 +71,11 @@ def require_device_of_cluster(device: str, gpus: float) -> None:
         )
 
 
+def gpus_here() -> int:
+    """The number of GPUs that CUDA sees on this machine."""
+    return _gpus_here()[0]
+
+
 def _gpus_here() -> tuple[int, str]:
     """The number of GPUs that CUDA sees, as torch would count them; and why there is none."""
     try:

@@ -14,10 +14,11 @@ from pipeline.collection.kept import Kept
 from pipeline.config import RunConfig
 from pipeline.files import local_disk, storage, urls
 from pipeline.files.trials import require_exclusive_create
+from pipeline.preflight import require_surroundings
 from pipeline.records import Sample, ShardRecord, ShardSpec
 from pipeline.release.preflight import refuse_unbuildable
 from pipeline.replicas.progress import Progress
-from pipeline.run import check_version, process, read_inputs, require_surroundings
+from pipeline.run import check_version, process, read_inputs
 from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.run_file import plan_of

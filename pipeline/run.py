@@ -12,7 +12,7 @@ from pipeline.collection.usable import require_usable
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError
 from pipeline.files import urls
-from pipeline.preconditions import require_model, require_place
+from pipeline.preflight import require_surroundings
 from pipeline.records import ShardSpec
 from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
@@ -21,7 +21,7 @@ from pipeline.release.identity import release_folder
 from pipeline.release.passes import wanted_passes
 from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
 from pipeline.replicas.engine import failed_images, process_shards, todo_of
-from pipeline.replicas.progress import Progress
+from pipeline.replicas.progress import Progress, begun
 from pipeline.replicas.setup import ReplicaSetup
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.usage import ReplicaUsage
@@ -87,13 +87,9 @@ def predict(config: RunConfig) -> None:
         )
         remember_inputs(config.out, config.input)
         progress = Progress(len(collection.samples), config.policy)
-        process(
-            todo_of(config.out, specs, progress, retry_failed=config.retry_failed),
-            config,
-            progress,
-            lease.check,
-            digest_of(made_with),
-        )
+        todo = todo_of(config.out, specs, progress, retry_failed=config.retry_failed)
+        with begun(progress):
+            process(todo, config, progress, lease.check, digest_of(made_with))
         lease.confirm()
         sweep(config.out, read_shard_records(config.out, [spec.name for spec in specs]))
 
@@ -192,15 +188,6 @@ def resolved(config: RunConfig) -> RunConfig:
     if release.previous:
         release = replace(release, previous=urls.absolute(release.previous))
     return replace(config, out=urls.absolute(config.out), input=inputs, model=model, release=release)
-
-
-def require_surroundings(config: RunConfig) -> None:
-    """Refuse, before anything is read, a run whose weights, device or folder can't be used.
-
-    Raises: ConfigError: one of them can't be. StorageUnavailableError: the folder's storage does not respond.
-    """
-    require_model(config.model, config.ensemble, config.cluster.engine)
-    require_place(config.out, "--out")
 
 
 def read_inputs(config: RunConfig, kept: Kept | None = None) -> Collection:

@@ -117,7 +117,8 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
             retry_failed=config.retry_failed,
         )
         setup = PassSetup(spec=spec, context=context, work=work, needed=needed, builds_on=basis)
-        process_shards(todo, setup, config.cluster, progress, lease.check)
+        with begun(progress):
+            process_shards(todo, setup, config.cluster, progress, lease.check)
         # 6. Remove what killed sessions left.
         lease.confirm()
         scored = read_shard_records(folder, [spec.name for spec in predicted])

@@ -257,10 +257,7 @@ class _Dispatcher:
 
 
 def _resources(model: ModelConfig) -> dict[str, Any]:
-    """What one replica takes from a node: a GPU if the cluster has one and the model may use it, else CPU cores.
-
-    Raises: ConfigError: the model needs a GPU, and the cluster has none.
-    """
+    """What one replica takes from a node: a GPU if the cluster has one and the model may use it, else CPU cores."""
     gpus = ray.cluster_resources().get("GPU", 0)
     require_device_of_cluster(model.device, gpus)
     if model.device == "cpu" or not gpus:
@@ -291,9 +288,12 @@ def connected(*, for_training: bool = False) -> Iterator[None]:
         # Workers import this checkout by name, whatever folder the job was started in.
         checkout = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}}
         local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": for_training, "runtime_env": checkout}
-    with signals_kept():  # Ray's own SIGTERM handler would end the process silently
-        ray.init(address=address, log_to_driver=for_training, logging_level=logging.WARNING, **local)
     try:
+        try:
+            with signals_kept():
+                ray.init(address=address, log_to_driver=for_training, logging_level=logging.WARNING, **local)
+        except SystemExit as ended:  # raised by Ray's own handler of SIGTERM, which is in force while it starts
+            raise Stopped("asked to stop while Ray was starting. Run the same command again") from ended
         yield
     finally:
         ray.shutdown()

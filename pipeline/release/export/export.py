@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError
 from pipeline.files import local_disk
+from pipeline.preconditions import require_target
 from pipeline.release.export.layout import KnownLayout, LayoutClass, write
 from pipeline.release.opened import open_release, samples_in
 
@@ -66,6 +67,7 @@ def export_release(release: str, layout: str, out: Path, report: Callable[[str],
     known, out = LAYOUTS[layout], out.absolute()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ReleaseExistsError(f"--out {out} exists and is not an empty folder: give another one")
+    require_target(out, "--out")
     made = _class_of(layout, known)
     opened = open_release(release)
     if not opened.rows:
