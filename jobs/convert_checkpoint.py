@@ -63,10 +63,10 @@ def check_places(arguments: Arguments) -> None:
     """
     from pipeline.preconditions import require_new_folder, require_there
 
+    require_new_folder(arguments.out, "--out")
     for name in ("stable_diffusion_repo_path", "pretrained_model_path", "swinb_model_path"):
         if (place := getattr(arguments, name)) is not None:
             require_there(place, f"--{name.replace('_', '-')}")
-    require_new_folder(arguments.out, "--out")
 
 
 def write(arguments: Arguments) -> dict[str, int]:
