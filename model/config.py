@@ -167,6 +167,18 @@ class LossConfig:
             raise ValueError(f"timestep_exponent is {self.timestep_exponent}; it must be above 0")
 
 
+def check_together(model: ModelConfig, ensemble: EnsembleConfig) -> None:
+    """Refuse options of model and ensemble that contradict each other.
+
+    Raises: ValueError: they do.
+    """
+    if model.attention == "math" and 0 in (ensemble.batch_size, ensemble.processing_res):
+        raise ValueError(
+            "attention is 'math', whose memory grows with the square of the pixels and can't be estimated: set "
+            "batch_size (members at once) and processing_res (one size for all images), neither of them to 0"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresetOption:
     """One option of a preset, and its effect."""

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from model.checkpoint_files import SAFETENSORS, CheckpointError, load_network, load_scheduler, read_fields
 from model.conditioner import SaliencyConditioner
-from model.config import EnsembleConfig, ModelConfig, check_side
+from model.config import EnsembleConfig, ModelConfig, check_side, check_together
 from model.diffusion import SODDiffusionPipeline
 from model.geometry import processed_size
 from model.memory import LiveTensors, free_bytes, members_that_fit, with_fewer_when_out_of_memory
@@ -122,11 +122,7 @@ def ready(
     if ensemble.processing_res is None:
         own_px = pipeline.default_processing_res
         check_side("processing_res of the weights", own_px, batch_stats=ensemble.batch_stats)
-    if config.attention == "math" and 0 in (ensemble.batch_size, ensemble.processing_res):
-        raise ValueError(
-            "attention is 'math', whose memory grows with the square of the pixels and can't be estimated: set "
-            "batch_size (members at once) and processing_res (one size for all images), neither of them to 0"
-        )
+    check_together(config, ensemble)
     pipeline = prepare(on_device(pipeline, config.device), config)
     return DiffusionModel(pipeline, ensemble, config.threads, wants_compiler=config.compile, enough=enough)
 

@@ -67,6 +67,8 @@ class ReleaseConfig:
     trimap: bool = False
     """Every sample gets a trimap.png: 0 sure background (saliency up to 0.2), 255 sure foreground (at least 0.8), 128
     unsure."""
+    allow_empty: bool = False
+    """Make a release even if it accepts no image, or if its policy names a score that the run does not have."""
     splits: tuple[str, ...] = ("test",)
     """Splits and their shares, as in `train=0.8 test=0.2`; an image's key decides its split."""
 

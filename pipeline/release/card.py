@@ -10,7 +10,7 @@ from pipeline.passes.folder import StatedPass
 from pipeline.records import Verdict
 from pipeline.release.certified import Certified
 from pipeline.release.croissant_texts import pictures_of
-from pipeline.release.manifest import COLUMNS, SCENE, added_columns, meanings_of
+from pipeline.release.manifest import COLUMNS, SCENE, added_columns, meanings_of, unmeasured
 from pipeline.release.templates import AGREEMENT, UNCHECKED, as_cell, as_text, render
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
@@ -120,7 +120,7 @@ def render_card(
         ],
         files=files,
         made_with=sorted(made_with.items()),
-        columns={**COLUMNS, **({SCENE.name: meanings[SCENE.name]} if policy.keep_empty else {})},
+        columns={**COLUMNS, **unmeasured(rows), **({SCENE.name: meanings[SCENE.name]} if policy.keep_empty else {})},
         empty_scenes=scenes["empty"],
         alternatives=release.alternatives,
         passes=[

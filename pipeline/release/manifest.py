@@ -208,6 +208,25 @@ def encode_manifest(rows: Sequence[Mapping[str, Any]], mixed: str = "", columns:
     return buffer.getvalue()
 
 
+def measured_scores(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The scores of a prediction that the run of a manifest has measured: all of SCORES, but in a manifest of a run of
+    an earlier version, which had fewer. No predicted image has a value of the others.
+    """
+    predicted = [row for row in rows if row["verdict"] != "failed"]
+    return tuple(name for name in SCORES if not predicted or any(row[name] is not None for row in predicted))
+
+
+def unmeasured(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Score → what there is to say of its column, for scores that the run has not measured."""
+    found = measured_scores(rows)
+    return {
+        name: f"{SCORE_TABLE[name].meaning.capitalize()}; null, as the run was made by an earlier version, which did "
+        "not measure it."
+        for name in SCORES
+        if name not in found
+    }
+
+
 def considered_of(row: Mapping[str, Any], table: Iterable[str] = SCORE_TABLE) -> Considered:
     """Read back from a row what its verdict depends on.
 

@@ -11,7 +11,7 @@ from pipeline.release.check.containers import parquet_problem
 from pipeline.release.check.images import is_said_released
 from pipeline.release.check.release_json import StatedShard
 from pipeline.release.check.samples import FoundSample
-from pipeline.release.manifest import SCENE, considered_of
+from pipeline.release.manifest import SCENE, considered_of, measured_scores
 from pipeline.runs.binding import Bound, binding
 from pipeline.selection.combination import NAME as COMBINATION
 from pipeline.selection.combination import parse_combination
@@ -67,14 +67,15 @@ def misjudged(rows: Rows, policy: PolicyConfig, table: Mapping[str, Score] = SCO
 
     Args: table: every score of the manifest.
     """
-    whole = {}
+    whole, measured = {}, measured_scores(rows.values())
     for key, row in rows.items():
-        failed, scores = row["verdict"] == "failed", [row[name] for name in SCORES]
+        failed, unknown = row["verdict"] == "failed", any(row[name] is None for name in measured)
         for name in _impossible(row, table):
             yield f"{key}: {name} is {row[name]!r}, which it can't be"
         yield from _miscombined(key, row, policy)
         checked = row["instance_iou"] is not None or row["categories"] or row["supercategory"]
-        if failed != (None in scores) or (failed and (row["members"] or checked or set(scores) != {None})):
+        known = any(row[name] is not None for name in SCORES)
+        if failed != unknown or (failed and (row["members"] or checked or known)):
             yield f"{key} is {row['verdict']}, which contradicts its scores"
         else:
             whole[key] = considered_of(row, table)
@@ -115,7 +116,7 @@ def unbound(rows: Rows, shards: Sequence[StatedShard]) -> Iterator[str]:
     if sum(shard.images for shard in shards) != len(rows):
         yield f"has {len(rows)} images; the shards in release.json have {sum(shard.images for shard in shards)}"
         return
-    remaining = iter(rows.values())
+    remaining, measured = iter(rows.values()), measured_scores(rows.values())
     for shard in shards:
         found = binding(
             Bound(
@@ -123,7 +124,7 @@ def unbound(rows: Rows, shards: Sequence[StatedShard]) -> Iterator[str]:
                 image_sha256=row["image_sha256"],
                 maps_sha256=row["maps_sha256"],
                 members=row["members"],
-                scores={name: row[name] for name in SCORES},
+                scores={name: row[name] for name in measured},
             )
             for row in islice(remaining, shard.images)
             if row["verdict"] != "failed"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError
 from pipeline.files import local_disk
-from pipeline.preconditions import extra_command
+from pipeline.preconditions import extra_command, require_target
 from pipeline.progress.stages import counted, say
 from pipeline.release.export.layout import KnownLayout, LayoutClass, write
 from pipeline.release.opened import open_release, samples_in
@@ -67,6 +67,7 @@ def export_release(release: str, layout: str, out: Path) -> Exported:
     known, out = LAYOUTS[layout], out.absolute()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ReleaseExistsError(f"--out {out} exists and is not an empty folder: give another one")
+    require_target(out, "--out")
     made = _class_of(layout, known)
     opened = open_release(release)
     if not opened.rows:
