@@ -63,7 +63,7 @@ class DiffusionModel:
 
         def predict(at_once: int) -> list[Prediction]:
             ensemble = replace(self.ensemble, batch_size=at_once)
-            return or_uncompiled(self.pipeline, lambda: self.pipeline(images, keys, ensemble, self.enough))
+            return or_uncompiled(self.pipeline, lambda: self.pipeline.predict(images, keys, ensemble, self.enough))
 
         most = len(images) * self.ensemble.ensemble_size
         wanted = min((limit for limit in (self._members_at_once(images), most) if limit), default=1)
@@ -100,7 +100,7 @@ class DiffusionModel:
         # The cheaper layers' own weights exist once, however many members there are: they are not counted.
         eager = torch.compiler.set_stance("force_eager")  # counting sees operations, not compiled code
         with self.pipeline.inference_form.active(), eager, LiveTensors() as tensors:
-            self.pipeline([np.zeros((side_px, side_px, 3), np.uint8)], ["probe"], small)
+            self.pipeline.predict([np.zeros((side_px, side_px, 3), np.uint8)], ["probe"], small)
         return float(tensors.peak_bytes) / side_px**2
 
 
