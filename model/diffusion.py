@@ -72,7 +72,7 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.attention: AttentionKernels = "auto"
         """Kernels of the UNet. The autoencoder's single head of 512 channels is too wide for flash attention."""
         self._form: InferenceForm | None = None
-        self._interrupt = False
+        self._interrupt, self._num_timesteps = False, 0
 
     @property
     def inference_form(self) -> InferenceForm:
@@ -84,6 +84,11 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         return self._form
 
     @property
+    def num_timesteps(self) -> int:
+        """Steps of the last call; callbacks tell by it which step is the last."""
+        return self._num_timesteps
+
+    @property
     def interrupt(self) -> bool:
         """Should the steps end? A callback sets `_interrupt`; the members are decoded as they are then."""
         return self._interrupt
@@ -93,6 +98,22 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.default_processing_res = side_px
         self.register_to_config(default_processing_res=side_px)
         self.unet.register_to_config(sample_size=side_px // _PX_PER_LATENT)
+
+    def enable_vae_slicing(self) -> None:
+        """Let the autoencoder take images and members one by one: less memory, a little more time."""
+        self.vae.enable_slicing()
+
+    def disable_vae_slicing(self) -> None:
+        """Undo `enable_vae_slicing`."""
+        self.vae.disable_slicing()
+
+    def enable_vae_tiling(self) -> None:
+        """Let the autoencoder take large images in tiles, whose seams are blended: less memory, slightly other maps."""
+        self.vae.enable_tiling()
+
+    def disable_vae_tiling(self) -> None:
+        """Undo `enable_vae_tiling`."""
+        self.vae.disable_tiling()
 
     def enable_model_cpu_offload(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse: see `model_cpu_offload_seq`."""
@@ -151,7 +172,7 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
         draw = draw_for(len(given), ensemble.ensemble_size, generator=generator, latents=latents)
         images = [pixels_of(one) for one in given]
-        self._interrupt = False
+        self._interrupt, self._num_timesteps = False, ensemble.denoise_steps
         with self.progress_bar(total=count_steps(self, images, ensemble)) as bar:
             tensors = callback_on_step_end_tensor_inputs
             watch = StepWatch(pipeline=self, bar=bar, callback=callback_on_step_end, tensors=tensors)
@@ -165,6 +186,7 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         keys: Sequence[str],
         ensemble: EnsembleConfig,
         enough: Enough | None = None,
+        watch: StepWatch | None = None,
     ) -> list[Prediction]:
         """Predict N images with E members each, or with fewer where those are enough; the noise follows from the keys.
 
@@ -173,6 +195,7 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             keys: name of each image; with `ensemble.seed` it determines the noise of the image's members.
             ensemble: members, steps, resolution, seed, and how members become one map.
             enough: called with an image's members after each round but the last; without it, there is one round.
+            watch: gets to see each step.
         Returns: one prediction per image, in order.
         Raises:  ModelOutputError: the members of an image contain NaN.
                  TypeError, ValueError: an image is not RGB of 8 bits, or the scheduler has been replaced by one that is
@@ -187,7 +210,7 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         def draw(chosen: Sequence[int], numbers: range, like: Tensor) -> Tensor:
             return self._member_latents([keys[i] for i in chosen], numbers, ensemble.seed, like)
 
-        return predict_images(self, images, ensemble, draw, enough=enough)
+        return predict_images(self, images, ensemble, draw, enough=enough, watch=watch)
 
     def encode(self, pixels: Float[Tensor, "b 3 ph pw"]) -> Float[Tensor, "b 4 h w"]:
         """Encode to mean latents, scaled. Images are in [0, 1], masks (three equal channels) in [-1, 1], as trained."""
@@ -246,7 +269,7 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         return latents
 
 
-def _ensemble_of(others: Mapping[str, Any], **named: int | None) -> EnsembleConfig:
+def _ensemble_of(others: Mapping[str, Any], **named: Any) -> EnsembleConfig:
     """The options of a call; `None` stands for the default.
 
     Raises: TypeError, ValueError: there is no such option, it has a parameter of its own, or its value is wrong.

@@ -26,8 +26,9 @@ with suppress(ImportError):
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 GIVEN_AS = "a path, a Pillow image, an array of uint8 with the shape (height, width, 3), or a list of them"
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
-"""Formats that are opened, by Pillow's names, where their codec is installed. Others run programs (PostScript)."""
+Image.init()  # makes Pillow look which formats it has
+FORMATS = tuple(name for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF") if name in Image.OPEN)
+"""Formats that are opened, by Pillow's names, if their codec is installed. Of others, some start programs."""
 _UNNAMED = "image"
 
 
@@ -37,7 +38,7 @@ def as_list(given: Any) -> tuple[list[Any], bool]:
     Raises: TypeError: it is a collection without an order, such as a dictionary.
     """
     if isinstance(given, dict | set | frozenset):
-        raise TypeError(f"image is a {type(given).__name__}; give {GIVEN_AS}")
+        raise TypeError(f"image is of type {type(given).__name__}; give {GIVEN_AS}")
     is_batch = isinstance(given, np.ndarray) and given.ndim == 4
     if is_batch or isinstance(given, list | tuple | Iterator):
         return list(given), True
@@ -72,18 +73,18 @@ def pixels_of(image: Any) -> Pixels:
     if isinstance(image, np.ndarray):
         return image
     if isinstance(image, Image.Image):
-        return _upright(image, "image")
+        return _upright(image)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about metadata and large images; the limit is checked here
             with Image.open(image, formats=FORMATS) as file:
-                return _upright(file, os.fspath(image))
-    except OSError as error:
-        if error.errno is not None:
+                return _upright(file)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow has no error class for broken images; its own OSErrors have no errno
+        if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ValueError(_undecodable(image, error)) from error
-    except (SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises SyntaxError for broken PNGs
-        raise ValueError(_undecodable(image, error)) from error
+        raise ValueError(_undecodable(Path(image), error)) from error
 
 
 def require_rgb(image: Any, label: str) -> None:
@@ -114,12 +115,10 @@ def _require_file(label: str, image: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"{label}: there is no file {str(image)!r}; {instead}")
 
 
-def _upright(image: Image.Image, label: str) -> Pixels:
+def _upright(image: Image.Image) -> Pixels:
     width, height = image.size
-    if width * height > MAX_IMAGE_PIXELS:
-        raise ValueError(f"{label}: {width} x {height} px; the limit is {MAX_IMAGE_PIXELS} pixels, so make it smaller")
-    if not width * height:
-        raise ValueError(f"{label}: {width} x {height} px; it has no pixels")
+    if not 0 < width * height <= MAX_IMAGE_PIXELS:
+        raise ValueError(f"the image has {width} x {height} px; it may have {MAX_IMAGE_PIXELS} pixels at most")
     profile = image.info.get("icc_profile") or b""
     pixels = rgb_of(image, profile)
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)  # Pillow turns TIFF when it decodes
@@ -130,9 +129,10 @@ def _upright(image: Image.Image, label: str) -> Pixels:
     return np.asarray(ImageOps.exif_transpose(turned))
 
 
-def _undecodable(image: Any, error: Exception) -> str:
-    path = Path(image)
-    found = f"{path.stat().st_size} bytes that begin with {path.open('rb').read(12)!r}"
+def _undecodable(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        start = file.read(12)
+    found = f"{path.stat().st_size} bytes that begin with {start!r}"
     return f"{path} can't be decoded: {str(error) or type(error).__name__}; it has {found}"
 
 
@@ -141,7 +141,7 @@ def _described(image: Any) -> str:
         return "None"
     kind = type(image)
     package = kind.__module__.partition(".")[0]
-    return f"a {kind.__name__}" if package == "builtins" else f"a {package}.{kind.__name__}"
+    return f"of type {kind.__name__}" if package == "builtins" else f"a {package}.{kind.__name__}"
 
 
 def _instead_of(image: Any) -> str:

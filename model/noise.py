@@ -18,7 +18,7 @@ def initial_latents(seed: int, shape: tuple[int, int, int]) -> Float[Tensor, "c 
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
 
 
-def draw_for(images: int, members: int, *, generator: Generators, latents: Tensor | None) -> Draw:
+def draw_for(images: int, members: int, *, generator: Any, latents: Any) -> Draw:
     """The noise of a call: the caller's latents, or what the caller's generator draws.
 
     Raises: TypeError, ValueError: both are given, or one is not for so many images and members.
@@ -40,7 +40,7 @@ def _require_generator(generator: Any, images: int, members: int) -> None:
     several = generator if isinstance(generator, list | tuple) else [generator]
     if any(not isinstance(one, torch.Generator) for one in several) and generator is not None:
         raise TypeError(
-            f"generator is a {type(generator).__name__}; give torch.Generator().manual_seed(0), or a list of generators"
+            f"generator is of type {type(generator).__name__}; give torch.Generator().manual_seed(0), or a list of such"
         )
     if isinstance(generator, list | tuple) and len(generator) not in (images, images * members):
         raise ValueError(
@@ -55,7 +55,7 @@ def _require_latents(latents: Any, images: int, members: int) -> None:
     Raises: TypeError, ValueError: they are no tensor, or of another number.
     """
     if not isinstance(latents, Tensor):
-        raise TypeError(f"latents is a {type(latents).__name__}; give a tensor of (images x members, 4, h, w)")
+        raise TypeError(f"latents is of type {type(latents).__name__}; give a tensor of (images x members, 4, h, w)")
     if latents.ndim != 4 or len(latents) != images * members:
         raise ValueError(
             f"latents has the shape {tuple(latents.shape)}; it must be ({images * members}, 4, h, w): {images} images "

@@ -50,7 +50,7 @@ def require_output_type(output_type: Any) -> None:
 
 def as_output(predictions: Sequence[Prediction], output_type: OutputType, device: torch.device) -> SODPipelineOutput:
     """Put predictions into the form that was asked for."""
-    maps: dict[str, list[Float[np.ndarray, "h w"]]] = {
+    maps: dict[str, list[Float[np.ndarray, "_h _w"]]] = {
         "prediction": [own.saliency for own in predictions],
         "variance": [own.variance for own in predictions],
         "uncertainty": [resized_uncertainty(own) for own in predictions],
@@ -89,7 +89,7 @@ def prediction_of(
     )
 
 
-def _in_form(name: str, maps: list[Float[np.ndarray, "h w"]], output_type: OutputType, device: torch.device) -> Any:
+def _in_form(name: str, maps: list[Float[np.ndarray, "_h _w"]], output_type: OutputType, device: torch.device) -> Any:
     if output_type == "pil":
         quantise = {"prediction": quantise_saliency, "variance": quantise_variance, "uncertainty": quantise_deviation}
         return [Image.fromarray(quantise[name](values)) for values in maps]

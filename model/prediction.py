@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -65,3 +65,11 @@ class SaliencyModel(Protocol):
         Raises: ModelOutputError: the result for at least one of the images is not a prediction.
                 ModelMemoryError: one of the images needs more memory than the device has.
         """
+
+
+@runtime_checkable
+class ShowsSteps(Protocol):
+    """A model that shows how far it is within a batch."""
+
+    step_bar: Any
+    """Its `update()` is called after each denoising step; None if nobody watches."""

@@ -1,21 +1,21 @@
 """A loaded model as a function: photos in, results out, with a bar for whoever waits."""
 
 import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from tqdm.auto import tqdm
 
+from model.api.bar import StepsOfBatch, photo_bar
 from model.api.result import SaliencyResult
 from model.config import EnsembleConfig, ModelConfig
 from model.images import as_list, name_of, pixels_of, require_images
-from model.prediction import SaliencyModel
+from model.prediction import SaliencyModel, ShowsSteps
 from model.seeds import key_of
 
+Several = list[Any] | tuple[Any, ...] | Iterator[Any]
 OneImage = str | os.PathLike[str] | Image.Image | UInt8[np.ndarray, "_h _w 3"]
 
 
@@ -37,7 +37,7 @@ class Segmenter:
 
     @overload
     def __call__(
-        self, images: Iterable[OneImage], *, names: Sequence[str] | None = None, progress: bool = True
+        self, images: Several, *, names: Sequence[str] | None = None, progress: bool = True
     ) -> list[SaliencyResult]: ...
 
     def __call__(
@@ -79,12 +79,15 @@ class Segmenter:
 
     def _predicted(self, images: list[Any], names: list[str], *, progress: bool) -> Iterator[SaliencyResult]:
         at_once = self._photos_at_once()
-        with tqdm(total=len(images), unit="photo", disable=not (progress and _is_watched())) as bar:
+        with photo_bar(len(images), wanted=progress) as bar:
             for first in range(0, len(images), at_once):
                 batch = slice(first, first + at_once)
                 pixels = [pixels_of(image) for image in images[batch]]
+                steps = StepsOfBatch(bar=bar, photos=len(pixels), steps=self.ensemble.denoise_steps)
+                if isinstance(self._model, ShowsSteps):
+                    self._model.step_bar = steps
                 found = self._model.predict(pixels, [key_of(name) for name in names[batch]])
-                bar.update(len(found))
+                steps.finish()
                 for name, image, prediction in zip(names[batch], pixels, found, strict=True):
                     yield SaliencyResult(name=name, image=image, prediction=prediction)
 
@@ -93,7 +96,9 @@ class Segmenter:
         from model.memory import most_at_once
 
         return max(
-            1, (self.ensemble.batch_size or most_at_once(self._model.device_kind)) // self.ensemble.ensemble_size
+            1,
+            (self.ensemble.batch_size or most_at_once(self._model.device_kind.split()[0]))
+            // self.ensemble.ensemble_size,
         )
 
     def __repr__(self) -> str:
@@ -102,8 +107,3 @@ class Segmenter:
             f"Segmenter({self.config.model!r}, {self._model.device_kind}, {self.config.dtype}, {self.config.threads} "
             f"threads, {ensemble.ensemble_size} members x {ensemble.denoise_steps} steps, seed {ensemble.seed})"
         )
-
-
-def _is_watched() -> bool:
-    """Does somebody see what goes to stderr: on a terminal, or in a notebook?"""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules

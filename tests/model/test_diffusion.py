@@ -35,7 +35,9 @@ more = settings(deadline=None, max_examples=12)  # for what passes through no ne
 @example([(10, 100), (100, 10), (200, 3)], 2)
 def test_maps_have_the_size_of_their_image_and_values_in_range(tiny, image_of, sizes, members):
     images = [image_of(*size, number) for number, size in enumerate(sizes)]
-    predictions = tiny.predict(images, [str(number) for number in range(len(images))], make_ensemble(ensemble_size=members))
+    predictions = tiny.predict(
+        images, [str(number) for number in range(len(images))], make_ensemble(ensemble_size=members)
+    )
     assert len(predictions) == len(sizes)
     for prediction, size in zip(predictions, sizes, strict=True):
         assert prediction.saliency.shape == prediction.variance.shape == size
@@ -162,7 +164,8 @@ def test_with_trailing_spacing_few_steps_begin_at_the_noisiest_timestep(steps, e
 def test_the_spacing_is_taken_from_the_ensemble(tiny, image_of):
     arguments = [image_of(20, 30)], ["7"]
     (trained,), (trailing,), (leading,) = (
-        tiny.predict(*arguments, make_ensemble(timestep_spacing=spacing)) for spacing in ("trained", "trailing", "leading")
+        tiny.predict(*arguments, make_ensemble(timestep_spacing=spacing))
+        for spacing in ("trained", "trailing", "leading")
     )
     assert_equal(trained, trailing)  # as the tiny pipeline's scheduler has it
     assert np.abs(trained.members - leading.members).max() > 100 * BATCH_ATOL
@@ -471,7 +474,7 @@ def test_offloading_is_neither_declared_nor_silently_wrong(tiny, offload):
         (np.zeros((4, 5), np.uint8), r"the shape \(4, 5\); it must be \(height, width, 3\)"),
         (np.zeros((4, 5, 4), np.uint8), r"the shape \(4, 5, 4\); it must be"),
         (np.zeros((0, 5, 3), np.uint8), r"the shape \(0, 5, 3\); it must be"),
-        ([[0, 0, 0]], "a list; give a path, a Pillow image, an array of uint8"),
+        ([[0, 0, 0]], "of type list; give a path, a Pillow image, an array of uint8"),
     ],
     ids=["floats", "16 bits", "grey", "RGBA", "empty", "list"],
 )

@@ -1,0 +1,36 @@
+"""A bar of photos that moves at each denoising step, for a photo can take minutes with a large model on a CPU."""
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm.auto import tqdm
+
+_FORMAT = "{l_bar}{bar}| {n:.1f}/{total} photos [{elapsed}<{remaining}]"
+
+
+def photo_bar(photos: int, *, wanted: bool) -> Any:
+    """The bar, of tqdm; silent unless it is wanted and somebody sees stderr: on a terminal, or in a notebook."""
+    is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return tqdm(total=photos, disable=not (wanted and is_watched), bar_format=_FORMAT)
+
+
+@dataclass(slots=True, kw_only=True)
+class StepsOfBatch:
+    """Moves the bar by a part of a batch of photos at each step; `update` as of a bar."""
+
+    bar: Any
+    photos: int
+    steps: int
+    done: int = 0
+
+    def update(self) -> None:
+        """One more step. There are more than planned if memory runs out and a batch begins again."""
+        if self.done < self.steps:
+            self.done += 1
+            self.bar.update(self.photos / self.steps)
+
+    def finish(self) -> None:
+        """All photos of the batch are done, whoever counted."""
+        self.bar.update(self.photos * (self.steps - self.done) / self.steps)
+        self.done = self.steps
