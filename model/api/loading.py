@@ -16,8 +16,10 @@ _OF_RUNS = ("adaptive", "batch_images")
 """Fields of `EnsembleConfig` that a run's policy and its plan give a meaning."""
 
 
-def load(model: str | os.PathLike[str], options: Mapping[str, Any]) -> Segmenter:
+def load(model: Any, options: Mapping[str, Any]) -> Segmenter:
     """See `model.load`."""
+    if not isinstance(model, str | os.PathLike):
+        raise TypeError(f"model is of type {type(model).__name__}; give 'nano', a folder, or 'organisation/name'")
     of_model = _names(ModelConfig, without=("model",))
     of_ensemble = _names(EnsembleConfig, without=_OF_RUNS)
     require_known(options, ["revision", *of_ensemble, *of_model])
