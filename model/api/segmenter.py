@@ -79,15 +79,16 @@ class Segmenter:
 
     def _predicted(self, images: list[Any], names: list[str], *, progress: bool) -> Iterator[SaliencyResult]:
         at_once = self._photos_at_once()
-        with photo_bar(len(images), wanted=progress) as bar:
+        steps = self.ensemble.denoise_steps
+        with photo_bar(len(images), steps, wanted=progress) as bar:
             for first in range(0, len(images), at_once):
                 batch = slice(first, first + at_once)
                 pixels = [pixels_of(image) for image in images[batch]]
-                steps = StepsOfBatch(bar=bar, photos=len(pixels), steps=self.ensemble.denoise_steps)
+                counted = StepsOfBatch(bar=bar, photos=len(pixels), steps=steps)
                 if isinstance(self._model, ShowsSteps):
-                    self._model.step_bar = steps
+                    self._model.step_bar = counted
                 found = self._model.predict(pixels, [key_of(name) for name in names[batch]])
-                steps.finish()
+                counted.finish()
                 for name, image, prediction in zip(names[batch], pixels, found, strict=True):
                     yield SaliencyResult(name=name, image=image, prediction=prediction)
 
