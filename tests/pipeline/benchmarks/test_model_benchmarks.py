@@ -38,7 +38,7 @@ def test_the_references_way_gives_our_members():
     tiny = build_tiny()
     ((key, photo),) = sample_photos(1)
     theirs = members_one_by_one(tiny, photo, key, 3, 2).numpy()
-    (ours,) = tiny([photo], [key], make_ensemble(ensemble_size=3))
+    (ours,) = tiny.predict([photo], [key], make_ensemble(ensemble_size=3))
     np.testing.assert_allclose(theirs, ours.members, rtol=0, atol=1e-4)
 
 
