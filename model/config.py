@@ -15,6 +15,9 @@ LEAST_SIDE_OF_STATISTICS_PX = 33
 """The conditioner's coarsest map has a 32nd of the height and width, rounded up, and a single position has no variance
 to normalise by."""
 
+MAX_IMAGE_PIXELS = 89_000_000
+"""Default limit on height x width of an image: as RGB, 267 MB of memory."""
+
 Reduction = Literal["mean", "median"]
 Alignment = Literal["none", "affine", "reference"]
 ResizeFilter = Literal["bilinear", "bicubic"]

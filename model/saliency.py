@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from model.geometry import processed_size
 from model.memory import LiveTensors, free_bytes, members_that_fit, with_fewer_when_out_of_memory
 from model.prediction import Enough, ModelMemoryError, Prediction
 from model.runtime import or_uncompiled, prepare
+from model.steps import StepWatch
 
 NETWORKS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "conditioner": SaliencyConditioner}
 """Parts of a saved pipeline that have weights."""
@@ -40,6 +42,8 @@ class DiffusionModel:
         self.ensemble = ensemble
         self.threads = threads
         self.enough = enough
+        self.step_bar: Any = None
+        """See `ShowsSteps`."""
         self._lacks_compiler = wants_compiler and pipeline.unet._compiled_call_impl is None
         self._fewer_since: int | None = None
         """Members at once that last succeeded after memory ran out."""
@@ -63,7 +67,10 @@ class DiffusionModel:
 
         def predict(at_once: int) -> list[Prediction]:
             ensemble = replace(self.ensemble, batch_size=at_once)
-            return or_uncompiled(self.pipeline, lambda: self.pipeline(images, keys, ensemble, self.enough))
+            watch = None if self.step_bar is None else StepWatch(pipeline=self.pipeline, bar=self.step_bar)
+            return or_uncompiled(
+                self.pipeline, lambda: self.pipeline.predict(images, keys, ensemble, self.enough, watch)
+            )
 
         most = len(images) * self.ensemble.ensemble_size
         wanted = min((limit for limit in (self._members_at_once(images), most) if limit), default=1)
@@ -100,7 +107,7 @@ class DiffusionModel:
         # The cheaper layers' own weights exist once, however many members there are: they are not counted.
         eager = torch.compiler.set_stance("force_eager")  # counting sees operations, not compiled code
         with self.pipeline.inference_form.active(), eager, LiveTensors() as tensors:
-            self.pipeline([np.zeros((side_px, side_px, 3), np.uint8)], ["probe"], small)
+            self.pipeline.predict([np.zeros((side_px, side_px, 3), np.uint8)], ["probe"], small)
         return float(tensors.peak_bytes) / side_px**2
 
 

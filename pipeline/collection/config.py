@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from model.config import MAX_IMAGE_PIXELS as MAX_IMAGE_PIXELS
 from pipeline.files.urls import chain_refused, is_chained
 from pipeline.options import require_positive
 
@@ -11,8 +12,6 @@ Orientation = Literal["stored", "upright", "auto"]
 """Which frame images have whose sizes do not tell: see `frames.py`."""
 MAX_IMAGE_BYTES = 64 << 20
 """Default limit on an image file, and on the bytes it takes in an archive: 64 MiB."""
-MAX_IMAGE_PIXELS = 89_000_000
-"""Default limit on height x width: as RGB, 267 MB of memory per image."""
 MOST_IMAGE_PIXELS = 500_000_000
 """Largest limit on height x width: with the 4 bytes of Pillow's pixels, 2 GB, which some libraries count in 32 bits."""
 

@@ -44,7 +44,6 @@ _PIPELINE_CODE = (
     "files/scan/bmp.py",
     "files/scan/boxes.py",
     "files/scan/gif.py",
-    "files/scan/icc.py",
     "files/scan/jpeg.py",
     "files/scan/jpeg2000.py",
     "files/scan/jpegxl.py",
