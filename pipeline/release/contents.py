@@ -22,6 +22,7 @@ from pipeline.release.duplicates import DUPLICATES, duplicate_files, has_duplica
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.licenses import LicenseTable, is_listed, notice
 from pipeline.release.manifest import MANIFEST, SCENE, added_columns, encode_manifest
+from pipeline.release.mask_license import LICENSE, license_file
 from pipeline.release.page.files import page_about, page_files
 from pipeline.release.source import ReleaseSource
 from pipeline.release.survey import Surveyed
@@ -68,6 +69,7 @@ CONTENTS = (
         "`key` begins with `key-`, so that no program takes it for a number.",
         is_described=True,
     ),
+    Content(name=LICENSE, meaning="The licence of masks, maps and scores, and what it does not cover."),
     Content(name="NOTICE", meaning="How many images there are of each licence."),
     Content(
         name=TABLE,
@@ -147,6 +149,7 @@ def texts_of(
     return contents | {
         MANIFEST: encode_manifest(outcome.rows, made_with.get("mixed", ""), added_columns(passes, policy)),
         "licenses.csv": licenses.encode(),
+        LICENSE: license_file(release),
         "NOTICE": notice(f"{release.name} {release.version}", licenses.counts),
         "README.md": card(release, policy, outcome.rows, made_with, with_tars, passes),
         **page_files(outcome.rows, page_about(release, policy, made_with, passes)),
