@@ -128,7 +128,7 @@ class DetailDialog {
 function action(parent, name, label, title, onClick) {
   const button = add(parent, "button", { type: "button", className: "quiet", textContent: label, title });
   button.dataset.action = name;
-  if (label !== title) button.setAttribute("aria-label", title);
+  if (!/[a-z0-9]/i.test(label)) button.setAttribute("aria-label", title);  // it shows a sign
   button.addEventListener("click", onClick);
   return button;
 }

@@ -24,7 +24,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/detail.js": frozenset(
         {
-            "9092e11d7d3e398a2a84517231b892df5d67423efb78752194b36631bbf2f965",
+            "8c63ef4a69f70eaee6025b55e6b84644aeac89854e8496cf2d8028795cc384e7",
             "a627e5ec1e13aca6f046519c4e43402ec44f385c15857587b4d99c4c5680f450",
             "4a19ca1d0129d4ca0a5f0ba2ca1ccb4ab1b8b00e81f473a9db171a824ff3c057",
         }
@@ -129,7 +129,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/viewer.js": frozenset(
         {
-            "08915551f5d450c25d47401cf4d92dd1eacf28d729ee22c488079b781d313516",
+            "aa1f3cc0d496845594198c1c35b0b991786ad330fc1aff5a8060b39f67b9a558",
         }
     ),
     "page/gallery.css": frozenset(

@@ -244,7 +244,8 @@ class Viewer {
       const place = {
         left: (left + width / 2) * ratio - this.centre[0] * scale, top: (top + height / 2) * ratio - this.centre[1] * scale,
         width: this.imagePx[0] * scale, height: this.imagePx[1] * scale,
-        smooth: scale * this.imagePx[0] / this.pictures.mask.width < 4,  // magnified pixels are shown as they are
+        // Magnified pixels are shown as they are; those of a thumbnail say nothing.
+        smooth: canvas.dataset.source !== "full" || scale < 4,
       };
       drawLook(context, looks[pane], this.pictures, place, { thickness: Math.max(1, Math.round(ratio)), further: this.further.shown() });
       context.restore();
