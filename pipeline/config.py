@@ -16,7 +16,7 @@ from pipeline.selection.policy import PolicyConfig, parse_splits
 _LONGEST_NAME = 200
 _URL = r"https?://[\w.-]+(:\d+)?(/[\w./~%-]*)?"
 _MAIL = r"[\w.+-]+@[\w-]+(\.[\w-]+)+"
-MaskLicense = Literal["CC-BY-4.0", "CC0-1.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0"]
+MaskLicense = Literal["CC-BY-4.0", "CC0-1.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,8 @@ class ReleaseConfig:
     errata: str = ""
     """Where users report errors and ask for removals: a URL or a mail address. The card names it."""
     mask_license: MaskLicense = "CC-BY-4.0"
-    """Licence of masks, maps and scores, by its SPDX name. Images keep the licences of their owners."""
+    """Licence of masks, maps and scores, by its SPDX name. `none`: the release states none, so others may only look at
+    them. Images keep the licences of their owners."""
     model_name: str = ""
     """Name and revision of the model that made the masks, for the card, such as `org/sod-diffusion at 1a2b3c4`. The
     embedded model is named without it; the digest of the weights is always there."""

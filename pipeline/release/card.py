@@ -126,7 +126,7 @@ def render_card(
         license=license_of_masks(release),
         release=release,
         creator=as_cell(release.creator),
-        bibtex=bibtex_of(release, made_with),
+        bibtex=bibtex_of(release, made_with).splitlines(),
         columns={**COLUMNS, **({SCENE.name: meanings[SCENE.name]} if policy.keep_empty else {})},
         empty_scenes=scenes["empty"],
         alternatives=release.alternatives,

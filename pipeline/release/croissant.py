@@ -77,19 +77,7 @@ def croissant(about: CroissantAbout, files: Sequence[StoredFile], release: str =
         "version": about.release.version,
         "description": description(about),
         "conformsTo": CONFORMS_TO,
-        "license": [
-            {
-                "@type": "sc:CreativeWork",
-                "name": about.release.mask_license,
-                "url": license_of_masks(about.release).url,
-                "description": "Licence of masks, maps and scores; LICENSE says what it does not cover.",
-            },
-            {
-                "@type": "sc:CreativeWork",
-                "name": "per image",
-                "description": "Every image keeps the licence of its owner: licenses.csv lists them, NOTICE sums up.",
-            },
-        ],
+        "license": [*_license_of_masks(about.release), _LICENSE_OF_IMAGES],
         "citeAs": bibtex_of(about.release, about.made_with),
         "keywords": ["salient object detection", "image segmentation", "pseudo-labels"],
         **_known_to_the_publisher(about.release),
@@ -123,6 +111,23 @@ def tars_by_split(files: Sequence[StoredFile]) -> dict[str, list[str]]:
         if names:
             tars[split] = sorted(names)
     return tars
+
+
+_LICENSE_OF_IMAGES = {
+    "@type": "sc:CreativeWork",
+    "name": "per image",
+    "description": "Every image keeps the licence of its owner: licenses.csv lists them, NOTICE sums them up.",
+}
+
+
+def _license_of_masks(release: ReleaseConfig) -> Iterator[dict[str, str]]:
+    if found := license_of_masks(release):
+        yield {
+            "@type": "sc:CreativeWork",
+            "name": release.mask_license,
+            "url": found.url,
+            "description": "Licence of masks, maps and scores; LICENSE says what it does not cover.",
+        }
 
 
 def _known_to_the_publisher(release: ReleaseConfig) -> dict[str, Any]:

@@ -34,8 +34,8 @@ Before 6, there was no LICENSE, tiles were half as large with the outline drawn 
 `sample_offset` and `sample_bytes`. Before 5, there were no score passes, and neither second masks, trimaps nor empty
 scenes. Before 4, tars had the collection's files unchanged, and the manifest no `frame`, `exif_orientation`,
 `released_as`, `released_sha256`, `released_bytes`. Before 3, it had no `author`, `source`, `instances_ignored`,
-`maps_sha256`, `release.json` no `shards`, annotations had ids and file names of the collection, and keys in CSV files had
-no prefix.
+`maps_sha256`, `release.json` no `shards`, annotations had ids and file names of the collection, and CSV files no prefix
+of keys.
 """
 OF_COLLECTION = ("licenses", "origins", "instances")
 _TEXTS = (".py", ".jinja", ".html", ".js", ".css", ".svg")

@@ -37,14 +37,18 @@ LICENSES: Mapping[MaskLicense, LicenseText] = {
 }
 
 
-def license_of_masks(release: ReleaseConfig) -> LicenseText:
-    """The licence that a release names."""
-    return LICENSES[release.mask_license]
+def license_of_masks(release: ReleaseConfig) -> LicenseText | None:
+    """The licence that a release names; None if it names none, as releases before format 6."""
+    return LICENSES.get(release.mask_license)
 
 
-def license_file(release: ReleaseConfig) -> bytes:
-    """Encode `LICENSE`."""
+def license_files(release: ReleaseConfig) -> dict[str, bytes]:
+    """Encode `LICENSE`; nothing if the release names no licence."""
     found = license_of_masks(release)
+    return {LICENSE: _encoded(release, found)} if found else {}
+
+
+def _encoded(release: ReleaseConfig, found: LicenseText) -> bytes:
     if found.is_dedication:
         notice = f"This work is marked {found.name}. To view a copy of this mark, visit\n{found.url}"
     else:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.config import ReleaseConfig
-from pipeline.release.templates import as_cell
+from pipeline.release.templates import as_text
 
 TOOL = "sod-benchmark"
 EMBEDDED = {
@@ -30,13 +30,18 @@ _TEX = {
     "`": r"\textasciigrave{}",
 }
 _WORDS = {
-    ("batch_size", "None"): "as many images as fit",
+    ("batch_size", "None"): "the whole batch",
     ("processing_res", "None"): "the size that the weights were trained for",
     ("processing_res", "0"): "the size of the image",
-    ("mixed", ""): "none",
-    ("stops_by", ""): "never early",
+    ("stops_by", ""): "nothing: every image has all members",
+    ("pillow-heif", ""): "not installed",
+    ("pillow-jxl-plugin", ""): "not installed",
+    ("", "None"): "not set",
+    ("", ""): "none",
+    ("", "True"): "yes",
+    ("", "False"): "no",
 }
-"""Field and value of a fingerprint → what the value stands for."""
+"""Field (empty: any) and value of a fingerprint → what the value stands for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +75,13 @@ def sources_of(release: ReleaseConfig, made_with: Mapping[str, str]) -> list[Sou
 
 
 def _named(name: str, url: str) -> str:
-    said = as_cell(name) if name else "not named by the publisher"
+    said = as_text(name) if name else "not named by the publisher"
     return f"{said}, <{url}>" if url else said
 
 
 def in_words(field: str, value: str) -> str:
     """A value of the fingerprint as the card shows it, in Markdown."""
-    words = _WORDS.get((field, value), "" if value not in ("", "None") else "none")
+    words = _WORDS.get((field, value), "") or _WORDS.get(("", value), "")
     return words or f"`{value}`"
 
 

@@ -169,7 +169,7 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
 
 def _publication(stated: Mapping[str, Any]) -> dict[str, Any]:
     """Options that only say something about the release; before format 6, there were three of them."""
-    return {name: str(stated[name]) for name in PUBLICATION if name in stated}
+    return {"mask_license": "none"} | {name: str(stated[name]) for name in PUBLICATION if name in stated}
 
 
 def _shards(entries: list[Any]) -> tuple[StatedShard, ...]:

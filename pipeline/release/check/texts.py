@@ -34,7 +34,7 @@ from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.duplicates import has_duplicates
 from pipeline.release.licenses import COLUMNS, is_listed, notice
 from pipeline.release.manifest import SCENE, schema_of
-from pipeline.release.mask_license import LICENSE, license_file
+from pipeline.release.mask_license import license_files
 from pipeline.release.page.files import page_about, page_files
 from pipeline.release.page.tiles import LAYOUT, LAYOUT_BEFORE_6, SheetLayout, sheet_name
 
@@ -155,7 +155,7 @@ def derived_files(rows: Sequence[Mapping[str, Any]], stated: StatedRelease) -> d
         CROISSANT: croissant(about, described),
         "README.md": card(release, policy, rows, stated.made_with, list(tars_by_split(described)), stated.passes),
         "NOTICE": notice(f"{release.name} {release.version}", counts),
-        **({LICENSE: license_file(release)} if stated.format >= 6 else {}),
+        **license_files(release),
     }
 
 
