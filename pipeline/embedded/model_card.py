@@ -170,7 +170,7 @@ def _section(rows: Sequence[CardRow]) -> str:
 
 
 def _draw(names: Sequence[str], sample: Path, out: Path) -> bytes:
-    """Photograph with the mask's outline, hand-drawn mask, saliency and variance, below heads; two photographs per line."""
+    """Photograph with outline, hand-drawn mask, saliency and variance, below heads; two photographs per line."""
     stored = dict(_maps(out))
     strips = [_strip(name, sample, *stored[name]) for name in names]
     lines = [strips[first : first + 2] for first in range(0, len(strips), 2)]
