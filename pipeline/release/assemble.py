@@ -237,11 +237,13 @@ def _rows(
         key: Place(
             split=tar.split,
             tar=tar.name,
+            sample_offset=offset,
+            sample_bytes=sample_bytes,
             mask_sha256=surveyed[key].mask_sha256,
             released=surveyed[key].released,
         )
         for tar in planned
-        for key in tar.keys
+        for key, offset, sample_bytes in tar.places()
     }
     return [
         manifest_row(

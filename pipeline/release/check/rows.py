@@ -48,7 +48,14 @@ def misplaced(
         if (row["detail"] and row["verdict"] != "failed") or (row.get("maps_sha256") and row["verdict"] == "failed"):
             yield f"{key} is {row['verdict']}, but has details of a failure, or maps in spite of one"
         if row["verdict"] != "accepted":
-            placed = found or row["tar"] or row["split"] or row["mask_sha256"] or is_said_released(row)
+            placed = (
+                found
+                or row["tar"]
+                or row["split"]
+                or row["mask_sha256"]
+                or any(_place(row) or ())
+                or is_said_released(row)
+            )
             if placed or not row["reason"]:
                 yield f"{key} is {row['verdict']}, but has a sample, or has no reason"
         elif found is None:
@@ -56,10 +63,17 @@ def misplaced(
                 yield f"{key} is accepted, but in no tar"
         elif (found.tar, found.mask_sha256) != (row["tar"], row["mask_sha256"]):
             yield f"{key}: its tar or the SHA-256 of its mask is not what the tars have"
+        elif _place(row) not in (None, found.place):
+            yield f"{key}: its offset and bytes are {_place(row)} in the manifest, and {found.place} in its tar"
         elif found.tar.split("/")[:-1] != ["data", row["split"]]:
             yield f"{key} has split {row['split']!r}, but is in {found.tar}"
         elif (expected := split_of(key, shares)) != row["split"]:
             yield f"{key} has split {row['split']!r}; by the shares that release.json states it belongs to {expected!r}"
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Where a row has its sample in the tar; None before format 6."""
+    return (row["sample_offset"], row["sample_bytes"]) if "sample_offset" in row else None
 
 
 def misjudged(rows: Rows, policy: PolicyConfig, table: Mapping[str, Score] = SCORE_TABLE) -> Iterator[str]:

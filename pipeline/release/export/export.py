@@ -39,8 +39,8 @@ LAYOUTS = {
     ),
 }
 """Name → layout."""
-TERMS = ("licenses.csv", "NOTICE")
-"""Every export has these files: whose images these are, and under which terms."""
+TERMS = ("LICENSE", "licenses.csv", "NOTICE")
+"""Every export has these files of its release: whose images these are, and under which terms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ def export_release(release: str, layout: str, out: Path) -> Exported:
             writer.add(sample)
             images += 1
         writer.close()
-        for name in TERMS:
+        for name in (name for name in TERMS if name in opened.stated.files):
             write(unfinished / name, opened.content(name))
         files = [path for path in unfinished.rglob("*") if path.is_file()]
         file_bytes = sum(path.stat().st_size for path in files)

@@ -53,12 +53,12 @@ def test_sod_has_the_photos_and_masks_of_the_tars_under_one_name(released, expor
         assert found.pop(f"Image/{key}.jpg") == members["jpg"]
         assert found.pop(f"GT/{key}.png") == members["mask.png"]
     assert found.pop("splits/test.txt").decode().split() == KEYS
-    assert set(found) == {"licenses.csv", "NOTICE"}
+    assert set(found) == {"LICENSE", "licenses.csv", "NOTICE"}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_has_the_terms_of_the_images(released, exported, layout):
-    for name in ("licenses.csv", "NOTICE"):
+    for name in ("LICENSE", "licenses.csv", "NOTICE"):
         assert (exported(layout) / name).read_bytes() == (released.folder / name).read_bytes()
 
 
