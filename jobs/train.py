@@ -30,7 +30,7 @@ def main() -> int:
     model = train_inline(config) if config.cluster.engine == "inline" else train_on_ray(config)
     next_steps(
         f"predict with: {command('predict', 'PHOTOS', '--out', 'MASKS', '--model', model)}",
-        f"measure with: {command('evaluate', '--model', model)} --images PHOTOS --masks MASKS --out RESULTS",
+        f"measure with: {command('evaluate', '--images', 'PHOTOS', '--masks', 'MASKS', '--model', model)} --out OUT",
     )
     answer({"model": str(model)})
     return DONE

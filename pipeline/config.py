@@ -33,7 +33,7 @@ class ClusterConfig:
     stall_after_s: float = 1800.0
     """Seconds without a finished image after which a replica is replaced; loading the model counts as well."""
     progress_every_s: float = 5.0
-    """Seconds between progress lines."""
+    """Seconds between progress lines in a log; after ten minutes they come once a minute at most."""
 
     def __post_init__(self) -> None:
         require_positive(self, "shard_attempts", "stall_after_s", "progress_every_s")

@@ -89,13 +89,17 @@ def _take_steps(
             pass
         return
     watch = Watch(config, plan, state, claim, worker.report)
+    first = state.step + 1
     with (
         kept(lambda: "Checkpoints stay" if checkpoints(config.output_dir) else ""),
         stage("training", plan.steps, "steps", done=state.step) as training,
     ):
         training.note("the first step is under way")
         for _ in steps:
-            training.note(f"loss {state.pending[-1][0]:.4f}")
+            loss = f"loss {state.pending[-1][0]:.4f}"
+            if state.step == first:
+                say(f"step {first} of {plan.steps}: {loss}")
+            training.note(loss)
             training.advance()
             watch.after_step()  # meanwhile the others wait for this worker's next gradients
         watch.finish()

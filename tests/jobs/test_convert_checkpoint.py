@@ -167,4 +167,4 @@ def test_missing_folders_are_refused_by_name_with_2(refuse, tmp_path, options, s
     for name in ("sd2", "unet"):
         (tmp_path / name).mkdir()
     (tmp_path / "swinb.pth").write_bytes(b"")
-    assert refuse(*options) == said
+    assert refuse(*options) == f"making a model folder in out {said}"

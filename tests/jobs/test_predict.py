@@ -144,7 +144,7 @@ def test_every_option_of_the_preset_is_logged_with_its_effect_and_explicit_ones_
 
 def test_nothing_is_said_of_the_preset_without_it(predict_here, tmp_path):
     write_photos(tmp_path / "photos", "a.png")
-    assert "reference" not in predict_here().stderr
+    assert "--reference" not in predict_here().stderr
 
 
 def test_the_preset_changes_every_map(predict_here, tmp_path):

@@ -23,6 +23,7 @@ from pathlib import Path
 import pipeline
 from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import storage, urls
+from pipeline.progress.stages import stage
 from pipeline.records import Problem
 from pipeline.release.check.loaders_child import LoaderAnswer, LoaderTask
 from pipeline.release.check.release_json import StatedRelease
@@ -82,7 +83,7 @@ def check_with_loaders(
             task = replace(task, tars=firsts, folder=str(Path(temporary, "release")))
             problems += _copy(release, stated, task)
         tar_bytes = sum(stated.files[name].file_bytes for names in task.tars.values() for name in names)
-        for loader in () if problems else _BEGINS_WITH:
+        for loader in _each(() if problems else list(_BEGINS_WITH)):
             answer = _answer(replace(task, loader=loader), temporary, time_limit_s * (1 + tar_bytes / 1e9))
             problems += [
                 Problem(where=_shown(where), what=_shown(f"{loader}: {what}")) for where, what in answer.problems
@@ -90,6 +91,16 @@ def check_with_loaders(
             if answer.missing:
                 notes.append(f"not loaded with {loader} ({_shown(answer.missing)}): pip install {loader}")
     return LoaderCheck(problems=tuple(problems), notes=tuple(notes))
+
+
+def _each(loaders: Sequence[str]) -> Iterator[str]:
+    """Pass the names of libraries on, and show which is at work."""
+    with stage("loading the release with the libraries of its users", len(loaders), "libraries") as loading:
+        for loader in loaders:
+            loading.note(loader)
+            yield loader
+            loading.advance()
+        loading.note("")
 
 
 def _task(release: str, stated: StatedRelease, keys: Mapping[str, Sequence[str]], rows: int) -> LoaderTask:

@@ -124,8 +124,7 @@ def verify_release(
     inspection.problems += wrong
     inspection.notes += notes
     if loaders and not inspection.problems:
-        with stage("loading the release with the libraries of its users"):
-            loaded = check_with_loaders(release, inspection.stated, inspection.keys_of_tars(), len(inspection.rows))
+        loaded = check_with_loaders(release, inspection.stated, inspection.keys_of_tars(), len(inspection.rows))
         inspection.problems += loaded.problems
         for note in loaded.notes:
             inspection.skip("loaders", note)

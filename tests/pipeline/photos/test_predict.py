@@ -293,19 +293,12 @@ def test_official_files_are_loaded_with_device_dtype_and_ensemble(tmp_path, monk
     assert dtype == saliency.torch.bfloat16
 
 
-def test_the_results_pass_through_the_watcher(tmp_path):
+def test_photos_and_those_that_failed_are_counted(tmp_path, told):
     photos = write_photos(tmp_path / "photos", "a.png", "b.png")
     (photos / "b.png").write_bytes(b"")
-    seen = []
-
-    def watched(results, total):
-        seen.append(total)
-        for result in results:
-            seen.append((result.photo.name, bool(result.problem)))
-            yield result
-
-    predict(make_config(photos, tmp_path / "out"), watched)
-    assert seen == [2, ("a", False), ("b", True)]
+    predict(make_config(photos, tmp_path / "out"))
+    assert told.ended == [("loading the model", 0, True), ("predicting", 2, True)]
+    assert (told.opened[1].total, told.opened[1].notes) == (2, "1 failed")
 
 
 # Existing outputs

@@ -1,0 +1,68 @@
+"""What stays of the work is said where something stays, and nowhere else."""
+
+import errno
+import os
+
+import pytest
+
+from jobs import coco_pseudolabel, verify_release
+from jobs.command_line import FAILED
+from pipeline.errors import RESUME, kept
+from pipeline.files import storage
+from tests.pipeline.make import make_collection
+
+
+def full(*_arguments, **_options):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def interrupt(*_arguments, **_options):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("error", "says"), [(full, "failed: [Errno 28] "), (interrupt, "interrupted")])
+@pytest.mark.parametrize(("words", "stays"), [("3 maps stay", f". 3 maps stay. {RESUME}"), ("", "")])
+def test_a_job_says_what_its_work_has_noted(run_here, error, says, words, stays):
+    def main():
+        with kept(lambda: words):
+            error()
+
+    code, out, err = run_here(main)
+    assert (code, out) == (FAILED, "")
+    assert err.startswith(says)
+    assert err.endswith(f"{stays or err.strip()}\n")
+    assert (RESUME in err) == bool(words)
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_other_errors_are_left_alone(error):
+    with pytest.raises(error) as raised, kept(lambda: "something stays"):
+        raise error
+    assert not hasattr(raised.value, "__notes__")
+
+
+def label(run_here, tmp_path, inputs):
+    return run_here(
+        coco_pseudolabel.main, "job", "--images", str(inputs.images), "--annotations", str(inputs.annotations),
+        "--out", str(tmp_path / "run"), "--engine", "inline", "--model", "fake", "--shard-size", "2",
+        "--ensemble-size", "2",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("shards", "stays"), [(1, f". 2 of 4 images are committed and stay. {RESUME}"), (0, "")])
+def test_a_run_counts_what_is_committed_when_the_disk_is_full(run_here, tmp_path, monkeypatch, shards, stays):
+    inputs, create, commits = make_collection(tmp_path / "in", 4), storage.create, []
+
+    def create_until_full(url, content):
+        commits.extend([url] if "/commits/" in url else [])
+        return full() if len(commits) > shards else create(url, content)
+
+    monkeypatch.setattr(storage, "create", create_until_full)
+    code, out, err = label(run_here, tmp_path, inputs)
+    assert (code, out) == (FAILED, "")
+    assert err.endswith(f"failed: [Errno 28] No space left on device{stays}\n")
+
+
+def test_a_check_has_nothing_to_resume(run_here, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.release.check.verify.verify_release", interrupt)
+    assert run_here(verify_release.main, "job", str(tmp_path)) == (FAILED, "", f"checking {tmp_path}\ninterrupted\n")
