@@ -22,7 +22,7 @@ from pipeline.release.identity import release_folder
 from pipeline.release.passes import wanted_passes
 from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
 from pipeline.replicas.engine import failed_images, process_shards, todo_of
-from pipeline.replicas.progress import Progress, telling_what_stays
+from pipeline.replicas.progress import Progress, working
 from pipeline.replicas.setup import ReplicaSetup
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.usage import ReplicaUsage
@@ -90,7 +90,7 @@ def predict(config: RunConfig) -> None:
         remember_inputs(config.out, config.input)
         progress = Progress(len(collection.samples), config.policy)
         todo = todo_of(config.out, specs, progress, retry_failed=config.retry_failed)
-        with telling_what_stays(progress):
+        with working(progress):
             process(todo, config, progress, lease.check, digest_of(made_with))
         lease.confirm()
         sweep(config.out, read_shard_records(config.out, [spec.name for spec in specs]))

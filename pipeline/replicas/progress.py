@@ -13,7 +13,7 @@ from pipeline.selection.verdicts import decide
 
 
 @contextmanager
-def telling_what_stays(progress: "Progress") -> Iterator[None]:
+def working(progress: "Progress") -> Iterator[None]:
     """A block that works: once it has computed something, a wrong request is no longer one of which nothing was begun.
 
     Raises: ReleaseNotMadeError: a UsageError came after that.

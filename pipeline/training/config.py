@@ -264,7 +264,8 @@ def require_packages(config: TrainingConfig) -> None:
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         command = " ".join(["pip install", *dict.fromkeys(needed[name] for name in missing)])
-        raise ConfigError(f"training needs {', '.join(missing)}, which can't be found: {command}")
+        extra = "or the whole extra, in the project's folder: pip install '.[train]'"
+        raise ConfigError(f"training needs {', '.join(missing)}, which can't be found: {command}, {extra}")
 
 
 def require_places(config: TrainingConfig) -> None:

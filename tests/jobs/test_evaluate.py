@@ -125,7 +125,7 @@ def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path, run_again):
         (("--dataset", "MSRA10K", "--root", "."), "MSRA10K"),
         ((*MAPS, "--count", "4"), "there must be 4"),
         ((*MAPS, "--ensemble-size", "3"), "leave out the options of model and ensemble"),
-        ((*MAPS, "--reference"), "leave out the options of model and ensemble"),
+        ((*MAPS, "--reference"), "--reference is for a model, and --predictions are existing maps"),
         ((*PHOTOS, "--model", "/no/such/folder"), "/no/such/folder"),
         ((*PHOTOS, "--processing-res", "7"), "processing_res is 7; it must be at least 8 px"),
         ((*PHOTOS, "--reference", "--processing-res", "32"), "processing_res is 32; it must be at least 33 px"),
