@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # An image with the command `sod` for the CPU:
 #   docker build --tag sod .
-#   docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/data" sod predict --input-rgb-path photos --output-dir masks
+#   docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/data" sod predict photos --out masks
 # or for NVIDIA's GPUs (docker run --gpus all; for runs on Ray also --shm-size 8g):
 #   docker build --tag sod:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
 # The wheels of torch bring CUDA's libraries, so both fit the same base; BASE may be any image with pip and Python 3.11 or later.
