@@ -1,12 +1,12 @@
 # syntax=docker/dockerfile:1
 # An image with the command `sod` for the CPU:
 #   docker build --tag sod .
-#   docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/data" sod predict --input-rgb-path photos --output-dir masks
+#   docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/data" sod predict photos --out masks
 # or for NVIDIA's GPUs (docker run --gpus all; for runs on Ray also --shm-size 8g):
 #   docker build --tag sod:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
-# The wheels of torch bring CUDA's libraries, so both fit the same base; BASE may be any image with pip and Python 3.11 or later.
-# hadolint 2.15.1 finds nothing, and a test reads this file, but where it was written there is no Docker: it has not been
-# built there.
+# The wheels of torch bring CUDA's libraries, so both fit the same base; BASE may be any image with pip and Python 3.11
+# or later. hadolint 2.15.1 finds nothing, and a test reads this file, but where it was written there is no Docker: it
+# has not been built there.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS wheel
