@@ -14,6 +14,7 @@ from jobs.command_line import DONE, FAILED, USAGE, parse_config, report, run_job
 from jobs.commands import COMMANDS
 from pipeline.benchmarks.benchmark import Benchmark, Case
 from pipeline.benchmarks.kinds import KINDS, options_class
+from pipeline.devices import require_device
 from pipeline.option_texts import about
 from pipeline.options import did_you_mean
 
@@ -30,6 +31,8 @@ def main() -> int:
         return USAGE
     of_kind = replace(COMMANDS["bench"], name=f"bench {name}", word=name, examples=())
     kind: Benchmark = parse_config(options_class(name), sys.argv[2:], of_kind)
+    for part in (kind, getattr(kind, "work", None)):
+        require_device(getattr(part, "device", "cpu"))
     results = list[dict[str, Any]]()
     for case in kind.cases():
         report(f"{name} {' '.join(map(str, case.values()))}: measuring")

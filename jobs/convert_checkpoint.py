@@ -42,6 +42,7 @@ class Arguments:
 def main() -> int:
     """Write the folder; print one JSON line that says what it contains."""
     arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["convert"])
+    check_places(arguments)
     with begun(f"making a model folder in {arguments.out}"):
         from model.checkpoints import CheckpointError
         from model.weights import weights_sha256
@@ -61,6 +62,19 @@ def main() -> int:
     next_steps(f"train with: {start}" if arguments.from_stable_diffusion else f"predict with: {use}")
     answer({"out": str(out), "bytes": written, "sha256": sha256, "parameters": parameters})
     return DONE
+
+
+def check_places(arguments: Arguments) -> None:
+    """Refuse what is missing, and a folder that can't be written, before torch loads.
+
+    Raises: CollectionError: a given path does not exist. ConfigError: OUT is not empty, or can't be written to.
+    """
+    from pipeline.preconditions import require_new_folder, require_there
+
+    require_new_folder(arguments.out, "--out")
+    for name in ("stable_diffusion_repo_path", "pretrained_model_path", "swinb_model_path"):
+        if (place := getattr(arguments, name)) is not None:
+            require_there(place, f"--{name.replace('_', '-')}")
 
 
 def write(arguments: Arguments) -> dict[str, int]:

@@ -21,6 +21,8 @@ from pipeline.preconditions import require_target
 from pipeline.replicas.local_ray import LocalRay, local_ray
 
 SAMPLE = PROJECT / "pipeline" / "sample"
+IS_CHECKOUT = (PROJECT / "pyproject.toml").is_file()
+"""Else this is an installed wheel, beside whose packages nobody keeps results, and which every job finds as it is."""
 
 
 def main() -> int:
@@ -30,7 +32,7 @@ def main() -> int:
     """
     others = "All other options go to jobs/coco_pseudolabel.py."
     parser = argparse.ArgumentParser(description=__doc__, epilog=others)
-    parser.add_argument("--out", type=Path, default=PROJECT / "out" / "demo", help="folder of the run [out/demo]")
+    parser.add_argument("--out", type=Path, default=Path("out") / "demo", help="folder of the run [out/demo]")
     arguments, job_options = parser.parse_known_args()
     out = arguments.out.resolve()
     options = [
@@ -42,14 +44,14 @@ def main() -> int:
     require_target(out, "--out")
     print("starting a Ray head on this machine …", flush=True)
     with kept(lambda: "What the run has committed stays"), local_ray(cpus=os.cpu_count() or 1) as head:
-        jobs = [["coco_pseudolabel.py", *options]]
+        jobs = [["coco_pseudolabel", *options]]
         version = next_version(config.release.version)
         if not config.dry_run:
             same = [*differing(config.model), *differing(config.cluster)]
-            jobs.append(["score_run.py", str(out), "--pass", "flip", *same])
-            jobs.append(["coco_pseudolabel.py", *options, "--version", version, "--passes", "flip"])
+            jobs.append(["score_run", str(out), "--pass", "flip", *same])
+            jobs.append(["coco_pseudolabel", *options, "--version", version, "--passes", "flip"])
         for script, *arguments_of_job in jobs:
-            code = _follow_job(head, ["python", f"jobs/{script}", *arguments_of_job])
+            code = _follow_job(head, script, arguments_of_job)
             if code != DONE:
                 return code
     if not config.dry_run:
@@ -91,9 +93,12 @@ def differing(part: Any) -> list[str]:
     return found
 
 
-def _follow_job(head: LocalRay, entrypoint: list[str]) -> int:
-    submission = head.submit(entrypoint, PROJECT)
-    print(f"submitted as {submission}: ray job submit --working-dir . -- {' '.join(entrypoint)}", flush=True)
+def _follow_job(head: LocalRay, script: str, options: list[str]) -> int:
+    """Submit a job as users do: with the checkout, or as a module of the installed wheel."""
+    program = ["python", f"jobs/{script}.py"] if IS_CHECKOUT else ["python", "-m", f"jobs.{script}"]
+    submission = head.submit([*program, *options], PROJECT if IS_CHECKOUT else None)
+    uploaded = "--working-dir . " if IS_CHECKOUT else ""
+    print(f"submitted as {submission}: ray job submit {uploaded}-- {' '.join([*program, *options])}", flush=True)
     head.follow(submission)
     return DONE if head.succeeded(submission) else FAILED
 

@@ -102,14 +102,15 @@ def check_surroundings(tasks: Sequence[Task], config: EvaluationConfig) -> None:
     Raises: ConfigError: a package or the weights are missing, or nothing can be written to --out.
             UsageError: --out is a URL that can't be used.
     """
-    from pipeline.files import urls
-    from pipeline.preconditions import require_target
+    from pipeline.devices import require_device
+    from pipeline.preconditions import require_model, require_place
 
     require_packages()
-    if urls.is_local(config.out):
-        require_target(Path(urls.absolute(config.out)), "--out")
-    else:
-        urls.resolve(config.out)  # refuses what nothing could be written to in the end
+    if config.other.onnx:
+        require_device(config.model.device)
+    elif not (config.predictions or config.other.function):
+        require_model(config.model, config.ensemble, "inline" if config.release else config.cluster.engine)
+    require_place(config.out, "--out")
     if config.fit_combination:
         _check_fit(config)
     if not (config.predictions or config.release):

@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from jobs.ahead import begun, next_steps
-from jobs.command_line import DONE, SOME_FAILED, answer, log_reference_preset, parse_config, run_job
+from jobs.command_line import DONE, SOME_FAILED, answer, log_reference_preset, parse_config, run_job, value_of
 from jobs.commands import COMMANDS
 from pipeline.photos.config import PhotosConfig
 
@@ -16,6 +16,9 @@ from pipeline.photos.config import PhotosConfig
 def main() -> int:
     """Predict, then print the outcome as one line of JSON on stdout."""
     config = parse(sys.argv[1:])
+    from pipeline.photos.preflight import check_request
+
+    check_request(config)
     if config.reference:
         log_reference_preset(config.ensemble)
     with begun(f"predicting the photos of {config.input_rgb_path} into {config.output_dir}"):
@@ -28,8 +31,15 @@ def main() -> int:
 
 
 def parse(arguments: Sequence[str]) -> PhotosConfig:
-    """Options of the preset and of the command line; exits with 2 if they are wrong."""
-    return parse_config(PhotosConfig, arguments, COMMANDS["predict"], {"batch_size": 0})
+    """Options of the preset and of the command line; exits with 2 if they are wrong.
+
+    Raises: ConfigError: they contradict each other.
+    """
+    config = parse_config(PhotosConfig, arguments, COMMANDS["predict"], {"batch_size": 0})
+    from pipeline.photos.preflight import refuse_full_precision
+
+    refuse_full_precision(config, value_of(arguments, "--dtype"))
+    return config
 
 
 if __name__ == "__main__":

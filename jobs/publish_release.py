@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -15,6 +15,9 @@ from jobs.command_line import DONE, answer, parse_config, report, run_commands, 
 from jobs.commands import COMMANDS
 from pipeline.config import ClusterConfig, ReleaseConfig, RunConfig
 from pipeline.selection.policy import PolicyConfig
+
+if TYPE_CHECKING:
+    from pipeline.collection.collection import Collection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,9 @@ class BuildConfig:
     engine: Literal["ray", "inline"] = "ray"
     """`ray`: tasks on a Ray cluster (RAY_ADDRESS, or one started here) if the release has work for several.
     `inline`: this process alone. The result is the same either way."""
+    dry_run: bool = False
+    """Write nothing. Report how many images would be accepted, rejected and failed, by reason, and about how large the
+    release would be."""
     selection: PolicyConfig = field(default_factory=PolicyConfig)
     release: ReleaseConfig = field(default_factory=ReleaseConfig)
 
@@ -128,6 +134,8 @@ def build(arguments: Sequence[str]) -> int:
     )
     collection = read_inputs(of_run, Kept(of_run.out)) if needs_images else read_described_annotations(of_run.input)
     refuse_unbuildable(of_run, collection)
+    if config.dry_run:
+        return print_build_forecast(of_run, collection)
     with locked(of_run.out) as lease:  # meanwhile no session changes candidates or makes the same release
         specs, made_with = complete_run(of_run.out, collection)
         refuse_taken_version(of_run, collection, made_with, retries=False)
@@ -139,6 +147,25 @@ def build(arguments: Sequence[str]) -> int:
         f"publish with: {command('release push', built.release)} TARGET",
     )
     answer(asdict(built))
+    return DONE
+
+
+def print_build_forecast(of_run: RunConfig, collection: "Collection") -> int:
+    """Print what a build would accept: counts on stderr, one JSON line on stdout."""
+    from pipeline.release.accepting import forecast_release
+    from pipeline.release.build import complete_run, source_of
+    from pipeline.release.preflight import refuse_taken_version
+
+    specs, made_with = complete_run(of_run.out, collection)
+    refuse_taken_version(of_run, collection, made_with, retries=False)
+    found = forecast_release(source_of(of_run, collection, specs), of_run)
+    report(f"{found.accepted} of {found.images} images would be accepted")
+    for decision, reasons in (("rejected", found.rejected), ("failed", found.failed)):
+        for reason, images in sorted(reasons.items(), key=lambda item: -item[1]):
+            report(f"{decision}: {reason}: {images}")
+    report(f"version {found.version}, tars of about {found.tar_bytes / 1e6:.1f} MB, in {found.release}")
+    report("dry run: nothing was written")
+    answer(asdict(found))
     return DONE
 
 
@@ -159,13 +186,19 @@ def sign(arguments: Sequence[str]) -> int:
 def push(arguments: Sequence[str]) -> int:
     """Publish a release, and print one JSON line on stdout that says what was sent."""
     config = parse_config(PushConfig, arguments, COMMANDS["release push"])
-    with begun(f"publishing {config.release} to {config.target}"):
-        from pipeline.files import urls
-        from pipeline.release.publish.push import push_release
+    from pipeline.files import urls
+    from pipeline.preconditions import require_place
+    from pipeline.release.publish.login import HUB, require_login
 
     release, target = urls.absolute(config.release), urls.absolute(config.target)
     for place in (release, target):  # before the release is checked, which takes a while
         urls.resolve(place)
+    require_login(target)
+    if not (config.dry_run or target.startswith(HUB)):
+        require_place(target, "TARGET")
+    with begun(f"publishing {config.release} to {config.target}"):
+        from pipeline.release.publish.push import push_release
+
     pushed = push_release(release, target, dry_run=config.dry_run, loaders=config.loaders)
     for operation in pushed.operations if config.dry_run else ():
         report(operation)

@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.options import option_types
 from pipeline.passes.config import PassConfig
 from pipeline.passes.known import PASSES, is_own, source_of
+from pipeline.passes.options import WitnessOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,11 @@ class Arguments(PassConfig):
 def main() -> int:
     """Score, then print one JSON line on stdout that says how it ended."""
     config, options = parse(sys.argv[1:])
+    from pipeline.preconditions import require_model
+
+    require_model(config.model, engine=config.cluster.engine)
+    if isinstance(options, WitnessOptions):
+        options.check()
     with begun(f"scoring {config.run} with the pass {config.called}"):
         from pipeline.passes.score import score_run
 

@@ -11,7 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from jobs.ahead import begun, command, next_steps
 from jobs.command_line import DONE, answer, parse_config, run_job
 from jobs.commands import COMMANDS
-from pipeline.training.config import TrainingConfig, require_packages, without_effect
+from pipeline.training.config import TrainingConfig, require_packages, require_places, without_effect
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ def main() -> int:
     config = parse_config(TrainingConfig, sys.argv[1:], COMMANDS["train"])
     config = replace(config, output_dir=config.output_dir.absolute())
     require_packages(config)
+    require_places(config)
     if ignored := without_effect(config):
         log.info("without effect here: %s", ", ".join(ignored))
     with begun(f"training {config.pretrained_model_name_or_path} in {config.output_dir}"):

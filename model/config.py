@@ -15,6 +15,9 @@ LEAST_SIDE_OF_STATISTICS_PX = 33
 """The conditioner's coarsest map has a 32nd of the height and width, rounded up, and a single position has no variance
 to normalise by."""
 
+MAX_IMAGE_PIXELS = 89_000_000
+"""Default limit on height x width of an image: as RGB, 267 MB of memory."""
+
 Reduction = Literal["mean", "median"]
 Alignment = Literal["none", "affine", "reference"]
 ResizeFilter = Literal["bilinear", "bicubic"]
@@ -165,6 +168,18 @@ class LossConfig:
         at_least(self, 0, "multires_noise_iterations", "multires_noise_discount", "auxiliary_weight")
         if self.timestep_exponent <= 0:
             raise ValueError(f"timestep_exponent is {self.timestep_exponent}; it must be above 0")
+
+
+def check_together(model: ModelConfig, ensemble: EnsembleConfig) -> None:
+    """Refuse options of model and ensemble that contradict each other.
+
+    Raises: ValueError: they do.
+    """
+    if model.attention == "math" and 0 in (ensemble.batch_size, ensemble.processing_res):
+        raise ValueError(
+            "attention is 'math', whose memory grows with the square of the pixels and can't be estimated: set "
+            "batch_size (members at once) and processing_res (one size for all images), neither of them to 0"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,11 @@
-"""SODDiffusionPipeline: turns images into ensembles of saliency maps, in numbered steps from `__call__` on.
+"""SODDiffusionPipeline: turns images into ensembles of saliency maps, in numbered steps from `_members` on.
 
-Owns latents and the denoising loop. Pixels and sizes belong to `geometry.py`, the reduction of members to
-`ensemble.py`; files, the meaning of keys, and scores to `pipeline/`.
+Owns latents and the denoising loop. Pixels and sizes belong to `geometry.py`, the members' noise to `noise.py`, their
+reduction to `outputs.py`; what people give as images to `images.py`. Runs call `predict`, people the pipeline itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,19 +15,22 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from model.attention import kernels
-from model.axial import image_statistics
 from model.conditioner import SaliencyConditioner
 from model.config import AttentionKernels, EnsembleConfig, TimestepSpacing
-from model.ensemble import reduce_members
-from model.geometry import preprocess, processed_size, resize_map, without_padding
+from model.images import as_list, pixels_of, require_images, require_rgb
 from model.inference_form import InferenceForm
-from model.parts import member_parts
+from model.members import count_steps, predict_images
+from model.named_options import made_of, require_known
+from model.noise import Generators, draw_for, initial_latents
+from model.outputs import OutputType, SODPipelineOutput, as_output, require_output_type
 from model.prediction import Enough, Prediction
-from model.rounds import rounds, variance_scale
 from model.seeds import member_seed
+from model.steps import TENSORS, Callback, StepWatch, require_tensors
 
 _DEFAULT_PX = 384
 _PX_PER_LATENT = 8
+_OF_RUNS = ("adaptive", "batch_images", "seed")
+"""Fields of `EnsembleConfig` that mean nothing where a generator draws the noise of all images together."""
 
 
 class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
@@ -43,6 +47,7 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     Source: SOD-diffusion, Computer Graphics Forum 43(7), e15251, 2024.
     """
 
+    _callback_tensor_inputs = TENSORS
     model_cpu_offload_seq = None
     """Not offered: a prediction swaps layers whose weights are merged on the networks' device (`inference_form.py`)."""
 
@@ -67,6 +72,7 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.attention: AttentionKernels = "auto"
         """Kernels of the UNet. The autoencoder's single head of 512 channels is too wide for flash attention."""
         self._form: InferenceForm | None = None
+        self._interrupt, self._num_timesteps = False, 0
 
     @property
     def inference_form(self) -> InferenceForm:
@@ -77,11 +83,37 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             self._form = InferenceForm(unet, vae)
         return self._form
 
+    @property
+    def num_timesteps(self) -> int:
+        """Steps of the last call; callbacks tell by it which step is the last."""
+        return self._num_timesteps
+
+    @property
+    def interrupt(self) -> bool:
+        """Should the steps end? A callback sets `_interrupt`; the members are decoded as they are then."""
+        return self._interrupt
+
     def set_processing_res(self, side_px: int) -> None:
         """State for which height and width in pixels the weights were trained."""
         self.default_processing_res = side_px
         self.register_to_config(default_processing_res=side_px)
         self.unet.register_to_config(sample_size=side_px // _PX_PER_LATENT)
+
+    def enable_vae_slicing(self) -> None:
+        """Let the autoencoder take images and members one by one: less memory, a little more time."""
+        self.vae.enable_slicing()
+
+    def disable_vae_slicing(self) -> None:
+        """Undo `enable_vae_slicing`."""
+        self.vae.disable_slicing()
+
+    def enable_vae_tiling(self) -> None:
+        """Let the autoencoder take large images in tiles, whose seams are blended: less memory, slightly other maps."""
+        self.vae.enable_tiling()
+
+    def disable_vae_tiling(self) -> None:
+        """Undo `enable_vae_tiling`."""
+        self.vae.disable_tiling()
 
     def enable_model_cpu_offload(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse: see `model_cpu_offload_seq`."""
@@ -95,101 +127,90 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Refuse: see `model_cpu_offload_seq`."""
         _refuse_offload()
 
-    @torch.inference_mode()
     def __call__(
+        self,
+        image: Any,
+        num_inference_steps: int | None = None,
+        ensemble_size: int | None = None,
+        processing_resolution: int | None = None,
+        batch_size: int | None = None,
+        ensembling_kwargs: Mapping[str, Any] | None = None,
+        latents: Float[Tensor, "_ne 4 _h _w"] | None = None,
+        generator: Generators = None,
+        output_type: OutputType = "np",
+        return_dict: bool = True,
+        callback_on_step_end: Callback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> SODPipelineOutput | tuple[Any, ...]:
+        """Segment images as other pipelines of diffusers are called; names are those of Marigold's.
+
+        Args:
+            image: a path, a Pillow image, an array of uint8 [H, W, 3], or several: a list of these, or [N, H, W, 3].
+            num_inference_steps, ensemble_size, processing_resolution: see `denoise_steps`, `ensemble_size` and
+                `processing_res` of `EnsembleConfig`, whose defaults `None` stands for.
+            batch_size: members that pass through the networks at once; `None`: all of them.
+            ensembling_kwargs: other fields of `EnsembleConfig`, such as `{"reduction": "median"}`.
+            latents: noise of the N E members, image by image, instead of a generator.
+            generator: draws the noise: one for all, one for each image, or one for each member. `None`: torch's own.
+            callback_on_step_end: called as `callback(pipeline, step, timestep, {"latents": …})` after each step of each
+                batch; it may return a dictionary with other latents, and set `pipeline._interrupt` to end the steps.
+        Returns: `SODPipelineOutput`, or the tuple of its fields that are not None.
+        Raises:  TypeError, ValueError, OSError: an argument is not what it should be; the message says what to give.
+                 ModelOutputError: the members of an image contain NaN.
+        """
+        _require_ddim(self.scheduler)
+        require_tensors(callback_on_step_end_tensor_inputs)
+        require_output_type(output_type)
+        given, _ = as_list(image)
+        require_images(given)
+        ensemble = _ensemble_of(
+            ensembling_kwargs or {},
+            denoise_steps=num_inference_steps,
+            ensemble_size=ensemble_size,
+            processing_res=processing_resolution,
+            batch_size=batch_size,
+        )
+        draw = draw_for(len(given), ensemble.ensemble_size, generator=generator, latents=latents)
+        images = [pixels_of(one) for one in given]
+        self._interrupt, self._num_timesteps = False, ensemble.denoise_steps
+        with self.progress_bar(total=count_steps(self, images, ensemble)) as bar:
+            tensors = callback_on_step_end_tensor_inputs
+            watch = StepWatch(pipeline=self, bar=bar, callback=callback_on_step_end, tensors=tensors)
+            predictions = predict_images(self, images, ensemble, draw, watch=watch)
+        output = as_output(predictions, output_type, self.device)
+        return output if return_dict else output.to_tuple()
+
+    def predict(
         self,
         images: Sequence[UInt8[np.ndarray, "_h _w 3"]],
         keys: Sequence[str],
         ensemble: EnsembleConfig,
         enough: Enough | None = None,
+        watch: StepWatch | None = None,
     ) -> list[Prediction]:
-        """Predict N images with E members each, or with fewer where those are enough.
+        """Predict N images with E members each, or with fewer where those are enough; the noise follows from the keys.
 
         Args:
             images: RGB, 0 to 255, each of its own height and width.
             keys: name of each image; with `ensemble.seed` it determines the noise of the image's members.
             ensemble: members, steps, resolution, seed, and how members become one map.
             enough: called with an image's members after each round but the last; without it, there is one round.
+            watch: gets to see each step.
         Returns: one prediction per image, in order.
         Raises:  ModelOutputError: the members of an image contain NaN.
-                 ValueError: an image is not RGB of 8 bits, or the scheduler has been replaced by one that is not DDIM.
+                 TypeError, ValueError: an image is not RGB of 8 bits, or the scheduler has been replaced by one that is
+                     not DDIM.
         """
         _require_ddim(self.scheduler)
         if len(images) != len(keys):
             raise ValueError(f"{len(images)} images and {len(keys)} keys; each image needs a key")
         for image, key in zip(images, keys, strict=True):
-            require_rgb(image, key)
-        side_px = self.default_processing_res if ensemble.processing_res is None else ensemble.processing_res
-        sizes = [processed_size(image.shape[:2], side_px) for image in images]
-        predictions: dict[int, Prediction] = {}
-        with self.inference_form.active():
-            for size in dict.fromkeys(sizes):  # one, unless images are processed at their own sizes
-                alike = [i for i, processed in enumerate(sizes) if processed == size]
-                members = self._members([images[i] for i in alike], [keys[i] for i in alike], side_px, ensemble, enough)
-                for i, own_members in zip(alike, members, strict=True):
-                    predictions[i] = _prediction(own_members, images[i].shape[:2], ensemble)
-        return [predictions[i] for i in range(len(images))]
+            require_rgb(image, f"image {key}")
 
-    def _members(
-        self,
-        images: Sequence[UInt8[np.ndarray, "_h _w 3"]],
-        keys: Sequence[str],
-        side_px: int,
-        ensemble: EnsembleConfig,
-        enough: Enough | None,
-    ) -> list[Float[Tensor, "_e ph pw"]]:
-        """Members of N images of one processed size."""
-        # 1. Bring all images to PH x PW pixels; at most `at_once` pass through a network together.
-        at_once = ensemble.batch_size or len(images) * ensemble.ensemble_size
-        pixels = preprocess(images, side_px).to(self.device, self.unet.dtype)  # [N, 3, PH, PW]
-        parts = torch.split(pixels, at_once)
-        # 2. Encode each image once, condition on it once.
-        image_latents = torch.cat([self.encode(part) for part in parts])  # [N, 4, h, w]
-        with image_statistics(self.conditioner, ensemble.batch_stats):
-            tokens = torch.cat([self.conditioner(part).tokens for part in parts])  # [N, T, f]
-        members: list[list[Tensor]] = [[] for _ in images]
-        going = list(range(len(images)))
-        for numbers in rounds(ensemble.ensemble_size) if enough else [range(ensemble.ensemble_size)]:
-            # 3. Each (image, member) has noise of its own.
-            latents = self._member_latents([keys[i] for i in going], numbers, ensemble.seed, image_latents)
-            # 4. Denoise the members of all images together, in parts of at most `at_once`.
-            chosen = going if len(going) < len(images) else slice(None)  # picking by a list would wait for a GPU
-            latents = self._denoise_in_parts(latents, image_latents[chosen], tokens[chosen], ensemble, at_once)
-            # 5. Decode the members of one image at a time. For four images of the nano model together, allocations
-            # were so large that every layer mapped its memory anew (800,000 page faults instead of 4,000): a fifth
-            # more time, and 1.8 GB instead of 1.1.
-            for image, own_latents in zip(going, torch.split(latents, len(numbers)), strict=True):  # [e, 4, h, w]
-                decoded = [self.decode(part) for part in torch.split(own_latents, at_once)]
-                members[image].append(without_padding(torch.cat(decoded), images[image].shape[:2], side_px))
-            # 6. An image continues until its own members are enough.
-            if enough is None or numbers.stop == ensemble.ensemble_size:
-                break
-            going = [i for i in going if not enough(torch.cat(members[i]).float().cpu().numpy())]
-            if not going:
-                break
-        return [torch.cat(own) for own in members]
+        def draw(chosen: Sequence[int], numbers: range, like: Tensor) -> Tensor:
+            return self._member_latents([keys[i] for i in chosen], numbers, ensemble.seed, like)
 
-    def _denoise_in_parts(
-        self,
-        latents: Float[Tensor, "ne 4 h w"],
-        image_latents: Float[Tensor, "n 4 h w"],
-        tokens: Float[Tensor, "n t f"],
-        ensemble: EnsembleConfig,
-        at_once: int,
-    ) -> Float[Tensor, "ne 4 h w"]:
-        images = len(image_latents)
-        return torch.cat(
-            [
-                self.denoise(
-                    latents[part.members],
-                    image_latents[part.images],
-                    tokens[part.images],
-                    ensemble.denoise_steps,
-                    ensemble.timestep_spacing,
-                )
-                for part in member_parts(images, len(latents) // images, at_once)
-            ]
-        )
+        return predict_images(self, images, ensemble, draw, enough=enough, watch=watch)
 
     def encode(self, pixels: Float[Tensor, "b 3 ph pw"]) -> Float[Tensor, "b 4 h w"]:
         """Encode to mean latents, scaled. Images are in [0, 1], masks (three equal channels) in [-1, 1], as trained."""
@@ -203,8 +224,13 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         tokens: Float[Tensor, "b t f"],
         steps: int,
         spacing: TimestepSpacing = "trained",
+        *,
+        watch: StepWatch | None = None,
     ) -> Float[Tensor, "be 4 h w"]:
-        """Run the DDIM loop (eta 0) for E members of each of B images; members of one image are adjacent."""
+        """Run the DDIM loop (eta 0) for E members of each of B images; members of one image are adjacent.
+
+        Args: watch: gets to see each step, and may replace the latents or end the loop.
+        """
         scheduler = self.scheduler
         if spacing != "trained":
             scheduler = DDIMScheduler.from_config(scheduler.config, timestep_spacing=spacing)
@@ -213,9 +239,14 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         timesteps = scheduler.timesteps[:steps]
         # The scheduler indexes its tables by timestep; timesteps on a GPU would make it wait for the GPU at every step.
         with kernels(self.attention), self.inference_form.for_images(image_latents, tokens):
-            for timestep, on_device in zip(timesteps, timesteps.to(latents.device, non_blocking=True), strict=True):
-                output = self.unet(latents, on_device, encoder_hidden_states=tokens).sample
+            on_device = timesteps.to(latents.device, non_blocking=True)
+            for number, timestep in enumerate(timesteps):
+                output = self.unet(latents, on_device[number], encoder_hidden_states=tokens).sample
                 latents = scheduler.step(output, timestep, latents).prev_sample
+                if watch is not None:
+                    latents = watch(number, timestep, latents)
+                    if watch.is_interrupted:
+                        break
         return latents
 
     def decode(self, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b ph pw"]:
@@ -238,20 +269,14 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         return latents
 
 
-def require_rgb(image: Any, key: str) -> None:
-    """Refuse an image that is not RGB of 8 bits: floats would be taken for values up to 255.
+def _ensemble_of(others: Mapping[str, Any], **named: Any) -> EnsembleConfig:
+    """The options of a call; `None` stands for the default.
 
-    Raises: ValueError: it has another type or shape.
+    Raises: TypeError, ValueError: there is no such option, it has a parameter of its own, or its value is wrong.
     """
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f"image {key} is a {type(image).__name__}; give an array, as numpy.asarray(image)")
-    if image.dtype != np.uint8:
-        raise ValueError(
-            f"image {key} has values of type {image.dtype}; it must be uint8, from 0 to 255: for values from 0 to 1, "
-            "(255 * image).round().astype(numpy.uint8)"
-        )
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"image {key} has the shape {image.shape}; it must be (height, width, 3)")
+    known = [field.name for field in fields(EnsembleConfig) if field.name not in (*named, *_OF_RUNS)]
+    require_known(others, known, "field of ensembling_kwargs")
+    return made_of(EnsembleConfig, {**{name: value for name, value in named.items() if value is not None}, **others})
 
 
 def _require_ddim(scheduler: Any) -> None:
@@ -267,28 +292,4 @@ def _refuse_offload() -> NoReturn:
     raise NotImplementedError(
         "SODDiffusionPipeline can't be offloaded: its predictions merge weights on the networks' device. To save "
         "memory, use bfloat16 or a smaller EnsembleConfig.batch_size"
-    )
-
-
-def initial_latents(seed: int, shape: tuple[int, int, int]) -> Float[Tensor, "c h w"]:
-    """Standard normal latents, float32, drawn on the CPU so that every device starts from the same values."""
-    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
-
-
-def _prediction(
-    members: Float[Tensor, "e ph pw"], height_width: tuple[int, int], ensemble: EnsembleConfig
-) -> Prediction:
-    """7. Reduce the members of one image; resize the maps to the image's own size."""
-    reduced = reduce_members(
-        members, reduction=ensemble.reduction, alignment=ensemble.alignment, stretch=ensemble.stretch
-    )
-    scale = variance_scale(len(members), ensemble.ensemble_size)
-    saliency = resize_map(reduced.saliency, height_width, ensemble.resize_filter)
-    variance = resize_map(reduced.variance, height_width, ensemble.resize_filter) * scale
-    return Prediction(
-        saliency=saliency.clamp(0, 1).cpu().numpy(),
-        variance=variance.clamp(0, 0.25).cpu().numpy(),
-        uncertainty=reduced.uncertainty.cpu().numpy(),
-        members=members.float().cpu().numpy(),
-        variance_scale=scale,
     )

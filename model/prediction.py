@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -39,6 +39,14 @@ class Prediction:
     """Members per pass after running out of memory, which changes the last bits; 0 if it never did."""
 
 
+def ensemble_variance(members: Float[np.ndarray, "e h w"], variance_scale: float = 1.0) -> float:
+    """Population variance over the members, averaged over the pixels; in [0, 0.25].
+
+    Args: variance_scale: see `Prediction`.
+    """
+    return min(0.25, float(members.var(axis=0, dtype=np.float64).mean()) * variance_scale)
+
+
 Enough = Callable[[Float[np.ndarray, "_e _ph _pw"]], bool]
 """Decides whether an image's members (as in `Prediction`) are enough; it may depend on nothing else."""
 
@@ -57,3 +65,11 @@ class SaliencyModel(Protocol):
         Raises: ModelOutputError: the result for at least one of the images is not a prediction.
                 ModelMemoryError: one of the images needs more memory than the device has.
         """
+
+
+@runtime_checkable
+class ShowsSteps(Protocol):
+    """A model that shows how far it is within a batch."""
+
+    step_bar: Any
+    """Its `update()` is called after each denoising step; None if nobody watches."""

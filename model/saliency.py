@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +13,13 @@ from jaxtyping import UInt8
 
 from model.checkpoint_files import SAFETENSORS, CheckpointError, load_network, load_scheduler, read_fields
 from model.conditioner import SaliencyConditioner
-from model.config import EnsembleConfig, ModelConfig, check_side
+from model.config import EnsembleConfig, ModelConfig, check_side, check_together
 from model.diffusion import SODDiffusionPipeline
 from model.geometry import processed_size
 from model.memory import LiveTensors, free_bytes, members_that_fit, with_fewer_when_out_of_memory
 from model.prediction import Enough, ModelMemoryError, Prediction
 from model.runtime import or_uncompiled, prepare
+from model.steps import StepWatch
 
 NETWORKS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "conditioner": SaliencyConditioner}
 """Parts of a saved pipeline that have weights."""
@@ -40,6 +42,8 @@ class DiffusionModel:
         self.ensemble = ensemble
         self.threads = threads
         self.enough = enough
+        self.step_bar: Any = None
+        """See `ShowsSteps`."""
         self._lacks_compiler = wants_compiler and pipeline.unet._compiled_call_impl is None
         self._fewer_since: int | None = None
         """Members at once that last succeeded after memory ran out."""
@@ -63,7 +67,10 @@ class DiffusionModel:
 
         def predict(at_once: int) -> list[Prediction]:
             ensemble = replace(self.ensemble, batch_size=at_once)
-            return or_uncompiled(self.pipeline, lambda: self.pipeline(images, keys, ensemble, self.enough))
+            watch = None if self.step_bar is None else StepWatch(pipeline=self.pipeline, bar=self.step_bar)
+            return or_uncompiled(
+                self.pipeline, lambda: self.pipeline.predict(images, keys, ensemble, self.enough, watch)
+            )
 
         most = len(images) * self.ensemble.ensemble_size
         wanted = min((limit for limit in (self._members_at_once(images), most) if limit), default=1)
@@ -100,7 +107,7 @@ class DiffusionModel:
         # The cheaper layers' own weights exist once, however many members there are: they are not counted.
         eager = torch.compiler.set_stance("force_eager")  # counting sees operations, not compiled code
         with self.pipeline.inference_form.active(), eager, LiveTensors() as tensors:
-            self.pipeline([np.zeros((side_px, side_px, 3), np.uint8)], ["probe"], small)
+            self.pipeline.predict([np.zeros((side_px, side_px, 3), np.uint8)], ["probe"], small)
         return float(tensors.peak_bytes) / side_px**2
 
 
@@ -122,11 +129,7 @@ def ready(
     if ensemble.processing_res is None:
         own_px = pipeline.default_processing_res
         check_side("processing_res of the weights", own_px, batch_stats=ensemble.batch_stats)
-    if config.attention == "math" and 0 in (ensemble.batch_size, ensemble.processing_res):
-        raise ValueError(
-            "attention is 'math', whose memory grows with the square of the pixels and can't be estimated: set "
-            "batch_size (members at once) and processing_res (one size for all images), neither of them to 0"
-        )
+    check_together(config, ensemble)
     pipeline = prepare(on_device(pipeline, config.device), config)
     return DiffusionModel(pipeline, ensemble, config.threads, wants_compiler=config.compile, enough=enough)
 

@@ -5,7 +5,7 @@ Defaults are written only in these classes. Field names are option names, and al
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from model.config import EnsembleConfig, ModelConfig
 from pipeline.collection.config import InputConfig
@@ -13,7 +13,10 @@ from pipeline.errors import ConfigError
 from pipeline.options import require_positive
 from pipeline.selection.policy import PolicyConfig, parse_splits
 
-_LONGEST_CREATOR = 200
+_LONGEST_NAME = 200
+_URL = r"https?://[\w.-]+(:\d+)?(/[\w./~%-]*)?"
+_MAIL = r"[\w.+-]+@[\w-]+(\.[\w-]+)+"
+MaskLicense = Literal["CC-BY-4.0", "CC0-1.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,22 @@ class ReleaseConfig:
     """Day of publication, as in 2026-11-24. It is never taken from the clock."""
     homepage: str = ""
     """URL of a page that describes the release."""
+    errata: str = ""
+    """Where users report errors and ask for removals: a URL or a mail address. The card names it."""
+    mask_license: MaskLicense = "CC-BY-4.0"
+    """Licence of masks, maps and scores, by its SPDX name. `none`: the release states none, so others may only look at
+    them. Images keep the licences of their owners."""
+    model_name: str = ""
+    """Name and revision of the model that made the masks, for the card, such as `org/sod-diffusion at 1a2b3c4`. The
+    embedded model is named without it; the digest of the weights is always there."""
+    model_url: str = ""
+    """URL at which that model is found."""
+    collection_name: str = ""
+    """Name of the collection that the images come from, for the card, such as `COCO 2017, validation`."""
+    collection_url: str = ""
+    """URL of that collection."""
+    tool_url: str = ""
+    """URL of the sources of this tool that made the release, for the card."""
     previous: str = ""
     """Folder or URL of an earlier release. CHANGELOG.md and changes.csv then list what was added, removed and changed
     since."""
@@ -67,23 +86,33 @@ class ReleaseConfig:
     trimap: bool = False
     """Every sample gets a trimap.png: 0 sure background (saliency up to 0.2), 255 sure foreground (at least 0.8), 128
     unsure."""
+    allow_empty: bool = False
+    """Make a release even if it accepts no image, or if its policy names a score that the run does not have."""
     splits: tuple[str, ...] = ("test",)
     """Splits and their shares, as in `train=0.8 test=0.2`; an image's key decides its split."""
 
     def __post_init__(self) -> None:
         require_positive(self, "tar_bytes")
         parse_splits(self.splits)
-        if len(self.creator) > _LONGEST_CREATOR or not self.creator.isprintable():
-            raise ValueError(
-                f"creator is {self.creator!r}; it must be one line of at most {_LONGEST_CREATOR} characters"
-            )
+        for name in ("creator", "model_name", "collection_name"):
+            value = getattr(self, name)
+            if len(value) > _LONGEST_NAME or not value.isprintable():
+                raise ValueError(f"{name} is {value!r}; it must be one line of at most {_LONGEST_NAME} characters")
         for name, form, example in (
             ("published_on", r"\d{4}-\d\d-\d\d", "2026-11-24"),
-            ("homepage", r"https?://[\w.-]+(:\d+)?(/[\w./~%-]*)?", "https://example.org/sod"),
+            *(
+                (name, _URL, "https://example.org/sod")
+                for name in ("homepage", "model_url", "collection_url", "tool_url")
+            ),
+            ("errata", f"{_URL}|{_MAIL}", "https://example.org/sod/errata or errata@example.org"),
         ):
             value = getattr(self, name)
             if value and not re.fullmatch(form, value, re.ASCII):
                 raise ValueError(f"{name} is {value!r}; it must be like {example}")
+        if self.mask_license not in get_args(MaskLicense):
+            raise ValueError(
+                f"mask_license is {self.mask_license!r}; it must be one of {', '.join(get_args(MaskLicense))}"
+            )
         for name, extra in (("name", "-_"), ("version", ".-+")):
             value = getattr(self, name)
             if not value or not all(c.isascii() and (c.isalnum() or c in extra) for c in value):

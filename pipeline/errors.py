@@ -13,7 +13,7 @@ PipelineError
 │   ├── UnsoundReleaseError  a release has problems, so it is not published
 │   └── StorageUnavailableError  the storage does not respond or is full; the file may be fine
 ├── ModelError            the model can't be loaded, or its output is not a prediction        → exit 1
-├── ReleaseNotMadeError   candidates are committed, but the release could not be made      → exit 1
+├── ReleaseNotMadeError   images are committed, but the rest or the release was refused    → exit 1
 ├── ReplicaError          replicas kept dying: the run stops and can be resumed            → exit 1
 ├── LeaseLostError        another session took over the run and continues it              → exit 1
 └── Stopped               the run was asked to stop and can be resumed                     → exit 1
@@ -125,7 +125,7 @@ class ModelError(PipelineError):
 
 
 class ReleaseNotMadeError(PipelineError):
-    """Images were computed and committed, and then something refused the rest of the run or its release."""
+    """Images were computed or scored and committed, and then something refused the rest of the work or the release."""
 
 
 class ReplicaError(PipelineError):

@@ -13,6 +13,8 @@ from pathlib import Path
 from pipeline.collection.kept import Kept
 from pipeline.config import RunConfig
 from pipeline.files import local_disk, storage, urls
+from pipeline.files.trials import require_exclusive_create
+from pipeline.preflight import require_surroundings
 from pipeline.records import Sample, ShardRecord, ShardSpec
 from pipeline.release.preflight import refuse_unbuildable
 from pipeline.replicas.progress import Progress
@@ -70,8 +72,9 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     Raises: UsageError: the run would be refused. PipelineError: the pilot failed.
     """
     config.check()
+    require_surroundings(config)
     collection = read_inputs(config, Kept(config.out))
-    storage.require_exclusive_create(config.out)
+    require_exclusive_create(config.out)
     made_with = fingerprint(config)
     refuse_unbuildable(config, collection)
     check_version(config, collection, made_with)

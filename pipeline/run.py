@@ -12,6 +12,7 @@ from pipeline.collection.usable import require_usable
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError, kept
 from pipeline.files import urls
+from pipeline.preflight import require_surroundings
 from pipeline.progress.stages import stage
 from pipeline.records import ShardSpec
 from pipeline.release.attempt import refuse_leftovers
@@ -21,7 +22,7 @@ from pipeline.release.identity import release_folder
 from pipeline.release.passes import wanted_passes
 from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
 from pipeline.replicas.engine import failed_images, process_shards, todo_of
-from pipeline.replicas.progress import Progress
+from pipeline.replicas.progress import Progress, working
 from pipeline.replicas.setup import ReplicaSetup
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.usage import ReplicaUsage
@@ -60,6 +61,7 @@ def run(config: RunConfig) -> RunReport:
             PipelineError: the run failed; run the same command again to resume.
     """
     config.check()
+    require_surroundings(config)
     # 1. Read the annotations and find every image.
     kept_findings = Kept(config.out)
     collection = read_inputs(config, kept_findings)
@@ -78,6 +80,7 @@ def predict(config: RunConfig) -> None:
 
     Raises: as `run`.
     """
+    require_surroundings(config)
     collection, made_with = read_inputs(config), fingerprint(config)
     with locked(config.out) as lease:
         restore_lost(config.out, made_with)
@@ -86,13 +89,9 @@ def predict(config: RunConfig) -> None:
         )
         remember_inputs(config.out, config.input)
         progress = Progress(len(collection.samples), config.policy)
-        process(
-            todo_of(config.out, specs, progress, retry_failed=config.retry_failed),
-            config,
-            progress,
-            lease.check,
-            digest_of(made_with),
-        )
+        todo = todo_of(config.out, specs, progress, retry_failed=config.retry_failed)
+        with working(progress):
+            process(todo, config, progress, lease.check, digest_of(made_with))
         lease.confirm()
         sweep(config.out, read_shard_records(config.out, [spec.name for spec in specs]))
 
@@ -126,15 +125,23 @@ def _carry_out(
             built = build_release(source, config, whole_fingerprint, lease.confirm)
     except UsageError as error:
         if progress.computed:  # "no work was begun" is no longer true
-            raise ReleaseNotMadeError(
-                f"{error}. {progress.settled} of {progress.images} images are committed and stay"
-            ) from error
+            raise ReleaseNotMadeError(f"{error}. {_kept(config, progress)}") from error
         raise
     # 11. Draw a picture to look at.
     with stage("drawing the contact sheet"):
         contact_sheet = write_contact_sheet(source, verdicts_of(built.release), config)
     return RunReport(
         **asdict(built), computed=progress.computed, images_per_s=images_per_s, contact_sheet=contact_sheet
+    )
+
+
+def _kept(config: RunConfig, progress: Progress) -> str:
+    """What there is of a run whose release could not be made, and what to do with it."""
+    if progress.settled < progress.images:
+        return f"{progress.settled} of {progress.images} images are committed and stay"
+    return (
+        f"All {progress.images} images are computed and stay in {config.out}; nothing has to be computed again. Give "
+        f"this command other options of policy and release, or run jobs/publish_release.py build {config.out} with them"
     )
 
 

@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.audit.config import AuditConfig
 from pipeline.audit.folder import RELEASE_PLACE
 from pipeline.audit.page.bundle import require_photos, write_pages
-from pipeline.audit.plan import PLAN, AuditPlan, make_plan
+from pipeline.audit.plan import PLAN, AuditPlan, make_plan, read_plan
 from pipeline.audit.proofs.advice import require_possible
 from pipeline.audit.proofs.prospects import what_n_proves
 from pipeline.audit.released import AuditedRelease, read_audited
@@ -17,6 +18,7 @@ from pipeline.collection.gather import read_described_annotations
 from pipeline.collection.instances import Instance, read_instances
 from pipeline.errors import ConfigError, ReleaseExistsError
 from pipeline.files import local_disk, urls
+from pipeline.made_with import differences, refusal
 from pipeline.preconditions import require_target
 from pipeline.progress.stages import say, stage
 from pipeline.release.opened import masks_in
@@ -91,9 +93,15 @@ def _require_free(path: Path, plan: AuditPlan) -> None:
     there = path / PLAN
     if there.is_file():
         if there.read_bytes() != plan.encode():
-            raise ReleaseExistsError(f"{path} has another audit: give another --out")
+            found = differences(_stated(read_plan(path)), _stated(plan))
+            raise ReleaseExistsError(refusal(f"{path} has another audit", found, "Give another --out"))
     elif path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ReleaseExistsError(f"{path} is there, and is not the folder of an audit: give another --out")
+
+
+def _stated(plan: AuditPlan) -> dict[str, Any]:
+    """What a plan follows from."""
+    return {"release": f"{plan.name} {plan.version}, {plan.sha256}", **asdict(plan.config)}
 
 
 def _write(

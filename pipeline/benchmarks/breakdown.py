@@ -91,15 +91,15 @@ def measure(
 
 def _watched(pipeline: Any) -> list[tuple[Any, str, str]]:
     """Owner and name of each function that is timed, and the part that it does."""
-    from model import diffusion
+    from model import members
 
     return [
-        (diffusion, "preprocess", "preprocess"),
+        (members, "preprocess", "preprocess"),
         (pipeline, "encode", "encode"),
         (pipeline.conditioner, "forward", "condition"),
         (pipeline, "denoise", "denoise"),
         (pipeline, "decode", "decode"),
-        (diffusion, "_prediction", "reduce"),
+        (members, "prediction_of", "reduce"),
     ]
 
 

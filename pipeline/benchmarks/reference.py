@@ -5,8 +5,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from model.diffusion import SODDiffusionPipeline, initial_latents
+from model.diffusion import SODDiffusionPipeline
 from model.geometry import preprocess
+from model.noise import initial_latents
 from model.seeds import member_seed
 
 

@@ -6,7 +6,7 @@ The annotations are right, or wrong as a whole (`AnnotationError`). `gather.py` 
 import logging
 import reprlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from model.documents import DocumentError, parse_json
@@ -17,7 +17,7 @@ from pipeline.errors import AnnotationError, UsageError
 from pipeline.files import urls
 from pipeline.files.bounded import read_at_most
 from pipeline.files.connections import connected
-from pipeline.records import Sample
+from pipeline.records import Frame, Sample
 from pipeline.shown import shown, text_as_utf8
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ def read_annotations(annotations: str) -> Collection:
         origins={f"{entry['id']:012d}": origin for entry in document["images"] if (origin := _origin(entry))},
         has_annotations=dropped,
         has_instances=with_outline,
+        orientation=_orientation(document.get("info")),
     )
 
 
@@ -145,6 +146,11 @@ def _file_name(where: str, entry: dict[str, Any]) -> str:
     if entry.get("file_name") is None and isinstance(address, str) and "://" in address:
         return text_as_utf8("/".join(urlsplit(address).path.split("/")[-2:]))
     return _text(where, entry, "file_name")
+
+
+def _orientation(info: object) -> str:
+    stated = info.get("orientation") if isinstance(info, dict) else None
+    return str(stated) if stated in get_args(Frame) else ""
 
 
 def _number(where: str, entry: dict[str, Any], field: str, least: int) -> int:

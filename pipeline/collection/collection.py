@@ -61,6 +61,8 @@ class Collection:
     """Are there annotations of things, as `instances.read_instances` reads them?"""
     has_instances: bool
     """Do any of these have an outline?"""
+    orientation: str = ""
+    """The frame of the annotated sizes, if the annotations state it as `collect.py` does; else ""."""
 
 
 def license_of(sample: Sample, licenses: Mapping[int, License]) -> License:

@@ -1,37 +1,24 @@
-"""Pixels of every mode to 8 bits of sRGB: depth, colour space and transparency.
+"""Pixels of every file to 8 bits of sRGB: what only the file says, and 16 bits of which Pillow keeps 8.
 
 The values that are stored mean what the file says, or what is evident, and not what the container could hold: 12 bits
-in 16 are stretched, and a colour profile is applied. 8-bit images without a profile, or with one of sRGB, get the very
-pixels that Pillow's own conversion gives.
+in 16 are stretched, and a colour profile is applied (`model/colours.py` converts). 8-bit images without a profile, or
+with one of sRGB, get the very pixels that Pillow's own conversion gives.
 """
 
-import io
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import cast
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageFile
 
-from pipeline.files.scan import icc, jpeg, png, tiff
+from model.colours import EVIDENT_BITS, Pixels, Transform, bits_of, converted, rgb_of, to_srgb_from
+from model.icc import MOST_PROFILE_BYTES
+from pipeline.files.scan import jpeg, png, tiff
 
-EVIDENT_BITS = (8, 10, 12)
-"""Depths that are evident if no pixel has a higher value. An image of 14 bits looks like a dark one of 16, with a
-quarter of the light, and stays one."""
-
-_BAND_PIXELS = 1 << 22
-_SPACES = {"1": b"GRAY", "L": b"GRAY", "LA": b"GRAY", "I": b"GRAY", "CMYK": b"CMYK"}
-"""Mode → the colour space that its profile must have; all other modes are made RGB."""
-_SRGB_LEVELS = 2
-"""A profile that moves no colour by more is taken for sRGB: rounding of its curves does."""
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 """How 16 bits are stored → as whose high bytes Pillow gives the low ones."""
-
-Pixels = UInt8[np.ndarray, "h w 3"]
-Transform = Callable[[Image.Image], Image.Image]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,22 +37,13 @@ def to_rgb(image: Image.Image, content: bytes) -> Pixels | HighBytes:
     Returns: [H, W, 3]; or high bytes, which `joined` makes pixels of.
     Raises:  ValueError: its pixels have no fixed range.
     """
-    if image.mode in ("I", "F"):
-        raise ValueError(
-            f"pixels of mode {image.mode} have no fixed range to convert to 8 bits; save it with 8 or 16 bits"
-        )
-    is_transparent = image.has_transparency_data  # some formats change what this is read from when they decode
     is_deep = _is_deep_colour(image)
-    to_srgb = _to_srgb(profile_of(image, content), image.mode)
-    image.load()
+    declared_bits = _declared_bits(content) if image.mode.startswith("I;16") else 0
+    found = rgb_of(image, profile_of(image, content), declared_bits)
     if is_deep and _highest(image) < 1 << (max(EVIDENT_BITS) - 8):
+        to_srgb = to_srgb_from(profile_of(image, content), image.mode)
         return HighBytes(values=np.array(image), declared_bits=_declared_bits(content), to_srgb=to_srgb)
-    if image.mode.startswith("I;16"):
-        highest = max(int(np.asarray(band).max()) for _, band in _bands(image))
-        bits = bits_of(highest, _declared_bits(content))
-    else:
-        bits = 8
-    return _converted(image, bits, to_srgb, is_transparent=is_transparent)
+    return found
 
 
 def low_bytes(image: Image.Image) -> UInt8[np.ndarray, "h w c"]:
@@ -85,19 +63,7 @@ def joined(high: HighBytes, low: UInt8[np.ndarray, "h w c"]) -> Pixels:
     is_transparent = values.shape[2] == 4
     if is_transparent and values[:, :, 3].max() >> bits:  # opacity uses all 16 bits
         shallow[:, :, 3] = high.values[:, :, 3]
-    return _converted(Image.fromarray(shallow), 8, high.to_srgb, is_transparent=is_transparent)
-
-
-def bits_of(highest: int, declared: int) -> int:
-    """How many bits the samples of an image use, at least 8.
-
-    Args: highest: the highest value of a sample, at most 65,535.
-          declared: as the file says; 0 if it does not say. It is believed if no sample has more bits: by its standard,
-          a PNG has samples of fewer bits stretched to all 16.
-    """
-    if declared and not highest >> declared:
-        return max(8, declared)
-    return next((bits for bits in EVIDENT_BITS if not highest >> bits), 16)
+    return converted(Image.fromarray(shallow), 8, high.to_srgb, is_transparent=is_transparent)
 
 
 def profile_of(image: Image.Image, content: bytes) -> bytes:
@@ -108,13 +74,13 @@ def profile_of(image: Image.Image, content: bytes) -> bytes:
     if jpeg.is_jpeg(content):
         return jpeg.profile(content)
     if png.is_png(content):
-        return png.profile(content, icc.MOST_PROFILE_BYTES)
+        return png.profile(content, MOST_PROFILE_BYTES)
     return image.info.get("icc_profile") or b""
 
 
 def changes_colours(profile: bytes, mode: str) -> bool:
     """Is a profile applied to pixels of that mode? Not if it is broken, of another colour space, or of sRGB."""
-    return _to_srgb(profile, mode) is not None
+    return to_srgb_from(profile, mode) is not None
 
 
 def is_deep(content: bytes) -> bool:
@@ -153,92 +119,3 @@ def _declared_bits(content: bytes) -> int:
         return png.significant_bits(content)
     bits = tiff.sample_bits(content) if tiff.is_tiff(content) else 0
     return bits if bits < 16 else 0  # a TIFF has to state the size of the container
-
-
-def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Bands of rows from above, each with its first row: whole, an image would be in memory up to four times."""
-    width, height = image.size
-    rows = max(1, _BAND_PIXELS // max(1, width))
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        yield top, image if bottom - top == height else image.crop((0, top, width, bottom))
-
-
-def _converted(image: Image.Image, bits: int, to_srgb: Transform | None, *, is_transparent: bool) -> Pixels:
-    pixels = np.empty((image.height, image.width, 3), np.uint8)
-    for top, band in _bands(image):
-        if band.mode.startswith("I;16"):
-            # The highest 8 bits, as Pillow does for 16-bit colour.
-            band = Image.fromarray((np.asarray(band) >> (bits - 8)).astype(np.uint8))
-        pixels[top : top + band.height] = _rgb_of_band(band, to_srgb, is_transparent=is_transparent)
-    return pixels
-
-
-def _rgb_of_band(band: Image.Image, to_srgb: Transform | None, *, is_transparent: bool) -> UInt8[np.ndarray, "..."]:
-    if is_transparent:
-        layer = band.convert("RGBA")
-        if to_srgb is not None:
-            opacity = layer.getchannel("A")
-            layer = to_srgb(band).convert("RGBA")
-            layer.putalpha(opacity)
-        band = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    elif to_srgb is not None:
-        band = to_srgb(band)
-    return np.asarray(band if band.mode == "RGB" else band.convert("RGB"))
-
-
-def _to_srgb(profile: bytes, mode: str) -> Transform | None:
-    """What brings pixels of a mode to sRGB; None if Pillow's own conversion to RGB does."""
-    if mode == "LAB":
-        return _from_lab
-    if not profile:
-        return None
-    space = _SPACES.get(mode.partition(";")[0], b"RGB ")
-    transform = _transform(profile, space)
-    if transform is None:
-        return None
-    own_mode = {b"GRAY": "L", b"CMYK": "CMYK", b"RGB ": "RGB"}[space]
-    return lambda band: transform.apply(band if band.mode == own_mode else band.convert(own_mode))
-
-
-def _from_lab(band: Image.Image) -> Image.Image:
-    return _lab_transform().apply(band)
-
-
-@lru_cache(maxsize=1)
-def _lab_transform() -> ImageCms.ImageCmsTransform:
-    return _built(ImageCms.createProfile("LAB"), "LAB")
-
-
-def _built(source: ImageCms.ImageCmsProfile | ImageCms.core.CmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
-    return ImageCms.buildTransform(
-        source,
-        ImageCms.createProfile("sRGB"),
-        mode,
-        "RGB",
-        ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-
-
-@lru_cache(maxsize=8)
-def _transform(profile: bytes, space: bytes) -> ImageCms.ImageCmsTransform | None:
-    """From the colours of a profile to sRGB; None if it is broken, describes something else, or is sRGB itself."""
-    if not icc.is_plain(profile, space):
-        return None
-    mode = {b"GRAY": "L", b"CMYK": "CMYK", b"RGB ": "RGB"}[space]
-    try:
-        transform = _built(ImageCms.ImageCmsProfile(io.BytesIO(profile)), mode)
-    except (OSError, ValueError, TypeError, ImageCms.PyCMSError):
-        return None
-    return None if mode != "CMYK" and _changes_nothing(transform, mode) else transform
-
-
-def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    if mode == "L":
-        samples = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-    else:
-        levels = np.arange(0, 256, 15, dtype=np.uint8)
-        samples = Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3))
-    moved = np.asarray(transform.apply(samples)).astype(int) - np.asarray(samples.convert("RGB"))
-    return bool(np.abs(moved).max() <= _SRGB_LEVELS)

@@ -1,9 +1,10 @@
 """The input of a run: where images and annotations are, and how large an image may be."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from model.config import MAX_IMAGE_PIXELS as MAX_IMAGE_PIXELS
 from pipeline.files.urls import chain_refused, is_chained
 from pipeline.options import require_positive
 
@@ -11,8 +12,6 @@ Orientation = Literal["stored", "upright", "auto"]
 """Which frame images have whose sizes do not tell: see `frames.py`."""
 MAX_IMAGE_BYTES = 64 << 20
 """Default limit on an image file, and on the bytes it takes in an archive: 64 MiB."""
-MAX_IMAGE_PIXELS = 89_000_000
-"""Default limit on height x width: as RGB, 267 MB of memory per image."""
 MOST_IMAGE_PIXELS = 500_000_000
 """Largest limit on height x width: with the 4 bytes of Pillow's pixels, 2 GB, which some libraries count in 32 bits."""
 
@@ -82,3 +81,45 @@ class InputConfig:
                 )
         require_positive(self, "max_image_bytes")
         require_pixel_limit(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectConfig:
+    """Write the annotation JSON of images that have none: ids, names, sizes, and what a table tells of them.
+
+    Exit codes: 0 done, 1 failed, 2 wrong request, 3 some images are not in the file (each is named with its reason).
+    """
+
+    images: str
+    """Where the images are: a folder, a zip, tars, parquet or a table, as the main job takes them."""
+    out: str
+    """The file to write; a path or an fsspec URL. An existing file is not replaced."""
+    metadata: str = ""
+    """CSV or parquet table of licences, authors and sources, with a row for each image that it knows."""
+    orientation: Orientation = "auto"
+    """Sizes of images that ask viewers to turn them (EXIF orientation): as `stored`, or turned `upright`. `auto`:
+    upright. The file states it."""
+    follow_links: bool = False
+    """Read images through symbolic links that lead out of the folder of images."""
+    max_image_bytes: int = MAX_IMAGE_BYTES
+    """Larger files fail."""
+    allow_chained_urls: bool = False
+    """Let images and the table be at chained URLs, such as simplecache::s3://bucket/photos.zip."""
+    image_column: str = ""
+    """Column of a parquet file that has the images. By default it is told by its type and name."""
+    name_column: str = ""
+    """Column of a table that has the names of its images."""
+    address_column: str = ""
+    """Column of a table that has paths or URLs of images."""
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts that URLs in a table may lead to although they are in a private network or on this machine."""
+
+    def __post_init__(self) -> None:
+        _ = self.input  # which refuses what it can't use
+
+    @property
+    def input(self) -> InputConfig:
+        """The same options, as those of the main job."""
+        return InputConfig(
+            **{option.name: getattr(self, option.name) for option in fields(self) if option.name != "out"}
+        )

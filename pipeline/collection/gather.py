@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pipeline.collection.coco import read_annotations
 from pipeline.collection.collection import NOTHING_SAID, About, Collection
 from pipeline.collection.config import InputConfig
+from pipeline.collection.frames import default_frame
 from pipeline.collection.kept import Kept
 from pipeline.collection.metadata import described, read_metadata
 from pipeline.collection.parquet import order_in_words
@@ -15,6 +16,7 @@ from pipeline.collection.unannotated import find_samples
 from pipeline.errors import SampleError
 from pipeline.progress.stages import stage
 from pipeline.records import Sample
+from pipeline.shown import shown
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ def read_collection(inputs: InputConfig, kept: Kept | None = None) -> Collection
     if not inputs.annotations:
         return _every_image(inputs, kept)
     collection = read_described_annotations(inputs)
+    _warn_of_frame(collection, inputs)
     store = open_store(inputs, [sample.file_name for sample in collection.samples], kept)
     log.info("images: %s", store.found)
     samples = tuple(_located(sample, store) for sample in collection.samples)
@@ -40,6 +43,16 @@ def read_collection(inputs: InputConfig, kept: Kept | None = None) -> Collection
 def _warn_of_order(samples: Sequence[Sample]) -> None:
     if words := order_in_words(samples):
         log.warning("%s", words)
+
+
+def _warn_of_frame(collection: Collection, inputs: InputConfig) -> None:
+    frame = default_frame(inputs.orientation, annotated=True)
+    if collection.orientation not in ("", frame):
+        log.warning(
+            "annotations %r have the sizes of %s images; give --orientation %s, or images whose size does not tell "
+            "(squares, half turns) are taken as %s",
+            *(shown(inputs.annotations), collection.orientation, collection.orientation, frame),
+        )
 
 
 def read_described_annotations(inputs: InputConfig) -> Collection:

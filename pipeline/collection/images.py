@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import ExifTags, Image
+from PIL import Image
 
 from pipeline.collection.colours import HighBytes, joined, low_bytes, to_rgb
 from pipeline.collection.config import MAX_IMAGE_PIXELS
@@ -19,8 +19,8 @@ from pipeline.collection.frames import frame_of, size_in, upright
 from pipeline.collection.names import label_of
 from pipeline.collection.whole import ends_grey, require_whole
 from pipeline.errors import SampleError
-from pipeline.files.orientation import TURNS, orientation
-from pipeline.files.pictures import check_pixels, decoded
+from pipeline.files.orientation import orientation
+from pipeline.files.pictures import check_pixels, decoded, orientation_of
 from pipeline.records import Frame, Sample
 
 
@@ -96,17 +96,6 @@ def decode_framed(
     frame = frame_of(stored_px, exif_orientation, annotated_px, default)
     pixels = upright(found, exif_orientation) if frame == "upright" else found
     return Decoded(pixels=pixels, frame=frame, exif_orientation=exif_orientation)
-
-
-def orientation_of(image: Image.Image, image_bytes: bytes) -> int:
-    """The orientation of a file, 1 to 8; 1 for formats whose decoders turn the image themselves.
-
-    Args: image: what was opened.
-    """
-    if image.format == "AVIF":  # the container says it in a way of its own, which Pillow translates
-        stated = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return stated if stated in TURNS else 1
-    return orientation(image_bytes)
 
 
 def is_turned(image_bytes: bytes) -> bool:

@@ -8,9 +8,10 @@ import hashlib
 import logging
 import posixpath
 import re
+import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain, groupby
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 _THREADS = 8
 _THREADS_OF_WEB = 32
 _CHUNK = 64
+_TOLD_EVERY_S = 10.0
 _ID_BITS = 53
 """Bits of an id that is made from a name: as many as a JSON number keeps in every language."""
 _NUMBERED = re.compile(r"[0-9]{12}")
@@ -46,7 +48,7 @@ def find_samples(store: ImageStore, inputs: InputConfig) -> tuple[Sample, ...]:
     if not names:
         raise CollectionError(f"images {shown(inputs.images)!r}: {store.found}, so there is none to segment")
     samples: dict[str, Sample] = {}
-    for sample in _measured([_named(name, store, inputs) for name in names], inputs):
+    for sample in _told(_measured([_named(name, store, inputs) for name in names], inputs), len(names)):
         other = samples.setdefault(sample.key, sample)
         if other is not sample:
             raise CollectionError(
@@ -63,12 +65,17 @@ def key_and_id(name: str) -> tuple[str, int]:
     such as `holiday-IMG_0001-3f2a9c1b` for `holiday/IMG_0001.jpg`; its end is from the SHA-256 of the name in NFC.
     """
     stem = posixpath.splitext(name)[0]
-    if _NUMBERED.fullmatch(stem):
+    if has_number(name):
         return stem, int(stem)
     digest = hashlib.sha256(in_form(name).encode("utf-8", "surrogateescape")).digest()
     plain = stem if stem.isascii() else unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     slug = _UNREADABLE.sub("-", plain).strip("-")[:_LONGEST_SLUG].strip("-")
     return f"{slug or 'image'}-{digest[:4].hex()}", int.from_bytes(digest[:8]) >> (64 - _ID_BITS)
+
+
+def has_number(name: str) -> bool:
+    """Is it a name such as COCO's `000000000139.jpg`, which says its own key and id?"""
+    return _NUMBERED.fullmatch(posixpath.splitext(name)[0]) is not None
 
 
 def _images(names: Iterable[str], inputs: InputConfig) -> list[str]:
@@ -122,6 +129,16 @@ def _measured(samples: Sequence[Sample], inputs: InputConfig) -> Iterable[Sample
         yield from chain.from_iterable(
             pool.map(lambda chunk: [_with_size(sample, inputs) for sample in chunk], _chunks(samples))
         )
+
+
+def _told(samples: Iterable[Sample], total: int) -> Iterator[Sample]:
+    """Pass the samples on, and log how many there were every few seconds."""
+    next_s = time.monotonic() + _TOLD_EVERY_S
+    for count, sample in enumerate(samples, 1):
+        yield sample
+        if time.monotonic() >= next_s:
+            log.info("images: the sizes of %d of %d are read", count, total)
+            next_s = time.monotonic() + _TOLD_EVERY_S
 
 
 def _threads(sample: Sample) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from model.config import EnsembleConfig, ModelConfig
 from model.saliency import load_diffusion_model
@@ -30,7 +30,8 @@ from pipeline.evaluation.model_run import run_url
 from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.tasks import find_tasks
 from pipeline.evaluation.truth import read_truth
-from pipeline.files.maps import variance_picture
+from pipeline.files.maps import mask_of, variance_picture
+from pipeline.files.outlines import small, small_outlined
 from pipeline.files.storage import publish
 from pipeline.progress.stages import say
 from pipeline.runs.candidates import read_maps
@@ -40,7 +41,8 @@ MEMBERS = 10
 STEPS = (10, 4, 2, 1)
 BEGIN, END = "<!-- measured by `make card`, which rewrites these lines -->", "<!-- end of measured lines -->"
 PICTURES = 8
-THUMBNAIL_PX = 128
+THUMBNAIL_PX, GAP_PX, HEAD_PX = 160, 4, 22
+HEADS = ("photo, mask's outline", "drawn by hand", "saliency", "variance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,21 +171,45 @@ def _section(rows: Sequence[CardRow]) -> str:
 
 
 def _draw(names: Sequence[str], sample: Path, out: Path) -> bytes:
-    """Photograph, mask, saliency and variance of each named photograph, two photographs per line."""
+    """Photograph with outline, hand-drawn mask, saliency and variance, below heads; two photographs per line."""
     stored = dict(_maps(out))
-    cell = Image.new("RGB", (4 * THUMBNAIL_PX, THUMBNAIL_PX))
-    sheet = Image.new("RGB", (2 * cell.width + 8, -(-len(names) // 2) * (THUMBNAIL_PX + 4)), "white")
-    for number, name in enumerate(names):
-        saliency, variance = stored[name]
-        photo = decode_file(sample / "images" / f"{name}.jpg", lambda image: image.convert("RGB"))
-        mask = Image.fromarray(read_truth(sample / "masks" / f"{name}.png").astype(np.uint8) * np.uint8(255))
-        for place, picture in enumerate((photo, mask, Image.fromarray(saliency), Image.fromarray(variance))):
-            square = picture.convert("RGB").resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
-            cell.paste(square, (place * THUMBNAIL_PX, 0))
-        sheet.paste(cell, (number % 2 * (cell.width + 8), number // 2 * (THUMBNAIL_PX + 4)))
+    strips = [_strip(name, sample, *stored[name]) for name in names]
+    lines = [strips[first : first + 2] for first in range(0, len(strips), 2)]
+    heights = [max(strip.height for strip in line) for line in lines]
+    width = len(HEADS) * (THUMBNAIL_PX + GAP_PX)
+    sheet = Image.new("RGB", (2 * width + GAP_PX, HEAD_PX + sum(heights) + 2 * GAP_PX * len(lines)), "white")
+    draw, font, top = ImageDraw.Draw(sheet), ImageFont.load_default(12), HEAD_PX
+    for column in range(2):
+        for place, head in enumerate(HEADS):
+            middle = column * (width + GAP_PX) + place * (THUMBNAIL_PX + GAP_PX) + THUMBNAIL_PX // 2
+            draw.text((middle, HEAD_PX // 2), head, fill=(40, 40, 40), font=font, anchor="mm")
+    for line, height in zip(lines, heights, strict=True):
+        for column, strip in enumerate(line):
+            sheet.paste(strip, (column * (width + GAP_PX), top + (height - strip.height) // 2))
+        top += height + 2 * GAP_PX
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _strip(
+    name: str, sample: Path, saliency: UInt8[np.ndarray, "h w"], variance: UInt8[np.ndarray, "h w"]
+) -> Image.Image:
+    """The pictures of one photograph side by side, in its own proportions."""
+    photo = decode_file(sample / "images" / f"{name}.jpg", lambda image: image.convert("RGB"))
+    mask = read_truth(sample / "masks" / f"{name}.png").astype(np.uint8) * np.uint8(255)
+    found = np.asarray(Image.fromarray(mask_of(saliency).astype(np.uint8) * np.uint8(255)).resize(photo.size))
+    pictures = [
+        small_outlined(photo, found, THUMBNAIL_PX),
+        *(
+            small(Image.fromarray(picture).resize(photo.size, Image.Resampling.BILINEAR), THUMBNAIL_PX)
+            for picture in (mask, saliency, variance)
+        ),
+    ]
+    strip = Image.new("RGB", (len(HEADS) * (THUMBNAIL_PX + GAP_PX), max(one.height for one in pictures)), "white")
+    for place, picture in enumerate(pictures):
+        strip.paste(picture, (place * (THUMBNAIL_PX + GAP_PX) + (THUMBNAIL_PX - picture.width) // 2, 0))
+    return strip
 
 
 def _maps(out: Path) -> list[tuple[str, tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]]]:

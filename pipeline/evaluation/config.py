@@ -164,6 +164,8 @@ class EvaluationConfig:
             raise ConfigError("give --predictions (existing maps) or --images (photos for a model), not both")
         if not (self.predictions or self.images or self.dataset or self.release):
             raise ConfigError("give --predictions, or --images for a model to predict")
+        if self.predictions and self.reference:
+            raise ConfigError("--reference is for a model, and --predictions are existing maps: leave one of them out")
         has_model = self.model != ModelConfig() or self.ensemble != EnsembleConfig()
         if self.predictions and (has_model or self.other.is_given):
             raise ConfigError("--predictions are existing maps: leave out the options of model and ensemble")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from model.seeds import key_of
 from pipeline.collection.config import MAX_IMAGE_PIXELS, InputConfig
-from pipeline.config import RunConfig
+from pipeline.config import ReleaseConfig, RunConfig
 from pipeline.errors import SampleError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluation, gather, measure_all
@@ -142,6 +142,7 @@ def _run_config(pairs: Sequence[Pair], annotations: str, url: str, config: Evalu
         model=config.model,
         ensemble=config.ensemble,
         cluster=config.cluster,
+        release=ReleaseConfig(allow_empty=True),  # only its maps are measured
         shard_size=config.shard_size,
         keep_members=config.keep_members,
     )

@@ -6,7 +6,8 @@ SUPPORTED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are always decoded, by Pillow's names."""
 WITH_CODEC = {"AVIF": "AVIF", "JPEG 2000": "JPEG2000", "HEIC": "HEIF", "HEIF": "HEIF", "JPEG XL": "JXL"}
 """Formats that are decoded where a codec is installed, as `format_of` names them → Pillow's names."""
-"""Formats that are decoded, by Pillow's names."""
+_PACKAGES = {"HEIC": "pillow-heif", "HEIF": "pillow-heif", "JPEG XL": "pillow-jxl-plugin"}
+"""Their codecs as pip knows them; Pillow brings the others itself, unless it was built without."""
 IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",
@@ -77,6 +78,13 @@ _NETPBM = re.compile(rb"P[1-7f F][\s#]")
 _SVG = re.compile(rb"<svg[\s>]", re.IGNORECASE)
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)?<(!doctype html|html|head|body)", re.IGNORECASE | re.DOTALL)
 _TAR_MARK = slice(257, 262)
+
+
+def codec_advice(kind: str) -> str:
+    """How to have a format of `WITH_CODEC` decoded, in a sentence without its full stop."""
+    if kind in _PACKAGES:
+        return f"To read {kind}: pip install {_PACKAGES[kind]}"
+    return f"To read {kind}, use a Pillow that was built with it: pip install --force-reinstall pillow"
 
 
 def format_of(start: bytes) -> str:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from PIL import (  # noqa: F401
     AvifImagePlugin,
     BmpImagePlugin,
+    ExifTags,
     GifImagePlugin,
     Image,
     Jpeg2KImagePlugin,
@@ -28,9 +29,9 @@ from PIL import (  # noqa: F401
 )
 
 from pipeline.errors import SampleError
-from pipeline.files.formats import SUPPORTED, WITH_CODEC, format_of
+from pipeline.files.formats import SUPPORTED, WITH_CODEC, codec_advice, format_of
 from pipeline.files.in_flight import BYTES_PER_CANVAS_PIXEL, BYTES_PER_PIXEL, budget, require_memory
-from pipeline.files.orientation import orientation, with_orientation_1
+from pipeline.files.orientation import TURNS, orientation, with_orientation_1
 from pipeline.files.scan import bmp, gif, jpeg, jpeg2000, jpegxl, png, tiff, webp
 from pipeline.files.scan.limits import OverBudgetError
 
@@ -136,7 +137,7 @@ def _blaming(label: str, content: bytes) -> Iterator[None]:
         if WITH_CODEC.get(kind, kind) not in OPENED:
             found += f" ({kind or 'an unknown format'}); supported are {supported_in_words()}"
         if kind in WITH_CODEC and WITH_CODEC[kind] not in OPENED:
-            found += f". To read {kind}, run in the project's folder: pip install '.[formats]'"
+            found += f". {codec_advice(kind)}"
         raise SampleError("undecodable", f"{label}: {type(error).__name__}: {message!r}; {found}") from error
 
 
@@ -170,7 +171,20 @@ def size_and_orientation(label: str, content: bytes) -> tuple[int, int, int]:
 
     Raises: SampleError: as `decoded`.
     """
-    return (*decoded(label, content, lambda image: image.size, max_pixels=None), orientation(content))
+    return decoded(
+        label, content, lambda image: (image.width, image.height, orientation_of(image, content)), max_pixels=None
+    )
+
+
+def orientation_of(image: Image.Image, image_bytes: bytes) -> int:
+    """The orientation of a file, 1 to 8; 1 for formats whose decoders turn the image themselves.
+
+    Args: image: what was opened.
+    """
+    if image.format == "AVIF":  # the container says it in a way of its own, which Pillow translates
+        stated = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return stated if stated in TURNS else 1
+    return orientation(image_bytes)
 
 
 def _prepared(content: bytes) -> bytes:

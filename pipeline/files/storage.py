@@ -15,8 +15,8 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import ConfigError, StorageError, StorageUnavailableError
-from pipeline.files import local_disk, urls
+from pipeline.errors import StorageError, StorageUnavailableError
+from pipeline.files import local_disk
 from pipeline.files.bounded import TooLargeError, read_at_most
 from pipeline.files.checked import check_pieces, compare
 from pipeline.files.located import explained, is_local, locate
@@ -92,42 +92,6 @@ def add_file(url: str, source: Path, stored: StoredFile | None = None) -> Stored
         _require_equal(url, stored)
     source.unlink(missing_ok=True)
     return stored
-
-
-def require_exclusive_create(folder: str) -> None:
-    """Try out whether the storage of a folder can be written, and refuses to create a file twice: locks, commits and
-    pushes need both. Local file systems refuse it, so nothing is tried there.
-
-    Raises: ConfigError: it does not, or can't be written. StorageUnavailableError: it does not respond.
-    """
-    if urls.is_local(folder):
-        return
-    if folder.startswith(("http://", "https://")):
-        raise ConfigError(f"{folder} can't be written: HTTP is for reading. Give a folder on a disk, or a bucket")
-    # Twice, since another session may sweep the file between its two creates.
-    if _creates_twice(folder) and _creates_twice(folder):
-        raise ConfigError(
-            f"{folder}: this storage lets a file be created twice, so one process could overwrite what another has "
-            "claimed. Give a folder on a disk, or a store with conditional writes (S3's If-None-Match)"
-        )
-
-
-def _creates_twice(folder: str) -> bool:
-    url = join(folder, local_disk.unfinished_name("probe"))
-    try:
-        create(url, b"first")  # an answer may be lost on the way, and the client's second try be refused
-        again = create(url, b"second")
-    except FileNotFoundError as error:
-        raise ConfigError(f"{folder} does not exist ({error}): create the bucket first") from error
-    except StorageUnavailableError as error:
-        if isinstance(error.__cause__, PermissionError):
-            raise ConfigError(f"{folder}: you have no permission to write there ({error.__cause__})") from error
-        if isinstance(error.__cause__, NotImplementedError):
-            raise ConfigError(f"{folder} can't be written; give a folder on a disk, or a bucket") from error
-        raise
-    with contextlib.suppress(Exception):  # a store may permit writing only; nobody reads this file
-        remove(url)
-    return again
 
 
 def read(url: str, most_bytes: int = MOST_BYTES) -> bytes:

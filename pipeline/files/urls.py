@@ -17,6 +17,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
+from pipeline.preconditions import extra_command
 from pipeline.shown import shown
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ _LINK = re.compile(rf"(?:^|::)({_PROTOCOL})(?=::|://)")
 """The protocol of each link of a chain."""
 _OF_THIS_DISK = "file://"
 
-_PACKAGES = {"s3": "'sod-benchmark[s3]'", "gs": "gcsfs", "abfs": "adlfs"}
-"""Protocol → what pip installs; for the others fsspec's own advice is given."""
+_PACKAGES = {"gs": "gcsfs", "abfs": "adlfs"}
+"""Protocol → what pip installs; s3 has an extra; for the others fsspec's own advice is given."""
 
 
 def resolve(url: str, *, chained: bool = False) -> tuple["AbstractFileSystem", str]:
@@ -115,5 +116,11 @@ def _require_known(url: str, protocol: str, in_chain: bool) -> None:
     try:
         get_filesystem_class(protocol)
     except ImportError as error:
-        remedy = f"run pip install {_PACKAGES[protocol]}" if protocol in _PACKAGES else str(error)
+        remedy = _remedy(protocol, error)
         raise UsageError(f"{shown(url)!r}: {protocol}:// needs a package that can't be imported; {remedy}") from error
+
+
+def _remedy(protocol: str, error: ImportError) -> str:
+    if protocol == "s3":
+        return extra_command("s3")
+    return f"run pip install {_PACKAGES[protocol]}" if protocol in _PACKAGES else str(error)

@@ -31,6 +31,7 @@ from pipeline.leaderboard.board import (
     write_entry,
 )
 from pipeline.leaderboard.pictures import pictured, pictures_of_maps, pictures_of_release
+from pipeline.preconditions import require_target
 from pipeline.progress.stages import say, stage
 from pipeline.progress.words import amount
 from pipeline.release.certified import StatedCertificate
@@ -70,6 +71,7 @@ def add_result(
     Raises: CollectionError: there is no evaluation, or the board is something else. UsageError: it is not of a release.
             RunMismatchError, ReleaseExistsError: see `require_fit`. StorageError: a file is torn.
     """
+    require_target(board, "--board")
     folder = result.parent if result.name == "evaluation.json" else result
     content, document = _evaluation(folder)
     stated = document["release"]

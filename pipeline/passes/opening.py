@@ -119,6 +119,16 @@ _OF_ROWS = ("key", "status", "reason", "detail", "candidate_sha256")
 _OF_MANIFESTS = (
     *("key", "image_id", "file_name", "width", "height", "license_id", "license_name", "license_url", "author"),
     *("source", "verdict", "reason", "detail", "image_sha256", "image_bytes", "frame", "exif_orientation"),
-    *("released_as", "released_sha256", "released_bytes", "members", "fewer_at_once", "split", "tar", "mask_sha256"),
-    *("maps_sha256", "categories", "supercategory", "instances_ignored", "scene", COMBINATION),
+    *("released_as", "released_sha256", "released_bytes", "members", "fewer_at_once", "split", "tar"),
+    *(
+        "sample_offset",
+        "sample_bytes",
+        "mask_sha256",
+        "maps_sha256",
+        "categories",
+        "supercategory",
+        "instances_ignored",
+        "scene",
+        COMBINATION,
+    ),
 )

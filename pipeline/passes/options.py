@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from model.config import ModelConfig, at_least
+from pipeline.errors import ConfigError
 from pipeline.files.urls import absolute
 from pipeline.networks.options import NetworkOptions
 from pipeline.networks.presets import PRESETS
+from pipeline.preconditions import require_there
 
 LONGEST_TRAINED_ON = 1000
 _SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}")
@@ -59,6 +61,23 @@ class WitnessOptions(NetworkOptions):
                 f"witness_trained_on is {self.witness_trained_on[:40]!r}…; it must be one line of at most "
                 f"{LONGEST_TRAINED_ON} characters"
             )
+
+    def check(self) -> None:
+        """Refuse what a command line begins with: no witness, or one of which nothing is known.
+
+        Raises: ConfigError: the options say too little or too much. CollectionError: there is no such file.
+        """
+        if bool(self.witness) == bool(self.witness_model):
+            given = "both were given" if self.witness else "neither was given"
+            raise ConfigError(f"--pass witness takes --witness FILE.onnx or --witness-model FOLDER: {given}")
+        if not self.trained_on:
+            raise ConfigError(
+                "--witness-trained-on is empty: say what the witness was trained on, such as "
+                '--witness-trained-on "DUTS-TR, HRSOD-TR", or "unknown". The card says so, and a witness that has seen '
+                "a test set is no witness on that set"
+            )
+        if self.witness:
+            require_there(self.witness, "--witness")
 
     def places(self) -> tuple[str, ...]:
         """Options that say where something is: `made_with` has its digest."""

@@ -25,7 +25,7 @@ from pipeline.passes.scoring import PassSetup
 from pipeline.progress.stages import stage
 from pipeline.records import ShardSpec
 from pipeline.replicas.engine import process_shards, todo_of
-from pipeline.replicas.progress import Progress
+from pipeline.replicas.progress import Progress, working
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import code_sha256, model_fields
@@ -120,7 +120,8 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
             retry_failed=config.retry_failed,
         )
         setup = PassSetup(spec=spec, context=context, work=work, needed=needed, builds_on=basis)
-        process_shards(todo, setup, config.cluster, progress, lease.check)
+        with working(progress):
+            process_shards(todo, setup, config.cluster, progress, lease.check)
         # 6. Remove what killed sessions left.
         lease.confirm()
         scored = read_shard_records(folder, [spec.name for spec in predicted])

@@ -1,12 +1,16 @@
 """The options of predicting photos; light to import."""
 
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from model.config import EnsembleConfig, ModelConfig
 from pipeline.collection.config import MAX_IMAGE_PIXELS, Orientation, require_pixel_limit
 from pipeline.errors import ConfigError
+from pipeline.shown import shown
 
+_LIKE_A_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")  # a path has one of the slashes
 OFFICIAL_OPTIONS = ("stable_diffusion_repo_path", "pretrained_model_path", "swinb_model_path")
 
 
@@ -21,6 +25,9 @@ class PhotosConfig:
     """A photo, a folder of photos, or a glob in quotes (** matches nested folders)."""
     output_dir: Path
     """Folder for the PNGs; created if it does not exist."""
+    recursive: bool = False
+    """Read the folder's subfolders too; outputs are in subfolders of the same names. Hidden folders and the output
+    folder are left out, and links to folders are not followed."""
     stable_diffusion_repo_path: Path | None = None
     """Official weights: folder with Stable Diffusion 2's vae/ and scheduler/. Needs the next two options."""
     pretrained_model_path: Path | None = None
@@ -47,11 +54,19 @@ class PhotosConfig:
     deviation from the mean, median absolute deviation from the median)."""
     overlay: bool = False
     """Also write OUTPUT_DIR/overlay/NAME.jpg, a picture to look at: the photo, darkened outside the object."""
+    cutout: bool = False
+    """Also write OUTPUT_DIR/cutout/NAME.png: the photo on a transparent background, with the saliency map as alpha."""
     overwrite: bool = False
     """Compute and replace outputs that exist already; by default they are kept and their photos skipped."""
 
     def __post_init__(self) -> None:
         require_pixel_limit(self)
+        for name in ("input_rgb_path", "output_dir"):
+            path = str(getattr(self, name))
+            if _LIKE_A_URL.match(path) and not os.path.lexists(path):
+                raise ConfigError(
+                    f"{_option(name)} {shown(path)}: photos are read and written on this disk; give a path"
+                )
         given = [name for name in OFFICIAL_OPTIONS if getattr(self, name) is not None]
         if given and len(given) < len(OFFICIAL_OPTIONS):
             missing = [_option(name) for name in OFFICIAL_OPTIONS if name not in given]

@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError
 from pipeline.files import storage
 from pipeline.files.maps import encode_png, quantise_deviation, quantise_saliency
 from pipeline.photos.config import PhotosConfig
+from pipeline.photos.cutout import draw_cutout
 from pipeline.photos.find import Photo
 from pipeline.photos.overlay import draw_overlay
 
@@ -33,6 +34,11 @@ def overlay_path(config: PhotosConfig, photo: Photo) -> Path:
     return config.output_dir / "overlay" / f"{photo.name}.jpg"
 
 
+def cutout_path(config: PhotosConfig, photo: Photo) -> Path:
+    """The file of a photo's cut-out, if requested."""
+    return config.output_dir / "cutout" / f"{photo.name}.png"
+
+
 def output_paths(config: PhotosConfig, photo: Photo) -> list[Path]:
     """All files that are requested for a photo."""
     paths = [mask_path(config, photo)]
@@ -40,6 +46,8 @@ def output_paths(config: PhotosConfig, photo: Photo) -> list[Path]:
         paths.append(uncertainty_path(config, photo))
     if config.overlay:
         paths.append(overlay_path(config, photo))
+    if config.cutout:
+        paths.append(cutout_path(config, photo))
     return paths
 
 
@@ -64,6 +72,18 @@ def clashes(config: PhotosConfig, photos: Sequence[Photo]) -> dict[Photo, str]:
             elif owner is not photo:
                 problems[photo] = f"{path} is an output of {owner.path} already; rename one of the two"
     return problems
+
+
+def require_apart(config: PhotosConfig) -> None:
+    """Refuse to write masks into the folder of the photos: whoever ran it again would get masks of masks.
+
+    Raises: ConfigError: it is the same folder.
+    """
+    if Path(config.input_rgb_path).is_dir() and config.output_dir.resolve() == Path(config.input_rgb_path).resolve():
+        raise ConfigError(
+            f"--output-dir {config.output_dir} is the folder of the photos, so the next run would take masks for "
+            f"photos; give another one, {config.output_dir / 'masks'} for example"
+        )
 
 
 def prepare_output_folder(folder: Path) -> None:
@@ -92,6 +112,8 @@ def write_outputs(
         contents[uncertainty_path(config, photo)] = lambda: _uncertainty_png(prediction, pixels.shape[:2])
     if config.overlay:
         contents[overlay_path(config, photo)] = lambda: draw_overlay(pixels, prediction.saliency)
+    if config.cutout:
+        contents[cutout_path(config, photo)] = lambda: draw_cutout(pixels, prediction.saliency)
     for path, content in contents.items():
         if config.overwrite or not path.exists():
             storage.publish(str(path), content())

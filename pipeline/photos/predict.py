@@ -21,19 +21,16 @@ from pipeline.collection.config import MAX_IMAGE_BYTES
 from pipeline.collection.frames import default_frame
 from pipeline.collection.images import decode_rgb, is_turned
 from pipeline.errors import ConfigError, SampleError, kept
-from pipeline.files.formats import format_of
-from pipeline.files.pictures import supported_in_words
 from pipeline.photos.config import PhotosConfig
-from pipeline.photos.find import Photo, find_photos
-from pipeline.photos.outputs import clashes, is_finished, prepare_output_folder, write_outputs
+from pipeline.photos.find import Photo, find_photos, from_home
+from pipeline.photos.left_out import log_left_out, require_codecs
+from pipeline.photos.outputs import clashes, is_finished, prepare_output_folder, require_apart, write_outputs
 from pipeline.progress.stages import stage
 from pipeline.replicas.batches import predict_batch, read_ahead
 from pipeline.replicas.signals import stop_flag_then_interrupt
 from pipeline.selection.stopping_rule import stopping_rule
 
 _log = logging.getLogger(__name__)
-_MOST_IGNORED = 1000
-"""Ignored files whose beginnings are read, for the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +69,10 @@ def predict(config: PhotosConfig) -> PhotosReport:
             OSError: writing failed; finished outputs stay, and the same call resumes.
             KeyboardInterrupt: SIGTERM or SIGINT came; the same holds.
     """
-    found = find_photos(config.input_rgb_path)
-    if found.ignored:
-        _log.info(
-            "ignoring %d files whose names are not those of photos: %s; supported are %s",
-            len(found.ignored),
-            _formats_in_words(Path(config.input_rgb_path), found.ignored),
-            supported_in_words(),
-        )
+    config = _at_home(config)
+    require_apart(config)
+    found = find_photos(config.input_rgb_path, recursive=config.recursive, outputs=config.output_dir)
+    log_left_out(config.input_rgb_path, found)
     problems = clashes(config, found.photos)
     for photo, problem in problems.items():
         _log.error("%s failed: %s", photo.path, problem)
@@ -91,6 +84,7 @@ def predict(config: PhotosConfig) -> PhotosReport:
         )
     failed, started = len(problems), time.monotonic()
     if todo:
+        require_codecs(candidates)
         prepare_output_folder(config.output_dir)
         with stage("loading the model"):
             model = load(config)
@@ -146,6 +140,12 @@ def predict_photos(photos: Sequence[Photo], model: DiffusionModel, config: Photo
             if isinstance(outcome, Prediction):
                 problem = _write(read, outcome, config)
             yield PhotoResult(photo=read.photo, problem=problem)
+
+
+def _at_home(config: PhotosConfig) -> PhotosConfig:
+    """The configuration with its paths as a shell would give them."""
+    output_dir = Path(from_home(str(config.output_dir)))
+    return replace(config, input_rgb_path=from_home(config.input_rgb_path), output_dir=output_dir)
 
 
 def _load_official(config: PhotosConfig, settings: ModelConfig) -> DiffusionModel:
@@ -209,16 +209,3 @@ def _write(read: _Read, prediction: Prediction, config: PhotosConfig) -> str:
             raise
         return f"its outputs can't be written: {error.strerror or error}"
     return ""
-
-
-def _formats_in_words(folder: Path, names: Sequence[str]) -> str:
-    """How many files there are of each format, by their first bytes, with an example of each."""
-    kinds: dict[str, list[str]] = {}
-    for name in names[:_MOST_IGNORED]:
-        try:
-            with (folder / name).open("rb") as file:
-                kind = format_of(file.read(512))
-        except OSError:
-            kind = ""
-        kinds.setdefault(kind or "of an unknown format", []).append(name)
-    return ", ".join(f"{len(found)} {kind} ({found[0]}, for example)" for kind, found in kinds.items())

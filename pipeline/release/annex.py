@@ -21,6 +21,7 @@ from model.documents import parse_json
 from pipeline.errors import CollectionError, UsageError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
+from pipeline.files.trials import require_exclusive_create
 from pipeline.records import StoredFile
 from pipeline.release.check.release_json import read_release_json, stated_files
 from pipeline.release.contents import SUMS, sha256_sums
@@ -74,7 +75,7 @@ def add_annex(release: str, kind: str, files: Mapping[str, bytes], texts: str = 
     about = {"name": stated["name"], "version": stated["version"], "sha256": hashlib.sha256(content).hexdigest()}
     if taken := {SUMS, ANNEX_JSON, ANNEX_JSON + SIGNATURE} & files.keys():
         raise UsageError(f"an annex writes its own {', '.join(sorted(taken))}: leave it out of the files")
-    storage.require_exclusive_create(release)
+    require_exclusive_create(release)
     stored = [storage.stored_file(name, content) for name, content in sorted(files.items())]
     number, sums = _claimed(release, sha256_sums(stored))
     for name, content in files.items():

@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 from pipeline.collection.instances import UNCHECKED
 from pipeline.config import ClusterConfig, RunConfig
+from pipeline.errors import ConfigError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
-from pipeline.passes.folder import columns_of
 from pipeline.progress.stages import say, stage
 from pipeline.progress.words import amount
 from pipeline.records import CandidateRow, StoredFile, Verdict
+from pipeline.release.accepting import judged, refuse_empty, refuse_unmeasured
 from pipeline.release.attempt import attempt, finish, refuse_leftovers, sweep_attempts
 from pipeline.release.changes import Earlier, read_earlier
 from pipeline.release.contents import SUMS, Outcome, is_described, sha256_sums, texts_of
@@ -26,7 +27,7 @@ from pipeline.release.identity import FORMAT, RELEASE_JSON, check_identity, iden
 from pipeline.release.manifest import NOWHERE, SCENE, Place, manifest_row
 from pipeline.release.pictures import Known, known_of
 from pipeline.release.source import ReleaseSource, bound_shards, portions
-from pipeline.release.survey import Surveyed, SurveyTask, plan_survey, shown_photos, survey
+from pipeline.release.survey import Survey, Surveyed, SurveyTask, plan_survey, shown_photos, survey
 from pipeline.release.tar_series import (
     PlannedTar,
     ReleasedTar,
@@ -37,9 +38,8 @@ from pipeline.release.tar_series import (
     write_tar,
 )
 from pipeline.replicas.tasks import spread, workers
-from pipeline.selection.columns import table_with
 from pipeline.selection.policy import PolicyConfig, parse_splits, split_of
-from pipeline.selection.verdicts import considered, count_reasons, scene_of, select
+from pipeline.selection.verdicts import count_reasons, scene_of
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ def assemble(
         log.info("release %s is complete", folder)
         return folder
     refuse_leftovers(folder)
+    refuse_unmeasured(source, config)
+    refuse_empty(judged(source, config, None), config)
     confirm()
     sweep_attempts(folder)
     with attempt(folder) as place:
@@ -103,7 +105,8 @@ def _write_contents(made: _Making) -> dict[str, Any]:
     with workers(config.cluster, len(tasks)) as cluster:
         surveys = _spread("looking at the candidates", survey, tasks, cluster, made.confirm)
         surveyed = {image.key: image for answer in surveys for image in answer.images}
-        verdicts = _verdicts(source, surveyed, config)
+        verdicts = judged(source, config, {key: image.checked for key, image in surveyed.items()})
+        _refuse_empty(verdicts, made, surveys)
         planned = _plan(source, surveyed, verdicts, config)
         say(f"{sum(len(tar.keys) for tar in planned)} images accepted; writing {amount(len(planned), 'tars')}")
         tasks_of_tars = _tar_tasks(planned, made, surveyed, known)
@@ -149,6 +152,19 @@ def _spread(
         return spread(function, tasks, cluster, count)
 
 
+def _refuse_empty(verdicts: Mapping[str, Verdict], made: _Making, surveys: Sequence[Survey]) -> None:
+    """Refuse a release of no image; sheets that lie where the release was to be do not stay.
+
+    Raises: ConfigError: see `refuse_empty`.
+    """
+    try:
+        refuse_empty(verdicts, made.config)
+    except ConfigError:
+        for sheet in (sheet for answer in surveys for sheet in answer.sheets):
+            storage.remove(storage.join(made.folder, sheet.name))
+        raise
+
+
 def _write_texts(
     made: _Making, outcome: Outcome, counts: Mapping[str, int], written: Sequence[StoredFile]
 ) -> list[StoredFile]:
@@ -171,20 +187,6 @@ def _write_texts(
 
 def _by_name(files: Sequence[StoredFile]) -> list[StoredFile]:
     return sorted(files, key=lambda file: file.name)
-
-
-def _verdicts(source: ReleaseSource, surveyed: Mapping[str, Surveyed], config: RunConfig) -> dict[str, Verdict]:
-    images = [
-        considered(
-            row,
-            sample,
-            source.license_of(sample).url,
-            surveyed[row.key].checked if row.key in surveyed else UNCHECKED,
-            source.added_scores(row.key),
-        )
-        for sample, row in source.images()
-    ]
-    return select(images, config.policy, table_with(columns_of(source.stated_passes)))
 
 
 def _plan(
@@ -235,11 +237,13 @@ def _rows(
         key: Place(
             split=tar.split,
             tar=tar.name,
+            sample_offset=offset,
+            sample_bytes=sample_bytes,
             mask_sha256=surveyed[key].mask_sha256,
             released=surveyed[key].released,
         )
         for tar in planned
-        for key in tar.keys
+        for key, offset, sample_bytes in tar.places()
     }
     return [
         manifest_row(

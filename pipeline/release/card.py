@@ -10,7 +10,9 @@ from pipeline.passes.folder import StatedPass
 from pipeline.records import Verdict
 from pipeline.release.certified import Certified
 from pipeline.release.croissant_texts import pictures_of
-from pipeline.release.manifest import COLUMNS, SCENE, added_columns, meanings_of
+from pipeline.release.manifest import COLUMNS, SCENE, added_columns, meanings_of, unmeasured
+from pipeline.release.mask_license import license_of_masks
+from pipeline.release.sources import bibtex_of, in_words, sources_of
 from pipeline.release.templates import AGREEMENT, UNCHECKED, as_cell, as_text, render
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.stopping_rule import members_in_words
@@ -119,8 +121,13 @@ def render_card(
             ("json", "Facts and scores of the image, also in its row of the manifest."),
         ],
         files=files,
-        made_with=sorted(made_with.items()),
-        columns={**COLUMNS, **({SCENE.name: meanings[SCENE.name]} if policy.keep_empty else {})},
+        made_with=[(field, in_words(field, value)) for field, value in sorted(made_with.items())],
+        sources=sources_of(release, made_with),
+        license=license_of_masks(release),
+        release=release,
+        creator=as_cell(release.creator),
+        bibtex=bibtex_of(release, made_with).splitlines(),
+        columns={**COLUMNS, **unmeasured(rows), **({SCENE.name: meanings[SCENE.name]} if policy.keep_empty else {})},
         empty_scenes=scenes["empty"],
         alternatives=release.alternatives,
         passes=[
@@ -135,17 +142,5 @@ def render_card(
             )
             for stated in passes
         ],
-        citation=_citation(release),
         size_category=next((name for bound, name in _SIZES if counts["accepted"] < bound), "n>1M"),
     )
-
-
-def _citation(release: ReleaseConfig) -> str:
-    """The citation; empty if the creator is not given."""
-    if not release.creator:
-        return ""
-    said = f"{as_cell(release.creator)}. {release.name}, version {release.version}."
-    more = ", ".join(
-        part for part in (release.published_on, f"<{release.homepage}>" if release.homepage else "") if part
-    )
-    return f"{said} {more}".strip()

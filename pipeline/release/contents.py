@@ -22,6 +22,7 @@ from pipeline.release.duplicates import DUPLICATES, duplicate_files, has_duplica
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.licenses import LicenseTable, is_listed, notice
 from pipeline.release.manifest import MANIFEST, SCENE, added_columns, encode_manifest
+from pipeline.release.mask_license import LICENSE, license_files, license_of_masks
 from pipeline.release.page.files import page_about, page_files
 from pipeline.release.source import ReleaseSource
 from pipeline.release.survey import Surveyed
@@ -43,6 +44,8 @@ class Content:
     """Does `croissant.json` describe it? It describes data, not what is made for people."""
     only_if_compared: bool = False
     """Only in a release that is compared with an earlier one?"""
+    only_if_licensed: bool = False
+    """Only in a release that names a licence of its masks?"""
     of_pass: str = ""
     """Only in a release that has a score pass of this kind."""
 
@@ -67,6 +70,11 @@ CONTENTS = (
         meaning="Licence, author and source of every image of which this release has pixels or a mask; "
         "`key` begins with `key-`, so that no program takes it for a number.",
         is_described=True,
+    ),
+    Content(
+        name=LICENSE,
+        meaning="The licence of masks, maps and scores, and what it does not cover.",
+        only_if_licensed=True,
     ),
     Content(name="NOTICE", meaning="How many images there are of each licence."),
     Content(
@@ -147,6 +155,7 @@ def texts_of(
     return contents | {
         MANIFEST: encode_manifest(outcome.rows, made_with.get("mixed", ""), added_columns(passes, policy)),
         "licenses.csv": licenses.encode(),
+        **license_files(release),
         "NOTICE": notice(f"{release.name} {release.version}", licenses.counts),
         "README.md": card(release, policy, outcome.rows, made_with, with_tars, passes),
         **page_files(outcome.rows, page_about(release, policy, made_with, passes)),
@@ -174,7 +183,9 @@ def card(
     listed = [
         (content.name, content.meaning)
         for content in CONTENTS
-        if content.of_pass in kinds and (release.previous or not content.only_if_compared)
+        if content.of_pass in kinds
+        and (release.previous or not content.only_if_compared)
+        and (license_of_masks(release) or not content.only_if_licensed)
     ]
     files = CardFiles(listed=listed, splits_with_tars=splits_with_tars)
     return render_card(release, policy, rows, made_with, files, passes, certificate)

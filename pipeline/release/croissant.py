@@ -20,6 +20,8 @@ from pipeline.config import ReleaseConfig
 from pipeline.records import StoredFile
 from pipeline.release.croissant_texts import PICTURES, CroissantAbout, description, pictures_of, responsible_ai
 from pipeline.release.manifest import MANIFEST, added_columns, meanings_of, schema_of
+from pipeline.release.mask_license import license_of_masks
+from pipeline.release.sources import bibtex_of
 from pipeline.selection.policy import SPLITS
 
 CROISSANT = "croissant.json"
@@ -75,13 +77,8 @@ def croissant(about: CroissantAbout, files: Sequence[StoredFile], release: str =
         "version": about.release.version,
         "description": description(about),
         "conformsTo": CONFORMS_TO,
-        "license": {
-            "@type": "sc:CreativeWork",
-            "name": "per image",
-            "description": "Every image keeps the licence of its owner: licenses.csv lists them, NOTICE sums them up.",
-        },
-        "citeAs": f"{about.release.name}, version {about.release.version}; the collection that its images come from; "
-        f"the model whose weights have the digest {about.made_with.get('weights', 'unknown')}",
+        "license": [*_license_of_masks(about.release), _LICENSE_OF_IMAGES],
+        "citeAs": bibtex_of(about.release, about.made_with),
         "keywords": ["salient object detection", "image segmentation", "pseudo-labels"],
         **_known_to_the_publisher(about.release),
         **responsible_ai(about),
@@ -114,6 +111,23 @@ def tars_by_split(files: Sequence[StoredFile]) -> dict[str, list[str]]:
         if names:
             tars[split] = sorted(names)
     return tars
+
+
+_LICENSE_OF_IMAGES = {
+    "@type": "sc:CreativeWork",
+    "name": "per image",
+    "description": "Every image keeps the licence of its owner: licenses.csv lists them, NOTICE sums them up.",
+}
+
+
+def _license_of_masks(release: ReleaseConfig) -> Iterator[dict[str, str]]:
+    if found := license_of_masks(release):
+        yield {
+            "@type": "sc:CreativeWork",
+            "name": release.mask_license,
+            "url": found.url,
+            "description": "Licence of masks, maps and scores; LICENSE says what it does not cover.",
+        }
 
 
 def _known_to_the_publisher(release: ReleaseConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from model.documents import MOST_BYTES as DOCUMENT_BYTES
 from model.documents import parse_json
 from pipeline.collection.collection import License, Origin
 from pipeline.collection.instances import Instances, digest_of
-from pipeline.config import RunConfig
+from pipeline.config import ReleaseConfig, RunConfig
 from pipeline.errors import ReleaseExistsError, StorageError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
@@ -25,14 +25,18 @@ from pipeline.selection.policy import PolicyConfig, parse_splits
 from pipeline.selection.policy import stated as stated_policy
 
 RELEASE_JSON = "release.json"
-FORMAT = 5
+FORMAT = 6
 """Increases when releases get other files, or files get other contents."""
-READABLE = (2, 3, 4, FORMAT)
-"""Formats that are still read. Before 5, there were no score passes, and neither second masks, trimaps nor
-empty scenes. Before 4, tars had the collection's files
-unchanged, and the manifest no `frame`, `exif_orientation`, `released_as`, `released_sha256`, `released_bytes`. Before
-3, it had no `author`, `source`, `instances_ignored`, `maps_sha256`, `release.json` no `shards`, annotations had ids and
-file names of the collection, and keys in CSV files no prefix."""
+READABLE = (2, 3, 4, 5, FORMAT)
+"""Formats that are still read.
+
+Before 6, there was no LICENSE, tiles were half as large with the outline drawn in, and the manifest had no
+`sample_offset` and `sample_bytes`. Before 5, there were no score passes, and neither second masks, trimaps nor empty
+scenes. Before 4, tars had the collection's files unchanged, and the manifest no `frame`, `exif_orientation`,
+`released_as`, `released_sha256`, `released_bytes`. Before 3, it had no `author`, `source`, `instances_ignored`,
+`maps_sha256`, `release.json` no `shards`, annotations had ids and file names of the collection, and CSV files no prefix
+of keys.
+"""
 OF_COLLECTION = ("licenses", "origins", "instances")
 _TEXTS = (".py", ".jinja", ".html", ".js", ".css", ".svg")
 
@@ -54,7 +58,7 @@ def identity_of(
         "policy": stated_policy(config.policy),
         "tar_bytes": release.tar_bytes,
         "embed_images": release.embed_images,
-        "publication": {name: getattr(release, name) for name in ("creator", "published_on", "homepage")},
+        "publication": publication_of(release),
         "splits": parse_splits(release.splits),
         **collection_digests(source.licenses, source.origins, source.instances),
         "previous": previous_sha256,
@@ -67,6 +71,18 @@ def identity_of(
         identity["passes"] = stored_passes(source.stated_passes)
     as_stored: dict[str, Any] = json.loads(encode_json(identity))  # tuples become lists
     return as_stored
+
+
+PUBLICATION = (
+    *("creator", "published_on", "homepage", "errata", "mask_license"),
+    *("model_name", "model_url", "collection_name", "collection_url", "tool_url"),
+)
+"""Options that only say something about a release, for card and Croissant."""
+
+
+def publication_of(release: ReleaseConfig) -> dict[str, str]:
+    """What `release.json` states of those options; before format 6, the first three."""
+    return {name: getattr(release, name) for name in PUBLICATION}
 
 
 def stored_passes(passes: Iterable[StatedPass]) -> dict[str, Any]:
@@ -117,8 +133,11 @@ def check_identity(folder: str, identity: Mapping[str, Any]) -> None:
     try:
         found = parse_json(storage.read(storage.join(folder, RELEASE_JSON), DOCUMENT_BYTES))["made_from"]
         # Options that a release does not state had no effect, as their defaults have none.
-        defaults = json.loads(encode_json(asdict(PolicyConfig())))
-        found, identity = ({**one, "policy": defaults | one["policy"]} for one in (found, identity))
+        policy, publication = json.loads(encode_json(asdict(PolicyConfig()))), publication_of(ReleaseConfig())
+        found, identity = (
+            {**one, "policy": policy | one["policy"], "publication": publication | one["publication"]}
+            for one in (found, identity)
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{folder}/{RELEASE_JSON} can't be read ({error}); remove the folder to make it anew"

@@ -15,7 +15,7 @@ from pipeline.shown import without_secrets
 COLUMNS = ("key", "image_id", "file_name", "license_id", "license_name", "license_url", "author", "source")
 _NOTICE = """NOTICE of {name}
 
-The masks, maps and scores of this release were made by a program; README.md says how.
+The masks, maps and scores of this release were made by a program; README.md says how, and under which licence.
 Every image keeps the licence of its owner. licenses.csv lists licence, author and source of each image as the
 collection gives them; nothing was added, and nobody has checked them. It also lists images that were not
 accepted if the page shows a thumbnail of them. Licences of the images in this release:

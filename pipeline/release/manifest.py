@@ -47,6 +47,8 @@ SCHEMA = pa.schema(
         ("fewer_at_once", pa.int32()),
         ("split", pa.string()),
         ("tar", pa.string()),
+        ("sample_offset", pa.int64()),
+        ("sample_bytes", pa.int64()),
         ("mask_sha256", pa.string()),
         ("maps_sha256", pa.string()),
         *((name, pa.float64()) for name in SCORE_TABLE),
@@ -58,8 +60,11 @@ SCHEMA = pa.schema(
 """Numbers from annotations may be absurd, so they get 64 bits."""
 _SINCE_3 = ("author", "source", "instances_ignored", "maps_sha256")
 _SINCE_4 = ("frame", "exif_orientation", "released_as", "released_sha256", "released_bytes")
-_SCHEMA_3 = pa.schema([field for field in SCHEMA if field.name not in _SINCE_4])
-_SCHEMAS = {2: pa.schema([field for field in _SCHEMA_3 if field.name not in _SINCE_3]), 3: _SCHEMA_3}
+_SINCE_6 = ("sample_offset", "sample_bytes")
+_SCHEMA_5 = pa.schema([field for field in SCHEMA if field.name not in _SINCE_6])
+_SCHEMA_3 = pa.schema([field for field in _SCHEMA_5 if field.name not in _SINCE_4])
+_SCHEMA_2 = pa.schema([field for field in _SCHEMA_3 if field.name not in _SINCE_3])
+_SCHEMAS = {2: _SCHEMA_2, 3: _SCHEMA_3, 4: _SCHEMA_5, 5: _SCHEMA_5}
 COLUMNS = {
     "key": "Name of the image in this release: its id in the collection, padded to 12 digits, or made from its "
     "file's name if the collection has no annotations.",
@@ -87,6 +92,9 @@ COLUMNS = {
     "fewer_at_once": "Members per pass after memory ran out, which may change last bits of maps; 0 if it never did.",
     "split": "Split of an accepted image; empty for others.",
     "tar": "Tar that contains an accepted image, relative to the release; empty for others.",
+    "sample_offset": "Byte of that tar at which the files of an accepted image begin; 0 for others.",
+    "sample_bytes": "Bytes from there to the end of its files, headers included: one range to ask a server for; 0 for "
+    "others.",
     "mask_sha256": "SHA-256 of an accepted image's mask PNG, in hexadecimal; empty for others.",
     "maps_sha256": "SHA-256 of the SHA-256 sums of a predicted image's saliency PNG and variance PNG, in hexadecimal; "
     "empty if it failed.",
@@ -141,6 +149,10 @@ class Place:
     split: str
     tar: str
     """Name relative to the release."""
+    sample_offset: int = 0
+    """Byte of the tar at which the image's files begin."""
+    sample_bytes: int = 0
+    """Bytes that they take in the tar."""
     mask_sha256: str
     """SHA-256 of the mask's PNG."""
     released: Released = NOT_RELEASED
@@ -183,6 +195,8 @@ def manifest_row(
         "fewer_at_once": row.fewer_at_once,
         "split": place.split,
         "tar": place.tar,
+        "sample_offset": place.sample_offset,
+        "sample_bytes": place.sample_bytes,
         "mask_sha256": place.mask_sha256,
         "maps_sha256": maps_sha256,
         **{name: row.scores.get(name) for name in SCORES},
@@ -206,6 +220,25 @@ def encode_manifest(rows: Sequence[Mapping[str, Any]], mixed: str = "", columns:
         schema = schema.with_metadata({"mixed": mixed})
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def measured_scores(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The scores of a prediction that the run of a manifest has measured: all of SCORES, but in a manifest of a run of
+    an earlier version, which had fewer. No predicted image has a value of the others.
+    """
+    predicted = [row for row in rows if row["verdict"] != "failed"]
+    return tuple(name for name in SCORES if not predicted or any(row[name] is not None for row in predicted))
+
+
+def unmeasured(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Score → what there is to say of its column, for scores that the run has not measured."""
+    found = measured_scores(rows)
+    return {
+        name: f"{SCORE_TABLE[name].meaning.capitalize()}; null, as the run was made by an earlier version, which did "
+        "not measure it."
+        for name in SCORES
+        if name not in found
+    }
 
 
 def considered_of(row: Mapping[str, Any], table: Iterable[str] = SCORE_TABLE) -> Considered:

@@ -5,8 +5,9 @@ tars, at once, and can be written in parallel.
 """
 
 import hashlib
+import itertools
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,13 @@ class PlannedTar:
     """Relative to the release."""
     split: str
     keys: tuple[str, ...]
+    sample_bytes: tuple[int, ...]
+    """Bytes that the sample of each key takes in the tar; it begins where the one before it ends."""
+
+    def places(self) -> Iterator[tuple[str, int, int]]:
+        """Key, offset in the tar, and bytes of each sample."""
+        offsets = itertools.accumulate(self.sample_bytes, initial=0)
+        return zip(self.keys, offsets, self.sample_bytes, strict=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +81,22 @@ def plan_tars(split: str, sample_bytes: Iterable[tuple[str, int]], tar_bytes: in
 
     Args: sample_bytes: pairs of a key and the bytes that its sample takes in a tar.
     """
-    groups: list[list[str]] = []
+    groups: list[list[tuple[str, int]]] = []
     filled = tar_bytes
     for key, size in sample_bytes:
         if filled >= tar_bytes:
             groups.append([])
             filled = 0
-        groups[-1].append(key)
+        groups[-1].append((key, size))
         filled += size
     return [
-        PlannedTar(name=f"data/{split}/{split}-{index:05d}-of-{len(groups):05d}.tar", split=split, keys=tuple(keys))
-        for index, keys in enumerate(groups)
+        PlannedTar(
+            name=f"data/{split}/{split}-{index:05d}-of-{len(groups):05d}.tar",
+            split=split,
+            keys=tuple(key for key, _ in samples),
+            sample_bytes=tuple(size for _, size in samples),
+        )
+        for index, samples in enumerate(groups)
     ]
 
 

@@ -27,7 +27,8 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 
 from model.config import ModelConfig
 from pipeline.config import ClusterConfig
-from pipeline.errors import ReplicaError, Stopped
+from pipeline.devices import require_device_of_cluster
+from pipeline.errors import PipelineError, ReplicaError, Stopped
 from pipeline.progress.stages import Stage, stage
 from pipeline.progress.words import amount
 from pipeline.records import ShardSpec
@@ -116,9 +117,15 @@ def _answer(call: Any, stop: threading.Event, attempts: int) -> Any:
     try:
         return ray.get(call)
     except RayTaskError as error:
-        raise error.as_instanceof_cause() from error
+        raise _raised(error) from error
     except RayError as error:
         raise ReplicaError(f"a task did not end in {attempts} tries. Last: {str(error).strip()}") from error
+
+
+def _raised(error: RayTaskError) -> BaseException:
+    """What a worker raised: an error with words of its own as it is, anything else with the worker's traceback."""
+    cause: BaseException = error.cause
+    return cause if isinstance(cause, PipelineError | OSError) else error.as_instanceof_cause()
 
 
 class _Dispatcher:
@@ -184,7 +191,7 @@ class _Dispatcher:
         try:
             result: ShardResult = ray.get(call, timeout=wait_s)
         except RayTaskError as error:
-            raise error.as_instanceof_cause() from error
+            raise _raised(error) from error
         except RayError as error:
             return error
         del hand.calls[call]
@@ -237,8 +244,9 @@ class _Dispatcher:
 
 def _resources(model: ModelConfig) -> dict[str, Any]:
     """What one replica takes from a node: a GPU if the cluster has one and the model may use it, else CPU cores."""
-    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    if model.device == "cpu" or not has_gpu:
+    gpus = ray.cluster_resources().get("GPU", 0)
+    require_device_of_cluster(model.device, gpus)
+    if model.device == "cpu" or not gpus:
         return {"num_cpus": model.threads}
     return {"num_gpus": 1, "num_cpus": 1}
 

@@ -113,13 +113,15 @@ class LocalRay:
             check=False,
         )
 
-    def submit(self, entrypoint: Sequence[str], working_dir: Path) -> str:
+    def submit(self, entrypoint: Sequence[str], working_dir: Path | None) -> str:
         """Submit a job. Returns its submission id once it is accepted.
 
+        Args:   working_dir: folder that is uploaded, and in which the job runs; None: Ray's own.
         Raises: LocalRayError: it was not accepted.
         """
         submission = f"job-{uuid.uuid4().hex[:8]}"
-        options = ("--submission-id", submission, "--working-dir", str(working_dir), "--no-wait")
+        upload = ("--working-dir", str(working_dir)) if working_dir else ()
+        options = ("--submission-id", submission, *upload, "--no-wait")
         deadline = time.monotonic() + START_TIMEOUT_S
         submitted = self.run("job", "submit", *options, "--", *entrypoint, capture=True)
         # A head answers before its agent that starts jobs has registered. Nothing is submitted then.

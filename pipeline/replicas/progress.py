@@ -2,14 +2,29 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
-from pipeline.errors import Stopped
+from pipeline.errors import ReleaseNotMadeError, Stopped, UsageError
 from pipeline.progress.stages import Failures, Stage, stage
 from pipeline.records import CandidateRow, PassRow
 from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.verdicts import decide
+
+
+@contextmanager
+def working(progress: "Progress") -> Iterator[None]:
+    """A block that works: once it has computed something, a wrong request is no longer one of which nothing was begun.
+
+    Raises: ReleaseNotMadeError: a UsageError came after that.
+    """
+    try:
+        yield
+    except UsageError as error:
+        if progress.computed:
+            done = f"{progress.settled} of {progress.images} images are committed and stay"
+            raise ReleaseNotMadeError(f"{error}. {done}") from error
+        raise
 
 
 class Progress:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 
 import model
 import pipeline
@@ -43,7 +44,6 @@ _PIPELINE_CODE = (
     "files/scan/bmp.py",
     "files/scan/boxes.py",
     "files/scan/gif.py",
-    "files/scan/icc.py",
     "files/scan/jpeg.py",
     "files/scan/jpeg2000.py",
     "files/scan/jpegxl.py",
@@ -105,11 +105,17 @@ def digest_of(made_with: Mapping[str, str]) -> str:
 
 
 def check_fingerprint(
-    run: str, stored: Mapping[str, str], requested: Mapping[str, str], *, accept_mixed: bool = False
+    run: str,
+    stored: Mapping[str, str],
+    requested: Mapping[str, str],
+    made_by: Mapping[str, str] = MappingProxyType({}),
+    *,
+    accept_mixed: bool = False,
 ) -> dict[str, str]:
     """Compare the fingerprint of a run with that of the request.
 
-    Args:    accept_mixed: libraries may have other versions.
+    Args:    made_by: version and commit of the code that began the run, as far as they are known.
+             accept_mixed: libraries may have other versions.
     Returns: the requested versions of libraries that differ and were accepted.
     Raises:  RunMismatchError: they differ; the message names each field with both values.
     """
@@ -118,12 +124,12 @@ def check_fingerprint(
     if accept_mixed and len(accepted) == len(found):
         return accepted
     if found:
-        advice = _advice(run, [difference.name for difference in found])
+        advice = _advice(run, [difference.name for difference in found], made_by)
         raise RunMismatchError(refusal(f"{run} holds a run that was made with something else", found, advice))
     return {}
 
 
-def _advice(run: str, differing: Sequence[str]) -> str:
+def _advice(run: str, differing: Sequence[str], made_by: Mapping[str, str]) -> str:
     if not committed_shards(run):
         return f"Nothing is committed there: remove {run}, or give another --out"
     if differing == ["stops_by"]:
@@ -133,7 +139,31 @@ def _advice(run: str, differing: Sequence[str]) -> str:
         )
     if set(differing) <= set(LIBRARIES):
         return "Install these versions, accept different last bits with --accept-mixed, or give another --out"
+    if "code" in differing:
+        others = " Request what else differs, too." if len(differing) > 1 else ""
+        return (
+            f"{_of_code(made_by)}{others} Or give another --out. Releases need no such code: jobs/publish_release.py "
+            f"build {run}"
+        )
     return "Request what the run was made with, or give another --out"
+
+
+def _of_code(made_by: Mapping[str, str]) -> str:
+    """Where the code of a run is to be found."""
+    version = f"version {made_by['version']}" if "version" in made_by else ""
+    commit, _, changed = made_by.get("commit", "").partition(", ")
+    if commit:
+        edits = " with edits that were never committed" if changed else ""
+        return (
+            f"The run was begun with {f'{version}, ' if version else ''}commit {commit}{edits}. To go on with it: git "
+            f"checkout {commit}."
+        )
+    if version:
+        return (
+            f"The run was begun with {version}, from a folder without history: to go on with it, use the code of that "
+            "time."
+        )
+    return "The run was begun with the code of an earlier version: to go on with it, use that."
 
 
 def model_fields(config: ModelConfig) -> dict[str, str]:

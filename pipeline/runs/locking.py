@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from pipeline.errors import ConfigError
-from pipeline.files import storage
+from pipeline.files.trials import require_exclusive_create
 from pipeline.runs.lease import Lease, held
 
 
@@ -16,7 +16,7 @@ def locked(run: str) -> Iterator[Lease]:
             session took over during the block, which then failed.
     """
     with ExitStack() as stack:
-        storage.require_exclusive_create(run)
+        require_exclusive_create(run)
         try:
             lease = stack.enter_context(held(run))
         except OSError as error:

@@ -18,7 +18,7 @@ from pipeline.errors import StorageError, StorageUnavailableError, UsageError
 from pipeline.files import storage
 from pipeline.records import ShardRecord, ShardSpec
 from pipeline.runs.commits import committed_shards, read_shard_record
-from pipeline.runs.fingerprint import digest_of
+from pipeline.runs.fingerprint import code_sha256, digest_of
 from pipeline.runs.inputs import remembered_inputs
 from pipeline.runs.plan import encode_plan, plan_digest
 from pipeline.runs.run_file import (
@@ -31,6 +31,7 @@ from pipeline.runs.run_file import (
     read_part,
     shards_from,
 )
+from pipeline.software import software
 
 log = logging.getLogger(__name__)
 
@@ -91,13 +92,14 @@ def restore(run: str, made_with: Mapping[str, str] | None = None) -> tuple[str, 
     specs = {name: _part_or_none(run, name) for name in parts}
     contents = _made_again(run, specs, whole)
     _require_planned(run, {spec.name for found in specs.values() for spec in found or ()})
+    code = software() if whole.get("code") == code_sha256() else {}  # of other code, nothing else tells the commit
     for number in range(newest + 1):
         until = parts[: len(parts) - newest + number]
         plan = plan_digest([spec for name in until for spec in specs[name] or ()])
         found = documents.get(number)
         expected = _Document(number=number, made_with=whole, plan=plan, parts=until)
         if found is None or (number == newest and found != expected):
-            contents[document_name(number)] = encode_document({**whole, "plan": plan}, until)
+            contents[document_name(number)] = encode_document({**whole, "plan": plan}, until, code)
     for name, content in contents.items():
         storage.publish(storage.join(run, name), content)
     return tuple(contents)

@@ -5,7 +5,7 @@ shards stay as they are. Nothing else about a run ever changes.
 
 RUN/plan/000000.DIGEST.parquet   the first plan, from shard 000000 on
 RUN/plan/000042.DIGEST.parquet   images added later, from shard 000042 on
-RUN/run.json                     the fingerprint, and the parts of the plan that count
+RUN/run.json                     the fingerprint, the parts of the plan that count, and the code that wrote it
 RUN/run.1.json                   both, after images were added; the one with the highest number counts
 RUN/plan/index/                  what large files hold (`collection/kept.py`); in no digest
 RUN/plan/inputs.json             where the newest session found annotations and images; in no digest
@@ -18,6 +18,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from model.documents import parse_json
 from pipeline.errors import CollectionError, RunMismatchError, StorageError, StorageUnavailableError
@@ -28,13 +29,16 @@ from pipeline.runs.commits import committed_shards
 from pipeline.runs.fingerprint import check_fingerprint
 from pipeline.runs.machine import note_mixed
 from pipeline.runs.plan import decode_plan, encode_plan, plan_digest, plan_shards
+from pipeline.software import software
 
 log = logging.getLogger(__name__)
 
 _IDENTITY = ("image_id", "file_name", "width", "height", "license_id")
 """Fields of an image that may not change: all are in the manifest. The place of its bytes may change."""
 _SHOWN = 3
-FORMAT = 2
+FORMAT = 3
+"""Increases when `run.json` says more. Before 3, it did not name the code; before 2, nor the parts of the plan."""
+_OF_CODE = {"version": re.compile(r"[\w.+-]{1,40}", re.ASCII), "commit": re.compile(r"[0-9a-f]{40,64}(, changed)?")}
 _PART = re.compile(r"\w+(\.\w+)?\.parquet")
 _DOCUMENT = re.compile(r"run(?:\.([1-9]\d{0,8}))?\.json")
 
@@ -64,7 +68,7 @@ def open_run(
     if added:
         name = part_name(added)
         storage.create(storage.join(run, "plan", name), encode_plan(added))
-        content = encode_document(whole, [*parts, name])
+        content = encode_document(whole, [*parts, name], software())
         if not storage.create(_url(run, number + 1), content):  # another session was faster
             return open_run(run, samples, shard_size, made_with, accept_mixed=accept_mixed)
     if added and not begins:
@@ -86,7 +90,7 @@ def plan_of(
     if is_begun(run):
         stored, planned = read_run(run)
         begun_with = {name: value for name, value in stored.items() if name != "plan"}
-        accepted = check_fingerprint(run, begun_with, made_with, accept_mixed=accept_mixed)
+        accepted = check_fingerprint(run, begun_with, made_with, made_by(run), accept_mixed=accept_mixed)
         made_with = {**made_with, **{name: begun_with[name] for name in accepted if name in begun_with}}
     specs = with_present_samples(run, planned, samples)
     added = _added(specs, samples, shard_size)
@@ -135,12 +139,27 @@ def part_name(specs: Sequence[ShardSpec]) -> str:
     return f"{specs[0].name}.{plan_digest(specs)[:16]}.parquet"
 
 
-def encode_document(fingerprint: Mapping[str, str], parts: Sequence[str]) -> bytes:
+def encode_document(
+    fingerprint: Mapping[str, str], parts: Sequence[str], code: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
     """The content of a `run.json`.
 
     Args: fingerprint: with the plan. parts: files of the plan that count.
+          code: see `pipeline.software.software`; empty if it is not known. Nothing is compared with it.
     """
-    return encode_json({"format": FORMAT, "fingerprint": dict(fingerprint), "plan": list(parts)})
+    named = {"made_by": dict(code)} if code else {}
+    return encode_json({"format": FORMAT, "fingerprint": dict(fingerprint), "plan": list(parts), **named})
+
+
+def made_by(run: str) -> dict[str, str]:
+    """Version and commit of the code that began a run, for people; empty if its `run.json` does not say so."""
+    try:
+        stated = parse_json(storage.read(_url(run, 0)))["made_by"]
+        return {name: stated[name] for name, form in _OF_CODE.items() if form.fullmatch(stated.get(name, ""))}
+    except StorageUnavailableError:
+        raise
+    except (StorageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
 
 
 def is_begun(run: str) -> bool:
@@ -174,7 +193,7 @@ def read_document(run: str, number: int) -> tuple[dict[str, str], list[str]]:
     try:
         values = parse_json(storage.read(_url(run, number)))
         stored = dict(values["fingerprint"])
-        parts = values["plan"] if values["format"] >= FORMAT else _parts_of_format_1(run, stored["plan"])
+        parts = values["plan"] if values["format"] > 1 else _parts_of_format_1(run, stored["plan"])
         if not all(_PART.fullmatch(name) for name in parts) or not all(
             isinstance(text, str) for text in (stored["plan"], *stored, *stored.values())
         ):

@@ -79,11 +79,6 @@ class Score:
         return (self.lowest, self.highest) == (0, 1)
 
 
-def ensemble_variance(members: Float[np.ndarray, "e h w"]) -> float:
-    """Population variance over the members, averaged over the pixels; in [0, 0.25]."""
-    return float(members.var(axis=0, dtype="float64").mean())
-
-
 def pairwise_iou(masks: Bool[np.ndarray, "e h w"]) -> float:
     """Mean intersection over union over all pairs of members; two empty masks agree, and so does one alone."""
     import numpy as np
@@ -103,7 +98,9 @@ def _ratio(shared: float, union: float) -> float:
 
 
 def _variance(maps: Maps) -> float:
-    return min(0.25, ensemble_variance(maps.members) * maps.variance_scale)
+    from model.prediction import ensemble_variance
+
+    return ensemble_variance(maps.members, maps.variance_scale)
 
 
 def _stability(maps: Maps) -> float:

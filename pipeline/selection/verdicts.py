@@ -49,21 +49,22 @@ def considered(
     row: CandidateRow,
     sample: Sample,
     license_url: str = "",
-    checked: CrossCheck = UNCHECKED,
+    checked: CrossCheck | None = UNCHECKED,
     added: Mapping[str, float | None] = MappingProxyType({}),
 ) -> Considered:
     """Gather what verdicts depend on, for one image of a run.
 
-    Args: added: scores of score passes.
+    Args: checked: None if nobody has looked yet. added: scores of score passes.
     """
-    measured = {**row.scores, **{name: getattr(checked, name) for name in CROSS_CHECKS}, **added}
+    compared = {name: getattr(checked, name) for name in CROSS_CHECKS} if checked else {}
+    measured = {**row.scores, **compared, **added}
     return Considered(
         key=row.key,
         failure=row.reason if row.status == "failed" else "",
         scores={} if row.status == "failed" else measured,
         license_id=sample.license_id,
         license_url=license_url,
-        supercategory=checked.supercategory,
+        supercategory=checked.supercategory if checked else "",
         image_px=sample.width * sample.height,
     )
 

@@ -1,13 +1,16 @@
 """Options of a training; names and defaults are the reference's where it has them."""
 
 import importlib.util
+import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from model.config import SIDE_MULTIPLE, LossConfig, ModelConfig, at_least, check_seed
 from pipeline.collection.config import MAX_IMAGE_PIXELS, require_pixel_limit
+from pipeline.devices import gpus_here
 from pipeline.errors import ConfigError
+from pipeline.preconditions import has_cluster, require_target, require_there
 
 LearningRateSchedule = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
@@ -261,4 +264,26 @@ def require_packages(config: TrainingConfig) -> None:
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         command = " ".join(["pip install", *dict.fromkeys(needed[name] for name in missing)])
-        raise ConfigError(f"training needs {', '.join(missing)}, which can't be found: {command}")
+        extra = "or the whole extra, in the project's folder: pip install '.[train]'"
+        raise ConfigError(f"training needs {', '.join(missing)}, which can't be found: {command}, {extra}")
+
+
+def require_places(config: TrainingConfig) -> None:
+    """Refuse a training whose data or weights are not there, or whose folder can't be written to, before torch loads.
+
+    Raises: CollectionError: a file or folder is missing. ConfigError: the weights are, or nothing can be written.
+    """
+    for option in fields(config.data):
+        if isinstance(place := getattr(config.data, option.name), Path):
+            require_there(place, f"--{option.name.replace('_', '-')}")
+    if config.swinb_model_path is not None:
+        require_there(config.swinb_model_path, "--swinb-model-path")
+    if ModelConfig(model=config.pretrained_model_name_or_path).is_folder:
+        require_there(config.pretrained_model_name_or_path, "--pretrained-model-name-or-path")
+    require_target(config.output_dir, "--output-dir")
+    most = os.cpu_count() or 1
+    if config.cluster.engine == "ray" and not has_cluster() and config.cluster.workers > max(most, gpus_here()):
+        raise ConfigError(
+            f"--workers {config.cluster.workers}: this machine has {most} CPUs and {gpus_here()} GPUs, one per worker; "
+            f"give at most {max(most, gpus_here())}, or connect to a cluster (RAY_ADDRESS)"
+        )

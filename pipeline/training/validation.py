@@ -40,7 +40,7 @@ class Validation:
         rows: list[tuple[UInt8[np.ndarray, ...], ...]] = []
         for name, pair in counted("validating", self.pairs, len(self.pairs), "photos"):
             pixels, truth = pair.read()
-            (prediction,) = pipeline([pixels], [name], self.ensemble)
+            (prediction,) = pipeline.predict([pixels], [name], self.ensemble)
             saliency = quantise_saliency(prediction.saliency)
             measures.append(measure(saliency, truth, metrics=QUICK_METRICS))
             if len(rows) < GRID_PHOTOS:

@@ -152,8 +152,7 @@ def test_wrong_options_are_refused_by_name_with_2(refuse, tmp_path, options, sai
 def test_a_target_that_holds_something_is_refused_with_2_and_kept(refuse, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine").write_text("mine")
-    why = "out already exists and is not an empty folder; give another one"
-    assert refuse(*START) == f"making a model folder in out error: {why}"
+    assert refuse(*START) == "error: --out out exists and is not an empty folder; give another one"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
@@ -162,5 +161,10 @@ def test_a_target_that_holds_something_is_refused_with_2_and_kept(refuse, tmp_pa
     [(OFFICIAL, "error: there is no folder unet/unet"), (START, "error: there is no folder sd2/unet")],
 )
 def test_missing_folders_are_refused_by_name_with_2(refuse, tmp_path, options, said):
-    assert refuse(*options) == f"making a model folder in out {said}"
+    missing = "error: --stable-diffusion-repo-path sd2: there is no such file or folder"
+    assert refuse(*options) == missing
     assert list(tmp_path.iterdir()) == []
+    for name in ("sd2", "unet"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "swinb.pth").write_bytes(b"")
+    assert refuse(*options) == f"making a model folder in out {said}"

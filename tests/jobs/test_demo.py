@@ -22,6 +22,32 @@ def test_a_wrong_request_starts_no_head(run_here, monkeypatch, options, said):
     assert said in " ".join(stderr.replace("│", " ").split())
 
 
+@pytest.mark.parametrize(
+    ("is_checkout", "program", "uploaded"),
+    [(True, ["python", "jobs/score_run.py"], demo.PROJECT), (False, ["python", "-m", "jobs.score_run"], None)],
+)
+def test_jobs_are_submitted_with_the_checkout_or_as_modules_of_the_wheel(
+    monkeypatch, capsys, is_checkout, program, uploaded
+):
+    submitted = []
+
+    class Head:
+        def submit(self, entrypoint, working_dir):
+            submitted.append((entrypoint, working_dir))
+            return "job-1"
+
+        def follow(self, _submission):
+            pass
+
+        def succeeded(self, submission):
+            return submission == "job-1"
+
+    monkeypatch.setattr(demo, "IS_CHECKOUT", is_checkout)
+    assert demo._follow_job(Head(), "score_run", ["run", "--pass", "flip"]) == 0
+    assert submitted == [([*program, "run", "--pass", "flip"], uploaded)]
+    assert ("--working-dir . " in capsys.readouterr().out) == is_checkout
+
+
 def test_the_pass_has_the_options_of_model_and_cluster_that_the_run_has():
     assert demo.differing(ModelConfig()) == demo.differing(ClusterConfig()) == []
     model = ModelConfig(model="fake", compile=True, keep_memory=False, threads=2)

@@ -23,6 +23,7 @@ from pipeline.evaluation.frozen import Deviation
 from pipeline.evaluation.job import evaluate
 from pipeline.evaluation.tasks import find_tasks
 from pipeline.options import from_options
+from pipeline.preconditions import extra_command
 from pipeline.run import run
 from tests.pipeline.evaluation.make import make_folders, saliency, save
 from tests.pipeline.make import make_collection, make_config
@@ -124,7 +125,7 @@ def test_a_killed_run_of_a_model_goes_on_to_the_same_bytes(tmp_path, run_again):
         (("--dataset", "MSRA10K", "--root", "."), "MSRA10K"),
         ((*MAPS, "--count", "4"), "there must be 4"),
         ((*MAPS, "--ensemble-size", "3"), "leave out the options of model and ensemble"),
-        ((*MAPS, "--reference"), "leave out the options of model and ensemble"),
+        ((*MAPS, "--reference"), "--reference is for a model, and --predictions are existing maps"),
         ((*PHOTOS, "--model", "/no/such/folder"), "/no/such/folder"),
         ((*PHOTOS, "--processing-res", "7"), "processing_res is 7; it must be at least 8 px"),
         ((*PHOTOS, "--reference", "--processing-res", "32"), "processing_res is 32; it must be at least 33 px"),
@@ -270,10 +271,7 @@ def test_missing_packages_are_refused_with_the_command_that_installs_them(tmp_pa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     code, _, stderr = run_here(main, "evaluate.py", *MAPS, "--out", "out")
     assert code == USAGE
-    assert (
-        "missing packages: py_sod_metrics, cv2, matplotlib; run in the project's folder: pip install '.[eval]'"
-        in stderr
-    )
+    assert f"missing packages: py_sod_metrics, cv2, matplotlib; {extra_command('eval')}" in stderr
     assert not (tmp_path / "out").exists()
 
 

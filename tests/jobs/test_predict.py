@@ -177,8 +177,8 @@ def test_a_second_run_skips_everything_and_overwrite_makes_it_again(predict_here
         (("--input-rgb-path", "nowhere"), "--input-rgb-path nowhere: no such file or folder"),
         (("--input-rgb-path", "*.gif"), "--input-rgb-path *.gif: no file matches this pattern"),
         (("--input-rgb-path", "empty"), "empty holds 0 files"),
-        (("--output-dir", "in_the_way"), "--output-dir in_the_way: can't be written to"),
-        (("--output-dir", "in_the_way/out"), "--output-dir in_the_way/out: can't be written to"),
+        (("--output-dir", "in_the_way"), "--output-dir in_the_way: nothing can be written there"),
+        (("--output-dir", "in_the_way/out"), "--output-dir in_the_way/out: nothing can be written there"),
         (("--model", "fake"), "--model fake: the stand-in paints discs"),
         (("--pretrained_model_path", "unet"), "--pretrained-model-path is given without --stable-diffusion-repo-path"),
         (

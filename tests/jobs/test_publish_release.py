@@ -13,7 +13,7 @@ import pytest
 from jobs import publish_release, verify_release
 from pipeline.run import run
 from pipeline.runs.lease import held
-from tests.pipeline.make import make_collection, make_config
+from tests.pipeline.make import make_collection, make_config, tree
 from tests.pipeline.release.editing import mend_sums
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +74,22 @@ def test_a_policy_file_makes_a_release_that_stands_the_check(build, call, out, t
     assert checked.returncode == 0, checked.stdout
     assert checked.stdout.splitlines()[-1] == "every file is as it should be"
     assert json.loads(call("verify_release.py", report["release"], "--json", "--no-loaders").stdout)["problems"] == []
+
+
+def test_a_dry_run_counts_what_would_be_accepted_and_writes_nothing(build, out):
+    before = tree(out)
+    dry = build(out, "--version", "4.0.0", "--target-images", 2, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert tree(out) == before
+    assert "2 of 10 images would be accepted" in dry.stderr
+    assert "rejected: variance_above_max: 5\nrejected: beyond_target: 3" in dry.stderr
+    assert dry.stderr.endswith("dry run: nothing was written\n")
+    found = json.loads(dry.stdout)
+    assert (found["version"], found["release"]) == ("4.0.0", f"{out}/release/sod-benchmark-4.0.0")
+    assert (found["accepted"], found["rejected"]) == (2, {"beyond_target": 3, "variance_above_max": 5})
+    refused = build(out, "--version", "4.0.0", "--max-variance", 0, "--dry-run")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "10 rejected (variance_above_max). Relax the policy, or give --allow-empty" in refused.stderr
 
 
 def test_masks_alone_need_no_images(build, out, tmp_path):

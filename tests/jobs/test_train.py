@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from jobs import predict
+from jobs import predict, train
 from jobs.command_line import run_job
 from jobs.train import main
 from pipeline.errors import ConfigError
@@ -37,8 +37,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def ask(monkeypatch, tmp_path):
-    """Returns the configuration that arguments give; nothing is trained."""
+    """Returns the configuration that arguments give; nothing is trained, and no data are looked for."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "require_places", lambda config: None)
 
     def run(*arguments):
         asked = []
@@ -161,8 +162,8 @@ def test_ray_train_is_used_unless_engine_inline_is_configured(ask):
         ((*DATA, "--adam_beta1", "1"), "adam_beta1 is 1.0; it must be at least 0 and below 1"),
         ((*DATA, "--lr_scheduler", "zigzag"), "--lr-scheduler"),
         ((*DATA, "--no_such_option", "1"), "Unrecognized options: --no_such_option"),
-        ((*DATA, "--engine", "inline"), "release holds no data/*/*.tar, so it is not a release of this project"),
-        ((*DATA,), "release holds no data/*/*.tar, so it is not a release of this project"),
+        ((*DATA, "--engine", "inline"), "--train-release release: there is no such file or folder"),
+        ((*DATA,), "--train-release release: there is no such file or folder"),
     ],
 )
 def test_a_wrong_request_is_refused_by_name_with_2(tmp_path, monkeypatch, capsys, arguments, said):

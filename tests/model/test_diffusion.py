@@ -12,9 +12,10 @@ from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, PNDM
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from model import diffusion
+from model import outputs
 from model.axial import ConvNorm
-from model.diffusion import SODDiffusionPipeline, initial_latents
+from model.diffusion import SODDiffusionPipeline
+from model.noise import initial_latents
 from model.prediction import ModelOutputError
 from model.rounds import variance_scale
 from model.saliency import load_pipeline
@@ -34,7 +35,9 @@ more = settings(deadline=None, max_examples=12)  # for what passes through no ne
 @example([(10, 100), (100, 10), (200, 3)], 2)
 def test_maps_have_the_size_of_their_image_and_values_in_range(tiny, image_of, sizes, members):
     images = [image_of(*size, number) for number, size in enumerate(sizes)]
-    predictions = tiny(images, [str(number) for number in range(len(images))], make_ensemble(ensemble_size=members))
+    predictions = tiny.predict(
+        images, [str(number) for number in range(len(images))], make_ensemble(ensemble_size=members)
+    )
     assert len(predictions) == len(sizes)
     for prediction, size in zip(predictions, sizes, strict=True):
         assert prediction.saliency.shape == prediction.variance.shape == size
@@ -51,23 +54,23 @@ def test_maps_have_the_size_of_their_image_and_values_in_range(tiny, image_of, s
 @given(st.integers(0, 2**63 - 1), st.text(max_size=12))
 def test_the_same_arguments_give_the_same_bits(tiny, image_of, seed, key):
     arguments = [image_of(20, 30)], [key], make_ensemble(seed=seed)
-    assert_equal(tiny(*arguments)[0], tiny(*arguments)[0])
+    assert_equal(tiny.predict(*arguments)[0], tiny.predict(*arguments)[0])
 
 
 @few
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True))
 def test_an_images_result_depends_on_neither_its_batch_mates_nor_their_order(tiny, image_of, numbers):
     images = [image_of(10 + number, 40 - 3 * number, number) for number in numbers]
-    together = tiny(images, [str(number) for number in numbers], make_ensemble())
+    together = tiny.predict(images, [str(number) for number in numbers], make_ensemble())
     for image, number, prediction in zip(images, numbers, together, strict=True):
-        assert_close(tiny([image], [str(number)], make_ensemble())[0], prediction)
+        assert_close(tiny.predict([image], [str(number)], make_ensemble())[0], prediction)
 
 
 @few
 @given(st.integers(2, 4), st.integers(1, 3))
 def test_a_larger_ensemble_begins_with_the_members_of_a_smaller_one(tiny, image_of, members, more):
     small, large = (
-        tiny([image_of(20, 30)], ["7"], make_ensemble(ensemble_size=size))[0].members
+        tiny.predict([image_of(20, 30)], ["7"], make_ensemble(ensemble_size=size))[0].members
         for size in (members, members + more)
     )
     np.testing.assert_allclose(large[:members], small, rtol=0, atol=BATCH_ATOL)
@@ -79,8 +82,8 @@ def test_the_number_of_members_at_once_changes_only_the_last_bits(tiny, image_of
     images = [image_of(10 + number, 40 - 3 * number, number) for number in range(count)]
     keys = [str(number) for number in range(count)]
     batch_size = data.draw(st.integers(1, count * members), label="batch_size")
-    in_parts = tiny(images, keys, make_ensemble(ensemble_size=members, batch_size=batch_size))
-    for part, whole in zip(in_parts, tiny(images, keys, make_ensemble(ensemble_size=members)), strict=True):
+    in_parts = tiny.predict(images, keys, make_ensemble(ensemble_size=members, batch_size=batch_size))
+    for part, whole in zip(in_parts, tiny.predict(images, keys, make_ensemble(ensemble_size=members)), strict=True):
         assert_close(part, whole)
 
 
@@ -93,7 +96,7 @@ def test_no_network_sees_more_than_the_batch_size_and_each_sees_everything_once(
     images = [image_of(60 - number, 40 + number, number) for number in range(count)]
     asked = make_ensemble(ensemble_size=members, batch_size=batch_size, processing_res=side, denoise_steps=1)
     with counting(tiny) as seen:
-        tiny(images, [str(number) for number in range(count)], asked)
+        tiny.predict(images, [str(number) for number in range(count)], asked)
     assert max(max(parts) for parts in seen.values()) <= batch_size
     totals = {name: sum(parts) for name, parts in seen.items()}
     every = count * members
@@ -119,8 +122,8 @@ def counting(pipeline):
 @pytest.mark.parametrize("change", [{"seed": 1}, {"key": "8"}])
 def test_another_seed_or_key_gives_other_members_throughout(tiny, image_of, change):
     fields = {"seed": 0, "key": "7", **change}
-    one = tiny([image_of(20, 30)], ["7"], make_ensemble())[0].members
-    other = tiny([image_of(20, 30)], [fields["key"]], make_ensemble(seed=fields["seed"]))[0].members
+    one = tiny.predict([image_of(20, 30)], ["7"], make_ensemble())[0].members
+    other = tiny.predict([image_of(20, 30)], [fields["key"]], make_ensemble(seed=fields["seed"]))[0].members
     members = [*one, *other]
     for first in range(4):
         for second in range(first):
@@ -128,7 +131,7 @@ def test_another_seed_or_key_gives_other_members_throughout(tiny, image_of, chan
 
 
 def test_another_image_gives_other_members(tiny, image_of):
-    one, other = (tiny([image_of(64, 64, number)], ["7"], make_ensemble())[0].members for number in (0, 1))
+    one, other = (tiny.predict([image_of(64, 64, number)], ["7"], make_ensemble())[0].members for number in (0, 1))
     assert np.abs(one - other).max() > 100 * BATCH_ATOL
 
 
@@ -161,7 +164,8 @@ def test_with_trailing_spacing_few_steps_begin_at_the_noisiest_timestep(steps, e
 def test_the_spacing_is_taken_from_the_ensemble(tiny, image_of):
     arguments = [image_of(20, 30)], ["7"]
     (trained,), (trailing,), (leading,) = (
-        tiny(*arguments, make_ensemble(timestep_spacing=spacing)) for spacing in ("trained", "trailing", "leading")
+        tiny.predict(*arguments, make_ensemble(timestep_spacing=spacing))
+        for spacing in ("trained", "trailing", "leading")
     )
     assert_equal(trained, trailing)  # as the tiny pipeline's scheduler has it
     assert np.abs(trained.members - leading.members).max() > 100 * BATCH_ATOL
@@ -240,7 +244,7 @@ def test_an_image_stops_after_the_round_whose_members_are_enough_and_has_those_o
     keys = [str(number) for number in range(len(stops))]
     batch_size = data.draw(st.integers(1, 32), label="batch_size")
     asked = make_ensemble(ensemble_size=8, denoise_steps=1, batch_size=batch_size)
-    whole = tiny(images, keys, asked)
+    whole = tiny.predict(images, keys, asked)
 
     def enough(members):
         image = next(
@@ -248,13 +252,13 @@ def test_an_image_stops_after_the_round_whose_members_are_enough_and_has_those_o
         )
         return len(members) >= sizes[stops[image] - 1]
 
-    for stop, early, late in zip(stops, tiny(images, keys, asked, enough), whole, strict=True):
+    for stop, early, late in zip(stops, tiny.predict(images, keys, asked, enough), whole, strict=True):
         size = sizes[stop - 1]
         np.testing.assert_allclose(early.members, late.members[:size], rtol=0, atol=BATCH_ATOL)
         scale = variance_scale(size, 8)
         assert early.variance_scale == scale
         assert early.variance.mean() == pytest.approx(
-            np.asarray(diffusion.resize_map(torch.tensor(early.members.var(0)), early.variance.shape)).mean() * scale,
+            np.asarray(outputs.resize_map(torch.tensor(early.members.var(0)), early.variance.shape)).mean() * scale,
             abs=1e-5,
         )
 
@@ -262,8 +266,8 @@ def test_an_image_stops_after_the_round_whose_members_are_enough_and_has_those_o
 def test_enough_is_called_after_every_round_but_the_last_with_the_images_own_members_unpadded(tiny, image_of):
     shown = []
     asked = make_ensemble(ensemble_size=8, denoise_steps=1, processing_res=0)
-    tiny([image_of(70, 40)], ["7"], asked, lambda members: shown.append(members) or False)
-    (whole,) = tiny([image_of(70, 40)], ["7"], asked)
+    tiny.predict([image_of(70, 40)], ["7"], asked, lambda members: shown.append(members) or False)
+    (whole,) = tiny.predict([image_of(70, 40)], ["7"], asked)
     assert [members.shape for members in shown] == [(3, 70, 40), (5, 70, 40)]
     for members in shown:
         assert members.dtype == np.float32
@@ -272,7 +276,7 @@ def test_enough_is_called_after_every_round_but_the_last_with_the_images_own_mem
 
 def test_once_members_are_enough_no_further_work_is_done(tiny, image_of):
     with counting(tiny) as seen:
-        tiny(
+        tiny.predict(
             [image_of(9, 9), image_of(8, 8)],
             ["a", "b"],
             make_ensemble(ensemble_size=8, denoise_steps=2),
@@ -285,30 +289,30 @@ def test_once_members_are_enough_no_further_work_is_done(tiny, image_of):
 
 
 def test_at_processing_size_the_maps_are_mean_variance_and_deviation_of_the_members(tiny, image_of):
-    (prediction,) = tiny([image_of(64, 64)], ["7"], make_ensemble(ensemble_size=5))
+    (prediction,) = tiny.predict([image_of(64, 64)], ["7"], make_ensemble(ensemble_size=5))
     np.testing.assert_allclose(prediction.saliency, prediction.members.mean(0), rtol=0, atol=1e-6)
     np.testing.assert_allclose(prediction.variance, prediction.members.var(0), rtol=0, atol=1e-6)
     np.testing.assert_allclose(prediction.uncertainty, prediction.members.std(0), rtol=0, atol=1e-5)
 
 
 def test_one_member_is_the_map_and_has_no_variance(tiny, image_of):
-    (prediction,) = tiny([image_of(64, 64)], ["7"], make_ensemble(ensemble_size=1))
+    (prediction,) = tiny.predict([image_of(64, 64)], ["7"], make_ensemble(ensemble_size=1))
     assert np.array_equal(prediction.saliency, prediction.members[0])
     assert not prediction.variance.any()
     assert not prediction.uncertainty.any()
 
 
 def test_the_ensemble_sets_how_members_are_reduced_and_leaves_the_members_alone(tiny, image_of, monkeypatch):
-    asked, reduce_members = [], diffusion.reduce_members
+    asked, reduce_members = [], outputs.reduce_members
 
     def watch(members, **options):
         asked.append(options)
         return reduce_members(members, **options)
 
-    monkeypatch.setattr(diffusion, "reduce_members", watch)
+    monkeypatch.setattr(outputs, "reduce_members", watch)
     options = {"reduction": "median", "alignment": "affine", "stretch": True}
-    (plain,) = tiny([image_of(64, 64)], ["7"], make_ensemble(ensemble_size=3))
-    (reduced,) = tiny([image_of(64, 64)], ["7"], make_ensemble(ensemble_size=3, **options))
+    (plain,) = tiny.predict([image_of(64, 64)], ["7"], make_ensemble(ensemble_size=3))
+    (reduced,) = tiny.predict([image_of(64, 64)], ["7"], make_ensemble(ensemble_size=3, **options))
     assert asked == [{"reduction": "mean", "alignment": "none", "stretch": False}, options]
     assert np.array_equal(reduced.members, plain.members)
     assert (reduced.saliency.min(), reduced.saliency.max()) == (0, 1)
@@ -320,12 +324,12 @@ def test_maps_are_resized_with_the_configured_filter_and_stay_in_range(own_tiny,
     halves[:, :, 32:] = 1
     halves[0, :32] = 0  # the members differ in the upper right, where the variance is 0.25
     monkeypatch.setattr(own_tiny, "decode", lambda _latents: halves)
-    (prediction,) = own_tiny([image_of(200, 200)], ["7"], make_ensemble(resize_filter=resize_filter))
+    (prediction,) = own_tiny.predict([image_of(200, 200)], ["7"], make_ensemble(resize_filter=resize_filter))
     for values, unclipped, bound in (
         (prediction.saliency, halves.mean(0), 1),
         (prediction.variance, halves.var(0, correction=0), 0.25),
     ):
-        by_torch = diffusion.resize_map(unclipped, (200, 200), resize_filter)
+        by_torch = outputs.resize_map(unclipped, (200, 200), resize_filter)
         assert bool(by_torch.max() > 1.01 * bound) is (resize_filter == "bicubic")
         np.testing.assert_allclose(values, by_torch.clamp(0, bound).numpy(), rtol=0, atol=1e-6)
 
@@ -335,11 +339,11 @@ def test_batch_stats_apply_during_the_prediction_only(tiny, image_of, batch_stat
     layers = [layer for layer in tiny.conditioner.modules() if isinstance(layer, ConvNorm)]
     seen = set()
     hook = layers[0].register_forward_hook(lambda *_: seen.update(layer.image_statistics for layer in layers))
-    (prediction,) = tiny([image_of(20, 30)], ["7"], make_ensemble(batch_stats=batch_stats))
+    (prediction,) = tiny.predict([image_of(20, 30)], ["7"], make_ensemble(batch_stats=batch_stats))
     hook.remove()
     assert seen == {batch_stats}
     assert not any(layer.image_statistics for layer in layers)
-    (plain,) = tiny([image_of(20, 30)], ["7"], make_ensemble())
+    (plain,) = tiny.predict([image_of(20, 30)], ["7"], make_ensemble())
     assert (np.abs(prediction.members - plain.members).max() > 100 * BATCH_ATOL) is np.bool_(batch_stats)
 
 
@@ -351,7 +355,7 @@ def test_another_processing_resolution_is_taken_from_the_ensemble_and_latents_ha
     tiny, image_of, side, latents, batch_stats
 ):
     wanted = batch_stats and side > 32
-    (prediction,) = tiny([image_of(20, 30)], ["7"], make_ensemble(processing_res=side, batch_stats=wanted))
+    (prediction,) = tiny.predict([image_of(20, 30)], ["7"], make_ensemble(processing_res=side, batch_stats=wanted))
     assert prediction.members.shape == (2, 8 * latents, 8 * latents)
     assert prediction.saliency.shape == prediction.variance.shape == (20, 30)
     assert np.isfinite(prediction.saliency).all()
@@ -359,21 +363,21 @@ def test_another_processing_resolution_is_taken_from_the_ensemble_and_latents_ha
 
 def test_every_member_starts_from_the_noise_of_its_seed(own_tiny, image_of, monkeypatch):
     starts = []
-    monkeypatch.setattr(own_tiny, "denoise", lambda latents, *_: starts.append(latents) or latents)
-    own_tiny([image_of(9, 9), image_of(8, 8)], ["a", "b"], make_ensemble(seed=5))
+    monkeypatch.setattr(own_tiny, "denoise", lambda latents, *_, **__: starts.append(latents) or latents)
+    own_tiny.predict([image_of(9, 9), image_of(8, 8)], ["a", "b"], make_ensemble(seed=5))
     expected = [initial_latents(member_seed(5, key, member), (4, 8, 8)) for key in "ab" for member in (0, 1)]
     assert torch.equal(starts[0], torch.stack(expected))
 
 
 def test_images_are_encoded_and_conditioned_once_whatever_the_size_of_the_ensemble(tiny, image_of):
     with counting(tiny) as seen:
-        tiny([image_of(9, 9), image_of(8, 8)], ["a", "b"], make_ensemble(ensemble_size=4))
+        tiny.predict([image_of(9, 9), image_of(8, 8)], ["a", "b"], make_ensemble(ensemble_size=4))
     assert (seen["conditioner"], seen["encoder"]) == ([2], [2])
 
 
 def test_members_of_all_images_are_denoised_together_and_decoded_image_by_image(tiny, image_of):
     with counting(tiny) as seen:
-        tiny([image_of(9, 9), image_of(8, 8)], ["a", "b"], make_ensemble(ensemble_size=4, denoise_steps=3))
+        tiny.predict([image_of(9, 9), image_of(8, 8)], ["a", "b"], make_ensemble(ensemble_size=4, denoise_steps=3))
     assert (seen["unet"], seen["decoder"]) == ([8, 8, 8], [4, 4])
 
 
@@ -393,7 +397,7 @@ def test_initial_latents_are_standard_normal():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_changes_the_members_slightly(tiny, own_tiny, image_of, dtype):
     arguments = [image_of(20, 30)], ["7"], make_ensemble()
-    half, single = own_tiny.to(dtype=dtype)(*arguments)[0], tiny(*arguments)[0]
+    half, single = own_tiny.to(dtype=dtype).predict(*arguments)[0], tiny.predict(*arguments)[0]
     for field in MAPS:
         assert getattr(half, field).dtype == np.float32
     assert 0 < np.abs(half.members - single.members).max() < 0.1
@@ -403,7 +407,7 @@ def test_a_pipeline_saved_and_loaded_predicts_the_same_bits(tiny, tiny_folder, i
     loaded = load_pipeline(tiny_folder)
     arguments = [image_of(20, 30), image_of(64, 1, 1)], ["7", "8"], make_ensemble()
     assert loaded.default_processing_res == 64
-    for one, other in zip(loaded(*arguments), tiny(*arguments), strict=True):
+    for one, other in zip(loaded.predict(*arguments), tiny.predict(*arguments), strict=True):
         assert_equal(one, other)
 
 
@@ -411,7 +415,7 @@ def test_a_pipeline_of_anothers_components_keeps_the_processing_size_and_predict
     again = SODDiffusionPipeline(**tiny.components)
     assert again.default_processing_res == again.config.default_processing_res == 64
     arguments = [image_of(20, 30)], ["7"], make_ensemble()
-    assert_equal(again(*arguments)[0], tiny(*arguments)[0])
+    assert_equal(again.predict(*arguments)[0], tiny.predict(*arguments)[0])
 
 
 def test_a_processing_size_that_was_set_goes_along_with_the_components_and_into_the_files(own_tiny, tmp_path):
@@ -427,7 +431,7 @@ def test_a_unet_compiled_by_the_user_predicts_the_same_and_keeps_its_layers(tiny
     layers = dict(own_tiny.unet.named_modules())
     own_tiny.unet = torch.compile(own_tiny.unet, backend="eager")
     arguments = [image_of(20, 30)], ["7"], make_ensemble()
-    assert_close(own_tiny(*arguments)[0], tiny(*arguments)[0])
+    assert_close(own_tiny.predict(*arguments)[0], tiny.predict(*arguments)[0])
     assert dict(own_tiny.unet._orig_mod.named_modules()) == layers
     assert set(own_tiny.unet._modules) == {"_orig_mod"}
 
@@ -450,7 +454,7 @@ def test_another_scheduler_is_refused_by_name_when_given_and_when_put_in_later(o
         )
     own_tiny.scheduler = scheduler
     with pytest.raises(ValueError, match=said):
-        own_tiny([image_of(9, 9)], ["7"], make_ensemble())
+        own_tiny.predict([image_of(9, 9)], ["7"], make_ensemble())
 
 
 @pytest.mark.parametrize(
@@ -470,21 +474,21 @@ def test_offloading_is_neither_declared_nor_silently_wrong(tiny, offload):
         (np.zeros((4, 5), np.uint8), r"the shape \(4, 5\); it must be \(height, width, 3\)"),
         (np.zeros((4, 5, 4), np.uint8), r"the shape \(4, 5, 4\); it must be"),
         (np.zeros((0, 5, 3), np.uint8), r"the shape \(0, 5, 3\); it must be"),
-        ([[0, 0, 0]], "a list; give an array"),
+        ([[0, 0, 0]], "of type list; give a path, a Pillow image, an array of uint8"),
     ],
     ids=["floats", "16 bits", "grey", "RGBA", "empty", "list"],
 )
 @pytest.mark.parametrize("side", [None, 0])
 def test_an_image_that_is_not_rgb_of_8_bits_is_refused_by_its_key(tiny, image, said, side):
-    unchecked = inspect.unwrap(SODDiffusionPipeline.__call__)  # by the tests' own check of types
-    with pytest.raises(ValueError, match=f"^image 7 (is|has) {said}"):
+    unchecked = inspect.unwrap(SODDiffusionPipeline.predict)  # by the tests' own check of types
+    with pytest.raises((TypeError, ValueError), match=f"^image 7 (is|has) {said}"):
         unchecked(tiny, [image], ["7"], make_ensemble(processing_res=side))
 
 
 @pytest.mark.parametrize("keys", [[], ["7"], ["7", "8", "9"]])
 def test_each_image_needs_a_key(tiny, image_of, keys):
     with pytest.raises(ValueError, match=f"^2 images and {len(keys)} keys; each image needs a key$"):
-        tiny([image_of(9, 9), image_of(8, 8)], keys, make_ensemble())
+        tiny.predict([image_of(9, 9), image_of(8, 8)], keys, make_ensemble())
 
 
 def test_a_failure_in_the_middle_leaves_no_batch_statistics_behind(own_tiny, image_of, monkeypatch):
@@ -493,7 +497,7 @@ def test_a_failure_in_the_middle_leaves_no_batch_statistics_behind(own_tiny, ima
 
     monkeypatch.setattr(own_tiny.conditioner.decoder, "forward", fail)
     with pytest.raises(RuntimeError, match="no more"):
-        own_tiny([image_of(20, 30)], ["7"], make_ensemble(batch_stats=True))
+        own_tiny.predict([image_of(20, 30)], ["7"], make_ensemble(batch_stats=True))
     layers = [layer for layer in own_tiny.conditioner.modules() if isinstance(layer, ConvNorm)]
     assert not any(layer.image_statistics for layer in layers)
 
@@ -501,7 +505,7 @@ def test_a_failure_in_the_middle_leaves_no_batch_statistics_behind(own_tiny, ima
 def test_weights_that_make_nan_are_a_model_output_error(own_tiny, image_of):
     own_tiny.unet.conv_out.bias[0] = torch.nan
     with pytest.raises(ModelOutputError, match="nan"):
-        own_tiny([image_of(20, 30)], ["7"], make_ensemble())
+        own_tiny.predict([image_of(20, 30)], ["7"], make_ensemble())
 
 
 def test_a_unet_without_room_for_both_latents_is_refused(tiny):

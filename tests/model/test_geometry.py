@@ -144,12 +144,12 @@ def test_maps_are_resized_as_pillow_does_it_with_floats(resize_filter, height, w
 def test_images_of_different_own_sizes_come_back_in_order_and_as_each_alone(tiny, image_of, sizes):
     images = [image_of(*size, number) for number, size in enumerate(sizes)]
     keys = [str(number) for number in range(len(images))]
-    together = tiny(images, keys, make_ensemble(processing_res=0))
+    together = tiny.predict(images, keys, make_ensemble(processing_res=0))
     for image, key, prediction in zip(images, keys, together, strict=True):
         height, width = image.shape[:2]
         assert prediction.saliency.shape == prediction.variance.shape == prediction.uncertainty.shape == (height, width)
         assert prediction.members.shape == (2, height, width)
-        assert_close(tiny([image], [key], make_ensemble(processing_res=0))[0], prediction)
+        assert_close(tiny.predict([image], [key], make_ensemble(processing_res=0))[0], prediction)
 
 
 @few
@@ -160,8 +160,8 @@ def test_at_its_own_size_an_image_is_padded_and_its_members_are_cut(tiny, image_
     image = image_of(height, width)
     padded_height, padded_width = processed_size((height, width), 0)
     padded = np.pad(image, ((0, padded_height - height), (0, padded_width - width), (0, 0)), mode="edge")
-    (whole,) = tiny([padded], ["7"], make_ensemble(processing_res=0))
-    (cut,) = tiny([image], ["7"], make_ensemble(processing_res=0))
+    (whole,) = tiny.predict([padded], ["7"], make_ensemble(processing_res=0))
+    (cut,) = tiny.predict([image], ["7"], make_ensemble(processing_res=0))
     assert np.array_equal(cut.members, whole.members[:, :height, :width])
     np.testing.assert_allclose(cut.saliency, cut.members.mean(0), rtol=0, atol=1e-6)  # nothing is resized
 
@@ -170,7 +170,7 @@ def test_at_its_own_size_an_image_is_padded_and_its_members_are_cut(tiny, image_
 
 
 def test_a_square_whose_own_size_is_the_processing_resolution_is_predicted_with_the_same_bits(tiny, image_of):
-    square, own = (tiny([image_of(64, 64)], ["7"], make_ensemble(processing_res=side))[0] for side in (64, 0))
+    square, own = (tiny.predict([image_of(64, 64)], ["7"], make_ensemble(processing_res=side))[0] for side in (64, 0))
     assert_equal(square, own)
 
 

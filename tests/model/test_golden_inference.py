@@ -41,7 +41,7 @@ def inference(request, reference_pipeline):
         image = np.asarray(file.convert("RGB"))
     with pytest.MonkeyPatch.context() as patched:  # our seeds give other noise than the reference's one global seed
         patched.setattr(reference_pipeline, "_member_latents", lambda *_: golden["initial_latents"])
-        (prediction,) = reference_pipeline([image], ["any"], ensemble)
+        (prediction,) = reference_pipeline.predict([image], ["any"], ensemble)
     return SimpleNamespace(golden=golden, prediction=prediction, mode=request.param)
 
 

@@ -110,7 +110,7 @@ def test_two_images_take_no_more_memory_than_one_with_as_many_members(tiny, imag
 def peak_bytes(pipeline, image_of, side_px, members, images=1):
     asked = make_ensemble(ensemble_size=members, denoise_steps=1, processing_res=side_px)
     with pipeline.inference_form.active(), LiveTensors() as tensors:
-        pipeline([image_of(9, 9)] * images, [str(number) for number in range(images)], asked)
+        pipeline.predict([image_of(9, 9)] * images, [str(number) for number in range(images)], asked)
     return tensors.peak_bytes
 
 

@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 def test_runtime_options_change_only_the_last_bits(tiny, own_tiny, image_of, options):
     images, keys = [image_of(20, 30), image_of(64, 50, 1)], ["7", "8"]
     model = ready(own_tiny, ModelConfig(**options), make_ensemble())
-    for found, plain in zip(model.predict(images, keys), tiny(images, keys, make_ensemble()), strict=True):
+    for found, plain in zip(model.predict(images, keys), tiny.predict(images, keys, make_ensemble()), strict=True):
         assert_close(found, plain)
 
 
@@ -144,7 +144,7 @@ def test_a_compiled_unet_gives_the_same_maps(tiny, own_tiny, image_of, caplog, m
     with caplog.at_level(logging.WARNING, logger="model.runtime"):
         (found,) = model.predict([image_of(20, 30)], ["7"])
         (again,) = model.predict([image_of(20, 30)], ["7"])
-    assert_close(found, tiny([image_of(20, 30)], ["7"], make_ensemble())[0])
+    assert_close(found, tiny.predict([image_of(20, 30)], ["7"], make_ensemble())[0])
     assert np.array_equal(found.members, again.members)
     assert own_tiny.unet._compiled_call_impl is not None
     assert (model.device_kind, "compiled" in caplog.text) == ("cpu", False)
@@ -177,7 +177,7 @@ def test_a_unet_that_cant_be_compiled_runs_uncompiled(tiny, own_tiny, image_of, 
     own_tiny.unet.compile(backend=fails)
     with caplog.at_level(logging.WARNING, logger="model.runtime"):
         (found,) = model.predict([image_of(20, 30)], ["7"])
-    assert_close(found, tiny([image_of(20, 30)], ["7"], make_ensemble())[0])
+    assert_close(found, tiny.predict([image_of(20, 30)], ["7"], make_ensemble())[0])
     assert "can't compile the UNet (RuntimeError: no C++ compiler); continuing uncompiled" in caplog.text
     caplog.clear()
     model.predict([image_of(20, 30)], ["7"])

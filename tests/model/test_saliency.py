@@ -72,7 +72,7 @@ def test_a_folder_is_loaded_by_name_as_a_saliency_model_that_predicts_as_the_sav
     assert isinstance(model, SaliencyModel)
     assert model.device_kind == "cpu"
     images, keys = [image_of(20, 30), image_of(5, 70, 1)], ["7", "8"]
-    for own, expected in zip(model.predict(images, keys), tiny(images, keys, ENSEMBLE), strict=True):
+    for own, expected in zip(model.predict(images, keys), tiny.predict(images, keys, ENSEMBLE), strict=True):
         assert_equal(own, expected)
 
 
@@ -110,7 +110,7 @@ def test_weights_are_taken_whatever_their_order_in_the_file(own_folder, tiny, im
     tensors = load_file(file)
     save_file(dict(reversed(tensors.items())), file, metadata={"a": "header of another length"})
     (own,) = make_model(own_folder).predict([image_of(20, 30)], ["7"])
-    (expected,) = tiny([image_of(20, 30)], ["7"], ENSEMBLE)
+    (expected,) = tiny.predict([image_of(20, 30)], ["7"], ENSEMBLE)
     assert np.array_equal(own.members, expected.members)
 
 
@@ -128,7 +128,7 @@ def test_weights_are_loaded_in_the_requested_precision(tiny_folder, image_of, dt
 @pytest.mark.parametrize("threads", [1, 2])
 def test_predictions_run_with_the_configured_threads_whatever_was_set_since(tiny, monkeypatch, threads):
     seen = []
-    monkeypatch.setattr(SODDiffusionPipeline, "__call__", lambda *_: seen.append(torch.get_num_threads()) or [])
+    monkeypatch.setattr(SODDiffusionPipeline, "predict", lambda *_: seen.append(torch.get_num_threads()) or [])
     model = DiffusionModel(tiny, ENSEMBLE, threads)
     try:
         torch.set_num_threads(3 - threads)
@@ -204,7 +204,7 @@ def test_after_memory_ran_out_the_result_is_that_of_the_smaller_batch_size_and_l
 ):
     fitting = {1: 1, 3: 2, 4: 4}[holds]
     model = DiffusionModel(tiny, make_ensemble(ensemble_size=4), threads=1)
-    expected = tiny(*photos, make_ensemble(ensemble_size=4, batch_size=fitting))
+    expected = tiny.predict(*photos, make_ensemble(ensemble_size=4, batch_size=fitting))
     with unet_parts(tiny, holds) as parts:
         for prediction, in_parts in zip(model.predict(*photos), expected, strict=True):
             assert_equal(prediction, in_parts)
@@ -257,7 +257,7 @@ def test_with_batch_size_0_as_many_members_as_fit_the_free_memory_in_equal_parts
     with unet_parts(tiny) as parts:
         predictions = model.predict(*photos)
     assert max(parts) == most
-    expected = tiny(*photos, make_ensemble(ensemble_size=4, batch_size=min(fitting, 8)))
+    expected = tiny.predict(*photos, make_ensemble(ensemble_size=4, batch_size=min(fitting, 8)))
     for prediction, in_parts in zip(predictions, expected, strict=True):
         assert_equal(prediction, in_parts)
 

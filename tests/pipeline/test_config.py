@@ -340,6 +340,11 @@ def test_bounds_that_leave_no_area_are_refused_naming_both():
         ("homepage", "javascript:alert(1)"),
         ("homepage", "https://x/>\n# heading"),
         ("homepage", "https://user:secret@x/"),
+        ("errata", "somebody"),
+        ("errata", "a@b.org> [x](javascript:alert(1))"),
+        ("mask_license", "MIT"),
+        ("model_name", "a\nb"),
+        ("collection_url", "file:///etc/passwd"),
     ],
 )
 def test_facts_of_a_publication_are_one_printable_line(name, value):

@@ -192,7 +192,7 @@ def test_the_annotations_have_the_size_of_the_released_image(released):
 
 
 def test_failures_name_the_format_and_what_to_install(rows):
-    assert ("pip install '.[formats]'" in rows["heic.jpg"]["detail"]) == ("HEIF" not in OPENED)
+    assert ("pip install pillow-heif" in rows["heic.jpg"]["detail"]) == ("HEIF" not in OPENED)
     assert "Netpbm" in rows["ppm.jpg"]["detail"]
     assert "its data end before its last pixel" in rows["torn.jpg"]["detail"]
 

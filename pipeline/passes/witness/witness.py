@@ -197,15 +197,7 @@ def warnings_about(options: WitnessOptions, context: PassContext) -> list[str]:
 
 
 def _refuse(options: WitnessOptions) -> None:
-    if bool(options.witness) == bool(options.witness_model):
-        given = "both were given" if options.witness else "neither was given"
-        raise ConfigError(f"--pass witness takes --witness FILE.onnx or --witness-model FOLDER: {given}")
-    if not options.trained_on:
-        raise ConfigError(
-            "--witness-trained-on is empty: say what the witness was trained on, such as "
-            '--witness-trained-on "DUTS-TR, HRSOD-TR", or "unknown". The card says so, and a witness that has seen a '
-            "test set is no witness on that set"
-        )
+    options.check()
     if options.witness:
         require_packages()
 

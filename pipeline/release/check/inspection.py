@@ -27,7 +27,7 @@ from pipeline.release.check.page import PAGE, is_asset, is_data
 from pipeline.release.check.recomputed import not_recomputable
 from pipeline.release.check.release_json import NOTHING, StatedRelease
 from pipeline.release.check.rows import cross_checks_against, misjudged, misplaced, notes_in, rows_against, unbound
-from pipeline.release.check.samples import FoundSample, check_sample
+from pipeline.release.check.samples import FoundSample, check_sample, sample_bytes_of
 from pipeline.release.check.texts import (
     annotation_problems,
     card_problems,
@@ -189,10 +189,11 @@ class Inspection:
             return
         self.md5s[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
         with self.readable(name):
-            again = TarComparison(content)
+            again, offset = TarComparison(content), 0
             for key, members in samples_of(content):
                 self.on_read(name, sum(map(len, members.values())))
                 again.add(key, members)
+                begins, offset = offset, offset + sample_bytes_of(members)
                 if key in self.samples:
                     self.tell(name, f"{key} is already in {self.samples[key].tar}")
                 elif key not in self.rows:
@@ -200,7 +201,7 @@ class Inspection:
                 else:
                     row = self.rows[key]
                     self.samples[key] = check_sample(
-                        key, members, row, name, self.stated, lambda what: self.tell(name, what)
+                        key, members, row, name, begins, self.stated, lambda what: self.tell(name, what)
                     )
             self.unread.discard(name)
             if problem := again.problem():

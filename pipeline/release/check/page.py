@@ -17,6 +17,11 @@ PAGE = "index.html"
 _DATA = re.compile(r"(?:certificate|page/(?:release|(?:data|details|audit)-\d{3,}))\.js")
 _CALL = re.compile(rb"sodPage\.(?:release|rows|details|certificate|audited)\((.*)\);\n", re.DOTALL)
 _ASSET = re.compile(r"page/(?:vendor/)?[A-Za-z.]+\.(?:js|css|svg|txt)")
+_EARLIER = (
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; base-uri 'none'; form-action 'none'\"><button aria-expanded aria-controls></button><h3></h3>"
+)
+"""What pages of earlier versions have, and those of this one lack; also the policy by which they forbid scripts."""
 _LEADING = ("a", "link", "meta", "script")
 """Tags whose attributes lead somewhere or change what a browser does."""
 
@@ -64,26 +69,27 @@ def html_problems(content: bytes, ours: bytes, files: Collection[str]) -> Iterat
     Raises: ValueError: it is not UTF-8.
     """
     text = content.decode()
-    found, expected = _Tags(text), _Tags(ours.decode())
+    found, expected, earlier = _Tags(text), _Tags(ours.decode()), _Tags(_EARLIER)
     if text.count("<") != found.marks or found.code.strip():
         yield "has comments, scripts or markup within the text"
-    allowed = {(tag, name) for tag, attributes in expected.tags for name, _ in (*attributes, ("", ""))}
-    values = {(tag, name, value) for tag, attributes in expected.tags for name, value in attributes}
+    known = expected.tags + earlier.tags
+    allowed = {(tag, name) for tag, attributes in known for name, _ in (*attributes, ("", ""))}
+    values = {(tag, name, value) for tag, attributes in known for name, value in attributes}
     for tag, attributes in found.tags:
         for name, value in (*attributes, ("", "")):
             if (tag, name) not in allowed:
                 yield f"has <{_shown(tag)} {_shown(name)}>, which no page has"
             elif name and tag in _LEADING and (tag, name, value) not in values and not _leads_to(name, value, files):
                 yield f"has <{tag} {name}={_shown(value)}>, which is not a part of this release"
-    policy = next(tag for tag in expected.tags if ("http-equiv", "Content-Security-Policy") in tag[1])
+    policies = [tag for tag in known if ("http-equiv", "Content-Security-Policy") in tag[1]]
     first_script = next((place for place, (tag, _) in enumerate(found.tags) if tag == "script"), len(found.tags))
-    if policy not in found.tags[:first_script]:
+    if not any(policy in found.tags[:first_script] for policy in policies):
         yield "does not forbid foreign scripts before its first script"
 
 
 def _leads_to(name: str, value: str, files: Collection[str]) -> bool:
-    """Is the attribute a script of the page that is in the release? Pages have others with each version."""
-    return name == "src" and value in files and (is_asset(value) or is_data(value))
+    """Is the attribute a script or style of the page that is in the release? Pages have others with each version."""
+    return name in ("src", "href") and value in files and (is_asset(value) or is_data(value))
 
 
 class _Tags(HTMLParser):

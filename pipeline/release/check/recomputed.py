@@ -67,7 +67,7 @@ def not_recomputable(made_with: Made) -> dict[str, str]:
 def score_problems(
     saliency: UInt8[np.ndarray, "h w"], variance: UInt8[np.ndarray, "h w"], row: Stated, made_with: Made
 ) -> Iterator[str]:
-    """Stated scores that the stored maps contradict.
+    """Stated scores that the stored maps contradict. Whether one may be unknown is a question to the whole manifest.
 
     Args: saliency, variance: as stored (`files/maps.py`), of one image.
           row: the image's row, with its scores and number of members.
@@ -75,7 +75,7 @@ def score_problems(
     possible = possible_scores(saliency, variance, int(row["members"]), made_with)
     for name, between in possible.items():
         stated = row[name]
-        if stated is None or not between.low <= stated <= between.high:  # written so that NaN is caught
+        if stated is not None and not between.low <= stated <= between.high:  # written so that NaN is caught
             found = f"{between.low:.6g}" if between.low == between.high else f"{between.low:.6g} to {between.high:.6g}"
             yield f"{name} is {stated!r}; the stored maps give {found}"
 

@@ -14,7 +14,7 @@ from pipeline.files import storage
 from pipeline.files.connections import require_reachable
 from pipeline.passes.folder import StatedPass, columns_of
 from pipeline.records import StoredFile
-from pipeline.release.identity import FORMAT, OF_COLLECTION, READABLE, RELEASE_JSON, passes_from
+from pipeline.release.identity import FORMAT, OF_COLLECTION, PUBLICATION, READABLE, RELEASE_JSON, passes_from
 from pipeline.release.manifest import added_columns
 from pipeline.release.passes import require_second_masks
 from pipeline.selection.columns import Column, table_with
@@ -131,14 +131,11 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
     made_from = stated["made_from"]
     if (stated["name"], stated["version"]) != (made_from["name"], made_from["version"]):
         tell("its name or version differs from the one the release was made with")
-    published = made_from["publication"]
     release = ReleaseConfig(  # checks the values
         name=stated["name"],
         version=stated["version"],
         embed_images=made_from["embed_images"] is not False,
-        creator=str(published["creator"]),
-        published_on=str(published["published_on"]),
-        homepage=str(published["homepage"]),
+        **_publication(made_from["publication"]),
         previous="an earlier release" if made_from["previous"] else "",
         alternatives=str(made_from.get("alternatives", "")),
         trimap=made_from.get("trimap") is True,
@@ -168,6 +165,11 @@ def parse_release_json(content: bytes, tell: Callable[[str], None]) -> StatedRel
         collection={name: str(made_from[name]) for name in OF_COLLECTION},
         previous_sha256=str(made_from["previous"]),
     )
+
+
+def _publication(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that only say something about the release; before format 6, there were three of them."""
+    return {"mask_license": "none"} | {name: str(stated[name]) for name in PUBLICATION if name in stated}
 
 
 def _shards(entries: list[Any]) -> tuple[StatedShard, ...]:

@@ -11,7 +11,7 @@ from pipeline.release.check.containers import parquet_problem
 from pipeline.release.check.images import is_said_released
 from pipeline.release.check.release_json import StatedShard
 from pipeline.release.check.samples import FoundSample
-from pipeline.release.manifest import SCENE, considered_of
+from pipeline.release.manifest import SCENE, considered_of, measured_scores
 from pipeline.runs.binding import Bound, binding
 from pipeline.selection.combination import NAME as COMBINATION
 from pipeline.selection.combination import parse_combination
@@ -48,7 +48,14 @@ def misplaced(
         if (row["detail"] and row["verdict"] != "failed") or (row.get("maps_sha256") and row["verdict"] == "failed"):
             yield f"{key} is {row['verdict']}, but has details of a failure, or maps in spite of one"
         if row["verdict"] != "accepted":
-            placed = found or row["tar"] or row["split"] or row["mask_sha256"] or is_said_released(row)
+            placed = (
+                found
+                or row["tar"]
+                or row["split"]
+                or row["mask_sha256"]
+                or any(_place(row) or ())
+                or is_said_released(row)
+            )
             if placed or not row["reason"]:
                 yield f"{key} is {row['verdict']}, but has a sample, or has no reason"
         elif found is None:
@@ -56,10 +63,17 @@ def misplaced(
                 yield f"{key} is accepted, but in no tar"
         elif (found.tar, found.mask_sha256) != (row["tar"], row["mask_sha256"]):
             yield f"{key}: its tar or the SHA-256 of its mask is not what the tars have"
+        elif _place(row) not in (None, found.place):
+            yield f"{key}: its offset and bytes are {_place(row)} in the manifest, and {found.place} in its tar"
         elif found.tar.split("/")[:-1] != ["data", row["split"]]:
             yield f"{key} has split {row['split']!r}, but is in {found.tar}"
         elif (expected := split_of(key, shares)) != row["split"]:
             yield f"{key} has split {row['split']!r}; by the shares that release.json states it belongs to {expected!r}"
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Where a row has its sample in the tar; None before format 6."""
+    return (row["sample_offset"], row["sample_bytes"]) if "sample_offset" in row else None
 
 
 def misjudged(rows: Rows, policy: PolicyConfig, table: Mapping[str, Score] = SCORE_TABLE) -> Iterator[str]:
@@ -67,14 +81,15 @@ def misjudged(rows: Rows, policy: PolicyConfig, table: Mapping[str, Score] = SCO
 
     Args: table: every score of the manifest.
     """
-    whole = {}
+    whole, measured = {}, measured_scores(rows.values())
     for key, row in rows.items():
-        failed, scores = row["verdict"] == "failed", [row[name] for name in SCORES]
+        failed, unknown = row["verdict"] == "failed", any(row[name] is None for name in measured)
         for name in _impossible(row, table):
             yield f"{key}: {name} is {row[name]!r}, which it can't be"
         yield from _miscombined(key, row, policy)
         checked = row["instance_iou"] is not None or row["categories"] or row["supercategory"]
-        if failed != (None in scores) or (failed and (row["members"] or checked or set(scores) != {None})):
+        known = any(row[name] is not None for name in SCORES)
+        if failed != unknown or (failed and (row["members"] or checked or known)):
             yield f"{key} is {row['verdict']}, which contradicts its scores"
         else:
             whole[key] = considered_of(row, table)
@@ -115,7 +130,7 @@ def unbound(rows: Rows, shards: Sequence[StatedShard]) -> Iterator[str]:
     if sum(shard.images for shard in shards) != len(rows):
         yield f"has {len(rows)} images; the shards in release.json have {sum(shard.images for shard in shards)}"
         return
-    remaining = iter(rows.values())
+    remaining, measured = iter(rows.values()), measured_scores(rows.values())
     for shard in shards:
         found = binding(
             Bound(
@@ -123,7 +138,7 @@ def unbound(rows: Rows, shards: Sequence[StatedShard]) -> Iterator[str]:
                 image_sha256=row["image_sha256"],
                 maps_sha256=row["maps_sha256"],
                 members=row["members"],
-                scores={name: row[name] for name in SCORES},
+                scores={name: row[name] for name in measured},
             )
             for row in islice(remaining, shard.images)
             if row["verdict"] != "failed"

@@ -21,6 +21,7 @@ from pipeline.release.check.recomputed import score_problems
 from pipeline.release.check.release_json import StatedRelease
 from pipeline.release.coco_json import CATEGORY
 from pipeline.release.croissant_texts import pictures_of
+from pipeline.release.tar_series import tar_member_bytes
 from pipeline.runs.binding import maps_sha256
 from pipeline.selection.scores import SCORES
 
@@ -53,6 +54,8 @@ class FoundSample:
     """What was found in a sample."""
 
     tar: str
+    place: tuple[int, int]
+    """Byte of the tar at which its files begin, and bytes that they take."""
     mask_sha256: str
     counts: str
     """COCO run lengths of the mask; "" if the mask can't be read."""
@@ -63,12 +66,14 @@ def check_sample(
     members: Mapping[str, bytes],
     row: Mapping[str, Any],
     tar: str,
+    offset: int,
     stated: StatedRelease,
     tell: Callable[[str], None],
 ) -> FoundSample:
     """Compare a sample with its manifest row, and its members with each other.
 
-    Args: tell: called with each thing that is wrong; the text begins with the key.
+    Args: offset: where it begins in the tar.
+          tell: called with each thing that is wrong; the text begins with the key.
     """
     expected = {*pictures_of(stated.release), "json"}
     if members.keys() != expected:
@@ -95,9 +100,15 @@ def check_sample(
             tell(f"{key}: {problem}")
     return FoundSample(
         tar=tar,
+        place=(offset, sample_bytes_of(members)),
         mask_sha256=hashlib.sha256(members.get("mask.png", b"")).hexdigest(),
         counts="" if mask is None else _counts(mask),
     )
+
+
+def sample_bytes_of(members: Mapping[str, bytes]) -> int:
+    """Bytes that a sample takes in a tar."""
+    return sum(tar_member_bytes(len(content)) for content in members.values())
 
 
 def mask_against(
@@ -155,8 +166,9 @@ def _facts_against(content: bytes, row: Mapping[str, Any]) -> Iterator[str]:
     if content != encode_json(facts):
         yield "written otherwise than releases write it, perhaps with a name twice"
     scores = facts.pop("scores")
-    if list(scores) != sorted(SCORES) or not all(type(value) is float for value in scores.values()):
-        yield f"scores are {sorted(scores)}, not floats named {sorted(SCORES)}"
+    known = sorted(name for name in SCORES if row[name] is not None)  # a run of an earlier version has fewer
+    if list(scores) != known or not all(type(value) is float for value in scores.values()):
+        yield f"scores are {sorted(scores)}, not floats named {known}"
         return
     for name, value in (facts | scores).items():
         if row[name] != value:

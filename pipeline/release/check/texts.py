@@ -34,8 +34,9 @@ from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.duplicates import has_duplicates
 from pipeline.release.licenses import COLUMNS, is_listed, notice
 from pipeline.release.manifest import SCENE, schema_of
+from pipeline.release.mask_license import license_files
 from pipeline.release.page.files import page_about, page_files
-from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET, sheet_name
+from pipeline.release.page.tiles import LAYOUT, LAYOUT_BEFORE_6, SheetLayout, sheet_name
 
 _FRONT_MATTER = re.compile(r"\s*---\r?\n(.*?)\r?\n---(?:\r?\n|$)", re.DOTALL)
 
@@ -154,6 +155,7 @@ def derived_files(rows: Sequence[Mapping[str, Any]], stated: StatedRelease) -> d
         CROISSANT: croissant(about, described),
         "README.md": card(release, policy, rows, stated.made_with, list(tars_by_split(described)), stated.passes),
         "NOTICE": notice(f"{release.name} {release.version}", counts),
+        **license_files(release),
     }
 
 
@@ -178,28 +180,29 @@ def foreign_problems(name: str, content: bytes, page: bytes, files: Mapping[str,
 
 def pictures_of(rows: Rows, stated: StatedRelease) -> dict[str, Callable[[bytes], Iterator[str]]]:
     """Name of each picture beside the tars → what finds problems in it."""
+    layout = LAYOUT if stated.format >= 6 else LAYOUT_BEFORE_6
     found: dict[str, Callable[[bytes], Iterator[str]]] = {
-        name: partial(sheet_problems, tiles=tiles) for name, tiles in sheets_of(rows).items()
+        name: partial(sheet_problems, tiles=tiles, layout=layout) for name, tiles in sheets_of(rows, layout).items()
     }
     if has_duplicates(stated.passes):
         found[PICTURE] = partial(duplicates_problems, rows=list(rows.values()))
     return found
 
 
-def sheets_of(rows: Rows) -> dict[str, int]:
+def sheets_of(rows: Rows, layout: SheetLayout = LAYOUT) -> dict[str, int]:
     """Sheet of tiles → number of its tiles."""
     tiles = sum(row["members"] > 0 for row in rows.values())
     return {
-        sheet_name(number): min(TILES_PER_SHEET, tiles - number * TILES_PER_SHEET)
-        for number in range(-(-tiles // TILES_PER_SHEET))
+        sheet_name(number): min(layout.per_sheet, tiles - number * layout.per_sheet)
+        for number in range(-(-tiles // layout.per_sheet))
     }
 
 
-def sheet_problems(content: bytes, tiles: int) -> Iterator[str]:
+def sheet_problems(content: bytes, tiles: int, layout: SheetLayout = LAYOUT) -> Iterator[str]:
     """Whether the picture has the size of its tiles; only people can judge what it shows."""
     if problem := webp_problem(content):
         yield f"can't be read as a picture alone: it {problem}"
-    size_px = SHEET_COLUMNS * len(PANELS) * TILE_PX, -(-tiles // SHEET_COLUMNS) * TILE_PX
+    size_px = layout.size_px(tiles)
 
     def size_of(sheet: Image.Image) -> tuple[int, int]:
         if sheet.size == size_px:  # checked before anything is unpacked

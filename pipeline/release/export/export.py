@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError
 from pipeline.files import local_disk
+from pipeline.preconditions import extra_command, require_target
 from pipeline.progress.stages import counted, say
 from pipeline.release.export.layout import KnownLayout, LayoutClass, write
 from pipeline.release.opened import open_release, samples_in
@@ -38,8 +39,8 @@ LAYOUTS = {
     ),
 }
 """Name → layout."""
-TERMS = ("licenses.csv", "NOTICE")
-"""Every export has these files: whose images these are, and under which terms."""
+TERMS = ("LICENSE", "licenses.csv", "NOTICE")
+"""Every export has these files of its release: whose images these are, and under which terms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ def export_release(release: str, layout: str, out: Path) -> Exported:
     known, out = LAYOUTS[layout], out.absolute()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ReleaseExistsError(f"--out {out} exists and is not an empty folder: give another one")
+    require_target(out, "--out")
     made = _class_of(layout, known)
     opened = open_release(release)
     if not opened.rows:
@@ -86,7 +88,7 @@ def export_release(release: str, layout: str, out: Path) -> Exported:
             writer.add(sample)
             images += 1
         writer.close()
-        for name in TERMS:
+        for name in (name for name in TERMS if name in opened.stated.files):
             write(unfinished / name, opened.content(name))
         files = [path for path in unfinished.rglob("*") if path.is_file()]
         file_bytes = sum(path.stat().st_size for path in files)
@@ -103,5 +105,5 @@ def _class_of(layout: str, known: KnownLayout) -> LayoutClass:
     except ModuleNotFoundError as error:
         if error.name and error.name.partition(".")[0] in ("jobs", "model", "pipeline"):
             raise
-        raise ConfigError(f"--layout {layout} needs the package {error.name}: pip install '.[eval]'") from error
+        raise ConfigError(f"--layout {layout} needs the package {error.name}; {extra_command('eval')}") from error
     return found

@@ -14,7 +14,9 @@ from pipeline.release.manifest import schema_of
 from pipeline.release.opened import OpenedRelease, ReleasedSample
 
 SCRIPT = "load_in_fiftyone.py"
-_LEFT_OUT = ("verdict", "reason", "detail", "tar", "split", "mask_sha256", "maps_sha256")
+_LEFT_OUT = (
+    *("verdict", "reason", "detail", "tar", "sample_offset", "sample_bytes", "split", "mask_sha256", "maps_sha256"),
+)
 
 
 class FiftyOneFolder:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.release.croissant_texts import pictures_of
 from pipeline.release.export.layout import write
 from pipeline.release.manifest import meanings_of, schema_of
+from pipeline.release.mask_license import license_of_masks
 from pipeline.release.opened import OpenedRelease, ReleasedSample
 from pipeline.release.templates import as_text
 
@@ -22,7 +23,7 @@ FILE_BYTES = 500_000_000
 _ROWS_PER_GROUP = 100
 """As `datasets` itself writes pictures: a viewer reads a group at a time."""
 _PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_LEFT_OUT = ("verdict", "reason", "detail", "tar", "split")
+_LEFT_OUT = ("verdict", "reason", "detail", "tar", "sample_offset", "sample_bytes", "split")
 """Columns of the manifest that are the same for all accepted images, or that say where the release has them."""
 
 
@@ -69,8 +70,11 @@ class HuggingFaceParquet:
         meanings = dict(pictures_of(self._opened.stated.release).values()) | meanings_of(self._opened.stated.columns)
         rows = [f"| `{name}` | {as_text(meanings[name])} |" for name in self._schema.names]
         about = f"# {self._opened.title}\n\nThe accepted images of {self._opened.title}, one row each, as parquet."
+        found = license_of_masks(self._opened.stated.release)
+        of_masks = f"Masks, maps and scores: [{found.name}]({found.url}), see `LICENSE`. " if found else ""
+        terms = f"{of_masks}Every image keeps the licence of its owner."
         source = f"SHA-256 of the release's `release.json`: `{self._opened.sha256}`."
-        return "\n".join([about, "", source, "", "| column | meaning |", "|---|---|", *rows, ""])
+        return "\n".join([about, "", terms, "", source, "", "| column | meaning |", "|---|---|", *rows, ""])
 
 
 class _Files:

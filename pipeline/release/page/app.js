@@ -3,7 +3,7 @@
 
 let state = { ...EVERYTHING };
 let shown = new Uint32Array();
-let histograms = [], bar, curve, gallery, detail;
+let histograms = [], bar, curve, gallery, looks, detail;
 
 /* Set fields of the state; go to the first page unless `page` is among them. */
 function change(fields) {
@@ -16,9 +16,10 @@ function draw() {
   shown = shownRows(state);
   state.page = Math.min(Math.max(0, Math.trunc(state.page)), Math.max(0, Math.ceil(shown.length / PAGE_ROWS) - 1));
   bar.show(state, shown.length);
-  gallery.show(shown, state.page, state.sort);
+  gallery.show(shown, state.page, state);
+  looks.show(state);
   document.getElementById("plots-of").textContent =
-    shown.length === table.images ? "of all images" : `of the ${count(shown.length)} images below`;
+    shown.length === table.images ? "Of all images." : `Of the ${count(shown.length)} images below.`;
   for (const histogram of histograms) histogram.update(shown, state.ranges[histogram.score.name]);
 }
 
@@ -50,7 +51,7 @@ function move(step) {
   const page = Math.floor(place / PAGE_ROWS);
   if (page !== state.page) {
     state.page = page;
-    gallery.show(shown, page, state.sort);
+    gallery.show(shown, page, state);
   }
   open(shown[place]);
 }
@@ -89,6 +90,7 @@ function stateOf(address) {
   }
   const sorts = ["key", "random", ...table.release.scores.map(({ name }) => name)];
   if (!sorts.includes(found.sort)) found.sort = "key";
+  if (!found.looks.split("~").every((look) => LOOKS.some(({ name }) => name === look))) found.looks = EVERYTHING.looks;
   return found;
 }
 
@@ -109,7 +111,7 @@ function takeAddress() {
   const place = shown.indexOf(row);
   if (place >= 0 && Math.floor(place / PAGE_ROWS) !== state.page) {
     state.page = Math.floor(place / PAGE_ROWS);
-    gallery.show(shown, state.page, state.sort);
+    gallery.show(shown, state.page, state);
   }
   open(row);
 }
@@ -130,7 +132,7 @@ function setUpTheme() {
 }
 
 function drawPlots() {
-  if (document.getElementById("plots-body").hidden) return;
+  if (!document.getElementById("plots").open) return;
   for (const histogram of histograms) histogram.draw();
   curve?.draw();
 }
@@ -138,7 +140,7 @@ function drawPlots() {
 function setUpPlots() {
   const place = document.getElementById("histograms");
   if (!table.release.scores.some(({ name }) => hasScore(name))) {
-    document.querySelector(".plots").hidden = true;  // nothing was predicted
+    document.getElementById("plots").hidden = true;  // nothing was predicted
     return;
   }
   histograms = table.release.scores.filter(({ name }) => hasScore(name)).map((score) => new Histogram(score, keepRange));
@@ -147,17 +149,18 @@ function setUpPlots() {
     change({ ...clearedFilters(), ranges: { [name]: [least, most] }, sort: name, descending: false });
     document.getElementById("gallery-title").scrollIntoView();
   });
-  const toggle = document.getElementById("plots-toggle"), body = document.getElementById("plots-body");
-  toggle.addEventListener("click", () => {
-    body.hidden = !body.hidden;
-    toggle.textContent = body.hidden ? "Show" : "Hide";
-    toggle.setAttribute("aria-expanded", String(!body.hidden));
-    drawPlots();
-  });
-  let width = 0;
+  const plots = document.getElementById("plots"), body = document.getElementById("plots-body");
+  document.getElementById("plots-summary").textContent = plotsSummary();
+  let width = 0;  // they are drawn when they get one: when the panel is opened, and with the window
   new ResizeObserver(() => {
-    if (body.clientWidth && body.clientWidth !== width) { width = body.clientWidth; drawPlots(); }
+    if (plots.open && body.clientWidth && body.clientWidth !== width) { width = body.clientWidth; drawPlots(); }
   }).observe(body);
+}
+
+/* What the closed panel says: how many scores there are, and the bounds of the policy. */
+function plotsSummary() {
+  const bounds = table.release.bounds.map(({ score, sense, bound }) => `${nameOf(score)} ${symbol(sense)} ${scoreText(bound)}`);
+  return `${histograms.length} histograms. Bounds of the policy: ${bounds.join(" · ") || "none"}`;
 }
 
 function setUpKeys() {
@@ -175,13 +178,14 @@ function start() {
   document.getElementById("main").hidden = false;
   bar = new Bar(change);
   gallery = new Gallery(open, turnTo);
+  looks = new Looks(document.getElementById("looks"), change);
   detail = new DetailDialog({ onMove: move, onClose: closed });
   const set = (fields) => { change(fields); document.getElementById("gallery-title").scrollIntoView(); };
   showVerdicts(document.getElementById("verdicts"), set);
   showLenses(document.getElementById("lenses"), set);
   document.getElementById("nothing-clear").addEventListener("click", () => change(clearedFilters()));
   for (const { name, meaning } of table.release.scores) {
-    add(document.getElementById("meanings"), "dt", { textContent: name });
+    add(document.getElementById("meanings"), "dt", { textContent: nameOf(name), title: name });
     add(document.getElementById("meanings"), "dd", { textContent: `${meaning}.` });
   }
   new ResizeObserver(() => document.documentElement.style.setProperty("--bar-px", `${bar.form.offsetHeight}px`))

@@ -8,6 +8,7 @@ const SLIDER_STEPS = 500;
 /* A colour of style.css, so that plots follow light and dark. */
 function colour(name) {
   const probe = document.body.appendChild(document.createElement("span"));
+  probe.style.forcedColorAdjust = "none";  // or all colours of a plot become one
   probe.style.color = `var(--${name})`;
   const found = getComputedStyle(probe).color;
   probe.remove();
@@ -64,7 +65,7 @@ class Histogram {
     this.element.className = "histogram";
     this.element.dataset.score = score.name;
     const caption = add(this.element, "figcaption");
-    add(caption, "span", { className: "score-name", textContent: score.name, title: score.meaning });
+    add(caption, "span", { className: "score-name", textContent: nameOf(score.name), title: `${score.name}: ${score.meaning}` });
     this.note = add(caption, "span", { className: "note" });
     this.plotElement = add(this.element, "div", { className: "plot" });
     const range = add(this.element, "div", { className: "range" });
@@ -75,7 +76,7 @@ class Histogram {
   #input(range, end) {
     const input = add(range, "input", { type: "text", inputMode: "decimal", className: end, autocomplete: "off" });
     input.placeholder = end === "least" ? "min" : "max";
-    input.setAttribute("aria-label", `${end === "least" ? "Smallest" : "Largest"} ${this.score.name} to show`);
+    input.setAttribute("aria-label", `${end === "least" ? "Smallest" : "Largest"} ${nameOf(this.score.name)} to show`);
     input.addEventListener("change", () => this.onRange(this.score.name, ...this.inputs.map((one, i) =>
       numberIn(one.value) ?? (i ? Infinity : -Infinity))));
     return input;
@@ -153,7 +154,7 @@ class Curve {
     this.show = document.getElementById("curve-show");
     this.plotElement = document.getElementById("curve-plot");
     this.choices.forEach(({ score, sense }, i) => {
-      add(this.select, "option", { value: String(i), textContent: `${score.name} ${symbol(sense)}` });
+      add(this.select, "option", { value: String(i), textContent: `${nameOf(score.name)} ${symbol(sense)}`, title: score.name });
     });
     this.select.addEventListener("change", () => this.choose(Number(this.select.value)));
     this.slider.addEventListener("input", () => this.move(this.#fromSlider(), 0.5 / SLIDER_STEPS));
@@ -212,7 +213,7 @@ class Curve {
     this.slider.setAttribute("aria-valuetext", scoreText(this.at));
     const passing = this.passing.within(this.at), { predicted } = this.passing;
     const isPolicy = this.at === bound ? " (the policy)" : "";
-    this.text.textContent = `${score.name} ${symbol(sense)} ${scoreText(this.at)}${isPolicy}: ` +
+    this.text.textContent = `${nameOf(score.name)} ${symbol(sense)} ${scoreText(this.at)}${isPolicy}: ` +
       `${count(passing)} of ${count(predicted)} images, ${share(passing, predicted)}`;
     this.show.hidden = bound === null || this.at === bound;
     this.plot?.redraw(false, false);

@@ -18,7 +18,7 @@ DIGITS = 5
 """Significant digits of a score; more would not be visible and would add a third to the bytes."""
 
 _PLAIN = ("key", "file_name", "width", "height", "members")
-_NAMED = ("verdict", "reason", "split", "tar", "supercategory")
+_NAMED = ("verdict", "reason", "split", "tar", "supercategory", "author")
 """Texts that many rows share: a row stores a place in a dictionary."""
 _LICENCE = ("license_id", "license_name", "license_url")
 _GALLERY = frozenset((*_PLAIN, *_NAMED, *_LICENCE, "categories"))
@@ -55,7 +55,7 @@ def data_files(
         chunk = rows[first : first + CHUNK_ROWS]
         columns: dict[str, list[Any]] = {name: [row[name] for row in chunk] for name in _PLAIN}
         for name in _NAMED:
-            columns[name] = [dictionaries[name].place(row[name]) for row in chunk]
+            columns[name] = [dictionaries[name].place(row.get(name, "")) for row in chunk]  # format 2: no author
         columns["licence"] = [dictionaries["licence"].place(tuple(row[name] for name in _LICENCE)) for row in chunk]
         columns["categories"] = [[dictionaries["category"].place(name) for name in row["categories"]] for row in chunk]
         for name in scores:

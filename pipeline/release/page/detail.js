@@ -1,5 +1,6 @@
 "use strict";
-/* The detail view of one image. It uses the browser's own dialog: focus stays inside and returns, Escape closes it. */
+/* The detail view of one image: the viewer, and everything that is known about it. It uses the browser's own dialog: focus
+   stays inside and returns, Escape closes it. */
 
 const TAR_MEMBERS = ["jpg", "mask.png", "saliency.png", "variance.png", "json"];
 const isReleased = (end) => end !== "jpg" || table.release.embed_images;
@@ -8,13 +9,19 @@ class DetailDialog {
   constructor({ onMove, onClose }) {
     this.dialog = document.getElementById("detail");
     this.onMove = onMove;
-    this.dialog.addEventListener("close", onClose);
+    this.viewer = null;
+    this.look = { name: "outline", isBeside: false };
+    this.dialog.addEventListener("close", () => {
+      this.viewer?.close();
+      this.viewer = null;
+      onClose();
+    });
     this.dialog.addEventListener("click", (event) => { if (event.target === this.dialog) this.dialog.close(); });
     this.dialog.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
-      event.preventDefault();
-      this.onMove(step);
+      if (event.ctrlKey || event.altKey || event.metaKey) return;
+      const step = event.shiftKey ? undefined : { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (step) this.onMove(step);
+      if (step || this.viewer?.key(event)) event.preventDefault();
     });
   }
 
@@ -29,12 +36,15 @@ class DetailDialog {
   /* Show a row; `place` counts from 0 among the `shown` images. */
   show(row, place, shown) {
     const focused = this.dialog.contains(document.activeElement) ? document.activeElement.dataset.action : "";
+    this.viewer?.close();
+    this.viewer = null;
     const body = document.createElement("div");
     body.className = "detail";
     this.#head(body, row, place, shown);
     const main = add(body, "div", { className: "detail-main" });
     this.#pictures(main, row);
     const facts = add(main, "div", { className: "detail-facts" });
+    creditOf(add(facts, "p", { className: "photo-credit" }), row);
     this.#scores(facts, row);
     this.#facts(facts, row);
     this.dialog.replaceChildren(body);
@@ -49,7 +59,8 @@ class DetailDialog {
     const title = add(head, "h2", { id: "detail-title", textContent: table.columns.key[row] });
     const verdict = named("verdict", row);
     add(title, "span", { className: `badge ${verdict}`, textContent: verdict });
-    add(head, "span", { className: "card-reason", textContent: named("reason", row) });
+    const reason = named("reason", row);
+    if (reason) add(head, "span", { className: "card-reason", textContent: nameOf(reason), title: reason });
     const buttons = add(head, "div", { className: "detail-buttons" });
     add(buttons, "span", { className: "hint", textContent: `${count(place + 1)} of ${count(shown)}` });
     action(buttons, "previous", "‹", "Previous image", () => this.onMove(-1)).disabled = place <= 0;
@@ -63,14 +74,10 @@ class DetailDialog {
   #pictures(main, row) {
     const pictures = add(main, "div", { className: "detail-pictures" });
     if (table.tileOf[row] < 0) {
-      add(pictures, "p", { className: "placeholder", textContent: `no prediction: ${named("reason", row)}` });
+      add(pictures, "p", { className: "placeholder", textContent: `No prediction: ${nameOf(named("reason", row))}` });
       return;
     }
-    const canvas = pictures.appendChild(tileCanvas(2, fittedPx(row)));
-    add(pictures, "p", { className: "hint", textContent: "Photo, mask outline; saliency, variance (white is 0.25)." });
-    drawTile(canvas, row).then(() => drawFurtherMasks(canvas, pictures, row)).catch((error) => {
-      canvas.replaceWith(Object.assign(document.createElement("p"), { className: "placeholder", textContent: error.message }));
-    });
+    this.viewer = new Viewer(pictures, row, this.look, { onLook: (look) => { this.look = look; } });
   }
 
   #scores(facts, row) {
@@ -85,7 +92,7 @@ class DetailDialog {
       const value = table.columns[score.name][row];
       if (Number.isNaN(value)) continue;
       const line = add(rows, "tr");
-      add(line, "th", { scope: "row", textContent: score.name, title: score.meaning });
+      add(line, "th", { scope: "row", textContent: nameOf(score.name), title: `${score.name}: ${score.meaning}` });
       add(line, "td", { className: "number", textContent: String(Number(value.toPrecision(5))) });
       const bounds = table.release.bounds.filter((bound) => bound.score === score.name);
       const cell = add(line, "td");
@@ -101,22 +108,19 @@ class DetailDialog {
   #facts(facts, row) {
     const list = add(facts, "dl", { className: "facts" });
     const [id, licence, url] = named("licence", row);
-    fact(list, "file name", table.columns.file_name[row]);
+    fact(list, "file_name", table.columns.file_name[row]);
     fact(list, "size", `${table.columns.width[row]} × ${table.columns.height[row]} px`);
     fact(list, "categories", [categoriesOf(row).join(", "), named("supercategory", row)].filter(Boolean).join(" · "));
+    fact(list, "author", named("author", row));
     const value = fact(list, "licence", `${licence || "not named"} (id ${id}) `);
-    if (/^https?:\/\//i.test(url)) {
-      add(value, "a", { href: url, textContent: url, rel: "noreferrer noopener", target: "_blank" });
-    } else {
-      add(value, "span", { textContent: url });
-    }
+    addLink(value, url, url);
     fact(list, "split", named("split", row));
     fact(list, "tar", named("tar", row));
-    if (named("tar", row)) fact(list, "in the tar", TAR_MEMBERS.filter(isReleased).map((end) => `${table.columns.key[row]}.${end}`).join(" "));
+    if (named("tar", row)) fact(list, "in_the_tar", TAR_MEMBERS.filter(isReleased).map((end) => `${table.columns.key[row]}.${end}`).join(" "));
     fact(list, "members", String(table.columns.members[row]));
     detailsOf(row).then((details) => {
       const masks = (table.release.masks ?? []).map(({ name }) => name);
-      for (const [name, value] of details) if (!masks.includes(name)) fact(list, name.replaceAll("_", " "), valueText(value));
+      for (const [name, value] of details) if (!masks.includes(name)) fact(list, name, valueText(value), valueText(value));
     }, (error) => fact(list, "more", error.message));
   }
 }
@@ -124,14 +128,20 @@ class DetailDialog {
 function action(parent, name, label, title, onClick) {
   const button = add(parent, "button", { type: "button", className: "quiet", textContent: label, title });
   button.dataset.action = name;
-  if (label !== title) button.setAttribute("aria-label", title);
+  if (!/[a-z0-9]/i.test(label)) button.setAttribute("aria-label", title);  // it shows a sign
   button.addEventListener("click", onClick);
   return button;
 }
 
-function fact(list, name, text) {
-  add(list, "dt", { textContent: name });
-  return add(list, "dd", { textContent: text === "" ? "–" : text });
+/* A line of the list: a column, and its value, as a link if it is an address of the web. */
+function fact(list, name, text, address = "") {
+  add(list, "dt", { textContent: nameOf(name), title: name });
+  const value = add(list, "dd", { textContent: text === "" ? "–" : text });
+  if (isOfTheWeb(address)) {
+    value.textContent = "";
+    addLink(value, text, address);
+  }
+  return value;
 }
 
 function valueText(value) {

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.config import ReleaseConfig
 from pipeline.passes.folder import StatedPass, columns_of
 from pipeline.release.page.data import CHUNK_ROWS, call, data_files
+from pipeline.release.page.names import LABELS
 from pipeline.release.page.scores import describe_bounds, describe_scores
 from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET
 from pipeline.release.templates import AGREEMENT, UNCHECKED, render
@@ -24,14 +25,18 @@ SCRIPTS = (
     "view.js",
     "charts.js",
     "tiles.js",
+    "compose.js",
     "gallery.js",
     "outlines.js",
+    "further.js",
+    "sample.js",
+    "viewer.js",
     "detail.js",
     "filters.js",
     "certificates.js",
 )
 """In dependency order; `app.js` comes last, after the data."""
-_ASSETS = (*SCRIPTS, "app.js", "style.css", "icon.svg")
+_ASSETS = (*SCRIPTS, "app.js", "style.css", "gallery.css", "viewer.css", "icon.svg")
 _VENDOR = ("uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE.txt")
 
 
@@ -80,6 +85,7 @@ def page_files(rows: Sequence[Mapping[str, Any]], about: PageAbout) -> dict[str,
         "embed_images": about.embed_images,
         "scores": describe_scores(table),
         "bounds": describe_bounds(about.policy),
+        "labels": LABELS,
         "dictionaries": dictionaries,
         "tiles": {"px": TILE_PX, "panels": PANELS, "columns": SHEET_COLUMNS, "per_sheet": TILES_PER_SHEET},
     }

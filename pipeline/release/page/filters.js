@@ -21,7 +21,7 @@ class Bar {
     for (const name of FILTERS) this.#fill(name);
     this.sort = document.getElementById("sort");
     add(this.sort, "option", { value: "key", textContent: "key" });
-    for (const { name } of table.release.scores) if (hasScore(name)) add(this.sort, "option", { value: name, textContent: name });
+    for (const { name } of table.release.scores) if (hasScore(name)) add(this.sort, "option", { value: name, textContent: nameOf(name), title: name });
     add(this.sort, "option", { value: "random", textContent: "random order" });
     this.sort.addEventListener("change", () => change({ sort: this.sort.value }));
     this.direction = document.getElementById("direction");
@@ -36,7 +36,7 @@ class Bar {
     const select = document.getElementById(name);
     add(select, "option", { value: "", textContent: "all" });
     if (name === "category") this.#fillCategories(select);
-    else for (const [value, images] of tally(name)) if (value !== "") add(select, "option", { value, textContent: `${value} (${count(images)})` });
+    else for (const [value, images] of tally(name)) if (value !== "") add(select, "option", { value, textContent: `${shownText(name, value)} (${count(images)})`, title: value });
     select.closest("label").hidden = select.options.length < 2;
     select.addEventListener("change", () => this.change({ [name]: select.value }));
   }
@@ -84,7 +84,7 @@ class Bar {
     };
     if (state.query.trim()) chip(`“${state.query.trim()}”`, { query: "" });
     for (const name of FILTERS) {
-      if (state[name] !== "") chip(name === "category" ? state.category.slice(2) : state[name], { [name]: "" });
+      if (state[name] !== "") chip(name === "category" ? state.category.slice(2) : shownText(name, state[name]), { [name]: "" });
     }
     for (const [name, range] of Object.entries(state.ranges)) {
       const { [name]: _, ...others } = state.ranges;
@@ -103,7 +103,13 @@ function clearedFilters() {
   return { query, verdict, reason, category, licence, split, ranges };
 }
 
-function rangeText(name, [least, most]) {
+/* A value of a filter as people read it. */
+function shownText(name, value) {
+  return name === "reason" ? nameOf(value) : value;
+}
+
+function rangeText(column, [least, most]) {
+  const name = nameOf(column);
   if (least === -Infinity) return `${name} ≤ ${most}`;
   if (most === Infinity) return `${name} ≥ ${least}`;
   return `${least} ≤ ${name} ≤ ${most}`;
@@ -147,8 +153,8 @@ function showVerdicts(element, change) {
     all.addEventListener("click", () => change({ ...clearedFilters(), verdict }));
     const list = add(box, "ul", { className: "reasons" });
     for (const [reason, number] of byImages([...found].filter(([name]) => name))) {
-      const button = add(add(list, "li"), "button", { type: "button", className: "reason" });
-      add(button, "span", { textContent: reason });
+      const button = add(add(list, "li"), "button", { type: "button", className: "reason", title: reason });
+      add(button, "span", { textContent: nameOf(reason) });
       add(button, "b", { textContent: count(number) });
       button.addEventListener("click", () => change({ ...clearedFilters(), verdict, reason }));
     }

@@ -1,5 +1,6 @@
 "use strict";
-/* One page of cards. Each card is a button; together they are one Tab stop: arrows move, Enter opens the detail view. */
+/* One page of cards. Each card is a button; together they are one Tab stop: arrows move, Enter opens the detail view. Below
+   it stands whom the photo is by, and under which licence. */
 
 const PAGE_ROWS = 48;
 
@@ -18,15 +19,17 @@ class Gallery {
     this.list.addEventListener("focusin", (event) => this.#stopAt(event.target.closest(".card")));
   }
 
-  /* Show one page of these rows; every card also shows the score it is sorted by. */
-  show(rows, page, sort) {
+  /* Show one page of these rows in these looks; every card also shows the score it is sorted by. */
+  show(rows, page, { sort, looks }) {
+    this.looks = LOOKS.filter(({ name }) => looks.split("~").includes(name));
+    this.list.style.setProperty("--panels", this.looks.length);
     this.pages = Math.max(1, Math.ceil(rows.length / PAGE_ROWS));
     this.page = page;
     this.observer.disconnect();
     const cards = Array.from(rows.subarray(page * PAGE_ROWS, (page + 1) * PAGE_ROWS), (row) => this.#card(row, sort));
     this.list.replaceChildren(...cards);
     this.#stopAt(this.list.querySelector(".card"));
-    for (const canvas of this.list.querySelectorAll("canvas")) this.observer.observe(canvas);
+    for (const panels of this.list.querySelectorAll(".panels")) this.observer.observe(panels);
     document.getElementById("nothing").hidden = rows.length > 0;
     for (const pager of this.pagers) pager.show(page, this.pages);
   }
@@ -36,39 +39,51 @@ class Gallery {
     const verdict = named("verdict", row);
     const card = add(item, "button", { type: "button", className: "card", tabIndex: -1 });
     Object.assign(card.dataset, { row, key: table.columns.key[row], verdict });
+    const panels = add(card, "span", { className: "panels" });
     if (table.tileOf[row] >= 0) {
-      card.append(tileCanvas());
+      for (const look of this.looks) this.#panel(panels, look, row);
     } else {
-      add(card, "span", { className: "placeholder", textContent: `no prediction: ${named("reason", row)}` });
+      add(panels, "span", { className: "placeholder", textContent: `No prediction: ${nameOf(named("reason", row))}` });
     }
     const head = add(card, "span", { className: "card-head" });
     add(head, "span", { className: "card-key", textContent: table.columns.key[row] });
     add(head, "span", { className: `badge ${verdict}`, textContent: verdict });
-    add(head, "span", { className: "card-reason", textContent: named("reason", row) });
+    const reason = named("reason", row);
+    if (reason) add(head, "span", { className: "card-reason", textContent: nameOf(reason), title: reason });
     const facts = add(card, "span", { className: "card-facts" });
-    for (const [label, value] of cardScores(row, sort)) {
-      const fact = add(facts, "span", { className: "fact" });
-      add(fact, "span", { textContent: `${label} ` });
+    for (const [name, value] of cardScores(row, sort)) {
+      const fact = add(facts, "span", { className: "fact", title: name });
+      add(fact, "span", { textContent: `${nameOf(name)} ` });
       add(fact, "b", { textContent: scoreText(value) });
     }
     add(facts, "span", { className: "card-what", textContent: categoriesOf(row).join(", ") || table.columns.file_name[row] });
+    for (const link of creditOf(add(item, "p", { className: "credit" }), row)) link.tabIndex = -1;
     return item;
+  }
+
+  #panel(panels, { name, label, title }, row) {
+    const canvas = add(add(panels, "span", { className: "panel" }), "canvas", { className: "tile", title });
+    [canvas.width, canvas.height] = fittedPx(row);
+    canvas.style.width = `${100 * canvas.width / Math.max(canvas.width, canvas.height)}%`;
+    canvas.dataset.look = name;
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", label);
   }
 
   #seen(entries) {
     for (const { target, isIntersecting } of entries) {
       if (!isIntersecting) continue;
       this.observer.unobserve(target);
-      drawTile(target, Number(target.closest(".card").dataset.row)).catch((error) => {
-        target.replaceWith(Object.assign(document.createElement("span"), { className: "placeholder", textContent: error.message }));
+      drawPanels(target).catch((error) => {
+        target.replaceChildren(Object.assign(document.createElement("span"), { className: "placeholder", textContent: error.message }));
       });
     }
   }
 
   #stopAt(card) {
     if (!card) return;
-    for (const other of this.list.querySelectorAll(".card[tabindex='0']")) other.tabIndex = -1;
-    card.tabIndex = 0;
+    for (const other of this.list.querySelectorAll("[tabindex='0']")) other.tabIndex = -1;
+    for (const own of [card, ...card.parentElement.querySelectorAll(".credit a")]) own.tabIndex = 0;
   }
 
   #key(event) {
@@ -95,13 +110,61 @@ class Gallery {
   }
 }
 
-/* Labels and values on a card: the scores that decide most verdicts, and the one it is sorted by. */
+/* Draw the looks of a card; the thumbnail is read if it is not there yet. */
+async function drawPanels(panels) {
+  const row = Number(panels.closest(".card").dataset.row), canvases = [...panels.querySelectorAll("canvas")];
+  if (!canvases.length) return;
+  const pictures = await tilePictures(row);
+  for (const canvas of canvases) {
+    const { width, height } = canvas;
+    drawLook(canvas.getContext("2d"), canvas.dataset.look, pictures, { left: 0, top: 0, width, height });
+    canvas.classList.add("drawn");
+  }
+}
+
+/* Say whom a photo is by and under which licence, as far as the collection does. Returns: the links. */
+function creditOf(element, row) {
+  const author = named("author", row), [id, licence, url] = named("licence", row);
+  add(element, "span", { textContent: author ? `Photo by ${author}` : "Author not named" });
+  return [addLink(element, licence || (id ? `Licence ${id}` : "Licence not named"), url)].filter((link) => link.href);
+}
+
+/* A link if the address is one of the web, otherwise its text: anybody may write an address into annotations. */
+function addLink(parent, textContent, href) {
+  if (!isOfTheWeb(href)) return add(parent, "span", { textContent });
+  return add(parent, "a", { href, textContent, rel: "noreferrer noopener", target: "_blank" });
+}
+
+function isOfTheWeb(address) {
+  return /^https?:\/\//i.test(address);
+}
+
+/* Names and values of the scores on a card: those that decide most verdicts, and the one it is sorted by. */
 function cardScores(row, sort) {
   if (table.tileOf[row] < 0) return [];
-  const shown = [["variance", "ensemble_variance"], ["per area", "ensemble_variance_per_area"], ["IoU", "pairwise_iou"]];
-  const isScore = table.release.scores.some(({ name }) => name === sort);
-  if (isScore && !shown.some(([, name]) => name === sort)) shown[2] = [sort, sort];
-  return shown.filter(([, name]) => name in table.columns).map(([label, name]) => [label, table.columns[name][row]]);
+  const shown = ["ensemble_variance", "ensemble_variance_per_area", "pairwise_iou"];
+  if (table.release.scores.some(({ name }) => name === sort) && !shown.includes(sort)) shown[2] = sort;
+  return shown.filter((name) => name in table.columns).map((name) => [name, table.columns[name][row]]);
+}
+
+/* Buttons that choose what cards show; one look is always left. */
+class Looks {
+  constructor(element, change) {
+    this.buttons = LOOKS.map(({ name, label, title }) => {
+      const button = add(element, "button", { type: "button", className: "look", textContent: label, title });
+      button.addEventListener("click", () => {
+        const shown = LOOKS.map((look) => look.name).filter((look) => this.shown.includes(look) !== (look === name));
+        if (shown.length) change({ looks: shown.join("~"), page: this.page });
+      });
+      return [name, button];
+    });
+  }
+
+  show({ looks, page }) {
+    this.shown = looks.split("~");
+    this.page = page;
+    for (const [name, button] of this.buttons) button.setAttribute("aria-pressed", String(this.shown.includes(name)));
+  }
 }
 
 /* Previous, next, and a page number to jump to. */

@@ -1,7 +1,7 @@
 "use strict";
-/* Outlines of further masks, such as a witness's, over the photo of an open image. Masks are COCO run lengths. */
+/* Masks that are stored as text, such as a witness's: COCO run lengths, read and outlined. */
 
-const OUTLINE_COLOURS = ["#3fd0ff", "#ff7ad9", "#8dff6a", "#ff9f43"];  // beside the yellow of the tile's own outline
+const OUTLINE_COLOURS = ["#3fd0ff", "#ff7ad9", "#8dff6a", "#ff9f43"];  // beside the yellow of the mask's own outline
 const LONGEST_RUNS = 5_000_000;
 
 /* The run lengths in the text form of pycocotools: six bits a character, differences from the run before the last. */
@@ -59,41 +59,4 @@ function drawOutline(context, mask, width, height, left, top, colour) {
       context.fillRect(left + x, top + y, 1, 1);
     }
   }
-}
-
-/* Draw the further masks of a row into the panel of a tile's canvas that has the mask; list them below with a switch. */
-async function drawFurtherMasks(canvas, parent, row) {
-  const masks = table.release.masks ?? [];
-  if (!masks.length) return;
-  const details = new Map(await detailsOf(row));
-  const [width, height] = fittedPx(row), [left, top] = panelPlace(canvas, row, table.release.tiles.panels.indexOf("mask"));
-  const list = add(parent, "ul", { className: "outlines" });
-  const drawn = masks.map(({ name, meaning }, number) => {
-    const line = add(list, "li", { title: meaning });
-    const label = add(line, "label");
-    const box = add(label, "input", { type: "checkbox", checked: true });
-    add(label, "span", { className: `swatch outline-${number % OUTLINE_COLOURS.length}` });
-    const text = add(label, "span", { textContent: name });
-    const stored = details.get(name);
-    let mask = null;
-    try {
-      if (stored) mask = maskAt(stored, width, height);
-    } catch (error) {
-      text.textContent = `${name}: ${error.message}`;
-    }
-    if (!mask) {
-      box.checked = false;
-      box.disabled = true;
-      if (!stored) text.textContent = `${name}: none`;
-    }
-    box.addEventListener("change", () => drawTile(canvas, row).then(draw));
-    return { box, mask, colour: OUTLINE_COLOURS[number % OUTLINE_COLOURS.length] };
-  });
-  function draw() {
-    const context = canvas.getContext("2d");
-    for (const { box, mask, colour } of drawn) {
-      if (box.checked) drawOutline(context, mask, width, height, left, top, colour);
-    }
-  }
-  draw();
 }

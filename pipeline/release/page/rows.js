@@ -11,7 +11,7 @@ const table = {
   searchable: [],     // key and file name in lower case
 };
 
-const CODES = ["verdict", "reason", "split", "tar", "supercategory", "licence"];
+const CODES = ["verdict", "reason", "split", "tar", "supercategory", "author", "licence"];
 const NUMBERS = ["width", "height", "members"];
 
 sodPage.release = (release) => {
@@ -46,6 +46,12 @@ function numberTiles() {
 /* The text or licence behind a row's code in a column. */
 function named(column, row) {
   return table.release.dictionaries[column][table.columns[column][row]];
+}
+
+/* What people call a column, score or reason; its own name stands in a `title` nearby. */
+function nameOf(name) {
+  const { labels } = table.release;
+  return Object.hasOwn(labels, name) ? labels[name] : name.replaceAll("_", " ").replace(/^[a-z]/, (first) => first.toUpperCase());
 }
 
 function categoriesOf(row) {

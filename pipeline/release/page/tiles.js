@@ -1,8 +1,7 @@
 "use strict";
-/* Cuts tiles out of sheets. A sheet is loaded when one of its tiles first comes into view; the last few are kept. */
+/* Finds the pictures of an image in the sheets. A sheet is loaded when one of its tiles first comes into view; the last few are kept. */
 
-const KEPT_SHEETS = 24;
-const PANEL_GAP_PX = 6;
+const KEPT_SHEETS = 16;
 const sheets = new Map();  // sheet number → promise of its image
 
 function sheetImage(number) {
@@ -31,40 +30,14 @@ function fittedPx(row) {
   return [width[row], height[row]].map((side) => Math.max(1, Math.floor((2 * side * px + longer) / (2 * longer))));
 }
 
-/* A canvas for the panels of a tile, laid out in columns; a cell has a panel's size unless another is given. */
-function tileCanvas(columns = 4, [cellWidth, cellHeight] = [table.release.tiles.px, table.release.tiles.px]) {
-  const { panels } = table.release.tiles;
-  const canvas = document.createElement("canvas");
-  Object.assign(canvas.dataset, { columns, cellWidth, cellHeight });
-  canvas.width = columns * (cellWidth + PANEL_GAP_PX) - PANEL_GAP_PX;
-  canvas.height = (panels.length / columns) * (cellHeight + PANEL_GAP_PX) - PANEL_GAP_PX;
-  canvas.className = "tile";
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", panels.join(", "));
-  return canvas;
-}
-
-/* The upper left corner of a panel's picture in a canvas of `tileCanvas`. */
-function panelPlace(canvas, row, panel) {
-  const [width, height] = fittedPx(row);
-  const [across, cellWidth, cellHeight] = ["columns", "cellWidth", "cellHeight"].map((name) => Number(canvas.dataset[name]));
-  return [(panel % across) * (cellWidth + PANEL_GAP_PX) + Math.floor((cellWidth - width) / 2),
-          Math.floor(panel / across) * (cellHeight + PANEL_GAP_PX) + Math.floor((cellHeight - height) / 2)];
-}
-
-/* Draw the tile of a row without the grey around its pictures. Rejects if its sheet can't be read. */
-async function drawTile(canvas, row) {
+/* The pictures of a row in its tile: panel → part of the sheet's image. Rejects if the sheet can't be read. */
+async function tilePictures(row) {
   const { px, panels, columns, per_sheet: perSheet } = table.release.tiles;
   const tile = table.tileOf[row], place = tile % perSheet;
   const image = await sheetImage(Math.floor(tile / perSheet));
   const left = (place % columns) * panels.length * px, top = Math.floor(place / columns) * px;
   const [width, height] = fittedPx(row);
   const inset = [Math.floor((px - width) / 2), Math.floor((px - height) / 2)];
-  const context = canvas.getContext("2d");
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  panels.forEach((_, i) => {
-    const [x, y] = panelPlace(canvas, row, i);
-    context.drawImage(image, left + i * px + inset[0], top + inset[1], width, height, x, y, width, height);
-  });
-  canvas.classList.add("drawn");
+  return Object.fromEntries(panels.map((panel, i) =>
+    [panel, { image, x: left + i * px + inset[0], y: top + inset[1], width, height }]));
 }

@@ -3,7 +3,7 @@
 
 const EVERYTHING = Object.freeze({
   query: "", verdict: "", reason: "", category: "", licence: "", split: "", ranges: {},
-  sort: "key", descending: false, seed: 1, page: 0, open: "",
+  sort: "key", descending: false, seed: 1, page: 0, open: "", looks: "outline~saliency~variance",
 });
 
 /* The rows that pass all filters of a state, in its order, as Uint32Array. */

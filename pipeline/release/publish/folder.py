@@ -21,6 +21,7 @@ from pathlib import Path
 
 from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UsageError
 from pipeline.files import storage, urls
+from pipeline.files.trials import require_exclusive_create
 from pipeline.progress.stages import counted, say
 from pipeline.records import StoredFile
 from pipeline.release.attempt import finish, refuse_leftovers
@@ -47,7 +48,7 @@ def push_to_folder(
     folder = storage.join(target, name)
     _refuse_target(ours, target, folder)
     if not dry_run:
-        storage.require_exclusive_create(target)
+        require_exclusive_create(target)
     require_sound(ours, loaders)
     _refuse_different_release(folder, ours)  # the check took a while
     refuse_different_additions(folder, ours.additions)

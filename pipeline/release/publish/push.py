@@ -2,9 +2,8 @@
 
 from pipeline.release.publish.folder import push_to_folder
 from pipeline.release.publish.hub import push_to_hub
+from pipeline.release.publish.login import HUB
 from pipeline.release.publish.report import PushReport
-
-HUB = "hf://"
 
 
 def push_release(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.errors import ReleaseExistsError, StorageError, UsageError
 from pipeline.files import storage, urls
+from pipeline.files.trials import require_exclusive_create
 from pipeline.progress.stages import say
 from pipeline.release.annex import ANNEX_JSON, annexes_of
 from pipeline.release.identity import RELEASE_JSON
@@ -44,7 +45,7 @@ def sign_release(release: str, key: str) -> SignReport:
     require_key(key)
     _refuse_key_inside(release, key)
     ours = outgoing_release(release)
-    storage.require_exclusive_create(release)
+    require_exclusive_create(release)
     contents = _signable(ours)
     there = _signed_already(release, contents)
     left = [name for name in contents if name not in there]

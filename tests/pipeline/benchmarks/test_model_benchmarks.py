@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import diffusion
+from model import members
 from model.architectures import build_pipeline
 from model.saliency import torch_dtype
 from pipeline.benchmarks import adaptive, breakdown, choices, limit, networks, passes, speed
@@ -38,7 +38,7 @@ def test_the_references_way_gives_our_members():
     tiny = build_tiny()
     ((key, photo),) = sample_photos(1)
     theirs = members_one_by_one(tiny, photo, key, 3, 2).numpy()
-    (ours,) = tiny([photo], [key], make_ensemble(ensemble_size=3))
+    (ours,) = tiny.predict([photo], [key], make_ensemble(ensemble_size=3))
     np.testing.assert_allclose(theirs, ours.members, rtol=0, atol=1e-4)
 
 
@@ -75,12 +75,12 @@ def test_operations_are_those_that_torch_counts():
 
 @pytest.mark.usefixtures("_tiny_model")
 def test_the_parts_of_an_images_time_add_up_and_nothing_stays_replaced():
-    before = diffusion.preprocess
+    before = members.preprocess
     found = breakdown.measure(Path(), images=2, ensemble_size=2, denoise_steps=1, **SMALL)
     assert set(found["parts"]) == set(breakdown.PARTS)
     assert all(seconds > 0 for seconds in found["parts"].values())
     assert sum(found["parts"].values()) < found["whole"]
-    assert diffusion.preprocess is before
+    assert members.preprocess is before
 
 
 def test_every_way_is_measured_in_turn_round_by_round():

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from pipeline.collection import colours
-from pipeline.collection.colours import bits_of, changes_colours
+from model import colours, icc
+from model.colours import bits_of
+from pipeline.collection.colours import changes_colours
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import SampleError
-from pipeline.files.scan import icc, png
+from pipeline.files.scan import png
 from tests.pipeline.files.make_images import (
     ADOBE_RGB,
     DISPLAY_P3,

@@ -313,5 +313,5 @@ def test_an_image_for_which_memory_does_not_suffice_even_alone_is_too_large(monk
 def test_converting_in_bands_changes_no_pixel(mode, band_pixels, monkeypatch):
     content = encoded(PIXELS[:, :, 0].astype(np.uint16) << 8) if mode == "I;16" else encoded(mode=mode)
     whole = decode(make_sample(), content)
-    monkeypatch.setattr("pipeline.collection.colours._BAND_PIXELS", band_pixels)
+    monkeypatch.setattr("model.colours._BAND_PIXELS", band_pixels)
     assert np.array_equal(decode(make_sample(), content), whole)

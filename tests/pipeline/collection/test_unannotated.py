@@ -35,6 +35,7 @@ SIZED = [
     ("GIF", {}),
     ("BMP", {}),
     ("TIFF", {}),
+    ("AVIF", {}),
 ]
 PADDING = st.integers(0, 40_000)
 
@@ -95,6 +96,7 @@ def test_images_keep_keys_ids_and_sizes_when_the_collection_grows(tmp_path_facto
     assert after == sorted(after)
 
 
+@example(("AVIF", {}), 1, 2, 6, False, 0)
 @example(("PNG", {}), 1, 2, 6, False, 40_000)
 @example(("JPEG", {}), 1, 2, 6, False, 40_000)
 @settings(max_examples=60, deadline=None)

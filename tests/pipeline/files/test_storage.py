@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from s3fs.core import S3File
 
-from pipeline.errors import ConfigError, StorageError, StorageUnavailableError
+from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import checked, local_disk, storage
 from tests.pipeline.make import peak_bytes
 from tests.pipeline.s3_server import s3_server
@@ -111,20 +111,6 @@ def test_what_is_added_is_never_replaced(folder, tmp_path):
     assert source.read_bytes() == NEW
     assert (storage.read(url), storage.read(large)) == (OLD, NEW)
     assert storage.list_names(folder, hidden=True) == ["file", "large"]
-
-
-def test_a_store_that_creates_a_file_twice_is_refused(place, folder, monkeypatch):
-    storage.require_exclusive_create(folder)
-    assert storage.list_names(folder, hidden=True) == []
-    if "://" in place:
-        monkeypatch.setattr(storage, "create", lambda url, content: storage.publish(url, content) is not None)
-        with pytest.raises(ConfigError, match="this storage lets a file be created twice"):
-            storage.require_exclusive_create(folder)
-
-
-def test_a_place_that_is_read_only_is_refused():
-    with pytest.raises(ConfigError, match=r"http://127\.0\.0\.1:9/run can't be written"):
-        storage.require_exclusive_create("http://127.0.0.1:9/run")
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])

@@ -17,6 +17,7 @@ from pipeline.collection.coco import read_annotation_bytes
 from pipeline.collection.config import InputConfig
 from pipeline.errors import AnnotationError, CollectionError, UsageError
 from pipeline.files import storage, urls
+from pipeline.preconditions import extra_command
 from pipeline.release.check.verify import verify_release
 from pipeline.shown import shown
 from tests.pipeline.make import open_images
@@ -216,4 +217,4 @@ except UsageError as error:
 def test_without_s3fs_the_error_has_the_command_that_installs_it():
     done = subprocess.run([sys.executable, "-c", WITHOUT_S3FS], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "'s3://bucket/run/run.json': s3:// needs a package" in done.stdout
-    assert "run pip install 'sod-benchmark[s3]'" in done.stdout
+    assert extra_command("s3") in done.stdout

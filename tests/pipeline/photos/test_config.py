@@ -64,6 +64,12 @@ def test_one_member_is_enough_without_uncertainty():
     assert make_config("photos", Path("out"), ensemble_size=1).ensemble.ensemble_size == 1
 
 
+def test_a_folder_that_looks_like_a_url_is_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "of:").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert make_config("of:/", Path("of:/")).input_rgb_path == "of:/"
+
+
 # Faults
 
 
@@ -90,6 +96,11 @@ def test_one_of_the_three_official_paths_is_refused_with_the_names_of_the_others
             {"model": "/a/folder", **dict.fromkeys(OFFICIAL_OPTIONS, Path("weights"))},
             "--model /a/folder and --stable-diffusion-repo-path both name weights; give one of them",
         ),
+        (
+            {"output_dir": Path("s3://bucket/masks")},
+            "--output-dir s3:/bucket/masks: photos are read and written on this disk; give a path",
+        ),
+        ({"input_rgb_path": "https://host/a.jpg"}, "--input-rgb-path https://host/a.jpg: photos are read and"),
         ({"model": "fake"}, "--model fake: the stand-in paints discs; photos need `nano` or a folder"),
         ({"model": "fake:sleep_s=1"}, "--model fake:sleep_s=1: the stand-in"),
         ({"save_uncertainty": True, "ensemble_size": 1}, "--save-uncertainty needs an --ensemble-size of at least 2"),

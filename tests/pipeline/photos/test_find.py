@@ -1,5 +1,7 @@
 """Finding photos by file, folder and glob: properties of their names, examples, faults."""
 
+import errno
+import os
 import tempfile
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import CollectionError
 from pipeline.files.formats import IMAGE_SUFFIXES
-from pipeline.photos.find import find_photos
+from pipeline.photos.find import find_photos, from_home
 
 file_names = st.text("ab.é [*", min_size=1, max_size=6).filter(lambda name: name.strip(".") and "/" not in name)
 
@@ -23,8 +25,8 @@ def make_files(folder, *names):
     return folder
 
 
-def names_in(named):
-    return [photo.name for photo in find_photos(str(named)).photos]
+def names_in(named, **options):
+    return [photo.name for photo in find_photos(str(named), **options).photos]
 
 
 # Properties
@@ -53,7 +55,59 @@ def test_a_file_named_by_itself_is_found_whatever_is_in_its_name(names):
             assert (photo.path, photo.name) == (path, name)
 
 
+FOLDERS = st.lists(st.sampled_from(["a", "b [1]", ".hidden", "été"]), max_size=3)
+
+
+@given(st.lists(st.tuples(FOLDERS, st.sampled_from(["x.jpg", "y.JPG", ".z.jpg", "notes.txt"])), unique_by=str))
+def test_photos_of_subfolders_are_found_or_counted_and_keep_their_folders(drawn):
+    with tempfile.TemporaryDirectory() as folder:
+        names = sorted({"/".join([*folders, name]) for folders, name in drawn} | {"top.jpg"})
+        make_files(Path(folder), *names)
+        flat, deep = find_photos(folder), find_photos(folder, recursive=True)
+        assert all(photo.path == Path(folder, photo.name + photo.path.suffix) for photo in deep.photos)
+    shown = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    photos = [name for name in shown if name.lower().endswith(".jpg")]
+    assert sorted(photo.name + photo.path.suffix for photo in deep.photos) == photos
+    assert sorted(deep.ignored) == [name for name in shown if name not in photos]
+    assert (len(flat.photos) + flat.in_subfolders, deep.in_subfolders) == (len(photos), 0)
+    assert set(flat.photos) == {photo for photo in deep.photos if "/" not in photo.name}
+
+
 # Examples
+
+
+def test_outputs_in_the_folder_of_the_photos_are_not_taken_for_photos(tmp_path):
+    make_files(tmp_path, "a.jpg", "b/a.jpg", "b/masks/a.png", "b/masks/b/a.png", "masks.jpg")
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "b" / "masks")
+    for outputs in (tmp_path / "b" / "masks", tmp_path / "elsewhere"):
+        assert names_in(tmp_path, recursive=True, outputs=outputs) == ["a", "b/a", "masks"]
+        assert find_photos(str(tmp_path), outputs=outputs).in_subfolders == 1
+
+
+def test_links_to_folders_are_named_and_not_followed_and_links_to_photos_are_read(tmp_path, caplog):
+    make_files(tmp_path, "photos/b/a.jpg", "elsewhere/c.jpg")
+    (tmp_path / "photos" / "b" / "round").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos" / "out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos" / "b" / "c.jpg").symlink_to(tmp_path / "elsewhere" / "c.jpg")
+    (tmp_path / "photos" / "b" / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    assert names_in(tmp_path / "photos", recursive=True) == ["b/a", "b/c"]
+    assert caplog.messages == [f"2 links to folders are not followed, {tmp_path}/photos/b/round for example"]
+
+
+def test_folders_that_programs_add_are_left_out(tmp_path):
+    make_files(tmp_path, "a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg", "__MACOSX/._a.jpg", ".git/b.jpg", "b/a.jpg")
+    assert names_in(tmp_path, recursive=True) == ["a", "b/a"]
+    assert find_photos(str(tmp_path)).in_subfolders == 1
+
+
+def test_the_home_folder_is_found_where_no_shell_has_put_it_unless_a_file_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.chdir(tmp_path)
+    assert [from_home(path) for path in ("~/photos/*.jpg", "~", "a/~", "/~", "~no such user/a")] == [
+        *("/home/ann/photos/*.jpg", "/home/ann", "a/~", "/~", "~no such user/a")
+    ]
+    (tmp_path / "~").mkdir()
+    assert from_home("~/photos") == "~/photos"
 
 
 def test_a_folder_gives_its_photos_in_order_and_lists_the_other_files(tmp_path):
@@ -150,12 +204,45 @@ def test_a_name_is_the_file_name_without_its_last_suffix(tmp_path, file, name):
         ("inner", r"inner holds 2 files, none of which ends in \.jpg, \.jpeg, .*\.png.*; they end in \.txt, no suffix"),
         ("empty", "empty holds 0 files, none"),
         ("hidden", "hidden holds 0 files, none"),
+        ("years", r"years holds 1 files, none .* in \.txt; its subfolders hold 2 photos, which --recursive reads$"),
         ("gone.jpg", "no such file or folder"),
     ],
 )
 def test_no_photos_are_refused_with_what_was_named(tmp_path, named, said):
     make_files(tmp_path, "a.jpg", "inner/a.txt", "inner/b", "hidden/.a.jpg")
+    make_files(tmp_path, "years/a.txt", "years/1/a.jpg", "years/2/3/b.jpg")
     (tmp_path / "empty").mkdir()
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "moved.jpg")
     with pytest.raises(CollectionError, match=said):
         find_photos(str(tmp_path / named))
+
+
+def test_recursion_into_a_pattern_is_refused_with_what_to_write(tmp_path):
+    make_files(tmp_path, "a/b.jpg")
+    with pytest.raises(
+        CollectionError, match=r"\*\.jpg: --recursive is for folders; in a pattern, \*\* means subfolders"
+    ):
+        find_photos(str(tmp_path / "*.jpg"), recursive=True)
+
+
+def test_a_subfolder_that_can_not_be_listed_is_named_and_the_others_are_read(tmp_path, monkeypatch, caplog):
+    make_files(tmp_path, "a/x.jpg", "b/x.jpg")
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("/a"):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert names_in(tmp_path, recursive=True) == ["b/x"]
+    assert caplog.messages == [f"the folder {tmp_path}/a can't be listed and is left out: Permission denied"]
+
+
+def test_a_folder_that_can_not_be_listed_is_refused_by_name(tmp_path, monkeypatch):
+    def refuse(_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(CollectionError, match=r"--input-rgb-path .*: can't be listed \(Permission denied\)"):
+        find_photos(str(tmp_path))

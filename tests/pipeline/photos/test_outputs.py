@@ -15,7 +15,7 @@ from pipeline.photos.outputs import clashes, is_finished, output_paths, prepare_
 from tests.pipeline.make import make_prediction
 from tests.pipeline.photos.make import files_below, grey_of, make_config, make_pixels, names_below
 
-ALL = {"save_uncertainty": True, "overlay": True}
+ALL = {"save_uncertainty": True, "overlay": True, "cutout": True}
 NAMES = st.sampled_from(["a", "b", "A", "uncertainty/a", "overlay/a", "uncertainty/overlay/a", "a.b"])
 
 
@@ -61,10 +61,11 @@ def test_outputs_have_the_photos_name_and_each_kind_has_its_folder():
         Path("/out/inner/a.b.png"),
         Path("/out/uncertainty/inner/a.b.png"),
         Path("/out/overlay/inner/a.b.jpg"),
+        Path("/out/cutout/inner/a.b.png"),
     ]
 
 
-@pytest.mark.parametrize("options", [{}, {"save_uncertainty": True}, {"overlay": True}, ALL])
+@pytest.mark.parametrize("options", [{}, {"save_uncertainty": True}, {"overlay": True}, {"cutout": True}, ALL])
 def test_exactly_the_requested_outputs_are_written_and_finish_a_photo(tmp_path, options):
     config = make_config("/photos", tmp_path / "out", **options)
     assert not is_finished(config, make_photo())
@@ -96,7 +97,7 @@ def test_existing_outputs_are_kept_and_missing_ones_added(tmp_path):
     write(make_config("/photos", tmp_path, **ALL))
     after = files_below(tmp_path)
     assert after["a.png"] == before["a.png"]
-    assert sorted(after) == ["a.png", "overlay/a.jpg", "uncertainty/a.png"]
+    assert sorted(after) == ["a.png", "cutout/a.png", "overlay/a.jpg", "uncertainty/a.png"]
 
 
 def test_existing_outputs_are_replaced_on_request(tmp_path):
@@ -153,7 +154,7 @@ def test_an_unwritable_output_folder_is_named_with_the_systems_reason(tmp_path, 
         prepare_output_folder(tmp_path / "out")
 
 
-@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
 def test_a_disk_that_fills_up_at_any_file_leaves_whole_files_only_and_the_rest_can_follow(tmp_path, monkeypatch, at):
     config, written = make_config("/photos", tmp_path, **ALL), []
     write_synced = local_disk.write_synced
@@ -174,5 +175,5 @@ def test_a_disk_that_fills_up_at_any_file_leaves_whole_files_only_and_the_rest_c
     assert not is_finished(config, make_photo())
     write(config)
     after = files_below(tmp_path)
-    assert len(after) == 3
+    assert len(after) == 4
     assert {name: after[name] for name in before} == before

@@ -168,6 +168,30 @@ def test_a_glob_keeps_the_folders_of_the_photos(tmp_path):
     ]
 
 
+def test_subfolders_are_read_on_request_mirrored_in_the_outputs_and_not_read_from_the_outputs(tmp_path):
+    photos = write_photos(tmp_path / "photos", "a.png", "inner/a.png", ".hidden/b.png")
+    config = make_config(photos, photos / "masks", recursive=True, cutout=True)
+    assert counts(predict(config)) == (2, 2, 0, 0)
+    written = ["a.png", "cutout/a.png", "cutout/inner/a.png", "inner/a.png"]
+    assert names_below(photos / "masks") == written
+    assert counts(predict(config)) == (2, 0, 2, 0)
+    with Image.open(photos / "masks" / "cutout" / "inner" / "a.png") as cutout:
+        assert np.array_equal(np.asarray(cutout)[:, :, 3], grey_of(photos / "masks" / "inner" / "a.png"))
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(write_photos(tmp_path, "photos/a.png")))
+    assert counts(predict(make_config("~/photos/a.png", Path("~/masks")))) == (1, 1, 0, 0)
+    assert names_below(tmp_path / "masks") == ["a.png"]
+
+
+def test_odd_names_become_the_names_of_masks(tmp_path):
+    names = ["a\nb.png", "s3::c.png", "file:d.png", "e\udcff.png", "f .png", "-g.png", "%20#?.png", "\u202eh.png"]
+    photos = write_photos(tmp_path / "photos", *names)
+    assert counts(predict(make_config(photos, tmp_path / "out"))) == (len(names), len(names), 0, 0)
+    assert names_below(tmp_path / "out") == sorted(names)
+
+
 def test_at_processing_resolution_the_maps_are_those_of_the_model_and_the_uncertainty_the_members_deviation(tmp_path):
     photos = write_photos(tmp_path / "photos", "a.png")
     options = {"ensemble_size": 5, "output_processing_res": True, **ALL}
@@ -404,8 +428,10 @@ def test_photos_that_need_a_codec_are_not_left_out_silently(tmp_path, caplog):
     assert counts(predict(make_config(photos, tmp_path / "out"))) == (3, 1, 0, 2)
     problems = problems_in(caplog)
     assert problems.keys() == {"b.HEIC", "c.jxl"}
-    for name, kind, opened in (("b.HEIC", "HEIC", "HEIF"), ("c.jxl", "JPEG XL", "JXL")):
-        advice = f"To read {kind}, run in the project's folder: pip install '.[formats]'"
+    for name, advice, opened in (
+        ("b.HEIC", "To read HEIC: pip install pillow-heif", "HEIF"),
+        ("c.jxl", "To read JPEG XL: pip install pillow-jxl-plugin", "JXL"),
+    ):
         assert (advice in problems[name]) == (opened not in OPENED)
 
 
@@ -533,8 +559,8 @@ def test_a_file_that_disappears_during_prediction_fails_and_is_named(tmp_path, m
     photos = write_photos(tmp_path / "photos", "a.png", "b.png")
     find_photos = photos_predict.find_photos
 
-    def then_remove(named):
-        found = find_photos(named)
+    def then_remove(named, **options):
+        found = find_photos(named, **options)
         (photos / "b.png").unlink()
         return found
 
@@ -595,7 +621,7 @@ def test_photos_whose_masks_clash_or_would_replace_a_photo_fail_and_the_others_a
     assert f"is an output of {photos / 'a.bmp'} already" in problems_in(caplog)["a.png"]
     caplog.clear()
     before = files_below(photos)
-    assert counts(predict(make_config(photos, photos, overwrite=True))) == (3, 0, 0, 3)
+    assert counts(predict(make_config(photos / "*", photos, overwrite=True))) == (3, 0, 0, 3)
     assert set(problems_in(caplog)) == {"a.png", "a.bmp", "b.png"}
     assert files_below(photos) == before
 
@@ -633,6 +659,13 @@ def test_an_output_folder_that_is_a_file_is_refused_before_a_model_is_loaded(tmp
     monkeypatch.delattr(photos_predict, "load_diffusion_model")
     with pytest.raises(ConfigError, match=r"--output-dir .*out: can't be written to"):
         predict(make_config(photos, tmp_path / "out"))
+
+
+def test_masks_among_the_photos_are_refused_with_another_folder(tmp_path):
+    photos = write_photos(tmp_path / "photos", "a.jpg")
+    with pytest.raises(ConfigError, match=r"--output-dir .*photos is the folder of the photos.*, .*photos/masks for"):
+        predict(make_config(photos, photos / ".." / "photos"))
+    assert names_below(photos) == ["a.jpg"]
 
 
 def test_a_full_disk_raises_and_finished_outputs_stay(tmp_path, monkeypatch):

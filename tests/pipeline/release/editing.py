@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -11,11 +12,13 @@ from pipeline.files.maps import decode_png
 from pipeline.files.tars import SampleTar, encode_json, samples_of
 from pipeline.records import StoredFile
 from pipeline.release.check.release_json import parse_release_json
-from pipeline.release.check.texts import derived_files
+from pipeline.release.check.samples import sample_bytes_of
+from pipeline.release.check.texts import derived_files, sheets_of
 from pipeline.release.coco_json import encode_mask
 from pipeline.release.contents import sha256_sums
 from pipeline.release.manifest import schema_of
 from pipeline.release.page.files import SCRIPTS
+from pipeline.release.page.tiles import LAYOUT_BEFORE_6, encode_webp
 
 
 def mend_sums(folder):
@@ -81,6 +84,10 @@ def forge(folder, edit):
                 "scores": {name: rows[key][name] for name in facts["scores"]}
             }
             found[key] = members | {"json": encode_json(facts)}
+        offset = 0
+        for key, members in found.items():
+            rows[key] |= {"sample_offset": offset, "sample_bytes": sample_bytes_of(members)}
+            offset += rows[key]["sample_bytes"]
         return list(found.items())
 
     edit_tar(folder, edit_samples)
@@ -100,9 +107,9 @@ def mend_texts(folder):
         mend_sums(folder)
 
 
-def make_format_3(folder):
-    """Make a release what earlier versions of the tool wrote."""
-    _write_format(folder, 3)
+def make_format(folder, number):
+    """Make a release what an earlier version of the tool wrote: format 3, 4 or 5."""
+    _write_format(folder, number)
     mend_sums(folder)
     mend_texts(folder)
 
@@ -127,6 +134,19 @@ def _write_format(folder, number):
     stated = json.loads((folder / "release.json").read_text())
     if number == 2:
         del stated["shards"]
+    (folder / "LICENSE").unlink()
+    publication = stated["made_from"]["publication"]
+    for name in publication.keys() - {"creator", "published_on", "homepage"}:
+        del publication[name]
+    sheets = {file["name"] for file in stated["files"] if file["name"].endswith(".webp")}
+    stated["files"] = [file for file in stated["files"] if file["name"] not in {"LICENSE", *sheets}]
+    for name in sheets:
+        (folder / name).unlink()
+    rows = {row["key"]: row for row in table.to_pylist()}
+    for name, tiles in sheets_of(rows, LAYOUT_BEFORE_6).items():
+        width, height = LAYOUT_BEFORE_6.size_px(tiles)
+        (folder / name).write_bytes(encode_webp(np.zeros((height, width, 3), dtype=np.uint8)))
+        stated["files"].append({"name": name, "file_bytes": 0, "sha256": ""})
     (folder / "release.json").write_bytes(encode_json(stated | {"format": number, "texts": "0" * 64}))
 
 

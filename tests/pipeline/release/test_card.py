@@ -2,16 +2,25 @@
 
 import html
 import re
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from huggingface_hub import DatasetCard
+from hypothesis import given
+from hypothesis import strategies as st
 
+from model.weights import weights_sha256
+from pipeline.config import MaskLicense, ReleaseConfig
 from pipeline.release.card import agreement_of
 from pipeline.release.contents import CONTENTS, card
 from pipeline.release.croissant_texts import MEMBERS
 from pipeline.release.manifest import SCHEMA
+from pipeline.release.mask_license import license_files
+from pipeline.release.sources import EMBEDDED, bibtex_of, in_words, sources_of
 from tests.pipeline.make import Inputs, make_config
 
+ROOT = Path(__file__).resolve().parents[3]
 REASONS = {"accepted": {"": 5}, "rejected": {"no_salient_object": 1, "border_above_max": 3}, "failed": {"missing": 1}}
 NOWHERE = Inputs(images="i", annotations="a", entries=[])
 
@@ -119,10 +128,92 @@ def test_a_category_with_any_characters_is_plain_text_in_the_card(name):
     assert html.unescape(shown) == " ".join(name.split())
 
 
-def test_the_citation_names_the_publisher_if_given():
-    cited = card_of(creator="A <b>| Lab", published_on="2026-11-24", homepage="https://example.org/sod")
-    assert "> A &#60;b&#62;&#124; Lab. sod-benchmark, version 1.0.0. 2026-11-24, <https://example.org/sod>" in cited
-    assert "\n> " not in card_of()
+KNOWN = {"creator": "A <b>| Lab", "published_on": "2026-11-24", "homepage": "https://example.org/sod"}
+KNOWN |= {"model_name": "org/sod at 1a2b|3c", "model_url": "https://example.org/model", "errata": "errors@example.org"}
+KNOWN |= {"collection_name": "COCO 2017, val", "collection_url": "https://cocodataset.org"}
+
+
+def test_it_names_what_the_publisher_names_and_says_what_was_not_named():
+    text = card_of(**KNOWN, tool_url="https://example.org/tool")
+    for line in (
+        "| model | org/sod at 1a2b&#124;3c, <https://example.org/model>; digest of its weights: `ab12` |",
+        "| collection | COCO 2017, val, <https://cocodataset.org> |",
+        "| tool | sod-benchmark, <https://example.org/tool>; digest of its code: `unknown` |",
+        "| publisher | A &#60;b&#62;&#124; Lab, <https://example.org/sod> |",
+        "| errors, removals | <errors@example.org> |",
+    ):
+        assert line in text
+    bare = card_of()
+    assert "| model | not named by the publisher; digest of its weights: `ab12` |" in bare
+    assert "| collection | not named by the publisher |" in bare
+    assert "The publisher gave no address for errors and removals." in bare
+    assert "None" not in bare
+
+
+def test_the_embedded_weights_have_a_name():
+    assert weights_sha256(ROOT / "model/nano") in EMBEDDED, "add its digest to pipeline/release/sources.py"
+    model, *_ = sources_of(ReleaseConfig(), {"weights": next(iter(EMBEDDED))})
+    assert model.said.startswith("nano, the model embedded in sod-benchmark; digest")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("processing_res", "None", "the size that the weights were trained for"),
+        ("batch_size", "None", "the whole batch"),
+        ("anything", "None", "not set"),
+        ("compile", "False", "no"),
+        ("seed", "0", "`0`"),
+    ],
+)
+def test_settings_have_words_in_place_of_what_python_calls_them(field, value, said):
+    assert in_words(field, value) == said
+
+
+def entries_of(text):
+    """The BibTeX entries of a card: key → lines."""
+    block = re.search("^```bibtex\n(.*?)^```$", text, re.M | re.S)[1]
+    return {entry.partition("{")[2].partition(",")[0]: entry for entry in block.strip().split("\n\n")}
+
+
+def test_the_citation_has_entries_for_the_release_sod_diffusion_and_the_tool():
+    entries = entries_of(card_of(**KNOWN))
+    assert list(entries) == ["sod-benchmark-1.0.0", "zhang2024soddiffusion", "sod-benchmark-tool"]
+    for line in ("author = {{A <b>| Lab}}", "year   = {2026}", "url    = {https://example.org/sod}"):
+        assert line in entries["sod-benchmark-1.0.0"]
+    assert "author" not in entries_of(card_of())["sod-benchmark-1.0.0"]
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=40).filter(str.isprintable))
+def test_no_name_ends_its_entry_or_the_block_of_code(name):
+    config = ReleaseConfig(creator=name, collection_name=name)
+    entry = bibtex_of(config, {}).partition("\n\n")[0]
+    bare = re.sub(r"\\[{}]", "", entry)
+    assert bare.count("{") == bare.count("}")
+    assert "`" not in entry
+
+
+def test_the_licence_of_the_masks_is_in_the_front_matter_and_in_the_text():
+    front = DatasetCard(card_of()).data.to_dict()
+    assert (front["license"], front["license_link"]) == (["cc-by-4.0", "other"], "LICENSE")
+    assert front["license_name"] == "masks-cc-by-4.0-images-per-image"
+    alone = DatasetCard(card_of(embed_images=False, mask_license="CC0-1.0")).data.to_dict()
+    assert (alone["license"], "license_name" in alone) == ("cc0-1.0", False)
+    without = card_of(mask_license="none")
+    assert DatasetCard(without).data.to_dict()["license"] == "other"
+    assert "| licence of masks, maps and scores | not stated |" in without
+    assert "`LICENSE`" not in without
+
+
+@pytest.mark.parametrize("name", get_args(MaskLicense))
+def test_the_file_of_the_licence_names_it_and_what_it_does_not_cover(name):
+    files = license_files(ReleaseConfig(mask_license=name, creator="Ünï Lab"))
+    assert list(files) == ([] if name == "none" else ["LICENSE"])
+    for text in (content.decode() for content in files.values()):
+        assert f"SPDX-License-Identifier: {name}\n" in text
+        assert "https://creativecommons.org/" in text
+        assert "does not cover the images" in text
+        assert ("by Ünï Lab" in text) == (name != "CC0-1.0")
 
 
 def test_every_column_of_the_manifest_is_in_the_card():

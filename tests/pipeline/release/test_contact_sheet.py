@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from pipeline.files import storage
+from pipeline.files.outlines import outlined
 from pipeline.release import contact_sheet
-from pipeline.release.contact_sheet import CAPTION_PX, COLUMNS, GAP_PX, THUMBNAIL_PX
+from pipeline.release.contact_sheet import CAPTION_PX, COLUMNS, GAP_PX, HEAD_PX, THUMBNAIL_PX
 from tests.pipeline.make import make_collection, make_jpeg, make_key, write_annotations
 
 COLOURS = contact_sheet._COLOURS
@@ -21,12 +22,12 @@ def sheet_of(release):
 
 
 def size_of(columns, rows):
-    return (columns * (CELL[0] + GAP_PX) + GAP_PX, rows * (CELL[1] + GAP_PX) + GAP_PX)
+    return (columns * (CELL[0] + GAP_PX) + GAP_PX, HEAD_PX + rows * (CELL[1] + GAP_PX) + GAP_PX)
 
 
 def cell_at(sheet, number):
     row, column = divmod(number, COLUMNS)
-    left, top = GAP_PX + column * (CELL[0] + GAP_PX), GAP_PX + row * (CELL[1] + GAP_PX)
+    left, top = GAP_PX + column * (CELL[0] + GAP_PX), HEAD_PX + GAP_PX + row * (CELL[1] + GAP_PX)
     return np.asarray(sheet.crop((left, top, left + CELL[0], top + CELL[1])))
 
 
@@ -50,7 +51,11 @@ def test_a_photo_and_its_maps_stand_side_by_side_each_centred_in_its_place(relea
         original = np.asarray(image.convert("RGB"))
     height, width = original.shape[:2]
     top, left = (THUMBNAIL_PX - height) // 2, (THUMBNAIL_PX - width) // 2
-    assert np.array_equal(photo[top : top + height, left : left + width], original)
+    shown = photo[top : top + height, left : left + width]
+    mask = saliency[top : top + height, left : left + width, 0] >= 128
+    assert np.array_equal(shown, outlined(original, mask))
+    assert mask.any()
+    assert not np.array_equal(shown, original)
     middle = THUMBNAIL_PX // 2
     assert (saliency[middle, middle] == 255).all()
     assert (saliency[top, left] == variance[top, left]).all()
@@ -86,3 +91,11 @@ def test_images_of_any_shape_have_a_cell(tmp_path, release_of, size):
     inputs.file(1).write_bytes(make_jpeg(1, *size))
     write_annotations(inputs, [inputs.entries[0] | {"width": size[0], "height": size[1]}])
     assert sheet_of(release_of(inputs, tmp_path / "out")).size == size_of(COLUMNS, 1)
+
+
+def test_each_column_of_pictures_has_a_head(released):
+    sheet = np.asarray(sheet_of(released))
+    for column in range(3 * COLUMNS):
+        cell, place = divmod(column, 3)
+        left = GAP_PX + cell * (CELL[0] + GAP_PX) + place * THUMBNAIL_PX
+        assert (sheet[:HEAD_PX, left : left + THUMBNAIL_PX] < 100).any()

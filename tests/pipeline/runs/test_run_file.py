@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from pipeline.errors import CollectionError, RunMismatchError, StorageError
 from pipeline.run import run
+from pipeline.runs import run_file
 from pipeline.runs.candidates import read_rows
 from pipeline.runs.check import verify_run
 from pipeline.runs.commits import committed_shards, read_shard_record
-from pipeline.runs.run_file import open_run, read_run
+from pipeline.runs.run_file import made_by, open_run, read_run
 from tests.pipeline.make import (
     WHEN,
     ended_sessions,
@@ -164,6 +165,47 @@ def test_a_run_of_an_earlier_version_is_read_and_grows(tmp_path):
     assert keys_of(read_run(run)[1]) == [[1, 2], [3], [4, 5]]
     open_run(run, samples_of([1, 2, 3, 4, 5, 6]), 2, MADE_WITH)
     assert keys_of(read_run(run)[1]) == [[1, 2], [3], [4, 5], [6]]
+
+
+COMMIT = "0123456789" * 4
+
+
+def test_a_run_names_the_code_that_began_it_and_a_mismatch_says_where_that_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_file, "software", lambda: {"version": "1.2.3", "commit": COMMIT})
+    open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH | {"code": "old"})
+    assert made_by(str(tmp_path)) == {"version": "1.2.3", "commit": COMMIT}
+    monkeypatch.setattr(run_file, "software", lambda: {"version": "2.0.0"})
+    open_run(str(tmp_path), samples_of([1, 2]), 2, MADE_WITH | {"code": "old"})  # other code that gives the same bytes
+    assert made_by(str(tmp_path))["version"] == "1.2.3"
+    (tmp_path / "commits").mkdir()
+    (tmp_path / "commits/000000.json").write_bytes(b"{}")
+    with pytest.raises(
+        RunMismatchError, match=rf"begun with version 1.2.3, commit {COMMIT}. To .*: git checkout {COMMIT}"
+    ):
+        open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH | {"code": "new"})
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        (
+            {"version": "1.2.3", "commit": f"{COMMIT}, changed"},
+            "with edits that were never committed. To go on with it",
+        ),
+        ({"version": "1.2.3"}, "begun with version 1.2.3, from a folder without history"),
+        ({"version": "\x1b[31m", "commit": "HEAD; rm -rf ~"}, "begun with the code of an earlier version"),
+        ({"version": 3}, "begun with the code of an earlier version"),
+        (None, "begun with the code of an earlier version"),
+    ],
+)
+def test_what_is_not_known_of_the_code_is_left_out(tmp_path, stated, said):
+    open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH | {"code": "old"})
+    values = json.loads((tmp_path / "run.json").read_bytes()) | {"made_by": stated}
+    (tmp_path / "run.json").write_bytes(json.dumps(values).encode())
+    (tmp_path / "commits").mkdir()
+    (tmp_path / "commits/000000.json").write_bytes(b"{}")
+    with pytest.raises(RunMismatchError, match=said):
+        open_run(str(tmp_path), samples_of([1]), 2, MADE_WITH | {"code": "new"})
 
 
 @pytest.mark.parametrize("plan", [["../../etc/passwd"], ["a/b.parquet"], "x", [1], None])

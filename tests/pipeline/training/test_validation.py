@@ -39,7 +39,7 @@ def test_the_figures_are_the_librarys_for_the_saved_masks(tiny, tmp_path):
     mae, s, f = py_sod_metrics.MAE(), py_sod_metrics.Smeasure(), py_sod_metrics.Fmeasure()
     for number in range(3):
         pixels = np.asarray(Image.open(tmp_path / f"photos/{number}.png"))
-        (prediction,) = tiny([pixels], [str(number)], ENSEMBLE)
+        (prediction,) = tiny.predict([pixels], [str(number)], ENSEMBLE)
         Image.fromarray(quantise_saliency(prediction.saliency)).save(tmp_path / "map.png")
         saliency, mask = (np.asarray(Image.open(tmp_path / name)) for name in ("map.png", f"masks/{number}.png"))
         for metric in (mae, s, f):
@@ -112,5 +112,5 @@ def test_a_real_training_leaves_pictures_and_folders_that_predict(tmp_path, pair
         assert picture.size == (960, 320)
     photo = np.asarray(Image.open(pairs_folder / "photos/0.png"))
     for name in ("model", "best"):
-        (prediction,) = load_pipeline(tmp_path / name)([photo], ["0"], ENSEMBLE)
+        (prediction,) = load_pipeline(tmp_path / name).predict([photo], ["0"], ENSEMBLE)
         assert prediction.saliency.shape == (64, 64)

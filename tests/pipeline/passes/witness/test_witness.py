@@ -16,7 +16,7 @@ from PIL import Image
 from jobs.score_run import parse
 from model.config import ModelConfig
 from pipeline.config import ClusterConfig
-from pipeline.errors import ConfigError, RunMismatchError
+from pipeline.errors import ConfigError, RunMismatchError, UsageError
 from pipeline.files.maps import decode_png, mask_of
 from pipeline.passes.agreement import iou
 from pipeline.passes.config import PassConfig
@@ -163,12 +163,12 @@ def test_nan_on_one_image_fails_that_image_alone(finished, tmp_path):
         ({"witness": "a.onnx", "witness_model": "nano", "witness_trained_on": "x"}, "both were given"),
         ({"witness": "a.onnx"}, r"--witness-trained-on is empty: say what .* \"DUTS-TR, HRSOD-TR\""),
         ({"witness": "a.onnx", "witness_trained_on": "  "}, "--witness-trained-on is empty"),
-        ({"witness": "a.onnx", "preset": "u2net"}, r"a\.onnx: it can't be read"),
+        ({"witness": "a.onnx", "preset": "u2net"}, r"--witness a\.onnx: there is no such file"),
         ({"witness_model": "nowhere", "witness_trained_on": "x"}, "nowhere"),
     ],
 )
 def test_a_request_without_a_witness_is_refused_before_anything_is_written(finished, tmp_path, options, found):
-    with pytest.raises(ConfigError, match=found):
+    with pytest.raises(UsageError, match=found):
         score(finished, WitnessOptions(**options))
     assert not (tmp_path / "run/passes/witness/pass.json").exists()
 

@@ -241,6 +241,7 @@ def with_run(released):
     [
         *("detail", "image_bytes", "fewer_at_once", "image_sha256", "mask_sha256", "maps_sha256", "reason"),
         *("frame", "exif_orientation", "released_as", "released_sha256", "released_bytes"),
+        *("sample_offset", "sample_bytes"),
     ],
 )
 def test_any_other_cell_of_a_manifest_is_found_with_the_run(released, with_run, tmp_path, number, column):

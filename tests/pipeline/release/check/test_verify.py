@@ -27,7 +27,7 @@ from pipeline.release.check.rows import misjudged
 from pipeline.release.check.verify import verify_release
 from pipeline.run import run
 from tests.pipeline.make import LICENSES, make_collection, make_config, make_key, write_annotations
-from tests.pipeline.release.editing import edit_manifest, edit_tar, make_format_2, make_format_3, mend_sums, mend_texts
+from tests.pipeline.release.editing import edit_manifest, edit_tar, make_format, make_format_2, mend_sums, mend_texts
 
 TAR = "data/test/test-00000-of-00001.tar"
 ANNOTATIONS = "annotations/test.json"
@@ -465,7 +465,9 @@ def test_an_index_with_another_sum_is_a_problem(copy):
 
 
 def test_a_split_without_images_still_has_its_files(released, release_of, tmp_path):
-    made = release_of(released.inputs, tmp_path, splits=("train=0.5", "test=0.5"), min_area=0.9).folder
+    made = release_of(
+        released.inputs, tmp_path, splits=("train=0.5", "test=0.5"), min_area=0.9, allow_empty=True
+    ).folder
     (made / "annotations" / "train.json").unlink()
     record = json.loads((made / "release.json").read_text())
     record["files"] = [file for file in record["files"] if file["name"] != "annotations/train.json"]
@@ -516,7 +518,7 @@ def test_a_key_without_its_prefix_is_a_problem(copy):
             "**No human has checked them, unless `annex/` holds a certificate.**",
             "**Two people have checked them.**",
         ),
-        ("README.md", "license: other", "license: cc0-1.0"),
+        ("README.md", "- cc-by-4.0", "- cc0-1.0"),
         ("NOTICE", "Every image keeps the licence of its owner.", "All images are public domain."),
     ],
 )
@@ -535,15 +537,31 @@ def of_format_2(copy):
     return copy
 
 
-def test_a_release_of_the_format_before_the_last_is_checked_too(of_format_2, released):
+def test_a_release_of_the_first_format_that_is_read_is_checked_too(of_format_2, released):
     assert problems_of(of_format_2, released.inputs.annotations) == ()
 
 
-def test_a_release_of_the_last_format_is_checked_with_its_run_too(copy, released):
-    make_format_3(copy)
+@pytest.mark.parametrize("number", [3, 5])
+def test_a_release_of_an_earlier_format_is_checked_with_its_run_too(copy, released, number):
+    make_format(copy, number)
     run = str(released.folder.parents[1])
     check = verify_release(str(copy), str(released.inputs.annotations), run=run)
     assert (check.problems, check.unchecked) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "change", [{"sample_offset": 512}, {"sample_bytes": 1024}, {"sample_offset": 0, "sample_bytes": 0}]
+)
+def test_a_place_in_the_tar_that_is_not_the_samples_is_found(copy, change):
+    edit_manifest(copy, lambda rows: rows[3].update(change))
+    mend_texts(copy)
+    assert f"{make_key(4)}: its offset and bytes are " in said_of(copy, "manifest.parquet")
+
+
+def test_a_licence_that_the_release_does_not_state_is_found(copy):
+    (copy / "LICENSE").write_text((copy / "LICENSE").read_text().replace("CC-BY-4.0", "CC0-1.0"))
+    mend_sums(copy)
+    assert "does not say what this version of the tool writes" in said_of(copy, "LICENSE")
 
 
 def test_what_is_said_of_an_image_in_no_tar_is_found(copy):

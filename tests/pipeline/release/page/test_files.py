@@ -40,7 +40,7 @@ def make_page_row(number=7, **overrides):
     row |= {"license_id": 1, "license_name": "CC BY", "license_url": "http://x/by", "verdict": "accepted", "reason": ""}
     row |= {"detail": "", "image_sha256": f"{number:064x}", "image_bytes": 1234, "members": 3, "fewer_at_once": 0}
     row |= {"split": "test", "tar": "data/test/test-00000-of-00001.tar", "mask_sha256": f"{number + 1:064x}"}
-    row |= {"author": "", "source": "", "instances_ignored": 0}
+    row |= {"author": "", "source": "", "instances_ignored": 0, "sample_offset": 0, "sample_bytes": 4096}
     row |= {"maps_sha256": f"{number + 2:064x}", "frame": "stored", "exif_orientation": 1}
     row |= {"released_as": "original", "released_sha256": f"{number:064x}", "released_bytes": 1234}
     row |= {"instance_iou": None, "categories": [], "supercategory": "", **make_scores()}
@@ -70,7 +70,7 @@ def rows_of(found):
         chunk = value_of(found[name], "rows")
         assert chunk["first"] == len(rows)
         columns = chunk["columns"]
-        for name in ("verdict", "reason", "split", "tar", "supercategory", "licence"):
+        for name in ("verdict", "reason", "split", "tar", "supercategory", "author", "licence"):
             columns[name] = [dictionaries[name][place] for place in columns[name]]
         columns["categories"] = [[dictionaries["category"][i] for i in places] for places in columns["categories"]]
         rows += [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -81,6 +81,7 @@ ROWS = st.builds(
     make_page_row,
     st.integers(0, 10**12 - 1),
     file_name=TEXTS,
+    author=TEXTS,
     license_name=TEXTS,
     license_url=TEXTS,
     detail=TEXTS,
@@ -195,6 +196,7 @@ def test_the_html_allows_only_scripts_and_styles_of_its_folder():
         "script-src": "'self'",
         "style-src": "'self'",
         "img-src": "'self'",
+        "connect-src": "'self'",
         "base-uri": "'none'",
         "form-action": "'none'",
     }

@@ -1,0 +1,40 @@
+# syntax=docker/dockerfile:1
+# An image with the command `sod` for the CPU:
+#   docker build --tag sod .
+#   docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/data" sod predict photos --out masks
+# or for NVIDIA's GPUs (docker run --gpus all; for runs on Ray also --shm-size 8g):
+#   docker build --tag sod:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+# The wheels of torch bring CUDA's libraries, so both fit the same base; BASE may be any image with pip and Python 3.11
+# or later. hadolint 2.15.1 finds nothing, and a test reads this file, but where it was written there is no Docker: it
+# has not been built there.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS wheel
+WORKDIR /src
+COPY requirements.lock ./
+RUN pip install --no-cache-dir --constraint requirements.lock setuptools
+COPY LICENSE README.md pyproject.toml ./
+COPY jobs jobs
+COPY model model
+COPY pipeline pipeline
+ARG SOURCE_DATE_EPOCH=315532800
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
+
+FROM ${BASE}
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG EXTRAS=calibration,loaders,s3,witness
+ENV PYTHONUNBUFFERED=1
+WORKDIR /tmp/install
+COPY requirements.lock ./
+COPY --from=wheel /wheels ./
+# The lock constrains versions; what is installed follows from the wheel, so that no test framework comes along.
+RUN pip install --no-cache-dir --no-deps --constraint requirements.lock --index-url "${TORCH_INDEX}" torch torchvision \
+    && pip install --no-cache-dir --constraint requirements.lock "$(ls ./*.whl)[${EXTRAS}]" \
+    && rm -rf /tmp/install
+# A home that any user may write to: caches of weights and fonts, for `docker run --user`.
+RUN useradd --uid 1000 --create-home sod && chmod 1777 /home/sod
+ENV HOME=/home/sod
+USER 1000
+WORKDIR /data
+ENTRYPOINT ["sod"]
+CMD ["--help"]

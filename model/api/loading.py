@@ -1,0 +1,54 @@
+"""From a model's name and options by name to a `Segmenter`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from model.api.hub import fetched, is_repository
+from model.api.segmenter import Segmenter
+from model.config import EnsembleConfig, ModelConfig
+from model.loading import load_model
+from model.named_options import made_of, require_known
+
+_OF_RUNS = ("adaptive", "batch_images")
+"""Fields of `EnsembleConfig` that a run's policy and its plan give a meaning."""
+
+
+def load(model: Any, options: Mapping[str, Any]) -> Segmenter:
+    """See `model.load`."""
+    if not isinstance(model, str | os.PathLike):
+        raise TypeError(f"model is of type {type(model).__name__}; give 'nano', a folder, or 'organisation/name'")
+    of_model = _names(ModelConfig, without=("model",))
+    of_ensemble = _names(EnsembleConfig, without=_OF_RUNS)
+    require_known(options, ["revision", *of_ensemble, *of_model])
+    given = {"threads": usable_cores(), **{name: options[name] for name in options if name in of_model}}
+    config = made_of(ModelConfig, {"model": os.fspath(model), **given})
+    ensemble = made_of(EnsembleConfig, {"batch_size": 0, **{k: v for k, v in options.items() if k in of_ensemble}})
+    folder = _folder(os.fspath(model), options.get("revision"))
+    return Segmenter(load_model(made_of(ModelConfig, {"model": folder, **given}), ensemble), config, ensemble)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, at least 1."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _names(kind: type, without: tuple[str, ...]) -> list[str]:
+    return [field.name for field in fields(kind) if field.name not in without]
+
+
+def _folder(model: str, revision: str | None) -> str:
+    """What `ModelConfig` takes as a model.
+
+    Raises: ValueError: there is no such folder and no such repository, or a revision is given of neither.
+    """
+    named = ModelConfig(model=model)
+    if named.is_folder and not Path(model).exists() and is_repository(model):
+        return str(fetched(model, revision))
+    if revision is not None:
+        raise ValueError(f"revision is {revision!r}, but {model} is no repository of the Hub; leave it out")
+    if named.is_folder and not Path(model).is_dir():
+        raise ValueError(f"there is no folder {model!r} here; give one, 'nano', or a repository as 'organisation/name'")
+    return model

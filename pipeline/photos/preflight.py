@@ -1,0 +1,30 @@
+"""Checks a request to predict photos before torch is loaded, which takes seconds; writes nothing."""
+
+from model.config import ModelConfig
+from pipeline.errors import ConfigError
+from pipeline.photos.config import OFFICIAL_OPTIONS, PhotosConfig
+from pipeline.photos.find import find_photos
+from pipeline.preconditions import require_model, require_target, require_there
+
+
+def check_request(config: PhotosConfig) -> None:
+    """Check that there are photos, weights and the device, and that outputs can be written.
+
+    Raises: CollectionError: photos or official weights are missing. ConfigError: the model or its device is, or nothing
+            can be written to the output folder.
+    """
+    find_photos(config.input_rgb_path)
+    require_target(config.output_dir, "--output-dir")
+    require_model(config.model, config.ensemble)
+    for name in OFFICIAL_OPTIONS if config.is_official else ():
+        require_there(str(getattr(config, name)), f"--{name.replace('_', '-')}")
+
+
+def refuse_full_precision(config: PhotosConfig, dtype: str) -> None:
+    """Refuse half precision together with an explicit float32.
+
+    Args:   dtype: as the command line gives it, "" without: the configuration can't tell that from the default.
+    Raises: ConfigError: both are asked for.
+    """
+    if config.half_precision and dtype == ModelConfig().dtype:
+        raise ConfigError(f"--half-precision asks for 16 bits, --dtype {dtype} for 32; leave one of them out")

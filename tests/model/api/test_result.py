@@ -1,0 +1,127 @@
+"""What is known of a photo's salient object: maps, numbers, pictures and files."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from model.api.drawing import OUTLINE_RGB, outline_of
+from model.api.result import SaliencyResult
+from model.prediction import Prediction
+from pipeline.files.maps import mask_of, quantise_saliency, variance_of
+from pipeline.selection.scores import score
+
+SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
+
+
+def make_result(height=20, width=30, members=4, name="photo"):
+    """Members that agree on the left half and differ on the right."""
+    columns = np.linspace(0, 1, width, dtype=np.float32)
+    maps = np.stack(
+        [np.tile(np.where(columns < 0.5, 0.8, columns * number / members), (height, 1)) for number in range(members)]
+    )
+    maps = maps.astype(np.float32)
+    prediction = Prediction(saliency=maps.mean(0), variance=maps.var(0), uncertainty=maps.std(0), members=maps)
+    return SaliencyResult(name=name, image=np.full((height, width, 3), 90, np.uint8), prediction=prediction)
+
+
+@given(arrays.arrays(np.float32, SIZES, elements=st.floats(0, 1, width=32)))
+def test_the_mask_is_the_one_that_a_release_has_of_the_same_map(saliency):
+    prediction = Prediction(saliency=saliency, variance=saliency * 0, uncertainty=saliency * 0, members=saliency[None])
+    result = SaliencyResult(name="x", image=np.zeros((*saliency.shape, 3), np.uint8), prediction=prediction)
+    assert np.array_equal(result.mask, mask_of(quantise_saliency(saliency)))
+
+
+def test_maps_have_the_photos_size_and_their_ranges():
+    result = make_result()
+    for values, most in ((result.saliency, 1), (result.variance, 0.25), (result.uncertainty, 0.5)):
+        assert (values.shape, values.dtype) == ((20, 30), np.float32)
+        assert 0 <= values.min() <= values.max() <= most
+    assert result.mask.dtype == bool
+
+
+def test_the_variance_of_the_photo_is_the_score_of_a_run():
+    result = make_result()
+    assert result.ensemble_variance == score(result.prediction)["ensemble_variance"] > 0
+
+
+def test_it_says_what_it_is():
+    assert repr(make_result()) == "SaliencyResult('photo', 30 x 20 px, mask 50.0%, variance 0.0233 over 4 members)"
+    assert repr(make_result(members=1)) == "SaliencyResult('photo', 30 x 20 px, mask 50.0%, one member)"
+
+
+@given(arrays.arrays(bool, SIZES))
+def test_an_outline_is_in_the_mask_and_leaves_the_inside(mask):
+    outline = outline_of(mask)
+    assert not (outline & ~mask).any()
+    assert outline_of(np.ones((9, 9), bool)).sum() == 0
+
+
+def test_the_plot_has_four_pictures_in_a_row_with_the_outline_in_the_second():
+    plot = make_result(40, 60).plot()
+    assert plot.size == (4 * 60 + 3 * 6, 40 + 24)
+    panels = [np.asarray(plot)[24:, left : left + 60] for left in range(0, 4 * 66, 66)]
+    assert (panels[0] == 90).all()
+    is_outline = (panels[1] == OUTLINE_RGB).all(-1)
+    assert is_outline[:, 29].all()
+    assert not is_outline[:, :28].any()
+    assert panels[2][0, 0, 0] == 204
+    assert not panels[3][:, :29].any()
+
+
+def test_a_large_photo_is_drawn_small_and_a_thin_one_too():
+    assert make_result(900, 1200).plot().size == (4 * 480 + 18, 360 + 24)
+    assert make_result(1, 2000).plot().height == 1 + 24
+
+
+def test_a_notebook_shows_the_plot():
+    result = make_result()
+    with Image.open(io.BytesIO(result._repr_png_())) as shown:
+        assert np.array_equal(np.asarray(shown), np.asarray(result.plot()))
+
+
+# Files
+
+
+def read(path):
+    with Image.open(path) as image:
+        assert (image.format, image.mode) == ("PNG", "L")
+        return np.asarray(image)
+
+
+def test_a_png_gets_the_mask(tmp_path):
+    result = make_result()
+    assert result.save(tmp_path / "new/mask.PNG") == [tmp_path / "new/mask.PNG"]
+    assert np.array_equal(read(tmp_path / "new/mask.PNG"), result.mask * 255)
+
+
+def test_a_folder_gets_mask_and_maps_as_a_release_has_them(tmp_path):
+    result, folder = make_result(), tmp_path / "maps.v2"
+    folder.mkdir()
+    paths = result.save(folder)
+    assert [path.name for path in paths] == ["photo.mask.png", "photo.saliency.png", "photo.variance.png"]
+    mask, saliency, variance = map(read, paths)
+    assert np.array_equal(mask, result.mask * 255)
+    assert np.array_equal(saliency, quantise_saliency(result.saliency))
+    assert np.abs(np.sqrt(variance_of(variance)) - np.sqrt(result.variance)).max() <= 1 / 1020 + 1e-7
+
+
+def test_nothing_is_replaced_unless_that_is_asked_for(tmp_path):
+    there = tmp_path / "photo.saliency.png"
+    there.write_text("mine")
+    with pytest.raises(
+        FileExistsError, match=r"photo\.saliency\.png is there already; give another path, or overwrite"
+    ):
+        make_result().save(tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+    make_result().save(tmp_path, overwrite=True)
+    assert read(there).max() == 204
+
+
+def test_another_format_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"mask\.jpg ends in \.jpg; masks are saved as \.png, or give a folder"):
+        make_result().save(tmp_path / "mask.jpg")
