@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def main() -> int:
     """Run, then print one JSON line on stdout that says how it ended."""
     config = parse(sys.argv[1:])
-    from pipeline.preflight import require_surroundings
-
-    require_surroundings(config)
     if config.reference:
         log_reference_preset(config.ensemble)
     with begun(f"{'forecasting' if config.dry_run else 'labelling'} {config.input.images} into {config.out}"):
+        from pipeline.preflight import require_surroundings
+
+        require_surroundings(config)
         from pipeline.run import resolved, run
 
     log_upload(Path.cwd())

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tyro
 
 from jobs.bars import shown_progress
-from jobs.commands import Command, commands_of
+from jobs.command import Command
+from jobs.commands import commands_of
 from jobs.help import help_text
 from jobs.options_file import options_file_text
 from jobs.printing import shown_streams

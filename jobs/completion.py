@@ -6,8 +6,9 @@ from typing import Any
 
 import shtab
 
+from jobs.command import EXECUTABLE
 from jobs.command_line import DONE, USAGE, report
-from jobs.commands import COMMANDS, EXECUTABLE
+from jobs.commands import COMMANDS
 from jobs.help import help_parser
 
 _USAGE = f"""usage: {EXECUTABLE} completion {{{",".join(shtab.SUPPORTED_SHELLS)}}}

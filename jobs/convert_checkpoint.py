@@ -42,8 +42,8 @@ class Arguments:
 def main() -> int:
     """Write the folder; print one JSON line that says what it contains."""
     arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["convert"])
-    check_places(arguments)
     with begun(f"making a model folder in {arguments.out}"):
+        check_places(arguments)
         from model.checkpoints import CheckpointError
         from model.weights import weights_sha256
 

@@ -17,11 +17,11 @@ sys.path[0] = str(PROJECT)
 from jobs.coco_pseudolabel import parse as parse_job_options
 from jobs.command_line import DONE, FAILED, run_job
 from pipeline.errors import kept
+from pipeline.extras import IS_CHECKOUT
 from pipeline.preconditions import require_target
 from pipeline.replicas.local_ray import LocalRay, local_ray
 
 SAMPLE = PROJECT / "pipeline" / "sample"
-IS_CHECKOUT = (PROJECT / "pyproject.toml").is_file()
 """Else this is an installed wheel, beside whose packages nobody keeps results, and which every job finds as it is."""
 
 

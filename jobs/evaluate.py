@@ -91,7 +91,7 @@ def parse(arguments: Sequence[str]) -> EvaluationConfig:
 
 def require_packages() -> None:
     """Raises ConfigError if a package that measures or draws is missing."""
-    from pipeline.preconditions import require_extra
+    from pipeline.extras import require_extra
 
     require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
 
@@ -126,8 +126,9 @@ def _check_fit(config: EvaluationConfig) -> None:
     """
     from pipeline.errors import ConfigError
     from pipeline.evaluation.pass_scores import require_scores
+    from pipeline.extras import require_extra
     from pipeline.files import storage, urls
-    from pipeline.preconditions import require_extra, require_target
+    from pipeline.preconditions import require_target
 
     require_extra("calibration", "sklearn")
     target = urls.absolute(config.fit_combination)

@@ -10,7 +10,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from jobs.commands import Command
+from jobs.command import Command
 from pipeline.option_texts import Option, about, options_of, part
 
 _COLUMNS = 80

@@ -13,7 +13,8 @@ from jobs.ahead import begun
 from jobs.command_line import DONE, answer, parse_config, run_job
 from jobs.commands import COMMANDS
 from model.config import at_least, check_seed
-from pipeline.preconditions import require_extra, require_target
+from pipeline.extras import require_extra
+from pipeline.preconditions import require_target
 
 if TYPE_CHECKING:
     from pipeline.embedded.photographs import Photograph

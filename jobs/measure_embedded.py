@@ -10,7 +10,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from jobs.ahead import begun
 from jobs.command_line import DONE, answer, parse_config, report, run_job
 from jobs.commands import COMMANDS
-from pipeline.preconditions import require_extra, require_target
+from pipeline.extras import require_extra
+from pipeline.preconditions import require_target
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any
 
-from jobs.commands import Command
+from jobs.command import Command
 from pipeline.option_texts import Option, about, options_of, part
 
 _COLUMNS = 100

@@ -186,17 +186,17 @@ def sign(arguments: Sequence[str]) -> int:
 def push(arguments: Sequence[str]) -> int:
     """Publish a release, and print one JSON line on stdout that says what was sent."""
     config = parse_config(PushConfig, arguments, COMMANDS["release push"])
-    from pipeline.files import urls
-    from pipeline.preconditions import require_place
-    from pipeline.release.publish.login import HUB, require_login
-
-    release, target = urls.absolute(config.release), urls.absolute(config.target)
-    for place in (release, target):  # before the release is checked, which takes a while
-        urls.resolve(place)
-    require_login(target)
-    if not (config.dry_run or target.startswith(HUB)):
-        require_place(target, "TARGET")
     with begun(f"publishing {config.release} to {config.target}"):
+        from pipeline.files import urls
+        from pipeline.preconditions import require_place
+        from pipeline.release.publish.login import HUB, require_login
+
+        release, target = urls.absolute(config.release), urls.absolute(config.target)
+        for place in (release, target):  # before the release is checked, which takes a while
+            urls.resolve(place)
+        require_login(target)
+        if not (config.dry_run or target.startswith(HUB)):
+            require_place(target, "TARGET")
         from pipeline.release.publish.push import push_release
 
     pushed = push_release(release, target, dry_run=config.dry_run, loaders=config.loaders)

@@ -9,8 +9,9 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from jobs.command import EXECUTABLE, Command
 from jobs.command_line import DONE, USAGE, report, run_job
-from jobs.commands import COMMANDS, EXECUTABLE, Command
+from jobs.commands import COMMANDS
 from pipeline.options import did_you_mean
 
 _NAME_COLUMNS = 20

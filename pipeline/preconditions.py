@@ -3,8 +3,6 @@
 Nothing here loads torch or Ray, and nothing is written for good.
 """
 
-import importlib.metadata
-import importlib.util
 import os
 import tempfile
 from pathlib import Path
@@ -12,27 +10,6 @@ from pathlib import Path
 from model.config import EnsembleConfig, ModelConfig, check_together
 from pipeline.devices import require_device, require_known_device
 from pipeline.errors import CollectionError, ConfigError
-
-_PROJECT = "sod-benchmark"
-
-
-def require_extra(extra: str, *modules: str) -> None:
-    """Check that the packages of an optional extra are installed, without importing them.
-
-    Raises: ConfigError: a module is missing; the message has the command that installs it.
-    """
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(f"missing packages: {', '.join(missing)}; {extra_command(extra)}")
-
-
-def extra_command(extra: str) -> str:
-    """What installs an extra: pip finds it by the project's name where a wheel was installed, else in the checkout."""
-    try:
-        importlib.metadata.distribution(_PROJECT)
-    except importlib.metadata.PackageNotFoundError:
-        return f"run in the project's folder: pip install '.[{extra}]'"
-    return f"run pip install '{_PROJECT}[{extra}]'"
 
 
 def require_target(path: Path, option: str) -> None:

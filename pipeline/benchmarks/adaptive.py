@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from model.config import EnsembleConfig, ModelConfig, check_seed
 from pipeline.benchmarks.benchmark import Case, Result, arguments_of, at_least_one, not_empty, table_head
 from pipeline.benchmarks.model_work import ModelWork
-from pipeline.preconditions import require_extra
+from pipeline.extras import require_extra
 
 if TYPE_CHECKING:
     from model.saliency import DiffusionModel

@@ -13,7 +13,7 @@ from model.config import EnsembleConfig, ModelConfig, at_least
 from pipeline.benchmarks.benchmark import Case, PlaceKind, Result, at_least_one, table_head
 from pipeline.collection.config import InputConfig
 from pipeline.config import ClusterConfig, RunConfig
-from pipeline.preconditions import require_extra
+from pipeline.extras import require_extra
 
 if TYPE_CHECKING:
     from pipeline.benchmarks.segment import Segment

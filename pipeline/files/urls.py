@@ -17,7 +17,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
-from pipeline.preconditions import extra_command
+from pipeline.extras import extra_command
 from pipeline.shown import shown
 
 if TYPE_CHECKING:

@@ -253,16 +253,15 @@ def _resources(model: ModelConfig) -> dict[str, Any]:
 
 def _automatic_replicas(resources: dict[str, Any]) -> int:
     """As many replicas as the cluster has room for at this moment, at least one."""
-    wanted, resource = ("num_gpus", "GPU") if "num_gpus" in resources else ("num_cpus", "CPU")
-    return max(1, int(ray.cluster_resources().get(resource, 1) // resources[wanted]))
+    resource = "GPU" if "num_gpus" in resources else "CPU"
+    return max(1, int(ray.cluster_resources().get(resource, 1) // resources[f"num_{resource.lower()}s"]))
 
 
 @contextmanager
 def connected(*, for_training: bool = False) -> Iterator[None]:
     """Connect to the cluster of RAY_ADDRESS (set in a submitted job), or start one on this machine for the block.
 
-    Args: for_training: Ray Train will use it. Its workers log their own progress, and it asks the dashboard about its
-            controller: without a dashboard it logged a warning every second.
+    Args: for_training: Ray Train logs by itself, and without a dashboard warned every second.
     """
     if ray.is_initialized():
         yield

@@ -58,7 +58,8 @@ for line in sys.stdin:
 def first_lines(tmp_path_factory):
     """What each command says before it imports a heavy package, in one process that can import none."""
     folder = tmp_path_factory.mktemp("here")
-    (folder / "photos").mkdir()
+    for name in ("photos", "sd"):
+        (folder / name).mkdir()
     for name in ("a.jpg", "a.png"):
         (folder / "photos" / name).touch()
     done = subprocess.run(

@@ -22,8 +22,8 @@ from pipeline.evaluation.datasets import DATASETS
 from pipeline.evaluation.frozen import Deviation
 from pipeline.evaluation.job import evaluate
 from pipeline.evaluation.tasks import find_tasks
+from pipeline.extras import extra_command
 from pipeline.options import from_options
-from pipeline.preconditions import extra_command
 from pipeline.run import run
 from tests.pipeline.evaluation.make import make_folders, saliency, save
 from tests.pipeline.make import make_collection, make_config

@@ -1,6 +1,5 @@
 """Checks before any work: each names the option, what was found, and what to do; none leaves a trace."""
 
-import importlib.metadata
 import os
 import subprocess
 import sys
@@ -15,9 +14,7 @@ from pipeline.errors import CollectionError, ConfigError, UsageError
 from pipeline.photos.config import PhotosConfig
 from pipeline.photos.preflight import check_request, refuse_full_precision
 from pipeline.preconditions import (
-    extra_command,
     has_cluster,
-    require_extra,
     require_model,
     require_new_folder,
     require_place,
@@ -150,19 +147,3 @@ def test_no_check_loads_torch_or_ray():
     code = f"import sys, {modules}; sys.exit(', '.join({{'torch', 'ray', 'diffusers'}} & sys.modules.keys()) or 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_an_extra_is_installed_by_the_name_of_the_project_where_a_wheel_was(monkeypatch):
-    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: name)
-    assert extra_command("eval") == "run pip install 'sod-benchmark[eval]'"
-
-
-def test_a_missing_package_is_named_with_the_command_for_a_checkout(monkeypatch):
-    def missing(name):
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "distribution", missing)
-    with pytest.raises(ConfigError) as refused:
-        require_extra("eval", "json", "no_such_module")
-    said = "missing packages: no_such_module; run in the project's folder: pip install '.[eval]'"
-    assert str(refused.value) == said

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError
+from pipeline.extras import extra_command
 from pipeline.files import local_disk
-from pipeline.preconditions import extra_command, require_target
+from pipeline.preconditions import require_target
 from pipeline.progress.stages import counted, say
 from pipeline.release.export.layout import KnownLayout, LayoutClass, write
 from pipeline.release.opened import open_release, samples_in

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pipeline.collection.coco import read_annotation_bytes
 from pipeline.collection.config import InputConfig
 from pipeline.errors import AnnotationError, CollectionError, UsageError
+from pipeline.extras import extra_command
 from pipeline.files import storage, urls
-from pipeline.preconditions import extra_command
 from pipeline.release.check.verify import verify_release
 from pipeline.shown import shown
 from tests.pipeline.make import open_images
