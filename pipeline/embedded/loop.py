@@ -81,8 +81,7 @@ def run_stage(
             losses.append(_take_step(loss_of_step(step), parameters, optimiser, schedule, step))
             average.update()
             done = step + 1
-            training.note(f"loss {sum(losses) / len(losses):.4f}")
-            training.reach(done)
+            training.reach(done, f"loss {sum(losses) / len(losses):.4f}")
             if done % schedule.checkpoint_every == 0 or done == schedule.steps:
                 _save_checkpoint(checkpoint, module, optimiser, average, schedule, done)
     average.write_to_model()

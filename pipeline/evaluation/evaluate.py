@@ -103,8 +103,7 @@ def measure_all(
             for outcome in outcomes:
                 if has_all and isinstance(outcome, Failed):
                     failures.add(f"{outcome.name} failed: {outcome.reason}")
-            measuring.note(f"{failures.count} failed" if failures.count else "")
-            measuring.advance(len(outcomes))
+            measuring.advance(len(outcomes), f"{failures.count} failed" if failures.count else "")
 
         return [outcome for answer in spread(function, items, cluster, count) for outcome in answer]
 

@@ -67,16 +67,18 @@ class Stage:
         """Seconds since it began."""
         return self._clock() - self._began
 
-    def advance(self, by: float = 1.0) -> None:
-        """Count work that was done now; any thread may call this."""
+    def advance(self, by: float = 1.0, notes: str | None = None) -> None:
+        """Count work that was done now; any thread may call this. Args: notes: see `note`; None: as before."""
         with self._lock:
             self.pace.reach(self.pace.done + by)
+            self.notes = self.notes if notes is None else notes
         self.on_change()
 
-    def reach(self, done: float) -> None:
-        """Say how much is done by now, for those who count themselves."""
+    def reach(self, done: float, notes: str | None = None) -> None:
+        """Say how much is done by now, for those who count themselves. Args: notes: as `advance`."""
         with self._lock:
             self.pace.reach(done)
+            self.notes = self.notes if notes is None else notes
         self.on_change()
 
     def note(self, words: str) -> None:

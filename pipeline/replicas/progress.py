@@ -110,8 +110,8 @@ class Progress:
             in_flight: images that replicas have finished in shards that are not yet committed.
             each_per_s: images per second of each replica.
         """
-        shown.note("; ".join(filter(None, (self._decided(), _replicas(each_per_s), self._short()))))
-        shown.reach(min(self.images, self.settled + in_flight))
+        notes = "; ".join(filter(None, (self._decided(), _replicas(each_per_s), self._short())))
+        shown.reach(min(self.images, self.settled + in_flight), notes)
 
     def _decided(self) -> str:
         failed = f"{self.decisions['failed']} failed"

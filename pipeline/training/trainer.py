@@ -99,8 +99,7 @@ def _take_steps(
             loss = f"loss {state.pending[-1][0]:.4f}"
             if state.step == first:
                 say(f"step {first} of {plan.steps}: {loss}")
-            training.note(loss)
-            training.advance()
+            training.advance(notes=loss)
             watch.after_step()  # meanwhile the others wait for this worker's next gradients
         watch.finish()
 

@@ -151,10 +151,9 @@ def _inspect(inspection: Inspection) -> None:
     with stage("reading the release", release_bytes, BYTES) as reading:
 
         def show(name: str, read_bytes: int) -> None:
-            reading.note(f"{len(inspection.read)} of {len(inspection.stated.files)} files, {name}")
-            reading.reach(min(release_bytes, reading.done + read_bytes))
+            notes = f"{len(inspection.read)} of {len(inspection.stated.files)} files, {name}"
+            reading.reach(min(release_bytes, reading.done + read_bytes), notes)
 
         inspection.on_read = show
         inspection.check()
-        reading.note(amount(len(inspection.stated.files), "files"))
-        reading.reach(release_bytes)
+        reading.reach(release_bytes, amount(len(inspection.stated.files), "files"))

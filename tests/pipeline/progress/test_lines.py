@@ -62,6 +62,16 @@ def test_lines_come_every_so_often_however_often_something_changes(log):
     ]
 
 
+def test_a_count_and_its_words_change_together(log):
+    stage = log.begin("training", 9, "steps")
+    log.clock.now_s += 10
+    stage.advance(notes="loss 1")
+    log.clock.now_s += 10
+    stage.reach(2, "loss 2")
+    assert [line[-6:] for line in log.lines[1:]] == ["loss 1", "loss 2"]
+    assert [line[:15] for line in log.lines[1:]] == ["training: 1 of ", "training: 2 of "]
+
+
 def test_a_stage_that_says_nothing_has_lines_too(log):
     log.begin("loading the model")
     log.wait(1, beats=25)
