@@ -175,7 +175,7 @@ def _exit_code(job: Callable[[], int]) -> int:
         report(indented(". ".join([f"failed: {error}", *_notes(error)])))
         return FAILED
     except KeyboardInterrupt as interrupt:
-        report(indented(". ".join(["interrupted", *_notes(interrupt)])))
+        report(indented(". ".join(["interrupted", *(_notes(interrupt) or ["Run the same command again"])])))
         return FAILED
     except Exception:  # noqa: BLE001 (printed here: Python would print the traceback past the streams)
         traceback.print_exc()

@@ -277,9 +277,8 @@ def connected(*, for_training: bool = False) -> Iterator[None]:
     try:
         with stop_flag_then_interrupt(START_PATIENCE_S) as stop, _handlers_of_ray_left_out(), stage(what):
             ray.init(address=address, log_to_driver=for_training, logging_level=logging.WARNING, **local)
-            asked_to_stop = stop.is_set()
-        if asked_to_stop:
-            raise Stopped("asked to stop while Ray was starting. Run the same command again to begin or resume")
+            if stop.is_set():
+                raise Stopped("asked to stop while Ray was starting. Run the same command again to begin or resume")
         yield
     finally:
         ray.shutdown()
@@ -289,7 +288,7 @@ def connected(*, for_training: bool = False) -> Iterator[None]:
 def _handlers_of_ray_left_out() -> Iterator[None]:
     """Keep our signal handlers while Ray starts.
 
-    Ray's own ones raise SystemExit at any line of its start: the process ended with code 15 or 1 and without a word.
+    Ray's own ones raise SystemExit at any line: the process ended with code 15 and no word, or in an abort of C++ code.
     """
     utils: Any = ray._private.utils
     of_ray = utils.set_sigterm_handler

@@ -105,6 +105,7 @@ def test_a_job_that_is_stopped_before_it_began_says_so(start, tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.thorough  # tests/pipeline/replicas/test_cluster.py has a form without Ray
 def test_a_job_that_is_stopped_while_ray_starts_says_so_and_leaves_no_process(start, tmp_path):
     job = start("--engine", "ray", "--model", "fake")
     deadline = time.monotonic() + TIMEOUT_S

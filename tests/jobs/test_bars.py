@@ -131,6 +131,15 @@ def test_a_stage_that_took_long_leaves_a_line_and_a_quick_one_none(monkeypatch):
     assert terminal.screen() == ["reading for 5.0 s: 0:05"]
 
 
+def test_a_stage_that_nobody_has_closed_ends_with_the_job(terminal):
+    with Bars(Console(file=terminal, force_terminal=True)) as bars:
+        bars.open(Stage("training"))
+        bars.open(Stage("validating"))  # draws both
+        assert len(terminal.screen()) == 2
+    assert terminal.screen() == []
+    assert terminal.has_cursor
+
+
 TEXTS = st.lists(st.sampled_from([*CONTROLS, "a", "é", " ", "[b]"]), max_size=120).map("".join)
 
 

@@ -23,9 +23,9 @@ def paced(total, done=0):
     return Pace(total, done, clock), clock
 
 
-@given(STEPS, st.lists(SECONDS, min_size=1, max_size=5))
-def test_between_two_batches_the_time_left_never_rises_and_is_never_below_zero(steps, waits):
-    pace, clock = paced(1000)
+@given(STEPS, st.lists(SECONDS, min_size=1, max_size=5), st.sampled_from([20, 1000]))
+def test_between_two_batches_the_time_left_never_rises_and_is_never_below_zero(steps, waits, total):
+    pace, clock = paced(total)  # more may be done than anybody knew of
     for seconds, gained in steps:
         clock.now_s += seconds
         pace.reach(max(0, pace.done + gained))
@@ -78,10 +78,8 @@ def test_a_shard_after_the_other_runs_down_like_a_clock():
         if second % 4 == 0:
             pace.reach(second // 2)
         shown.append(pace.left_s())
-    known = [left_s for left_s in shown if left_s is not None]
-    assert known == sorted(known, reverse=True)
-    assert known[0] == pytest.approx(152)
-    assert known[-1] == 0
+    assert shown[:7] == [None] * 7
+    assert shown[7:] == pytest.approx(list(range(152, -1, -1)))
 
 
 def test_a_pace_that_changes_is_followed_within_minutes():

@@ -1,15 +1,37 @@
-"""What is decided about Ray without a cluster: errors without a worker's traceback, and resources."""
+"""What Ray's own ways of ending become, without a cluster: a stop with words, errors without a worker's traceback."""
+
+import os
+import signal
+import sys
+import time
 
 import pytest
 from ray.exceptions import RayTaskError
 
 from model.config import ModelConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Stopped
 from pipeline.replicas import cluster
 
 
 def failed(cause):
     return RayTaskError("process", "Traceback: many lines", cause)
+
+
+def test_a_sigterm_while_ray_starts_is_a_stop_and_ray_is_shut_down(monkeypatch):
+    ended = []
+
+    def be_told_to_stop(**_):
+        cluster.ray._private.utils.set_sigterm_handler(lambda *_: sys.exit(15))  # as Ray does first of all
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)  # a handler runs between two lines
+        ended.append(False)
+
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.ray, "init", be_told_to_stop)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: ended.append(True))
+    with pytest.raises(Stopped, match="while Ray was starting"), cluster.connected():
+        raise AssertionError("not reached")
+    assert ended == [False, True]
 
 
 def test_an_error_with_words_of_its_own_comes_without_the_workers_traceback():
