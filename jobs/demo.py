@@ -17,7 +17,7 @@ sys.path[0] = str(PROJECT)
 from jobs.coco_pseudolabel import parse as parse_job_options
 from jobs.command_line import DONE, FAILED, run_job
 from jobs.local_ray import LocalRay, local_ray
-from pipeline.preconditions import require_target
+from pipeline.preconditions import require_model, require_target
 
 SAMPLE = PROJECT / "pipeline" / "sample"
 
@@ -38,6 +38,7 @@ def main() -> int:
         *job_options,
     ]
     config = parse_job_options(options)  # exits with 2 before a head is started if they are wrong
+    require_model(config.model, config.ensemble)
     require_target(out, "--out")
     print("starting a Ray head on this machine …", flush=True)
     with local_ray(cpus=os.cpu_count() or 1) as head:

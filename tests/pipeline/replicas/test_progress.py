@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.replicas.progress import Progress
+from pipeline.errors import ConfigError, ReleaseNotMadeError, StorageError
+from pipeline.replicas.progress import Progress, working
 from pipeline.selection.policy import PolicyConfig
 from tests.pipeline.make import make_row, make_scores
 
@@ -92,3 +93,14 @@ def test_the_policy_decides_what_is_shown_as_accepted(clock):
     progress = Progress(1, PolicyConfig(max_variance=0.25), clock)
     progress.add_computed((REJECTED,))
     assert progress.decisions == {"accepted": 1}
+
+
+def test_a_wrong_request_that_comes_after_images_were_computed_is_no_longer_one():
+    progress = Progress(5, PolicyConfig())
+    with pytest.raises(ConfigError, match=r"^no$"), working(progress):
+        raise ConfigError("no")
+    progress.add_computed([make_row(), make_row()], 2)
+    with pytest.raises(ReleaseNotMadeError, match=r"no\. 2 of 5 images are committed and stay"), working(progress):
+        raise ConfigError("no")
+    with pytest.raises(StorageError, match="^torn$"), working(progress):
+        raise StorageError("torn")
