@@ -1,4 +1,4 @@
-"""What Ray's own ways of ending become, without a cluster: a stop with words, and errors without a worker's traceback."""
+"""Without a cluster: what Ray's ways of ending become, a stop with words, and errors without a traceback."""
 
 import pytest
 from ray.exceptions import RayTaskError

@@ -102,5 +102,5 @@ def test_a_wrong_request_that_comes_after_images_were_computed_is_no_longer_one(
     progress.add_computed([make_row(), make_row()], 2)
     with pytest.raises(ReleaseNotMadeError, match=r"no\. 2 of 5 images are committed and stay"), working(progress):
         raise ConfigError("no")
-    with pytest.raises(StorageError, match="^torn$"), working(progress):
+    with pytest.raises(StorageError, match=r"^torn$"), working(progress):
         raise StorageError("torn")
