@@ -12,6 +12,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.command_line import DONE, parse_config, report, run_commands, run_job
+from pipeline.preconditions import require_target, require_there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,8 @@ def main() -> int:
 def add(arguments: Sequence[str]) -> int:
     """Add a result; print one JSON line on stdout."""
     config = parse_config(AddConfig, arguments, {})
+    require_there(config.result, "RESULT")
+    require_target(config.board, "--board")
     from pipeline.leaderboard.add import add_result
 
     added = add_result(
@@ -78,6 +81,7 @@ def add(arguments: Sequence[str]) -> int:
 def render(arguments: Sequence[str]) -> int:
     """Render a board; print one JSON line on stdout."""
     config = parse_config(RenderConfig, arguments, {})
+    require_there(config.board, "BOARD")
     from pipeline.leaderboard.render import render_board
 
     rendered = render_board(config.board, config.by, config.release)

@@ -168,6 +168,10 @@ def sign(arguments: Sequence[str]) -> int:
     """Sign a release, and print one JSON line on stdout that says what was signed."""
     config = parse_config(SignConfig, arguments, {})
     from pipeline.files import urls
+    from pipeline.release.signature import require_key, require_tool
+
+    require_tool()
+    require_key(urls.absolute(config.key))
     from pipeline.release.publish.sign import sign_release
 
     signed = sign_release(urls.absolute(config.release), urls.absolute(config.key), report)
