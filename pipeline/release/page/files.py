@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.config import ReleaseConfig
 from pipeline.passes.folder import StatedPass, columns_of
+from pipeline.release.mask_license import license_files
 from pipeline.release.page.data import CHUNK_ROWS, call, data_files
 from pipeline.release.page.names import LABELS
 from pipeline.release.page.scores import describe_bounds, describe_scores
@@ -50,6 +51,8 @@ class PageAbout:
     """How many members predicted each image, in words."""
     embed_images: bool
     """Are the photos in the tars?"""
+    has_license: bool = True
+    """Does the release name a licence of its masks?"""
     policy: PolicyConfig
     passes: Sequence[StatedPass] = ()
     """The score passes whose columns the manifest has."""
@@ -64,6 +67,7 @@ def page_about(
         version=release.version,
         members=members_in_words(made_with),
         embed_images=release.embed_images,
+        has_license=bool(license_files(release)),
         policy=policy,
         passes=passes,
     )

@@ -223,8 +223,9 @@ def test_every_link_leads_to_a_file_of_the_page_or_the_release():
     )
     found = page_files([], make_about())
     parser.feed(found["index.html"].decode())
-    of_the_release = {"README.md", "manifest.parquet", "licenses.csv", "NOTICE", "SHA256SUMS"}
+    of_the_release = {"README.md", "manifest.parquet", "LICENSE", "licenses.csv", "NOTICE", "SHA256SUMS"}
     assert {link for link in links if not link.startswith("#")} - found.keys() == of_the_release
+    assert b"LICENSE" not in page_files([], make_about(has_license=False))["index.html"]
 
 
 def test_scripts_insert_texts_as_text_only():

@@ -1049,6 +1049,29 @@ def test_an_open_image_is_zoomed_moved_and_flickers_by_keys_and_pointers(opened,
     assert make_key(1) in page.inner_text("#detail-title")
 
 
+def test_two_fingers_zoom_and_one_moves_the_image(opened, with_tar):
+    options = {"viewport": {"width": 800, "height": 700}, "has_touch": True}
+    page = opened(with_tar, f"#open={make_key(0)}", **options).page
+    page.wait_for_selector(".stage[data-source=preview]")
+    box, session = page.locator(".stage").bounding_box(), page.context.new_cdp_session(page)
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def touch(kind, *points):
+        at = [{"x": middle[0] + x, "y": middle[1] + y, "id": number} for number, (x, y) in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+
+    before = page.evaluate("detail.viewer.scaleNow")
+    touch("touchStart", (-40, 0), (40, 0))
+    touch("touchMove", (-80, 0), (80, 0))
+    touch("touchEnd")
+    after, x = page.evaluate("[detail.viewer.scaleNow, detail.viewer.centre[0]]")
+    assert after == pytest.approx(2 * before, rel=0.05)
+    touch("touchStart", (0, 0))
+    touch("touchMove", (-30, 0))
+    touch("touchEnd")
+    assert page.evaluate("detail.viewer.centre[0]") == pytest.approx(x + 30 / after, abs=2)
+
+
 def test_cards_show_the_looks_that_were_chosen_and_the_address_keeps_them(shown):
     def looks():
         return shown.page.eval_on_selector_all(".card >> nth=0 >> canvas", "all => all.map(one => one.dataset.look)")
