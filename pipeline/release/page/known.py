@@ -24,7 +24,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/detail.js": frozenset(
         {
-            "8c63ef4a69f70eaee6025b55e6b84644aeac89854e8496cf2d8028795cc384e7",
+            "25db5f14ae611918262adac9c2d9ab5c6d690b71ad5031cafd13f2c132dbff40",
             "a627e5ec1e13aca6f046519c4e43402ec44f385c15857587b4d99c4c5680f450",
             "4a19ca1d0129d4ca0a5f0ba2ca1ccb4ab1b8b00e81f473a9db171a824ff3c057",
         }
@@ -134,7 +134,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/gallery.css": frozenset(
         {
-            "73aa47c200a5934b9c59359d3118f384ff11aa3102c5ec028ab4b921bf7b8185",
+            "2ecb9a9f7ba57f142fa89192270a7501884dc9876f8d4bab72514a745c09a8a9",
         }
     ),
     "page/viewer.css": frozenset(

@@ -223,7 +223,12 @@ def reached(kept_reached):
 @pytest.fixture(scope="module")
 def without_photos(opened_once, tmp_path_factory):
     """A page of three images whose photos are not in the release and whose tiles are missing."""
-    folder = write_page(tmp_path_factory.mktemp("without_photos"), ROWS[:3], embed_images=False)
+    folder = write_page(
+        tmp_path_factory.mktemp("without_photos"),
+        ROWS[:3],
+        embed_images=False,
+        extensions=("mask.png", "saliency.png", "variance.png", "json"),
+    )
     return opened_once(folder, silent=False)  # it complains about the missing tiles
 
 
