@@ -114,7 +114,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/compose.js": frozenset(
         {
-            "b06fe78f0266231cffa32bf6a762a1159be2ee3fc80dc02450a375adb3bdee60",
+            "d755c9a404439beb1550420049f47439c6ce7008c84db9a41f7842a88656374f",
         }
     ),
     "page/further.js": frozenset(
@@ -124,7 +124,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/sample.js": frozenset(
         {
-            "ae51823a5aa99f40cdb44239a61efa7cb8cf0eeed96073424977837bbcaf64f8",
+            "a73da6b37d9d3cd08e05ebcdc73b0447e9401fdb118fc1e1be6b90ff0a9ac4d1",
         }
     ),
     "page/viewer.js": frozenset(
