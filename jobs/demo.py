@@ -18,7 +18,7 @@ from jobs.coco_pseudolabel import parse as parse_job_options
 from jobs.command_line import DONE, FAILED, run_job
 from pipeline.errors import kept
 from pipeline.extras import IS_CHECKOUT
-from pipeline.preconditions import require_target
+from pipeline.preconditions import require_model, require_target
 from pipeline.replicas.local_ray import LocalRay, local_ray
 
 SAMPLE = PROJECT / "pipeline" / "sample"
@@ -41,6 +41,7 @@ def main() -> int:
         *job_options,
     ]
     config = parse_job_options(options)  # exits with 2 before a head is started if they are wrong
+    require_model(config.model, config.ensemble)
     require_target(out, "--out")
     print("starting a Ray head on this machine …", flush=True)
     with kept(lambda: "What the run has committed stays"), local_ray(cpus=os.cpu_count() or 1) as head:

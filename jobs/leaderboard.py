@@ -13,6 +13,7 @@ import tyro
 from jobs.ahead import begun, command, next_steps
 from jobs.command_line import DONE, answer, parse_config, run_commands, run_job
 from jobs.commands import COMMANDS
+from pipeline.preconditions import require_target, require_there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,8 @@ def add(arguments: Sequence[str]) -> int:
     """Add a result; print one JSON line on stdout."""
     config = parse_config(AddConfig, arguments, COMMANDS["leaderboard add"])
     with begun(f"adding {config.result} to {config.board}"):
+        require_there(config.result, "RESULT")
+        require_target(config.board, "--board")
         from pipeline.leaderboard.add import add_result
 
     added = add_result(
@@ -81,6 +84,7 @@ def render(arguments: Sequence[str]) -> int:
     """Render a board; print one JSON line on stdout."""
     config = parse_config(RenderConfig, arguments, COMMANDS["leaderboard render"])
     with begun(f"rendering {config.board}"):
+        require_there(config.board, "BOARD")
         from pipeline.leaderboard.render import render_board
 
     rendered = render_board(config.board, config.by, config.release)

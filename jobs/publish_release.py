@@ -174,6 +174,10 @@ def sign(arguments: Sequence[str]) -> int:
     config = parse_config(SignConfig, arguments, COMMANDS["release sign"])
     with begun(f"signing {config.release}"):
         from pipeline.files import urls
+        from pipeline.release.signature import require_key, require_tool
+
+        require_tool()
+        require_key(urls.absolute(config.key))
         from pipeline.release.publish.sign import sign_release
 
     signed = sign_release(urls.absolute(config.release), urls.absolute(config.key))

@@ -40,11 +40,13 @@ def main() -> int:
     """Check the release, and print what is wrong."""
     arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["release verify"])
     with begun(f"checking {arguments.release}"):
-        from pipeline.audit.check import check_certificates
         from pipeline.files import urls
+
+        release = urls.absolute(arguments.release)
+        check_places(arguments)
+        from pipeline.audit.check import check_certificates
         from pipeline.release.check.verify import verify_release
 
-    release = urls.absolute(arguments.release)
     check = verify_release(
         release,
         arguments.annotations,
@@ -82,6 +84,21 @@ def main() -> int:
     else:
         print("every file is as it should be")
     return _exit_code(check)
+
+
+def check_places(arguments: Arguments) -> None:
+    """Refuse what is not there before the libraries of the check are loaded.
+
+    Raises: CollectionError: a given path does not exist. UsageError: the signer is no public key.
+    """
+    from pipeline.preconditions import require_there
+    from pipeline.release.signature import read_signers
+
+    for option in ("release", "annotations", "metadata", "run"):
+        if place := getattr(arguments, option):
+            require_there(place, "RELEASE" if option == "release" else f"--{option}")
+    if arguments.signer:
+        read_signers(arguments.signer)
 
 
 def _exit_code(check: "ReleaseCheck") -> int:

@@ -21,9 +21,9 @@ def load(model: "str | os.PathLike[str]" = "nano", **options: Any) -> "Segmenter
         model: `nano` for the embedded weights, a folder saved by `save_pretrained`, or a repository of the Hugging Face
             Hub as `organisation/name`, of which only safetensors and JSON files are fetched.
         options: by name. `revision` of the repository: a branch, tag or commit. `device`, `dtype` and more of
-            `model.config.ModelConfig`, but `threads` is the number of cores by default, for a person waits for one
-            photo; a run's replicas take one core each. `ensemble_size`, `denoise_steps`, `seed` and more of
-            `model.config.EnsembleConfig`.
+            `model.config.ModelConfig`, but `threads`, of the whole process, is the number of cores by default, for a
+            person waits for one photo; a run's replicas take one core each. `ensemble_size`, `denoise_steps`, `seed`
+            and more of `model.config.EnsembleConfig`.
     Raises: TypeError: there is no such option; the message has the closest one.
             ValueError: an option's value is wrong, the model can't be loaded, or the device can't be used.
     """

@@ -5,6 +5,7 @@ so `pipeline/files/pictures.py` also looks through each before it is decoded, an
 torn JPEGs and 16-bit colour of which only 10 or 12 bits are in use.
 """
 
+import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -40,7 +41,8 @@ def as_list(given: Any) -> tuple[list[Any], bool]:
     if isinstance(given, dict | set | frozenset):
         raise TypeError(f"image is of type {type(given).__name__}; give {GIVEN_AS}")
     is_batch = isinstance(given, np.ndarray) and given.ndim == 4
-    if is_batch or isinstance(given, list | tuple | Iterator):
+    is_file = isinstance(given, io.IOBase)  # it iterates over lines
+    if is_batch or (isinstance(given, list | tuple | Iterator) and not is_file):
         return list(given), True
     return [given], False
 
@@ -147,6 +149,8 @@ def _described(image: Any) -> str:
 def _instead_of(image: Any) -> str:
     if isinstance(image, bytes | bytearray):
         return "Image.open(io.BytesIO(image)), with `from PIL import Image`"
+    if isinstance(image, io.IOBase):
+        return "Image.open(image), with `from PIL import Image`"
     if type(image).__module__.startswith("torch"):
         return (
             "an array: for values from 0 to 1 and the shape (3, height, width), "

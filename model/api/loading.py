@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from model.api.cores import usable_cores
 from model.api.hub import fetched, is_repository
 from model.api.segmenter import Segmenter
 from model.config import EnsembleConfig, ModelConfig
@@ -28,11 +29,6 @@ def load(model: Any, options: Mapping[str, Any]) -> Segmenter:
     ensemble = made_of(EnsembleConfig, {"batch_size": 0, **{k: v for k, v in options.items() if k in of_ensemble}})
     folder = _folder(os.fspath(model), options.get("revision"))
     return Segmenter(load_model(made_of(ModelConfig, {"model": folder, **given}), ensemble), config, ensemble)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, at least 1."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _names(kind: type, without: tuple[str, ...]) -> list[str]:

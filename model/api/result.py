@@ -79,7 +79,8 @@ class SaliencyResult:
                      NAME.saliency.png and NAME.variance.png (`model/maps.py` has their scales).
                  overwrite: replace files that are there.
         Returns: the files that were written.
-        Raises:  FileExistsError: one is there already; nothing is written. ValueError: the path has another suffix.
+        Raises:  FileExistsError: one is there already; nothing is written. ValueError: the path has another suffix, or
+                     the photo's name can't be that of a file.
                  OSError: it can't be written.
         """
         contents = self._contents(Path(path))
@@ -98,6 +99,8 @@ class SaliencyResult:
             return {path: mask}
         if path.suffix and not path.is_dir():
             raise ValueError(f"{path} ends in {path.suffix}; masks are saved as .png, or give a folder")
+        if not self.name or Path(self.name).name != self.name:
+            raise ValueError(f"{self.name!r} can't be the name of a file; give a path that ends in .png, for the mask")
         maps = {
             "mask": mask,
             "saliency": encode_png(quantise_saliency(self.saliency)),

@@ -19,7 +19,6 @@ from pipeline.collection.frames import frame_of, size_in, upright
 from pipeline.collection.names import label_of
 from pipeline.collection.whole import ends_grey, require_whole
 from pipeline.errors import SampleError
-from pipeline.files.orientation import orientation
 from pipeline.files.pictures import check_pixels, decoded, orientation_of
 from pipeline.records import Frame, Sample
 
@@ -96,11 +95,6 @@ def decode_framed(
     frame = frame_of(stored_px, exif_orientation, annotated_px, default)
     pixels = upright(found, exif_orientation) if frame == "upright" else found
     return Decoded(pixels=pixels, frame=frame, exif_orientation=exif_orientation)
-
-
-def is_turned(image_bytes: bytes) -> bool:
-    """Does a decodable image tell viewers to turn or mirror it? Pixels of the frame `stored` are not turned."""
-    return orientation(image_bytes) != 1
 
 
 def _check_annotated(

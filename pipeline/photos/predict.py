@@ -19,7 +19,7 @@ from model.saliency import DiffusionModel, load_diffusion_model, ready, resolve_
 from model.seeds import key_of
 from pipeline.collection.config import MAX_IMAGE_BYTES
 from pipeline.collection.frames import default_frame
-from pipeline.collection.images import decode_rgb, is_turned
+from pipeline.collection.images import decode_framed
 from pipeline.errors import ConfigError, SampleError, kept
 from pipeline.photos.config import PhotosConfig
 from pipeline.photos.find import Photo, find_photos, from_home
@@ -178,12 +178,15 @@ def _read(photo: Photo, model: DiffusionModel, config: PhotosConfig) -> _Read:
         if len(content) > MAX_IMAGE_BYTES:
             size_bytes = max(len(content), photo.path.stat().st_size)
             raise SampleError("too_many_bytes", f"{size_bytes} bytes; the limit is {MAX_IMAGE_BYTES}")
-        pixels = decode_rgb(photo.path.name, content, max_pixels=config.max_image_pixels, default=frame)
+        seen = decode_framed(
+            photo.path.name, content, max_pixels=config.max_image_pixels, annotated_px=None, default=frame
+        )
     except SampleError as error:
         return _Read(photo=photo, pixels=None, problem=str(error))
     except OSError as error:
         return _Read(photo=photo, pixels=None, problem=f"unreadable: {error.strerror or error}")
-    if frame == "stored" and is_turned(content):
+    pixels = seen.pixels
+    if frame == "stored" and seen.exif_orientation != 1:
         _log.warning(
             "%s has an EXIF orientation, which is not applied: its mask matches the pixels as stored", photo.path
         )

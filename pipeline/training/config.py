@@ -264,8 +264,9 @@ def require_packages(config: TrainingConfig) -> None:
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         command = " ".join(["pip install", *dict.fromkeys(needed[name] for name in missing)])
-        extra = "or the whole extra, in the project's folder: pip install '.[train]'"
-        raise ConfigError(f"training needs {', '.join(missing)}, which can't be found: {command}, {extra}")
+        if missing != ["wandb"]:
+            command += ", or the whole extra, in the project's folder: pip install '.[train]'"
+        raise ConfigError(f"training needs {', '.join(missing)}, which can't be found: {command}")
 
 
 def require_places(config: TrainingConfig) -> None:

@@ -19,10 +19,11 @@ from PIL import Image
 
 from model.config import EnsembleConfig
 from model.fake import FakeModel
-from pipeline.collection.images import decode_rgb, is_turned
+from pipeline.collection.images import decode_rgb
 from pipeline.collection.instances import cross_check, read_instances
 from pipeline.collection.stores import read_bytes
 from pipeline.errors import FAILURE_REASONS, SampleError, UsageError
+from pipeline.files.orientation import orientation
 from pipeline.records import ShardSpec
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.work import process_shard
@@ -104,7 +105,7 @@ def damaged(draw, whole):
 @budget
 def test_a_damaged_image_is_decoded_or_refused_with_a_reason(kind, data):
     content = data.draw(damaged(PICTURES[kind]))
-    is_turned(content)
+    orientation(content)
     try:
         pixels = decode_rgb("photo", content, max_pixels=MAX_PIXELS)
     except SampleError as error:

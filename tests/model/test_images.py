@@ -35,7 +35,7 @@ def test_several_images_are_a_list_a_tuple_an_iterator_or_a_batch(several, count
 
 
 def test_one_image_is_a_path_a_picture_or_an_array(photo):
-    for one in (photo, str(photo), RGB, Image.fromarray(RGB)):
+    for one in (photo, str(photo), RGB, Image.fromarray(RGB), io.BytesIO(b"a file\nof lines")):
         listed, are_several = as_list(one)
         assert listed[0] is one
         assert (len(listed), are_several) == (1, False)
@@ -59,7 +59,7 @@ def test_every_kind_of_image_gives_the_same_pixels(photo, kind):
     [
         (None, TypeError, "image is None; give a path, a Pillow image, an array of uint8 with the shape"),
         (3, TypeError, "image is of type int; give a path"),
-        (io.BytesIO(b""), TypeError, "image is a _io.BytesIO; give a path"),
+        (io.BytesIO(b""), TypeError, "image is a _io.BytesIO; give Image.open(image), with"),
         (b"\xff\xd8\xff", TypeError, "image is of type bytes; give Image.open(io.BytesIO(image))"),
         (torch.zeros(3, 4, 5), TypeError, "image is a torch.Tensor; give an array: for values from 0 to 1"),
         (RGB / 255, ValueError, "image has values of type float64; it must be uint8, from 0 to 255: for values from"),

@@ -112,8 +112,8 @@ function drawLook(context, look, pictures, place, { thickness = 1, further = [] 
     // A stored variance is the root of it; its square is what a tile shows.
     if (look === "variance" && pictures.variance.isRoot) blend(context, "multiply", () => put(context, pictures.variance, place));
   } else {
-    if (table.release.embed_images) {
-      put(context, pictures.photo, place);
+    if (table.release.embed_images || look === "photo") {
+      put(context, pictures.photo, place);  // a sign, if there is none
     } else {
       context.fillStyle = PAPER_GREY;
       context.fillRect(place.left, place.top, place.width, place.height);

@@ -2,9 +2,6 @@
 /* The detail view of one image: the viewer, and everything that is known about it. It uses the browser's own dialog: focus
    stays inside and returns, Escape closes it. */
 
-const TAR_MEMBERS = ["jpg", "mask.png", "saliency.png", "variance.png", "json"];
-const isReleased = (end) => end !== "jpg" || table.release.embed_images;
-
 class DetailDialog {
   constructor({ onMove, onClose }) {
     this.dialog = document.getElementById("detail");
@@ -116,7 +113,7 @@ class DetailDialog {
     addLink(value, url, url);
     fact(list, "split", named("split", row));
     fact(list, "tar", named("tar", row));
-    if (named("tar", row)) fact(list, "in_the_tar", TAR_MEMBERS.filter(isReleased).map((end) => `${table.columns.key[row]}.${end}`).join(" "));
+    if (named("tar", row)) fact(list, "in_the_tar", table.release.extensions.map((end) => `${table.columns.key[row]}.${end}`).join(" "));
     fact(list, "members", String(table.columns.members[row]));
     detailsOf(row).then((details) => {
       const masks = (table.release.masks ?? []).map(({ name }) => name);

@@ -11,6 +11,8 @@ from typing import Any
 
 from pipeline.config import ReleaseConfig
 from pipeline.passes.folder import StatedPass, columns_of
+from pipeline.release.croissant_texts import pictures_of
+from pipeline.release.mask_license import license_files
 from pipeline.release.page.data import CHUNK_ROWS, call, data_files
 from pipeline.release.page.names import LABELS
 from pipeline.release.page.scores import describe_bounds, describe_scores
@@ -50,6 +52,10 @@ class PageAbout:
     """How many members predicted each image, in words."""
     embed_images: bool
     """Are the photos in the tars?"""
+    extensions: Sequence[str] = ("jpg", "mask.png", "saliency.png", "variance.png", "json")
+    """Of the files that a sample has in its tar."""
+    has_license: bool = True
+    """Does the release name a licence of its masks?"""
     policy: PolicyConfig
     passes: Sequence[StatedPass] = ()
     """The score passes whose columns the manifest has."""
@@ -64,6 +70,8 @@ def page_about(
         version=release.version,
         members=members_in_words(made_with),
         embed_images=release.embed_images,
+        extensions=(*pictures_of(release), "json"),
+        has_license=bool(license_files(release)),
         policy=policy,
         passes=passes,
     )
@@ -86,6 +94,7 @@ def page_files(rows: Sequence[Mapping[str, Any]], about: PageAbout) -> dict[str,
         "scores": describe_scores(table),
         "bounds": describe_bounds(about.policy),
         "labels": LABELS,
+        "extensions": about.extensions,
         "dictionaries": dictionaries,
         "tiles": {"px": TILE_PX, "panels": PANELS, "columns": SHEET_COLUMNS, "per_sheet": TILES_PER_SHEET},
     }

@@ -24,7 +24,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/detail.js": frozenset(
         {
-            "8c63ef4a69f70eaee6025b55e6b84644aeac89854e8496cf2d8028795cc384e7",
+            "25db5f14ae611918262adac9c2d9ab5c6d690b71ad5031cafd13f2c132dbff40",
             "a627e5ec1e13aca6f046519c4e43402ec44f385c15857587b4d99c4c5680f450",
             "4a19ca1d0129d4ca0a5f0ba2ca1ccb4ab1b8b00e81f473a9db171a824ff3c057",
         }
@@ -114,7 +114,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/compose.js": frozenset(
         {
-            "b06fe78f0266231cffa32bf6a762a1159be2ee3fc80dc02450a375adb3bdee60",
+            "d755c9a404439beb1550420049f47439c6ce7008c84db9a41f7842a88656374f",
         }
     ),
     "page/further.js": frozenset(
@@ -124,7 +124,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/sample.js": frozenset(
         {
-            "ae51823a5aa99f40cdb44239a61efa7cb8cf0eeed96073424977837bbcaf64f8",
+            "a73da6b37d9d3cd08e05ebcdc73b0447e9401fdb118fc1e1be6b90ff0a9ac4d1",
         }
     ),
     "page/viewer.js": frozenset(
@@ -134,7 +134,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/gallery.css": frozenset(
         {
-            "73aa47c200a5934b9c59359d3118f384ff11aa3102c5ec028ab4b921bf7b8185",
+            "2ecb9a9f7ba57f142fa89192270a7501884dc9876f8d4bab72514a745c09a8a9",
         }
     ),
     "page/viewer.css": frozenset(

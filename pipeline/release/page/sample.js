@@ -3,6 +3,7 @@
    From a file no page can read another file, and rejected images are in no tar: the viewer shows thumbnails then. */
 
 const MOST_SAMPLE_BYTES = 200_000_000;
+const MOST_PIXELS = 50_000_000;  // four pictures of so many take 0.8 GB
 const MOST_WHOLE_BYTES = 32_000_000;  // a server that knows no ranges sends the whole tar; a larger one is not waited for
 const TAR_BLOCK = 512;
 
@@ -10,6 +11,7 @@ const TAR_BLOCK = 512;
 function whyNoSample(row) {
   if (!location.protocol.startsWith("http")) return "to see every pixel, open this page from a web server";
   if (!named("tar", row)) return "only accepted images are in the tars";
+  if (table.columns.width[row] * table.columns.height[row] > MOST_PIXELS) return "more would not fit into memory";
   return "";
 }
 

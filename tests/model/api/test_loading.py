@@ -8,7 +8,7 @@ import pytest
 
 import model
 from model.api import hub
-from model.api.loading import usable_cores
+from model.api.cores import usable_cores
 from model.config import EnsembleConfig, ModelConfig
 
 

@@ -1,6 +1,7 @@
 """What is known of a photo's salient object: maps, numbers, pictures and files."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +123,23 @@ def test_nothing_is_replaced_unless_that_is_asked_for(tmp_path):
     assert read(there).max() == 204
 
 
+def test_a_file_that_appears_at_the_last_moment_stays(tmp_path, monkeypatch):
+    mask = tmp_path / "mask.png"
+    mask.write_text("mine")
+    monkeypatch.setattr(Path, "exists", lambda _path: False)
+    with pytest.raises(FileExistsError):
+        make_result().save(mask)
+    assert mask.read_text() == "mine"
+
+
 def test_another_format_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"mask\.jpg ends in \.jpg; masks are saved as \.png, or give a folder"):
         make_result().save(tmp_path / "mask.jpg")
+
+
+@pytest.mark.parametrize("name", ["../photo", "a/b", "/photo", ""])
+def test_a_name_that_leads_elsewhere_is_no_name_of_a_file(tmp_path, name):
+    with pytest.raises(ValueError, match="can't be the name of a file; give a path that ends in"):
+        make_result(name=name).save(tmp_path)
+    make_result(name=name).save(tmp_path / "mask.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.png"]

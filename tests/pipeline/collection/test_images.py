@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from pipeline.collection.images import MAX_IMAGE_PIXELS, decode, decode_rgb, is_turned
+from pipeline.collection.images import MAX_IMAGE_PIXELS, decode, decode_rgb
 from pipeline.errors import SampleError
+from pipeline.files.orientation import orientation as orientation_in
 from pipeline.records import Sample
 
 WIDTH, HEIGHT = 13, 9
@@ -177,12 +178,12 @@ def test_an_exif_orientation_is_not_applied():
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_but_the_first_means_turned(image_format, orientation):
-    assert is_turned(encoded(image_format=image_format, exif=exif_with(orientation))) is (orientation != 1)
+def test_every_orientation_is_found(image_format, orientation):
+    assert orientation_in(encoded(image_format=image_format, exif=exif_with(orientation))) == orientation
 
 
 def test_an_image_without_exif_is_not_turned():
-    assert not any(is_turned(content) for content in ENCODED)
+    assert {orientation_in(content) for content in ENCODED} == {1}
 
 
 @pytest.mark.parametrize("content", ENCODED)

@@ -11,9 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.collection.images import decode_rgb, is_turned
+from pipeline.collection.images import decode_rgb
 from pipeline.errors import SampleError
 from pipeline.files.formats import SUPPORTED
+from pipeline.files.orientation import orientation
 from pipeline.files.scan import bmp, gif, jpeg, limits, png, tiff, webp
 from pipeline.files.scan.limits import OverBudgetError
 from tests.pipeline.files.make_images import (
@@ -220,13 +221,13 @@ def exif_with(tag, value):
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_the_orientation_is_found_without_the_rest_of_the_metadata(image_format):
-    assert is_turned(encoded(image_format, exif=exif_with(0x0112, 6)))
-    assert not is_turned(encoded(image_format, exif=exif_with(0x010F, "maker")))
+    assert orientation(encoded(image_format, exif=exif_with(0x0112, 6))) == 6
+    assert orientation(encoded(image_format, exif=exif_with(0x010F, "maker"))) == 1
 
 
 def test_the_orientation_in_xmp_is_found():
     for text in (b'<x tiff:Orientation="6"/>', b"<tiff:Orientation>6</tiff:Orientation>"):
-        assert is_turned(jpeg_with(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + text)))
+        assert orientation(jpeg_with(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + text))) != 1
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,7 @@ def test_an_image_of_too_many_parts_costs_its_own_row_and_its_orientation_is_not
     with pytest.raises(SampleError) as caught:
         decode_rgb("photo", content)
     assert (caught.value.reason, "photo: more than 60" in caught.value.detail) == ("too_slow", True)
-    assert not is_turned(content)
+    assert orientation(content) == 1
 
 
 def test_scans_are_weighed_by_the_pixels_of_a_jpeg(monkeypatch):

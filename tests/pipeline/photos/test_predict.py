@@ -442,7 +442,7 @@ def test_very_long_and_very_small_photos_do_not_fail(tmp_path, width, height):
     assert grey_of(tmp_path / "out" / "a.png").shape == (height, width)
 
 
-@pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("image_format", ["jpeg", "png", "webp", "avif"])
 def test_a_turned_photo_is_predicted_as_people_see_it(tmp_path, caplog, image_format):
     (tmp_path / "photos").mkdir()
     for orientation in (1, 6):
@@ -456,7 +456,7 @@ def test_a_turned_photo_is_predicted_as_people_see_it(tmp_path, caplog, image_fo
         assert overlay.size == (30, 40)
 
 
-@pytest.mark.parametrize("image_format", ["jpeg", "tiff"])
+@pytest.mark.parametrize("image_format", ["jpeg", "tiff", "avif"])
 @pytest.mark.parametrize("options", [{"orientation": "stored"}, {"reference": True}])
 def test_a_turned_photo_is_predicted_as_stored_if_that_is_asked_for_with_a_warning(
     tmp_path, caplog, image_format, options

@@ -10,6 +10,7 @@ from pipeline.files import storage
 from pipeline.release import assemble as assembling
 from pipeline.release.accepting import forecast_release
 from pipeline.release.build import build_release, complete_run, source_of
+from pipeline.release.check.rows import misjudged
 from pipeline.release.check.verify import verify_release
 from pipeline.replicas import work
 from pipeline.run import run
@@ -136,6 +137,15 @@ def test_a_run_that_measured_fewer_scores_makes_a_release_that_stands_the_check(
     assert found.problems == ()
     card = (early.folder / "README.md").read_text()
     assert card.count("null, as the run was made by an earlier version, which did not measure it.") == 2
+
+
+@pytest.mark.parametrize("verdict", ["accepted", "rejected", "failed"])
+def test_a_score_that_one_image_alone_has_is_found_whichever_image_it_is(early, verdict):
+    rows = {row["key"]: row for row in early.manifest()}
+    assert list(misjudged(rows, early.config.policy)) == []
+    key = next(key for key, row in rows.items() if row["verdict"] == verdict)
+    rows[key] |= {"stability": 0.5}
+    assert [found for found in misjudged(rows, early.config.policy) if "contradicts its scores" in found]
 
 
 @pytest.mark.parametrize("options", [{"thresholds": ("stability>=0.1",)}, {"target_images": 1, "rank_by": "stability"}])

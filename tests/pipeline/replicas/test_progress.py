@@ -2,9 +2,10 @@
 
 import pytest
 
+from pipeline.errors import ConfigError, ReleaseNotMadeError, StorageError
 from pipeline.progress.stages import Stage, shown_by
 from pipeline.progress.words import line
-from pipeline.replicas.progress import Progress
+from pipeline.replicas.progress import Progress, working
 from pipeline.selection.policy import PolicyConfig
 from tests.pipeline.make import make_row, make_scores
 from tests.pipeline.progress.make import Clock, Recorder
@@ -94,3 +95,14 @@ def test_scores_alone_are_neither_accepted_nor_rejected(clock):
     progress = Progress(2, None, clock)
     progress.add_computed((REJECTED, FAILED))
     assert shown(progress).endswith("2 of 2 images; 1 failed")
+
+
+def test_a_wrong_request_that_comes_after_images_were_computed_is_no_longer_one():
+    progress = Progress(5, PolicyConfig())
+    with pytest.raises(ConfigError, match=r"^no$"), working(progress):
+        raise ConfigError("no")
+    progress.add_computed([make_row(), make_row()], 2)
+    with pytest.raises(ReleaseNotMadeError, match=r"no\. 2 of 5 images are committed and stay"), working(progress):
+        raise ConfigError("no")
+    with pytest.raises(StorageError, match=r"^torn$"), working(progress):
+        raise StorageError("torn")

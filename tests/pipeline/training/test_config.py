@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, UsageError
 from pipeline.options import from_options
+from pipeline.training import config as config_module
 from pipeline.training.config import (
     DataConfig,
     OptimiserConfig,
     TrainingConfig,
     WorkersConfig,
     require_packages,
+    require_places,
     with_absolute_paths,
     without_effect,
 )
@@ -171,7 +173,27 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypa
         return
     with pytest.raises(ConfigError) as refused:
         require_packages(config)
-    assert str(refused.value) == command
+    whole = "" if missing == ["wandb"] else ", or the whole extra, in the project's folder: pip install '.[train]'"
+    assert str(refused.value) == command + whole
+
+
+def test_data_weights_and_workers_that_are_not_there_are_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(config_module, "gpus_here", lambda: 0)
+    made = {"output_dir": tmp_path / "out", "train_img": tmp_path, "train_gt": tmp_path, "train_release": None}
+    require_places(make(**made))
+    for options, said in (
+        ({"train_img": tmp_path / "none"}, "--train-img .*none: there is no such file or folder"),
+        ({"val_img": tmp_path, "val_gt": tmp_path / "none"}, "--val-gt .*none: there is no such"),
+        ({"swinb_model_path": tmp_path / "none"}, "--swinb-model-path .*none: there is no such"),
+        ({"pretrained_model_name_or_path": "none"}, "--pretrained-model-name-or-path none: there is no such"),
+        ({"workers": 10_000}, r"--workers 10000: this machine has \d+ CPUs and 0 GPUs, one per worker; give at most"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            require_places(make(**made | options))
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    require_places(make(**made | {"workers": 10_000}))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

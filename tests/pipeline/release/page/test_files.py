@@ -15,6 +15,7 @@ from pipeline.release.manifest import SCHEMA
 from pipeline.release.page import data as page_data
 from pipeline.release.page.data import Dictionary, call, rounded
 from pipeline.release.page.files import PageAbout, page_about, page_files
+from pipeline.release.page.names import LABELS
 from pipeline.release.page.tiles import TILE_PX, TILES_PER_SHEET
 from pipeline.selection.policy import PolicyConfig, bounds
 from pipeline.selection.scores import SCORE_TABLE, SCORES
@@ -223,8 +224,9 @@ def test_every_link_leads_to_a_file_of_the_page_or_the_release():
     )
     found = page_files([], make_about())
     parser.feed(found["index.html"].decode())
-    of_the_release = {"README.md", "manifest.parquet", "licenses.csv", "NOTICE", "SHA256SUMS"}
+    of_the_release = {"README.md", "manifest.parquet", "LICENSE", "licenses.csv", "NOTICE", "SHA256SUMS"}
     assert {link for link in links if not link.startswith("#")} - found.keys() == of_the_release
+    assert b"LICENSE" not in page_files([], make_about(has_license=False))["index.html"]
 
 
 def test_scripts_insert_texts_as_text_only():
@@ -276,7 +278,13 @@ def test_what_a_page_says_follows_from_configuration_and_fingerprint():
     policy = PolicyConfig(max_variance=0.01)
     release = ReleaseConfig(name="masks", version="1.2.0", embed_images=False)
     about = page_about(release, policy, {"ensemble_size": "3", "weights": "…"})
-    assert about == make_about(embed_images=False, policy=policy)
+    extensions = ("mask.png", "saliency.png", "variance.png", "json")
+    assert about == make_about(embed_images=False, policy=policy, extensions=extensions)
+
+
+def test_every_score_and_every_reason_of_a_policy_has_a_name_for_people():
+    policy = PolicyConfig(max_variance=0.01, max_variance_per_area=0.1, min_area=0.1, max_area=0.9)
+    assert {*SCORE_TABLE, *(bound.reason for bound in bounds(policy))} <= LABELS.keys()
 
 
 def test_the_bundled_library_matches_its_note_and_comes_with_its_licence():

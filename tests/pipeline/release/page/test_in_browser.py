@@ -223,7 +223,12 @@ def reached(kept_reached):
 @pytest.fixture(scope="module")
 def without_photos(opened_once, tmp_path_factory):
     """A page of three images whose photos are not in the release and whose tiles are missing."""
-    folder = write_page(tmp_path_factory.mktemp("without_photos"), ROWS[:3], embed_images=False)
+    folder = write_page(
+        tmp_path_factory.mktemp("without_photos"),
+        ROWS[:3],
+        embed_images=False,
+        extensions=("mask.png", "saliency.png", "variance.png", "json"),
+    )
     return opened_once(folder, silent=False)  # it complains about the missing tiles
 
 
@@ -1047,6 +1052,29 @@ def test_an_open_image_is_zoomed_moved_and_flickers_by_keys_and_pointers(opened,
     assert page.get_attribute("[data-action=flicker]", "aria-pressed") == "true"
     page.keyboard.press("ArrowRight")
     assert make_key(1) in page.inner_text("#detail-title")
+
+
+def test_two_fingers_zoom_and_one_moves_the_image(opened, with_tar):
+    options = {"viewport": {"width": 800, "height": 700}, "has_touch": True}
+    page = opened(with_tar, f"#open={make_key(0)}", **options).page
+    page.wait_for_selector(".stage[data-source=preview]")
+    box, session = page.locator(".stage").bounding_box(), page.context.new_cdp_session(page)
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def touch(kind, *points):
+        at = [{"x": middle[0] + x, "y": middle[1] + y, "id": number} for number, (x, y) in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+
+    before = page.evaluate("detail.viewer.scaleNow")
+    touch("touchStart", (-40, 0), (40, 0))
+    touch("touchMove", (-80, 0), (80, 0))
+    touch("touchEnd")
+    after, x = page.evaluate("[detail.viewer.scaleNow, detail.viewer.centre[0]]")
+    assert after == pytest.approx(2 * before, rel=0.05)
+    touch("touchStart", (0, 0))
+    touch("touchMove", (-30, 0))
+    touch("touchEnd")
+    assert page.evaluate("detail.viewer.centre[0]") == pytest.approx(x + 30 / after, abs=2)
 
 
 def test_cards_show_the_looks_that_were_chosen_and_the_address_keeps_them(shown):
