@@ -130,7 +130,7 @@ def _exit_code(job: Callable[[], int]) -> int:
         report(indented(f"failed: {error}"))
         return FAILED
     except OSError as error:  # a full disk or a lost connection: the message has its path, and no traceback helps
-        report(indented(f"failed: {error}. Once that is mended, run the same command again."))
+        report(indented(f"failed: {error}. Once that is mended, run the same command again to resume."))
         return FAILED
     except KeyboardInterrupt:
         report("interrupted. Run the same command again to resume.")
