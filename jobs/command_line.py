@@ -172,7 +172,8 @@ def _exit_code(job: Callable[[], int]) -> int:
         report(indented(f"failed: {error}"))
         return FAILED
     except OSError as error:  # a full disk or a lost connection: the message has its path, and no traceback helps
-        report(indented(". ".join([f"failed: {error}", *_notes(error)])))
+        mended = ["Once that is mended, run the same command again"]
+        report(indented(". ".join([f"failed: {error}", *(_notes(error) or mended)])))
         return FAILED
     except KeyboardInterrupt as interrupt:
         report(indented(". ".join(["interrupted", *(_notes(interrupt) or ["Run the same command again"])])))

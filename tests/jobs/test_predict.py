@@ -261,8 +261,8 @@ def torn_weights(folder):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (a_file, "mine holds no model_index.json, so it is not a saved SOD-diffusion pipeline"),
-        (an_empty_folder, "mine holds no model_index.json, so it is not a saved SOD-diffusion pipeline"),
+        (a_file, "--model mine: it has no model_index.json"),
+        (an_empty_folder, "--model mine: it has no model_index.json"),
         (another_pipeline, "mine holds no conditioner/config.json, so it is not a saved SOD-diffusion pipeline"),
         (a_torn_index, "mine/model_index.json (1 bytes) is not JSON that is read here"),
         (torn_weights, "mine/vae/diffusion_pytorch_model.safetensors"),
@@ -288,12 +288,11 @@ def test_a_folder_of_a_saved_model_works_like_the_embedded_one(predict_here, tmp
     assert (tmp_path / "own" / "a.png").read_bytes() == (tmp_path / "embedded" / "a.png").read_bytes()
 
 
-def test_an_unknown_device_exits_with_2_and_its_name(predict_here, tmp_path, monkeypatch):
-    monkeypatch.setattr(photos_predict, "load_diffusion_model", load_diffusion_model)
+def test_an_unknown_device_exits_with_2_and_its_name(predict_here, tmp_path):
     write_photos(tmp_path / "photos", "a.png")
     done = predict_here("--device", "nonsense")
     assert (done.code, done.stdout) == (USAGE, "")
-    assert "error: device nonsense can't be used: " in done.stderr
+    assert "error: --device nonsense: there is no such device; give auto, cpu" in done.stderr
     assert "Traceback" not in done.stderr
 
 

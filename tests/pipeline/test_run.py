@@ -126,7 +126,7 @@ def test_every_input_has_one_row_whoever_fails_and_wherever_shards_are_cut(
     for number in broken:
         inputs.file(number).write_bytes(b"no image")
     write_annotations(inputs, shuffler.sample(inputs.entries, COUNT))
-    report = run(make_config(inputs, folder / "out", shard_size=shard_size, allow_empty=True))
+    report = run(make_config(inputs, folder / "out", shard_size=shard_size))
     rows = manifest_of(folder / "out")
     assert [row["key"] for row in rows] == [make_key(number) for number in range(1, COUNT + 1)]
     assert {row["image_id"] for row in rows if row["verdict"] == "failed"} == broken
@@ -153,8 +153,8 @@ def test_images_of_which_none_can_be_decoded_are_refused_before_anything_is_writ
     with pytest.raises(CollectionError, match=r"none of the 7 images .* undecodable: .*Git LFS pointer"):
         work(make_config(inputs, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
-    whole = make_collection(tmp_path / "again", COUNT).file(6)
-    inputs.file(6).write_bytes(whole.read_bytes())
+    make_jpeg_of = make_collection(tmp_path / "again", COUNT).file(COUNT)
+    inputs.file(COUNT).write_bytes(make_jpeg_of.read_bytes())
     work(make_config(inputs, tmp_path / "out"))
 
 
@@ -401,7 +401,7 @@ def test_a_larger_bound_on_the_variance_never_accepts_fewer_images(own):
     accepted = [
         {row["key"] for row in manifest_of(config.out, f"release/sod-benchmark-{number}") if row["tar"]}
         for number, bound in enumerate(bounds)
-        if run(another(inputs, config, **LAX | {"max_variance": bound}, version=str(number), allow_empty=True))
+        if run(another(inputs, config, **LAX | {"max_variance": bound}, version=str(number)))
     ]
     assert all(fewer <= more for fewer, more in pairwise(accepted))
     assert len({len(keys) for keys in accepted}) > 2

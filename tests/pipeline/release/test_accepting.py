@@ -31,6 +31,11 @@ def name_of(options):
     return re.sub(r"\W+", "-", str(options)).strip("-") or "defaults"
 
 
+def strict(inputs, out, **options):
+    """A configuration that takes no empty release, unless it is told to."""
+    return make_config(inputs, out, **{"allow_empty": False, **options})
+
+
 def prepared(config):
     """What a build of a complete run begins with."""
     specs, made_with = complete_run(
@@ -61,7 +66,7 @@ def compared(tmp_path_factory, release_of):
     ],
 )
 def test_a_forecast_says_what_the_release_holds_then(compared, options):
-    config = make_config(compared.inputs, compared.config.out, version="2.0.0", name=name_of(options), **options)
+    config = strict(compared.inputs, compared.config.out, version="2.0.0", name=name_of(options), **options)
     source, config, made_with = prepared(config)
     before = tree(config.out)
     found = forecast_release(source, config)
@@ -74,7 +79,7 @@ def test_a_forecast_says_what_the_release_holds_then(compared, options):
 
 
 def test_a_build_of_nothing_is_refused_before_a_byte_is_written(released):
-    config = make_config(released.inputs, released.config.out, version="3.0.0", max_variance=0.0)
+    config = strict(released.inputs, released.config.out, version="3.0.0", max_variance=0.0)
     source, config, made_with = prepared(config)
     before = tree(config.out)
     with pytest.raises(ConfigError) as refused:
@@ -91,8 +96,8 @@ def test_a_build_of_nothing_is_refused_before_a_byte_is_written(released):
 def test_what_only_masks_tell_to_be_empty_leaves_nothing(released, tmp_path, place, monkeypatch):
     """No image has an instance_iou here, but that is known only after the masks were looked at."""
     out = str(tmp_path / "run") if place == "disk" else f"memory://{tmp_path.name}"
-    run(make_config(released.inputs, out))
-    config = make_config(released.inputs, out, version="3.1.0", thresholds=("instance_iou>=0.1",))
+    run(strict(released.inputs, out))
+    config = strict(released.inputs, out, version="3.1.0", thresholds=("instance_iou>=0.1",))
     source, config, made_with = prepared(config)
     surveyed = []
     monkeypatch.setattr(assembling, "survey", lambda task, real=assembling.survey: surveyed.append(task) or real(task))
@@ -105,7 +110,7 @@ def test_what_only_masks_tell_to_be_empty_leaves_nothing(released, tmp_path, pla
 
 def test_a_run_whose_release_would_be_empty_keeps_its_images_and_says_how_to_use_them(tmp_path):
     inputs = make_collection(tmp_path / "in", 5)
-    config = make_config(inputs, tmp_path / "run", max_variance=0.0)
+    config = strict(inputs, tmp_path / "run", max_variance=0.0)
     with pytest.raises(ReleaseNotMadeError) as refused:
         run(config)
     assert re.search(
@@ -114,9 +119,9 @@ def test_a_run_whose_release_would_be_empty_keeps_its_images_and_says_how_to_use
     assert f"jobs/publish_release.py build {config.out}" in str(refused.value)
     with pytest.raises(ConfigError, match="the release would be empty"):  # nothing was begun this time
         run(config)
-    report = run(make_config(inputs, tmp_path / "run"))
+    report = run(strict(inputs, tmp_path / "run"))
     assert (report.computed, report.accepted) == (0, 2)
-    assert run(make_config(inputs, tmp_path / "run", max_variance=0.0, allow_empty=True, version="2.0.0")).accepted == 0
+    assert run(strict(inputs, tmp_path / "run", max_variance=0.0, allow_empty=True, version="2.0.0")).accepted == 0
 
 
 @pytest.fixture(scope="module")
@@ -150,11 +155,11 @@ def test_a_score_that_one_image_alone_has_is_found_whichever_image_it_is(early, 
 
 @pytest.mark.parametrize("options", [{"thresholds": ("stability>=0.1",)}, {"target_images": 1, "rank_by": "stability"}])
 def test_a_policy_on_a_score_that_the_run_did_not_measure_is_refused(early, options):
-    config = make_config(early.inputs, early.config.out, name=name_of(options), **options)
+    config = strict(early.inputs, early.config.out, name=name_of(options), **options)
     with pytest.raises(ConfigError, match=r"the policy names stability, which .* does not have: an earlier version"):
         build_release(*prepared(config))
-    config = make_config(early.inputs, early.config.out, name=name_of(options), allow_empty=True, **options)
+    config = strict(early.inputs, early.config.out, name=name_of(options), allow_empty=True, **options)
     source, config, made_with = prepared(config)
     built = build_release(source, config, made_with)
     assert verify_release(built.release).problems == ()
-    assert forecast_release(source, make_config(early.inputs, early.config.out, version="2.0.1")).accepted == 3
+    assert forecast_release(source, strict(early.inputs, early.config.out, version="2.0.1")).accepted == 3

@@ -197,7 +197,7 @@ def test_the_plan_knows_the_size_of_a_member_in_a_tar(sizes):
 
 
 def test_a_release_without_accepted_images_has_everything_but_tars(released, release_of, tmp_path):
-    empty = release_of(released.inputs, tmp_path, min_area=0.9, allow_empty=True)
+    empty = release_of(released.inputs, tmp_path, min_area=0.9)
     names = [file["name"] for file in empty.release_json()["files"]]
     assert not [name for name in names if name.endswith(".tar")]
     assert len([name for name in names if name != "index.html" and not name.startswith("page/")]) == 9

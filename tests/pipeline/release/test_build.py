@@ -180,7 +180,7 @@ def test_keys_of_the_licences_are_text_to_programs_that_guess_types_and_ids_join
     ids=["all", "one licence", "masks only"],
 )
 def test_licences_are_listed_for_every_image_of_which_the_release_has_something(build, options, listed):
-    built = build(version=f"8.{len(listed)}.0", allow_empty=True, **options)
+    built = build(version=f"8.{len(listed)}.0", **options)
     with open(f"{built.release}/licenses.csv", newline="") as file:
         assert [int(row["image_id"]) for row in csv.DictReader(file)] == listed
     assert verify_release(built.release).problems == ()
@@ -223,11 +223,10 @@ def test_a_run_that_does_not_remember_is_named(tmp_path, content):
 
 def test_the_reason_of_an_image_that_fails_two_bounds_does_not_depend_on_their_order(build):
     bounds = ("pairwise_iou>=1", "area<=0.005")
-    loose = {"max_variance": 0.25, "max_variance_per_area": 250.0, "allow_empty": True}
-    built = build(version="7.0.0", thresholds=bounds, **loose)
+    built = build(version="7.0.0", thresholds=bounds, max_variance=0.25, max_variance_per_area=250.0)
     assert built.rejected == {"area_above_max": 9}
     assert verify_release(built.release).problems == ()
-    assert build(version="7.0.0", thresholds=bounds[::-1], **loose) == built
+    assert build(version="7.0.0", thresholds=bounds[::-1], max_variance=0.25, max_variance_per_area=250.0) == built
 
 
 @pytest.mark.parametrize(

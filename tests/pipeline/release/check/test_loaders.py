@@ -161,7 +161,7 @@ def test_masks_without_images_load_too(released, release_of, tmp_path, only):
 
 def test_a_release_without_images_or_croissant_is_no_problem(released, release_of, tmp_path, only):
     only("datasets", "mlcroissant")
-    made = release_of(released.inputs, tmp_path / "made", min_area=0.9, allow_empty=True)
+    made = release_of(released.inputs, tmp_path / "made", min_area=0.9)
     folder = tmp_path / "copy"
     shutil.copytree(made.folder, folder)
     (folder / CROISSANT).unlink(missing_ok=True)

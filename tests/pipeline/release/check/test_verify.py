@@ -465,9 +465,7 @@ def test_an_index_with_another_sum_is_a_problem(copy):
 
 
 def test_a_split_without_images_still_has_its_files(released, release_of, tmp_path):
-    made = release_of(
-        released.inputs, tmp_path, splits=("train=0.5", "test=0.5"), min_area=0.9, allow_empty=True
-    ).folder
+    made = release_of(released.inputs, tmp_path, splits=("train=0.5", "test=0.5"), min_area=0.9).folder
     (made / "annotations" / "train.json").unlink()
     record = json.loads((made / "release.json").read_text())
     record["files"] = [file for file in record["files"] if file["name"] != "annotations/train.json"]
