@@ -34,8 +34,11 @@ def quantise_deviation(deviation: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray,
     return stored
 
 
-def encode_png(values: UInt8[np.ndarray, "h w"]) -> bytes:
-    """A PNG of one 8-bit channel; equal values give equal bytes with one version of Pillow and zlib."""
+def encode_png(values: UInt8[np.ndarray, "h w *channels"]) -> bytes:
+    """A PNG of one 8-bit channel or four (red, green, blue, alpha).
+
+    Equal values give equal bytes with one version of Pillow and zlib.
+    """
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, format="PNG", **_COMPRESSION)
     return buffer.getvalue()
