@@ -1,6 +1,5 @@
 """Turn photos into saliency maps; PhotosConfig has all options."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, parse_config, run_job
+from jobs.command_line import DONE, SOME_FAILED, answer, log_reference_preset, parse_config, run_job
+from jobs.commands import COMMANDS
 from pipeline.photos.config import PhotosConfig
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ def main() -> int:
     from pipeline.photos.predict import predict
 
     report = predict(config, with_progress_bar)
-    print(json.dumps(asdict(report), sort_keys=True))
+    answer(asdict(report))
     return SOME_FAILED if report.failed else DONE
 
 
 def parse(arguments: Sequence[str]) -> PhotosConfig:
     """Options of the preset and of the command line; exits with 2 if they are wrong."""
-    return parse_config(PhotosConfig, arguments, {"batch_size": 0})
+    return parse_config(PhotosConfig, arguments, COMMANDS["predict"], {"batch_size": 0})
 
 
 def with_progress_bar(results: "Iterator[PhotoResult]", total: int) -> "Iterator[PhotoResult]":
