@@ -174,7 +174,7 @@ OUTPUT = {
     "wids": (1, r"18 000000000008"),
     "model": (
         1,
-        r"SaliencyResult\('000000000003', 451 x 300 px, .* over 4 members\)|\(1, 300, 451, 1\) \(1, 300, 451, 1\)",
+        r"SaliencyResult\('000000000003', 451 x 300 px, .* over \d+ members\)|\(1, 300, 451, 1\) \(1, 300, 451, 1\)",
     ),
 }
 """Imported package → how many lines a Python block prints, and what each looks like."""

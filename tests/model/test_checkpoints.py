@@ -104,7 +104,7 @@ def test_the_unets_own_folder_and_a_safetensors_branch_work_too(saved, files):
 @pytest.mark.parametrize("side", [33, 100])
 def test_official_weights_predict_at_sizes_that_are_no_whole_latents_patches_or_windows(saved, image_of, side):
     asked = EnsembleConfig(processing_res=side, batch_stats=True, ensemble_size=1, denoise_steps=1)
-    (prediction,) = load_official(saved)([image_of(40, 50)], ["7"], asked)
+    (prediction,) = load_official(saved).predict([image_of(40, 50)], ["7"], asked)
     assert prediction.members.shape == (1, side // 8 * 8, side // 8 * 8)
     assert prediction.saliency.shape == (40, 50)
 
