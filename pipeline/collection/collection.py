@@ -61,6 +61,10 @@ class Collection:
     """Are there annotations of things, as `instances.read_instances` reads them?"""
     has_instances: bool
     """Do any of these have an outline?"""
+    name: str = ""
+    """What the annotations call it, in one line; "" if they do not say."""
+    url: str = ""
+    """The address that they give for it."""
 
 
 def license_of(sample: Sample, licenses: Mapping[int, License]) -> License:
