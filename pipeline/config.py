@@ -70,7 +70,8 @@ class ReleaseConfig:
     model_url: str = ""
     """URL at which that model is found."""
     collection_name: str = ""
-    """Name of the collection that the images come from, for the card, such as `COCO 2017, validation`."""
+    """Name of the collection that the images come from, for the card, such as `COCO 2017, validation`. Without it and
+    without `collection_url`, the card has what the annotations say of themselves (`info`)."""
     collection_url: str = ""
     """URL of that collection."""
     tool_url: str = ""

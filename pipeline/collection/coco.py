@@ -54,7 +54,16 @@ def read_annotations(annotations: str) -> Collection:
         has_annotations=dropped,
         has_instances=with_outline,
         orientation=_orientation(document.get("info")),
+        name=_of_info(document, "description"),
+        url=_of_info(document, "url"),
     )
+
+
+def _of_info(document: Mapping[str, Any], field: str) -> str:
+    """What the document says of the whole collection, in one line; "" if it says nothing, or no text."""
+    info = document.get("info")
+    said = info.get(field) if isinstance(info, dict) else None
+    return " ".join(text_as_utf8(said).split())[:_LONGEST_ORIGIN] if isinstance(said, str) else ""
 
 
 def is_annotation(entry: Mapping[str, Any]) -> bool:

@@ -63,6 +63,10 @@ class Collection:
     """Do any of these have an outline?"""
     orientation: str = ""
     """The frame of the annotated sizes, if the annotations state it as `collect.py` does; else ""."""
+    name: str = ""
+    """What the annotations call it, in one line; "" if they do not say."""
+    url: str = ""
+    """The address that they give for it."""
 
 
 def license_of(sample: Sample, licenses: Mapping[int, License]) -> License:

@@ -16,7 +16,7 @@ from pipeline.records import ShardSpec, StoredFile, Verdict
 from pipeline.release.assemble import assemble
 from pipeline.release.identity import RELEASE_JSON
 from pipeline.release.passes import read_passes
-from pipeline.release.source import ReleaseSource
+from pipeline.release.source import ReleaseSource, with_collection
 from pipeline.runs.candidates import read_rows
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.machine import made_on
@@ -90,6 +90,8 @@ def source_of(config: RunConfig, collection: Collection, specs: Sequence[ShardSp
         origins=collection.origins,
         instances=instances,
         passes=read_passes(config, records, list(rows.values())),
+        collection_name=collection.name,
+        collection_url=collection.url,
     )
 
 
@@ -101,6 +103,7 @@ def build_release(
     Args:    made_with: the run's fingerprint. confirm: see `assemble`.
     Raises:  as `assemble`.
     """
+    config = with_collection(config, source.collection_name, source.collection_url)
     release = assemble(source, config, {**made_with, **made_on(config.out)}, confirm)
     verdicts = verdicts_of(release)
     reasons = count_reasons(verdicts.values())

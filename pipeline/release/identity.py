@@ -134,6 +134,8 @@ def check_identity(folder: str, identity: Mapping[str, Any]) -> None:
         found = parse_json(storage.read(storage.join(folder, RELEASE_JSON), DOCUMENT_BYTES))["made_from"]
         # Options that a release does not state had no effect, as their defaults have none.
         policy, publication = json.loads(encode_json(asdict(PolicyConfig()))), publication_of(ReleaseConfig())
+        # What the annotations call the collection was not stated before format 6.
+        publication |= {name: identity["publication"][name] for name in ("collection_name", "collection_url")}
         found, identity = (
             {**one, "policy": policy | one["policy"], "publication": publication | one["publication"]}
             for one in (found, identity)

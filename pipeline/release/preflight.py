@@ -16,7 +16,7 @@ from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.changes import read_earlier
 from pipeline.release.identity import RELEASE_JSON, check_identity, identity_of, release_folder
 from pipeline.release.passes import read_passes, wanted_passes
-from pipeline.release.source import ReleaseSource
+from pipeline.release.source import ReleaseSource, with_collection
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.machine import made_on
 from pipeline.selection.policy import PolicyConfig, parse_threshold
@@ -66,6 +66,7 @@ def refuse_taken_version(
     passes: tuple[PassValues, ...] = ()
     if wanted_passes(config) or config.policy.combination:
         passes = read_passes(config, read_shard_records(config.out, sorted(committed_shards(config.out))))
+    config = with_collection(config, collection.name, collection.url)
     identity = identity_of(
         ReleaseSource(
             run=config.out,

@@ -1,12 +1,14 @@
 """What releases are made from: a complete run, and the portions of it that tasks read."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.collection.collection import NOBODY, License, Origin, license_of
 from pipeline.collection.instances import Instances
 from pipeline.collection.stores import read_bytes
+from pipeline.config import RunConfig
 from pipeline.errors import SampleError, StorageError
 from pipeline.passes.folder import PassValues, StatedPass, columns_of
 from pipeline.records import CandidateRow, Sample, ShardRecord, ShardSpec
@@ -30,6 +32,9 @@ class ReleaseSource:
     instances: Instances
     passes: tuple[PassValues, ...] = ()
     """The score passes whose columns the release has."""
+    collection_name: str = ""
+    collection_url: str = ""
+    """What the annotations say of the collection."""
 
     @property
     def stated_passes(self) -> tuple[StatedPass, ...]:
@@ -179,3 +184,15 @@ def original_bytes(image: Picked, max_bytes: int) -> bytes:
             f"{row.image_sha256} then, {found} now. Put the old file back, or make a new run"
         )
     return content
+
+
+def with_collection(config: RunConfig, name: str, url: str) -> RunConfig:
+    """Name the collection as its annotations do, unless the publisher names it; what is no name or address is left."""
+    release = config.release
+    if release.collection_name or release.collection_url:
+        return config
+    with contextlib.suppress(ValueError):
+        release = replace(release, collection_name=name)
+    with contextlib.suppress(ValueError):
+        release = replace(release, collection_url=url)
+    return replace(config, release=release)

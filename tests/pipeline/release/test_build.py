@@ -19,6 +19,7 @@ from pipeline.collection.config import InputConfig
 from pipeline.errors import CollectionError, LeaseLostError, ReleaseExistsError, RunMismatchError
 from pipeline.files import storage
 from pipeline.files.tables import cell
+from pipeline.files.tars import encode_json
 from pipeline.release.build import build_release, complete_run, source_of
 from pipeline.release.check.verify import verify_release
 from pipeline.release.licenses import COLUMNS, LicenseTable, notice
@@ -299,3 +300,36 @@ def test_release_json_names_a_changed_photo_that_the_page_does_not_show(tmp_path
     later = release_of(inputs, tmp_path / "out", version="2.0.0")
     assert later.release_json()["without_thumbnail"] == [make_key(3)]
     assert verify_release(str(later.folder)).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("info", "given", "name", "url"),
+    [
+        ({"description": " COCO\n2017 ", "url": "http://cocodataset.org"}, {}, "COCO 2017", "http://cocodataset.org"),
+        ({"description": "COCO 2017", "url": "javascript:alert(1)"}, {}, "COCO 2017", ""),
+        ({"description": "x" * 300, "url": ["https://a.org"]}, {}, "", ""),
+        ("no object", {}, "", ""),
+        ({"description": "COCO", "url": "http://a.org"}, {"collection_name": "Mine"}, "Mine", ""),
+    ],
+)
+def test_the_collection_is_named_as_by_its_annotations_unless_the_publisher_names_it(
+    tmp_path, release_of, info, given, name, url
+):
+    inputs = make_collection(tmp_path / "in", 1)
+    document = json.loads(inputs.annotations.read_text())
+    inputs.annotations.write_text(json.dumps(document | {"info": info}))
+    found = release_of(inputs, tmp_path / "out", **given).release_json()["made_from"]["publication"]
+    assert (found["collection_name"], found["collection_url"]) == (name, url)
+    again = release_of(inputs, tmp_path / "out", **given)
+    assert again.release_json()["made_from"]["publication"] == found
+
+
+def test_a_release_of_an_earlier_format_stays_though_the_annotations_name_their_collection(build):
+    folder = Path(build(version="8.0.0").release)
+    stated = json.loads((folder / "release.json").read_text())
+    for name in ("collection_name", "errata"):
+        del stated["made_from"]["publication"][name]
+    (folder / "release.json").write_bytes(encode_json(stated))
+    assert build(version="8.0.0").release == str(folder)
+    with pytest.raises(ReleaseExistsError, match=r"publication\.errata: made with '', requested a@b\.org"):
+        build(version="8.0.0", errata="a@b.org")

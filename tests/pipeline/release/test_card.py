@@ -184,7 +184,7 @@ def test_the_citation_has_entries_for_the_release_sod_diffusion_and_the_tool():
     assert "author" not in entries_of(card_of())["sod-benchmark-1.0.0"]
 
 
-@given(st.text(st.characters(codec="utf-8"), max_size=40).filter(str.isprintable))
+@given(st.text(st.sampled_from("{}\\`%~aé ") | st.characters(codec="utf-8"), max_size=40).filter(str.isprintable))
 def test_no_name_ends_its_entry_or_the_block_of_code(name):
     config = ReleaseConfig(creator=name, collection_name=name)
     entry = bibtex_of(config, {}).partition("\n\n")[0]
