@@ -86,10 +86,10 @@ def measure(
 
 
 def _predicted(model: "DiffusionModel", key: str, pixels: Any) -> dict[str, Any]:
+    from model.maps import quantise_saliency
     from pipeline.benchmarks.networks import SAMPLE
     from pipeline.evaluation.measures import measure as measure_map
     from pipeline.evaluation.truth import read_truth
-    from pipeline.files.maps import quantise_saliency
     from pipeline.selection.policy import PolicyConfig
     from pipeline.selection.scores import score
     from pipeline.selection.verdicts import by_scores

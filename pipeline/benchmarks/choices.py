@@ -121,7 +121,8 @@ def _predict_all(
 def _compare(found: Sequence["Prediction"], expected: Sequence["Prediction"]) -> dict[str, Any]:
     import numpy as np
 
-    from pipeline.files.maps import mask_of, quantise_saliency
+    from model.maps import quantise_saliency
+    from pipeline.files.maps import mask_of
     from pipeline.selection.policy import PolicyConfig
     from pipeline.selection.scores import pairwise_iou, score
     from pipeline.selection.verdicts import by_scores

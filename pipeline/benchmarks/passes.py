@@ -112,8 +112,8 @@ def measure(
 
 def _batches(model: Any, images: int, batch_images: int = 4) -> list[list["Item"]]:
     """Photographs of the sample and their candidates; each candidate is opened anew in every round, as in a pass."""
+    from model.maps import encode_png, quantise_saliency
     from pipeline.benchmarks.networks import sample_photos
-    from pipeline.files.maps import encode_png, quantise_saliency
     from pipeline.passes.score_pass import Candidate, Item
     from pipeline.records import CandidateRow, Sample
 

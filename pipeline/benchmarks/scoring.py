@@ -78,7 +78,7 @@ def _write(folder: Path, images: int, side_px: int) -> None:
     """Discs, and soft, noisy and shifted maps of them, as PNG."""
     import numpy as np
 
-    from pipeline.files.maps import encode_png
+    from model.maps import encode_png
 
     draw = np.random.default_rng(0)
     columns = np.arange(side_px) / side_px

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from model.config import MAX_IMAGE_PIXELS as MAX_IMAGE_PIXELS
+from model.config import MAX_IMAGE_PIXELS
 from pipeline.files.urls import chain_refused, is_chained
 from pipeline.options import require_positive
 

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from model.config import MAX_IMAGE_PIXELS
 from pipeline.collection.colours import HighBytes, joined, low_bytes, to_rgb
-from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.collection.frames import frame_of, size_in, upright
 from pipeline.collection.names import label_of
 from pipeline.collection.whole import ends_grey, require_whole

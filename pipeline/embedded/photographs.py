@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from pipeline.collection.config import MAX_IMAGE_PIXELS
+from model.config import MAX_IMAGE_PIXELS
 from pipeline.collection.images import decode_rgb
 from pipeline.embedded.archives import fetch_archive, require_clients, unpack
 from pipeline.embedded.material import Pixels, Registry, Source, SourceError

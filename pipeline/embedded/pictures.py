@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.collection.config import MAX_IMAGE_PIXELS
+from model.config import MAX_IMAGE_PIXELS
 from pipeline.embedded.material import Pixels, Source
 from pipeline.files.pictures import decoded
 

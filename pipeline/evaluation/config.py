@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from model.config import EnsembleConfig, ModelConfig
-from pipeline.collection.config import MAX_IMAGE_PIXELS, require_pixel_limit
+from model.config import MAX_IMAGE_PIXELS, EnsembleConfig, ModelConfig
+from pipeline.collection.config import require_pixel_limit
 from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.models.config import OtherModelConfig

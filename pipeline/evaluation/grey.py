@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8, UInt16
 from PIL import Image
 
-from pipeline.collection.config import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+from model.config import MAX_IMAGE_PIXELS
+from pipeline.collection.config import MAX_IMAGE_BYTES
 from pipeline.evaluation.contents import content_of, drawn
 from pipeline.evaluation.sources import InTar, Runs, Source, label_of
 from pipeline.files.pictures import decoded

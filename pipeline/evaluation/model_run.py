@@ -8,8 +8,9 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from model.config import MAX_IMAGE_PIXELS
 from model.seeds import key_of
-from pipeline.collection.config import MAX_IMAGE_PIXELS, InputConfig
+from pipeline.collection.config import InputConfig
 from pipeline.config import ReleaseConfig, RunConfig
 from pipeline.errors import SampleError
 from pipeline.evaluation.config import EvaluationConfig

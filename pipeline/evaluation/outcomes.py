@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from pipeline.collection.config import MAX_IMAGE_PIXELS
+from model.config import MAX_IMAGE_PIXELS
 from pipeline.errors import SampleError
 from pipeline.evaluation.grey import read_prediction
 from pipeline.evaluation.measures import ALL_METRICS, ImageMeasures, Metric, measure, worst

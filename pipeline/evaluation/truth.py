@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from pipeline.collection.config import MAX_IMAGE_PIXELS
+from model.config import MAX_IMAGE_PIXELS
 from pipeline.evaluation.contents import drawn
 from pipeline.evaluation.grey import GreyLevels, decode_file, grey_levels, opaque
 from pipeline.evaluation.sources import Runs, Source

@@ -7,10 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from model.maps import encode_png as encode_png
-from model.maps import quantise_deviation as quantise_deviation
-from model.maps import quantise_saliency as quantise_saliency
-from model.maps import quantise_variance as quantise_variance
+from model.maps import quantise_saliency
 from pipeline.errors import SampleError
 from pipeline.files.pictures import decoded
 

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.config import MAX_IMAGE_PIXELS
 from model.documents import parse_object
-from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.errors import CollectionError, RunMismatchError, UsageError
 from pipeline.evaluation.on_release.label_errors import certificate_of
 from pipeline.evaluation.on_release.names import Names

@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model.config import EnsembleConfig, ModelConfig
-from pipeline.collection.config import MAX_IMAGE_PIXELS, Orientation, require_pixel_limit
+from model.config import MAX_IMAGE_PIXELS, EnsembleConfig, ModelConfig
+from pipeline.collection.config import Orientation, require_pixel_limit
 from pipeline.errors import ConfigError
 from pipeline.shown import shown
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from pipeline.files.maps import encode_png, quantise_saliency
+from model.maps import encode_png, quantise_saliency
 
 
 def draw_cutout(photo: UInt8[np.ndarray, "h w 3"], saliency: Float[np.ndarray, "h w"]) -> bytes:

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import UInt8
 
 from model.geometry import resize_map
+from model.maps import encode_png, quantise_deviation, quantise_saliency
 from model.prediction import Prediction
 from pipeline.errors import ConfigError
 from pipeline.files import storage
-from pipeline.files.maps import encode_png, quantise_deviation, quantise_saliency
 from pipeline.photos.config import PhotosConfig
 from pipeline.photos.cutout import draw_cutout
 from pipeline.photos.find import Photo

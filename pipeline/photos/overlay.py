@@ -7,7 +7,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from model.api.drawing import OUTLINE_RGB, outline_of
-from pipeline.files.maps import mask_of, quantise_saliency
+from model.maps import quantise_saliency
+from pipeline.files.maps import mask_of
 
 _SHADE = 0.3
 """Brightness where the saliency is 0."""

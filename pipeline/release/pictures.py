@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from model.maps import encode_png
 from pipeline.config import ReleaseConfig
-from pipeline.files.maps import decode_png, encode_png, mask_of
+from pipeline.files.maps import decode_png, mask_of
 from pipeline.passes.mask_text import mask_from_text
 from pipeline.release.source import ReleaseSource
 from pipeline.selection.policy import PolicyConfig

@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import UInt8
 
+from model.maps import encode_png, quantise_saliency, quantise_variance
 from model.prediction import Prediction
 from pipeline.errors import StorageError
 from pipeline.files import storage
-from pipeline.files.maps import decode_png, encode_masks, encode_png, quantise_saliency, quantise_variance
+from pipeline.files.maps import decode_png, encode_masks
 from pipeline.files.parquet import parquet_schema, read_parquet
 from pipeline.files.tars import SampleTar, encode_json, samples_of
 from pipeline.records import CandidateRow, ShardRecord

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from model.config import SIDE_MULTIPLE, LossConfig, ModelConfig, at_least, check_seed
-from pipeline.collection.config import MAX_IMAGE_PIXELS, require_pixel_limit
+from model.config import MAX_IMAGE_PIXELS, SIDE_MULTIPLE, LossConfig, ModelConfig, at_least, check_seed
+from pipeline.collection.config import require_pixel_limit
 from pipeline.devices import gpus_here
 from pipeline.errors import ConfigError
 from pipeline.preconditions import has_cluster, require_target, require_there

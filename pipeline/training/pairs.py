@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from model.config import MAX_IMAGE_PIXELS
 from model.documents import DocumentError, read_document
-from pipeline.collection.config import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+from pipeline.collection.config import MAX_IMAGE_BYTES
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import CollectionError, SampleError
 from pipeline.evaluation.pairs import SUFFIXES, pair_files

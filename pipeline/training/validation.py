@@ -10,11 +10,11 @@ from PIL import Image
 
 from model.config import EnsembleConfig
 from model.diffusion import SODDiffusionPipeline
+from model.maps import quantise_saliency
 from pipeline.evaluation.measures import QUICK_METRICS, ImageMeasures, measure
 from pipeline.evaluation.pairs import pair_files
 from pipeline.evaluation.summary import summarise
 from pipeline.files import storage
-from pipeline.files.maps import quantise_saliency
 from pipeline.progress.stages import counted
 from pipeline.training.config import DataConfig
 from pipeline.training.pairs import ImageSource, TrainingPair

@@ -9,10 +9,11 @@ from typing import Any
 
 from PIL import Image
 
+from model.maps import encode_png
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import SampleError, StorageError
 from pipeline.files.formats import format_of
-from pipeline.files.maps import decode_png, encode_png, variance_picture
+from pipeline.files.maps import decode_png, variance_picture
 from pipeline.release.released import as_readers_see
 
 SHOWN_BY_BROWSERS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.documents import parse_object, read_document
+from model.maps import encode_png
 from model.prediction import ModelOutputError
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import CollectionError, ConfigError, RunMismatchError, SampleError, kept
 from pipeline.evaluation.models.predictors import Predictor
 from pipeline.files import local_disk
-from pipeline.files.maps import encode_png
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
 from pipeline.progress.stages import EVERY_S, Failures, stage

@@ -10,9 +10,9 @@ from typing import Any
 
 from PIL import Image
 
+from model.config import MAX_IMAGE_PIXELS
 from model.documents import parse_json, parse_yaml
 from pipeline.collection.collection import NOBODY, Collection, License
-from pipeline.collection.config import MAX_IMAGE_PIXELS
 from pipeline.config import ReleaseConfig
 from pipeline.errors import SampleError
 from pipeline.files.csv_keys import key_from_csv

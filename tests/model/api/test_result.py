@@ -12,8 +12,9 @@ from PIL import Image
 
 from model.api.drawing import OUTLINE_RGB, outline_of
 from model.api.result import SaliencyResult
+from model.maps import quantise_saliency
 from model.prediction import Prediction
-from pipeline.files.maps import mask_of, quantise_saliency, variance_of
+from pipeline.files.maps import mask_of, variance_of
 from pipeline.selection.scores import score
 
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))

@@ -9,17 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from pipeline.files.maps import (
-    decode_masks,
-    decode_png,
-    encode_masks,
-    encode_png,
-    mask_of,
-    quantise_deviation,
-    quantise_saliency,
-    quantise_variance,
-    variance_of,
-)
+from model.maps import encode_png, quantise_deviation, quantise_saliency, quantise_variance
+from pipeline.files.maps import decode_masks, decode_png, encode_masks, mask_of, variance_of
 
 SHAPES = arrays.array_shapes(min_dims=2, max_dims=2, max_side=12)
 STORED = arrays.arrays(np.uint8, SHAPES)

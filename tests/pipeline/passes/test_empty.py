@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from model.config import ModelConfig
+from model.maps import encode_png
 from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError, RunMismatchError, SampleError
-from pipeline.files.maps import encode_png
 from pipeline.passes.config import PassConfig
 from pipeline.passes.empty import Empty, emptiness
 from pipeline.passes.folder import PassDocument, read_document, read_pass

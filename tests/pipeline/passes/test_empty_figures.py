@@ -13,9 +13,9 @@ from PIL import Image
 import pipeline
 from model.config import EnsembleConfig, ModelConfig
 from model.loading import load_model
+from model.maps import quantise_saliency
 from pipeline.embedded.backgrounds import gradient, noise_field, studio
 from pipeline.embedded.effects import photograph
-from pipeline.files.maps import quantise_saliency
 from pipeline.passes.empty import emptiness
 
 SAMPLE = Path(pipeline.__file__).parent / "sample"

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from model.config import EnsembleConfig, ModelConfig
+from model.maps import encode_png
 from model.prediction import Prediction
 from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError
-from pipeline.files.maps import encode_png
 from pipeline.passes import flip as flip_module
 from pipeline.passes.config import PassConfig
 from pipeline.passes.flip import Flip, ensemble_of, mean_variance

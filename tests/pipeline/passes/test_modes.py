@@ -10,9 +10,10 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from model.config import ModelConfig
+from model.maps import encode_png, quantise_saliency
 from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError, SampleError
-from pipeline.files.maps import encode_masks, encode_png, quantise_saliency
+from pipeline.files.maps import encode_masks
 from pipeline.passes.agreement import iou
 from pipeline.passes.config import PassConfig
 from pipeline.passes.folder import read_pass

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from pipeline.files.maps import quantise_saliency
+from model.maps import quantise_saliency
 from pipeline.photos.cutout import draw_cutout
 
 SIZES = st.tuples(st.integers(1, 8), st.integers(1, 8))

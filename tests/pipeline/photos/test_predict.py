@@ -16,12 +16,12 @@ from PIL import Image
 from model import memory, saliency
 from model.checkpoints import CheckpointError
 from model.config import EnsembleConfig, ModelConfig
+from model.maps import quantise_deviation, quantise_saliency
 from model.prediction import ModelOutputError
 from model.seeds import key_of
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, StorageError
 from pipeline.files import local_disk, storage
-from pipeline.files.maps import quantise_deviation, quantise_saliency
 from pipeline.files.pictures import OPENED
 from pipeline.options import from_options
 from pipeline.photos import predict as photos_predict

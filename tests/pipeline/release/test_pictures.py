@@ -15,9 +15,10 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from pycocotools.coco import COCO
 
+from model.maps import encode_png
 from pipeline.config import ClusterConfig, ReleaseConfig
 from pipeline.errors import ConfigError, ReleaseExistsError
-from pipeline.files.maps import decode_png, encode_png, mask_of
+from pipeline.files.maps import decode_png, mask_of
 from pipeline.files.tars import samples_of
 from pipeline.passes.config import PassConfig
 from pipeline.passes.mask_text import mask_to_text

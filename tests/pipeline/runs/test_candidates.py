@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.maps import quantise_saliency, quantise_variance
 from pipeline.errors import FAILURE_REASONS, StorageError
 from pipeline.files import storage
-from pipeline.files.maps import quantise_saliency, quantise_variance
 from pipeline.records import CandidateRow
 from pipeline.runs.candidates import commit_shard, decode_rows, encode_members, encode_rows, read_maps, read_rows
 from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.maps import encode_png
 from pipeline.errors import RunMismatchError
-from pipeline.files.maps import decode_masks, encode_masks, encode_png
+from pipeline.files.maps import decode_masks, encode_masks
 from pipeline.files.tars import encode_json
 from pipeline.run import run
 from pipeline.runs.binding import kept_binding

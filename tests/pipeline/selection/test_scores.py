@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from model.maps import quantise_saliency
 from model.prediction import ensemble_variance
 from pipeline.collection.instances import CrossCheck
-from pipeline.files.maps import mask_of, quantise_saliency
+from pipeline.files.maps import mask_of
 from pipeline.selection.scores import (
     CROSS_CHECKS,
     SCORE_TABLE,

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from model.config import EnsembleConfig
+from model.maps import quantise_saliency
 from model.saliency import load_pipeline
 from pipeline.errors import CollectionError
-from pipeline.files.maps import quantise_saliency
 from pipeline.training import validation
 from pipeline.training.config import DataConfig
 from pipeline.training.validation import Validation, validation_pairs

@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from model.config import ModelConfig
+from model.maps import encode_png
 from pipeline.config import ClusterConfig
 from pipeline.errors import ConfigError, RunMismatchError
-from pipeline.files.maps import encode_png
 from pipeline.passes.agreement import iou
 from pipeline.passes.check import verify_passes
 from pipeline.passes.config import PassConfig

@@ -16,7 +16,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from pipeline.files.maps import decode_png, encode_png
+from model.maps import encode_png
+from pipeline.files.maps import decode_png
 from pipeline.files.tars import SampleTar, samples_of
 from pipeline.release.check.containers import TarComparison, parquet_problem, png_problem, webp_problem
 from pipeline.release.check.verify import verify_release

@@ -12,9 +12,9 @@ from PIL import Image
 
 from model.config import EnsembleConfig
 from model.fake import FakeModel
+from model.maps import quantise_saliency, quantise_variance
 from model.prediction import Prediction
 from model.rounds import variance_scale
-from pipeline.files.maps import quantise_saliency, quantise_variance
 from pipeline.release.check.recomputed import EXACT, not_recomputable, possible_scores, score_problems
 from pipeline.release.check.verify import verify_release
 from pipeline.selection.scores import SCORES, score

@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from model.maps import encode_png
 from pipeline.errors import AnnotationError, CollectionError, UsageError
-from pipeline.files.maps import decode_png, encode_png
+from pipeline.files.maps import decode_png
 from pipeline.files.tars import encode_json
 from pipeline.release.check import verify
 from pipeline.release.check.loaders import LoaderCheck

@@ -24,7 +24,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from pycocotools.mask import encode
 
-from pipeline.files.maps import encode_png
+from model.maps import encode_png
 from pipeline.files.tars import SampleTar
 from pipeline.passes.folder import PassDocument, StatedPass
 from pipeline.release.page import data as page_data
