@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
     """Fetch the listed packages once into OUT/cache, label their photographs, then write OUT/part-*.npy, and
-    OUT/recipe.json last. jobs/train_embedded.py takes OUT beside the composites."""
+    OUT/recipe.json last. sod embedded train takes OUT beside the composites."""
 
     out: Path = Path("out/photographs")  # folder for the views
     count: int = 6000  # views, cut in turn from all photographs; 200 KB each at 224 px

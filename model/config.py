@@ -97,7 +97,7 @@ class EnsembleConfig:
     trained for. 0: each image's own size (its edges repeated up to a multiple of 64); time and memory grow with it."""
     batch_images: int = 4
     """Images predicted together, at least 1. More images use a GPU better and take more memory. Changes the last bits,
-    so the plan cuts the batches, never the free resources. For loose photos (jobs/predict.py), `batch_size` sets the
+    so the plan cuts the batches, never the free resources. For loose photos (sod predict), `batch_size` sets the
     number instead."""
     batch_size: int | None = None
     """Ensemble members (of all images together) that the UNet and the decoder process at once. If left out, the whole

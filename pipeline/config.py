@@ -174,5 +174,5 @@ class RunConfig:
         if self.ensemble.ensemble_size < 2:
             raise ConfigError(
                 f"--ensemble-size is {self.ensemble.ensemble_size}; it must be at least 2: a run accepts images by how "
-                "far their members agree. For the maps of single members, use jobs/predict.py or jobs/evaluate.py"
+                "far their members agree. For the maps of single members, use sod predict or sod evaluate"
             )

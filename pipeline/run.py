@@ -141,7 +141,7 @@ def _kept(config: RunConfig, progress: Progress) -> str:
         return f"{progress.settled} of {progress.images} images are committed and stay"
     return (
         f"All {progress.images} images are computed and stay in {config.out}; nothing has to be computed again. Give "
-        f"this command other options of policy and release, or run jobs/publish_release.py build {config.out} with them"
+        f"this command other options of policy and release, or run sod release build {config.out} with them"
     )
 
 
@@ -154,8 +154,8 @@ def refuse_unscored(config: RunConfig, todo: Sequence[ShardSpec]) -> None:
         images = sum(len(spec.samples) for spec in todo)
         raise ConfigError(
             f"the release needs the score pass {next(iter(wanted))}, and {images} images of {config.out} are not "
-            "computed yet. Run without its scores in the policy and without --passes, run jobs/score_run.py, then make "
-            "this release with jobs/publish_release.py build"
+            "computed yet. Run without its scores in the policy and without --passes, run sod score, then make "
+            "this release with sod release build"
         )
 
 

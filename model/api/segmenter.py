@@ -45,7 +45,7 @@ class Segmenter:
     ) -> SaliencyResult | list[SaliencyResult]:
         """Segment a photo, or several.
 
-        A photo gets the same map as from `jobs/predict.py` with the same settings, `threads` among them: the noise of
+        A photo gets the same map as from `sod predict` with the same settings, `threads` among them: the noise of
         its members follows from the seed and the name of its file.
 
         Args:    images: a path, a Pillow image, an array of uint8 [H, W, 3], or a list of these (a tuple, an iterator,
@@ -93,7 +93,7 @@ class Segmenter:
                     yield SaliencyResult(name=name, image=image, prediction=prediction)
 
     def _photos_at_once(self) -> int:
-        """As many as fill a pass through the networks, as for `jobs/predict.py`."""
+        """As many as fill a pass through the networks, as for `sod predict`."""
         from model.memory import most_at_once
 
         return max(

@@ -69,8 +69,8 @@ def _members(
                 if not missing:
                     return
     except (TornTarError, KeyError, FileNotFoundError) as error:
-        raise StorageError(f"{url} can't be read ({error}); jobs/verify_release.py lists every problem") from error
-    raise StorageError(f"{url} lacks {min(missing)}; jobs/verify_release.py lists every problem")
+        raise StorageError(f"{url} can't be read ({error}); sod release verify lists every problem") from error
+    raise StorageError(f"{url} lacks {min(missing)}; sod release verify lists every problem")
 
 
 @contextmanager
@@ -98,5 +98,5 @@ def _check(label: str, members: Mapping[str, bytes], row: Mapping[str, Any]) -> 
         if found[name] != stated[name]:
             raise StorageError(
                 f"{label}.{name} has SHA-256 {found[name]}; the manifest states {stated[name]}. "
-                "jobs/verify_release.py lists every problem"
+                "sod release verify lists every problem"
             )

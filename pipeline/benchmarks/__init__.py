@@ -1,1 +1,1 @@
-"""What `jobs/benchmark.py` measures: one module per kind, with its options and its `measure`. `kinds.py` lists them."""
+"""What `sod bench` measures: one module per kind, with its options and its `measure`. `kinds.py` lists them."""

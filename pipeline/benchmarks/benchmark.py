@@ -1,6 +1,6 @@
 """What every benchmark's module provides, and how its options are checked and its table is begun.
 
-Importing this module is cheap: `jobs/benchmark.py --help` imports every benchmark for its options.
+Importing this module is cheap: `sod bench --help` imports every benchmark for its options.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -97,7 +97,7 @@ def annotations_of(pairs: Sequence[Pair], max_pixels: int = MAX_IMAGE_PIXELS) ->
 
 
 def _numbered(pairs: Sequence[Pair]) -> Iterator[tuple[int, Pair]]:
-    """Each pair with its image id: the one whose key `jobs/predict.py` predicts this photo with.
+    """Each pair with its image id: the one whose key `sod predict` predicts this photo with.
 
     Of two names with one number (1.png and 01.png) the second gets the next free number.
     """

@@ -35,7 +35,7 @@ def require_scores(out: str, names: Sequence[str]) -> None:
         if name not in (*SCORES, *added):
             raise ConfigError(
                 f"--combine {name}: there is no such score; there are {', '.join((*SCORES, *added))}. Evaluate without "
-                f"--fit-combination, add scores with jobs/score_run.py {printable(out)}/run --pass NAME, then fit"
+                f"--fit-combination, add scores with sod score {printable(out)}/run --pass NAME, then fit"
             )
 
 

@@ -48,7 +48,7 @@ def policy_file(figures: Mapping[str, Any], name: str, truths_sha256: str) -> by
     """
     found, below = figures["out_of_fold"], figures["combination"][0].partition(" ")[2]
     lines = [
-        f"Fitted by jobs/evaluate.py --fit-combination ({figures['method']}) on {figures['images']} images of",
+        f"Fitted by sod evaluate --fit-combination ({figures['method']}) on {figures['images']} images of",
         f"{printable(name)} (SHA-256 of its masks: {truths_sha256}).",
         f"{figures['bad']} of them are bad: the IoU of the mask with the truth is below {below}. What follows was",
         f"computed for each image by a fit without it ({figures['folds']} folds); the coefficients are of a fit on all",

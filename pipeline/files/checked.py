@@ -41,5 +41,5 @@ def compare(url: str, found: StoredFile, expected: StoredFile) -> None:
     if found != expected:
         raise StorageError(
             f"{url} has {found.file_bytes} bytes and SHA-256 {found.sha256}; expected {expected.file_bytes} bytes and "
-            f"SHA-256 {expected.sha256}. If it is part of a run, jobs/verify_run.py RUN --repair has it made again"
+            f"SHA-256 {expected.sha256}. If it is part of a run, sod run verify RUN --repair has it made again"
         )

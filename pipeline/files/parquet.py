@@ -28,7 +28,7 @@ def read_parquet(content: bytes, schema: pa.Schema | None = None, most_rows: int
     """The table, with the columns of `schema` if one is given.
 
     It uses neither pyarrow's threads nor Python's file objects: a thread that still held one when the process ended
-    aborted the process with exit code 134 in 9 of 40 runs of jobs/publish_release.py (pyarrow 26).
+    aborted the process with exit code 134 in 9 of 40 runs of `sod release build` (pyarrow 26).
 
     Args:   most_rows: by default many more than any file here has for its bytes.
     Raises: pa.ArrowInvalid: it is not whole parquet, has other columns, or would take far more memory than the file.

@@ -1,4 +1,4 @@
-"""Adds the result of `jobs/evaluate.py --release` to a leaderboard."""
+"""Adds the result of `sod evaluate --release` to a leaderboard."""
 
 import hashlib
 import io
@@ -127,7 +127,7 @@ def add_result(
 def _evaluation(folder: Path) -> tuple[bytes, Mapping[str, Any]]:
     place = folder / "evaluation.json"
     if not place.is_file():
-        raise CollectionError(f"{folder} has no evaluation.json: give the --out of jobs/evaluate.py")
+        raise CollectionError(f"{folder} has no evaluation.json: give the --out of sod evaluate")
     content = storage.read(str(place), _MOST_BYTES)
     try:
         document = parse_object(content, most_bytes=_MOST_BYTES)

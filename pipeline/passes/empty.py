@@ -45,7 +45,7 @@ class Empty:
         for witness in options.witnesses:
             if not is_begun(context.run, witness):
                 raise ConfigError(
-                    f"--witnesses {witness}: {context.run} has no score pass {witness}; run jobs/score_run.py "
+                    f"--witnesses {witness}: {context.run} has no score pass {witness}; run sod score "
                     f"{context.run} --pass witness --name {witness} first"
                 )
             there = {column.name for column in read_document(context.run, witness).columns}

@@ -162,7 +162,7 @@ def read_pass(run: str, name: str, records: Mapping[str, ShardRecord]) -> PassVa
     """
     if not is_begun(run, name):
         there = ", ".join(passes_of(run)) or "none"
-        raise CollectionError(f"{run} has no score pass {name} (there: {there}): run jobs/score_run.py {run} first")
+        raise CollectionError(f"{run} has no score pass {name} (there: {there}): run sod score {run} first")
     document, folder = read_document(run, name), pass_folder(run, name)
     found = read_shard_records(folder, sorted(committed_shards(folder).keys() & records.keys()))
     basis = builds_on(document.kind, document.needs, list(records), partial(pass_folder, run))
@@ -172,7 +172,7 @@ def read_pass(run: str, name: str, records: Mapping[str, ShardRecord]) -> PassVa
         kind = document.kind if document.kind in PASSES and document.kind == name else f"{document.kind} --name {name}"
         raise RunMismatchError(
             f"{run}: the score pass {name} has {images} images left to score. To finish it, run "
-            f"jobs/score_run.py {run} --pass {kind} again"
+            f"sod score {run} --pass {kind} again"
         )
     digest = _digest([found[shard] for shard in records])
     rows: dict[str, PassRow] = {}

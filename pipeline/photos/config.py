@@ -34,7 +34,7 @@ class PhotosConfig:
     """Official weights: folder with the fine-tuned unet/, or that folder itself."""
     swinb_model_path: Path | None = None
     """Official weights: the Swin-B branch, a .pth file. To load faster, convert all three once with
-    jobs/convert_checkpoint.py and give the resulting folder as --model."""
+    sod convert and give the resulting folder as --model."""
     model: ModelConfig = field(default_factory=ModelConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     half_precision: bool = False

@@ -114,8 +114,7 @@ def read_annex(release: str, number: int) -> Annex:
         return parse_annex(storage.read(url, DOCUMENT_BYTES))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CollectionError(
-            f"{url} is malformed ({type(error).__name__}: {str(error)[:200]}); jobs/verify_release.py lists every "
-            "problem"
+            f"{url} is malformed ({type(error).__name__}: {str(error)[:200]}); sod release verify lists every problem"
         ) from error
 
 

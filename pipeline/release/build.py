@@ -52,7 +52,7 @@ def complete_run(run: str, collection: Collection) -> tuple[tuple[ShardSpec, ...
     if stored["ensemble_size"] == "1":
         raise RunMismatchError(
             f"{run} was predicted for an evaluation, with one ensemble member per image: without a variance there is "
-            "nothing to accept images by. Make a run with jobs/coco_pseudolabel.py"
+            "nothing to accept images by. Make a run with sod label"
         )
     made_with = {name: value for name, value in stored.items() if name != "plan"}
     specs, _, added = plan_of(run, collection.samples, int(stored["shard_size"]), made_with)

@@ -78,7 +78,7 @@ def read_earlier(release: str) -> Earlier:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(
             f"--previous {release} can't be read as a release ({type(error).__name__}: {str(error)[:200]}). Run "
-            "jobs/verify_release.py on it to see what is wrong"
+            "sod release verify on it to see what is wrong"
         ) from error
     return Earlier(
         name=stated.release.name,

@@ -1,4 +1,4 @@
-"""Reads what the newest certificate of a release states. `jobs/verify_release.py` checks whether it is right."""
+"""Reads what the newest certificate of a release states. `sod release verify` checks whether it is right."""
 
 from model.documents import parse_object
 from pipeline.errors import CollectionError
@@ -27,7 +27,7 @@ def newest_certificate(release: str, sha256: str) -> StatedCertificate | None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CollectionError(
             f"{place}/{CERTIFICATE} is malformed ({type(error).__name__}: {str(error)[:200]}); "
-            "jobs/verify_release.py lists every problem"
+            "sod release verify lists every problem"
         ) from error
 
 

@@ -50,7 +50,7 @@ class OpenedRelease:
         Raises: CollectionError: the release has no such file. StorageError: it has another size or sum.
         """
         if name not in self.stated.files:
-            raise CollectionError(f"{self.folder} has no {name}; jobs/verify_release.py lists every problem")
+            raise CollectionError(f"{self.folder} has no {name}; sod release verify lists every problem")
         return storage.read_checked(storage.join(self.folder, name), self.stated.files[name])
 
     def tars(self) -> list[str]:
@@ -87,7 +87,7 @@ def open_release(release: str) -> OpenedRelease:
         accepted = {row["key"]: row for row in rows if row["verdict"] == "accepted"}
     except _MALFORMED as error:
         raise CollectionError(
-            f"{release} is malformed ({type(error).__name__}: {str(error)[:200]}); jobs/verify_release.py lists every "
+            f"{release} is malformed ({type(error).__name__}: {str(error)[:200]}); sod release verify lists every "
             "problem"
         ) from error
     return OpenedRelease(folder=release, sha256=hashlib.sha256(content).hexdigest(), stated=stated, rows=accepted)
@@ -114,7 +114,7 @@ def masks_in(opened: OpenedRelease, keys: Iterable[str]) -> dict[str, Rle]:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StorageError(
                 f"{opened.folder}/{name} does not fit the manifest ({type(error).__name__}: {str(error)[:200]}); "
-                "jobs/verify_release.py lists every problem"
+                "sod release verify lists every problem"
             ) from error
     return {key: found[key] for key in wanted}
 
@@ -132,7 +132,7 @@ def samples_in(opened: OpenedRelease) -> Iterator[ReleasedSample]:
         except (ValueError, KeyError, tarfile.TarError) as error:
             raise StorageError(
                 f"{opened.folder}/{name} has not the samples of the manifest ({type(error).__name__}: {error}); "
-                "jobs/verify_release.py lists every problem"
+                "sod release verify lists every problem"
             ) from error
     if left:
         raise StorageError(f"{opened.folder}: no tar has {next(iter(left))}, and {len(left)} are missing in all")

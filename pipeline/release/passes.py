@@ -33,7 +33,7 @@ def wanted_passes(config: RunConfig) -> dict[str, PassDocument]:
         if name not in there:
             raise ConfigError(
                 f"{option} has {name!r}, which is no score pass of {config.out} (there: {', '.join(there) or 'none'}). "
-                f"Run jobs/score_run.py {config.out} --pass {name} after the run, then make the release"
+                f"Run sod score {config.out} --pass {name} after the run, then make the release"
             )
     if alternatives:
         require_second_masks(alternatives, there[alternatives].columns)
@@ -57,7 +57,7 @@ def require_second_masks(name: str, columns: Sequence[Column]) -> None:
     if not any(column.name == f"{name}_second_mask" and isinstance(column, Text) for column in columns):
         raise ConfigError(
             f"alternatives is {name!r}, a score pass without second masks: give one of kind `modes` "
-            "(jobs/score_run.py RUN --pass modes)"
+            "(sod score RUN --pass modes)"
         )
 
 

@@ -1,6 +1,6 @@
 """What can be known about a release before any image is computed: requests that must fail are refused here.
 
-Nothing is written. `run.py`, `forecast.py` and `jobs/publish_release.py build` call this first.
+Nothing is written. `run.py`, `forecast.py` and `sod release build` call this first.
 """
 
 from collections.abc import Iterable, Mapping

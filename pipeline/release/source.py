@@ -111,7 +111,7 @@ def bound_shards(source: ReleaseSource, maps: Mapping[str, str]) -> list[dict[st
         if record.binding not in ("", found):
             raise StorageError(
                 f"candidate shard {spec.name}: its maps, images or scores are not those that its record binds to each "
-                f"other. Run jobs/verify_run.py {source.run} --repair to make it again"
+                f"other. Run sod run verify {source.run} --repair to make it again"
             )
         shards.append({"shard": spec.name, "images": len(rows), "binding": found})
     return shards
@@ -160,7 +160,7 @@ def read_portions(found: Sequence[Portion]) -> Iterator[tuple[Picked, dict[str, 
             if image.sample.key not in members:
                 raise StorageError(
                     f"key {image.sample.key}: candidate shard {portion.record.shard} has no maps of this image, "
-                    "although its record says that it was predicted. Run jobs/verify_run.py --repair to make it again"
+                    "although its record says that it was predicted. Run sod run verify --repair to make it again"
                 )
             yield image, members[image.sample.key]
 

@@ -18,7 +18,7 @@ BATCHES_AHEAD = 2
 MOST_PIXELS_AHEAD = 100_000_000
 """Decoded pixels that may wait for the model, 300 MB; batches of larger images are read when their turn comes."""
 ENCODE_THREADS = 2
-"""Two keep up with 120 images/s of 640 x 480 px on two CPU cores (`jobs/benchmark.py orchestration`)."""
+"""Two keep up with 120 images/s of 640 x 480 px on two CPU cores (`sod bench orchestration`)."""
 BATCHES_BEHIND = 1
 """Batches that are encoded while one is predicted; a thread takes a whole batch, as in reading."""
 

@@ -33,7 +33,7 @@ def is_pass(folder: str) -> bool:
 
 def repair_advice(folder: str) -> str:
     """What to do about a damaged file of a shard, in the folder of a run or of a score pass."""
-    return f"run jobs/verify_run.py {_OF_PASS.sub('', folder)} --repair, and the shard is computed again"
+    return f"run sod run verify {_OF_PASS.sub('', folder)} --repair, and the shard is computed again"
 
 
 def publish_file(folder: str, shard: str, extension: str, content: bytes) -> StoredFile:

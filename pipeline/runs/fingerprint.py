@@ -135,16 +135,13 @@ def _advice(run: str, differing: Sequence[str], made_by: Mapping[str, str]) -> s
     if differing == ["stops_by"]:
         return (
             "Its images stopped once they were clear of its policy's bounds. For another policy, make a release of the "
-            f"run as it is (jobs/publish_release.py build {run}), or give another --out"
+            f"run as it is (sod release build {run}), or give another --out"
         )
     if set(differing) <= set(LIBRARIES):
         return "Install these versions, accept different last bits with --accept-mixed, or give another --out"
     if "code" in differing:
         others = " Request what else differs, too." if len(differing) > 1 else ""
-        return (
-            f"{_of_code(made_by)}{others} Or give another --out. Releases need no such code: jobs/publish_release.py "
-            f"build {run}"
-        )
+        return f"{_of_code(made_by)}{others} Or give another --out. Releases need no such code: sod release build {run}"
     return "Request what the run was made with, or give another --out"
 
 

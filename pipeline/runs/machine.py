@@ -96,7 +96,7 @@ def settled_machine(run: str) -> dict[str, str]:
     Raises: StorageError: `device.json` is missing or damaged.
     """
     url = storage.join(run, DEVICE)
-    advice = f"jobs/verify_run.py {run} --repair restores it from a release of the run; without one, give another --out"
+    advice = f"sod run verify {run} --repair restores it from a release of the run; without one, give another --out"
     if is_pass(run):
         advice = f"remove {run} and run the pass again, or give another --name"
     if not storage.exists(url):

@@ -279,4 +279,4 @@ def _url(run: str, number: int) -> str:
 
 
 def _advice(run: str) -> str:
-    return f"jobs/verify_run.py {run} --repair restores it where the rest of the run proves what it held"
+    return f"sod run verify {run} --repair restores it where the rest of the run proves what it held"

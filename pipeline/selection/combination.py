@@ -4,7 +4,7 @@
     combination = 1 / (1 + exp(-z)), or, with points, what lies between the two points (z, value) next to z
 
 Between points the value is interpolated linearly; beyond the first and the last it stays theirs. So anyone can compute
-it from the scores in a manifest and the policy in `release.json`. `jobs/evaluate.py --fit-combination` finds
+it from the scores in a manifest and the policy in `release.json`. `sod evaluate --fit-combination` finds
 coefficients; nothing changes them afterwards. Without one of its scores the combination is unknown.
 """
 

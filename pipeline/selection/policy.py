@@ -102,7 +102,7 @@ class PolicyConfig:
     """More bounds, on any score, such as `pairwise_iou>=0.9` or `border<=0.3`; scores of the run's score passes too."""
     combination: tuple[str, ...] = ()
     """Makes one more score of others, `combination`: the probability that a mask is bad, by frozen coefficients such as
-    `intercept -1.2` and `flip_iou -3.4`. jobs/evaluate.py fits them and writes a policy; `thresholds` may bound it."""
+    `intercept -1.2` and `flip_iou -3.4`. sod evaluate fits them and writes a policy; `thresholds` may bound it."""
     allowed_licenses: tuple[int, ...] = ()
     """Ids of accepted licences, as the manifest has them: those of the annotations, or COCO's for licences from other
     sources; images with other licences are rejected. Default: all are accepted."""
@@ -195,7 +195,7 @@ def check_scores(policy: PolicyConfig, table: Mapping[str, Score]) -> None:
         if empty.score not in table:
             raise ValueError(
                 f"keep_empty is {policy.keep_empty!r}: unknown score {empty.score!r}; scores are {', '.join(table)}. "
-                "The score pass `empty` adds empty_score: jobs/score_run.py RUN --pass empty"
+                "The score pass `empty` adds empty_score: sod score RUN --pass empty"
             )
         if empty.limit > table[empty.score].highest:
             highest = table[empty.score].highest

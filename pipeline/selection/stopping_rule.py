@@ -17,7 +17,7 @@ from pipeline.selection.scores import SCORES, score_members
 
 CLEAR_BY = 2.0
 """Standard errors that must lie between a score and its bound. All 111 predictions of the sample's 37 photographs, with
-three seeds each, kept the verdict of ten members, with 4.0 members on average (`jobs/benchmark.py adaptive`)."""
+three seeds each, kept the verdict of ten members, with 4.0 members on average (`sod bench adaptive`)."""
 
 STEADY_MAP = 0.01
 """Without bounds: how far the missing members may still move the map, on average over its pixels."""

@@ -60,7 +60,7 @@ def test_a_damaged_run_json_and_plan_are_named_and_restored_with_0(verify, out):
     named = verify(out)
     assert named.returncode == 1
     assert f"{out}/run.json does not hold a fingerprint" in named.stderr
-    assert f"jobs/verify_run.py {out} --repair restores it" in named.stderr
+    assert f"sod run verify {out} --repair restores it" in named.stderr
     repaired = verify(out, "--repair")
     assert repaired.returncode == 0
     assert not any(line.startswith(("WARNING", "ERROR", "failed")) for line in repaired.stderr.splitlines())

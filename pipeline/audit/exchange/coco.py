@@ -128,5 +128,5 @@ Tools that turn masks into polygons (Datumaro does) move their edges by a pixel,
 and Label Studio's own formats lose none.
 
 {HOW_TO_ANSWER}
-Take the answers back with `jobs/audit_release.py import AUDIT FILE --from coco --rater NAME`.
+Take the answers back with `sod audit import AUDIT FILE --from coco --rater NAME`.
 """

@@ -162,5 +162,5 @@ _README = f"""\
 4. Export the annotations as "CVAT for images 1.1" and unpack them.
 
 {HOW_TO_ANSWER}
-Take the answers back with `jobs/audit_release.py import AUDIT annotations.xml --from cvat --rater NAME`.
+Take the answers back with `sod audit import AUDIT annotations.xml --from cvat --rater NAME`.
 """

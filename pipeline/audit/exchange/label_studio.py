@@ -145,5 +145,5 @@ _README = f"""\
 5. Judge, then export as "JSON".
 
 {HOW_TO_ANSWER}
-Take the answers back with `jobs/audit_release.py import AUDIT FILE --from label-studio --rater NAME`.
+Take the answers back with `sod audit import AUDIT FILE --from label-studio --rater NAME`.
 """

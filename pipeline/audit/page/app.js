@@ -40,7 +40,7 @@ audit.go = async (page) => {
     page.mode = "away";
     audit.screen("start");
     const why = rater === "adjudicator"
-      ? "Nothing waits for the adjudicator yet. Once the raters are done, run jobs/audit_release.py adjudicate."
+      ? "Nothing waits for the adjudicator yet. Once the raters are done, run sod audit adjudicate."
       : `The page can't begin: ${error.message}.`;
     audit.at("start").prepend(audit.element("p", { className: "notice", textContent: why }));
   }

@@ -41,8 +41,7 @@ def shown_image(row: Mapping[str, Any], content: bytes) -> tuple[str, bytes]:
         )
     except SampleError as error:
         raise StorageError(
-            f"the release's image {row['key']} can't be shown ({error.detail}); "
-            "jobs/verify_release.py lists every problem"
+            f"the release's image {row['key']} can't be shown ({error.detail}); sod release verify lists every problem"
         ) from error
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=6)

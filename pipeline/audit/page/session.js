@@ -57,7 +57,7 @@ audit.Session = class {
     return hasMoved;
   }
 
-  /** All answers as a file of lines, which jobs/audit_release.py imports. */
+  /** All answers as a file of lines, which sod audit imports. */
   lines() {
     return this.answers.map((answer) => `${JSON.stringify(answer)}\n`).join("");
   }

@@ -135,7 +135,7 @@ audit.Sender = class {
   }
 };
 
-/** Is this page served by jobs/audit_release.py? A page from a file is not. */
+/** Is this page served by `sod audit serve`? A page from a file is not. */
 audit.isServed = async (plan) => {
   if (!location.protocol.startsWith("http")) return false;
   try {

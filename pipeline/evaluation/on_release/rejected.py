@@ -67,7 +67,7 @@ class Rejected:
         if (height_px, width_px) != (row["height"], row["width"]):
             raise StorageError(
                 f"{self.run}: the map of {key} has {width_px} x {height_px} px, its image {row['width']} x "
-                f"{row['height']}; jobs/verify_run.py finds what is damaged"
+                f"{row['height']}; sod run verify finds what is damaged"
             )
         return Runs(label=key, height_px=height_px, width_px=width_px, counts=rle["counts"])
 

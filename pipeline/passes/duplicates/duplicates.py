@@ -40,7 +40,7 @@ class Duplicates:
         self._options, self._context = options, context
         if not is_begun(context.run, EMBEDDINGS):
             raise ConfigError(
-                "--pass duplicates builds on the pass embeddings, which the run does not have: run jobs/score_run.py "
+                "--pass duplicates builds on the pass embeddings, which the run does not have: run sod score "
                 f"{context.run} --pass embeddings first"
             )
         document = read_document(context.run, EMBEDDINGS)

@@ -42,6 +42,6 @@ function showCertificate({ number, sentence, images, population }) {
   add(place, "span", { textContent: `${count(Number(images))} of ${count(Number(population))} accepted images were drawn for people to judge.` });
   add(place, "a", { href: `annex/${number}/index.html`, textContent: "See each with both masks" });
   add(place, "a", { href: `annex/${number}/certificate.md`, textContent: "Certificate" });
-  add(place, "span", { className: "hint", textContent: "jobs/verify_release.py computes it again from their answers." });
+  add(place, "span", { className: "hint", textContent: "sod release verify computes it again from their answers." });
   place.hidden = false;
 }

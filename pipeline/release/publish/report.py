@@ -77,7 +77,7 @@ def outgoing_release(release: str) -> OutgoingRelease:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnsoundReleaseError(
             f"{release} is not published: its {RELEASE_JSON} can't be read ({type(error).__name__}: "
-            f"{str(error)[:200]}); jobs/verify_release.py lists every problem"
+            f"{str(error)[:200]}); sod release verify lists every problem"
         ) from error
 
 
@@ -96,7 +96,7 @@ def require_sound(release: OutgoingRelease, loaders: bool, otherwise: str = "is 
         first = problems[0]
         raise UnsoundReleaseError(
             f"{release.folder} {otherwise}; problems found: {len(problems)}, the first in {first.where}: "
-            f"{first.what}; jobs/verify_release.py lists all"
+            f"{first.what}; sod release verify lists all"
         )
     for unchecked in (*check.unchecked, *certified.unchecked):
         say(f"not checked: {unchecked.where}: {unchecked.what}")

@@ -131,7 +131,7 @@ def test_a_run_is_scored_and_the_witnesses_are_in_the_fingerprint(tmp_path):
 
 
 def test_a_witness_that_the_run_does_not_have_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"has no score pass isnet; run jobs/score_run.py .* --name isnet first"):
+    with pytest.raises(ConfigError, match=r"has no score pass isnet; run sod score .* --name isnet first"):
         make_pass(tmp_path, "isnet")
 
 

@@ -116,7 +116,7 @@ def test_a_run_whose_release_would_be_empty_keeps_its_images_and_says_how_to_use
     assert re.search(
         r"All 5 images are computed and stay in .*/run; nothing has to be computed again", str(refused.value)
     )
-    assert f"jobs/publish_release.py build {config.out}" in str(refused.value)
+    assert f"sod release build {config.out}" in str(refused.value)
     with pytest.raises(ConfigError, match="the release would be empty"):  # nothing was begun this time
         run(config)
     report = run(strict(inputs, tmp_path / "run"))

@@ -216,7 +216,7 @@ def test_the_advice_depends_on_what_is_committed_and_what_differs(tmp_path):
     another_policy = make_fingerprint(**adaptive), make_fingerprint(**adaptive | {"max_variance": 0.02})
     assert advice(*another_policy) == f"Nothing is committed there: remove {tmp_path}, or give another --out"
     storage.publish(storage.join(str(tmp_path), "commits", "000000.json"), b"{}")
-    assert f"(jobs/publish_release.py build {tmp_path}), or give another --out" in advice(*another_policy)
+    assert f"(sod release build {tmp_path}), or give another --out" in advice(*another_policy)
     assert (
         advice(make_fingerprint(), make_fingerprint(seed=6))
         == "Request what the run was made with, or give another --out"
