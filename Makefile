@@ -100,7 +100,7 @@ chaos: $(INSTALLED)  ## Run 200 images again and again while N things are killed
 
 lock: $(INSTALLED)  ## Write what is installed in .venv into requirements.lock
 	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp
-	$(BIN)/python -m pip freeze --all --exclude pip | grep -v -i -E '^(nvidia-|cuda-|triton)' >> requirements.lock.tmp
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | grep -v -i -E '^(nvidia-|cuda-|triton)' >> requirements.lock.tmp
 	mv requirements.lock.tmp requirements.lock
 
 clean:  ## Remove everything that the other targets made, except .venv
@@ -110,4 +110,6 @@ $(INSTALLED): requirements.lock
 	@echo "setting up $(VENV): a few minutes, several GB (torch)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--config-settings editable_mode=compat --editable .
 	touch $@

@@ -1,6 +1,5 @@
 """Audits: people judge a sample that a release's own digest has drawn, and a certificate says what that proves."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,7 +10,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, parse_config, report, run_commands, run_job
+from jobs.command_line import DONE, answer, parse_config, report, run_commands, run_job
+from jobs.commands import COMMANDS
 from pipeline.audit.config import AuditConfig
 
 
@@ -106,12 +106,12 @@ def main() -> int:
         "adjudicate": adjudicate,
         "certify": certify,
     }
-    return run_commands("audit_release.py", commands, __doc__ or "")
+    return run_commands("audit_release", commands)
 
 
 def plan(arguments: Sequence[str]) -> int:
     """Draw the sample and write the audit's folder; print one JSON line on stdout."""
-    config = parse_config(PlanConfig, arguments, {})
+    config = parse_config(PlanConfig, arguments, COMMANDS["audit plan"])
     from pipeline.audit.start import start_audit
 
     started = start_audit(
@@ -122,13 +122,13 @@ def plan(arguments: Sequence[str]) -> int:
         dry_run=config.dry_run,
         report=report,
     )
-    print(json.dumps(asdict(started), sort_keys=True))
+    answer(asdict(started))
     return DONE
 
 
 def serve(arguments: Sequence[str]) -> int:
     """Serve the pages until somebody presses Ctrl-C."""
-    config = parse_config(ServeConfig, arguments, {})
+    config = parse_config(ServeConfig, arguments, COMMANDS["audit serve"])
     from pipeline.audit.serve import serve_audit
 
     serve_audit(config.audit, config.port, report)
@@ -137,36 +137,36 @@ def serve(arguments: Sequence[str]) -> int:
 
 def export(arguments: Sequence[str]) -> int:
     """Write a task for a labelling tool; print one JSON line on stdout."""
-    config = parse_config(ExportConfig, arguments, {})
+    config = parse_config(ExportConfig, arguments, COMMANDS["audit export"])
     from pipeline.audit.exchange.exported import export_sample
 
     exported = export_sample(config.audit, config.to, config.out, config.rater, report=report)
-    print(json.dumps(asdict(exported), sort_keys=True))
+    answer(asdict(exported))
     return DONE
 
 
 def import_answers(arguments: Sequence[str]) -> int:
     """Take answers from elsewhere; print one JSON line on stdout."""
-    config = parse_config(ImportConfig, arguments, {})
+    config = parse_config(ImportConfig, arguments, COMMANDS["audit import"])
     from pipeline.audit.exchange.imported import import_sample
 
     imported = import_sample(config.audit, config.source, config.format, config.rater, report=report)
-    print(json.dumps(asdict(imported), sort_keys=True))
+    answer(asdict(imported))
     return DONE
 
 
 def adjudicate(arguments: Sequence[str]) -> int:
     """Write the adjudicator's tasks; print one JSON line on stdout."""
-    config = parse_config(AdjudicateConfig, arguments, {})
+    config = parse_config(AdjudicateConfig, arguments, COMMANDS["audit adjudicate"])
     from pipeline.audit.adjudication import write_adjudication
 
-    print(json.dumps(asdict(write_adjudication(config.audit, report=report)), sort_keys=True))
+    answer(asdict(write_adjudication(config.audit, report=report)))
     return DONE
 
 
 def certify(arguments: Sequence[str]) -> int:
     """Make the certificate; print its sentence, and one JSON line on stdout."""
-    config = parse_config(CertifyConfig, arguments, {})
+    config = parse_config(CertifyConfig, arguments, COMMANDS["audit certify"])
     from pipeline.audit.certify import certify_release
 
     certified = certify_release(
@@ -176,7 +176,7 @@ def certify(arguments: Sequence[str]) -> int:
         dry_run=config.dry_run,
         report=report,
     )
-    print(json.dumps(asdict(certified), sort_keys=True))
+    answer(asdict(certified))
     return DONE
 
 

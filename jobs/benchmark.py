@@ -1,53 +1,56 @@
-"""Measurements of one kind, side by side; see Arguments for the kinds."""
+"""Measurements of one kind, side by side; `pipeline/benchmarks/` has the kinds and their options."""
 
 import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import tyro
-
-from jobs.command_line import DONE, FAILED, report, run_job
+from jobs.command_line import DONE, FAILED, USAGE, parse_config, report, run_job, wants_json
+from jobs.commands import COMMANDS
 from pipeline.benchmarks.benchmark import Benchmark, Case
 from pipeline.benchmarks.kinds import KINDS, options_class
 from pipeline.devices import require_device
-
-if TYPE_CHECKING:
-    Kind = Benchmark
-else:
-    Kind = Union[tuple(map(options_class, KINDS))]  # noqa: UP007
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arguments:
-    """Run the cases of one kind of measurement, each in its own process, and print a table of the results."""
-
-    kind: Kind
-    json: bool = False
-    """Print one line of JSON instead of the table."""
+from pipeline.option_texts import about
+from pipeline.options import did_you_mean
 
 
 def main() -> int:
-    """Measure, and print a table."""
-    flat = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
-    arguments = tyro.cli(Arguments, description=Arguments.__doc__, config=flat)
-    for part in (arguments.kind, getattr(arguments.kind, "work", None)):
+    """Run the cases of one kind, each in its own process, and print a table of the results."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in ("--help", "-h"):
+        print(overview())
+        return DONE
+    if name not in KINDS:
+        wrong = f"there is no measurement {name}.{did_you_mean(name, KINDS)}" if name else "name a measurement first."
+        report(f"error: {wrong} There are: {', '.join(KINDS)}")
+        return USAGE
+    of_kind = replace(COMMANDS["bench"], name=f"bench {name}", word=name, examples=())
+    kind: Benchmark = parse_config(options_class(name), sys.argv[2:], of_kind)
+    for part in (kind, getattr(kind, "work", None)):
         require_device(getattr(part, "device", "cpu"))
-    name, results = type(arguments.kind).__name__.lower(), list[dict[str, Any]]()
-    for case in arguments.kind.cases():
+    results = list[dict[str, Any]]()
+    for case in kind.cases():
         result = measured(name, case)
         if result is None:
             return FAILED
         results.append(result)
         report(f"{name} {' '.join(map(str, case.values()))}: done")
-    lines = [json.dumps({name: results})] if arguments.json else arguments.kind.table(results)
+    lines = [json.dumps({name: results})] if wants_json() else kind.table(results)
     print(*lines, sep="\n")
     return DONE
+
+
+def overview() -> str:
+    """Every kind with the first sentence of what it measures."""
+    called = COMMANDS["bench"].called()
+    lines = [f"usage: {called} {{{','.join(KINDS)}}} [options]; each has --help", ""]
+    lines += [f"  {name:14}{about(options_class(name)).partition('. ')[0].rstrip('.')}" for name in KINDS]
+    return "\n".join(lines)
 
 
 def measured(name: str, case: Case) -> dict[str, Any] | None:

@@ -1,6 +1,5 @@
 """The main job: turn images and their annotation JSON into a salient-object release. RunConfig has all options."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,9 +8,9 @@ from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, log_upload, options_file, parse_config, run_job
+from jobs.command_line import DONE, SOME_FAILED, answer, log_reference_preset, log_upload, parse_config, run_job
+from jobs.commands import COMMANDS
 from pipeline.config import RunConfig
-from pipeline.options import read_toml
 
 if TYPE_CHECKING:
     from pipeline.run import RunReport
@@ -32,7 +31,7 @@ def main() -> int:
         return print_forecast(resolved(config))
     report = run(resolved(config))
     print_table(report)
-    print(json.dumps(asdict(report), sort_keys=True))
+    answer(asdict(report))
     if report.failed_share > config.max_failed_share:
         print(
             f"{report.failed_share:.1%} of the images failed, {config.max_failed_share:.1%} are allowed "
@@ -48,8 +47,7 @@ def parse(arguments: Sequence[str]) -> RunConfig:
 
     Raises: ConfigError: no release could be made.
     """
-    path = options_file(arguments, "--config")
-    config = parse_config(RunConfig, arguments, read_toml(path, RunConfig, "--config") if path else {})
+    config = parse_config(RunConfig, arguments, COMMANDS["label"])
     config.check()
     return config
 
@@ -79,7 +77,7 @@ def print_forecast(config: RunConfig) -> int:
         table.add_row(name, value)
     Console(stderr=True, soft_wrap=True).print(table)
     derived = {name: getattr(found, name) for name in ("left", "replica_hours", "candidate_bytes")}
-    print(json.dumps({**asdict(found), **derived}, sort_keys=True))
+    answer({**asdict(found), **derived})
     return DONE
 
 

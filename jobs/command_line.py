@@ -4,20 +4,24 @@
 """
 
 import argparse
+import json
 import logging
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from inspect import cleandoc
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
+from jobs.commands import Command, commands_of
+from jobs.help import help_text
+from jobs.options_file import options_file_text
 from jobs.printing import shown_streams
 from model.config import REFERENCE_PRESET, EnsembleConfig
-from pipeline.options import from_options, option_types, with_preset
+from pipeline.options import did_you_mean, from_options, option_types, read_toml, with_preset
 from pipeline.replicas.signals import signals_kept
 from pipeline.shown import ShownFormatter, indented, printable
 
@@ -46,16 +50,31 @@ def run_job(job: Callable[[], int]) -> None:
         sys.exit(_exit_code(job))
 
 
-def run_commands(script: str, commands: Mapping[str, Callable[[Sequence[str]], int]], about: str) -> int:
+def run_commands(script: str, commands: Mapping[str, Callable[[Sequence[str]], int]]) -> int:
     """Run the command that the first argument names, with the arguments behind it."""
-    if len(sys.argv) > 1 and sys.argv[1] in commands:
-        return commands[sys.argv[1]](sys.argv[2:])
-    usage = f"usage: {script} {'|'.join(commands)} … (each has --help)\n{about}"
-    if sys.argv[1:] in (["--help"], ["-h"]):
-        print(usage)
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    if word in commands:
+        return commands[word](sys.argv[2:])
+    listed = commands_of(script)
+    lines = "\n".join(f"  {one.called()}: {one.does}" for one in listed.values())
+    if word in ("--help", "-h"):
+        print(f"usage: {next(iter(listed.values())).called().rpartition(' ')[0]} COMMAND …; each has --help\n\n{lines}")
         return DONE
-    report(usage)
+    wrong = f"there is no command {word}.{did_you_mean(word, listed)}" if word else "give a command."
+    report(f"error: {wrong} Commands:\n{lines}")
     return USAGE
+
+
+def answer(document: Mapping[str, Any]) -> None:
+    """Print the result for programs: one line of JSON on stdout. People at a terminal get it if they ask for --json."""
+    terminal = getattr(sys.stdout, "terminal", sys.stdout)
+    if not terminal.isatty() or wants_json():
+        print(json.dumps(document, sort_keys=True))
+
+
+def wants_json() -> bool:
+    """Was --json given? Every command that answers takes it."""
+    return "--json" in sys.argv
 
 
 def report(line: str) -> None:
@@ -71,32 +90,48 @@ def print_problems(problems: Sequence["Problem"]) -> None:
         print(f"and {len(problems) - SHOWN_PROBLEMS} more; --json lists all")
 
 
-def parse_config(kind: type[Config], arguments: Sequence[str], options: Mapping[str, Any]) -> Config:
-    """Combine the command line, then `options`, then the preset if --reference is given; the first one wins.
+def parse_config(
+    kind: type[Config], arguments: Sequence[str], command: Command, preset: Mapping[str, Any] = MappingProxyType({})
+) -> Config:
+    """Combine the command line, the file of options if it names one, `preset`, and the reference's options if
+    --reference is given; the first one wins.
 
-    Exits with 2 if an option is wrong.
+    Exits with 2 if an option is wrong, and with 0 after printing what --help or --init asks for.
+    Raises: ConfigError: the file of options can't be used.
     """
+    if "--help" in arguments or "-h" in arguments:
+        print(help_text(command, kind), end="")
+        sys.exit(DONE)
+    if command.takes_file and "--init" in arguments:
+        print(options_file_text(command, kind))
+        sys.exit(DONE)
+    arguments = command.spelled_out(arguments)
+    file = f"--{command.takes_file}" if command.takes_file else ""
+    path = value_of(arguments, file) if file else ""
+    options = {**preset, **(read_toml(path, kind, file) if path else {})}
     if "reference" in option_types(kind):
         finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         finder.add_argument(
             "--reference", action=argparse.BooleanOptionalAction, default=bool(options.get("reference"))
         )
         options = with_preset(options, finder.parse_known_args(arguments)[0].reference)
+    # Required options are missing here, which a class that checks them all at once does not allow.
+    default: Any = from_options(kind, options, missing=tyro.MISSING) if options else None
     config: Config = tyro.cli(
         kind,
-        args=arguments,
-        default=from_options(kind, options, missing=tyro.MISSING),
-        description=cleandoc(kind.__doc__ or ""),
+        prog=command.called(),
+        args=[argument for argument in arguments if argument != "--json" or not command.answers],
+        default=default,
         config=(tyro.conf.OmitArgPrefixes,),
     )
     return config
 
 
-def options_file(arguments: Sequence[str], option: str) -> str:
-    """The file that the command line gives for `option`; "" if it gives none."""
+def value_of(arguments: Sequence[str], option: str) -> str:
+    """What the command line gives for `option`, before it is parsed; "" if it gives nothing."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument(option, dest="path", default="")
-    return str(finder.parse_known_args(arguments)[0].path)
+    finder.add_argument(option, dest="value", default="")
+    return str(finder.parse_known_args(arguments)[0].value)
 
 
 def log_reference_preset(ensemble: EnsembleConfig) -> None:

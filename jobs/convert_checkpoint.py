@@ -1,6 +1,5 @@
 """Convert the official checkpoint, or prepare a training from Stable Diffusion 2; see `Arguments` for the options."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import Literal
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import tyro
 
-from jobs.command_line import DONE, USAGE, run_job
+from jobs.command_line import DONE, USAGE, answer, parse_config, run_job
+from jobs.commands import COMMANDS
 from model.config import check_seed
 from model.official_names import IMAGENET_BACKBONE
 
@@ -40,7 +39,7 @@ class Arguments:
 
 def main() -> int:
     """Write the folder; print one JSON line that says what it contains."""
-    arguments = tyro.cli(Arguments, description=Arguments.__doc__)
+    arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["convert"])
     check_places(arguments)
     from model.checkpoints import CheckpointError
     from model.weights import weights_sha256
@@ -52,7 +51,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
     written = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(json.dumps({"out": str(out), "bytes": written, "sha256": weights_sha256(out), "parameters": parameters}))
+    answer({"out": str(out), "bytes": written, "sha256": weights_sha256(out), "parameters": parameters})
     return DONE
 
 

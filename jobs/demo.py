@@ -16,8 +16,8 @@ sys.path[0] = str(PROJECT)
 
 from jobs.coco_pseudolabel import parse as parse_job_options
 from jobs.command_line import DONE, FAILED, run_job
-from jobs.local_ray import LocalRay, local_ray
 from pipeline.preconditions import require_model, require_target
+from pipeline.replicas.local_ray import LocalRay, local_ray
 
 SAMPLE = PROJECT / "pipeline" / "sample"
 

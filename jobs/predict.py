@@ -1,6 +1,5 @@
 """Turn photos into saliency maps; PhotosConfig has all options."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from jobs.command_line import DONE, SOME_FAILED, log_reference_preset, options_file, parse_config, run_job
+from jobs.command_line import DONE, SOME_FAILED, answer, log_reference_preset, parse_config, run_job, value_of
+from jobs.commands import COMMANDS
 from pipeline.photos.config import PhotosConfig
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def main() -> int:
     from pipeline.photos.predict import predict
 
     report = predict(config, with_progress_bar)
-    print(json.dumps(asdict(report), sort_keys=True))
+    answer(asdict(report))
     return SOME_FAILED if report.failed else DONE
 
 
@@ -36,10 +36,10 @@ def parse(arguments: Sequence[str]) -> PhotosConfig:
 
     Raises: ConfigError: they contradict each other.
     """
-    config = parse_config(PhotosConfig, arguments, {"batch_size": 0})
+    config = parse_config(PhotosConfig, arguments, COMMANDS["predict"], {"batch_size": 0})
     from pipeline.photos.preflight import refuse_full_precision
 
-    refuse_full_precision(config, options_file(arguments, "--dtype"))
+    refuse_full_precision(config, value_of(arguments, "--dtype"))
     return config
 
 

@@ -4,6 +4,7 @@ Names come from data sets that strangers made. They reach messages, tables and t
 escape control characters: nothing printed by anybody in this process goes around them.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,8 +25,22 @@ class ShownStream:
 
     def write(self, text: str) -> int:
         """Write the text as people may see it."""
-        self.terminal.write(printable(text, kept="\n"))
+        with self._readers_may_leave():
+            self.terminal.write(printable(text, kept="\n"))
         return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        with self._readers_may_leave():
+            self.terminal.flush()
+
+    @contextmanager
+    def _readers_may_leave(self) -> Iterator[None]:
+        """Go on in silence when the reader has gone, as `head` does: that ends no work."""
+        try:
+            yield
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.terminal.fileno())
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write every line."""
@@ -48,4 +63,5 @@ def shown_streams() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.stdout.flush()
         sys.stdout, sys.stderr = before

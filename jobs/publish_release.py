@@ -1,6 +1,5 @@
 """Releases: `build` makes one from a run, `sign` signs it, `push` publishes it, `export` copies it for other tools."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,9 +10,9 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, options_file, parse_config, report, run_commands, run_job
+from jobs.command_line import DONE, answer, parse_config, report, run_commands, run_job
+from jobs.commands import COMMANDS
 from pipeline.config import ClusterConfig, ReleaseConfig, RunConfig
-from pipeline.options import read_toml
 from pipeline.selection.policy import PolicyConfig
 
 if TYPE_CHECKING:
@@ -102,13 +101,12 @@ class ExportConfig:
 def main() -> int:
     """Run the command that the first argument names."""
     commands = {"build": build, "sign": sign, "push": push, "export": export}
-    return run_commands("publish_release.py", commands, __doc__ or "")
+    return run_commands("publish_release", commands)
 
 
 def build(arguments: Sequence[str]) -> int:
     """Make a release, and print one JSON line on stdout that says what it holds."""
-    path = options_file(arguments, "--policy")
-    config = parse_config(BuildConfig, arguments, read_toml(path, BuildConfig, "--policy") if path else {})
+    config = parse_config(BuildConfig, arguments, COMMANDS["release build"])
     from pipeline.collection.gather import read_described_annotations
     from pipeline.collection.kept import Kept
     from pipeline.release.build import build_release, complete_run, source_of
@@ -141,7 +139,7 @@ def build(arguments: Sequence[str]) -> int:
         refuse_taken_version(of_run, collection, made_with, retries=False)
         built = build_release(source_of(of_run, collection, specs), of_run, made_with, lease.confirm)
     report(f"{built.accepted} of {built.images} images are in {built.release}")
-    print(json.dumps(asdict(built), sort_keys=True))
+    answer(asdict(built))
     return DONE
 
 
@@ -160,13 +158,13 @@ def print_build_forecast(of_run: RunConfig, collection: "Collection") -> int:
             report(f"{decision}: {reason}: {images}")
     report(f"version {found.version}, tars of about {found.tar_bytes / 1e6:.1f} MB, in {found.release}")
     report("dry run: nothing was written")
-    print(json.dumps(asdict(found), sort_keys=True))
+    answer(asdict(found))
     return DONE
 
 
 def sign(arguments: Sequence[str]) -> int:
     """Sign a release, and print one JSON line on stdout that says what was signed."""
-    config = parse_config(SignConfig, arguments, {})
+    config = parse_config(SignConfig, arguments, COMMANDS["release sign"])
     from pipeline.files import urls
     from pipeline.release.signature import require_key, require_tool
 
@@ -176,13 +174,13 @@ def sign(arguments: Sequence[str]) -> int:
 
     signed = sign_release(urls.absolute(config.release), urls.absolute(config.key), report)
     report(f"signed with the {signed.key}: {', '.join(signed.signed) or 'nothing, as everything had a signature'}")
-    print(json.dumps(asdict(signed), sort_keys=True))
+    answer(asdict(signed))
     return DONE
 
 
 def push(arguments: Sequence[str]) -> int:
     """Publish a release, and print one JSON line on stdout that says what was sent."""
-    config = parse_config(PushConfig, arguments, {})
+    config = parse_config(PushConfig, arguments, COMMANDS["release push"])
     from pipeline.files import urls
     from pipeline.preconditions import require_place
     from pipeline.release.publish.login import HUB, require_login
@@ -200,19 +198,19 @@ def push(arguments: Sequence[str]) -> int:
         report(operation)
     verb = "would be sent" if config.dry_run else "sent"
     report(f"{len(pushed.sent)} files, {pushed.sent_bytes} bytes {verb}; {len(pushed.there)} existed already")
-    print(json.dumps(asdict(pushed), sort_keys=True))
+    answer(asdict(pushed))
     return DONE
 
 
 def export(arguments: Sequence[str]) -> int:
     """Export a release, and print one JSON line on stdout that says what was written."""
-    config = parse_config(ExportConfig, arguments, {})
+    config = parse_config(ExportConfig, arguments, COMMANDS["release export"])
     from pipeline.files import urls
     from pipeline.release.export.export import export_release
 
     exported = export_release(urls.absolute(config.release), config.layout, config.out, report)
     report(f"{exported.images} images, {exported.files} files, {exported.file_bytes} bytes are in {exported.out}")
-    print(json.dumps(asdict(exported), sort_keys=True))
+    answer(asdict(exported))
     return DONE
 
 

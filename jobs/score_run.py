@@ -1,6 +1,5 @@
 """Score passes: add scores to a run that is there, without touching its candidates."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, make_dataclass
@@ -12,9 +11,10 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, options_file, parse_config, report, run_job
+from jobs.command_line import DONE, answer, parse_config, report, run_job, value_of
+from jobs.commands import COMMANDS
 from pipeline.errors import ConfigError
-from pipeline.options import option_types, read_toml
+from pipeline.options import option_types
 from pipeline.passes.config import PassConfig
 from pipeline.passes.known import PASSES, is_own, source_of
 from pipeline.passes.options import WitnessOptions
@@ -51,7 +51,7 @@ def main() -> int:
     report(f"{found.name}: {found.scored} images scored, {found.failed} failed; columns: {', '.join(found.columns)}")
     if found.not_predicted:
         report(f"{found.not_predicted} images are not predicted yet. Finish the run, then run this command again")
-    print(json.dumps(asdict(found), sort_keys=True))
+    answer(asdict(found))
     return DONE
 
 
@@ -61,11 +61,10 @@ def parse(arguments: Sequence[str]) -> tuple[PassConfig, Any]:
     Returns: the options of every pass, and those of this one: an instance of its dataclass of options, or None.
     Raises:  ConfigError: there is no such pass.
     """
-    path = options_file(arguments, "--config")
-    kind = options_file(arguments, "--pass")
+    kind = value_of(arguments, "--pass")
     group = _GROUP.format(kind.rpartition(":")[2].lower())
     wanted = _arguments(group, _options_of(kind) if kind else None)
-    parsed: Any = parse_config(wanted, arguments, read_toml(path, wanted, "--config") if path else {})
+    parsed: Any = parse_config(wanted, arguments, COMMANDS["score"])
     names = [option.name for option in fields(PassConfig)]
     given = {name: getattr(parsed, name) for name in names}
     from pipeline.files import urls

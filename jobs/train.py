@@ -1,6 +1,5 @@
 """Fine-tune SOD-diffusion; `TrainingConfig` documents all options."""
 
-import json
 import logging
 import sys
 from dataclasses import replace
@@ -8,9 +7,9 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import tyro
 
-from jobs.command_line import DONE, run_job
+from jobs.command_line import DONE, answer, parse_config, run_job
+from jobs.commands import COMMANDS
 from pipeline.training.config import TrainingConfig, require_packages, require_places, without_effect
 
 log = logging.getLogger(__name__)
@@ -18,9 +17,7 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     """Train from the newest checkpoint, if any, to the end; print one JSON line that says where the model is."""
-    config: TrainingConfig = tyro.cli(
-        TrainingConfig, description=TrainingConfig.__doc__, config=(tyro.conf.OmitArgPrefixes,)
-    )
+    config = parse_config(TrainingConfig, sys.argv[1:], COMMANDS["train"])
     config = replace(config, output_dir=config.output_dir.absolute())
     require_packages(config)
     require_places(config)
@@ -29,7 +26,7 @@ def main() -> int:
     from pipeline.training.cluster import train_inline, train_on_ray
 
     model = train_inline(config) if config.cluster.engine == "inline" else train_on_ray(config)
-    print(json.dumps({"model": str(model)}))
+    answer({"model": str(model)})
     return DONE
 
 

@@ -1,26 +1,25 @@
 """Train the embedded nano model; see EmbeddedTrainingConfig for all options."""
 
-import json
 import sys
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import tyro
 
-from jobs.command_line import DONE, run_job
+from jobs.command_line import DONE, answer, parse_config, run_job
+from jobs.commands import COMMANDS
 from pipeline.embedded.config import EmbeddedTrainingConfig
 from pipeline.preconditions import require_target
 
 
 def main() -> int:
     """Train what is left to train, then print where the model is as one JSON line."""
-    config = tyro.cli(EmbeddedTrainingConfig, description=EmbeddedTrainingConfig.__doc__)
+    config = parse_config(EmbeddedTrainingConfig, sys.argv[1:], COMMANDS["embedded train"])
     require_target(config.out, "--out")
     from pipeline.embedded.recipe import train_embedded
 
     model = train_embedded(config)
-    print(json.dumps({"model": str(model) if model else None, "stage": config.stage}))
+    answer({"model": str(model) if model else None, "stage": config.stage})
     return DONE
 
 

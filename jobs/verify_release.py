@@ -1,6 +1,5 @@
 """Check a release as a suspicious stranger would; Arguments lists the options."""
 
-import json
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,7 +9,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, FAILED, print_problems, report, run_job
+from jobs.command_line import DONE, FAILED, answer, parse_config, print_problems, report, run_job, wants_json
+from jobs.commands import COMMANDS
 
 if TYPE_CHECKING:
     from pipeline.release.check.verify import ReleaseCheck
@@ -33,12 +33,11 @@ class Arguments:
     run: str = ""  # folder or URL of the run it was made from: do maps, images and scores belong together there too?
     signer: str = ""  # public key, or file of allowed signers: did one of them sign the release and its annexes?
     loaders: bool = True  # load it with webdataset, datasets, pycocotools and mlcroissant, each in its own process
-    json: bool = False  # print one line of JSON instead
 
 
 def main() -> int:
     """Check the release, and print what is wrong."""
-    arguments = tyro.cli(Arguments, description=Arguments.__doc__)
+    arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["release verify"])
     from pipeline.files import urls
 
     release = urls.absolute(arguments.release)
@@ -62,8 +61,8 @@ def main() -> int:
         unchecked=(*check.unchecked, *certified.unchecked),
         notes=(*check.notes, *certified.notes),
     )
-    if arguments.json:
-        print(json.dumps({**asdict(check), "certificates": [asdict(one) for one in certified.certificates]}))
+    if wants_json():
+        answer({**asdict(check), "certificates": [asdict(one) for one in certified.certificates]})
         return _exit_code(check)
     print(f"{check.name} {check.version}: {check.accepted} samples, {check.images} rows in the manifest")
     print(f"SHA-256 of release.json: {check.sha256}")

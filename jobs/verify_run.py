@@ -1,6 +1,5 @@
 """Check a run: every shard against plan and shard record; Arguments lists the options."""
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import tyro
 
-from jobs.command_line import DONE, FAILED, print_problems, report, run_job
+from jobs.command_line import DONE, FAILED, answer, parse_config, print_problems, report, run_job, wants_json
+from jobs.commands import COMMANDS
 
 if TYPE_CHECKING:
     from pipeline.passes.check import PassCheck
@@ -28,7 +28,6 @@ class Arguments:
     repair: bool = False
     """Restore run.json, plan and device.json where the rest of the run proves what they held, and remove what else is
     torn or stray; run the command of the run, or of the score pass, again to recompute that."""
-    json: bool = False  # print one line of JSON instead
 
 
 def report_thousands(shards: int, of: int) -> None:
@@ -51,7 +50,7 @@ def print_pass(found: "PassCheck", repair: bool) -> None:
 
 def main() -> int:
     """Check the run, repair it if requested, and print what is wrong."""
-    arguments = tyro.cli(Arguments, description=Arguments.__doc__)
+    arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["run verify"])
     from pipeline.files import urls
     from pipeline.passes.check import refuse_busy_passes, repair_passes, verify_passes
     from pipeline.runs.check import machine_problems, repair_run, verify_run
@@ -69,10 +68,10 @@ def main() -> int:
         passes = verify_passes(run, check.broken, report_thousands)
     left = [*(machine_problems(run) if arguments.repair and check.problems else check.problems)]
     left += [problem for found in passes for problem in (found.remaining if arguments.repair else found.problems)]
-    if arguments.json:
+    if wants_json():
         of_passes = [{**asdict(found), "left": found.left} for found in passes]
         more = {"left": check.left, "restored": restored, "removed": removed, "passes": of_passes}
-        print(json.dumps({**asdict(check), **more}))
+        answer({**asdict(check), **more})
     else:
         print(f"{run}: {check.checked} of {check.shards} shards are committed")
         print(f"{check.images} images: {check.done} predicted, {check.failed} failed, {check.left} left to compute")

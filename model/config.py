@@ -90,16 +90,16 @@ class EnsembleConfig:
     the embedded model). `trailing`: start at the noisiest timestep, which 1 to 4 steps need."""
     processing_res: int | None = None
     """Height and width in pixels that images are resized to, at least 8, with `batch_stats` at least 33; maps have this
-    size rounded down to a multiple of 8, until they are resized back. `None`: the size that the weights were trained
-    for. 0: each image's own size (its edges repeated up to a multiple of 64); time and memory grow with it."""
+    size rounded down to a multiple of 8, until they are resized back. If left out, the size that the weights were
+    trained for. 0: each image's own size (its edges repeated up to a multiple of 64); time and memory grow with it."""
     batch_images: int = 4
     """Images predicted together, at least 1. More images use a GPU better and take more memory. Changes the last bits,
     so the plan cuts the batches, never the free resources. For loose photos (jobs/predict.py), `batch_size` sets the
     number instead."""
     batch_size: int | None = None
-    """Ensemble members (of all images together) that the UNet and the decoder process at once. `None`: the whole batch;
-    at images' own sizes, capped as for 0. 0: as many as fit in free memory, so the last bits depend on the machine. The
-    number is halved when memory runs out."""
+    """Ensemble members (of all images together) that the UNet and the decoder process at once. If left out, the whole
+    batch; at images' own sizes, capped as for 0. 0: as many as fit in free memory, so the last bits depend on the
+    machine. The number is halved when memory runs out."""
     seed: int = 0
     """Seed of the run, 0 to 2^63 - 1. Each (image, member) draws its own noise from it."""
     alignment: Alignment = "none"

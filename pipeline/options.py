@@ -3,9 +3,10 @@
 All names share one namespace. The classes define the options; this module knows none of them.
 """
 
+import difflib
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -20,7 +21,8 @@ _LIKE_AN_OPTION = re.compile("[a-z][a-z_-]{0,39}")
 
 
 def read_toml(path: str, kind: type, named_by: str) -> dict[str, Any]:
-    """Read the options of a TOML file, flat, as on the command line of the job that takes `kind`.
+    """Read the options of a TOML file, as on the command line of the job that takes `kind`: flat, or in sections that
+    are called as the parts of `kind`.
 
     The file may not be the one that was meant, so nothing of it is quoted but values of known options, and names that
     look like options.
@@ -31,15 +33,16 @@ def read_toml(path: str, kind: type, named_by: str) -> dict[str, Any]:
     """
     where = f"{named_by} {path}"
     try:
-        options = parse_toml(read_document(Path(path), _MOST_BYTES))
+        document = parse_toml(read_document(Path(path), _MOST_BYTES))
     except (OSError, DocumentError) as error:
         raise ConfigError(f"{where}: {error}") from error
     # What is annotated is a place on the command line, which has no name there.
     known = {name: wanted for name, wanted in option_types(kind).items() if get_origin(wanted) is not Annotated}
+    options = _without_sections(document, kind, where)
     for name, value in options.items():
         if name not in known:
-            said = f" {name!r}" if _LIKE_AN_OPTION.fullmatch(name) else ""
-            raise ConfigError(f"{where}: unknown option{said}; options are {', '.join(sorted(known))}")
+            said = f" {name!r}.{did_you_mean(name, known)}" if _LIKE_AN_OPTION.fullmatch(name) else "."
+            raise ConfigError(f"{where}: unknown option{said} Options are {', '.join(sorted(known))}")
         _check_type(where, name, value, known[name])
         if known[name] is float:
             options[name] = float(value)  # 1 and 1.0 mean the same, so store them alike
@@ -50,6 +53,12 @@ def read_toml(path: str, kind: type, named_by: str) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
     return options
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` Did you mean X?` if a known word is near; else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def with_preset(options: Mapping[str, Any], reference: bool) -> dict[str, Any]:
@@ -90,6 +99,29 @@ def require_positive(config: Any, *names: str) -> None:
     for name in names:
         if not getattr(config, name) > 0:  # NaN isn't either
             raise ValueError(f"{name} is {getattr(config, name)}; it must be above 0")
+
+
+def _without_sections(document: Mapping[str, Any], kind: type, where: str) -> dict[str, Any]:
+    """The options of a file, from their sections or from above them. A section is a part of the configuration."""
+    parts = {option.name: set(option_types(option.type)) for option in fields(kind) if is_dataclass(option.type)}  # type: ignore[arg-type]
+    options: dict[str, Any] = {}
+    for name, value in document.items():
+        if not isinstance(value, dict):
+            options[name] = value
+            continue
+        if name not in parts:
+            said = f" [{name}].{did_you_mean(name, parts)}" if _LIKE_AN_OPTION.fullmatch(name) else "."
+            raise ConfigError(f"{where}: unknown section{said} Sections are {', '.join(sorted(parts))}")
+        for of_part, given in value.items():
+            if of_part in options:
+                raise ConfigError(f"{where}: {of_part} is given twice; remove one of them")
+            if of_part not in parts[name] and any(of_part in others for others in parts.values()):
+                (other,) = (section for section, others in parts.items() if of_part in others)
+                raise ConfigError(
+                    f"{where}: {of_part} is in section [{name}]; move it to [{other}], or above all sections"
+                )
+            options[of_part] = given
+    return options
 
 
 def _check_type(where: str, name: str, value: Any, wanted: Any) -> None:

@@ -114,7 +114,7 @@ def running_head():
     """The head, started if it is not there."""
     # Imported first: it chooses the authentication that Ray reads at import, which the head then shares.
     import pipeline.replicas.cluster  # noqa: F401
-    from jobs.local_ray import LocalRay
+    from pipeline.replicas.local_ray import LocalRay
 
     if not HEADS:
         with pytest.MonkeyPatch.context() as patch:

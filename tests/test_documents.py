@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 import tyro
 
+from jobs.commands import COMMANDS
 from jobs.publish_release import BuildConfig
+from pipeline.benchmarks.kinds import KINDS
 from pipeline.config import RunConfig
 from pipeline.options import read_toml
 from pipeline.passes.known import PASSES
@@ -29,8 +31,12 @@ JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py") if '__name__ ==
 FASTER = {
     "jobs/coco_pseudolabel.py": "--model fake --engine inline",
     "jobs/predict.py": "--ensemble-size 2 --denoise-steps 1",
+    "sod predict": "--ensemble-size 2 --denoise-steps 1",
+    "sod label": "--model fake --engine inline",
     "jobs/evaluate.py": "--engine inline",
     "jobs/evaluate.py --images": "--model fake",
+    "baselines:grabcut": "--function pipeline.evaluation.models.baselines:centre_prior",  # GrabCut takes a second each
+    "--out out/models/nano": "--model fake",
     # The sample's annotations have no outlines, so `instance_iou` of the policy shown would be refused.
     "jobs/score_run.py": "--engine inline",
     "jobs/score_run.py /data/runs/coco-1 --pass flip": "--model fake",
@@ -153,8 +159,8 @@ def test_commands_run_as_shown(home, block):
         pytest.skip("OpenSSH is not installed (make browser)")
     for command in commands_of(block, home):
         program, *script = shlex.split(command)
-        if program == "python":
-            run_here(script, home)
+        if program in ("python", "sod"):
+            run_here(script if program == "python" else ["jobs/sod.py", *script], home)
         else:
             in_home(["bash", "-euc", command], home)
 
@@ -223,6 +229,8 @@ def parse(job, arguments, monkeypatch):
 def test_commands_that_no_test_runs_are_understood(block, monkeypatch):
     for command in block.commands:
         program, *arguments = shlex.split(command)
+        if program == "sod":
+            program, arguments = "python", ["jobs/sod.py", *arguments]
         if program != "python":
             assert program in OTHER_PROGRAMS
             continue
@@ -298,12 +306,7 @@ FOREIGN_OPTIONS = {"--help", "--working-dir", "--type", "--quiet", "--block", "-
 
 def test_every_option_in_the_documents_is_one_of_a_job():
     kinds = re.findall(r"`(\w+)`", re.search(r"Kinds: (.*?)\.", TEXTS["jobs/README.md"], re.DOTALL).group(1))
-    commands = [(job,) for job in JOBS]
-    commands += [("publish_release", command) for command in ("build", "sign", "push", "export")]
-    commands += [
-        ("audit_release", command) for command in ("plan", "serve", "export", "import", "adjudicate", "certify")
-    ]
-    commands += [("leaderboard", command) for command in ("add", "render")]
+    commands = [(one.script, *filter(None, [one.word])) for one in COMMANDS.values()] + [("sod",)]
     commands += [("score_run", "RUN", "--pass", kind) for kind in PASSES]
     known = " ".join(help_of(*command) for command in [*commands, *(("benchmark", kind) for kind in kinds)])
     text = " ".join(TEXTS[name] for name in NAMES)
@@ -315,8 +318,14 @@ def test_every_option_in_the_documents_is_one_of_a_job():
 def test_every_job_and_every_kind_of_measurement_has_its_place_in_the_readme_of_the_jobs():
     text = TEXTS["jobs/README.md"]
     assert sorted(re.findall(r"^## (\w+)\.py$", text, re.MULTILINE)) == JOBS
-    kinds = re.search(r"\{([\w,]+)\}", help_of("benchmark")).group(1).split(",")
-    assert [kind for kind in kinds if f"`{kind}`" not in text] == []
+    assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
+
+
+def test_the_table_of_commands_has_the_script_of_each():
+    rows = re.findall(
+        r"^\| `sod ([\w ]+)` \| \[`(\w+)\.py ?(\w*)`\]\(#(\w+)py\) \|$", TEXTS["jobs/README.md"], re.MULTILINE
+    )
+    assert rows == [(one.name, one.script, one.word, one.script) for one in COMMANDS.values()]
 
 
 def test_the_readme_is_short():

@@ -18,11 +18,11 @@ class EmbeddedTrainingConfig:
     data: Path = Path("out/training")
     """Folder of composites, made by jobs/make_composites.py."""
     photographs: Path | None = None
-    """Folder of views of labelled photographs, made by jobs/make_photographs.py. None: train on composites alone."""
+    """Folder of views of labelled photographs, made by jobs/make_photographs.py. Default: train on composites alone."""
     out: Path = Path("out/train")
     """Folder of checkpoints and of the finished model."""
     backbone: Path | None = None
-    """ImageNet weights of the conditioner's backbone, a .pth of tensors. None: fetch them into DATA/cache."""
+    """ImageNet weights of the conditioner's backbone, a .pth of tensors. Default: fetch them into DATA/cache."""
     stage: Literal["all", "conditioner", "vae"] = "all"
     """`conditioner` and `vae` are independent and can be trained side by side; `all` trains whatever is left."""
     conditioner_steps: int = 2200

@@ -14,10 +14,6 @@ OFFICIAL_OPTIONS = ("stable_diffusion_repo_path", "pretrained_model_path", "swin
 class PhotosConfig:
     """Write a saliency map for each photo: an 8-bit PNG with the photo's name, white where the salient object is.
 
-    Examples:
-        jobs/predict.py --input-rgb-path photos --output-dir masks
-        jobs/predict.py --input-rgb-path "photos/**/*.jpg" --output-dir masks --overlay
-
     Exit codes: 0 done, 1 failed, 2 wrong request, 3 some photos failed (each is named, the others are done).
     """
 

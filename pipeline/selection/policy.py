@@ -105,7 +105,7 @@ class PolicyConfig:
     `intercept -1.2` and `flip_iou -3.4`. jobs/evaluate.py fits them and writes a policy; `thresholds` may bound it."""
     allowed_licenses: tuple[int, ...] = ()
     """Ids of accepted licences, as the manifest has them: those of the annotations, or COCO's for licences from other
-    sources; images with other licences are rejected. None: all are accepted."""
+    sources; images with other licences are rejected. Default: all are accepted."""
     commercial: bool = False
     """Accept only images whose licence is known to allow commercial use and changes: its URL is that of CC BY, CC
     BY-SA, CC0, a public domain mark, Flickr Commons or a work of the US government."""

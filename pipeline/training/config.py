@@ -146,7 +146,7 @@ class ReportConfig:
     logging_dir: Path = Path("tensorboard")
     """Folder of TensorBoard's files, relative to the output folder."""
     tracker_project_name: str | None = None
-    """Project of wandb; `None`: salient-detection."""
+    """Project of wandb; If left out, salient-detection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,18 +187,18 @@ class TrainingConfig:
     max_train_steps: int | None = None
     """Optimiser steps; overrides the epochs."""
     processing_res: int | None = None
-    """Height and width in pixels that images and masks are resized to, a multiple of 32; `None`: the size that the
+    """Height and width in pixels that images and masks are resized to, a multiple of 32; if left out, the size that the
     weights were trained for (384 for the reference)."""
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     """Precision of activations; weights stay in float32. fp16 scales the loss."""
     checkpointing_steps: int = 1000
     """Steps between checkpoints."""
     checkpoints_total_limit: int | None = 3
-    """How many of the newest checkpoints to keep; `None` keeps all."""
+    """How many of the newest checkpoints to keep. `None` keeps all."""
     resume_from_checkpoint: str = "latest"
     """`latest`, the name of a checkpoint in the output folder, or `none` to start a new training in an empty folder."""
     validation_steps: int | None = None
-    """Steps between validations; `None`: one per epoch."""
+    """Steps between validations; if left out, one per epoch."""
     best_by: Literal["mae", "s_measure", "max_f"] = "mae"
     """Measure that decides which model OUTPUT_DIR/best keeps."""
     validation_ensemble_size: int = 1

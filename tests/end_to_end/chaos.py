@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import psutil
 import pyarrow.parquet as pq
 
-from jobs.local_ray import LocalRay
 from pipeline.files import storage
 from pipeline.files.tars import samples_of
+from pipeline.replicas.local_ray import LocalRay
 from pipeline.runs.candidates import read_members, read_rows
 from pipeline.runs.commits import committed_shards, read_shard_record
 from tests.end_to_end.submitting import kill, submit_script

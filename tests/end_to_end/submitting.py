@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from jobs.local_ray import NO_AGENT, LocalRay
+from pipeline.replicas.local_ray import NO_AGENT, LocalRay
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "pipeline" / "sample"

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from jobs.local_ray import descendants
+from pipeline.replicas.local_ray import descendants
 from tests.end_to_end.submitting import ROOT, TIMEOUT_S, digests
 
 pytestmark = pytest.mark.ray

@@ -80,11 +80,12 @@ def test_a_job_that_is_asked_to_stop_says_how_to_go_on_and_does(start, settings,
 
     committed = len(list((tmp_path / "commits").glob("*.json")))
     assert 2 <= committed < 10
-    # A plain script starts Ray in its own process, and ends it; it leaves nothing in the home folder.
-    after = run_script(tmp_path, "--engine", engine, "--model", "fake", *SHARDS, env=settings)
+    # In one process, since starting Ray takes ten seconds; test_submitted_jobs.py resumes on a cluster.
+    after = run_script(tmp_path, "--engine", "inline", "--model", "fake", *SHARDS, env=settings)
     assert after.returncode == 0, after.stderr
     assert f"resuming: {4 * committed} of 37 images" in after.stderr
     assert digests(tmp_path) == undisturbed
+    # A plain script starts Ray in its own process, and ends it; it leaves nothing in the home folder.
     assert not (Path(settings["HOME"]) / ".ray").exists()
 
 

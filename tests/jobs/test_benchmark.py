@@ -95,7 +95,7 @@ def test_growth_is_measured_in_a_process_and_on_a_cluster_of_its_own():
         (("planning", "--places"), "places is (); give at least one"),
         (("limit", "--sizes"), "sizes is (); give at least one"),
         (("adaptive", "--seeds", "-1"), "seed is -1"),
-        ((), "Missing subcommand"),
+        ((), "name a measurement first"),
     ],
 )
 def test_nonsense_is_a_wrong_request(run_here, arguments, said):

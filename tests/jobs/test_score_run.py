@@ -142,14 +142,14 @@ def test_help_lists_every_pass_and_that_of_a_pass_its_options(run, run_here):
         return out
 
     general = help_of()
-    assert all(f"  {name}: {known.meaning}" in general for name, known in PASSES.items())
+    assert all(f"{name}: {known.meaning}" in " ".join(general.split()) for name, known in PASSES.items())
     assert "--views" not in general
     flip = help_of("--pass", "flip")
-    assert "flip-pass options" in flip
+    assert "flip pass options" in flip
     assert (FlipOptions.__doc__ or "").split(".")[0][:40] in flip
     assert "--view-steps" in flip
     own = help_of("--pass", KIND)
-    assert "What brightness is multiplied by. (default: 1.0)" in own
+    assert "What brightness is multiplied by. [default: 1.0]" in own
 
 
 def test_ctrl_c_ends_a_script_with_what_is_committed(run, predicted, tmp_path):

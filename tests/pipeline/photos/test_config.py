@@ -9,7 +9,6 @@ import pytest
 from jobs.predict import parse
 from model.config import REFERENCE_PRESET, EnsembleConfig, ModelConfig
 from pipeline.errors import ConfigError
-from pipeline.options import option_types
 from pipeline.photos.config import OFFICIAL_OPTIONS, PhotosConfig
 from tests.pipeline.photos.make import make_config
 
@@ -63,20 +62,6 @@ def test_options_beside_the_preset_win_wherever_they_stand(before):
 
 def test_one_member_is_enough_without_uncertainty():
     assert make_config("photos", Path("out"), ensemble_size=1).ensemble.ensemble_size == 1
-
-
-@pytest.mark.parametrize("name", sorted(option_types(PhotosConfig)))
-def test_every_option_has_a_help_text_that_says_more_than_its_name(name, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")  # wider ones have two columns
-    with pytest.raises(SystemExit):
-        parse(["--help"])
-    option = "--" + name.replace("_", "-")
-    pattern = rf"^[│ ]+{option}(?: \S+|, --no-\S+)\s(.*?)\((required|default:)"
-    shown = re.search(pattern, capsys.readouterr().out, re.DOTALL | re.MULTILINE)
-    assert shown, f"{option} is not in the help"
-    text = shown[1].replace("│", " ")
-    assert len(text.split()) >= 4
-    assert "\n --" not in re.sub(" +", " ", text)  # another option
 
 
 # Faults

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import local_ray
-from jobs.local_ray import LocalRay
+from pipeline.replicas import local_ray
+from pipeline.replicas.local_ray import LocalRay
 
 TOKEN = "a" * 64
 

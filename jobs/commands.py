@@ -1,0 +1,299 @@
+"""All commands: their names, the scripts that they are, and the examples and options that `--help` shows first.
+
+`sod NAME …` and `python jobs/SCRIPT.py …` are the same. Names that a person is told follow the one she used.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+EXECUTABLE = "sod"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command; `name` is what follows `sod`."""
+
+    name: str
+    script: str
+    """Module in `jobs/`."""
+    word: str = ""
+    """Its word within a script that has several commands."""
+    does: str
+    """One line for the list of all commands: a verb first, no full stop."""
+    examples: tuple[tuple[str, str], ...] = ()
+    """Arguments, and what they do."""
+    common: tuple[str, ...] = ()
+    """Fields of options that `--help` shows first."""
+    place: tuple[str, str] = ("", "")
+    """How `--help` calls what stands before the first option, and the field of the option that it is short for."""
+    short: tuple[tuple[str, str], ...] = ()
+    """Short names: `--out`, and the field of the option that it stands for."""
+    takes_file: str = ""
+    """Option that takes a TOML file of options, which `--init` prints."""
+    config: str = ""
+    """`module:Class` of its options; empty if a word chooses among several, or another command takes them."""
+    answers: bool = True
+    """Does it print its result as JSON where stdout is no terminal?"""
+
+    def options_class(self) -> type:
+        """The class of its options, imported now."""
+        module, _, name = self.config.partition(":")
+        found: type = getattr(importlib.import_module(module), name)
+        return found
+
+    def spelled_out(self, arguments: Sequence[str]) -> list[str]:
+        """The arguments with options in place of short names and of what stands before the first option."""
+        short = {name: _flag(field) for name, field in self.short}
+        first = [_flag(self.place[1])] if self.place[1] and arguments and not arguments[0].startswith("-") else []
+        spelled = [
+            f"{short.get(name, name)}{is_there}{value}"
+            for name, is_there, value in (argument.partition("=") for argument in arguments)
+        ]
+        return [*first, *spelled]
+
+    def called(self) -> str:
+        """How to call it, in the way in which this process was called."""
+        if Path(sys.argv[0]).name.startswith(EXECUTABLE):
+            return f"{EXECUTABLE} {self.name}"
+        return f"python jobs/{self.script}.py {self.word}".rstrip()
+
+
+def _flag(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+_LISTED = (
+    Command(
+        name="predict",
+        script="predict",
+        does="turn photos into saliency maps",
+        config="pipeline.photos.config:PhotosConfig",
+        examples=(
+            ("photos --out masks", "A mask for every photo of a folder"),
+            ("'photos/**/*.jpg' --out masks --overlay", "In subfolders too, with pictures to look at"),
+        ),
+        common=("input_rgb_path", "output_dir", "overlay", "overwrite", "model", "device", "denoise_steps"),
+        place=("PHOTOS", "input_rgb_path"),
+        short=(("--out", "output_dir"),),
+    ),
+    Command(
+        name="label",
+        script="coco_pseudolabel",
+        does="segment a collection of images, and make a release",
+        config="pipeline.config:RunConfig",
+        examples=(
+            ("--images photos --out out/photos", "Your own photos, without annotations"),
+            (
+                "--images train2017.zip --annotations instances_train2017.json --out out/coco",
+                "COCO, with its licences and sizes",
+            ),
+            ("--images photos --out out/photos --dry-run", "Write nothing; forecast hours and bytes"),
+            ("--config run.toml", "Options from a file; --init prints one"),
+        ),
+        common=(
+            "images",
+            "annotations",
+            "out",
+            "model",
+            "engine",
+            "ensemble_size",
+            "denoise_steps",
+            "version",
+            "dry_run",
+        ),
+        takes_file="config",
+    ),
+    Command(
+        name="score",
+        script="score_run",
+        does="add scores to a run, such as those of a second model",
+        config="jobs.score_run:Arguments",
+        examples=(
+            ("out/photos --pass flip", "How far do masks of mirrored photos differ?"),
+            ("out/photos --pass duplicates", "Which photos show nearly the same?"),
+        ),
+        common=("run", "kind", "config"),
+        takes_file="config",
+    ),
+    Command(
+        name="run verify",
+        script="verify_run",
+        does="check a run, and repair it",
+        config="jobs.verify_run:Arguments",
+        examples=(("out/photos", "Read every shard"), ("out/photos --repair", "Make damaged shards again")),
+    ),
+    Command(
+        name="release build",
+        script="publish_release",
+        word="build",
+        does="make another release of a run, without the model",
+        config="jobs.publish_release:BuildConfig",
+        examples=(("out/photos --version 1.1.0 --max-variance 0.01", "Accept only what the members agree on more"),),
+        common=("run", "version", "previous", "policy", "passes", "dry_run"),
+        takes_file="policy",
+    ),
+    Command(
+        name="release verify",
+        script="verify_release",
+        does="check a release as a suspicious stranger would",
+        config="jobs.verify_release:Arguments",
+        examples=(
+            ("out/photos/release/sod-benchmark-1.0.0", "Read every byte, and load it with its users' libraries"),
+        ),
+    ),
+    Command(
+        name="release sign",
+        script="publish_release",
+        word="sign",
+        does="sign a release with an OpenSSH key",
+        config="jobs.publish_release:SignConfig",
+        examples=(("out/photos/release/sod-benchmark-1.0.0 --key ~/.ssh/id_ed25519", "Sign release and annexes"),),
+    ),
+    Command(
+        name="release push",
+        script="publish_release",
+        word="push",
+        does="publish a release to a folder, a bucket or the Hub",
+        config="jobs.publish_release:PushConfig",
+        examples=(
+            ("out/photos/release/sod-benchmark-1.0.0 hf://datasets/ORG/NAME --dry-run", "List what would be sent"),
+            ("out/photos/release/sod-benchmark-1.0.0 s3://bucket/releases", "Publish to a bucket"),
+        ),
+    ),
+    Command(
+        name="release export",
+        script="publish_release",
+        word="export",
+        does="copy a release in the layout of another tool",
+        config="jobs.publish_release:ExportConfig",
+        examples=(("out/photos/release/sod-benchmark-1.0.0 --layout yolo --out yolo", "Folders that YOLO trains on"),),
+    ),
+    *(
+        Command(
+            name=f"audit {word}",
+            script="audit_release",
+            word=word,
+            does=does,
+            config=f"jobs.audit_release:{word.capitalize()}Config",
+        )
+        for word, does in (
+            ("plan", "draw a sample of a release for people to judge"),
+            ("serve", "serve the pages on which people judge"),
+            ("export", "write the sample as a task for a labelling tool"),
+            ("import", "read answers from a labelling tool"),
+            ("adjudicate", "collect where raters differ, for a third look"),
+            ("certify", "state what the answers prove"),
+        )
+    ),
+    Command(
+        name="evaluate",
+        script="evaluate",
+        does="measure saliency maps, or a model, against masks",
+        config="pipeline.evaluation.config:EvaluationConfig",
+        examples=(
+            ("--predictions maps --masks masks --out out/measured", "Maps that are there"),
+            ("--release out/photos/release/sod-benchmark-1.0.0 --model nano --out out/nano", "A model on a release"),
+        ),
+        common=("predictions", "masks", "images", "release", "model", "out"),
+    ),
+    Command(
+        name="leaderboard add",
+        script="leaderboard",
+        word="add",
+        does="add the result of an evaluation to a leaderboard",
+        config="jobs.leaderboard:AddConfig",
+        examples=(("out/nano --board out/board --name nano", "The first result begins the board"),),
+    ),
+    Command(
+        name="leaderboard render",
+        script="leaderboard",
+        word="render",
+        does="write a leaderboard as a page, Markdown and LaTeX",
+        config="jobs.leaderboard:RenderConfig",
+        examples=(("out/board", "Write the files into the board's folder"),),
+    ),
+    Command(
+        name="train",
+        script="train",
+        does="fine-tune the model",
+        config="pipeline.training.config:TrainingConfig",
+        examples=(
+            ("--train-img images --train-gt masks --out out/trained", "Folders of images and masks"),
+            ("--train-release out/photos/release/sod-benchmark-1.0.0 --out out/trained", "A release"),
+        ),
+        common=(
+            "train_img",
+            "train_gt",
+            "train_release",
+            "val_img",
+            "val_gt",
+            "output_dir",
+            "pretrained_model_name_or_path",
+            "max_train_steps",
+            "train_batch_size",
+            "learning_rate",
+        ),
+        short=(("--out", "output_dir"), ("--model", "pretrained_model_name_or_path")),
+    ),
+    Command(
+        name="convert",
+        script="convert_checkpoint",
+        does="convert the official weights for --model",
+        config="jobs.convert_checkpoint:Arguments",
+        examples=(
+            (
+                "--pretrained-model-path sod/unet --swinb-model-path sod/swinb.pth "
+                "--stable-diffusion-repo-path stable-diffusion-2 --out official",
+                "The official weights as one folder, for --model",
+            ),
+        ),
+    ),
+    Command(
+        name="bench",
+        script="benchmark",
+        does="measure speed and memory side by side",
+        examples=(("speed --images 8", "Against the reference's way of working"),),
+    ),
+    Command(
+        name="demo",
+        script="demo",
+        does="run everything on 37 embedded photographs",
+        examples=(("", "Results in out/demo"),),
+        answers=False,
+    ),
+    Command(
+        name="embedded composites",
+        script="make_composites",
+        config="jobs.make_composites:Arguments",
+        does="make the embedded model's composites",
+    ),
+    Command(
+        name="embedded photographs",
+        script="make_photographs",
+        config="jobs.make_photographs:Arguments",
+        does="make the embedded model's photographs",
+    ),
+    Command(
+        name="embedded train",
+        script="train_embedded",
+        config="pipeline.embedded.config:EmbeddedTrainingConfig",
+        does="train the embedded model",
+    ),
+    Command(
+        name="embedded measure",
+        script="measure_embedded",
+        config="jobs.measure_embedded:Arguments",
+        does="measure the embedded model for its card",
+    ),
+)
+
+COMMANDS = {command.name: command for command in _LISTED}
+"""By name, in the order in which people are shown them."""
+
+
+def commands_of(script: str) -> dict[str, Command]:
+    """The commands of a script, by their words."""
+    return {command.word: command for command in _LISTED if command.script == script}
