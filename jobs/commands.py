@@ -77,7 +77,7 @@ _LISTED = (
         does="make another release of a run, without the model",
         config="jobs.publish_release:BuildConfig",
         examples=(("out/photos --version 1.1.0 --max-variance 0.01", "Accept only what the members agree on more"),),
-        common=("run", "version", "previous", "policy", "passes"),
+        common=("run", "version", "previous", "policy", "passes", "dry_run"),
         takes_file="policy",
     ),
     Command(

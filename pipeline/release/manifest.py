@@ -227,7 +227,7 @@ def measured_scores(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     an earlier version, which had fewer. No predicted image has a value of the others.
     """
     predicted = [row for row in rows if row["verdict"] != "failed"]
-    return tuple(name for name in SCORES if not predicted or any(row[name] is not None for row in predicted))
+    return tuple(name for name in SCORES if not predicted or any(row.get(name, 0) is not None for row in predicted))
 
 
 def unmeasured(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -98,7 +98,7 @@ def test_a_run_a_build_and_their_checks_print_and_write_nothing_that_is_obeyed(n
         said = [
             call(patch, coco_pseudolabel.main, *given_inputs, *options, "--max-failed-share", 1),
             call(patch, publish_release.main, "build", out, "--version", "2.0.0", "--engine", "inline",
-                 "--previous", release, "--max-variance", 0.001),
+                 "--previous", release, "--max-variance", 0.001, "--allow-empty"),
             call(patch, publish_release.main, "push", release, folder / "pushed", "--no-loaders"),
             call(patch, verify_run.main, out),
             call(patch, verify_release.main, release, "--annotations", inputs.annotations, "--no-loaders"),

@@ -79,7 +79,7 @@ def test_a_score_off_by_more_than_its_tolerance_is_found(seed, direction):
         assert said.startswith(f"{name} is ")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, -1.0])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
 @pytest.mark.parametrize("name", [name for name in SCORES if name != "pairwise_iou"])
 def test_no_number_is_no_score(name, value):
     prediction = smooth(1)
