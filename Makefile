@@ -17,7 +17,7 @@ compared = $(BIN)/python jobs/evaluate.py --release $(DEMO_RELEASE) --out "out/d
 	$(BIN)/python jobs/leaderboard.py add "out/demo/models/$(1)" --board out/demo/leaderboard --name "$(1)"
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: help demo test quick thorough browser full-size check format nano card witness leaderboard reproduce fuzz chaos lock clean
+.PHONY: help demo test quick thorough browser full-size check format nano card witness leaderboard reproduce fuzz chaos lock wheel clean
 
 help:  ## List all targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | sort | while IFS='|' read -r target text; do \
@@ -102,6 +102,9 @@ lock: $(INSTALLED)  ## Write what is installed in .venv into requirements.lock
 	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp
 	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | grep -v -i -E '^(nvidia-|cuda-|triton)' >> requirements.lock.tmp
 	mv requirements.lock.tmp requirements.lock
+
+wheel: $(INSTALLED)  ## Build the wheel of the last commit into out/dist
+	.ci/build-wheel out/dist
 
 clean:  ## Remove everything that the other targets made, except .venv
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis
