@@ -70,7 +70,7 @@ def certify(release: Path, audit: Path) -> int:
         ["import", str(audit), str(SAMPLE / "masks"), "--from", "masks", "--rater", "rater-1"],
         ["certify", str(audit)],
     ):
-        print(f"\njobs/audit_release.py {' '.join(command)}", flush=True)
+        print(f"\nsod audit {' '.join(command)}", flush=True)
         code = subprocess.run([sys.executable, PROJECT / "jobs" / "audit_release.py", *command], check=False).returncode
         if code != DONE:
             return code
