@@ -22,7 +22,7 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels 
 
 FROM ${BASE}
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG EXTRAS=calibration,loaders,s3,witness
+ARG EXTRAS=calibration,formats,loaders,s3,witness
 ENV PYTHONUNBUFFERED=1
 WORKDIR /tmp/install
 COPY requirements.lock ./
@@ -31,6 +31,9 @@ COPY --from=wheel /wheels ./
 RUN pip install --no-cache-dir --no-deps --constraint requirements.lock --index-url "${TORCH_INDEX}" torch torchvision \
     && pip install --no-cache-dir --constraint requirements.lock "$(ls ./*.whl)[${EXTRAS}]" \
     && rm -rf /tmp/install
+# ssh-keygen signs releases, and checks signatures.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends openssh-client && rm -rf /var/lib/apt/lists/*
 # A home that any user may write to: caches of weights and fonts, for `docker run --user`.
 RUN useradd --uid 1000 --create-home sod && chmod 1777 /home/sod
 ENV HOME=/home/sod

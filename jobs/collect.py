@@ -1,29 +1,30 @@
 """Write the annotation JSON of images that have none; CollectConfig has all options."""
 
-import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from jobs.ahead import begun, command, next_steps
 from jobs.command_line import DONE, SOME_FAILED, answer, parse_config, report, run_job
 from jobs.commands import COMMANDS
 from pipeline.collection.config import CollectConfig
+from pipeline.options import as_arguments
+from pipeline.shown import shown
 
 
 def main() -> int:
     """Collect, then say what to do next; print the outcome as one line of JSON on stdout."""
     config = parse(sys.argv[1:])
-    from pipeline.collection.collect import collect
-    from pipeline.shown import shown
+    with begun(f"listing the images of {config.images} in {config.out}"):
+        from pipeline.collection.collect import collect
 
     collected = collect(config)
-    images, annotations = (shlex.quote(shown(path)) for path in (config.images, config.out))
-    report(f"{annotations} lists {collected.collected} of {collected.images} images, sizes are {collected.orientation}")
-    given = f"--images {images} --annotations {annotations} --orientation {collected.orientation}"
-    report(f"next: {COMMANDS['label'].called()} {given} --out RUN")
+    report(f"{config.out} lists {collected.collected} of {collected.images} images, sizes are {collected.orientation}")
+    given = replace(config.input, annotations=config.out, orientation=collected.orientation)
+    next_steps(command("label", *(shown(word) for word in [*as_arguments(given), "--out", "RUN"])))
     answer(asdict(collected))
     return SOME_FAILED if collected.failed else DONE
 

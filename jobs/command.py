@@ -4,10 +4,15 @@
 """
 
 import importlib
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipeline.errors import ConfigError
+from pipeline.extras import IS_CHECKOUT
+from pipeline.option_texts import options_of
 
 EXECUTABLE = "sod"
 
@@ -28,7 +33,9 @@ class Command:
     common: tuple[str, ...] = ()
     """Fields of options that `--help` shows first."""
     place: tuple[str, str] = ("", "")
-    """How `--help` calls what stands before the first option, and the field of the option that it is short for."""
+    """How `--help` calls the one word that has no name, and the field of the option that it is short for."""
+    place_advice: str = ""
+    """What to give instead of several."""
     short: tuple[tuple[str, str], ...] = ()
     """Short names: `--out`, and the field of the option that it stands for."""
     takes_file: str = ""
@@ -45,18 +52,46 @@ class Command:
         return found
 
     def spelled_out(self, arguments: Sequence[str]) -> list[str]:
-        """The arguments with options in place of short names and of what stands before the first option."""
+        """The arguments with options in place of short names, and of what has no name.
+
+        Raises: ConfigError: several words have no name, or the option of one is given too.
+        """
         short = {name: _flag(field) for name, field in self.short}
-        first = [_flag(self.place[1])] if self.place[1] and arguments and not arguments[0].startswith("-") else []
         spelled = [
             f"{short.get(name, name)}{is_there}{value}"
             for name, is_there, value in (argument.partition("=") for argument in arguments)
         ]
-        return [*first, *spelled]
+        if not self.place[1]:
+            return spelled
+        called, flag = self.place[0], _flag(self.place[1])
+        nameless = self._nameless(spelled)
+        is_named = any(word.partition("=")[0].replace("_", "-") == flag for word in spelled)
+        if len(nameless) + is_named > 1:
+            given = ", ".join(spelled[i] for i in nameless[:3])
+            raise ConfigError(f"{called} is given {len(nameless) + is_named} times ({given} …); {self.place_advice}")
+        for i in nameless:
+            spelled.insert(i, flag)
+        return spelled
+
+    def _nameless(self, words: Sequence[str]) -> list[int]:
+        """Where words stand that are neither options nor their values."""
+        options = {f"--{option.flag}": option for option in options_of(self.options_class())}
+        found, taken = list[int](), 0.0
+        for i, word in enumerate(words):
+            if word.startswith("-"):
+                name, is_there, _ = word.partition("=")
+                option = options.get(name.replace("_", "-"))
+                takes = not is_there and option is not None and option.kind is not bool
+                taken = (math.inf if option and option.takes_many else 1) if takes else 0
+            elif taken:
+                taken -= 1
+            else:
+                found.append(i)
+        return found
 
     def called(self) -> str:
-        """How to call it, in the way in which this process was called."""
-        if Path(sys.argv[0]).name.startswith(EXECUTABLE):
+        """How to call it, in the way in which this process was called; a wheel has no scripts."""
+        if not IS_CHECKOUT or Path(sys.argv[0]).name.startswith(EXECUTABLE):
             return f"{EXECUTABLE} {self.name}"
         return f"python jobs/{self.script}.py {self.word}".rstrip()
 

@@ -23,6 +23,8 @@ from jobs.help import help_text
 from jobs.options_file import options_file_text
 from jobs.printing import shown_streams
 from model.config import REFERENCE_PRESET, EnsembleConfig
+from pipeline.errors import ConfigError
+from pipeline.option_texts import options_of
 from pipeline.options import did_you_mean, from_options, option_types, read_toml, with_preset
 from pipeline.replicas.signals import signals_kept
 from pipeline.shown import ShownFormatter, indented, printable
@@ -102,12 +104,13 @@ def parse_config(
     Raises: ConfigError: the file of options can't be used.
     """
     if "--help" in arguments or "-h" in arguments:
-        print(help_text(command, kind), end="")
+        print(help_text(command, kind, preset), end="")
         sys.exit(DONE)
     if command.takes_file and "--init" in arguments:
         print(options_file_text(command, kind))
         sys.exit(DONE)
     arguments = command.spelled_out(arguments)
+    _refuse_misspelt(kind, arguments)
     file = f"--{command.takes_file}" if command.takes_file else ""
     path = value_of(arguments, file) if file else ""
     options = {**preset, **(read_toml(path, kind, file) if path else {})}
@@ -129,10 +132,22 @@ def parse_config(
     return config
 
 
+def _refuse_misspelt(kind: type, arguments: Sequence[str]) -> None:
+    """Refuse an option that is nearly one of `kind`. tyro says so too, but not if a required one is missing.
+
+    Raises: ConfigError: there is one.
+    """
+    flags = {f"--{no}{option.flag}" for option in options_of(kind) for no in ("", "no-")} | {"--json", "--init"}
+    for word in arguments:
+        name = word.partition("=")[0].replace("_", "-")
+        if name.startswith("--") and name not in flags and (near := did_you_mean(name, flags)):
+            raise ConfigError(f"there is no option {name}.{near}")
+
+
 def value_of(arguments: Sequence[str], option: str) -> str:
     """What the command line gives for `option`, before it is parsed; "" if it gives nothing."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument(option, dest="value", default="")
+    finder.add_argument(option, dest="value", nargs="?", const="", default="")
     return str(finder.parse_known_args(arguments)[0].value)
 
 

@@ -18,6 +18,7 @@ _LISTED = (
             *("model", "device", "denoise_steps"),
         ),
         place=("PHOTOS", "input_rgb_path"),
+        place_advice="give one photo, a folder, or a pattern in quotes: 'photos/*.jpg'",
         short=(("--out", "output_dir"),),
     ),
     Command(
@@ -58,6 +59,7 @@ _LISTED = (
         config="jobs.score_run:Arguments",
         examples=(
             ("out/photos --pass flip", "How far do masks of mirrored photos differ?"),
+            ("out/photos --pass embeddings", "What do photos look like? The next pass needs to know"),
             ("out/photos --pass duplicates", "Which photos show nearly the same?"),
         ),
         common=("run", "kind", "config"),
@@ -123,14 +125,30 @@ _LISTED = (
             word=word,
             does=does,
             config=f"jobs.audit_release:{word.capitalize()}Config",
+            examples=((given, what),),
         )
-        for word, does in (
-            ("plan", "draw a sample of a release for people to judge"),
-            ("serve", "serve the pages on which people judge"),
-            ("export", "write the sample as a task for a labelling tool"),
-            ("import", "read answers from a labelling tool"),
-            ("adjudicate", "collect where raters differ, for a third look"),
-            ("certify", "state what the answers prove"),
+        for word, does, given, what in (
+            (
+                "plan",
+                "draw a sample of a release for people to judge",
+                "out/photos/release/sod-benchmark-1.0.0 --images 200 --out audit",
+                "Pages for two raters, and what 200 images can prove",
+            ),
+            ("serve", "serve the pages on which people judge", "audit", "Judge at http://127.0.0.1:8000"),
+            (
+                "export",
+                "write the sample as a task for a labelling tool",
+                "audit --to cvat --out task",
+                "For whoever has a labelling tool already",
+            ),
+            (
+                "import",
+                "read answers from a labelling tool",
+                "audit annotations.xml --from cvat --rater rater-1",
+                "Take them back",
+            ),
+            ("adjudicate", "collect where raters differ, for a third look", "audit", "Once every rater is done"),
+            ("certify", "state what the answers prove", "audit --dry-run", "Print the certificate, and add nothing"),
         )
     ),
     Command(

@@ -10,6 +10,7 @@ from jobs.command import EXECUTABLE
 from jobs.command_line import DONE, USAGE, report
 from jobs.commands import COMMANDS
 from jobs.help import help_parser
+from pipeline.benchmarks.kinds import KINDS
 
 _USAGE = f"""usage: {EXECUTABLE} completion {{{",".join(shtab.SUPPORTED_SHELLS)}}}
 
@@ -41,5 +42,11 @@ def _whole_parser() -> argparse.ArgumentParser:
                 group, help=f"see {EXECUTABLE} {group} --help", add_help=False
             ).add_subparsers()
         own = [help_parser(command, command.options_class())] if command.config else []
-        (groups[group] if group else top).add_parser(word, parents=own, add_help=False, help=command.does)
+        added = (groups[group] if group else top).add_parser(word, parents=own, add_help=False, help=command.does)
+        if command.place[0]:
+            place: Any = added.add_argument(command.place[0])
+            place.complete = shtab.FILE
+        if command.name == "bench":
+            added.add_argument("KIND", choices=KINDS)
+    top.add_parser("completion", add_help=False).add_argument("SHELL", choices=shtab.SUPPORTED_SHELLS)
     return parser

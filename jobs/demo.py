@@ -5,19 +5,20 @@ Starts a Ray head, submits jobs, and cleans up.
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(PROJECT)
 
 from jobs.coco_pseudolabel import parse as parse_job_options
 from jobs.command_line import DONE, FAILED, run_job
+from jobs.commands import COMMANDS
 from pipeline.errors import kept
 from pipeline.extras import IS_CHECKOUT
+from pipeline.options import as_arguments
 from pipeline.preconditions import require_model, require_target
 from pipeline.replicas.local_ray import LocalRay, local_ray
 
@@ -30,8 +31,9 @@ def main() -> int:
 
     Options other than --out go to the main job; those of model and cluster to the pass as well.
     """
-    others = "All other options go to jobs/coco_pseudolabel.py."
-    parser = argparse.ArgumentParser(description=__doc__, epilog=others)
+    others = f"All other options are those of {COMMANDS['label'].called()}."
+    called = COMMANDS["demo"].called()
+    parser = argparse.ArgumentParser(prog=called, description=__doc__, epilog=others, allow_abbrev=False)
     parser.add_argument("--out", type=Path, default=Path("out") / "demo", help="folder of the run [out/demo]")
     arguments, job_options = parser.parse_known_args()
     out = arguments.out.resolve()
@@ -48,7 +50,7 @@ def main() -> int:
         jobs = [["coco_pseudolabel", *options]]
         version = next_version(config.release.version)
         if not config.dry_run:
-            same = [*differing(config.model), *differing(config.cluster)]
+            same = [*as_arguments(config.model), *as_arguments(config.cluster)]
             jobs.append(["score_run", str(out), "--pass", "flip", *same])
             jobs.append(["coco_pseudolabel", *options, "--version", version, "--passes", "flip"])
         for script, *arguments_of_job in jobs:
@@ -70,7 +72,7 @@ def certify(release: Path, audit: Path) -> int:
         ["import", str(audit), str(SAMPLE / "masks"), "--from", "masks", "--rater", "rater-1"],
         ["certify", str(audit)],
     ):
-        print(f"\nsod audit {' '.join(command)}", flush=True)
+        print(f"\nsod audit {shlex.join(command)}", flush=True)
         code = subprocess.run([sys.executable, PROJECT / "jobs" / "audit_release.py", *command], check=False).returncode
         if code != DONE:
             return code
@@ -83,23 +85,12 @@ def next_version(version: str) -> str:
     return f"{major}.{int(minor[0]) + 1}.0" if len(minor) == 2 and minor[0].isdecimal() else f"{version}.1"
 
 
-def differing(part: Any) -> list[str]:
-    """The options by which a part of a configuration differs from its defaults, as on a command line."""
-    found = []
-    for option in fields(part):
-        value, name = getattr(part, option.name), option.name.replace("_", "-")
-        if value == option.default:
-            continue
-        found += [f"--{'' if value else 'no-'}{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
-    return found
-
-
 def _follow_job(head: LocalRay, script: str, options: list[str]) -> int:
     """Submit a job as users do: with the checkout, or as a module of the installed wheel."""
     program = ["python", f"jobs/{script}.py"] if IS_CHECKOUT else ["python", "-m", f"jobs.{script}"]
     submission = head.submit([*program, *options], PROJECT if IS_CHECKOUT else None)
     uploaded = "--working-dir . " if IS_CHECKOUT else ""
-    print(f"submitted as {submission}: ray job submit {uploaded}-- {' '.join([*program, *options])}", flush=True)
+    print(f"submitted as {submission}: ray job submit {uploaded}-- {shlex.join([*program, *options])}", flush=True)
     head.follow(submission)
     return DONE if head.succeeded(submission) else FAILED
 

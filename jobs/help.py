@@ -6,9 +6,13 @@ Texts come from the configuration classes (`pipeline/option_texts.py`) and from 
 import argparse
 import shutil
 import textwrap
-from dataclasses import MISSING
+from collections.abc import Mapping
+from dataclasses import MISSING, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import shtab
 
 from jobs.command import Command
 from pipeline.option_texts import Option, about, options_of, part
@@ -18,14 +22,19 @@ _LONGEST_CHOICES = 40
 _KINDS = {str: "TEXT", int: "INT", float: "NUMBER", Path: "PATH"}
 
 
-def help_text(command: Command, config: type) -> str:
-    """The help of a command whose options are those of `config`, at most 80 columns wide."""
-    return help_parser(command, config).format_help()
+def help_text(command: Command, config: type, preset: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The help of a command whose options are those of `config`, at most 80 columns wide.
+
+    Args: preset: defaults of the command that differ from those of `config`.
+    """
+    return help_parser(command, config, preset).format_help()
 
 
-def help_parser(command: Command, config: type) -> argparse.ArgumentParser:
+def help_parser(
+    command: Command, config: type, preset: Mapping[str, Any] = MappingProxyType({})
+) -> argparse.ArgumentParser:
     """A parser that describes the options of a command. It formats help and completions; it parses nothing."""
-    options = list(options_of(config))
+    options = [replace(option, default=preset.get(option.name, option.default)) for option in options_of(config)]
     shared = [name for option in options for name in (option.name, option.flag)]
     common = [option for name in command.common for option in options if option.name == name]
     assert len(common) == len(command.common), f"{command.name}: not all of {command.common} are in {shared}"
@@ -79,7 +88,19 @@ def _examples(command: Command) -> str:
     lines = ["examples:"] if command.examples else []
     for arguments, does in command.examples:
         lines += textwrap.wrap(does, _COLUMNS - 2, initial_indent="  # ", subsequent_indent="  # ")
-        lines.append(f"  {command.called()} {arguments}".rstrip())
+        words = f"{command.called()} {arguments}".rstrip()
+        lines.append(
+            " \\\n".join(
+                textwrap.wrap(
+                    words,
+                    _COLUMNS - 4,
+                    initial_indent="  ",
+                    subsequent_indent="      ",
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+            )
+        )
     return "\n".join(lines)
 
 
@@ -90,7 +111,7 @@ def _wrapped(text: str, indent: int = 0) -> str:
         set_in = " " * (len(line) - len(line.lstrip()))
         below = f"{set_in}  " if set_in else ""
         lines.append(textwrap.fill(line, _COLUMNS - indent, subsequent_indent=below, break_on_hyphens=False))
-    return "\n".join(lines)
+    return "\n".join(lines).strip()
 
 
 def _add(group: Any, option: Option, command: Command) -> None:
@@ -104,7 +125,7 @@ def _add(group: Any, option: Option, command: Command) -> None:
     names = [] if option.is_place else _names(option, command)
     many = {"nargs": "*"} if option.takes_many else {}
     destination = {} if option.is_place else {"dest": option.name}
-    group.add_argument(
+    action = group.add_argument(
         *(names or [option.flag]),
         **destination,
         **many,
@@ -112,6 +133,8 @@ def _add(group: Any, option: Option, command: Command) -> None:
         choices=option.choices or None,
         help=" ".join(filter(None, (text, _long_choices(option), _default(option).replace("%", "%%")))),
     )
+    if option.kind in (str, Path) and not option.choices:
+        action.complete = shtab.FILE
 
 
 def _names(option: Option, command: Command) -> list[str]:
@@ -130,7 +153,7 @@ def _metavar(option: Option) -> str:
     choices = f"{{{','.join(option.choices)}}}"
     if option.choices:
         return choices if len(choices) <= _LONGEST_CHOICES else "NAME"
-    return option.flag if option.is_place else _KINDS.get(option.kind, "TEXT")
+    return option.flag if option.is_place else option.metavar or _KINDS.get(option.kind, "TEXT")
 
 
 def _long_choices(option: Option) -> str:

@@ -22,7 +22,7 @@ def options_file_text(command: Command, config: type) -> str:
         f"# Options of {command.called()}. Take away the # in front of an option, and change its value.",
         f"# Then run: {command.called()} --{command.takes_file} FILE. The command line takes precedence.",
     ]
-    options = [option for option in options_of(config) if not option.is_place and option.name != command.takes_file]
+    options = [option for option in options_of(config) if option.in_file and option.name != command.takes_file]
     for section in ["", *dict.fromkeys(option.section for option in options if option.section)]:
         if section:
             lines += ["", "", f"[{section}]", *_comment(about(part(config, section)))]
@@ -44,7 +44,9 @@ def _choices(option: Option) -> str:
 def _setting(option: Option) -> str:
     if option.default is MISSING:
         return f"#{option.name} = {_value(option.kind())}  # required"
-    return f"#{option.name} = {_value(option.kind() if option.default is None else option.default)}"
+    if option.default is None:  # no value of TOML means the same
+        return f"#{option.name} ="
+    return f"#{option.name} = {_value(option.default)}"
 
 
 def _value(value: Any) -> str:

@@ -15,9 +15,9 @@ from pipeline.photos.config import PhotosConfig
 
 def main() -> int:
     """Predict, then print the outcome as one line of JSON on stdout."""
-    config = parse(sys.argv[1:])
-    from pipeline.photos.preflight import check_request
+    from pipeline.photos.preflight import at_home, check_request
 
+    config = at_home(parse(sys.argv[1:]))
     check_request(config)
     if config.reference:
         log_reference_preset(config.ensemble)

@@ -4,6 +4,7 @@ Names come from data sets that strangers made. They reach messages, tables and t
 escape control characters: nothing printed by anybody in this process goes around them.
 """
 
+import errno
 import os
 import sys
 import threading
@@ -14,6 +15,36 @@ from typing import Any, TextIO
 from pipeline.shown import printable
 
 
+class Terminal:
+    """A text stream whose reader may leave, as `head` does, or a terminal that is closed: that ends no work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, or nothing if nobody reads it any more."""
+        with self._readers_may_leave():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        with self._readers_may_leave():
+            self._stream.flush()
+
+    @contextmanager
+    def _readers_may_leave(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):  # the other end of a pipe or of a terminal is gone
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class ShownStream:
     """A text stream that escapes control characters but line breaks, and hides secrets.
 
@@ -21,7 +52,7 @@ class ShownStream:
     a progress bar of our own words.
     """
 
-    def __init__(self, terminal: TextIO) -> None:
+    def __init__(self, terminal: Any) -> None:
         self.terminal = terminal
         self._above: Callable[[str], None] | None = None
         self._begun = ""
@@ -31,7 +62,7 @@ class ShownStream:
     def write(self, text: str) -> int:
         """Write the text as people may see it."""
         shown = printable(text, kept="\n")
-        with self._lock, self._readers_may_leave():
+        with self._lock:
             if self._above is None:
                 self.terminal.write(shown)
             else:  # whole lines only: a bar would be drawn behind half of one
@@ -39,19 +70,6 @@ class ShownStream:
                 if end:
                     self._above(lines + end)
         return len(text)
-
-    def flush(self) -> None:
-        """Write what is buffered."""
-        with self._readers_may_leave():
-            self.terminal.flush()
-
-    @contextmanager
-    def _readers_may_leave(self) -> Iterator[None]:
-        """Go on in silence when the reader has gone, as `head` does: that ends no work."""
-        try:
-            yield
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.terminal.fileno())
 
     def write_above(self, above: Callable[[str], None] | None) -> None:
         """From now on, hand whole lines to `above`, which writes them above bars; None: there are no bars any more."""
@@ -78,7 +96,9 @@ class ShownStream:
 def shown_streams() -> Iterator[None]:
     """Let everything printed in this block pass through `ShownStream`."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = ShownStream(before[0]), ShownStream(before[1])
+    # Streams that were closed by whoever started this process are None.
+    streams: list[TextIO] = [stream or open(os.devnull, "w") for stream in before]  # noqa: SIM115 (to the very end)
+    sys.stdout, sys.stderr = (ShownStream(Terminal(stream)) for stream in streams)
     try:
         yield
     finally:

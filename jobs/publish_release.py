@@ -27,7 +27,7 @@ class BuildConfig:
     Options that you leave out have their defaults, not the values of the run's own release.
     """
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of the run; a path or an fsspec URL."""
     policy: str = ""
     """TOML file with any of these options (underscores for dashes); the command line wins."""
@@ -54,7 +54,7 @@ class SignConfig:
     A signature lies beside what it signs, as release.json.sig and annex/1/annex.json.sig. None is ever replaced.
     """
 
-    release: Annotated[str, tyro.conf.Positional]
+    release: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RELEASE")]
     """Folder of the release; a path or an fsspec URL."""
     key: str
     """Private key, for example from: ssh-keygen -t ed25519 -f KEY. Or KEY.pub, if ssh-agent has the private half. If
@@ -69,9 +69,9 @@ class PushConfig:
     to resume an upload that ended early. What is published is never changed.
     """
 
-    release: Annotated[str, tyro.conf.Positional]
+    release: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RELEASE")]
     """Folder of the release; a path or an fsspec URL."""
-    target: Annotated[str, tyro.conf.Positional]
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
     """Folder of all releases, for example s3://bucket/folder; its file LATEST names the newest. Or
     hf://datasets/ORG/NAME, whose main branch is the newest, with a tag for each version."""
     loaders: bool = True
@@ -88,7 +88,7 @@ class ExportConfig:
     Licences travel along. An export that is interrupted leaves nothing.
     """
 
-    release: Annotated[str, tyro.conf.Positional]
+    release: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RELEASE")]
     """Folder of the release; a path or an fsspec URL."""
     layout: Literal["sod", "coco", "yolo", "hf-parquet", "fiftyone"]
     """`sod`: Image/KEY.jpg, GT/KEY.png and splits/SPLIT.txt, for toolboxes of the field. `coco`: SPLIT/KEY.jpg and
@@ -192,12 +192,13 @@ def push(arguments: Sequence[str]) -> int:
     config = parse_config(PushConfig, arguments, COMMANDS["release push"])
     with begun(f"publishing {config.release} to {config.target}"):
         from pipeline.files import urls
-        from pipeline.preconditions import require_place
+        from pipeline.preconditions import require_place, require_there
         from pipeline.release.publish.login import HUB, require_login
 
         release, target = urls.absolute(config.release), urls.absolute(config.target)
         for place in (release, target):  # before the release is checked, which takes a while
             urls.resolve(place)
+        require_there(release, "RELEASE")
         require_login(target)
         if not (config.dry_run or target.startswith(HUB)):
             require_place(target, "TARGET")

@@ -28,7 +28,7 @@ class Arguments:
     unreadable, so nothing was checked, 4 nothing was found wrong, but not everything was checked.
     """
 
-    release: Annotated[str, tyro.conf.Positional]  # folder or URL
+    release: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RELEASE")]  # folder or URL
     annotations: str = ""  # COCO annotation JSON of the images, to compare ids, names, sizes and licences with
     metadata: str = ""  # the run's table of licences, authors and sources, if it had one besides annotations
     run: str = ""  # folder or URL of the run it was made from: do maps, images and scores belong together there too?

@@ -25,7 +25,7 @@ class Arguments:
     2 there is no run, or --repair was given while a session works on it, or on a score pass.
     """
 
-    run: Annotated[str, tyro.conf.Positional]  # folder or URL, the --out of the run
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]  # folder or URL, the --out of the run
     repair: bool = False
     """Restore run.json, plan and device.json where the rest of the run proves what they held, and remove what else is
     torn or stray; run the command of the run, or of the score pass, again to recompute that."""

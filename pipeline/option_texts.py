@@ -13,6 +13,8 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+from pipeline.options import section_of
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
@@ -29,9 +31,13 @@ class Option:
     text: str
     """Paragraphs without the source's line breaks."""
     section: str
-    """Field that holds the part which the option belongs to; empty for the class itself."""
+    """The part that the option belongs to: see `section_of`; empty for the class itself."""
     is_place: bool
     """Given by its place on the command line, without a name."""
+    in_file: bool
+    """May a file of options have it?"""
+    metavar: str
+    """What `--help` calls its value; empty: a word for its type."""
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -62,20 +68,24 @@ def options_of(config: type, section: str = "") -> Iterator[Option]:
         if get_origin(wanted) is Annotated:
             wanted, *marks = get_args(wanted)
         if is_dataclass(wanted):
-            yield from options_of(wanted, option.name)  # type: ignore[arg-type]
+            yield from options_of(wanted, section_of(option))  # type: ignore[arg-type]
             continue
         default = option.default_factory() if option.default_factory is not MISSING else option.default
         # Annotations of tyro: one says that an option has no name, others give names.
         is_place = any("Positional" in repr(mark) for mark in marks)
-        named = [name for mark in marks if (name := getattr(mark, "metavar" if is_place else "name", None))]
+        name, metavar = (
+            next((word for mark in marks if (word := getattr(mark, given, None))), "") for given in ("name", "metavar")
+        )
         yield Option(
             name=option.name,
-            flag=(named or [option.name.upper() if is_place else option.name])[0].replace("_", "-"),
+            flag=(metavar or option.name.upper()) if is_place else (name or option.name).replace("_", "-"),
             wanted=wanted,
             default=default,
             text=_texts(config).get(option.name, ""),
             section=section,
             is_place=is_place,
+            in_file=not marks,  # see `read_toml`
+            metavar=metavar,
         )
 
 
@@ -89,14 +99,22 @@ def part(config: type, section: str) -> type:
 
     Raises: KeyError: the class has no such part.
     """
-    found = {option.name: option.type for option in fields(config)}[section]
+    found = {section_of(option): option.type for option in fields(config) if is_dataclass(option.type)}[section]
     return found  # type: ignore[return-value]
 
 
 def joined(text: str) -> str:
     """A text whose paragraphs are one line each; lines that are set in, as in lists, stay lines."""
-    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
-    return "\n\n".join(re.sub(r"\n(?! )", " ", paragraph) for paragraph in paragraphs)
+    paragraphs = []
+    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        lines: list[str] = []
+        for line in paragraph.split("\n"):
+            if lines and not line.startswith(" ") and not lines[-1].startswith(" "):
+                lines[-1] += f" {line}"
+            else:
+                lines.append(line)
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraphs)
 
 
 @cache

@@ -7,7 +7,7 @@ import difflib
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -91,6 +91,26 @@ def from_options(config: type, options: Mapping[str, Any], missing: Any) -> Any:
     return config(**values)
 
 
+def section_of(part: Field[Any]) -> str:
+    """What a section of a file, and `--help`, call a part of a configuration: `policy` for a PolicyConfig."""
+    name = str(getattr(part.type, "__name__", ""))
+    return name.removesuffix("Config").lower() if name.endswith("Config") else part.name
+
+
+def as_arguments(part: Any) -> list[str]:
+    """The options by which an instance differs from its defaults, as on a command line."""
+    found = []
+    for option in fields(part):
+        value, name = getattr(part, option.name), option.name.replace("_", "-")
+        if value == option.default:
+            continue
+        if isinstance(value, bool):
+            found.append(f"--{'' if value else 'no-'}{name}")
+        else:
+            found += [f"--{name}", *map(str, value if isinstance(value, tuple) else [value])]
+    return found
+
+
 def require_positive(config: Any, *names: str) -> None:
     """Check that fields of a configuration are above 0.
 
@@ -103,7 +123,11 @@ def require_positive(config: Any, *names: str) -> None:
 
 def _without_sections(document: Mapping[str, Any], kind: type, where: str) -> dict[str, Any]:
     """The options of a file, from their sections or from above them. A section is a part of the configuration."""
-    parts = {option.name: set(option_types(option.type)) for option in fields(kind) if is_dataclass(option.type)}  # type: ignore[arg-type]
+    parts = {
+        section_of(option): set(option_types(option.type))  # type: ignore[arg-type]
+        for option in fields(kind)
+        if is_dataclass(option.type)
+    }
     options: dict[str, Any] = {}
     for name, value in document.items():
         if not isinstance(value, dict):
@@ -115,11 +139,9 @@ def _without_sections(document: Mapping[str, Any], kind: type, where: str) -> di
         for of_part, given in value.items():
             if of_part in options:
                 raise ConfigError(f"{where}: {of_part} is given twice; remove one of them")
-            if of_part not in parts[name] and any(of_part in others for others in parts.values()):
-                (other,) = (section for section, others in parts.items() if of_part in others)
-                raise ConfigError(
-                    f"{where}: {of_part} is in section [{name}]; move it to [{other}], or above all sections"
-                )
+            if of_part not in parts[name] and of_part in option_types(kind):
+                to = "".join(f"to [{section}], or " for section, others in parts.items() if of_part in others)
+                raise ConfigError(f"{where}: {of_part} is in section [{name}]; move it {to}above all sections")
             options[of_part] = given
     return options
 

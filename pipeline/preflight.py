@@ -11,4 +11,5 @@ def require_surroundings(config: RunConfig) -> None:
             its storage does not respond.
     """
     require_model(config.model, config.ensemble, config.cluster.engine)
-    require_place(config.out, "--out")
+    if not config.dry_run:
+        require_place(config.out, "--out")

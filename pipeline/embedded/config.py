@@ -16,9 +16,9 @@ class EmbeddedTrainingConfig:
     """
 
     data: Path = Path("out/training")
-    """Folder of composites, made by jobs/make_composites.py."""
+    """Folder of composites, made by sod embedded composites."""
     photographs: Path | None = None
-    """Folder of views of labelled photographs, made by jobs/make_photographs.py. Default: train on composites alone."""
+    """Folder of views of labelled photographs, made by sod embedded photographs. Default: train on composites alone."""
     out: Path = Path("out/train")
     """Folder of checkpoints and of the finished model."""
     backbone: Path | None = None

@@ -15,7 +15,7 @@ from pipeline.errors import CollectionError
 
 MIN_CROP = 0.8
 """Smallest side of a training crop, as a share of the pair's side."""
-_HINT = "run jobs/make_composites.py or jobs/make_photographs.py, which makes what is missing"
+_HINT = "run sod embedded composites or sod embedded photographs, which makes what is missing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,18 +74,6 @@ def clashes(config: PhotosConfig, photos: Sequence[Photo]) -> dict[Photo, str]:
     return problems
 
 
-def require_apart(config: PhotosConfig) -> None:
-    """Refuse to write masks into the folder of the photos: whoever ran it again would get masks of masks.
-
-    Raises: ConfigError: it is the same folder.
-    """
-    if Path(config.input_rgb_path).is_dir() and config.output_dir.resolve() == Path(config.input_rgb_path).resolve():
-        raise ConfigError(
-            f"--output-dir {config.output_dir} is the folder of the photos, so the next run would take masks for "
-            f"photos; give another one, {config.output_dir / 'masks'} for example"
-        )
-
-
 def prepare_output_folder(folder: Path) -> None:
     """Create the output folder and test that it can be written to, before a model is loaded in vain.
 

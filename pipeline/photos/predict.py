@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,9 +21,10 @@ from pipeline.collection.frames import default_frame
 from pipeline.collection.images import decode_framed
 from pipeline.errors import ConfigError, SampleError, kept
 from pipeline.photos.config import PhotosConfig
-from pipeline.photos.find import Photo, find_photos, from_home
+from pipeline.photos.find import Photo, find_photos
 from pipeline.photos.left_out import log_left_out, require_codecs
-from pipeline.photos.outputs import clashes, is_finished, prepare_output_folder, require_apart, write_outputs
+from pipeline.photos.outputs import clashes, is_finished, prepare_output_folder, write_outputs
+from pipeline.photos.preflight import at_home, require_apart
 from pipeline.progress.stages import stage
 from pipeline.replicas.batches import predict_batch, read_ahead
 from pipeline.replicas.signals import stop_flag_then_interrupt
@@ -69,7 +69,7 @@ def predict(config: PhotosConfig) -> PhotosReport:
             OSError: writing failed; finished outputs stay, and the same call resumes.
             KeyboardInterrupt: SIGTERM or SIGINT came; the same holds.
     """
-    config = _at_home(config)
+    config = at_home(config)
     require_apart(config)
     found = find_photos(config.input_rgb_path, recursive=config.recursive, outputs=config.output_dir)
     log_left_out(config.input_rgb_path, found)
@@ -140,12 +140,6 @@ def predict_photos(photos: Sequence[Photo], model: DiffusionModel, config: Photo
             if isinstance(outcome, Prediction):
                 problem = _write(read, outcome, config)
             yield PhotoResult(photo=read.photo, problem=problem)
-
-
-def _at_home(config: PhotosConfig) -> PhotosConfig:
-    """The configuration with its paths as a shell would give them."""
-    output_dir = Path(from_home(str(config.output_dir)))
-    return replace(config, input_rgb_path=from_home(config.input_rgb_path), output_dir=output_dir)
 
 
 def _load_official(config: PhotosConfig, settings: ModelConfig) -> DiffusionModel:

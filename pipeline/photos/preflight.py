@@ -1,9 +1,12 @@
 """Checks a request to predict photos before torch is loaded, which takes seconds; writes nothing."""
 
+from dataclasses import replace
+from pathlib import Path
+
 from model.config import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.photos.config import OFFICIAL_OPTIONS, PhotosConfig
-from pipeline.photos.find import find_photos
+from pipeline.photos.find import find_photos, from_home
 from pipeline.preconditions import require_model, require_target, require_there
 
 
@@ -13,11 +16,30 @@ def check_request(config: PhotosConfig) -> None:
     Raises: CollectionError: photos or official weights are missing. ConfigError: the model or its device is, or nothing
             can be written to the output folder.
     """
-    find_photos(config.input_rgb_path)
+    require_apart(config)
+    find_photos(config.input_rgb_path, recursive=config.recursive, outputs=config.output_dir)
     require_target(config.output_dir, "--output-dir")
     require_model(config.model, config.ensemble)
     for name in OFFICIAL_OPTIONS if config.is_official else ():
         require_there(str(getattr(config, name)), f"--{name.replace('_', '-')}")
+
+
+def at_home(config: PhotosConfig) -> PhotosConfig:
+    """The configuration with its paths as a shell would give them."""
+    output_dir = Path(from_home(str(config.output_dir)))
+    return replace(config, input_rgb_path=from_home(config.input_rgb_path), output_dir=output_dir)
+
+
+def require_apart(config: PhotosConfig) -> None:
+    """Refuse to write masks into the folder of the photos: whoever ran it again would get masks of masks.
+
+    Raises: ConfigError: it is the same folder.
+    """
+    if Path(config.input_rgb_path).is_dir() and config.output_dir.resolve() == Path(config.input_rgb_path).resolve():
+        raise ConfigError(
+            f"--output-dir {config.output_dir} is the folder of the photos, so the next run would take masks for "
+            f"photos; give another one, {config.output_dir / 'masks'} for example"
+        )
 
 
 def refuse_full_precision(config: PhotosConfig, dtype: str) -> None:

@@ -5,6 +5,7 @@ import pytest
 from jobs import demo
 from model.config import ModelConfig
 from pipeline.config import ClusterConfig
+from pipeline.options import as_arguments
 
 
 @pytest.mark.parametrize(
@@ -49,10 +50,10 @@ def test_jobs_are_submitted_with_the_checkout_or_as_modules_of_the_wheel(
 
 
 def test_the_pass_has_the_options_of_model_and_cluster_that_the_run_has():
-    assert demo.differing(ModelConfig()) == demo.differing(ClusterConfig()) == []
+    assert as_arguments(ModelConfig()) == as_arguments(ClusterConfig()) == []
     model = ModelConfig(model="fake", compile=True, keep_memory=False, threads=2)
-    assert demo.differing(model) == ["--model", "fake", "--threads", "2", "--compile", "--no-keep-memory"]
-    assert demo.differing(ClusterConfig(replicas=3)) == ["--replicas", "3"]
+    assert as_arguments(model) == ["--model", "fake", "--threads", "2", "--compile", "--no-keep-memory"]
+    assert as_arguments(ClusterConfig(replicas=3)) == ["--replicas", "3"]
 
 
 @pytest.mark.parametrize(

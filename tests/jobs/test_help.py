@@ -10,6 +10,7 @@ import pytest
 from jobs.command_line import DONE, USAGE
 from jobs.commands import COMMANDS
 from jobs.help import help_text
+from pipeline.errors import ConfigError
 from tests.documents import ROOT
 
 WITH_OPTIONS = {name: command for name, command in COMMANDS.items() if command.config}
@@ -31,8 +32,8 @@ def test_help_is_80_columns_wide_and_shows_examples_before_options(name, called_
     command = COMMANDS[name]
     text = help_text(command, command.options_class())
     examples = [f"  sod {name} {arguments}".rstrip() for arguments, _ in command.examples]
-    lines = text.splitlines()
-    assert {line for line in lines if len(line) > 80} <= set(examples)
+    assert max(map(len, text.splitlines())) <= 80
+    lines = text.replace(" \\\n      ", " ").splitlines()
     assert text.startswith(f"usage: sod {name} ")
     assert text.index("examples:") < text.index("options:\n") if examples else "examples:" not in text
     assert [line for line in lines if line in examples] == examples
@@ -91,9 +92,35 @@ def test_commands_are_told_in_one_short_line(name):
 
 def test_short_names_and_what_stands_first_mean_options():
     spelled_out = COMMANDS["predict"].spelled_out
-    assert spelled_out(["photos", "--out", "m"]) == ["--input-rgb-path", "photos", "--output-dir", "m"]
+    for given in (["photos", "--out", "m"], ["--out", "m", "photos"], ["--overlay", "photos", "--out", "m"]):
+        spelled = spelled_out(given)
+        i = spelled.index("--input-rgb-path")
+        assert spelled[i + 1] == "photos"
+        assert spelled[:i] + spelled[i + 2 :] == [
+            word.replace("--out", "--output-dir") for word in given if word != "photos"
+        ]
     assert spelled_out(["--out=a=b", "--overlay"]) == ["--output-dir=a=b", "--overlay"]
     assert COMMANDS["label"].spelled_out(["--out", "x"]) == ["--out", "x"]
+
+
+@pytest.mark.parametrize("given", [["a.jpg", "b.jpg", "--out", "m"], ["a", "--input_rgb_path=b"]], ids=str)
+def test_several_words_without_a_name_are_refused_with_what_to_give(given):
+    with pytest.raises(ConfigError, match=r"^PHOTOS is given 2 times \(a.*give one photo, a folder, or a pattern"):
+        COMMANDS["predict"].spelled_out(given)
+
+
+def test_a_misspelt_option_is_named_although_a_required_one_is_missing(run_here):
+    code, _, err = run_here(importlib.import_module("jobs.coco_pseudolabel").main, "job", "--imges", "x", "--out", "y")
+    assert (code, err) == (USAGE, "error: there is no option --imges. Did you mean --images?\n")
+
+
+def test_a_preset_of_a_command_is_the_default_that_its_help_shows(called_as):
+    called_as("sod")
+    command = COMMANDS["predict"]
+    assert (
+        "[default: 0]"
+        in help_text(command, command.options_class(), {"batch_size": 0}).partition("--batch-size")[2][:600]
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pipeline.options import option_types, read_toml
 
 TEXT = options_file_text(COMMANDS["label"], RunConfig)
 WITHOUT_DEFAULT = {option.name for option in options_of(RunConfig) if option.default in (MISSING, None)}
-SETTINGS = re.findall(r"^#(\w+) = ", TEXT, re.MULTILINE)
+SETTINGS = re.findall(r"^#(\w+) =", TEXT, re.MULTILINE)
 
 
 def test_the_file_says_nothing_as_it_is_printed_and_has_every_option():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jobs import coco_pseudolabel, publish_release, verify_release, verify_run
 from jobs.command_line import FAILED, USAGE, run_job
-from jobs.printing import shown_streams
+from jobs.printing import ShownStream, Terminal, shown_streams
 from pipeline.errors import StorageError, UsageError
 from pipeline.shown import ShownFormatter
 from tests.pipeline.make import make_collection, make_instances
@@ -144,7 +144,7 @@ def test_a_name_with_line_breaks_does_not_pose_as_a_line_of_its_own(monkeypatch,
         raise error("a\nfailed: nothing\rat all")
 
     _, text = call(monkeypatch, main)
-    assert text.endswith("at all\n") or text.endswith("resume.\n")
+    assert text.endswith("at all\n") or text.endswith("same command again\n")
     assert "a\n  failed: nothing\\rat all" in text
 
 
@@ -171,3 +171,36 @@ def test_every_job_prints_through_the_streams():
         assert "__stderr__" not in source, path
         if '__name__ == "__main__"' in source:
             assert "\n    run_job(main)\n" in source, path
+
+
+class Gone(io.StringIO):
+    """A stream whose reader has left, or whose disk is full."""
+
+    def __init__(self, number, file):
+        super().__init__()
+        self.number, self.file = number, file
+
+    def write(self, text):
+        raise OSError(self.number, "gone")
+
+    def fileno(self):
+        return self.file.fileno()
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO, errno.ENOSPC])
+def test_a_reader_that_leaves_or_a_terminal_that_closes_ends_no_work_but_a_full_disk_is_told(number, tmp_path):
+    with (tmp_path / "out").open("w") as file:
+        stream = ShownStream(Terminal(Gone(number, file)))
+        if number == errno.ENOSPC:
+            with pytest.raises(OSError, match="gone"):
+                stream.write("text")
+        else:
+            assert stream.write("text") == 4
+        assert os.path.samestat(os.fstat(file.fileno()), os.stat(os.devnull)) == (number != errno.ENOSPC)
+
+
+def test_a_stream_that_is_closed_takes_what_is_printed(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with shown_streams():
+        print("nobody reads this")
+    assert sys.stdout is None

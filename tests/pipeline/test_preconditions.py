@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from model.config import EnsembleConfig, ModelConfig
 from pipeline import preconditions
 from pipeline.errors import CollectionError, ConfigError, UsageError
 from pipeline.photos.config import PhotosConfig
-from pipeline.photos.preflight import check_request, refuse_full_precision
+from pipeline.photos.preflight import at_home, check_request, refuse_full_precision
 from pipeline.preconditions import (
     has_cluster,
     require_model,
@@ -147,3 +148,19 @@ def test_no_check_loads_torch_or_ray():
     code = f"import sys, {modules}; sys.exit(', '.join({{'torch', 'ray', 'diffusers'}} & sys.modules.keys()) or 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_photos_in_subfolders_of_the_home_folder_are_found_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "photos/of/may").mkdir(parents=True)
+    (tmp_path / "photos/of/may/1.jpg").touch()
+    config = PhotosConfig(input_rgb_path="~/photos", output_dir=Path("~/masks"), recursive=True)
+    check_request(at_home(config))
+    with pytest.raises(CollectionError, match="which --recursive reads"):
+        check_request(at_home(replace(config, recursive=False)))
+
+
+def test_masks_beside_their_photos_are_refused_before_the_work(tmp_path):
+    (tmp_path / "1.jpg").touch()
+    with pytest.raises(ConfigError, match="is the folder of the photos"):
+        check_request(PhotosConfig(input_rgb_path=str(tmp_path), output_dir=tmp_path))
