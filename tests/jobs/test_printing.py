@@ -1,8 +1,10 @@
 """Whatever names a data set has, no job prints or writes a character that a terminal, browser or spreadsheet obeys."""
 
+import errno
 import io
 import json
 import logging
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
