@@ -96,11 +96,10 @@ class ShownStream:
 def shown_streams() -> Iterator[None]:
     """Let everything printed in this block pass through `ShownStream`."""
     before = sys.stdout, sys.stderr
-    # Streams that were closed by whoever started this process are None.
-    streams: list[TextIO] = [stream or open(os.devnull, "w") for stream in before]  # noqa: SIM115 (to the very end)
-    sys.stdout, sys.stderr = (ShownStream(Terminal(stream)) for stream in streams)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stdout, sys.stderr = before
+    with open(os.devnull, "w") as nowhere:  # for streams that are None: whoever started this process closed them
+        sys.stdout, sys.stderr = (ShownStream(Terminal(stream or nowhere)) for stream in before)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stdout, sys.stderr = before

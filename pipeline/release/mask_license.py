@@ -59,9 +59,9 @@ def _encoded(release: ReleaseConfig, found: LicenseText) -> bytes:
 
 SPDX-License-Identifier: {release.mask_license}
 {"" if found.is_dedication else _attribution(release)}
-This covers what the release adds to its images. It does not cover the images: every image keeps the licence of its
-owner, which licenses.csv lists and NOTICE sums up. The licence of an image may also bind what is made from it; nobody
-has checked that.
+This covers masks, maps, scores and texts. It does not cover the images: every image keeps the licence of its owner,
+which licenses.csv lists and NOTICE sums up. Nor does it cover the scripts in page/, of which page/vendor/ has a licence
+of its own. The licence of an image may also bind what is made from it; nobody has checked that.
 """.encode()
 
 

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.config import ReleaseConfig
-from pipeline.release.templates import as_text
+from pipeline.release.templates import as_cell, as_text
 
 TOOL = "sod-benchmark"
 EMBEDDED = {
-    "d10794c506cfd1a5dd88c9e9b04d8292a7b5765be46710b21fb8d15ee4d59c6a": "nano, the model embedded in sod-benchmark"
+    "d10794c506cfd1a5dd88c9e9b04d8292a7b5765be46710b21fb8d15ee4d59c6a": "nano, the model embedded in sod-benchmark",
+    "fake": "a stand-in without weights, for trying out the pipeline",
 }
 """Digest of the weights of every embedded model there has been → its name. Never remove a line: releases name them."""
 SOD_DIFFUSION = """@article{zhang2024soddiffusion,
@@ -31,6 +32,7 @@ _TEX = {
 }
 _WORDS = {
     ("batch_size", "None"): "the whole batch",
+    ("batch_size", "0"): "as many as fit in free memory",
     ("processing_res", "None"): "the size that the weights were trained for",
     ("processing_res", "0"): "the size of the image",
     ("stops_by", ""): "nothing: every image has all members",
@@ -59,14 +61,12 @@ def sources_of(release: ReleaseConfig, made_with: Mapping[str, str]) -> list[Sou
     """
     weights = made_with.get("weights", "unknown")
     model = release.model_name or EMBEDDED.get(weights, "")
-    if weights == "fake":
-        model = "a stand-in without weights, for trying out the pipeline"
     return [
         Source(
             what="model",
-            said=_named(model, release.model_url) + f"; digest of its weights: `{weights}`",
+            said=_named(as_text(model), release.model_url) + f"; digest of its weights: `{weights}`",
         ),
-        Source(what="collection", said=_named(release.collection_name, release.collection_url)),
+        Source(what="collection", said=_named(as_cell(release.collection_name), release.collection_url)),
         Source(
             what="tool",
             said=_named(TOOL, release.tool_url) + f"; digest of its code: `{made_with.get('code', 'unknown')}`",
@@ -75,7 +75,7 @@ def sources_of(release: ReleaseConfig, made_with: Mapping[str, str]) -> list[Sou
 
 
 def _named(name: str, url: str) -> str:
-    said = as_text(name) if name else "not named by the publisher"
+    said = name or "not named by the publisher"
     return f"{said}, <{url}>" if url else said
 
 
@@ -91,12 +91,12 @@ def bibtex_of(release: ReleaseConfig, made_with: Mapping[str, str]) -> str:
         _entry(
             f"{release.name}-{release.version}",
             title=f"{{{_tex(f'{release.name}, version {release.version}')}}}",
-            author=f"{{{_tex(release.creator)}}}" if release.creator else "",
+            author=f"{{{_tex(release.creator or f'{release.name} contributors')}}}",
             year=release.published_on[:4],
             url=release.homepage,
             note=_tex(f"Images from {release.collection_name}") if release.collection_name else "",
         ),
-        SOD_DIFFUSION,
+        *([] if made_with.get("weights") == "fake" else [SOD_DIFFUSION]),
         _entry(
             "sod-benchmark-tool",
             title=f"{{{TOOL}}}: Turns a collection of images into a versioned salient-object benchmark",

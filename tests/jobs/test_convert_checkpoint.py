@@ -152,7 +152,10 @@ def test_wrong_options_are_refused_by_name_with_2(refuse, tmp_path, options, sai
 def test_a_target_that_holds_something_is_refused_with_2_and_kept(refuse, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine").write_text("mine")
-    assert refuse(*START) == "error: --out out exists and is not an empty folder; give another one"
+    assert (
+        refuse(*START)
+        == "making a model folder in out error: --out out exists and is not an empty folder; give another one"
+    )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
@@ -161,7 +164,7 @@ def test_a_target_that_holds_something_is_refused_with_2_and_kept(refuse, tmp_pa
     [(OFFICIAL, "error: there is no folder unet/unet"), (START, "error: there is no folder sd2/unet")],
 )
 def test_missing_folders_are_refused_by_name_with_2(refuse, tmp_path, options, said):
-    missing = "error: --stable-diffusion-repo-path sd2: there is no such file or folder"
+    missing = "making a model folder in out error: --stable-diffusion-repo-path sd2: there is no such file or folder"
     assert refuse(*options) == missing
     assert list(tmp_path.iterdir()) == []
     for name in ("sd2", "unet"):

@@ -24,7 +24,7 @@ def interrupt(*_arguments, **_options):
     ("error", "words", "says"),
     [
         (full, "3 maps stay", f"failed: [Errno 28] No space left on device. 3 maps stay. {RESUME}\n"),
-        (full, "", "failed: [Errno 28] No space left on device\n"),
+        (full, "", "failed: [Errno 28] No space left on device. Once that is mended, run the same command again\n"),
         (interrupt, "3 maps stay", f"interrupted. 3 maps stay. {RESUME}\n"),
         (interrupt, "", "interrupted. Run the same command again\n"),
     ],
@@ -52,7 +52,13 @@ def label(run_here, tmp_path, inputs):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("shards", "stays"), [(1, f". 2 of 4 images are committed and stay. {RESUME}"), (0, "")])
+@pytest.mark.parametrize(
+    ("shards", "stays"),
+    [
+        (1, f". 2 of 4 images are committed and stay. {RESUME}"),
+        (0, ". Once that is mended, run the same command again"),
+    ],
+)
 def test_a_run_counts_what_is_committed_when_the_disk_is_full(run_here, tmp_path, monkeypatch, shards, stays):
     inputs, create, commits = make_collection(tmp_path / "in", 4), storage.create, []
 

@@ -523,7 +523,7 @@ def test_a_changed_candidate_is_noticed_and_made_again_once_the_run_is_repaired(
     content = storage.read(path)
     storage.publish(path, content[:600] + b"?" + content[601:])
     storage.remove_tree(storage.join(config.out, RELEASE))
-    with pytest.raises(StorageError, match=rf"000001\.\w+\.{kind} has .*verify_run\.py RUN --repair"):
+    with pytest.raises(StorageError, match=rf"000001\.\w+\.{kind} has .*sod run verify RUN --repair"):
         run(config)
     repair_run(config.out)
     assert run(config).computed == 3

@@ -109,6 +109,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/certificates.js": frozenset(
         {
+            "8cf2adb97959a7e13496a1dc82f9d49b6ed1150c3b5184411f7c3ad23387894c",
             "11356347062464fc2c2189d637d42b3378e71984bfde67f50e3c5db680328be9",
         }
     ),
@@ -129,6 +130,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
     ),
     "page/viewer.js": frozenset(
         {
+            "53b2cb2ff8cf4fcb8090c55a583f255374f0ab379c6f01ebd64dca1346c89902",
             "aa1f3cc0d496845594198c1c35b0b991786ad330fc1aff5a8060b39f67b9a558",
         }
     ),

@@ -60,7 +60,7 @@ class Viewer {
     const { width, height } = this.pictures.mask;
     this.canvas.dataset.source = source;
     this.note.textContent = source === "full" ? `Full resolution, ${width} × ${height} px.`
-      : `Thumbnail of ${width} × ${height} px; the image has ${this.imagePx.join(" × ")} px${why ? ` (${why})` : ""}.`;
+      : `Shown from the thumbnail of ${width} × ${height} px${why ? `: ${why}` : ""}. The image has ${this.imagePx.join(" × ")} px.`;
     this.#fitOrDraw();
   }
 

@@ -152,11 +152,11 @@ def test_the_digest_of_a_pass_follows_from_its_rows(run, scored):
 
 def test_a_pass_that_is_not_there_or_not_complete_is_refused_with_the_command(scored, tmp_path):
     run = copy_of(scored, tmp_path / "run")
-    with pytest.raises(CollectionError, match=r"has no score pass flip \(there: brightness\): run jobs/score_run\.py"):
+    with pytest.raises(CollectionError, match=r"has no score pass flip \(there: brightness\): run sod score"):
         read_pass(run, "flip", records_of(run))
     (path,) = Path(run, "passes/brightness/commits").glob("000001*")
     path.unlink()
-    command = r"run jobs/score_run\.py .* --pass own_pass:Brightness --name brightness again"
+    command = r"run sod score .* --pass own_pass:Brightness --name brightness again"
     with pytest.raises(RunMismatchError, match=f"has 3 images left to score. To finish it, {command}"):
         read_pass(run, "brightness", records_of(run))
 

@@ -100,5 +100,5 @@ def test_a_file_that_is_not_the_record_s_is_not_read(tmp_path, damage):
     record = commit(tmp_path, [make_row(1)])
     path = Path(tmp_path, "scores", record.rows.name)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(StorageError, match=r"jobs/verify_run\.py RUN --repair"):
+    with pytest.raises(StorageError, match=r"sod run verify RUN --repair"):
         read_rows(str(tmp_path), record, COLUMNS)

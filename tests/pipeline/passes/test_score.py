@@ -385,7 +385,7 @@ def swapped(path, one, other):
 def test_a_damaged_record_stops_the_pass_with_what_to_do(run):
     score(run)
     Path(pass_folder(run, "brightness"), "commits/000001.json").write_bytes(b"{}")
-    match = rf"commits/000001\.json is not a shard record .*jobs/verify_run\.py {run} --repair"
+    match = rf"commits/000001\.json is not a shard record .*sod run verify {run} --repair"
     with pytest.raises(StorageError, match=match):
         score(run)
 
@@ -394,7 +394,7 @@ def test_torn_rows_that_are_needed_stop_the_pass_with_what_to_do(run):
     score(run)
     (path,) = Path(pass_folder(run, "brightness"), "scores").glob("000000*")
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(StorageError, match=r"scores/000000.*jobs/verify_run\.py RUN --repair"):
+    with pytest.raises(StorageError, match=r"scores/000000.*sod run verify RUN --repair"):
         score(run, retry_failed=True)
 
 

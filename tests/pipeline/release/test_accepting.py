@@ -79,7 +79,7 @@ def test_a_forecast_says_what_the_release_holds_then(compared, options):
 
 
 def test_a_build_of_nothing_is_refused_before_a_byte_is_written(released):
-    config = strict(released.inputs, released.config.out, version="3.0.0", max_variance=0.0)
+    config = strict(released.inputs, released.config.out, version="3.1.4", max_variance=0.0)
     source, config, made_with = prepared(config)
     before = tree(config.out)
     with pytest.raises(ConfigError) as refused:

@@ -86,11 +86,9 @@ def whats(check):
 
 
 def test_a_run_that_was_not_touched_has_no_problem(done):
-    seen = []
-    check = verify_run(str(done), lambda number, of: seen.append((number, of)))
+    check = verify_run(str(done))
     assert (check.shards, check.checked, check.images, check.done, check.failed, check.left) == (3, 3, 7, 6, 1, 0)
     assert (check.problems, check.broken, check.stray) == ((), (), ())
-    assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
 @given(st.data())

@@ -177,6 +177,6 @@ def test_without_a_device_json_a_run_with_committed_shards_is_not_continued(tmp_
     run(config)
     (tmp_path / "out/device.json").unlink()
     (tmp_path / "out/commits/000001.json").unlink()
-    with pytest.raises(StorageError, match=r"device\.json is missing: jobs/verify_run\.py .* --repair"):
+    with pytest.raises(StorageError, match=r"device\.json is missing: sod run verify .* --repair"):
         run(config)
     assert not (tmp_path / "out/device.json").exists()

@@ -141,7 +141,7 @@ def test_a_lost_file_is_named_with_what_restores_it_and_comes_back_byte_for_byte
     path = files_of(broken)[number]
     path.unlink()
     if number != 0:  # without its newest run.json a run is as it was before it grew, but for the shards
-        with pytest.raises(StorageError, match=rf"{path.name} is missing.*verify_run\.py {broken} --repair restores"):
+        with pytest.raises(StorageError, match=rf"{path.name} is missing.*sod run verify {broken} --repair restores"):
             verify_run(str(broken))
     assert repair_run(str(broken)).restored == (path.relative_to(broken).as_posix(),)
     assert tree(broken) == tree(done)
