@@ -15,6 +15,8 @@ from pipeline.extras import IS_CHECKOUT
 from pipeline.option_texts import options_of
 
 EXECUTABLE = "sod"
+_ALONE = ("--json", "--init", "--help", "-h")
+"""Options of every command, without values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +82,11 @@ class Command:
         for i, word in enumerate(words):
             if word.startswith("-"):
                 name, is_there, _ = word.partition("=")
-                option = options.get(name.replace("_", "-"))
-                takes = not is_there and option is not None and option.kind is not bool
-                taken = (math.inf if option and option.takes_many else 1) if takes else 0
+                option = options.get(name.replace("_", "-").replace("--no-", "--", 1))
+                if is_there or name in _ALONE or (option and option.kind is bool):
+                    taken = 0
+                else:  # the value of an option that does not exist may follow it
+                    taken = math.inf if option and option.takes_many else 1
             elif taken:
                 taken -= 1
             else:

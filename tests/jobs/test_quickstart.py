@@ -41,6 +41,7 @@ def run_module(command, monkeypatch):
         patch.setattr(sys, "argv", [module, *arguments])
         patch.setattr(sys, "path", list(sys.path))
         patch.setattr(logging, "basicConfig", lambda **_: None)
+        patch.delitem(sys.modules, module, raising=False)  # a test before this one may have imported it
         with pytest.raises(SystemExit) as ended:
             runpy.run_module(module, run_name="__main__")
     assert ended.value.code == 0
