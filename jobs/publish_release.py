@@ -174,8 +174,10 @@ def sign(arguments: Sequence[str]) -> int:
     config = parse_config(SignConfig, arguments, COMMANDS["release sign"])
     with begun(f"signing {config.release}"):
         from pipeline.files import urls
+        from pipeline.preconditions import require_there
         from pipeline.release.signature import require_key, require_tool
 
+        require_there(urls.absolute(config.release), "RELEASE")
         require_tool()
         require_key(urls.absolute(config.key))
         from pipeline.release.publish.sign import sign_release
@@ -220,6 +222,9 @@ def export(arguments: Sequence[str]) -> int:
     config = parse_config(ExportConfig, arguments, COMMANDS["release export"])
     with begun(f"exporting {config.release} as {config.layout} to {config.out}"):
         from pipeline.files import urls
+        from pipeline.preconditions import require_there
+
+        require_there(urls.absolute(config.release), "RELEASE")
         from pipeline.release.export.export import export_release
 
     exported = export_release(urls.absolute(config.release), config.layout, config.out)
