@@ -217,6 +217,7 @@ def test_the_reference_gives_the_golden_maps_with_any_number_of_threads(count, n
     torch.testing.assert_close(stretched(combine(aligned, reduction)), golden[f"{name}_map"], rtol=0, atol=1e-2)
 
 
+@pytest.mark.thorough  # of the reference alone
 def test_the_released_code_itself_goes_elsewhere_with_another_number_of_threads(golden_members):
     with threads(1):
         alone = released(golden_members, "median")
