@@ -57,8 +57,8 @@ class Segmenter:
                  names: of the images, instead of those of their files; arrays have none and are all called `image`.
                  progress: show a bar if stderr is a terminal or this is a notebook.
         Returns: one result for one image; for several, a list in their order.
-        Raises:  TypeError, ValueError, OSError: an image is not what it should be, or can't be read; the message names
-                     it. All are looked at before the first is segmented, but decoded one by one.
+        Raises:  TypeError, ValueError, OSError: an image or a name is not what it should be, or can't be read; the
+                     message names it. All are looked at before the first is segmented, but decoded one by one.
                  ModelOutputError: the networks gave NaN. ModelMemoryError: an image is too large for the device.
         """
         listed, are_several = as_list(images)
