@@ -20,11 +20,12 @@ def load(model: "str | os.PathLike[str]" = "nano", **options: Any) -> "Segmenter
     Args:
         model: `nano` for the embedded weights, a folder saved by `save_pretrained`, or a repository of the Hugging Face
             Hub as `organisation/name`, of which only safetensors and JSON files are fetched.
-        options: by name. `revision` of the repository: a branch, tag or commit. `device`, `dtype` and more of
-            `model.config.ModelConfig`, but `threads`, of the whole process, is the number of cores by default, for a
-            person waits for one photo; a run's replicas take one core each. `ensemble_size`, `denoise_steps`, `seed`
-            and more of `model.config.EnsembleConfig`.
-    Raises: TypeError: there is no such option; the message has the closest one.
+        options: by name. `revision` of the repository: a branch, tag or commit. `device`, `dtype` (torch's own, too)
+            and more of `model.config.ModelConfig`. `threads` holds during a prediction, and not for `sod.pipeline(…)`;
+            by default, it is torch's own number, but no more than there are cores, for a person waits for one photo; a
+            run's replicas take one core each. `ensemble_size`, `denoise_steps`, `seed` and more of
+            `model.config.EnsembleConfig`.
+    Raises: TypeError: there is no such option; the message has the closest one. Or `revision` is no string.
             ValueError: an option's value is wrong, the model can't be loaded, or the device can't be used.
     """
     # torch takes seconds to import, and a job that only asks for `--help` imports this package too.

@@ -25,7 +25,7 @@ from model.noise import Generators, draw_for, initial_latents
 from model.outputs import OutputType, SODPipelineOutput, as_output, require_output_type
 from model.prediction import Enough, Prediction
 from model.seeds import member_seed
-from model.steps import TENSORS, Callback, StepWatch, require_tensors
+from model.steps import TENSORS, Callback, StepWatch, require_callback
 
 _DEFAULT_PX = 384
 _PX_PER_LATENT = 8
@@ -159,12 +159,12 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                  ModelOutputError: the members of an image contain NaN.
         """
         _require_ddim(self.scheduler)
-        require_tensors(callback_on_step_end_tensor_inputs)
+        require_callback(callback_on_step_end, callback_on_step_end_tensor_inputs)
         require_output_type(output_type)
         given, _ = as_list(image)
         require_images(given)
         ensemble = _ensemble_of(
-            ensembling_kwargs or {},
+            {} if ensembling_kwargs is None else ensembling_kwargs,
             denoise_steps=num_inference_steps,
             ensemble_size=ensemble_size,
             processing_res=processing_resolution,
@@ -173,10 +173,13 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         draw = draw_for(len(given), ensemble.ensemble_size, generator=generator, latents=latents)
         images = [pixels_of(one) for one in given]
         self._interrupt, self._num_timesteps = False, ensemble.denoise_steps
-        with self.progress_bar(total=count_steps(self, images, ensemble)) as bar:
-            tensors = callback_on_step_end_tensor_inputs
-            watch = StepWatch(pipeline=self, bar=bar, callback=callback_on_step_end, tensors=tensors)
-            predictions = predict_images(self, images, ensemble, draw, watch=watch)
+        try:
+            with self.progress_bar(total=count_steps(self, images, ensemble)) as bar:
+                tensors = callback_on_step_end_tensor_inputs
+                watch = StepWatch(pipeline=self, bar=bar, callback=callback_on_step_end, tensors=tensors)
+                predictions = predict_images(self, images, ensemble, draw, watch=watch)
+        finally:
+            self._interrupt = False
         output = as_output(predictions, output_type, self.device)
         return output if return_dict else output.to_tuple()
 
@@ -198,10 +201,10 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             watch: gets to see each step.
         Returns: one prediction per image, in order.
         Raises:  ModelOutputError: the members of an image contain NaN.
-                 TypeError, ValueError: an image is not RGB of 8 bits, or the scheduler has been replaced by one that is
-                     not DDIM.
+                 TypeError, ValueError: an image is not RGB of 8 bits, or the scheduler is not DDIM.
         """
         _require_ddim(self.scheduler)
+        self._interrupt = False
         if len(images) != len(keys):
             raise ValueError(f"{len(images)} images and {len(keys)} keys; each image needs a key")
         for image, key in zip(images, keys, strict=True):
@@ -269,11 +272,13 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         return latents
 
 
-def _ensemble_of(others: Mapping[str, Any], **named: Any) -> EnsembleConfig:
+def _ensemble_of(others: Any, **named: Any) -> EnsembleConfig:
     """The options of a call; `None` stands for the default.
 
     Raises: TypeError, ValueError: there is no such option, it has a parameter of its own, or its value is wrong.
     """
+    if not isinstance(others, Mapping):
+        raise TypeError(f"ensembling_kwargs is {others!r}; give a dictionary, such as {{'reduction': 'median'}}")
     known = [field.name for field in fields(EnsembleConfig) if field.name not in (*named, *_OF_RUNS)]
     require_known(others, known, "field of ensembling_kwargs")
     return made_of(EnsembleConfig, {**{name: value for name, value in named.items() if value is not None}, **others})

@@ -8,7 +8,7 @@ torn JPEGs and 16-bit colour of which only 10 or 12 bits are in use.
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,16 @@ _UNNAMED = "image"
 
 
 def as_list(given: Any) -> tuple[list[Any], bool]:
-    """The images of a call, and whether they are several: a list, tuple, iterator, or array [N, H, W, 3].
+    """The images of a call, and whether they are several.
+
+    Raises: as `as_iterable` does.
+    """
+    images, are_several = as_iterable(given)
+    return list(images), are_several
+
+
+def as_iterable(given: Any) -> tuple[Iterable[Any], bool]:
+    """The same, but nothing is taken of an iterator; a list, tuple, iterator or array [N, H, W, 3] is several images.
 
     Raises: TypeError: it is a collection without an order, such as a dictionary.
     """
@@ -43,17 +52,18 @@ def as_list(given: Any) -> tuple[list[Any], bool]:
     is_batch = isinstance(given, np.ndarray) and given.ndim == 4
     is_file = isinstance(given, io.IOBase)  # it iterates over lines
     if is_batch or (isinstance(given, list | tuple | Iterator) and not is_file):
-        return list(given), True
+        return given, True
     return [given], False
 
 
-def require_images(images: Sequence[Any]) -> None:
+def require_images(images: Sequence[Any], first: int | None = None) -> None:
     """Refuse what is no image before any work begins; no file is decoded.
 
+    Args:   first: place of the first one among all images of the call; None: these are all.
     Raises: TypeError, ValueError, OSError: the message names the image, what it is, and what to give instead.
     """
-    for number, image in enumerate(images):
-        label = f"images[{number}]" if len(images) > 1 else "image"
+    for number, image in enumerate(images, first or 0):
+        label = "image" if first is None and len(images) == 1 else f"images[{number}]"
         if isinstance(image, str | os.PathLike):
             _require_file(label, image)
         elif not isinstance(image, Image.Image):
@@ -69,11 +79,13 @@ def name_of(image: Any) -> str:
 def pixels_of(image: Any) -> Pixels:
     """An image's pixels, 0 to 255, turned upright by its EXIF orientation; transparent ones are put on white.
 
+    They are a copy: the caller's array may change afterwards, as the frames of a camera do.
+
     Args:   image: one that `require_images` lets pass.
     Raises: ValueError: it can't be decoded, or has more than `MAX_IMAGE_PIXELS` pixels. OSError: it can't be read.
     """
     if isinstance(image, np.ndarray):
-        return image
+        return image.copy()
     if isinstance(image, Image.Image):
         return _upright(image)
     try:

@@ -55,4 +55,4 @@ def _in_words(hint: Any) -> str:
         return " or ".join(_in_words(one) for one in get_args(hint))
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
-    return {int: "a whole number", bool: "True or False", str: "a text", type(None): "None"}[hint]
+    return {int: "a whole number", bool: "True or False", str: "a string", type(None): "None"}[hint]

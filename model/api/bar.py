@@ -7,15 +7,17 @@ from typing import Any
 from tqdm.auto import tqdm
 
 _FORMAT = "{l_bar}{bar}| {n:.1f}/{total:.0f} photos [{elapsed}<{remaining}]"
+_ENDLESS_FORMAT = "{n:.1f} photos [{elapsed}]"
 
 
-def photo_bar(photos: int, steps: int, *, wanted: bool) -> Any:
-    """The bar, of tqdm: as many counts as photos have steps.
+def photo_bar(photos: int | None, steps: int, *, wanted: bool) -> Any:
+    """The bar, of tqdm: as many counts as photos have steps; None: nobody knows how many photos will come.
 
     It is silent unless it is wanted and somebody sees stderr: on a terminal, or in a notebook.
     """
     is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return tqdm(total=photos * steps, unit_scale=1 / steps, disable=not (wanted and is_watched), bar_format=_FORMAT)
+    total, bar_format = (None, _ENDLESS_FORMAT) if photos is None else (photos * steps, _FORMAT)
+    return tqdm(total=total, unit_scale=1 / steps, disable=not (wanted and is_watched), bar_format=bar_format)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,6 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from model.api.cores import usable_cores
 from model.api.hub import fetched, is_repository
 from model.api.segmenter import Segmenter
@@ -24,11 +26,20 @@ def load(model: Any, options: Mapping[str, Any]) -> Segmenter:
     of_model = _names(ModelConfig, without=("model",))
     of_ensemble = _names(EnsembleConfig, without=_OF_RUNS)
     require_known(options, ["revision", *of_ensemble, *of_model])
-    given = {"threads": usable_cores(), **{name: options[name] for name in options if name in of_model}}
+    default_threads = min(usable_cores(), torch.get_num_threads())
+    given = {"threads": default_threads, **{name: _named(options[name]) for name in options if name in of_model}}
     config = made_of(ModelConfig, {"model": os.fspath(model), **given})
     ensemble = made_of(EnsembleConfig, {"batch_size": 0, **{k: v for k, v in options.items() if k in of_ensemble}})
-    folder = _folder(os.fspath(model), options.get("revision"))
+    revision = options.get("revision")
+    if not isinstance(revision, str | None):
+        raise TypeError(f"revision is {revision!r}; give a branch, tag or commit as a string, or None")
+    folder = _folder(os.fspath(model), revision)
     return Segmenter(load_model(made_of(ModelConfig, {"model": folder, **given}), ensemble), config, ensemble)
+
+
+def _named(value: Any) -> Any:
+    """torch's own devices and dtypes by their names; anything else as it is."""
+    return str(value).removeprefix("torch.") if isinstance(value, torch.device | torch.dtype) else value
 
 
 def _names(kind: type, without: tuple[str, ...]) -> list[str]:

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from model.api.drawing import side_by_side, with_outline
+from model.api.saving import path_of, save
 from model.maps import encode_png, quantise_saliency, quantise_variance
 from model.prediction import Prediction, ensemble_variance
 
@@ -44,8 +45,8 @@ class SaliencyResult:
 
     @property
     def uncertainty(self) -> Float[np.ndarray, "h w"]:
-        """The same in units of saliency, in [0, 0.5]: the members' standard deviation, or with the reduction `median`
-        their median absolute deviation."""
+        """The members' disagreement, in units of saliency, in [0, 0.5]: their standard deviation, or with the reduction
+        `median` their median absolute deviation."""
         from model.outputs import resized_uncertainty
 
         return resized_uncertainty(self.prediction)
@@ -78,19 +79,13 @@ class SaliencyResult:
         Args:    path: a file that ends in .png, for the mask; or a folder, made if it is not there, for NAME.mask.png,
                      NAME.saliency.png and NAME.variance.png (`model/maps.py` has their scales).
                  overwrite: replace files that are there.
-        Returns: the files that were written.
+        Returns: the files that were written. Each is there as a whole or not at all.
         Raises:  FileExistsError: one is there already; nothing is written. ValueError: the path has another suffix, or
                      the photo's name can't be that of a file.
-                 OSError: it can't be written.
+                 OSError: it can't be written: a folder has that name, or what should be a folder is a file.
         """
-        contents = self._contents(Path(path))
-        there = [file for file in contents if file.exists()]
-        if there and not overwrite:
-            raise FileExistsError(f"{there[0]} is there already; give another path, or overwrite=True to replace it")
-        for file, content in contents.items():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("wb" if overwrite else "xb") as stream:
-                stream.write(content)
+        contents = self._contents(path_of(path))
+        save(contents, overwrite=overwrite)
         return list(contents)
 
     def _contents(self, path: Path) -> dict[Path, bytes]:
@@ -98,8 +93,11 @@ class SaliencyResult:
         if path.suffix.lower() == ".png":
             return {path: mask}
         if path.suffix and not path.is_dir():
-            raise ValueError(f"{path} ends in {path.suffix}; masks are saved as .png, or give a folder")
-        if not self.name or Path(self.name).name != self.name:
+            raise ValueError(
+                f"{path} ends in {path.suffix}; masks are saved as .png. For a folder, make the folder first, "
+                "or choose a name without a dot"
+            )
+        if not self.name or Path(self.name).name != self.name or "\0" in self.name:
             raise ValueError(f"{self.name!r} can't be the name of a file; give a path that ends in .png, for the mask")
         maps = {
             "mask": mask,

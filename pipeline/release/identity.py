@@ -132,10 +132,13 @@ def check_identity(folder: str, identity: Mapping[str, Any]) -> None:
     """
     try:
         found = parse_json(storage.read(storage.join(folder, RELEASE_JSON), DOCUMENT_BYTES))["made_from"]
-        # Options that a release does not state had no effect, as their defaults have none.
+        # Options that a release does not state had no effect, as their defaults have none; but for mask_license.
         policy, publication = json.loads(encode_json(asdict(PolicyConfig()))), publication_of(ReleaseConfig())
         # What the annotations call the collection was not stated before format 6.
         publication |= {name: identity["publication"][name] for name in ("collection_name", "collection_url")}
+        # A release before format 6 has no LICENSE. The default passes all the same: perhaps nobody asked for it.
+        if identity["publication"]["mask_license"] != publication["mask_license"]:
+            publication["mask_license"] = "none"
         found, identity = (
             {**one, "policy": policy | one["policy"], "publication": publication | one["publication"]}
             for one in (found, identity)

@@ -1,6 +1,7 @@
 """The notebook for newcomers: its cells run, in order, and show what they promise."""
 
 import ast
+import importlib.metadata
 import io
 import json
 import logging
@@ -62,6 +63,19 @@ def test_it_is_a_valid_notebook_without_outputs(notebook):
     assert notebook.metadata.kernelspec.name == "python3"
     assert all(cell.outputs == [] and cell.execution_count is None for cell in notebook.cells if "outputs" in cell)
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+
+
+def test_its_first_cell_asks_for_the_package_by_name_and_says_if_it_is_not_there(notebook, monkeypatch, capsys):
+    first = code_cells(notebook)[0]
+    exec(first, {})
+    assert capsys.readouterr().out == f"sod-benchmark {importlib.metadata.version('sod-benchmark')} in {sys.prefix}\n"
+
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    with pytest.raises(importlib.metadata.PackageNotFoundError, match="sod-benchmark"):
+        exec(first, {})
 
 
 @pytest.mark.slow

@@ -20,7 +20,8 @@ The names are those of the generic checks of diffusers' own test suite (`Pipelin
 
 import inspect
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,8 +29,10 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
+from model.config import EnsembleConfig
 from model.diffusion import SODDiffusionPipeline
 from model.outputs import SODPipelineOutput
+from model.steps import StepWatch
 from tests.model.conftest import build_tiny
 from tests.model.make import BATCH_ATOL
 
@@ -172,6 +175,53 @@ def test_a_callback_can_end_the_steps_and_the_next_call_takes_them_all(tiny, ima
     assert np.array_equal(tiny(image, **CALL, generator=generator()).prediction, expected)
 
 
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_a_call_that_a_callback_ends_leaves_later_predictions_as_they_were(tiny, image, error):
+    settings = EnsembleConfig(ensemble_size=2, denoise_steps=2)
+    before = tiny.predict([image], ["key"], settings)[0].saliency
+
+    def stop(pipeline, *_):
+        pipeline._interrupt = True
+        if error:
+            raise error
+
+    with pytest.raises(error) if error else nullcontext():
+        tiny(image, **CALL, generator=generator(), callback_on_step_end=stop)
+    assert not tiny.interrupt
+    bar = SimpleNamespace(update=lambda: None)
+    after = tiny.predict([image], ["key"], settings, watch=StepWatch(pipeline=tiny, bar=bar))[0].saliency
+    assert np.array_equal(after, before)
+
+
+def test_only_a_callback_ends_the_steps():
+    interrupted = SimpleNamespace(interrupt=True)
+    assert not StepWatch(pipeline=interrupted, bar=None).is_interrupted
+    assert StepWatch(pipeline=interrupted, bar=None, callback=print).is_interrupted
+
+
+def test_latents_of_a_callback_may_be_of_another_precision(tiny, image, expected):
+    def halve_nothing(_pipeline, _step, _timestep, tensors):
+        return {"latents": tensors["latents"].double()}
+
+    found = tiny(image, **CALL, generator=generator(), callback_on_step_end=halve_nothing).prediction
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "said"),
+    [
+        (True, TypeError, "callback_on_step_end gave True; it must give None, or a dictionary with latents"),
+        ({"latent": 0}, ValueError, "callback_on_step_end gave 'latent'; there is latents"),
+        ({"latents": [0.5]}, TypeError, "callback_on_step_end gave latents of type list; give a tensor"),
+        ({"latents": torch.zeros(1, 4, 8, 8)}, ValueError, r"\(1, 4, 8, 8\); they must keep \(2, 4, 8, 8\)"),
+    ],
+    ids=["bool", "unknown", "list", "shape"],
+)
+def test_what_a_callback_gives_is_refused_unless_one_can_go_on_with_it(tiny, image, answer, error, said):
+    with pytest.raises(error, match=said):
+        tiny(image, **CALL, generator=generator(), callback_on_step_end=lambda *_: answer)
+
+
 @pytest.mark.parametrize(("options", "total"), [({}, 2), ({"batch_size": 1}, 4), ({"processing_resolution": 0}, 4)])
 def test_the_bar_ends_at_its_total(own_tiny, image, image_of, monkeypatch, options, total):
     bars = []
@@ -304,6 +354,17 @@ def test_options_that_shape_a_map_are_taken_by_name(tiny, image_of):
         ),
         ({"latents": torch.zeros(2, 4, 8, 8), "generator": torch.Generator()}, ValueError, "are both given; give one"),
         ({"callback_on_step_end_tensor_inputs": ["tokens"]}, ValueError, "has 'tokens'; there is latents"),
+        (
+            {"callback_on_step_end_tensor_inputs": "latents"},
+            TypeError,
+            r"callback_on_step_end_tensor_inputs is 'latents'; give a list: \['latents'\]",
+        ),
+        ({"callback_on_step_end": "stop"}, TypeError, "callback_on_step_end is 'stop'; give a function"),
+        (
+            {"ensembling_kwargs": "median"},
+            TypeError,
+            "ensembling_kwargs is 'median'; give a dictionary, such as {'reduction': 'median'}",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

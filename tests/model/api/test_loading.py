@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import model
 from model.api import hub
-from model.api.cores import usable_cores
 from model.config import EnsembleConfig, ModelConfig
 
 
@@ -19,12 +19,26 @@ def test_importing_the_package_imports_nothing_heavy():
     assert done.stdout == "[]\n"
 
 
-def test_nothing_given_is_the_embedded_model_on_all_cores_with_the_defaults_of_predict():
+def test_nothing_given_is_the_embedded_model_with_the_defaults_of_predict():
     sod = model.load()
-    assert sod.config == ModelConfig(threads=usable_cores())
+    assert sod.config == ModelConfig(threads=1)  # torch has one thread in these tests
     assert sod.ensemble == EnsembleConfig(batch_size=0)
     assert sod.pipeline.default_processing_res == 192
-    assert repr(sod) == f"Segmenter('nano', cpu, float32, {usable_cores()} threads, 10 members x 10 steps, seed 0)"
+    assert repr(sod) == "Segmenter('nano', cpu, float32, 1 threads, 10 members x 10 steps, seed 0)"
+
+
+@pytest.mark.parametrize(("of_torch", "cores", "threads"), [(8, 2, 2), (2, 8, 2), (1, 1, 1)])
+def test_threads_are_those_of_torch_but_no_more_than_there_are_cores(monkeypatch, of_torch, cores, threads):
+    monkeypatch.setattr("torch.get_num_threads", lambda: of_torch)
+    monkeypatch.setattr("model.api.loading.usable_cores", lambda: cores)
+    assert model.load("fake").config.threads == threads
+    assert model.load("fake", threads=5).config.threads == 5
+
+
+def test_device_and_precision_may_be_those_of_torch(tiny_folder):
+    sod = model.load(tiny_folder, device=torch.device("cpu"), dtype=torch.float16)
+    assert (sod.config.device, sod.config.dtype) == ("cpu", "float16")
+    assert sod.pipeline.unet.dtype == torch.float16
 
 
 def test_a_folder_and_options_by_name(tiny_folder):
@@ -48,6 +62,10 @@ def test_a_folder_and_options_by_name(tiny_folder):
         ({"dtype": "fp16"}, ValueError, "dtype is 'fp16'; it must be one of float32, bfloat16, float16"),
         ({"stretch": 1}, ValueError, "stretch is 1; it must be True or False"),
         ({"device": "nonsense"}, ValueError, "device nonsense can't be used"),
+        ({"dtype": torch.float64}, ValueError, "dtype is 'float64'; it must be one of float32, bfloat16, float16"),
+        ({"device": 0}, ValueError, "device is 0; it must be a string"),
+        ({"revision": 3}, TypeError, "revision is 3; give a branch, tag or commit as a string, or None"),
+        ({"revision": ["main"]}, TypeError, r"revision is \['main'\]; give a branch"),
         ({"revision": "main"}, ValueError, "revision is 'main', but nano is no repository of the Hub; leave it out"),
         ({"model": "naon"}, ValueError, "there is no folder 'naon' here; give one, 'nano', or a repository"),
         ({"model": "/no/such/folder"}, ValueError, "there is no folder '/no/such/folder' here"),

@@ -1,6 +1,8 @@
 """What is known of a photo's salient object: maps, numbers, pictures and files."""
 
+import errno
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from model.api import saving
 from model.api.drawing import OUTLINE_RGB, outline_of
 from model.api.result import SaliencyResult
 from model.maps import quantise_saliency
@@ -124,21 +127,102 @@ def test_nothing_is_replaced_unless_that_is_asked_for(tmp_path):
     assert read(there).max() == 204
 
 
-def test_a_file_that_appears_at_the_last_moment_stays(tmp_path, monkeypatch):
+@pytest.mark.parametrize("can_link", [True, False])
+def test_a_file_that_appears_at_the_last_moment_stays(tmp_path, monkeypatch, can_link):
     mask = tmp_path / "mask.png"
-    mask.write_text("mine")
-    monkeypatch.setattr(Path, "exists", lambda _path: False)
-    with pytest.raises(FileExistsError):
+    link = os.link
+
+    def appear(draft, file):
+        mask.write_text("mine")
+        if not can_link:
+            raise OSError(errno.EOPNOTSUPP, "no hard links here")
+        link(draft, file)
+
+    monkeypatch.setattr(os, "link", appear)
+    with pytest.raises(FileExistsError, match=r"mask\.png is there already; give another path, or overwrite=True"):
         make_result().save(mask)
-    assert mask.read_text() == "mine"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"mask.png": "mine"}
 
 
-def test_another_format_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"mask\.jpg ends in \.jpg; masks are saved as \.png, or give a folder"):
-        make_result().save(tmp_path / "mask.jpg")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_disk_that_is_full_leaves_what_was_there(tmp_path, monkeypatch, overwrite):
+    mask = tmp_path / "mask.png"
+    if overwrite:
+        mask.write_text("mine")
+    monkeypatch.setattr(saving, "_write", _write_half)
+    with pytest.raises(OSError, match="No space left"):
+        make_result().save(mask, overwrite=overwrite)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"] * overwrite
 
 
-@pytest.mark.parametrize("name", ["../photo", "a/b", "/photo", ""])
+def _write_half(draft, content):
+    draft.write_bytes(content[: len(content) // 2])
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_where_there_are_no_hard_links_a_file_is_written_all_the_same(tmp_path, monkeypatch):
+    def link(*_):
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", link)
+    make_result().save(tmp_path / "mask.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.png"]
+    assert np.array_equal(read(tmp_path / "mask.png"), make_result().mask * 255)
+
+
+def test_a_new_file_may_be_read_by_those_who_may_read_others(tmp_path):
+    (tmp_path / "other").touch()
+    make_result().save(tmp_path / "mask.png")
+    assert (tmp_path / "mask.png").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_behind_a_link_the_file_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "there.png").write_text("old")
+    (tmp_path / "mask.png").symlink_to("there.png")
+    make_result().save(tmp_path / "mask.png", overwrite=True)
+    assert (tmp_path / "mask.png").is_symlink()
+    assert read(tmp_path / "there.png").max() == 255
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "said"),
+    [
+        ("", ValueError, "^path is ''; give a file that ends in .png, or a folder: '.' is the current one$"),
+        ("a\0.png", ValueError, r"^path is 'a\\x00\.png', which has a NUL character; give one without$"),
+        (
+            "mask.jpg",
+            ValueError,
+            r"^mask\.jpg ends in \.jpg; masks are saved as \.png\. For a folder, make the folder ",
+        ),
+        ("maps.v3", ValueError, r"make the folder first, or choose a name without a dot$"),
+        ("file/mask.png", NotADirectoryError, "^file is a file, not a folder; give another path$"),
+        ("file/deep/maps", NotADirectoryError, "^file is a file, not a folder; give another path$"),
+        ("file", NotADirectoryError, "^file is a file, not a folder; give another path$"),
+        ("folder.png", IsADirectoryError, r"^folder\.png is a folder; give another path"),
+        ("maps", IsADirectoryError, r"^maps/photo\.mask\.png is a folder; give another path"),
+        ("dangling.png", FileExistsError, r"^dangling\.png is a link to nothing; remove it, or give another path$"),
+        ("dangling.png/maps", FileExistsError, r"^dangling\.png is a link to nothing; remove it, or"),
+        ("loop.png", FileExistsError, r"^loop\.png is a link to nothing; remove it"),
+        ("pipe.png", ValueError, r"^pipe\.png is no plain file; give another path$"),
+    ],
+)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_where_nothing_can_be_saved_is_refused_in_a_sentence(tmp_path, monkeypatch, path, error, said, overwrite):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    Path("folder.png").mkdir()
+    Path("maps/photo.mask.png").mkdir(parents=True)
+    Path("dangling.png").symlink_to("absent.png")
+    Path("loop.png").symlink_to("loop.png")
+    os.mkfifo("pipe.png")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(error, match=said):
+        make_result().save(path, overwrite=overwrite)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert Path("file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["../photo", "a/b", "/photo", "", "a\0b"])
 def test_a_name_that_leads_elsewhere_is_no_name_of_a_file(tmp_path, name):
     with pytest.raises(ValueError, match="can't be the name of a file; give a path that ends in"):
         make_result(name=name).save(tmp_path)
