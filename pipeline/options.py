@@ -57,7 +57,7 @@ def read_toml(path: str, kind: type, named_by: str) -> dict[str, Any]:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` Did you mean X?` if a known word is near; else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
     return f" Did you mean {near[0]}?" if near else ""
 
 

@@ -70,14 +70,15 @@ def pytest_collection_finish():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """`--dist loadfile`, with one process that begins at the other end: cores have work while clusters idle."""
+    """`--dist loadfile`, with one process for the files with clusters, which idle much, and the others at the other end:
+    with two processes that waited for clusters, the first five minutes had a core to spare."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
     class FromBothEnds(LoadFileScheduling):
         def _assign_work_unit(self, node):
-            if len(self.nodes) > 1 and node is self.nodes[-1]:
+            if node is not self.nodes[0]:
                 self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
             super()._assign_work_unit(node)
 

@@ -41,7 +41,7 @@ def composites(tmp_path_factory):
 def test_a_folder_without_a_recipe_is_refused(tmp_path):
     (write_folder(tmp_path) / "recipe.json").unlink()
     with pytest.raises(
-        CollectionError, match=r"has no recipe\.json: run jobs/make_composites\.py or jobs/make_photographs\.py"
+        CollectionError, match=r"has no recipe\.json: run sod embedded composites or sod embedded photographs"
     ):
         Pairs.open(tmp_path)
 

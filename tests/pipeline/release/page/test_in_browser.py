@@ -1003,7 +1003,9 @@ def test_an_image_of_which_the_page_has_a_thumbnail_alone_says_why(opened, with_
     page = opened(with_tar, f"#open={make_key(0)}").page
     page.wait_for_selector(".stage[data-source=preview]")
     assert "open this page from a web server" in page.inner_text(".stage-note")
-    assert "Thumbnail of 256 × 192 px; the image has 640 × 480 px" in page.inner_text(".stage-note")
+    said = page.inner_text(".stage-note")
+    assert said.startswith("Shown from the thumbnail of 256 × 192 px: ")
+    assert said.endswith(". The image has 640 × 480 px.")
 
 
 def test_a_tar_that_holds_something_else_there_leaves_the_thumbnail(opened, with_tar, tmp_path):
