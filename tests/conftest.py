@@ -70,8 +70,10 @@ def pytest_collection_finish():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """`--dist loadfile`, with one process for the files with clusters, which idle much, and the others at the other end:
-    with two processes that waited for clusters, the first five minutes had a core to spare."""
+    """`--dist loadfile`, with one process for the files with clusters, which idle much, and the others at the other end.
+
+    With two processes that waited for clusters, the first five minutes had a core to spare.
+    """
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
