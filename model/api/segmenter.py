@@ -111,7 +111,7 @@ class Segmenter:
         if names is not None and first < len(names):
             raise ValueError(f"names has {len(names)} names for {first} images; give one for each")
 
-    def _predict(self, pixels: list[Pixels], names: list[str], bar: Any) -> list[Prediction]:
+    def _predict(self, pixels: list[UInt8[np.ndarray, "_h _w 3"]], names: list[str], bar: Any) -> list[Prediction]:
         """Predict a batch; torch's number of threads and the model's bar are as before when it is done."""
         counted = StepsOfBatch(bar=bar, photos=len(pixels), steps=self.ensemble.denoise_steps)
         shows = self._model if isinstance(self._model, ShowsSteps) else None
