@@ -70,7 +70,8 @@ def pytest_collection_finish():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """`--dist loadfile`, with one process for the files with clusters, which idle much, and the others at the other end.
+    """`--dist loadfile`, with one process for the files with clusters, which idle much, and the others at the other
+    end of the list.
 
     With two processes that waited for clusters, the first five minutes had a core to spare.
     """
