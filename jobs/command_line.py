@@ -19,8 +19,6 @@ import tyro
 from jobs.bars import shown_progress
 from jobs.command import Command
 from jobs.commands import commands_of
-from jobs.help import help_text
-from jobs.options_file import options_file_text
 from jobs.printing import shown_streams
 from model.config import REFERENCE_PRESET, EnsembleConfig
 from pipeline.errors import ConfigError
@@ -104,9 +102,13 @@ def parse_config(
     Raises: ConfigError: the file of options can't be used.
     """
     if "--help" in arguments or "-h" in arguments:
+        from jobs.help import help_text
+
         print(help_text(command, kind, preset), end="")
         sys.exit(DONE)
     if command.takes_file and "--init" in arguments:
+        from jobs.options_file import options_file_text
+
         print(options_file_text(command, kind))
         sys.exit(DONE)
     arguments = command.spelled_out(arguments)

@@ -23,7 +23,6 @@ from pipeline.preconditions import require_model, require_target
 from pipeline.replicas.local_ray import LocalRay, local_ray
 
 SAMPLE = PROJECT / "pipeline" / "sample"
-"""Else this is an installed wheel, beside whose packages nobody keeps results, and which every job finds as it is."""
 
 
 def main() -> int:

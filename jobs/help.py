@@ -35,9 +35,8 @@ def help_parser(
 ) -> argparse.ArgumentParser:
     """A parser that describes the options of a command. It formats help and completions; it parses nothing."""
     options = [replace(option, default=preset.get(option.name, option.default)) for option in options_of(config)]
-    shared = [name for option in options for name in (option.name, option.flag)]
-    common = [option for name in command.common for option in options if option.name == name]
-    assert len(common) == len(command.common), f"{command.name}: not all of {command.common} are in {shared}"
+    by_name = {option.name: option for option in options}
+    common = [by_name[name] for name in command.common]
     first = [option for option in options if option.default is MISSING and option not in common]
     parser = argparse.ArgumentParser(
         prog=command.called(),

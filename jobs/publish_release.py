@@ -235,8 +235,10 @@ def export(arguments: Sequence[str]) -> int:
 
 def _after_push(target: str) -> list[str]:
     """What people can do with a published release."""
-    if target.startswith("hf://datasets/"):
-        name, _, tag = target.removeprefix("hf://datasets/").partition("@")
+    from pipeline.release.publish.login import DATASETS
+
+    if target.startswith(DATASETS):
+        name, _, tag = target.removeprefix(DATASETS).partition("@")
         return [f"open https://huggingface.co/datasets/{name}/tree/{tag}"]
     return [f"verify the copy with: {command('release verify', target)}"]
 

@@ -4,7 +4,7 @@ Hub's answer."""
 from pipeline.errors import UsageError
 
 HUB = "hf://"
-_DATASETS = "hf://datasets/"
+DATASETS = "hf://datasets/"
 
 
 def require_login(target: str) -> None:
@@ -12,7 +12,7 @@ def require_login(target: str) -> None:
 
     Raises: UsageError: there is none.
     """
-    if not target.startswith(_DATASETS):
+    if not target.startswith(DATASETS):
         return
     try:
         from huggingface_hub import get_token
