@@ -3,7 +3,9 @@
 Defaults are written only in these classes. Field names are option names, and all share one namespace.
 """
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -26,7 +28,25 @@ class ClusterConfig:
     engine: Literal["ray", "inline"] = "ray"
     """`ray`: replicas on a Ray cluster (at RAY_ADDRESS, otherwise started here). `inline`: this process only."""
     replicas: int = 0
-    """Number of replicas of the model. 0: one per GPU; without GPUs, one per `threads` CPU cores."""
+    """Number of replicas of the model. 0: as many as the cluster has room for, within `min_replicas` and
+    `max_replicas`: one per GPU; without GPUs, one per `threads` CPU cores. Nodes that join later get replicas, too."""
+    min_replicas: int = 1
+    """Replicas that are asked for even if there is no room: an autoscaler then adds nodes. Work begins with the first
+    one that is ready."""
+    max_replicas: int = 0
+    """Most replicas. An autoscaler is asked for as many while there is work for them. 0: as many as there is room
+    for."""
+    gpus_per_replica: float = 1.0
+    """GPUs of a replica on a cluster with GPUs; 0.5: two replicas share one."""
+    resources: tuple[str, ...] = ()
+    """Further resources that a replica takes from its node, such as `memory=8e9 spot=1`, by the names of `ray
+    status`."""
+    labels: tuple[str, ...] = ()
+    """Labels that a replica's node must have, such as `ray.io/accelerator-type=H100`."""
+    nodes_patience_s: float = 1800.0
+    """Seconds that a run waits for a place for its replicas when it has none."""
+    storage_patience_s: float = 600.0
+    """Seconds that a run waits for storage that does not respond, before it ends."""
     shard_attempts: int = 3
     """Number of times that a shard may lose its replica before the run stops. Three are enough to find the image that
     causes it, which is then recorded as failed and skipped."""
@@ -36,9 +56,56 @@ class ClusterConfig:
     """Seconds between progress lines in a log; after ten minutes they come once a minute at most."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "shard_attempts", "stall_after_s", "progress_every_s")
-        if self.replicas < 0:
-            raise ValueError(f"replicas is {self.replicas}; it must be 0 (automatic) or more")
+        require_positive(self, "min_replicas", "gpus_per_replica", "shard_attempts", "stall_after_s")
+        require_positive(self, "progress_every_s")
+        for name in ("replicas", "max_replicas", "nodes_patience_s", "storage_patience_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        if self.max_replicas and self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"min_replicas is {self.min_replicas} and max_replicas {self.max_replicas}; it must not be more"
+            )
+        if self.gpus_per_replica > 1 and self.gpus_per_replica % 1:
+            raise ValueError(f"gpus_per_replica is {self.gpus_per_replica}; it must be a whole number, or less than 1")
+        amounts_of(self.resources)
+        labels_of(self.labels)
+
+    @property
+    def least_and_most(self) -> tuple[int, int]:
+        """Bounds of the number of replicas; the second is 0 if only the room on the cluster bounds it."""
+        return (self.replicas, self.replicas) if self.replicas else (self.min_replicas, self.max_replicas)
+
+
+def amounts_of(resources: Sequence[str]) -> dict[str, float]:
+    """Resource → amount, of texts such as `memory=8e9`.
+
+    Raises: ValueError: one has no such form, or the amount is not above 0.
+    """
+    amounts = {}
+    for text in resources:
+        name, _, amount = text.partition("=")
+        try:
+            amounts[name] = float(amount)
+        except ValueError:
+            amounts[name] = 0
+        if not name or not 0 < amounts[name] < math.inf:
+            raise ValueError(f"resources has {text!r}; it must be a name and an amount, such as memory=8e9")
+        if name in ("CPU", "GPU"):
+            raise ValueError(f"resources has {text!r}; give --threads for CPU cores, --gpus-per-replica for GPUs")
+    return amounts
+
+
+def labels_of(labels: Sequence[str]) -> dict[str, str]:
+    """Label → value, of texts such as `ray.io/accelerator-type=H100`.
+
+    Raises: ValueError: one has no such form.
+    """
+    values = dict[str, str]()
+    for text in labels:
+        name, is_there, values[name] = text.partition("=")
+        if not (name and is_there and values[name]):
+            raise ValueError(f"labels has {text!r}; it must be a label and its value, such as market=spot")
+    return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
