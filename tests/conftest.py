@@ -107,7 +107,7 @@ def head():
 @pytest.fixture(scope="module")
 def on_cluster():
     """A connection of this process to the head: `run` and `run_tasks` use it."""
-    from pipeline.replicas.cluster import ray
+    from pipeline.replicas.on_ray.authenticated import ray
 
     ray.init(address=running_head().address, log_to_driver=False, logging_level=logging.WARNING)
     yield
@@ -117,7 +117,7 @@ def on_cluster():
 def running_head():
     """The head, started if it is not there."""
     # Imported first: it chooses the authentication that Ray reads at import, which the head then shares.
-    import pipeline.replicas.cluster  # noqa: F401
+    import pipeline.replicas.on_ray.authenticated  # noqa: F401
     from pipeline.replicas.local_ray import LocalRay
 
     if not HEADS:

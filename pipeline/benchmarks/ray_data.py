@@ -1,6 +1,6 @@
 """The work of a run as a user of Ray Data would write it; only used to compare rates.
 
-Nothing is planned, committed or resumed. Ray is imported here and not in `pipeline/replicas/cluster.py`, because this
+Nothing is planned, committed or resumed. Ray is imported here and not in `pipeline/replicas/on_ray/`, because this
 is not part of the pipeline.
 """
 

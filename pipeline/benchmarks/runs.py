@@ -46,7 +46,7 @@ def cluster(*, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    from pipeline.replicas.cluster import connected
+    from pipeline.replicas.on_ray.connection import connected
 
     with connected():
         yield

@@ -131,7 +131,7 @@ def _inline(pairs: "Sequence[Pair]") -> Scored:
 
 
 def _on_ray(pairs: "Sequence[Pair]") -> Scored:
-    from pipeline.replicas.cluster import connected
+    from pipeline.replicas.on_ray.connection import connected
 
     with connected():
         _evaluated(pairs[:64], "ray")  # workers import what they need

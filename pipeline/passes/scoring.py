@@ -49,6 +49,12 @@ class PassSetup:
         """Device and threads."""
         return self.context.model
 
+    def on(self, device: str) -> "PassSetup":
+        """See `Setup`."""
+        if self.model.device != "auto":
+            return self
+        return replace(self, context=replace(self.context, model=replace(self.model, device=device)))
+
     def load(self) -> "Scoring":
         """Make the pass, with what it takes time to load, on the kind of machine that it was begun on.
 
@@ -64,6 +70,11 @@ class Scoring:
 
     def __init__(self, scorer: Scorer, setup: PassSetup) -> None:
         self._scorer, self._setup, self._watch = scorer, setup, Stopwatch()
+
+    @property
+    def device_kind(self) -> str:
+        """The pass's kind of device."""
+        return self._scorer.device_kind
 
     def process(self, spec: ShardSpec, caution: Caution, shared: Shared) -> ShardResult:
         """Score and commit one shard."""

@@ -73,7 +73,7 @@ def process_shards(
             usage = [_process_inline(todo, setup, cluster, progress, check)]
         else:
             with stage("loading Ray"):
-                from pipeline.replicas.cluster import run_on_ray
+                from pipeline.replicas.on_ray.run import run_on_ray
             usage = run_on_ray(todo, setup, cluster, progress, check)
     if usage:
         log.info("%s", in_words(usage))

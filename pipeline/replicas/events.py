@@ -4,8 +4,9 @@ A watcher is called by the dispatcher between two of its steps, so it must be qu
 it does in a thread of its own.
 """
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Cause = Literal[
@@ -22,9 +23,10 @@ Cause = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened. `at_s`: when, in seconds since 1970."""
+    """Something that happened."""
 
-    at_s: float
+    at_s: float = field(default_factory=time.time)
+    """When, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

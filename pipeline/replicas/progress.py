@@ -60,20 +60,24 @@ class Progress:
 
     def add_computed(
         self, rows: Sequence[CandidateRow | PassRow], computed: int | None = None, seconds: float = 0.0
-    ) -> None:
+    ) -> Counter[str]:
         """Count the rows of a shard that was committed now, and name the first images that failed.
 
         Args:
             computed: how many of them were computed in this session; None: all.
             seconds: what the shard took.
+
+        Returns: images by outcome.
         """
         self.computed += len(rows) if computed is None else computed
         self.last_s = seconds
         self.fewer_at_once += sum(isinstance(row, CandidateRow) and row.fewer_at_once > 0 for row in rows)
-        self.decisions.update(map(self._outcome, rows))
+        outcomes = Counter(map(self._outcome, rows))
+        self.decisions += outcomes
         for row in rows:
             if row.status == "failed":
                 self._failures.add(f"{row.key} failed: {row.reason}: {row.detail}")
+        return outcomes
 
     def _outcome(self, row: CandidateRow | PassRow) -> str:
         if isinstance(row, CandidateRow) and self.policy is not None:

@@ -1,12 +1,13 @@
-"""One model on one device, as a cluster's process holds it: `cluster.py` calls it from afar."""
+"""One model on one device, as a cluster's process holds it: `on_ray/fleet.py` calls it from afar."""
 
 import threading
 
 from pipeline.records import ShardSpec
+from pipeline.replicas.events import Pulse
 from pipeline.replicas.setup import Loaded, Setup
 from pipeline.replicas.shards import ShardResult, Shared
 from pipeline.replicas.suspects import Caution
-from pipeline.replicas.usage import ReplicaUsage
+from pipeline.replicas.usage import ReplicaUsage, peak_device_bytes, peak_rss_bytes
 
 
 class Replica:
@@ -15,22 +16,32 @@ class Replica:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._loaded: Loaded | None = None
-        self._loading = threading.Lock()
         self._shared = Shared(on_image=self._count)
         self._counting = threading.Lock()
         self._finished = 0
 
-    def process(self, spec: ShardSpec, caution: Caution) -> ShardResult:
-        """Carry out and commit one shard."""
+    def prepare(self) -> str:
+        """Load the model. Returns: the kind of device that it is on."""
         # Not in __init__: what is raised there reaches the driver as a death, which it would answer with another try.
-        with self._loading:
-            if self._loaded is None:
-                self._loaded = self._setup.load()
+        self._loaded = self._setup.load()
+        return self._loaded.device_kind
+
+    def process(self, spec: ShardSpec, caution: Caution) -> ShardResult:
+        """Carry out and commit one shard, once it is prepared."""
+        assert self._loaded is not None
         return self._loaded.process(spec, caution, self._shared)
 
-    def finished(self) -> int:
-        """Images that this replica has finished; answers while `process` runs."""
-        return self._finished
+    def pulse(self) -> Pulse:
+        """How it is; answers while `prepare` and `process` run."""
+        usage = self._loaded.usage() if self._loaded else None
+        return Pulse(
+            images=self._finished,
+            predicting_s=usage.predicting_s if usage else 0.0,
+            waiting_s=usage.loaded_s - usage.predicting_s if usage else 0.0,
+            rss_bytes=peak_rss_bytes(),
+            device_bytes=peak_device_bytes(),
+            batch_images=usage.batch_images if usage else 0,
+        )
 
     def usage(self) -> ReplicaUsage | None:
         """Memory and time used; None if it never had anything to do."""

@@ -1,6 +1,6 @@
 """What a replica is made of, and what it does: `Setup` for any work, `ReplicaSetup` for predicting a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from model.config import EnsembleConfig, ModelConfig
@@ -21,6 +21,10 @@ from pipeline.selection.stopping_rule import stopping_rule
 class Loaded(Protocol):
     """A replica that is ready to work."""
 
+    @property
+    def device_kind(self) -> str:
+        """As `SaliencyModel.device_kind`."""
+
     def process(self, spec: ShardSpec, caution: Caution, shared: Shared) -> ShardResult:
         """Carry out and commit one shard; a plain call, as `process_shard` is."""
 
@@ -38,6 +42,9 @@ class Setup(Protocol):
     @property
     def work(self) -> ShardWork:
         """What it works on."""
+
+    def on(self, device: str) -> "Setup":
+        """The same with this device where `auto` was asked for."""
 
     def load(self) -> Loaded:
         """Load what takes time. Raises: ConfigError, RunMismatchError: as `ReplicaSetup.load`."""
@@ -58,6 +65,10 @@ class ReplicaSetup:
         """The rule by which images stop early; None if they never do."""
         return stopping_rule(self.ensemble, self.policy)
 
+    def on(self, device: str) -> "ReplicaSetup":
+        """See `Setup`."""
+        return replace(self, model=replace(self.model, device=device)) if self.model.device == "auto" else self
+
     def load(self) -> "Predicting":
         """Load the model, on the kind of machine that the run was begun on.
 
@@ -76,6 +87,11 @@ class Predicting:
 
     def __init__(self, model: TimedModel, work: ShardWork) -> None:
         self._model, self._work = model, work
+
+    @property
+    def device_kind(self) -> str:
+        """The model's kind of device."""
+        return self._model.device_kind
 
     def process(self, spec: ShardSpec, caution: Caution, shared: Shared) -> ShardResult:
         """Predict and commit one shard."""

@@ -24,7 +24,7 @@ def spread(
     Raises:  whatever `function` raises; on Ray also what `run_tasks` raises.
     """
     if cluster.engine == "ray":
-        from pipeline.replicas.cluster import run_tasks
+        from pipeline.replicas.on_ray.tasks import run_tasks
 
         return run_tasks(function, items, attempts=cluster.shard_attempts, on_answer=on_answer)
     answers = []
@@ -41,7 +41,7 @@ def workers(cluster: ClusterConfig, tasks: int) -> Iterator[ClusterConfig]:
     Starting Ray takes 5 s on a laptop, as long as making a release of a few hundred images.
     """
     if cluster.engine == "ray" and tasks > 1:
-        from pipeline.replicas.cluster import connected
+        from pipeline.replicas.on_ray.connection import connected
 
         with connected():
             yield cluster

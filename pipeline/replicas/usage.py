@@ -1,6 +1,7 @@
 """How much memory a replica uses, and how busy its model is."""
 
 import resource
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ class ReplicaUsage:
     """Seconds that the model has worked."""
     loaded_s: float
     """Seconds since the model was loaded."""
+    batch_images: int = 0
+    """Images in the last batch at the model."""
 
 
 def in_words(usage: Sequence[ReplicaUsage]) -> str:
@@ -37,11 +40,13 @@ class Stopwatch:
     def __init__(self) -> None:
         self._loaded = time.perf_counter()
         self._working_s = 0.0
+        self._batch_images = 0
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """Count the time that the block takes."""
+    def working(self, images: int = 0) -> Iterator[None]:
+        """Count the time that the block takes. Args: images: that it works on."""
         began = time.perf_counter()
+        self._batch_images = images
         try:
             yield
         finally:
@@ -53,6 +58,7 @@ class Stopwatch:
             peak_rss_bytes=peak_rss_bytes(),
             predicting_s=self._working_s,
             loaded_s=time.perf_counter() - self._loaded,
+            batch_images=self._batch_images,
         )
 
 
@@ -69,7 +75,7 @@ class TimedModel:
 
     def predict(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], keys: Sequence[str]) -> list[Prediction]:
         """Predict with the model, and count the time."""
-        with self._watch.working():
+        with self._watch.working(len(images)):
             return self._model.predict(images, keys)
 
     def usage(self) -> ReplicaUsage:
@@ -80,3 +86,9 @@ class TimedModel:
 def peak_rss_bytes() -> int:
     """The most memory that this process has held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
+def peak_device_bytes() -> int:
+    """The most memory that this process has held on its GPU; 0 if it uses none."""
+    torch = sys.modules.get("torch")  # never loaded for this
+    return int(torch.cuda.max_memory_allocated()) if torch and torch.cuda.is_initialized() else 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 # Before ray: this sets the authentication mode, which ray reads when it is imported.
 from model.documents import parse_json
-from pipeline.replicas.cluster import connected
+from pipeline.replicas.on_ray.connection import connected
 
 # isort: split
 import ray

@@ -80,7 +80,7 @@ class Job:
 def client_of(head):
     """What `ray job …` asks the head with."""
     # Imported first: it chooses the authentication that Ray reads at import.
-    import pipeline.replicas.cluster  # noqa: F401
+    import pipeline.replicas.on_ray.authenticated  # noqa: F401
 
     # isort: split
     from ray.job_submission import JobSubmissionClient

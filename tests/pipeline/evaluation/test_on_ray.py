@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import ClusterConfig
 from pipeline.errors import ReplicaError, Stopped, StorageError
-from pipeline.replicas.cluster import run_tasks
+from pipeline.replicas.on_ray.tasks import run_tasks
 from tests.pipeline.evaluation.make import evaluate_maps, make_folders
 
 pytestmark = [

@@ -1,7 +1,6 @@
 """Images that kill their process: found within three deaths each, skipped, recorded, and nothing else is lost."""
 
 import time
-from collections import deque
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +11,8 @@ from model.fake import FakeModel
 from pipeline.files import storage
 from pipeline.records import ShardSpec
 from pipeline.replicas import work as work_module
-from pipeline.replicas.dispatch import Hand, next_handout
-from pipeline.replicas.failures import Failures, GiveUp, Retry
+from pipeline.replicas.failures import Death, Failures, GiveUp, Retry
+from pipeline.replicas.hands import Free, Hand, Waiting
 from pipeline.replicas.journal import collect, forget, note, noted
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.suspects import Caution, Suspicion
@@ -55,8 +54,7 @@ def spec(tmp_path_factory):
 
 
 def make_failures(shard_attempts=ATTEMPTS):
-    """With so many replicas that deaths in a row never end the run."""
-    return Failures(replicas=100, shard_attempts=shard_attempts)
+    return Failures(shard_attempts=shard_attempts)
 
 
 def make_work(run, batch_images=3):
@@ -143,7 +141,8 @@ def test_a_death_that_comes_once_leaves_no_trace(spec, tmp_path):
 
 def after_death(failures, run, lost, said="killed"):
     """What the cluster does with the shards that a dead replica had in hand."""
-    return failures.after_death(lost, collect(str(run), [spec.name for spec in lost]), said)
+    in_work = collect(str(run), [spec.name for spec in lost])
+    return failures.after_death(Death(lost=tuple(lost), in_work=in_work, node="a", at_s=0, said=said), is_sure=True)
 
 
 def work_on(specs, cautions, work, poison, decoding):
@@ -163,13 +162,15 @@ def test_with_several_shards_in_hand_only_guilty_images_are_found(spec, tmp_path
     """Does what the dispatcher does, with one replica that is replaced when it dies."""
     run = str(tmp_path_factory.mktemp("run"))
     specs = plan_shards(spec.samples, shard_size)
-    failures, waiting, hand, results = make_failures(), deque(specs), Hand(replica=None), {}
+    failures, hand, free, results = make_failures(), Hand(replica="r", is_ready=True), Free(), {}
+    waiting = Waiting(specs, failures.needs_care)
+    free.note(hand, failures.needs_care)
     deadly, deaths = set(map(make_key, poison)), 0
-    while waiting or hand.calls:
-        while handout := next_handout([hand], waiting, failures.needs_care):
-            waiting.remove(handout[1])
-            hand.calls[handout[1].name] = handout[1]
-        in_hand = list(hand.calls.values())
+    while waiting or hand.shards:
+        for _, shard in free.handouts(waiting, ready=1):
+            hand.shards[shard.name] = shard
+            free.note(hand, failures.needs_care)
+        in_hand = list(hand.shards.values())
         cautions = [failures.caution(shard) for shard in in_hand]
         try:
             result = work_on(in_hand, cautions, make_work(run), deadly, decoding)
@@ -177,11 +178,12 @@ def test_with_several_shards_in_hand_only_guilty_images_are_found(spec, tmp_path
             deaths += 1
             decision = after_death(failures, run, in_hand)
             assert not isinstance(decision, GiveUp), "an innocent shard has used up its attempts"
-            waiting.extendleft(reversed(decision.shards))
-            hand.calls.clear()
+            waiting.put_back(decision.shards)
+            hand.shards.clear()
         else:
             results[in_hand[0].name] = result
-            del hand.calls[in_hand[0].name]
+            del hand.shards[in_hand[0].name]
+        free.note(hand, failures.needs_care)
     skipped = {int(row.key) for result in results.values() for row in result.rows if row.reason == "kills_replica"}
     assert skipped == poison
     assert sorted(results) == [shard.name for shard in specs]

@@ -1,0 +1,255 @@
+"""Hands shards out to replicas until all are committed, whatever becomes of the cluster meanwhile.
+
+Knows no Ray: `Fleet` is all that it has of a cluster. Work waits for nobody. A shard is given only to a replica that
+has loaded the model, and returns to the queue in the moment in which its replica is gone, unreachable or ended; whoever
+is idle takes it. The number of replicas follows the room on the cluster (`room.py`). A node whose replica can't do the
+work is set aside by name, and the run goes on with the others until none is left.
+
+The dispatcher only counts: a replica commits its shards itself, so a driver that dies loses nothing. A shard that was
+returned may be committed by both replicas; they commit the same bytes.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from pipeline.config import ClusterConfig
+from pipeline.errors import ReplicaError, Stopped, StorageUnavailableError
+from pipeline.records import ShardSpec
+from pipeline.replicas import events
+from pipeline.replicas.crew import Crew
+from pipeline.replicas.events import Cause, Pulse, Watch
+from pipeline.replicas.failures import Death, Failures, GiveUp, Retry, Wait
+from pipeline.replicas.fleet import Answered, Died, Done, Fleet, Happening, Placed, Raised, Ready
+from pipeline.replicas.hands import Hand, names
+from pipeline.replicas.nodes import Nodes
+from pipeline.replicas.room import Room
+from pipeline.replicas.shards import ShardResult
+from pipeline.replicas.stalls import StallWatch
+
+log = logging.getLogger(__name__)
+
+WAIT_S = 0.5
+"""Longest wait before the stop flag is checked again; `ray job stop` gives three seconds by default."""
+LOOK_S = 2.0
+"""Time between two looks at the nodes and at what replicas have finished."""
+CONFIRMED_S = 10.0
+"""A node that is still there so long after a process on it died is alive. Ray reports the loss of a machine that shuts
+down within seconds, and that of one without power in up to a minute; its processes are then unreachable, not dead."""
+UNREACHABLE_S = 30.0
+"""A ready replica that has not answered for so long is given up."""
+
+
+class Dispatcher:
+    """Carries out shards with a fleet.
+
+    Args:
+        count: called with each shard that was committed; returns its images by outcome.
+        show: called every few seconds with the images finished in shards that are not committed yet, and the images per
+              second of each replica.
+        collect: reads and removes the journals of shards that lost their replica: shard → the keys that were in work.
+        watches: are told everything that happens.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[ShardSpec],
+        fleet: Fleet,
+        cluster: ClusterConfig,
+        *,
+        count: Callable[[ShardResult], Mapping[str, int]],
+        show: Callable[[int, Sequence[float]], None],
+        collect: Callable[[Sequence[str]], Mapping[str, Sequence[str]]],
+        watches: Sequence[Watch] = (),
+    ) -> None:
+        self._fleet = fleet
+        self._look_every_s = min(LOOK_S, cluster.progress_every_s)
+        self._count, self._show, self._collect = count, show, collect
+        self._failures = Failures(shard_attempts=cluster.shard_attempts)
+        self._nodes = Nodes()
+        self._crew = Crew(specs, fleet, self._failures.caution, self._nodes.is_well, watches)
+        self._room = Room(fleet, cluster, self._crew, self._nodes)
+        self._left = len(specs)
+        self._held: list[Death] = []
+        self._stall_after_s = cluster.stall_after_s
+        self._stalls = StallWatch[str](cluster.stall_after_s, fleet.now_s)
+        self._pulses: dict[str, Pulse] = {}
+        self._asked_s: dict[str, float] = {}
+        self._raised: dict[str, tuple[str, type]] = {}
+
+    @property
+    def replicas(self) -> list[str]:
+        """Those that live."""
+        return list(self._crew.hands)
+
+    def set_aside(self, node: str, reason: str) -> None:
+        """Give a node no replica: it can't do the work."""
+        self._room.set_aside(node, reason)
+
+    def run(self, is_stopping: Callable[[], bool], stopped: Callable[[], Stopped], check: Callable[[], None]) -> None:
+        """Hand out all shards, and wait until they are committed.
+
+        Args:   is_stopping: looked at several times a second; the run then ends with what `stopped` gives.
+                check: called several times a second; what it raises ends the run.
+        Raises: ReplicaError: a shard lost its replica too often, no node is left, or none has had room for too long.
+                StorageUnavailableError: a replica has waited for storage for too long.
+                Whatever a replica raised, if it was on the only node, or two nodes raised it for the same shard.
+        """
+        looked_s = -self._look_every_s
+        while self._left:
+            check()
+            if is_stopping():
+                raise stopped()
+            if (now_s := self._fleet.now_s()) - looked_s >= self._look_every_s:
+                looked_s = now_s
+                self._look(now_s)
+            self._crew.hand_out()
+            for happening in self._fleet.happenings(WAIT_S):
+                self._take(happening)
+        self._show(0, [])
+
+    def _take(self, happening: Happening) -> None:
+        hand = self._crew.hands.get(happening.replica)
+        if hand is None:  # it was ended meanwhile
+            return
+        match happening:
+            case Placed(node=node, pid=pid):
+                self._room.place(hand, node, pid)
+                if node in self._nodes.aside:  # it was on its way there
+                    self._crew.end(hand, "surplus", f"node {node} is set aside")
+            case Ready(device=device):
+                self._crew.make_ready(hand, device)
+            case Done():
+                self._done(hand, happening)
+            case Answered(pulse=pulse):
+                self._pulses[hand.replica] = pulse
+                self._asked_s.pop(hand.replica, None)
+                hand.pace.reach(pulse.images)
+            case Raised(shard=shard, error=error):
+                self._failed(hand, shard, error)
+            case Died(cause=cause, said=said):
+                self._died(hand, cause, said)
+
+    def _done(self, hand: Hand, done: Done) -> None:
+        spec = self._crew.take_back(hand, done.shard)
+        if spec is None:
+            return
+        self._left -= 1
+        self._failures.after_commit(spec)
+        self._nodes.after_commit(hand.node)
+        self._raised.pop(done.shard, None)
+        hand.collected += done.result.computed
+        self._crew.tell(
+            events.ShardCommitted(
+                shard=done.shard,
+                replica=hand.replica,
+                outcomes=self._count(done.result),
+                failures=Counter(row.reason for row in done.result.rows if row.status == "failed"),
+                computed=done.result.computed,
+                seconds=done.result.seconds,
+            )
+        )
+
+    def _failed(self, hand: Hand, shard: str, error: BaseException) -> None:
+        """What a replica raises is wrong with its machine, until another machine raises it for the same shard."""
+        if isinstance(error, StorageUnavailableError):  # the others have the same storage, and this one has waited
+            raise error
+        node, kind = self._raised.get(shard, (hand.node, type(error)))
+        if node != hand.node and kind is type(error):
+            raise error
+        if shard:
+            self._raised[shard] = (hand.node, type(error))
+        said = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        self._crew.end(hand, "unfit", said)
+        self._room.set_aside(hand.node, said, error)
+
+    def _died(self, hand: Hand, cause: Cause, said: str) -> None:
+        """A replica is gone. Whatever the cause, its shards are handed out again."""
+        node, is_well = hand.node, self._nodes.is_well(hand.node)
+        if cause == "process" and not is_well:
+            cause = "preempted" if self._nodes.is_draining(node) else "node"
+        lost = self._crew.lose(hand, cause, said)
+        at = f" at shard {names(spec.name for spec in lost)}" if lost else ""
+        log.warning("replica %s on node %s died%s (%s): %s", hand.replica, node or "?", at, cause, said)
+        if not node:
+            self._room.after_death_without_place(said)
+        if is_well and cause in ("process", "stalled"):
+            in_work = self._collect([spec.name for spec in lost]) if lost else {}
+            death = Death(lost=lost, in_work=in_work, node=node, at_s=self._fleet.now_s(), said=said)
+            self._decide(death, is_sure=self._nodes.is_sure(node))
+            return
+        self._crew.put_back(lost)
+        if is_well and cause == "unreachable":
+            self._count_death(node, said)
+
+    def _decide(self, death: Death, *, is_sure: bool) -> None:
+        match self._failures.after_death(death, is_sure=is_sure):
+            case GiveUp(reason=reason):
+                raise ReplicaError(reason)
+            case Wait():
+                self._held.append(death)
+            case Retry(shards=shards, guilty=guilty):
+                for key in guilty:
+                    log.warning("key %s killed its replica again and is skipped: it will be recorded as failed", key)
+                    self._crew.tell(events.ImageBlamed(key=key))
+                self._crew.put_back(shards)
+                if guilty:
+                    self._nodes.after_commit(death.node)
+                else:
+                    self._count_death(death.node, death.said)
+
+    def _count_death(self, node: str, said: str) -> None:
+        """A node whose replicas die one after the other is no place for any."""
+        if too_often := self._nodes.after_death(node, len(self._crew.on([node])) + 1):
+            reason = f"{too_often} replicas died in a row without committing a shard. Last: {said}"
+            self._room.set_aside(node, reason, ReplicaError(reason))
+
+    def _judge(self, now_s: float) -> None:
+        """Decide about deaths that waited until their node had proven to be alive, or was gone."""
+        held, self._held = self._held, []
+        for death in held:
+            if not self._nodes.is_well(death.node):
+                self._crew.put_back(death.lost)
+            elif now_s - death.at_s >= CONFIRMED_S:
+                self._decide(death, is_sure=True)
+            else:
+                self._held.append(death)
+
+    def _look(self, now_s: float) -> None:
+        for node in self._room.look():
+            self._failures.excuse(node, now_s)
+        self._look_at_replicas(now_s)
+        self._judge(now_s)
+        self._room.follow(self._left, now_s)
+
+    def _look_at_replicas(self, now_s: float) -> None:
+        """Show how far the run is, and end replicas that stand still or don't answer."""
+        hands = self._crew.hands
+        self._pulses = {name: pulse for name, pulse in self._pulses.items() if name in hands}
+        working = {name: hand for name, hand in hands.items() if hand.shards or (hand.node and not hand.is_ready)}
+        pulses = {name: self._pulses.get(name) for name in working}
+        self._crew.tell(events.Pulses(pulses=pulses, waiting=self._crew.waiting))
+        rates = [rate for hand in hands.values() if (rate := hand.pace.per_s()) is not None]
+        in_flight = sum(pulse.images - working[name].collected for name, pulse in pulses.items() if pulse)
+        if any(pulse.images for pulse in self._pulses.values()):  # until then they load the model
+            self._show(max(0, in_flight), rates)
+        stalled = self._stalls.stalled(
+            {
+                name: pulse.images if pulse else None
+                for name, pulse in pulses.items()
+                if not (pulse and pulse.storage_away_s)  # it waits for what the others don't have either
+            }
+        )
+        for name in stalled:
+            shards = names(working[name].shards)
+            what = f"no image of shard {shards} was finished" if shards else "the model was not loaded"
+            self._fleet.end(name)
+            self._died(working[name], "stalled", f"{what} for {self._stall_after_s:.0f} s")
+        for name, asked_s in list(self._asked_s.items()):
+            if name not in hands:
+                del self._asked_s[name]
+            elif hands[name].is_ready and now_s - asked_s > UNREACHABLE_S:
+                self._fleet.end(name)
+                self._died(hands[name], "unreachable", f"no answer for {UNREACHABLE_S:.0f} s")
+        self._fleet.ask([name for name in working if name in hands and name not in self._asked_s])
+        self._asked_s = {name: self._asked_s.get(name, now_s) for name in working if name in hands}

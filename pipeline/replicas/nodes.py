@@ -1,0 +1,86 @@
+"""What is known of the nodes of a cluster: which may have replicas, and how many in all."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.replicas.fleet import Node
+
+DEATHS_IN_A_ROW = 3
+"""Deaths per replica on one node, with no shard committed there in between, after which the node is set aside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What differs from the last look, by the nodes' names."""
+
+    joined: tuple[str, ...]
+    draining: tuple[str, ...]
+    """Newly so."""
+    left: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Nodes:
+    """The nodes at the last look."""
+
+    _there: dict[str, Node] = field(default_factory=dict)
+    _aside: dict[str, str] = field(default_factory=dict)
+    _deaths_in_a_row: dict[str, int] = field(default_factory=dict)
+
+    def look(self, nodes: Iterable[Node]) -> Changes:
+        """Note which nodes there are."""
+        before, self._there = self._there, {node.name: node for node in nodes}
+        return Changes(
+            joined=tuple(name for name in self._there if name not in before),
+            draining=tuple(
+                name
+                for name, node in self._there.items()
+                if node.is_draining and not (name in before and before[name].is_draining)
+            ),
+            left=tuple(name for name in before if name not in self._there),
+        )
+
+    def is_well(self, name: str) -> bool:
+        """Is it there, and not about to go?"""
+        return name in self._there and not self._there[name].is_draining
+
+    def is_sure(self, name: str) -> bool:
+        """Is it certain that it lives, since the driver does?"""
+        return name in self._there and self._there[name].is_drivers
+
+    def is_draining(self, name: str) -> bool:
+        """Will it be taken away?"""
+        return name in self._there and self._there[name].is_draining
+
+    def set_aside(self, name: str, reason: str) -> None:
+        """Give it no replica any more."""
+        self._aside.setdefault(name, reason)
+
+    @property
+    def aside(self) -> dict[str, str]:
+        """Nodes that were set aside, with the reasons."""
+        return dict(self._aside)
+
+    def room(self) -> int:
+        """Replicas that fit on all nodes that may have some."""
+        return sum(node.slots for node in self._usable())
+
+    def is_none_left(self) -> bool:
+        """Were all that had room set aside?"""
+        return bool(self._aside) and not any(node.slots for node in self._usable())
+
+    def after_commit(self, name: str) -> None:
+        """Replicas there can do their work: the deaths in a row start again from 0."""
+        self._deaths_in_a_row.pop(name, None)
+
+    def after_death(self, name: str, replicas: int) -> int:
+        """A process there died, and no image is to blame.
+
+        Args:    replicas: that the node had, with the one that died.
+        Returns: how many died there in a row if that is too often, else 0.
+        """
+        deaths = self._deaths_in_a_row[name] = self._deaths_in_a_row.get(name, 0) + 1
+        return deaths if deaths >= DEATHS_IN_A_ROW * max(1, replicas) else 0
+
+    def _usable(self) -> Sequence[Node]:
+        return [node for node in self._there.values() if node.name not in self._aside and not node.is_draining]

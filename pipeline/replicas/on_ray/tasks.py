@@ -1,0 +1,67 @@
+"""Plain functions as Ray tasks."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from pipeline.errors import PipelineError, ReplicaError, Stopped
+from pipeline.replicas.on_ray.authenticated import ray
+from pipeline.replicas.on_ray.connection import connected
+from pipeline.replicas.signals import stop_flag
+
+WAIT_S = 0.5
+"""Longest wait before the stop flag is checked again."""
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def run_tasks(
+    function: Callable[[Item], Answer],
+    items: Sequence[Item],
+    *,
+    attempts: int,
+    on_answer: Callable[[Answer], None] = lambda _: None,
+) -> list[Answer]:
+    """Call a plain function with each item, in tasks of one CPU core each.
+
+    Args:    function: from a module that workers can import.
+             attempts: how often a task may lose its process.
+             on_answer: called with each answer, in the order of the items.
+    Returns: the answers, in the order of the items.
+    Raises:  ReplicaError: a task lost its process too often.
+             Stopped: SIGTERM or SIGINT came.
+             Whatever the function raised; it is not called again then.
+    """
+    with connected(), stop_flag() as stop:
+        task = ray.remote(num_cpus=1, max_retries=attempts - 1)(function)
+        ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        waiting, answers = deque(items), list[Answer]()
+        calls = deque(task.remote(waiting.popleft()) for _ in range(min(ahead, len(items))))
+        while calls:
+            answers.append(_answer(calls.popleft(), stop, attempts))
+            on_answer(answers[-1])
+            if waiting:
+                calls.append(task.remote(waiting.popleft()))
+        return answers
+
+
+def _answer(call: Any, stop: threading.Event, attempts: int) -> Any:
+    ready: list[Any] = []
+    while not ready:
+        if stop.is_set():
+            raise Stopped("asked to stop. Run the same command again to resume from what is committed")
+        ready, _ = ray.wait([call], timeout=WAIT_S)
+    try:
+        return ray.get(call)
+    except ray.exceptions.RayTaskError as error:
+        raise raised(error) from error
+    except ray.exceptions.RayError as error:
+        raise ReplicaError(f"a task did not end in {attempts} tries. Last: {str(error).strip()}") from error
+
+
+def raised(error: ray.exceptions.RayTaskError) -> BaseException:
+    """What a worker raised: an error with words of its own as it is, anything else with the worker's traceback."""
+    cause: BaseException = error.cause
+    return cause if isinstance(cause, PipelineError | OSError) else error.as_instanceof_cause()

@@ -1,0 +1,210 @@
+"""The dispatcher with a cluster that is a script: whatever happens to it, every shard is committed and counted once."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from pipeline.benchmarks.cluster_script import Act
+from pipeline.benchmarks.simulated_fleet import SimulatedFleet
+from pipeline.config import ClusterConfig
+from pipeline.errors import ReplicaError, Stopped
+from pipeline.records import Sample, ShardSpec
+from pipeline.replicas import events
+from pipeline.replicas.dispatcher import Dispatcher
+
+IMAGES = 4
+"""Of each shard."""
+
+
+def spec(index):
+    samples = tuple(
+        Sample(key=f"{index:03d}{part}", image_id=1, file_name="", width=1, height=1, license_id=1, location=None)
+        for part in "abcd"
+    )
+    return ShardSpec(index=index, samples=samples)
+
+
+class Drive:
+    """A run on a scripted cluster."""
+
+    def __init__(self, shards, script, *, cluster=None, **fleet):
+        self.specs = [spec(index) for index in range(shards)]
+        self.fleet = SimulatedFleet(script, batch_images=2, **fleet)
+        self.told, self.counted = [], Counter()
+        self.dispatcher = Dispatcher(
+            self.specs,
+            self.fleet,
+            cluster or ClusterConfig(),
+            count=lambda result: {"done": result.computed},
+            show=lambda in_flight, rates: None,
+            collect=self.fleet.collect,
+            watches=[self.told.append],
+        )
+
+    def run(self, most_s=86_400):
+        def check():
+            assert self.fleet.now_s() < most_s, f"stuck: {self.of(events.ShardCommitted)[-1:]}"
+
+        self.dispatcher.run(lambda: False, lambda: Stopped(""), check)
+        return self
+
+    def of(self, kind):
+        return [event for event in self.told if isinstance(event, kind)]
+
+    def committed(self):
+        return Counter(event.shard for event in self.of(events.ShardCommitted))
+
+    def blamed(self):
+        return {event.key for event in self.of(events.ImageBlamed)}
+
+    def causes(self):
+        return Counter(event.cause for event in self.of(events.ReplicaEnded))
+
+    def all_once(self):
+        return self.committed() == Counter(spec.name for spec in self.specs)
+
+
+JOIN = Act(at_s=0, what="join", node="a", amount=2)
+TWO = (JOIN, Act(at_s=0, what="join", node="b", amount=2))
+
+NODES = ("n1", "n2", "n3")
+TIMES = st.integers(0, 400)
+TROUBLE = st.builds(
+    lambda at, what, node, amount: Act(at_s=at, what=what, node=node, amount=amount),
+    TIMES,
+    st.sampled_from(["join", "unplug", "shutdown", "drain", "sicken", "occupy", "hang", "cut", "storage away"]),
+    st.sampled_from(NODES),
+    st.integers(1, 3),
+)
+LONG_CUT = st.builds(
+    lambda at, what, node, amount: Act(at_s=at, what=what, node=node, amount=amount),
+    TIMES,
+    st.sampled_from(["cut", "storage away"]),
+    st.sampled_from(NODES),
+    st.integers(20, 200),
+)
+HOME = st.builds(lambda at, slots: Act(at_s=at, what="join", node="home", amount=slots), TIMES, st.integers(1, 3))
+
+
+@given(
+    st.integers(1, 40),
+    HOME,
+    st.lists(st.one_of(TROUBLE, LONG_CUT), max_size=14),
+    st.sets(st.integers(0, 159), max_size=3),
+    st.booleans(),
+)
+@settings(deadline=None)
+def test_with_one_healthy_node_every_shard_is_committed_once_and_only_the_guilty_are_blamed(
+    shards, home, troubles, deadly, drivers
+):
+    keys = {f"{number // IMAGES:03d}{'abcd'[number % IMAGES]}" for number in deadly if number < shards * IMAGES}
+    drive = Drive(
+        shards,
+        [home, *troubles],
+        deadly=keys,
+        drivers="home" if drivers else "",
+        cluster=ClusterConfig(stall_after_s=120),
+    ).run()
+    assert drive.all_once()
+    assert drive.blamed() == keys
+    for cause in drive.causes():
+        event(cause)
+
+
+def test_a_lost_node_without_replacement_costs_only_its_own_work():
+    drive = Drive(48, [*TWO, Act(at_s=60, what="unplug", node="b")]).run()
+    assert drive.all_once()
+    assert [event.shard for event in drive.of(events.ShardReturned)] != []
+    assert drive.fleet.now_s() < 21 + 48 * 10 / 2 + 60
+
+
+def test_a_place_that_another_job_takes_is_not_waited_for():
+    drive = Drive(40, [*TWO, Act(at_s=0, what="occupy", node="b", amount=2)]).run()
+    assert drive.all_once()
+    assert drive.fleet.now_s() < 21 + 40 * 10 / 2 + 30
+
+
+def test_three_preempted_nodes_in_a_row_blame_nobody():
+    script = [Act(at_s=0, what="join", node="a", amount=1)]
+    for number, at in enumerate((60, 120, 180)):
+        old, new = "abcd"[number], "abcd"[number + 1]
+        script += [Act(at_s=at, what="shutdown", node=old), Act(at_s=at + 5, what="join", node=new, amount=1)]
+    drive = Drive(30, script).run()
+    assert drive.all_once()
+    assert drive.blamed() == set()
+    assert not any(drive.dispatcher._failures.needs_care(spec) for spec in drive.specs)
+
+
+def test_a_node_that_joins_late_is_used():
+    drive = Drive(60, [JOIN, Act(at_s=100, what="join", node="late", amount=2)]).run()
+    assert {event.node for event in drive.of(events.ReplicaPlaced)} == {"a", "late"}
+    assert drive.fleet.now_s() < 21 + 60 * 10 / 2 - 50
+
+
+def test_a_draining_node_gets_no_further_shard_and_finishes_what_it_has():
+    drive = Drive(60, [*TWO, Act(at_s=100, what="drain", node="b")]).run()
+    assert drive.all_once()
+    assert drive.of(events.ShardReturned) == []
+    on_b = {event.replica for event in drive.of(events.ReplicaPlaced) if event.node == "b"}
+    drained_at = drive.told.index(drive.of(events.NodeDraining)[0])
+    assert [e for e in drive.told[drained_at:] if isinstance(e, events.ShardBegun) and e.replica in on_b] == []
+
+
+def test_a_sick_node_is_set_aside_and_the_others_do_its_work():
+    drive = Drive(30, [*TWO, Act(at_s=0, what="sicken", node="b")]).run()
+    assert drive.all_once()
+    assert [(event.node, event.reason) for event in drive.of(events.NodeSetAside)] == [
+        ("b", "RuntimeError: CUDA error: ECC")
+    ]
+
+
+def test_the_run_ends_with_the_error_if_the_only_node_is_sick_and_names_all_if_there_were_several():
+    with pytest.raises(RuntimeError, match="ECC"):
+        Drive(30, [JOIN, Act(at_s=0, what="sicken", node="a")]).run()
+    sick = [Act(at_s=0, what="sicken", node="a"), Act(at_s=0, what="sicken", node="b")]
+    with pytest.raises(ReplicaError, match=r"no node is left .* a: RuntimeError: CUDA error: ECC; b: RuntimeError"):
+        Drive(30, [*TWO, *sick]).run()
+
+
+def test_what_two_nodes_raise_for_the_same_shard_ends_the_run_before_all_nodes_are_spent():
+    drive = Drive(9, [Act(at_s=0, what="join", node=node, amount=1) for node in "abcd"], raising=["002b"])
+    with pytest.raises(RuntimeError, match="ECC"):
+        drive.run()
+    assert len(drive.of(events.NodeSetAside)) == 1
+
+
+def test_without_a_place_the_run_ends_after_its_patience():
+    with pytest.raises(ReplicaError, match="no node of the cluster has had room for a replica for 100 s"):
+        Drive(5, [], cluster=ClusterConfig(nodes_patience_s=100)).run()
+    assert Drive(5, [Act(at_s=90, what="join", node="a")], cluster=ClusterConfig(nodes_patience_s=100)).run().all_once()
+
+
+def test_replicas_stay_within_their_bounds():
+    drive = Drive(40, TWO, cluster=ClusterConfig(max_replicas=3)).run()
+    assert len(drive.of(events.ReplicaAsked)) == 3
+    drive = Drive(40, TWO, cluster=ClusterConfig(min_replicas=6)).run()
+    assert len(drive.of(events.ReplicaAsked)) == 6
+    assert len(drive.of(events.ReplicaPlaced)) == 4
+
+
+def test_an_outage_of_the_storage_shorter_than_the_patience_ends_no_replica():
+    drive = Drive(20, [*TWO, Act(at_s=40, what="storage away", amount=500)], cluster=ClusterConfig(stall_after_s=60))
+    assert drive.run().all_once()
+    assert drive.causes() == {}
+
+
+def test_a_hanging_replica_is_replaced_and_a_cut_one_given_up():
+    drive = Drive(20, [JOIN, Act(at_s=40, what="hang", node="a")], cluster=ClusterConfig(stall_after_s=60)).run()
+    assert drive.causes()["stalled"] == 1
+    drive = Drive(60, [*TWO, Act(at_s=40, what="cut", node="b", amount=300)]).run()
+    assert drive.causes()["unreachable"] == 2
+    assert drive.all_once()
+
+
+def test_a_request_to_stop_ends_the_run():
+    drive = Drive(1000, TWO)
+    with pytest.raises(Stopped, match="asked"):
+        drive.dispatcher.run(lambda: drive.fleet.now_s() > 100, lambda: Stopped("asked"), lambda: None)
+    assert 0 < len(drive.of(events.ShardCommitted)) < 100

@@ -1,0 +1,100 @@
+"""What Ray's own ways of ending become, without a cluster: a stop with words, errors without a worker's traceback."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from model.config import ModelConfig
+from pipeline.config import ClusterConfig
+from pipeline.errors import ConfigError, Stopped
+from pipeline.replicas.on_ray import connection, placement
+from pipeline.replicas.on_ray.authenticated import ray
+from pipeline.replicas.on_ray.tasks import raised
+
+
+def failed(cause):
+    return ray.exceptions.RayTaskError("process", "Traceback: many lines", cause)
+
+
+def test_a_sigterm_while_ray_starts_is_a_stop_and_ray_is_shut_down(monkeypatch):
+    ended = []
+
+    def be_told_to_stop(**_):
+        ray._private.utils.set_sigterm_handler(lambda *_: sys.exit(15))  # as Ray does first of all
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)  # a handler runs between two lines
+        ended.append(False)
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", be_told_to_stop)
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(True))
+    with pytest.raises(Stopped, match="while Ray was starting"), connection.connected():
+        raise AssertionError("not reached")
+    assert ended == [False, True]
+
+
+def test_an_error_with_words_of_its_own_comes_without_the_workers_traceback():
+    for cause in (ConfigError("--model x: no"), OSError(28, "No space left on device")):
+        assert raised(failed(cause)) is cause
+    found = raised(failed(ValueError("a bug")))
+    assert isinstance(found, ValueError)
+    assert "many lines" in str(found)
+
+
+@pytest.fixture
+def cluster_with(monkeypatch):
+    """Pretends that the cluster has some resources, and that its autoscaler could provide others."""
+
+    def pretend(has, could_have=None):
+        monkeypatch.setattr(ray, "cluster_resources", lambda: has)
+        monkeypatch.setattr(placement, "_could_have", lambda: could_have or {})
+
+    return pretend
+
+
+def amounts(model=None, **options):
+    return placement.needs_of(model or ModelConfig(), ClusterConfig(**options)).amounts
+
+
+def test_a_replica_that_needs_a_gpu_is_not_given_a_cpu(cluster_with):
+    cluster_with({"CPU": 8.0})
+    with pytest.raises(ConfigError, match="the Ray cluster has no GPU"):
+        amounts(ModelConfig(device="cuda"))
+    assert amounts(ModelConfig(threads=2)) == {"CPU": 2}
+    cluster_with({"CPU": 8.0, "GPU": 1.0})
+    assert amounts(ModelConfig(device="cuda")) == {"GPU": 1, "CPU": 1}
+    assert amounts(gpus_per_replica=0.5) == {"GPU": 0.5, "CPU": 1}
+
+
+def test_gpus_that_an_autoscaler_could_add_are_waited_for_instead_of_taking_the_run_to_a_cpu(cluster_with):
+    cluster_with({}, {"CPU": 64.0, "GPU": 8.0})
+    assert amounts() == {"GPU": 1, "CPU": 1}
+    assert placement.can_grow()
+    assert amounts(ModelConfig(device="cpu")) == {"CPU": 1}
+
+
+def test_nodes_are_counted_by_all_that_a_replica_needs(cluster_with):
+    cluster_with({"CPU": 8.0, "GPU": 1.0})
+    cluster = ClusterConfig(gpus_per_replica=0.25, resources=("memory=4e9", "spot=1"), labels=("zone=b",))
+    needs = placement.needs_of(ModelConfig(), cluster)
+    node = {"GPU": 2.0, "CPU": 64.0, "memory": 17e9, "spot": 9.0}
+    assert needs.slots(node, {"zone": "b"}) == 4
+    assert needs.slots(node | {"memory": 99e9, "spot": 99.0}, {"zone": "b"}) == 8
+    assert needs.slots(node, {"zone": "a"}) == needs.slots({"CPU": 64.0}, {"zone": "b"}) == 0
+    assert needs.options(["f00", "ba2"]) == {
+        "num_cpus": 1,
+        "num_gpus": 0.25,
+        "memory": 4e9,
+        "resources": {"spot": 1.0},
+        "label_selector": {"zone": "b", "ray.io/node-id": "!in(ba2,f00)"},
+    }
+
+
+def test_a_gpu_that_a_replica_was_given_is_to_be_used(cluster_with):
+    cluster_with({"GPU": 1.0, "CPU": 8.0})
+    assert placement.needs_of(ModelConfig(), ClusterConfig()).device == "cuda"
+    cluster_with({"CPU": 8.0})
+    assert placement.needs_of(ModelConfig(), ClusterConfig()).device == "cpu"
