@@ -15,6 +15,7 @@ KINDS = (
     "orchestration",
     "planning",
     "growth",
+    "dispatch",
     "resume",
     "release",
     "scoring",

@@ -9,7 +9,9 @@ The dispatcher only counts: a replica commits its shards itself, so a driver tha
 returned may be committed by both replicas; they commit the same bytes.
 """
 
+import heapq
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -36,6 +38,9 @@ LOOK_S = 2.0
 CONFIRMED_S = 10.0
 """A node that is still there so long after a process on it died is alive. Ray reports the loss of a machine that shuts
 down within seconds, and that of one without power in up to a minute; its processes are then unreachable, not dead."""
+MOST_ASKED = 100
+"""Replicas that are asked at a look how they are. A thousand of them take turns of 20 s, and cost the driver as much as
+a hundred."""
 UNREACHABLE_S = 30.0
 """A ready replica that has not answered for so long is given up."""
 
@@ -75,6 +80,8 @@ class Dispatcher:
         self._stalls = StallWatch[str](cluster.stall_after_s, fleet.now_s)
         self._pulses: dict[str, Pulse] = {}
         self._asked_s: dict[str, float] = {}
+        """When replicas were asked that have not answered yet."""
+        self._last_asked_s: dict[str, float] = {}
         self._raised: dict[str, tuple[str, type]] = {}
 
     @property
@@ -170,7 +177,8 @@ class Dispatcher:
             cause = "preempted" if self._nodes.is_draining(node) else "node"
         lost = self._crew.lose(hand, cause, said)
         at = f" at shard {names(spec.name for spec in lost)}" if lost else ""
-        log.warning("replica %s on node %s died%s (%s): %s", hand.replica, node or "?", at, cause, said)
+        if cause in ("process", "stalled", "unreachable"):  # of a node's end there is one line
+            log.warning("replica %s on node %s died%s (%s): %s", hand.replica, node or "?", at, cause, said)
         if not node:
             self._room.after_death_without_place(said)
         if is_well and cause in ("process", "stalled"):
@@ -225,7 +233,9 @@ class Dispatcher:
     def _look_at_replicas(self, now_s: float) -> None:
         """Show how far the run is, and end replicas that stand still or don't answer."""
         hands = self._crew.hands
-        self._pulses = {name: pulse for name, pulse in self._pulses.items() if name in hands}
+        for known in (self._pulses, self._last_asked_s):
+            for name in known.keys() - hands.keys():
+                del known[name]
         working = {name: hand for name, hand in hands.items() if hand.shards or (hand.node and not hand.is_ready)}
         pulses = {name: self._pulses.get(name) for name in working}
         self._crew.tell(events.Pulses(pulses=pulses, waiting=self._crew.waiting))
@@ -251,5 +261,11 @@ class Dispatcher:
             elif hands[name].is_ready and now_s - asked_s > UNREACHABLE_S:
                 self._fleet.end(name)
                 self._died(hands[name], "unreachable", f"no answer for {UNREACHABLE_S:.0f} s")
-        self._fleet.ask([name for name in working if name in hands and name not in self._asked_s])
-        self._asked_s = {name: self._asked_s.get(name, now_s) for name in working if name in hands}
+        self._ask([name for name in working if name in hands and name not in self._asked_s], now_s)
+
+    def _ask(self, replicas: Sequence[str], now_s: float) -> None:
+        """Ask how they are, those first that were not asked for longest."""
+        asked = heapq.nsmallest(MOST_ASKED, replicas, key=lambda name: self._last_asked_s.get(name, -math.inf))
+        self._fleet.ask(asked)
+        self._asked_s |= dict.fromkeys(asked, now_s)
+        self._last_asked_s |= dict.fromkeys(asked, now_s)
