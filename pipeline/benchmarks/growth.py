@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from model.config import EnsembleConfig, ModelConfig
+from model.config import EnsembleConfig, ModelConfig, at_least
 from pipeline.benchmarks.benchmark import Case, Result, at_least_one, table_head
 from pipeline.config import ClusterConfig, RunConfig
 
@@ -25,13 +25,19 @@ class Growth:
     """Numbers of shards; each shard has one image of 32 x 24 px."""
     engine: Literal["ray", "inline"] = "ray"
     """Same as the main job's --engine."""
+    replicas: int = 0
+    """Replicas on Ray, of one pretended core each; 0: one per core of this machine."""
+    sleep_s: float = 0.0
+    """Seconds that the fake model takes per image."""
 
     def __post_init__(self) -> None:
         at_least_one(self, "shards")
+        at_least(self, 0, "replicas", "sleep_s")
 
     def cases(self) -> list[Case]:
         """One case per number of shards."""
-        return [{"shards": shards, "engine": self.engine} for shards in self.shards]
+        common = {"engine": self.engine, "replicas": self.replicas, "sleep_s": self.sleep_s}
+        return [{"shards": shards, **common} for shards in self.shards]
 
     def table(self, results: Sequence[Result]) -> Iterator[str]:
         """One row per case."""
@@ -47,15 +53,18 @@ class Growth:
             )
 
 
-def measure(folder: Path, *, shards: int, engine: Literal["ray", "inline"]) -> dict[str, Any]:
+def measure(
+    folder: Path, *, shards: int, engine: Literal["ray", "inline"], replicas: int, sleep_s: float
+) -> dict[str, Any]:
     """Make a run of this many shards of one image each."""
     from pipeline.benchmarks.runs import cluster
     from pipeline.replicas.usage import peak_rss_bytes
 
-    with cluster(wanted=engine == "ray"):
-        _make_run(folder / "warm-up", WARM_UP_SHARDS, engine)
+    cluster_of_run = ClusterConfig(engine=engine, replicas=replicas)
+    with cluster(wanted=engine == "ray", cores=replicas):
+        _make_run(folder / "warm-up", WARM_UP_SHARDS, cluster_of_run, sleep_s=0)
         before = peak_rss_bytes()
-        took = _make_run(folder / "measured", shards, engine)
+        took = _make_run(folder / "measured", shards, cluster_of_run, sleep_s)
     return {
         "engine": engine,
         "shards": shards,
@@ -65,16 +74,16 @@ def measure(folder: Path, *, shards: int, engine: Literal["ray", "inline"]) -> d
     }
 
 
-def _make_run(folder: Path, shards: int, engine: Literal["ray", "inline"]) -> "RunTimes":
+def _make_run(folder: Path, shards: int, cluster: ClusterConfig, sleep_s: float) -> "RunTimes":
     from pipeline.benchmarks.inputs import make_collection
     from pipeline.benchmarks.runs import carry_out
 
     config = RunConfig(
         out=str(folder / "run"),
         input=make_collection(folder, shards, WIDTH, HEIGHT),
-        model=ModelConfig(model="fake"),
+        model=ModelConfig(model=f"fake:sleep_s={sleep_s}"),
         ensemble=EnsembleConfig(ensemble_size=2),
-        cluster=ClusterConfig(engine=engine),
+        cluster=cluster,
         shard_size=1,
     )
     return carry_out(config)

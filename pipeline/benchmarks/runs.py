@@ -1,8 +1,9 @@
 """Runs to measure: planned, predicted and committed like any other, but no release is made from them."""
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from pipeline.benchmarks.inputs import MADE_WITH
@@ -41,12 +42,19 @@ def carry_out(config: RunConfig) -> RunTimes:
 
 
 @contextmanager
-def cluster(*, wanted: bool) -> Iterator[None]:
-    """Connect to Ray once for the whole block, if `wanted`."""
+def cluster(*, wanted: bool, cores: int = 0) -> Iterator[None]:
+    """Connect to Ray once for the whole block, if `wanted`.
+
+    Args: cores: that the cluster pretends to have; 0: those of this machine.
+    """
     if not wanted:
         yield
         return
+    from pipeline.replicas.local_ray import local_ray
     from pipeline.replicas.on_ray.connection import connected
 
-    with connected():
+    with ExitStack() as held:
+        if cores:
+            os.environ["RAY_ADDRESS"] = held.enter_context(local_ray(cores)).address
+        held.enter_context(connected())
         yield

@@ -7,10 +7,11 @@ from typing import get_args
 
 import pytest
 
-from pipeline.benchmarks import copies, duplicates, orchestration, planning, scoring, witness
+from pipeline.benchmarks import copies, dispatch, duplicates, orchestration, planning, scoring, witness
 from pipeline.benchmarks.benchmark import PlaceKind
 from pipeline.benchmarks.busy import Busy
 from pipeline.benchmarks.copies import Copies
+from pipeline.benchmarks.dispatch import Dispatch
 from pipeline.benchmarks.duplicates import Duplicates
 from pipeline.benchmarks.growth import Growth
 from pipeline.benchmarks.inputs import make_collection, packed
@@ -182,7 +183,17 @@ def test_growth_is_shown_per_shard():
     assert row == ["2,000", "1.50 s", "40.0 s", "20.0 ms", "8 MB", "4.0 KB"]
 
 
+def test_dispatching_loses_no_shard_while_nodes_come_and_go():
+    found = dispatch.measure(Path(), shards=600, replicas=16, shard_images=2, shard_s=300.0)
+    assert found["nodes_lost"] > 0
+    assert found["returned"] > 0
+    _, _, row = map(cells, Dispatch().table([found | {"seconds": 0.3, "bytes": 60_000, "simulated_s": 7200}]))
+    assert row[:3] == ["600", "16", "2.00 h"]
+    assert row[5:] == ["2,000 shards/s", "500 µs", "50.0 B per image"]
+
+
 def test_one_measurement_per_size():
+    assert [case["shards"] for case in Dispatch(shards=(3, 4)).cases()] == [3, 4]
     assert [case["shards"] for case in Resume(shards=(3, 4)).cases()] == [3, 4]
     assert [case["images"] for case in Release(images=(3, 4)).cases()] == [3, 4]
     assert [case["shards"] for case in Growth(shards=(3, 4)).cases()] == [3, 4]
