@@ -45,6 +45,8 @@ class Machine:
     """By replicas, and by another job."""
     is_draining: bool = False
     is_sick: bool = False
+    is_dark: bool = False
+    """Without power: nothing happens there, and nobody has heard of it yet."""
     cut_until_s: float = 0.0
 
 

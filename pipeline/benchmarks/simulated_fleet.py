@@ -108,8 +108,9 @@ class SimulatedFleet:
 
     def end(self, replica: str) -> None:
         """See `Fleet`."""
-        self._remove(self._actors[replica])
-        self._place()
+        if actor := self._actors.get(replica):
+            self._remove(actor)
+            self._place()
 
     def happenings(self, timeout_s: float) -> list[Happening]:
         """See `Fleet`."""
@@ -148,9 +149,7 @@ class SimulatedFleet:
         there = [actor for actor in self._actors.values() if actor.machine is machine]
         match act.what:
             case "unplug":
-                for actor in there:
-                    actor.hangs = True
-                machine.is_sick = True
+                machine.is_dark = True
                 self._after(UNPLUGGED_S, partial(self._leave, machine, "unreachable"))
             case "shutdown":
                 for actor in there:
@@ -195,12 +194,12 @@ class SimulatedFleet:
             self._after(START_S, partial(self._started, actor))
 
     def _started(self, actor: Actor) -> None:
-        if self._is_there(actor) and actor.machine:
+        if self._is_there(actor) and actor.machine and not actor.machine.is_dark:
             self._told.append(Placed(replica=actor.name, node=actor.machine.name, pid=1))
             self._after(self._load_s, partial(self._loaded, actor))
 
     def _loaded(self, actor: Actor) -> None:
-        if not self._is_there(actor) or actor.hangs or self._is_late(actor, partial(self._loaded, actor)):
+        if not self._is_alive(actor) or self._is_late(actor, partial(self._loaded, actor)):
             return
         if actor.machine and actor.machine.is_sick:
             self._told.append(Raised(replica=actor.name, shard="", error=RuntimeError("CUDA error: ECC")))
@@ -224,12 +223,12 @@ class SimulatedFleet:
         self._after(self._shard_s / 2, partial(self._killed_by, actor, spec))
 
     def _killed_by(self, actor: Actor, spec: ShardSpec) -> None:
-        if self._is_at(actor, spec) and not actor.hangs:
+        if self._is_at(actor, spec):
             self._die(actor, "process")
             self._place()
 
     def _finish(self, actor: Actor, spec: ShardSpec) -> None:
-        if not self._is_at(actor, spec) or actor.hangs or self._is_late(actor, partial(self._finish, actor, spec)):
+        if not self._is_at(actor, spec) or self._is_late(actor, partial(self._finish, actor, spec)):
             return
         if (actor.machine and actor.machine.is_sick) or any(sample.key in self._raising for sample in spec.samples):
             self._told.append(Raised(replica=actor.name, shard=spec.name, error=RuntimeError("CUDA error: ECC")))
@@ -252,10 +251,10 @@ class SimulatedFleet:
     def _answer(self, actor: Actor) -> None:
         if not self._is_there(actor):
             return
-        is_mute = actor.machine is not None and actor.machine.is_sick and actor.hangs
-        if is_mute or (actor.machine and actor.machine.cut_until_s > self._now_s):
-            if actor.machine and not is_mute:
-                self._at(actor.machine.cut_until_s, partial(self._answer, actor))
+        if actor.machine and actor.machine.is_dark:
+            return
+        if actor.machine and actor.machine.cut_until_s > self._now_s:
+            self._at(actor.machine.cut_until_s, partial(self._answer, actor))
             return
         done = 0
         if actor.work and not actor.hangs:
@@ -278,7 +277,10 @@ class SimulatedFleet:
         return self._actors.get(actor.name) is actor
 
     def _is_at(self, actor: Actor, spec: ShardSpec) -> bool:
-        return self._is_there(actor) and bool(actor.work) and actor.work[0][0] is spec
+        return self._is_alive(actor) and bool(actor.work) and actor.work[0][0] is spec
+
+    def _is_alive(self, actor: Actor) -> bool:
+        return self._is_there(actor) and not actor.hangs and not (actor.machine and actor.machine.is_dark)
 
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
         self._at(self._now_s + seconds, act)

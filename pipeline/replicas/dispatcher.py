@@ -208,7 +208,7 @@ class Dispatcher:
 
     def _count_death(self, node: str, said: str) -> None:
         """A node whose replicas die one after the other is no place for any."""
-        if too_often := self._nodes.after_death(node, len(self._crew.on([node])) + 1):
+        if too_often := self._nodes.after_death(node):
             reason = f"{too_often} replicas died in a row without committing a shard. Last: {said}"
             self._room.set_aside(node, reason, ReplicaError(reason))
 

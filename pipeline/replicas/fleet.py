@@ -105,7 +105,7 @@ class Fleet(Protocol):
         """Ask replicas how they are: `Answered`. One that still owes an answer is not asked again."""
 
     def end(self, replica: str) -> None:
-        """End a replica, wherever it is; nothing more is told of it."""
+        """End a replica, wherever it is, if it is not gone by itself; nothing more is told of it."""
 
     def happenings(self, timeout_s: float) -> list[Happening]:
         """What has happened since the last call; waits so long for the first."""

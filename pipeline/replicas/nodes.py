@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pipeline.replicas.fleet import Node
 
 DEATHS_IN_A_ROW = 3
-"""Deaths per replica on one node, with no shard committed there in between, after which the node is set aside."""
+"""Deaths per replica that a node has had at once, with no shard committed there in between, after which it is set
+aside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +27,14 @@ class Nodes:
     _there: dict[str, Node] = field(default_factory=dict)
     _aside: dict[str, str] = field(default_factory=dict)
     _deaths_in_a_row: dict[str, int] = field(default_factory=dict)
+    _most_replicas: dict[str, int] = field(default_factory=dict)
 
     def look(self, nodes: Iterable[Node]) -> Changes:
         """Note which nodes there are."""
         before, self._there = self._there, {node.name: node for node in nodes}
+        for name in self._aside.keys() - self._there.keys():  # one of that name may be another machine, or mended
+            del self._aside[name]
+            self._deaths_in_a_row.pop(name, None)
         return Changes(
             joined=tuple(name for name in self._there if name not in before),
             draining=tuple(
@@ -73,14 +78,17 @@ class Nodes:
         """Replicas there can do their work: the deaths in a row start again from 0."""
         self._deaths_in_a_row.pop(name, None)
 
-    def after_death(self, name: str, replicas: int) -> int:
+    def note_replicas(self, name: str, replicas: int) -> None:
+        """Note how many replicas it has now."""
+        self._most_replicas[name] = max(replicas, self._most_replicas.get(name, 1))
+
+    def after_death(self, name: str) -> int:
         """A process there died, and no image is to blame.
 
-        Args:    replicas: that the node had, with the one that died.
         Returns: how many died there in a row if that is too often, else 0.
         """
         deaths = self._deaths_in_a_row[name] = self._deaths_in_a_row.get(name, 0) + 1
-        return deaths if deaths >= DEATHS_IN_A_ROW * max(1, replicas) else 0
+        return deaths if deaths >= DEATHS_IN_A_ROW * self._most_replicas.get(name, 1) else 0
 
     def _usable(self) -> Sequence[Node]:
         return [node for node in self._there.values() if node.name not in self._aside and not node.is_draining]

@@ -32,6 +32,7 @@ class Room:
         """A replica has a place."""
         self._died_without_place = 0
         self._crew.place(hand, node, pid)
+        self._nodes.note_replicas(node, len(self._crew.on([node])))
 
     def after_death_without_place(self, said: str) -> None:
         """A replica ended before its process began.

@@ -86,8 +86,9 @@ class RayFleet:
 
     def end(self, replica: str) -> None:
         """See `Fleet`."""
-        # It may only be out of reach, and would then work on shards that others have now.
-        ray.kill(self._actors.pop(replica))
+        if actor := self._actors.pop(replica, None):
+            # It may only be out of reach, and would then work on shards that others have now.
+            ray.kill(actor)
         self._node_of.pop(replica, None)
         for ref in self._refs_of(replica):
             del self._calls[ref]

@@ -85,7 +85,7 @@ LONG_CUT = st.builds(
     st.sampled_from(NODES),
     st.integers(20, 200),
 )
-HOME = st.builds(lambda at, slots: Act(at_s=at, what="join", node="home", amount=slots), TIMES, st.integers(1, 3))
+HOME = st.builds(lambda slots: Act(at_s=0, what="join", node="home", amount=slots), st.integers(1, 3))
 
 
 @given(
@@ -208,3 +208,19 @@ def test_a_request_to_stop_ends_the_run():
     with pytest.raises(Stopped, match="asked"):
         drive.dispatcher.run(lambda: drive.fleet.now_s() > 100, lambda: Stopped("asked"), lambda: None)
     assert 0 < len(drive.of(events.ShardCommitted)) < 100
+
+
+def test_a_node_that_was_set_aside_and_comes_back_mended_gets_replicas_again():
+    script = [*TWO, Act(at_s=0, what="sicken", node="b"), Act(at_s=60, what="shutdown", node="b")]
+    drive = Drive(60, [*script, Act(at_s=90, what="join", node="b", amount=2)]).run()
+    begun = [event.node for event in drive.of(events.ReplicaPlaced)]
+    assert begun.count("b") >= 3
+    assert len(drive.of(events.NodeSetAside)) == 1
+
+
+def test_a_replica_may_be_ended_whose_death_is_yet_to_be_told():
+    drive = Drive(1, [JOIN])
+    drive.fleet.start("r", ())
+    drive.fleet.happenings(5)
+    drive.fleet._perform(Act(at_s=0, what="kill", node="a"))
+    drive.fleet.end("r")
