@@ -11,7 +11,7 @@ START_S = 1.0
 """From asking for a replica to its process, on a node with room."""
 UNPLUGGED_S = 25.0
 """Until the loss of a node without power is known."""
-SHUTDOWN_S = 2.0
+SHUTDOWN_S = 6.0
 """From the end of the processes to that of their node, when a machine shuts down."""
 DRAIN_S = 30.0
 """From the notice to the end of a node."""

@@ -213,13 +213,13 @@ class SimulatedFleet:
         keys = [sample.key for sample in spec.samples]
         order = [*(key for key in keys if key in caution.alone), *keys] if self._deadly else []
         deadly = next((key for key in order if key in self._deadly and key not in caution.skipped), "")
+        if caution.noted:
+            first = keys.index(deadly) // self._batch_images * self._batch_images if deadly else 0
+            alone = deadly if deadly in caution.alone else "" if deadly else next(iter(sorted(caution.alone)), "")
+            self._journals[spec.name] = [alone] if alone else keys[first : first + self._batch_images]
         if not deadly:
             self._after(self._shard_s, partial(self._finish, actor, spec))
             return
-        if caution.noted:
-            first = keys.index(deadly) // self._batch_images * self._batch_images
-            batch = keys[first : first + self._batch_images]
-            self._journals[spec.name] = [deadly] if deadly in caution.alone else batch
         self._after(self._shard_s / 2, partial(self._killed_by, actor, spec))
 
     def _killed_by(self, actor: Actor, spec: ShardSpec) -> None:

@@ -1,5 +1,6 @@
 """The dispatcher with a cluster that is a script: whatever happens to it, every shard is committed and counted once."""
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -12,7 +13,7 @@ from pipeline.config import ClusterConfig
 from pipeline.errors import ReplicaError, Stopped
 from pipeline.records import Sample, ShardSpec
 from pipeline.replicas import events
-from pipeline.replicas.dispatcher import Dispatcher
+from pipeline.replicas.dispatcher import CONFIRMED_S, Dispatcher
 
 IMAGES = 4
 """Of each shard."""
@@ -32,7 +33,7 @@ class Drive:
     def __init__(self, shards, script, *, cluster=None, **fleet):
         self.specs = [spec(index) for index in range(shards)]
         self.fleet = SimulatedFleet(script, batch_images=2, **fleet)
-        self.told, self.counted = [], Counter()
+        self.told, self.at_s = [], {}
         self.dispatcher = Dispatcher(
             self.specs,
             self.fleet,
@@ -40,8 +41,16 @@ class Drive:
             count=lambda result: {"done": result.computed},
             show=lambda in_flight, rates: None,
             collect=self.fleet.collect,
-            watches=[self.told.append],
+            watches=[self.hear],
         )
+
+    def hear(self, event):
+        self.told.append(event)
+        self.at_s[id(event)] = self.fleet.now_s()
+        self.on_event(event)
+
+    def on_event(self, event):
+        """For tests that do something to the cluster at a certain moment."""
 
     def run(self, most_s=86_400):
         def check():
@@ -224,3 +233,68 @@ def test_a_replica_may_be_ended_whose_death_is_yet_to_be_told():
     drive.fleet.happenings(5)
     drive.fleet._perform(Act(at_s=0, what="kill", node="a"))
     drive.fleet.end("r")
+
+
+def test_a_process_that_dies_on_a_draining_node_leaves_no_suspicion():
+    drive = Drive(60, [*TWO, Act(at_s=100, what="drain", node="b"), Act(at_s=103, what="kill", node="b")]).run()
+    assert drive.causes()["preempted"] >= 1
+    assert drive.causes()["process"] == 0
+
+
+def blamed_after_s(drive):
+    """Seconds from the last death of a process to the first blame."""
+    blamed = next(event for event in drive.told if isinstance(event, events.ImageBlamed))
+    before = drive.told[: drive.told.index(blamed)]
+    death = [event for event in before if isinstance(event, events.ReplicaEnded) and event.cause == "process"][-1]
+    return drive.at_s[id(blamed)] - drive.at_s[id(death)]
+
+
+def test_an_image_is_blamed_once_its_node_has_proven_to_live_and_at_once_if_the_driver_lives_there():
+    drive = Drive(3, [JOIN], deadly=["000b"]).run()
+    assert CONFIRMED_S <= blamed_after_s(drive) < CONFIRMED_S + 3
+    assert blamed_after_s(Drive(3, [JOIN], deadly=["000b"], drivers="a").run()) == 0
+
+
+def test_a_node_that_goes_while_it_is_to_prove_that_it_lives_convicts_nobody():
+    drive = Drive(3, [Act(at_s=0, what="join", node="a")], deadly=["000b"])
+
+    def lose_node_after_the_third_death(event):
+        if drive.causes()["process"] == 3 and not drive.of(events.NodeLeft):
+            drive.fleet._perform(Act(at_s=0, what="shutdown", node="a"))
+            drive.fleet._perform(Act(at_s=0, what="join", node="b"))
+
+    drive.on_event = lose_node_after_the_third_death
+    drive.run()
+    assert drive.blamed() == {"000b"}
+    assert drive.causes()["process"] >= 5  # three on the new node
+
+
+def test_preempted_again_and_again_a_shard_blames_nobody():
+    """Its processes die first each time, while it is in work."""
+    drive, nodes = Drive(4, [Act(at_s=0, what="join", node="n0")]), itertools.count(1)
+
+    def preempt(event):
+        if isinstance(event, events.ShardBegun) and event.shard == "000000" and (number := next(nodes)) < 8:
+            drive.fleet._after(5, lambda: drive.fleet._perform(Act(at_s=0, what="shutdown", node=f"n{number - 1}")))
+            drive.fleet._after(20, lambda: drive.fleet._perform(Act(at_s=0, what="join", node=f"n{number}")))
+
+    drive.on_event = preempt
+    drive.run()
+    assert drive.all_once()
+    assert drive.blamed() == set()
+    assert len(drive.of(events.NodeLeft)) == 7
+
+
+def test_a_node_whose_replicas_can_never_be_reached_is_set_aside():
+    drive = Drive(40, [*TWO])
+
+    def lose(event):
+        on_b = {placed.replica for placed in drive.of(events.ReplicaPlaced) if placed.node == "b"}
+        if isinstance(event, events.ReplicaReady) and event.replica in on_b:
+            actor = drive.fleet._actors[event.replica]
+            drive.fleet._after(1, lambda: drive.fleet._is_there(actor) and drive.fleet._die(actor, "unreachable"))
+
+    drive.on_event = lose
+    assert drive.run().all_once()
+    assert [event.node for event in drive.of(events.NodeSetAside)] == ["b"]
+    assert drive.causes()["unreachable"] == 6
