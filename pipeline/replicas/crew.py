@@ -45,6 +45,11 @@ class Crew:
         """Has one of them loaded the model?"""
         return self._ready > 0
 
+    @property
+    def is_any_in_need(self) -> bool:
+        """Is one of them idle, with no shard left to give?"""
+        return self._free.is_any_idle and not self._waiting
+
     def on(self, nodes: Collection[str]) -> list[Hand]:
         """The replicas on some nodes; "" is where those are that have no place yet."""
         return [hand for hand in self.hands.values() if hand.node in nodes]

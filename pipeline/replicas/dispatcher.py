@@ -43,6 +43,8 @@ MOST_ASKED = 100
 a hundred."""
 UNREACHABLE_S = 30.0
 """A ready replica that has not answered for so long is given up."""
+UNREACHABLE_AT_END_S = 10.0
+"""The same while another replica is idle and no shard is left for it."""
 
 
 class Dispatcher:
@@ -121,6 +123,7 @@ class Dispatcher:
             return
         match happening:
             case Placed(node=node, pid=pid):
+                hand.moved_s = self._fleet.now_s()
                 self._room.place(hand, node, pid)
                 if node in self._nodes.aside:  # it was on its way there
                     self._crew.end(hand, "surplus", f"node {node} is set aside")
@@ -143,7 +146,8 @@ class Dispatcher:
             return
         self._left -= 1
         self._failures.after_commit(spec)
-        self._nodes.after_commit(hand.node)
+        hand.moved_s = self._fleet.now_s()
+        self._nodes.after_commit(hand.node, hand.moved_s)
         self._raised.pop(done.shard, None)
         hand.collected += done.result.computed
         self._crew.tell(
@@ -159,14 +163,18 @@ class Dispatcher:
 
     def _failed(self, hand: Hand, shard: str, error: BaseException) -> None:
         """What a replica raises is wrong with its machine, until another machine raises it for the same shard."""
-        if isinstance(error, StorageUnavailableError):  # the others have the same storage, and this one has waited
-            raise error
+        said = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        if isinstance(error, StorageUnavailableError):
+            if not self._nodes.has_other_committed(hand.node, hand.moved_s):  # nobody else has storage either
+                raise error
+            self._fleet.end(hand.replica)
+            self._died(hand, "unreachable", said)
+            return
         node, kind = self._raised.get(shard, (hand.node, type(error)))
         if node != hand.node and kind is type(error):
             raise error
         if shard:
             self._raised[shard] = (hand.node, type(error))
-        said = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         self._crew.end(hand, "unfit", said)
         self._room.set_aside(hand.node, said, error)
 
@@ -202,7 +210,7 @@ class Dispatcher:
                     self._crew.tell(events.ImageBlamed(key=key))
                 self._crew.put_back(shards)
                 if guilty:
-                    self._nodes.after_commit(death.node)
+                    self._nodes.pardon(death.node)
                 else:
                     self._count_death(death.node, death.said)
 
@@ -255,12 +263,13 @@ class Dispatcher:
             what = f"no image of shard {shards} was finished" if shards else "the model was not loaded"
             self._fleet.end(name)
             self._died(working[name], "stalled", f"{what} for {self._stall_after_s:.0f} s")
+        silent_s = UNREACHABLE_AT_END_S if self._crew.is_any_in_need else UNREACHABLE_S
         for name, asked_s in list(self._asked_s.items()):
             if name not in hands:
                 del self._asked_s[name]
-            elif hands[name].is_ready and now_s - asked_s > UNREACHABLE_S:
+            elif hands[name].is_ready and now_s - asked_s > silent_s:
                 self._fleet.end(name)
-                self._died(hands[name], "unreachable", f"no answer for {UNREACHABLE_S:.0f} s")
+                self._died(hands[name], "unreachable", f"no answer for {silent_s:.0f} s")
         self._ask([name for name in working if name in hands and name not in self._asked_s], now_s)
 
     def _ask(self, replicas: Sequence[str], now_s: float) -> None:

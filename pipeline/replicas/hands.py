@@ -30,6 +30,8 @@ class Hand:
     """Name → spec, in the order in which they were given."""
     collected: int = 0
     """Images that it computed in shards that it has finished."""
+    moved_s: float = 0.0
+    """When it was placed, or last committed a shard, by the fleet's clock."""
     pace: Pace = field(default_factory=lambda: Pace(total=None))
     """Of the images that it finishes."""
 
@@ -67,9 +69,10 @@ class Free:
         self._idle: dict[str, Hand] = {}
         self._half: dict[str, Hand] = {}
 
-    def idle(self) -> list[Hand]:
-        """Those without a shard, the one that has waited longest first."""
-        return list(self._idle.values())
+    @property
+    def is_any_idle(self) -> bool:
+        """Has one of them no shard at all?"""
+        return bool(self._idle)
 
     def note(self, hand: Hand, needs_care: Callable[[ShardSpec], bool], *, may_work: bool = True) -> None:
         """Note what a hand holds now. Args: may_work: it may get shards at all."""

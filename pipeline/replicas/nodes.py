@@ -27,6 +27,8 @@ class Nodes:
     _there: dict[str, Node] = field(default_factory=dict)
     _aside: dict[str, str] = field(default_factory=dict)
     _deaths_in_a_row: dict[str, int] = field(default_factory=dict)
+    _committed_s: dict[str, float] = field(default_factory=dict)
+    """When each node last did."""
     _most_replicas: dict[str, int] = field(default_factory=dict)
 
     def look(self, nodes: Iterable[Node]) -> Changes:
@@ -74,9 +76,18 @@ class Nodes:
         """Were all that had room set aside?"""
         return bool(self._aside) and not any(node.slots for node in self._usable())
 
-    def after_commit(self, name: str) -> None:
+    def after_commit(self, name: str, now_s: float) -> None:
         """Replicas there can do their work: the deaths in a row start again from 0."""
+        self._committed_s[name] = now_s
+        self.pardon(name)
+
+    def pardon(self, name: str) -> None:
+        """It was not to blame for the deaths there."""
         self._deaths_in_a_row.pop(name, None)
+
+    def has_other_committed(self, name: str, since_s: float) -> bool:
+        """Has another node committed a shard since then?"""
+        return any(at_s > since_s for node, at_s in self._committed_s.items() if node != name)
 
     def note_replicas(self, name: str, replicas: int) -> None:
         """Note how many replicas it has now."""

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from pipeline.benchmarks.cluster_script import Act
 from pipeline.benchmarks.simulated_fleet import SimulatedFleet
 from pipeline.config import ClusterConfig
-from pipeline.errors import ReplicaError, Stopped
+from pipeline.errors import ReplicaError, Stopped, StorageUnavailableError
 from pipeline.records import Sample, ShardSpec
 from pipeline.replicas import events
-from pipeline.replicas.dispatcher import CONFIRMED_S, Dispatcher
+from pipeline.replicas.dispatcher import CONFIRMED_S, UNREACHABLE_AT_END_S, Dispatcher
+from pipeline.replicas.fleet import Raised
 
 IMAGES = 4
 """Of each shard."""
@@ -210,6 +211,53 @@ def test_a_hanging_replica_is_replaced_and_a_cut_one_given_up():
     drive = Drive(60, [*TWO, Act(at_s=40, what="cut", node="b", amount=300)]).run()
     assert drive.causes()["unreachable"] == 2
     assert drive.all_once()
+
+
+def test_one_node_without_storage_ends_no_run_that_the_others_go_on_with():
+    drive = Drive(40, [*TWO])
+
+    def raise_on_b(event):
+        on_b = {placed.replica for placed in drive.of(events.ReplicaPlaced) if placed.node == "b"}
+        if isinstance(event, events.ShardBegun) and event.replica in on_b:
+            raised = Raised(replica=event.replica, shard=event.shard, error=StorageUnavailableError("away"))
+            drive.fleet._after(9, lambda: drive.fleet._told.append(raised))
+
+    drive.on_event = raise_on_b
+    assert drive.run().all_once()
+    assert drive.causes()["unreachable"] == 6
+    assert [event.node for event in drive.of(events.NodeSetAside)] == ["b"]
+
+
+def test_storage_that_nobody_has_ends_the_run():
+    drive = Drive(40, [*TWO])
+
+    def raise_later(event):
+        if isinstance(event, events.ShardBegun):
+            raised = Raised(replica=event.replica, shard=event.shard, error=StorageUnavailableError("away"))
+            drive.fleet._after(50, lambda: drive.fleet._told.append(raised))
+
+    drive.fleet._perform(Act(at_s=0, what="storage away", amount=10_000))
+    drive.on_event = raise_later
+    with pytest.raises(StorageUnavailableError):
+        drive.run()
+
+
+def test_a_silent_replica_is_given_up_sooner_when_nobody_else_has_anything_to_do():
+    drive = Drive(8, [*TWO, Act(at_s=25, what="cut", node="b", amount=500)]).run()
+    assert drive.fleet.now_s() < 25 + UNREACHABLE_AT_END_S + 40
+
+
+def test_a_replica_that_stalls_on_a_draining_node_leaves_no_suspicion():
+    drive = Drive(
+        40,
+        [*TWO, Act(at_s=40, what="drain", node="b"), Act(at_s=41, what="hang", node="b")],
+        cluster=ClusterConfig(stall_after_s=12),
+        load_s=5,
+    )
+    careful = []
+    drive.on_event = lambda _: careful.extend(filter(drive.dispatcher._failures.needs_care, drive.specs))
+    assert drive.run().causes()["stalled"] == 1
+    assert careful == []
 
 
 def test_a_request_to_stop_ends_the_run():
