@@ -98,10 +98,11 @@ fuzz: $(INSTALLED)  ## Damage images, zips and annotations in N ways each (make 
 chaos: $(INSTALLED)  ## Run 200 images again and again while N things are killed or fail (make chaos N=100 SEED=2)
 	CHAOS_FAULTS=$(or $(N),30) CHAOS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/end_to_end/test_chaos.py
 
-lock: $(INSTALLED)  ## Write what is installed in .venv into requirements.lock
+lock: $(INSTALLED)  ## Write what is installed in .venv into requirements.lock and jobs/runtime-env*.yaml
 	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp
 	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | grep -v -i -E '^(nvidia-|cuda-|triton)' >> requirements.lock.tmp
 	mv requirements.lock.tmp requirements.lock
+	$(BIN)/python -m tests.requirements
 
 wheel: $(INSTALLED)  ## Build the wheel of the last commit into out/dist
 	.ci/build-wheel out/dist

@@ -27,8 +27,8 @@ RUNTIME_ENVS = {"jobs/runtime-env.yaml": "", "jobs/runtime-env-cpu.yaml": "cpu"}
 _HEAD = """\
 # For clusters whose Python has only Ray: the packages of a job {of}, and what is left out of its upload.
 #   ray job submit --working-dir . --runtime-env {file} -- python jobs/coco_pseudolabel.py …
-# The cluster needs Python 3.11 or later, a package index, and {room} of disk on each node. The first job on a node waits
-# for the installation; later ones with the same list find it there.
+# The cluster needs Python 3.11 or later, a package index, and {room} of disk on each node. The first job on a node
+# waits for the installation; later ones with the same list find it there.
 # Written by `make lock`, from requirements.lock. Ray and what only Ray needs are left to the cluster.
 excludes:  # .gitignore and .rayignore count too
   - /jobs/recipes
