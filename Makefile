@@ -42,9 +42,9 @@ thorough: $(INSTALLED)  ## Run the long forms: many more examples, damages and f
 	$(MAKE) fuzz N=20000
 	$(MAKE) chaos N=100
 
-browser:  ## Install what tests use beside Python: Debian's Chromium, and OpenSSH for signatures
-	command -v chromium > /dev/null && command -v ssh-keygen > /dev/null || { \
-		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium openssh-client; }
+browser:  ## Install what tests use beside Python: Debian's Chromium, OpenSSH for signatures, shellcheck for recipes
+	command -v chromium > /dev/null && command -v ssh-keygen > /dev/null && command -v shellcheck > /dev/null || { \
+		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium openssh-client shellcheck; }
 
 full-size: $(INSTALLED)  ## Run the full architecture at its real size with random weights: minutes, 15 GB of disk
 	$(BIN)/python -m pytest -m full_size -s tests/model/test_full_size.py

@@ -32,7 +32,7 @@ _HEAD = """\
 # Written by `make lock`, from requirements.lock. Ray and what only Ray needs are left to the cluster.
 excludes:  # .gitignore and .rayignore count too
   - /jobs/recipes
-  # - /model/nano  # 19 of 23 MB: the embedded weights, for a job with a --model of its own
+  # - /model/nano  # 19 of 23 MB, the embedded weights, for a job with a --model of its own
 env_vars:
   RAY_JOB_STOP_WAIT_TIME_S: "60"  # that `ray job stop` gives a job; the default of 3 s is too short to end cleanly
 config:
@@ -76,7 +76,7 @@ def own_requirements(extra):
 def runtime_env(file):
     """The text of one of `RUNTIME_ENVS`."""
     of_torch = RUNTIME_ENVS[file]
-    of, room = ("on CPUs", "4 GB") if of_torch else ("on NVIDIA's GPUs", "10 GB")
+    of, room = ("on CPUs", "3 GB") if of_torch else ("on NVIDIA's GPUs", "7 GB")
     lines = [LOCKED[name] for name in sorted(closure("s3", without={"ray"}))]
     if of_torch:
         lines = [f"{line}+{of_torch}" if line.startswith(("torch==", "torchvision==")) else line for line in lines]

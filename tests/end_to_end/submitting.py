@@ -129,9 +129,9 @@ def run_inline(out, *options):
     return run_script(out, "--engine", "inline", *options)
 
 
-def wait_for_commits(out, count):
+def wait_for_commits(out, count, timeout_s=TIMEOUT_S):
     """Until so many shards are committed."""
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while len(list((out / "commits").glob("*.json"))) < count:
         assert time.monotonic() < deadline, "no commits came"
         time.sleep(0.05)

@@ -49,22 +49,27 @@ def start_slurm(stand_ins, tmp_path):
     }
     environment.pop("RAY_ADDRESS", None)
     log = tmp_path / "slurm.log"
+    jobs = []
 
     def start(out, *options):
         command = ["bash", "jobs/recipes/slurm.sh", *INPUT, "--shard-size", "4", "--out", str(out), *options]
         with log.open("ab") as file:
-            return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
+            jobs.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT))
+        return jobs[-1]
 
     start.log = log
     start.requeued = tmp_path / "scontrol.log"
-    return start
+    yield start
+    for job in jobs:
+        job.terminate()  # its cluster ends with it
+        job.wait()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_slurm_job_whose_time_is_up_is_requeued_and_resumes_to_the_same_bytes(start_slurm, tmp_path, undisturbed):
     out = tmp_path / "run"
     job = start_slurm(out, "--model", "fake:sleep_s=0.5")
-    wait_for_commits(out, 2)
+    wait_for_commits(out, 2, timeout_s=300)
     job.send_signal(signal.SIGUSR1)
     assert job.wait(timeout=200) == 1, start_slurm.log.read_text()
     assert start_slurm.requeued.read_text() == f"requeue {os.getpid()}\n"
