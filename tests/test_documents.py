@@ -309,8 +309,8 @@ def help_of(job, *arguments):
 
 
 FOREIGN_OPTIONS = {"--help", "--working-dir", "--runtime-env", "--type", "--quiet", "--block", "--max-worker-restart"}
-FOREIGN_OPTIONS |= {"--secret"}
-"""Of `ray`, `hf`, `sha256sum`, `pytest` and `sky`."""
+FOREIGN_OPTIONS |= {"--secret", "--no-kill", "--kill-on-bad-exit", "--signal"}
+"""Of `ray`, `hf`, `sha256sum`, `pytest`, `sky` and `srun`."""
 
 
 def test_every_option_in_the_documents_is_one_of_a_job():

@@ -10,8 +10,8 @@
 #   0        done.
 #   1        the job is requeued, and the same command resumes; after SOD_RESTARTS (5) restarts it fails.
 #   2, 3     the job fails: another try would end the same way.
-# Time is up: three minutes before, Slurm sends USR1; the run stops, and the job is requeued. Preempted: Slurm sends TERM,
-# the run stops, and Slurm requeues the job. Cancelled: the same, and nothing is requeued. First node lost: Slurm requeues
+# Time is up: three minutes before, Slurm sends USR1; the run stops, and the job is requeued. Preempted: Slurm ends the
+# job, with TERM first, and requeues it. Cancelled: the same, and nothing is requeued. First node lost: Slurm requeues
 # the job. Another node lost: the run goes on with the others (--no-kill).
 #SBATCH --job-name=sod-coco-1
 #SBATCH --output=%x-%j.log
