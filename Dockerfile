@@ -31,9 +31,9 @@ COPY --from=wheel /wheels ./
 RUN pip install --no-cache-dir --no-deps --constraint requirements.lock --index-url "${TORCH_INDEX}" torch torchvision \
     && pip install --no-cache-dir --constraint requirements.lock "$(ls ./*.whl)[${EXTRAS}]" \
     && rm -rf /tmp/install
-# ssh-keygen signs releases, and checks signatures.
+# ssh-keygen signs releases, and checks signatures; KubeRay may ask a pod for its health with wget.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install --yes --no-install-recommends openssh-client && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install --yes --no-install-recommends openssh-client wget && rm -rf /var/lib/apt/lists/*
 # A home that any user may write to: caches of weights and fonts, for `docker run --user`.
 RUN useradd --uid 1000 --create-home sod && chmod 1777 /home/sod
 ENV HOME=/home/sod

@@ -42,9 +42,9 @@ thorough: $(INSTALLED)  ## Run the long forms: many more examples, damages and f
 	$(MAKE) fuzz N=20000
 	$(MAKE) chaos N=100
 
-browser:  ## Install what tests use beside Python: Debian's Chromium, and OpenSSH for signatures
-	command -v chromium > /dev/null && command -v ssh-keygen > /dev/null || { \
-		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium openssh-client; }
+browser:  ## Install what tests use beside Python: Debian's Chromium, OpenSSH for signatures, shellcheck for recipes
+	command -v chromium > /dev/null && command -v ssh-keygen > /dev/null && command -v shellcheck > /dev/null || { \
+		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium openssh-client shellcheck; }
 
 full-size: $(INSTALLED)  ## Run the full architecture at its real size with random weights: minutes, 15 GB of disk
 	$(BIN)/python -m pytest -m full_size -s tests/model/test_full_size.py
@@ -98,10 +98,11 @@ fuzz: $(INSTALLED)  ## Damage images, zips and annotations in N ways each (make 
 chaos: $(INSTALLED)  ## Run 200 images again and again while N things are killed or fail (make chaos N=100 SEED=2)
 	CHAOS_FAULTS=$(or $(N),30) CHAOS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/end_to_end/test_chaos.py
 
-lock: $(INSTALLED)  ## Write what is installed in .venv into requirements.lock
+lock: $(INSTALLED)  ## Write what is installed in .venv into requirements.lock and jobs/runtime-env*.yaml
 	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp
 	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | grep -v -i -E '^(nvidia-|cuda-|triton)' >> requirements.lock.tmp
 	mv requirements.lock.tmp requirements.lock
+	$(BIN)/python -m tests.requirements
 
 wheel: $(INSTALLED)  ## Build the wheel of the last commit into out/dist
 	.ci/build-wheel out/dist

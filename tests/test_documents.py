@@ -49,7 +49,7 @@ FASTER = {
 }
 """What is added to a command that is run: the stand-in instead of weights, no check that other tests make, and nothing
 that would add to the release of the other blocks."""
-OTHER_PROGRAMS = {"make", "hf", "pip"}
+OTHER_PROGRAMS = {"make", "hf", "pip", "kubectl", "ray", "sbatch", "sky"}
 """Programs in blocks that are not run, beside the jobs."""
 
 
@@ -259,6 +259,8 @@ def test_only_these_blocks_are_not_run():
         ("README.md", "sets up .venv, then takes minutes"),
         ("CONTRIBUTING.md", "changes the developer's git hooks"),
         ("jobs/README.md", "starts a Ray cluster; tests/end_to_end/test_demo.py runs it"),
+        ("jobs/README.md", "needs a cluster; tests/end_to_end/test_on_schedulers.py submits a job"),
+        ("jobs/README.md", "each needs its scheduler; tests/jobs/test_cluster_recipes.py has stand-ins"),
         (
             "jobs/README.md",
             "needs the official weights; tests/jobs/test_convert_checkpoint.py uses files of their form",
@@ -306,8 +308,9 @@ def help_of(job, *arguments):
     return printed.getvalue()
 
 
-FOREIGN_OPTIONS = {"--help", "--working-dir", "--type", "--quiet", "--block", "--max-worker-restart"}
-"""Of `ray`, `hf`, `sha256sum` and `pytest`."""
+FOREIGN_OPTIONS = {"--help", "--working-dir", "--runtime-env", "--type", "--quiet", "--block", "--max-worker-restart"}
+FOREIGN_OPTIONS |= {"--secret", "--no-kill", "--kill-on-bad-exit", "--signal"}
+"""Of `ray`, `hf`, `sha256sum`, `pytest`, `sky` and `srun`."""
 
 
 def test_every_option_in_the_documents_is_one_of_a_job():

@@ -89,15 +89,15 @@ def client_of(head):
     return JobSubmissionClient(head.environment["RAY_API_SERVER_ADDRESS"], headers={"Authorization": f"Bearer {token}"})
 
 
-def submit_script(head, entrypoint, working_dir=ROOT):
+def submit_script(head, entrypoint, working_dir=ROOT, *, environment=None, submission=None):
     """Submit a script with a folder, as `ray job submit` does; the command itself first imports Ray for seconds."""
     client = client_of(head)
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         try:
-            environment = {"working_dir": str(working_dir)}
-            submission = client.submit_job(entrypoint=shlex.join(entrypoint), runtime_env=environment)
-            return Job(head, submission)
+            surroundings = {"working_dir": str(working_dir), "env_vars": environment or {}}
+            command = shlex.join(entrypoint)
+            return Job(head, client.submit_job(entrypoint=command, runtime_env=surroundings, submission_id=submission))
         except RuntimeError as error:  # a head answers before its agent that starts jobs has registered
             if NO_AGENT not in str(error) or time.monotonic() > deadline:
                 raise
@@ -129,9 +129,9 @@ def run_inline(out, *options):
     return run_script(out, "--engine", "inline", *options)
 
 
-def wait_for_commits(out, count):
+def wait_for_commits(out, count, timeout_s=TIMEOUT_S):
     """Until so many shards are committed."""
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while len(list((out / "commits").glob("*.json"))) < count:
         assert time.monotonic() < deadline, "no commits came"
         time.sleep(0.05)
