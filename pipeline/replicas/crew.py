@@ -41,9 +41,9 @@ class Crew:
         return len(self._waiting)
 
     @property
-    def is_any_ready(self) -> bool:
-        """Has one of them loaded the model?"""
-        return self._ready > 0
+    def is_any_placed(self) -> bool:
+        """Has one of them a place? It may be ready, or loading the model."""
+        return any(hand.node for hand in self.hands.values())
 
     @property
     def is_any_in_need(self) -> bool:

@@ -125,8 +125,6 @@ class Dispatcher:
             case Placed(node=node, pid=pid):
                 hand.moved_s = self._fleet.now_s()
                 self._room.place(hand, node, pid)
-                if node in self._nodes.aside:  # it was on its way there
-                    self._crew.end(hand, "surplus", f"node {node} is set aside")
             case Ready(device=device):
                 self._crew.make_ready(hand, device)
             case Done():
@@ -148,7 +146,6 @@ class Dispatcher:
         self._failures.after_commit(spec)
         hand.moved_s = self._fleet.now_s()
         self._nodes.after_commit(hand.node, hand.moved_s)
-        self._raised.pop(done.shard, None)
         hand.collected += done.result.computed
         self._crew.tell(
             events.ShardCommitted(

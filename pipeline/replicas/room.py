@@ -85,7 +85,7 @@ class Room:
         Args:   left: shards that are not committed.
         Raises: ReplicaError: no node can do the work, or none has had room for too long. What the only node raised.
         """
-        if self._nodes.is_none_left() and not self._crew.is_any_ready and not self._fleet.can_grow:
+        if self._nodes.is_none_left() and not self._crew.is_any_placed and not self._fleet.can_grow:
             raise self._none_left()
         least, most = self._cluster.least_and_most
         wanted = min(most or max(least, self._nodes.room()), left)
@@ -98,10 +98,10 @@ class Room:
         placeless = self._crew.on([""])
         for hand in placeless[::-1][: max(0, len(there) - wanted)]:
             self._crew.end(hand, "surplus", "there is no room or no work for it any more")
-        self._watch_places(len(placeless) == len(self._crew.hands), now_s)
+        self._watch_places(now_s)
 
-    def _watch_places(self, is_placeless: bool, now_s: float) -> None:
-        if not is_placeless:
+    def _watch_places(self, now_s: float) -> None:
+        if self._crew.is_any_placed:
             self._placeless_since_s = None
         elif self._placeless_since_s is None:
             self._placeless_since_s = now_s

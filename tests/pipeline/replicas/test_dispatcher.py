@@ -7,7 +7,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from pipeline.benchmarks.cluster_script import Act
+from pipeline.benchmarks.cluster_script import DRAIN_S, Act
 from pipeline.benchmarks.simulated_fleet import SimulatedFleet
 from pipeline.config import ClusterConfig
 from pipeline.errors import ReplicaError, Stopped, StorageUnavailableError
@@ -72,6 +72,9 @@ class Drive:
     def causes(self):
         return Counter(event.cause for event in self.of(events.ReplicaEnded))
 
+    def placed_on(self, node):
+        return [event.node for event in self.of(events.ReplicaPlaced)].count(node)
+
     def all_once(self):
         return self.committed() == Counter(spec.name for spec in self.specs)
 
@@ -119,6 +122,7 @@ def test_with_one_healthy_node_every_shard_is_committed_once_and_only_the_guilty
     ).run()
     assert drive.all_once()
     assert drive.blamed() == keys
+    assert not any(map(drive.dispatcher._failures.needs_care, drive.specs))  # nothing is remembered of what is done
     for cause in drive.causes():
         event(cause)
 
@@ -168,6 +172,7 @@ def test_a_sick_node_is_set_aside_and_the_others_do_its_work():
     assert [(event.node, event.reason) for event in drive.of(events.NodeSetAside)] == [
         ("b", "RuntimeError: CUDA error: ECC")
     ]
+    assert drive.placed_on("b") == 2  # one for each place, and none after that
 
 
 def test_the_run_ends_with_the_error_if_the_only_node_is_sick_and_names_all_if_there_were_several():
@@ -197,6 +202,8 @@ def test_replicas_stay_within_their_bounds():
     drive = Drive(40, TWO, cluster=ClusterConfig(min_replicas=6)).run()
     assert len(drive.of(events.ReplicaAsked)) == 6
     assert len(drive.of(events.ReplicaPlaced)) == 4
+    assert drive.causes() == {"surplus": 2}  # an autoscaler needs no nodes for the last shards
+    assert len(Drive(1, TWO).run().of(events.ReplicaAsked)) == 1
 
 
 def test_an_outage_of_the_storage_shorter_than_the_patience_ends_no_replica():
@@ -346,3 +353,72 @@ def test_a_node_whose_replicas_can_never_be_reached_is_set_aside():
     assert drive.run().all_once()
     assert [event.node for event in drive.of(events.NodeSetAside)] == ["b"]
     assert drive.causes()["unreachable"] == 6
+
+
+def test_deaths_with_commits_in_between_set_no_node_aside():
+    kills = [Act(at_s=60 * number, what="kill", node="a") for number in range(1, 9)]
+    drive = Drive(60, [Act(at_s=0, what="join", node="a"), *kills], drivers="a").run()
+    assert drive.causes() == {"process": 8}
+    assert drive.of(events.NodeSetAside) == []
+
+
+def test_a_replica_may_be_ready_before_its_node_is_seen():
+    drive = Drive(3, [Act(at_s=6.5, what="join", node="a")], load_s=0.1)
+    assert drive.run(most_s=100).all_once()
+
+
+def test_a_node_that_is_no_longer_listed_is_not_waited_for():
+    drive = Drive(40, TWO)
+
+    def forget_b(event):
+        if isinstance(event, events.ShardCommitted):
+            lost = drive.fleet._machines.pop("b", None)
+            for actor in drive.fleet._actors.values() if lost else ():
+                actor.hangs |= actor.machine is lost  # and nothing is ever told of it
+
+    drive.on_event = forget_b
+    assert drive.run(most_s=300).all_once()
+    assert drive.causes() == {"node": 2}
+
+
+def test_the_replicas_of_a_draining_node_end_once_they_are_done_and_others_start_at_once():
+    script = [*TWO, Act(at_s=0, what="join", node="c", amount=2), Act(at_s=100, what="drain", node="b")]
+    drive = Drive(100, script, cluster=ClusterConfig(max_replicas=4)).run()
+    ended = [drive.at_s[id(event)] for event in drive.of(events.ReplicaEnded)]
+    assert len(ended) == 2
+    assert max(ended) < 100 + DRAIN_S
+    placed = [drive.at_s[id(event)] for event in drive.of(events.ReplicaPlaced)]
+    assert len(placed) == 6
+    assert max(placed) < 105
+    drained = Drive(20, [*TWO, Act(at_s=0, what="drain", node="b")]).run()
+    assert len(drained.of(events.ReplicaAsked)) == 2  # no room is counted there
+
+
+def test_no_replica_that_waits_for_a_place_gets_one_on_a_node_that_was_set_aside():
+    script = [
+        Act(at_s=0, what="join", node="a"),
+        Act(at_s=0, what="join", node="b"),
+        Act(at_s=0, what="sicken", node="b"),
+    ]
+    drive = Drive(20, script, cluster=ClusterConfig(min_replicas=3)).run()
+    assert drive.placed_on("b") == 1
+
+
+def test_replicas_that_work_on_a_node_that_was_set_aside_go_on():
+    drive = Drive(20, [JOIN])
+
+    def raise_once(event):
+        if isinstance(event, events.ShardBegun) and event.replica == "r0" and not drive.of(events.ShardCommitted):
+            error = Raised(replica="r0", shard=event.shard, error=RuntimeError("of this GPU"))
+            drive.fleet._after(1, lambda: drive.fleet._told.append(error))
+
+    drive.on_event = raise_once
+    assert drive.run().all_once()
+    assert len(drive.of(events.NodeSetAside)) == 1
+    assert len(drive.of(events.ReplicaAsked)) == 2
+
+
+def test_with_an_autoscaler_the_run_waits_for_a_better_node():
+    drive = Drive(5, [JOIN, Act(at_s=0, what="sicken", node="a"), Act(at_s=300, what="join", node="b")])
+    drive.fleet.can_grow = True
+    assert drive.run().all_once()
