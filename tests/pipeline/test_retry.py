@@ -60,7 +60,7 @@ def release_of(folder, version="1.0.0"):
 
 
 @given(st.sets(st.integers(1, COUNT), min_size=1, max_size=4), st.sets(st.integers(1, COUNT)))
-@settings(max_examples=settings().max_examples // 2)
+@settings(max_examples=settings().max_examples // 4)
 def test_mended_images_come_out_as_if_they_had_never_failed(quiet, tmp_path_factory, bad, mended):
     healthy, undisturbed = quiet
     folder = tmp_path_factory.mktemp("retry")
