@@ -24,7 +24,7 @@ PHOTOS = {path.name: path.read_bytes() for path in sorted((SAMPLE / "images").gl
 """A third of the sample; every kind of place takes a run of all of them."""
 TARS = 3
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 
 @pytest.fixture

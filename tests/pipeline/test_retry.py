@@ -14,7 +14,7 @@ from pipeline.runs.check import verify_run
 from pipeline.runs.commits import committed_shards, read_shard_record
 from tests.pipeline.make import WHEN, ended_sessions, make_collection, make_config, make_key, tree
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 COUNT = 8
 RELEASE = "release/sod-benchmark-1.0.0"

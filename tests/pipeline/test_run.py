@@ -54,7 +54,7 @@ from tests.pipeline.make import (
     write_annotations,
 )
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 COUNT = 7
 CUT, ACCEPTED, REJECTED = 3, 4, 5

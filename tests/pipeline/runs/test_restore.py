@@ -19,7 +19,7 @@ from pipeline.runs.restore import restore
 from pipeline.runs.run_file import read_run
 from tests.pipeline.make import make_collection, make_config, tree, write_annotations
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 FOREIGN = [b"", b"{}", b"[]", b"7", b'{"fingerprint": 1}', b'{"format": 2, "fingerprint": {}, "plan": 5}', b"[" * 9999]
 

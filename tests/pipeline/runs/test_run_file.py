@@ -27,7 +27,7 @@ from tests.pipeline.make import (
     write_annotations,
 )
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 COUNT = 9
 MADE_WITH = {"weights": "w", "shard_size": "2"}
