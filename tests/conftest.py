@@ -7,6 +7,7 @@ Here and not in a test module: all of it has to be in place before anything impo
 import contextlib
 import faulthandler
 import gc
+import io
 import logging
 import os
 import resource
@@ -96,6 +97,20 @@ def pytest_testnodedown(node, error):
             code = node.gateway._io.popen.wait(5)
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             print(f"\ntest process {node.gateway.id} ended by {how}", flush=True)
+
+
+@pytest.fixture(scope="module")
+def plain_figures():
+    """Figures of evaluations are composed, but not painted, which takes a third of a second each."""
+    from PIL import Image
+
+    from pipeline.evaluation import plots
+
+    blank = io.BytesIO()
+    Image.new("L", (2, 2)).save(blank, "PNG")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "_png", lambda _: blank.getvalue())
+        yield
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def module_name(block):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, plain_figures):
     """A home folder with everything that the documents name, and the run that the README submits."""
     home = tmp_path_factory.mktemp("home")
     for layer in ("jobs", "model", "pipeline"):

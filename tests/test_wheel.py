@@ -109,7 +109,19 @@ def installed(wheel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fresh")
     call(sys.executable, "-m", "venv", "--without-pip", folder)
     python = folder / "bin" / "python"
-    call(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel)
+    call(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--no-compile",
+        wheel,
+    )
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
     (site / "of_the_project.pth").write_text(sysconfig.get_path("purelib"))
     (site / "sitecustomize.py").write_text(WATCH)

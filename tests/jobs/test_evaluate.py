@@ -28,6 +28,8 @@ from pipeline.run import run
 from tests.pipeline.evaluation.make import make_folders, saliency, save
 from tests.pipeline.make import make_collection, make_config
 
+pytestmark = pytest.mark.usefixtures("plain_figures")
+
 ROOT = Path(__file__).resolve().parents[2]
 DONE, FAILED, USAGE, SOME_FAILED = 0, 1, 2, 3
 MAPS = ("--predictions", "maps", "--masks", "masks")

@@ -23,7 +23,7 @@ ROUNDING = 1e-5  # of float32, in aligned members whose shifts reach about ten
 
 methods = st.sampled_from(METHODS)
 reductions = st.sampled_from(REDUCTIONS)
-property_of_alignment = settings(max_examples=100)
+property_of_alignment = settings(max_examples=2 * settings().max_examples)
 
 KINDS = {
     "noise": lambda random, base, e: random.random((e, *base.shape)),
@@ -132,7 +132,6 @@ def golden_members():
 # Properties
 
 
-@settings(max_examples=60)
 @given(ensembles(), reductions)
 def test_affine_never_disagrees_more_than_the_reference_or_the_stretched_members(members, reduction):
     start = stretched(members)

@@ -16,7 +16,7 @@ from model.checkpoint_files import CheckpointError, check_same, read_tensors
 from tests.golden.official_files import Unpickled
 
 few = settings(deadline=None, max_examples=40)
-many = settings(deadline=None, max_examples=150)
+many = settings(deadline=None, max_examples=3 * settings().max_examples)
 
 names = st.text("abc.01", min_size=1, max_size=6)
 shapes = st.lists(st.integers(0, 3), max_size=3)

@@ -27,7 +27,7 @@ ways = st.fixed_dictionaries(
         "stretch": st.booleans(),
     }
 )
-property_of_members = settings(deadline=None, max_examples=100)
+property_of_members = settings(max_examples=2 * settings().max_examples)
 
 
 def reduced(members):

@@ -34,7 +34,6 @@ def as_tensor(image):
 # Properties of padding
 
 
-@settings(deadline=None, max_examples=60)
 @given(sides, sides, st.integers(0, 9))
 @example(64, 128, 0)
 @example(1, 1, 0)
@@ -44,7 +43,6 @@ def test_what_is_padded_and_cut_is_the_image_again(height, width, seed):
     assert torch.equal(without_padding(padded, (height, width), 0), as_tensor(image))
 
 
-@settings(deadline=None, max_examples=60)
 @given(sides, sides)
 @example(64, 128)
 @example(65, 63)
@@ -99,7 +97,6 @@ def test_an_image_that_is_the_square_already_is_left_as_it_is(side_px, seed):
 
 
 @given(map_sides, map_sides, map_sides, map_sides, st.floats(0, 1, width=32))
-@settings(deadline=None, max_examples=60)
 @example(5, 3, 9, 1, 0.5)
 def test_a_resized_map_has_the_asked_size_and_no_new_extremes(height, width, new_height, new_width, constant):
     values = make_map(height, width, height * 61 + width)
@@ -121,7 +118,6 @@ def test_a_map_of_the_asked_size_is_left_as_it_is(resize_filter, height, width):
 
 @pytest.mark.parametrize("resize_filter", FILTERS)
 @given(sides, sides, sides, sides, st.booleans())
-@settings(deadline=None, max_examples=60)
 @example(3, 1, 4, 1, False)  # one column, from and to
 @example(5, 3, 9, 1, False)
 @example(3, 5, 1, 9, False)

@@ -180,7 +180,7 @@ def test_an_argument_of_a_backbone_that_does_not_shape_it_is_refused(nano, argum
 
 
 @given(st.text(max_size=20), st.none() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=3))
-@settings(max_examples=200)
+@settings(max_examples=4 * settings().max_examples)
 def test_no_other_argument_of_a_backbone_is_accepted(argument, value):
     if argument not in BACKBONE_ARGUMENTS:
         with pytest.raises(ValueError, match="backbone_args has "):

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from pipeline.progress.stages import shown_by
 from pipeline.release import contact_sheet
+from pipeline.release.page import files as page_files
 from pipeline.release.page import tiles
 from tests.pipeline.progress.make import Recorder
 
@@ -31,12 +33,25 @@ def told():
 
 @pytest.fixture(scope="module")
 def fast_disk():
-    """Power cuts are not simulated: every run would wait for the disk some thirty times. Nobody looks at its pictures
-    either, which took a fifth of a small run: they are tiny, and packed with less effort."""
+    """Power cuts are not simulated: every run would wait for the disk some thirty times. Nobody looks at its contact
+    sheet either: it is tiny."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         patch.setattr(contact_sheet, "THUMBNAIL_PX", 16)
-        patch.setitem(tiles._WEBP, "method", 0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_pages(fast_disk):
+    """Tiles of releases, which took a third of a small run, are tiny. Of the twenty scripts and styles of a page, which
+    are written in one loop, a few are: a session that ends at each of its writes takes half as many runs.
+
+    Only for modules that make their releases themselves: a check of one with other tiles would find them wrong.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "LAYOUT", replace(tiles.LAYOUT, panel_px=16))
+        patch.setattr(page_files, "_ASSETS", ("app.js", "gallery.css", "tiles.js"))
+        patch.setattr(page_files, "_VENDOR", ("uPlot.LICENSE.txt",))
         yield
 
 

@@ -11,7 +11,7 @@ from pipeline.files import storage
 from pipeline.run import run
 from tests.pipeline.make import SessionEnded, end_at_write, make_collection, make_config, tree
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 COUNT = 8
 WHOLE = {"ensemble_size": 10, "adaptive": "off"}

@@ -10,7 +10,7 @@ from pipeline.forecast import forecast, temporary_folder
 from pipeline.run import process, run
 from tests.pipeline.make import make_collection, make_config, tree, write_annotations
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 COUNT = 9
 

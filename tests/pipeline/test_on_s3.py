@@ -25,7 +25,7 @@ from tests.pipeline.make import SessionEnded, candidate, end_at_write, make_coll
 from tests.pipeline.passes.make import make_run
 from tests.pipeline.s3_server import s3_server
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 COUNT = 7
 FAULTS = ("throttled", "failed", "reset", "answer lost")

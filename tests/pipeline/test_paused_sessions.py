@@ -30,7 +30,7 @@ from pipeline.runs.lease import held
 from tests.pipeline.make import make_collection, make_config, tree
 from tests.pipeline.passes.make import make_run, pass_tree, score
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 CHANGES = ("link", "mkdir", "rename", "replace", "rmdir", "unlink")
 RELEASE = "release/sod-benchmark-1.0.0"

@@ -16,7 +16,7 @@ from pipeline.run import run
 from pipeline.runs.check import repair_run, verify_run
 from tests.pipeline.make import make_jpeg, tree
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 NAMES = [
     *(f"holiday/IMG_{number:04d}.jpg" for number in range(6)), "Küche (1).JPG", "日本.jpg", "v1.0_a.b.jpeg",

@@ -14,7 +14,7 @@ from pipeline.runs.check import verify_run
 from pipeline.runs.commits import committed_shards, read_shard_record
 from tests.pipeline.make import WHEN, ended_sessions, make_collection, make_config, make_key, tree
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 COUNT = 8
 RELEASE = "release/sod-benchmark-1.0.0"
@@ -60,7 +60,7 @@ def release_of(folder, version="1.0.0"):
 
 
 @given(st.sets(st.integers(1, COUNT), min_size=1, max_size=4), st.sets(st.integers(1, COUNT)))
-@settings(max_examples=settings().max_examples // 2)
+@settings(max_examples=settings().max_examples // 4)
 def test_mended_images_come_out_as_if_they_had_never_failed(quiet, tmp_path_factory, bad, mended):
     healthy, undisturbed = quiet
     folder = tmp_path_factory.mktemp("retry")

@@ -54,7 +54,7 @@ from tests.pipeline.make import (
     write_annotations,
 )
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 COUNT = 7
 CUT, ACCEPTED, REJECTED = 3, 4, 5
@@ -181,7 +181,7 @@ def test_a_session_that_ends_at_any_write_is_gone_on_with_to_the_same_bytes(inpu
         assert tree(config.out) == undisturbed
     # lease, plan, run, inputs, device; tar, rows and record of 3 shards; every file of the release, its name; picture
     released = [name for name in undisturbed if name.startswith("release/")]
-    assert len(released) > 20
+    assert len(released) > 12
     assert ended == 5 + 3 * 3 + len(released) + 2
 
 

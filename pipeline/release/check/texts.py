@@ -36,7 +36,7 @@ from pipeline.release.licenses import COLUMNS, is_listed, notice
 from pipeline.release.manifest import SCENE, schema_of
 from pipeline.release.mask_license import license_files
 from pipeline.release.page.files import page_about, page_files
-from pipeline.release.page.tiles import LAYOUT, LAYOUT_BEFORE_6, SheetLayout, sheet_name
+from pipeline.release.page.tiles import SheetLayout, layout_of, sheet_name
 
 _FRONT_MATTER = re.compile(r"\s*---\r?\n(.*?)\r?\n---(?:\r?\n|$)", re.DOTALL)
 
@@ -180,7 +180,7 @@ def foreign_problems(name: str, content: bytes, page: bytes, files: Mapping[str,
 
 def pictures_of(rows: Rows, stated: StatedRelease) -> dict[str, Callable[[bytes], Iterator[str]]]:
     """Name of each picture beside the tars → what finds problems in it."""
-    layout = LAYOUT if stated.format >= 6 else LAYOUT_BEFORE_6
+    layout = layout_of(stated.format)
     found: dict[str, Callable[[bytes], Iterator[str]]] = {
         name: partial(sheet_problems, tiles=tiles, layout=layout) for name, tiles in sheets_of(rows, layout).items()
     }
@@ -189,7 +189,7 @@ def pictures_of(rows: Rows, stated: StatedRelease) -> dict[str, Callable[[bytes]
     return found
 
 
-def sheets_of(rows: Rows, layout: SheetLayout = LAYOUT) -> dict[str, int]:
+def sheets_of(rows: Rows, layout: SheetLayout) -> dict[str, int]:
     """Sheet of tiles → number of its tiles."""
     tiles = sum(row["members"] > 0 for row in rows.values())
     return {
@@ -198,7 +198,7 @@ def sheets_of(rows: Rows, layout: SheetLayout = LAYOUT) -> dict[str, int]:
     }
 
 
-def sheet_problems(content: bytes, tiles: int, layout: SheetLayout = LAYOUT) -> Iterator[str]:
+def sheet_problems(content: bytes, tiles: int, layout: SheetLayout) -> Iterator[str]:
     """Whether the picture has the size of its tiles; only people can judge what it shows."""
     if problem := webp_problem(content):
         yield f"can't be read as a picture alone: it {problem}"

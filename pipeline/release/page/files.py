@@ -13,10 +13,10 @@ from pipeline.config import ReleaseConfig
 from pipeline.passes.folder import StatedPass, columns_of
 from pipeline.release.croissant_texts import pictures_of
 from pipeline.release.mask_license import license_files
+from pipeline.release.page import tiles
 from pipeline.release.page.data import CHUNK_ROWS, call, data_files
 from pipeline.release.page.names import LABELS
 from pipeline.release.page.scores import describe_bounds, describe_scores
-from pipeline.release.page.tiles import PANELS, SHEET_COLUMNS, TILE_PX, TILES_PER_SHEET
 from pipeline.release.templates import AGREEMENT, UNCHECKED, render
 from pipeline.selection.columns import Text, table_with
 from pipeline.selection.policy import PolicyConfig, bounds
@@ -83,7 +83,7 @@ def page_files(rows: Sequence[Mapping[str, Any]], about: PageAbout) -> dict[str,
     Args:    rows: manifest rows, in manifest order; each row with `members` has a tile, in the same order.
     Returns: name relative to the release → content; equal rows give equal bytes.
     """
-    table = table_with(columns_of(about.passes))
+    table, layout = table_with(columns_of(about.passes)), tiles.LAYOUT
     data, dictionaries = data_files(rows, bounds(about.policy), table)
     release: dict[str, Any] = {
         "name": about.name,
@@ -96,7 +96,12 @@ def page_files(rows: Sequence[Mapping[str, Any]], about: PageAbout) -> dict[str,
         "labels": LABELS,
         "extensions": about.extensions,
         "dictionaries": dictionaries,
-        "tiles": {"px": TILE_PX, "panels": PANELS, "columns": SHEET_COLUMNS, "per_sheet": TILES_PER_SHEET},
+        "tiles": {
+            "px": layout.panel_px,
+            "panels": tiles.PANELS,
+            "columns": layout.columns,
+            "per_sheet": layout.per_sheet,
+        },
     }
     if masks := [column for column in columns_of(about.passes) if isinstance(column, Text) and column.is_mask]:
         release["masks"] = [{"name": mask.name, "meaning": mask.meaning} for mask in masks]

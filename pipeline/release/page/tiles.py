@@ -54,6 +54,12 @@ LAYOUT = SheetLayout(panel_px=TILE_PX, panels=len(PANELS), columns=SHEET_COLUMNS
 LAYOUT_BEFORE_6 = SheetLayout(panel_px=128, panels=4, columns=2, per_sheet=24)
 """Of releases before format 6."""
 
+
+def layout_of(release_format: int) -> SheetLayout:
+    """How tiles lie on the sheets of a release of this format."""
+    return LAYOUT if release_format >= 6 else LAYOUT_BEFORE_6
+
+
 _MARK_RGB = (176, 176, 176)
 _NO_PHOTO = "no photo"
 _WEBP = {"quality": 70, "method": 2}
@@ -76,7 +82,8 @@ def draw_tile(
              has_mask: False for a scene that is kept as an empty one; its mask is black.
     Returns: [TILE_PX, 4 * TILE_PX, 3]; every picture is centred in its panel, its longer side fills it.
     """
-    size_px = fitted_px(saliency.shape[1], saliency.shape[0])
+    side_px = LAYOUT.panel_px
+    size_px = fitted_px(saliency.shape[1], saliency.shape[0], side_px)
     coverage = resized((mask_of(saliency) & has_mask).astype(np.uint8) * 255, size_px)
     pictures = (
         _sign(size_px) if photo is None else resized(photo, size_px),
@@ -84,11 +91,11 @@ def draw_tile(
         resized(saliency, size_px)[:, :, None],
         resized(np.take(_VARIANCE_GREY, variance), size_px)[:, :, None],
     )
-    tile = np.full((TILE_PX, len(PANELS) * TILE_PX, 3), PAPER_GREY, dtype=np.uint8)
+    tile = np.full((side_px, LAYOUT.panels * side_px, 3), PAPER_GREY, dtype=np.uint8)
     width_px, height_px = size_px
-    top, left = (TILE_PX - height_px) // 2, (TILE_PX - width_px) // 2
+    top, left = (side_px - height_px) // 2, (side_px - width_px) // 2
     for place, picture in enumerate(pictures):
-        start = place * TILE_PX + left
+        start = place * side_px + left
         tile[top : top + height_px, start : start + width_px] = picture
     return tile
 
@@ -132,13 +139,13 @@ def encode_sheet(tiles: Sequence[UInt8[np.ndarray, "tile_h tile_w 3"]]) -> bytes
 
     Raises: ValueError: there are no tiles, or too many.
     """
-    if not 0 < len(tiles) <= TILES_PER_SHEET:
-        raise ValueError(f"{len(tiles)} tiles; a sheet has 1 to {TILES_PER_SHEET}")
-    tile_h, tile_w = TILE_PX, len(PANELS) * TILE_PX
-    rows = -(-len(tiles) // SHEET_COLUMNS)
-    sheet = np.full((rows * tile_h, SHEET_COLUMNS * tile_w, 3), PAPER_GREY, dtype=np.uint8)
+    if not 0 < len(tiles) <= LAYOUT.per_sheet:
+        raise ValueError(f"{len(tiles)} tiles; a sheet has 1 to {LAYOUT.per_sheet}")
+    tile_h, tile_w = LAYOUT.panel_px, LAYOUT.panels * LAYOUT.panel_px
+    width_px, height_px = LAYOUT.size_px(len(tiles))
+    sheet = np.full((height_px, width_px, 3), PAPER_GREY, dtype=np.uint8)
     for place, tile in enumerate(tiles):
-        row, column = divmod(place, SHEET_COLUMNS)
+        row, column = divmod(place, LAYOUT.columns)
         sheet[row * tile_h : (row + 1) * tile_h, column * tile_w : (column + 1) * tile_w] = tile
     return encode_webp(sheet)
 

@@ -83,7 +83,7 @@ def test_samples_come_in_id_order_for_any_order_of_entries_and_decode_as_annotat
             assert sample.key == f"{sample.image_id:012d}"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=4 * settings().max_examples, deadline=None)
 @given(st.data())
 def test_changed_annotations_give_samples_or_a_usage_error(data):
     document = make_document(make_entry(1), make_entry(2), annotations=[{"id": 1, "image_id": 1}])
@@ -99,7 +99,7 @@ def test_changed_annotations_give_samples_or_a_usage_error(data):
     gives_samples_or_usage_error(content)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=4 * settings().max_examples, deadline=None)
 @given(st.one_of(st.binary(max_size=50), ANYTHING.map(json.dumps).map(str.encode)))
 def test_any_bytes_as_annotations_give_samples_or_a_usage_error(content):
     gives_samples_or_usage_error(content)

@@ -73,7 +73,6 @@ def test_the_depth_holds_every_value_and_what_is_declared_is_believed_if_it_can_
         assert bits == declared
 
 
-@settings(deadline=None)
 @given(st.sampled_from([8, 10, 12, 16]), st.sampled_from([0, 2, 4, 6]), st.integers(0, 9))
 def test_a_png_of_any_depth_uses_all_of_the_8_bits(bits, colour_type, seed):
     channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour_type]
@@ -264,7 +263,7 @@ def test_bands_change_no_colour(band_pixels, monkeypatch):
 # Faults
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=4 * settings().max_examples)
 @given(st.sampled_from([ADOBE, ink_profile(), SRGB]), st.lists(st.tuples(st.integers(0, 600), st.binary(max_size=4))))
 def test_a_damaged_profile_is_applied_or_ignored(profile, damages):
     content = bytearray(profile)

@@ -57,7 +57,7 @@ ENCODED = [
 # Properties
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=4 * settings().max_examples, deadline=None)
 @given(
     st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0"])
 )
@@ -65,7 +65,7 @@ def test_any_bytes_are_an_image_of_the_annotated_size_or_a_sample_error(content,
     decodes_or_fails(magic + content)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=4 * settings().max_examples, deadline=None)
 @given(st.data())
 def test_a_changed_image_is_an_image_of_the_annotated_size_or_a_sample_error(data):
     content = bytearray(data.draw(st.sampled_from(ENCODED)))
@@ -87,7 +87,6 @@ def decodes_or_fails(content):
     assert " at 0x" not in detail, "an address differs from run to run"
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9), st.sampled_from(["PNG", "BMP", "TIFF", "WEBP"]))
 def test_a_lossless_image_decodes_to_exactly_its_pixels(width, height, seed, image_format):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -59,7 +59,6 @@ def problem_of(images, file_name, wanted=None):
 # Properties
 
 
-@settings(max_examples=60, deadline=None)
 @given(FILES)
 def test_folder_and_zip_local_and_remote_stored_and_deflated_give_the_same_bytes(files):
     memory = f"memory://{uuid.uuid4().hex}"
@@ -84,7 +83,7 @@ def test_folder_and_zip_local_and_remote_stored_and_deflated_give_the_same_bytes
     fsspec.filesystem("memory").rm(memory, recursive=True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=4 * settings().max_examples, deadline=None)
 @given(st.data())
 def test_a_zip_with_changed_bytes_gives_correct_bytes_or_one_of_our_errors(data):
     files = {f"{number}.jpg": b"image %d " % number * (10 * number) for number in range(1, 4)}
@@ -107,7 +106,7 @@ def test_a_zip_with_changed_bytes_gives_correct_bytes_or_one_of_our_errors(data)
                 assert read(store.locate(name)) in files.values()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=4 * settings().max_examples, deadline=None)
 @given(st.text("ab./\\:~\0C\ud800", max_size=12))
 def test_a_safe_name_stays_in_its_folder_however_it_is_joined(file_name):
     try:

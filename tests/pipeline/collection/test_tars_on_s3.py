@@ -103,7 +103,7 @@ def test_a_session_that_resumes_reads_no_header_and_one_that_grows_only_those_of
     assert [sample.file_name for sample in grown if sample not in first] == ["1/changed.jpg", "3/new.jpg"]
 
 
-def test_a_run_over_a_bucket_keeps_what_it_read_and_a_dry_look_writes_nothing(s3, put, tmp_path, fast_disk):
+def test_a_run_over_a_bucket_keeps_what_it_read_and_a_dry_look_writes_nothing(s3, put, tmp_path, small_pages):
     inputs = make_collection(tmp_path, 2)
     put("0.tar", {entry["file_name"]: inputs.file(entry["id"]).read_bytes() for entry in inputs.entries})
     config = make_config(inputs, f"{put.url}-run", images=put.url)

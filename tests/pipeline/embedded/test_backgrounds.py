@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.embedded.backgrounds import (
@@ -23,7 +23,6 @@ PX = 48
 
 
 @given(st.integers(0, 10000), st.integers(32, 96))
-@settings(max_examples=60, deadline=None)
 def test_a_background_has_its_shape_and_range(material, seed, px):
     scene, is_plain = draw_background(material, np.random.default_rng(seed), px)
     assert scene.shape == (px, px, 3)
@@ -68,7 +67,6 @@ def test_without_textures_and_photographs_noise_fills(make_material):
 
 
 @given(st.integers(0, 1000), st.floats(0.2, 1.0))
-@settings(deadline=None)
 def test_a_crop_shows_a_part_of_the_picture(seed, smallest):
     y, x = np.mgrid[:60, :90]
     picture = np.dstack([y * 4, x * 2, x * 0]).astype(np.uint8)

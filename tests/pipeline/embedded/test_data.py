@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.embedded.data import MIN_CROP, Pairs, crop_and_flip
@@ -142,7 +142,6 @@ def make_ramps(px, slope_x, slope_y):
     st.integers(0, 10000),
     st.sampled_from([(1, 0), (0, 1), (1, 0.5), (-1, 1)]),
 )
-@settings(max_examples=60, deadline=None)
 def test_crops_keep_image_and_mask_aligned(px, side_px, seed, slopes):
     images, masks = crop_and_flip(*make_ramps(px, *slopes), side_px, torch.Generator().manual_seed(seed))
     inside = (..., slice(4, -4), slice(4, -4))  # at the border the two kinds of interpolation differ
@@ -151,7 +150,6 @@ def test_crops_keep_image_and_mask_aligned(px, side_px, seed, slopes):
 
 
 @given(st.integers(0, 10000))
-@settings(max_examples=40, deadline=None)
 def test_a_crop_shows_at_least_its_smallest_share(seed):
     _, masks = crop_and_flip(*make_ramps(100, 1, 0), 50, torch.Generator().manual_seed(seed))
     shown = 2 * (masks[0, 0, 0].max() - masks[0, 0, 0].min()) + 1 / 50

@@ -20,6 +20,11 @@ from tests.pipeline.make import tree
 FILES = {"evaluation.json", "evaluation.md", "images.parquet", "curves.png", "risk_coverage.png"}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def figures():
+    """Painted, unlike those of the other files."""
+
+
 def make_subject(**overrides):
     fields = {"name": "ECSSD", "maps": "in/maps", "masks": "in/gt", "normalize": True, "made_with": {"seed": "0"}}
     return Subject(**fields | overrides)
@@ -39,10 +44,17 @@ def values(evaluation):
     return json.loads(encode_json(document(make_subject(), evaluation)))
 
 
-def test_publishing_twice_gives_the_same_bytes(evaluation, tmp_path):
-    for out in ("1", "2"):
-        publish_evaluation(str(tmp_path / out), make_subject(), evaluation)
-    first, second = tree(tmp_path / "1"), tree(tmp_path / "2")
+@pytest.fixture(scope="module")
+def published(evaluation, tmp_path_factory):
+    """The folder of an evaluation."""
+    folder = tmp_path_factory.mktemp("published")
+    publish_evaluation(str(folder), make_subject(), evaluation)
+    return folder
+
+
+def test_publishing_twice_gives_the_same_bytes(evaluation, published, tmp_path):
+    publish_evaluation(str(tmp_path), make_subject(), evaluation)
+    first, second = tree(published), tree(tmp_path)
     assert set(first) == FILES
     assert first == second
 
@@ -159,9 +171,8 @@ def test_several_datasets_stand_in_one_table(values):
     assert [line.split(" | ")[0] for line in table[2:]] == ["| ECSSD", "| HKU-IS"]
 
 
-def test_the_figures_are_images_that_are_not_empty(evaluation, tmp_path):
-    publish_evaluation(str(tmp_path), make_subject(), evaluation)
+def test_the_figures_are_images_that_are_not_empty(published):
     for name, size in (("curves.png", (1200, 528)), ("risk_coverage.png", (1728, 624))):
-        with Image.open(tmp_path / name) as picture:
+        with Image.open(published / name) as picture:
             assert picture.size == size
             assert len(picture.convert("RGB").getcolors(1 << 20)) > 100

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.files import parquet
@@ -46,7 +46,6 @@ def test_what_is_written_is_read_whatever_its_row_groups(table, group_rows):
         }
     ),
 )
-@settings(max_examples=60)
 def test_the_headers_of_all_pages_are_found_however_pyarrow_writes_them(table, options):
     content = encode(table, **options)
     about = pq.ParquetFile(pa.BufferReader(content)).metadata
@@ -58,7 +57,6 @@ def test_the_headers_of_all_pages_are_found_however_pyarrow_writes_them(table, o
     assert sum(sizes) + 8 * len(sizes) <= with_headers <= sum(sizes) + 200 * len(sizes)
 
 
-@settings(max_examples=60)
 @given(TABLES, st.data())
 def test_a_changed_byte_gives_a_table_or_a_refusal(table, data):
     content = bytearray(encode(table, compression="zstd"))

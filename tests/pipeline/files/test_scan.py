@@ -60,7 +60,6 @@ def few_parts(monkeypatch):
 
 @given(st.lists(st.tuples(st.sampled_from(METADATA_MARKERS), SHORT, st.integers(0, 5)), max_size=8))
 @example([(0xE1, b"Exif\0\0MM\0*\0\0\0\x08\0\0", 0)])
-@settings(deadline=None)
 def test_metadata_and_fill_bytes_of_a_jpeg_do_not_reach_the_decoder(segments):
     inserted = b"".join(b"\xff" * fill + segment(marker, content) for marker, content, fill in segments)
     assert jpeg.prepared(jpeg_with(inserted)) == jpeg.prepared(encoded("JPEG"))
@@ -74,7 +73,6 @@ CHUNKS = st.lists(st.builds(chunk, CHUNK_NAMES, SHORT), max_size=6).map(b"".join
 
 
 @given(CHUNKS, CHUNKS, st.integers(1, 400))
-@settings(deadline=None)
 def test_chunks_that_decide_no_pixel_of_a_png_do_not_reach_the_decoder(before, after, idat_bytes):
     content = png_with(before, after, idat_bytes)
     assert png.prepared(content) == png_with(idat_bytes=idat_bytes)
@@ -92,7 +90,6 @@ BLOCKS = st.lists(
 
 
 @given(BLOCKS)
-@settings(deadline=None)
 def test_comments_and_junk_before_the_first_frame_of_a_gif_do_not_reach_the_decoder(blocks):
     assert gif.prepared(gif_with(blocks)) == gif.prepared(gif_with(b""))
     assert np.array_equal(decode_rgb("x", gif_with(blocks)), decode_rgb("x", gif_with(b"")))
@@ -116,7 +113,7 @@ WHOLE = {
 
 @pytest.mark.parametrize("prepared", SCANS, ids=lambda function: function.__module__.split(".")[-1])
 @given(data=st.data())
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=4 * settings().max_examples)
 def test_whatever_the_bytes_a_scan_returns_bytes_or_refuses(prepared, data):
     content = bytearray(data.draw(st.sampled_from(WHOLE[prepared])))
     for _ in range(data.draw(st.integers(0, 4))):

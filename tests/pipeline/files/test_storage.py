@@ -68,7 +68,6 @@ def test_only_the_first_create_of_a_name_writes(place, contents):
     assert storage.read(url) == contents[0]
 
 
-@settings(max_examples=60)
 @given(st.binary(min_size=1, max_size=300), st.data())
 def test_a_changed_or_cut_byte_is_noticed_wherever_it_is(place, content, data):
     url = storage.join(place, "checked", "file")

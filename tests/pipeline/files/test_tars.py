@@ -41,7 +41,6 @@ def members_of(number):
 # Properties
 
 
-@settings(max_examples=50)
 @given(SAMPLES)
 def test_webdataset_reads_back_what_was_written_in_the_order_of_writing(samples):
     stream = io.BytesIO(tar_of(samples.items()))

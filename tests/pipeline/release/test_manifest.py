@@ -50,7 +50,6 @@ def verdict_of(row):
 # Properties
 
 
-@settings(max_examples=40)
 @given(st.lists(st.tuples(SAMPLES, ROWS), max_size=5))
 def test_whatever_annotations_say_every_image_has_a_row_with_all_columns(images):
     found = read_back(*(row_of(sample, row, verdict_of(row)) for sample, row in images))
@@ -128,7 +127,6 @@ def test_a_manifest_without_images_still_has_its_columns():
     assert table.schema.remove_metadata() == SCHEMA
 
 
-@settings(max_examples=40)
 @given(SAMPLES, ROWS)
 def test_what_a_verdict_depends_on_can_be_read_back_from_the_manifest(sample, row):
     licence = License(id=sample.license_id, name="", url="http://x/by")

@@ -78,7 +78,6 @@ def read_everything(run, shard=SHARD):
 # Properties
 
 
-@settings(max_examples=40)
 @given(ROWS)
 def test_rows_are_read_back_as_they_were(rows):
     assert decode_rows(encode_rows(rows)) == rows
@@ -99,7 +98,6 @@ def test_a_row_without_a_frame_is_stored_as_earlier_versions_stored_it():
     assert make_row(frame="upright", exif_orientation=6).stored()["exif_orientation"] == 6
 
 
-@settings(max_examples=40)
 @given(ROWS)
 def test_the_order_of_scores_does_not_change_the_bytes_of_rows(rows):
     others = [replace(row, scores=dict(reversed(row.scores.items()))) for row in rows]

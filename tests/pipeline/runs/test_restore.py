@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import CollectionError, PipelineError, RunMismatchError, StorageError
@@ -19,7 +19,7 @@ from pipeline.runs.restore import restore
 from pipeline.runs.run_file import read_run
 from tests.pipeline.make import make_collection, make_config, tree, write_annotations
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 FOREIGN = [b"", b"{}", b"[]", b"7", b'{"fingerprint": 1}', b'{"format": 2, "fingerprint": {}, "plan": 5}', b"[" * 9999]
 
@@ -93,7 +93,6 @@ def other_files(folder):
 # Properties
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 3), damages())
 def test_whichever_file_is_damaged_however_it_is_restored_and_nothing_else_is_changed(
     done, tmp_path_factory, number, how
@@ -107,7 +106,6 @@ def test_whichever_file_is_damaged_however_it_is_restored_and_nothing_else_is_ch
     assert verify_run(str(copy)).problems == ()
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), damages()), min_size=1, max_size=4), st.booleans())
 def test_any_damages_together_are_restored_or_named_and_nothing_is_removed(done, tmp_path_factory, several, released):
     copy = Path(shutil.copytree(done, tmp_path_factory.mktemp("damaged") / "run"))

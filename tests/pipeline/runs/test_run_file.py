@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import CollectionError, RunMismatchError, StorageError
@@ -27,7 +27,7 @@ from tests.pipeline.make import (
     write_annotations,
 )
 
-pytestmark = pytest.mark.usefixtures("fast_disk")
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 COUNT = 9
 MADE_WITH = {"weights": "w", "shard_size": "2"}
@@ -61,7 +61,6 @@ numbers = st.sets(st.integers(1, 40), min_size=1, max_size=12)
 
 
 @given(numbers, st.lists(numbers, max_size=4), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
 def test_a_run_grows_again_and_again_and_its_old_shards_stay(tmp_path_factory, first, additions, shard_size):
     run_folder = str(tmp_path_factory.mktemp("grow"))
     known, (specs, whole) = first, open_run(run_folder, samples_of(first), shard_size, MADE_WITH)

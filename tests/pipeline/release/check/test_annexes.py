@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.release.annex import add_annex
@@ -30,7 +30,6 @@ def copy(whole, tmp_path):
 ANY_FILE = ["annex.json", "SHA256SUMS", "kind", *FILES]
 
 
-@settings(max_examples=40, deadline=None)
 @given(name=st.sampled_from(ANY_FILE), data=st.data())
 def test_a_changed_byte_of_an_annex_is_found_and_its_file_named(whole, name, data):
     path = whole / "annex" / "2" / name

@@ -6,7 +6,7 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -194,7 +194,6 @@ def other(value):
 
 
 @given(st.data())
-@settings(max_examples=60)
 def test_every_entry_of_release_json_is_compared_with_something(alike, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("edited") / "copy"
     shutil.copytree(alike.folder, folder)

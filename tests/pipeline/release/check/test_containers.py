@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
@@ -127,7 +127,6 @@ def test_a_sheet_has_one_picture(width, height, more):
     assert "VP8X" in webp_problem(with_text.getvalue())
 
 
-@settings(max_examples=30)
 @given(st.binary(min_size=1, max_size=30))
 def test_bytes_between_the_columns_of_a_manifest_and_its_footer_are_found(released, more):
     content = (released.folder / "manifest.parquet").read_bytes()

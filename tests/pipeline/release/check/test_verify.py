@@ -14,7 +14,7 @@ import tarfile
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -92,7 +92,6 @@ def test_nothing_is_wrong_with_releases_of_other_kinds(released, release_of, tmp
 # Damage
 
 
-@settings(max_examples=60)
 @given(st.data())
 def test_any_byte_flipped_cut_or_added_names_its_file(released, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damaged") / "copy"
@@ -113,7 +112,6 @@ def test_any_byte_flipped_cut_or_added_names_its_file(released, tmp_path_factory
     assert all(len(problem.what) < 2000 for problem in found)
 
 
-@settings(max_examples=60)
 @given(st.data())
 def test_a_release_json_with_other_counts_or_sums_is_never_sound(released, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damaged") / "copy"

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from importlib.resources import files
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import ReleaseConfig
@@ -97,7 +97,6 @@ ROWS = st.builds(
 # Properties
 
 
-@settings(max_examples=40)
 @given(st.lists(ROWS, max_size=6))
 def test_whatever_texts_they_have_all_rows_are_in_the_scripts_and_none_in_the_html(rows):
     found = page_files(rows, make_about())
@@ -114,7 +113,6 @@ def test_whatever_texts_they_have_all_rows_are_in_the_scripts_and_none_in_the_ht
         assert columns["licence"] == [row["license_id"], row["license_name"], row["license_url"]]
 
 
-@settings(max_examples=40)
 @given(st.lists(ROWS, min_size=1, max_size=6))
 def test_no_data_script_has_a_byte_that_could_end_it_early(rows):
     for name, content in page_files(rows, make_about()).items():
@@ -124,7 +122,6 @@ def test_no_data_script_has_a_byte_that_could_end_it_early(rows):
             assert b"\n" not in content[:-1]
 
 
-@settings(max_examples=40)
 @given(st.lists(ROWS, max_size=4))
 def test_equal_rows_give_equal_bytes(rows):
     assert page_files(rows, make_about()) == page_files([dict(row) for row in rows], make_about())

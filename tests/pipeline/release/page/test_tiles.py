@@ -81,7 +81,6 @@ def decoded(content):
 # Properties
 
 
-@settings(max_examples=60)
 @given(images())
 def test_pictures_of_any_size_are_centred_in_panels_of_one_size(image):
     tile = draw_tile(*image)

@@ -74,7 +74,6 @@ NAMES = st.sampled_from(["README.md", "a.tar", "b.tar", "c.txt", "d/a.tar", "d/[
 TREES = st.dictionaries(NAMES, CONTENTS, max_size=6)
 
 
-@settings(max_examples=60)
 @given(TREES, TREES, TREES)
 def test_main_and_tag_end_as_the_release_whatever_the_repository_held(tmp_path_factory, before, started, wanted):
     release = make_release(tmp_path_factory.mktemp("release"), wanted)
@@ -94,7 +93,7 @@ SECRET = st.text("abcXYZ019", min_size=20, max_size=40)
 AROUND = st.text("abc ?&\n", max_size=20)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 @given(AROUND, SECRET, st.sampled_from(["", "oauth_", "jwt_"]), AROUND)
 def test_a_scrubbed_text_has_no_token(before, secret, kind, after):
     for prefix in (f"hf_{kind}", f"{SIGNED}&token=", "Authorization: Bearer ", "https://me:"):
