@@ -34,7 +34,8 @@ _NUMBERS = frozenset(
 )
 _CLASSES = frozenset(
     {
-        "HTTPClientError",  # botocore, aiobotocore: no connection, a broken one, no answer in time
+        "ConnectionError",  # botocore, requests
+        "HTTPClientError",  # botocore: a connection that breaks, no answer in time
         "IncompleteReadError",  # botocore
         "IncompleteRead",  # http.client
         "ClientConnectionError",  # aiohttp
@@ -82,11 +83,8 @@ def _answer(cause: BaseException) -> bool | None:
         code = response.get("Error", {}).get("Code")
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return code in _CODES or _is_passing(status)
-    for status in (
-        getattr(cause, "status", None),
-        getattr(response, "status_code", None),
-        getattr(cause, "code", None),
-    ):
+    of_gcs = getattr(cause, "__dict__", {}).get("code")  # an attribute: as a property of aiohttp's it is deprecated
+    for status in (getattr(cause, "status", None), getattr(response, "status_code", None), of_gcs):
         if isinstance(status, int) and 400 <= status < 600:
             return _is_passing(status)
     return None

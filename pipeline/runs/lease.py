@@ -28,7 +28,7 @@ import psutil
 
 from model.documents import parse_json
 from pipeline.errors import LeaseLostError, RunBusyError, StorageError, StorageUnavailableError
-from pipeline.files import storage
+from pipeline.files import patience, storage
 from pipeline.files.tars import encode_json
 
 log = logging.getLogger(__name__)
@@ -152,11 +152,21 @@ def refuse_busy(run: str, patience_s: float = PATIENCE_S) -> None:
 
 
 def _beat(lease: Lease, ended: threading.Event, beat_s: float) -> None:
-    while not ended.wait(beat_s):
-        try:
-            lease.beat()
-        except Exception as error:  # noqa: BLE001 (storage can be away in a hundred ways)
-            log.warning("the lease could not be renewed (%s); trying again", error)
+    """Beat until the session ends. It does not wait as others do for a storage that is away: it asks at every beat, so
+    that once the storage is back, the next beat comes before anybody takes this session for dead."""
+    is_missed = False
+    with patience.none_here():
+        while not ended.wait(beat_s):
+            try:
+                lease.beat()
+            except Exception as error:  # noqa: BLE001 (storage can be away in a hundred ways)
+                if not is_missed:
+                    log.warning("the lease could not be renewed (%s); trying again every %.0f s", error, beat_s)
+                is_missed = True
+            else:
+                if is_missed:
+                    log.info("the lease is renewed again")
+                is_missed = False
 
 
 def _settle_with_others(run: str, patience_s: float) -> tuple[int, Holder | None]:
