@@ -85,7 +85,7 @@ def _answer(cause: BaseException) -> bool | None:
         return code in _CODES or _is_passing(status)
     of_gcs = getattr(cause, "__dict__", {}).get("code")  # an attribute: as a property of aiohttp's it is deprecated
     for status in (getattr(cause, "status", None), getattr(response, "status_code", None), of_gcs):
-        if isinstance(status, int) and 400 <= status < 600:
+        if isinstance(status, int) and 400 < status < 600:  # aiohttp calls it 400 if an answer is torn
             return _is_passing(status)
     return None
 

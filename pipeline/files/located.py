@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -9,6 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import PipelineError, StorageUnavailableError
 from pipeline.files import urls
+from pipeline.files.away import is_away
 from pipeline.files.patience import persist
 
 Answer = TypeVar("Answer")
@@ -52,6 +55,22 @@ def forget_listings(fs: Any) -> None:
 def is_local(fs: Any) -> bool:
     """Is this file system the local disk?"""
     return isinstance(fs, LocalFileSystem)
+
+
+def kind_of(fs: Any, path: str) -> str:
+    """ "file", "directory" or another kind of thing; "" if nothing is there.
+
+    Not by fsspec's `exists` and `isfile`, nor those of `os.path`: for them, nothing is there if nobody answers.
+    """
+    try:
+        if is_local(fs):
+            mode = os.stat(path).st_mode
+            return "file" if stat.S_ISREG(mode) else "directory" if stat.S_ISDIR(mode) else "other"
+        return str(fs.info(path)["type"])
+    except (OSError, ValueError) as error:
+        if is_away(error) or not (is_local(fs) or isinstance(error, FileNotFoundError)):
+            raise
+        return ""
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import local_disk
 from pipeline.files.bounded import TooLargeError, read_at_most
 from pipeline.files.checked import check_pieces, compare
-from pipeline.files.located import ask, explained, is_local, locate
+from pipeline.files.located import ask, explained, is_local, kind_of, locate
 from pipeline.records import StoredFile
 
 MOST_BYTES = 8 << 30  # 8 GiB: the largest file that is ever read whole, a tar of a release
@@ -171,12 +171,12 @@ def copy_checked(url: str, source: str, expected: StoredFile, *, replace: bool =
 
 def exists(url: str) -> bool:
     """Does a file or folder of this name exist?"""
-    return ask(url, lambda fs, path: bool(fs.exists(path)))
+    return bool(ask(url, kind_of))
 
 
 def is_file(url: str) -> bool:
     """Does a file of this name exist? Neither folders nor pipes count."""
-    return ask(url, lambda fs, path: bool(fs.isfile(path)))
+    return ask(url, kind_of) == "file"
 
 
 def list_names(url: str, *, hidden: bool = False) -> list[str]:
@@ -220,7 +220,7 @@ def remove_tree(url: str) -> None:
     """Remove a folder and everything in it, if it exists."""
 
     def remove_all(fs: Any, path: str) -> None:
-        if fs.exists(path):
+        if kind_of(fs, path):
             fs.rm(path, recursive=True)
 
     ask(url, remove_all)
