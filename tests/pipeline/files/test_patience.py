@@ -299,15 +299,16 @@ def test_an_answer_to_one_thread_wakes_the_others():
 
 def test_the_patience_of_the_process_lasts_for_its_block(monkeypatch):
     here = patience._OF_PROCESS.here
-    assert here.session.seconds == 0
+    before = here.session
+    assert before.seconds == 0
     with patience.lasting(7.0):
         assert here.session.seconds == 7
         with patience.lasting(3.0):
             assert here.session.seconds == 3
         patience.end()
         assert here.session.is_ended
-    assert (here.session.seconds, here.session.is_ended) == (0, False)
-    monkeypatch.setattr(here, "session", here.session)
+    assert here.session is before
+    monkeypatch.setattr(here, "session", before)
     patience.begin(5.0)
     assert here.session.seconds == 5
     assert patience.persist(URL, lambda: 1) == 1
