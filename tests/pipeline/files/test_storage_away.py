@@ -21,22 +21,22 @@ FAULT = st.sampled_from(["before", "after"])
 numbers = itertools.count()
 coming = deque()
 """The faults of the next calls of a file system, None for a call without one."""
+within = []
+"""Calls that are under way: one within another is no request of its own."""
 
 
 def faulty(call):
     """The call with its fault: it fails before its effect, or after it."""
-    depth = 0
 
     def called(*args, **named):
-        nonlocal depth
-        fault = coming.popleft() if coming and not depth else None
+        fault = coming.popleft() if coming and not within else None
         if fault == "before":
             raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody is there")
-        depth += 1  # a call within a call is no request of its own
+        within.append(call)
         try:
             answer = call(*args, **named)
         finally:
-            depth -= 1
+            within.pop()
         if fault == "after":
             raise ConnectionResetError(errno.ECONNRESET, "the answer was lost")
         return answer
