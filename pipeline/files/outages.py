@@ -17,6 +17,8 @@ class StorageHealth:
     """Calls that a storage has failed since the process began, whether they were tried again or not."""
     away_s: float = 0.0
     """For how long the storage that is away longest has not responded; 0: all respond."""
+    outages: int = 0
+    """Outages that are over."""
 
 
 @dataclass(slots=True)
@@ -36,7 +38,7 @@ class Outages:
     """Which storages are away. It knows no clock: `now` is what every call is told, in seconds that never go back."""
 
     def __init__(self) -> None:
-        self.errors = 0
+        self.errors = self.over = 0
         self._of = dict[str, Outage]()
 
     def failed(self, place: str, now: float) -> Outage:
@@ -57,12 +59,17 @@ class Outages:
         outage = self._of.pop(place, None)
         if outage is not None:
             outage.is_over = True
+            self.over += 1
         return outage
+
+    def forget(self) -> None:
+        """Start anew, as a session does: what was away before counts from its next failure."""
+        self._of.clear()
 
     def health(self, now: float) -> StorageHealth:
         """What is known at a time."""
         away = [now - outage.since for outage in self._of.values() if not self._is_forgotten(outage, now)]
-        return StorageHealth(errors=self.errors, away_s=max(away, default=0.0))
+        return StorageHealth(errors=self.errors, away_s=max(away, default=0.0), outages=self.over)
 
     @staticmethod
     def _is_forgotten(outage: Outage, now: float) -> bool:

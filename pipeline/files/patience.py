@@ -57,11 +57,17 @@ class Patience:
         with self._lock:
             return self._outages.health(self._clock())
 
+    def begin(self, seconds: float) -> "Session":
+        """As the function `begin`."""
+        with self._lock:
+            self._outages.forget()
+            self.session = Session(seconds)
+        return self.session
+
     @contextmanager
     def lasting(self, seconds: float) -> Iterator[None]:
         """As the function `lasting`."""
-        before, session = self.session, Session(seconds)
-        self.session = session
+        before, session = self.session, self.begin(seconds)
         try:
             yield
         finally:
@@ -71,7 +77,7 @@ class Patience:
     @contextmanager
     def none_here(self) -> Iterator[None]:
         """As the function `none_here`."""
-        before, self._thread.session = self._session(), Session()
+        before, self._thread.session = getattr(self._thread, "session", None), Session()
         try:
             yield
         finally:
@@ -196,7 +202,7 @@ def storage_health() -> StorageHealth:
 
 def begin(seconds: float) -> None:
     """Wait for storages from now on. Args: seconds: from the first failure of each; 0: not at all."""
-    _OF_PROCESS.here.session = Session(seconds)
+    _OF_PROCESS.here.begin(seconds)
 
 
 def lasting(seconds: float) -> AbstractContextManager[None]:

@@ -63,10 +63,14 @@ class Lease:
         self._run, self._number, self._holder = run, number, holder
         self._beats = 0
         self._lost = ""
-        self._looked = time.monotonic()
+        self._looked, self._outages = time.monotonic(), patience.storage_health().outages
 
     def check(self) -> None:
-        """Raise LeaseLostError if another session has taken over the run."""
+        """Raise LeaseLostError if another session has taken over the run. It may have, while this one waited for
+        storage: so after an outage the lease itself is looked at, before the next beat is due."""
+        if patience.storage_health().outages != self._outages:
+            with patience.none_here(), suppress(StorageUnavailableError, OSError):
+                self._look()
         if self._lost:
             raise LeaseLostError(f"{self._run}: {self._lost}; this session stops, and what is committed counts")
 
@@ -96,7 +100,7 @@ class Lease:
             storage.publish(_beat_url(self._run, self._number), beat)
 
     def _look(self) -> None:
-        self._looked = time.monotonic()
+        self._looked, self._outages = time.monotonic(), patience.storage_health().outages
         newest = _newest(self._run)
         if newest is not None and newest[0] > self._number:
             holder = newest[1]

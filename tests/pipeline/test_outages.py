@@ -2,15 +2,17 @@
 
 import asyncio
 import itertools
+import json
 import logging
 import re
 import threading
+import time
 from collections import deque
 
 import pytest
 import s3fs
 
-from pipeline.errors import Stopped, StorageUnavailableError
+from pipeline.errors import LeaseLostError, Stopped, StorageUnavailableError
 from pipeline.files import patience, storage
 from pipeline.release.check.verify import verify_release
 from pipeline.run import run
@@ -148,12 +150,29 @@ def test_a_storage_that_stays_away_ends_the_run_with_its_name_and_what_to_do(s3,
 
 def test_a_run_that_is_asked_to_stop_while_its_storage_is_away_stops(s3, config_of, out):
     cut_at(s3, MOMENTS[1:2], away_s=60.0)
-    raiser = threading.Thread(target=lambda: (wait_until_away(), patience.end()), daemon=True)
-    raiser.start()
+    threading.Thread(target=lambda: (wait_until_away(s3), patience.end()), daemon=True).start()
     with pytest.raises(Stopped, match=r"asked to stop with \d of 4 images committed"):
         run(config_of(out, storage_patience_s=600.0))
 
 
-def wait_until_away():
-    while not patience.storage_health().away_s:
-        pass
+def test_a_session_whose_run_was_taken_over_while_it_waited_stops(s3, config_of, out):
+    elsewhere = s3fs.S3FileSystem(endpoint_url=f"http://127.0.0.1:{s3.port}", skip_instance_cache=True)
+    holder = {"owner": "other", "machine": "elsewhere", "host": "node7", "pid": 4242, "started": 1.0}
+    come = cut_at(s3, MOMENTS[2:3], away_s=60.0)
+
+    def take_over():
+        wait_until_away(s3)
+        elsewhere.pipe_file(f"{s3.bucket}/{out}/lease/000002.json", json.dumps(holder).encode())
+        s3.proxy.mend()
+
+    threading.Thread(target=take_over, daemon=True).start()
+    with pytest.raises(LeaseLostError, match=r"the session on node7 .* took over this run"):
+        run(config_of(out))
+    assert come
+    assert [name for name in objects(s3, out) if name.startswith("commits/")] == ["commits/000000.json"]
+
+
+def wait_until_away(s3):
+    """Until the run has met the cable that is pulled."""
+    while s3.proxy.is_whole or not patience.storage_health().away_s:
+        time.sleep(0.01)

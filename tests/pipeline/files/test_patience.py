@@ -90,7 +90,8 @@ def test_an_outage_shorter_than_the_patience_is_outlasted(away_s, patience_s, ca
     world = World([(0, away_s)], call_s, chance)
     assert world.persist(patience_s) == "answer"
     assert world.now <= max(away_s, call_s) + LONGEST_PAUSE_S + call_s + 1e-6
-    assert world.health == StorageHealth(errors=len(world.tried) - 1, away_s=0.0)
+    failed = len(world.tried) - 1
+    assert world.health == StorageHealth(errors=failed, away_s=0.0, outages=failed > 0)
 
 
 @given(st.floats(0.1, 1000), st.floats(0, 50), CHANCES)
@@ -128,9 +129,7 @@ def test_a_storage_is_away_from_its_first_failure_to_its_next_answer(events):
             away_since.pop(place, None)
             outages.responded(place)
         away = [now - since for since in away_since.values()]
-        assert outages.health(now) == StorageHealth(
-            errors=outages.errors, away_s=pytest.approx(max(away, default=0.0), abs=1e-6)
-        )
+        assert outages.health(now).away_s == pytest.approx(max(away, default=0.0), abs=1e-6)
     assert outages.errors == sum(fails for _, fails, _ in events)
 
 
@@ -146,6 +145,13 @@ def test_without_patience_a_failure_comes_at_once_and_as_it_is():
     assert (world.slept, world.health.errors) == ([], 2)
 
 
+def test_a_thread_that_did_not_wait_for_a_while_waits_as_the_session_does_again():
+    world = World([(0, 100)])
+    with world.patience.lasting(9.0), world.patience.none_here(), world.patience.none_here():
+        pass
+    assert world.persist() == "answer"
+
+
 def test_an_answer_that_is_an_error_comes_at_once_and_ends_the_outage():
     world = World()
 
@@ -156,7 +162,7 @@ def test_an_answer_that_is_an_error_comes_at_once_and_ends_the_outage():
     with world.patience.lasting(60.0), pytest.raises(FileNotFoundError):
         world.patience.persist(URL, refuse)
     assert len(world.tried) == 3
-    assert world.health == StorageHealth(errors=2, away_s=0.0)
+    assert world.health == StorageHealth(errors=2, outages=1)
 
 
 def test_one_line_tells_that_it_is_away_and_one_that_it_is_back():
@@ -192,6 +198,13 @@ def test_what_follows_a_wait_in_vain_does_not_wait_again():
         with pytest.raises(StorageUnavailableError):
             world.patience.persist(URL, world.attempt)
         assert world.now > 180  # long after, it is another outage
+
+
+def test_a_session_begins_with_all_its_patience_whatever_was_away_before():
+    world = World([(0, 100)])
+    with pytest.raises(StorageUnavailableError):
+        world.persist(60.0)
+    assert world.persist(60.0) == "answer"
 
 
 def test_the_next_try_has_not_the_last_failure_as_its_context():
@@ -294,7 +307,7 @@ def test_an_answer_to_one_thread_wakes_the_others():
         is_back.set()
         thread.join(10)
     assert found == ["answer"]
-    assert world.health() == StorageHealth(errors=1, away_s=0.0)
+    assert world.health() == StorageHealth(errors=1, outages=1)
 
 
 def test_the_patience_of_the_process_lasts_for_its_block(monkeypatch):
