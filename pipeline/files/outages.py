@@ -27,6 +27,8 @@ class Outage:
 
     since: float
     last: float
+    calls: int = 0
+    """Calls that it has failed."""
     waiting: int = 0
     """Calls that wait for it."""
     is_said: bool = False
@@ -48,11 +50,13 @@ class Outages:
         if outage is None or self._is_forgotten(outage, now):
             outage = self._of[place] = Outage(since=now, last=now)
         outage.last = now
+        outage.calls += 1
         return outage
 
-    def is_away(self, place: str) -> bool:
-        """Has its newest call failed?"""
-        return place in self._of
+    def is_away(self, place: str, calls: int = 1) -> bool:
+        """Have at least so many calls failed since it responded last?"""
+        outage = self._of.get(place)
+        return outage is not None and outage.calls >= calls
 
     def responded(self, place: str) -> Outage | None:
         """A call was answered. Returns: the outage that has ended with it."""

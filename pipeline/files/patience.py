@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 SAID_AFTER_S = 3.0
 """Shorter outages are counted, but no line of the log tells of them: a store that slows us down has many."""
+_CALLS_OF_AN_OUTAGE = 2
 _LOOK_S = 0.2
 """Time between two looks, while waiting, at whether the storage is back or the session ends."""
 _ANSWERS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
@@ -56,6 +57,10 @@ class Patience:
         """How the storages are now."""
         with self._lock:
             return self._outages.health(self._clock())
+
+    def is_known_away(self, url: str) -> bool:
+        """As the function `is_known_away`."""
+        return self._outages.is_away(place_of(url), _CALLS_OF_AN_OUTAGE)
 
     def begin(self, seconds: float) -> "Session":
         """As the function `begin`."""
@@ -198,6 +203,11 @@ def persist(url: str, attempt: Callable[[], Answer]) -> Answer:
 def storage_health() -> StorageHealth:
     """How the storages of this process are; any thread may ask."""
     return _OF_PROCESS.here.health()
+
+
+def is_known_away(url: str) -> bool:
+    """Has the storage failed again and again? For what can be left out then, as a session ends."""
+    return _OF_PROCESS.here.is_known_away(url)
 
 
 def begin(seconds: float) -> None:

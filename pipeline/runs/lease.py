@@ -37,6 +37,7 @@ BEAT_S = 5.0
 """Seconds between beats."""
 PATIENCE_S = 30.0
 """How long the lease of another machine is watched for a beat before its session counts as dead."""
+_LAST_BEAT_S, _REMOVAL_S = 0.5, 5.0
 _FOLDER = "lease"
 _HELD: set[str] = set()
 """Owners in this process. If none of them holds a lease of this process, its session failed to remove it."""
@@ -142,7 +143,8 @@ def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) ->
     finally:
         ended.set()
         if heart.is_alive():
-            heart.join()
+            # Where nobody answers, a beat may take as long as the client asks; nobody waits for it any more.
+            heart.join(_LAST_BEAT_S if patience.is_known_away(run) else None)
         _HELD.discard(owner)
         _remove(run, number, owner)
 
@@ -238,8 +240,11 @@ def _read(run: str, number: int) -> Holder:
 
 
 def _remove(run: str, number: int, owner: str) -> None:
-    """Remove our lease and those of dead sessions before it; nothing if the number is not ours."""
-    with suppress(Exception):  # a lease left behind does no harm: the next session finds that we are gone
+    """Remove our lease and those of dead sessions before it; nothing if the number is not ours, or nobody answers."""
+    if patience.is_known_away(run):
+        return
+    # A lease left behind does no harm: the next session finds that we are gone.
+    with suppress(Exception), patience.lasting(_REMOVAL_S):
         if _read(run, number).owner != owner:
             return
         for name in storage.list_names(storage.join(run, _FOLDER)):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from pipeline.errors import ConfigError, StorageUnavailableError
+from pipeline.files.patience import is_known_away
 from pipeline.files.trials import require_exclusive_create
 from pipeline.runs.lease import Lease, held
 
@@ -26,6 +27,7 @@ def locked(run: str) -> Iterator[Lease]:
         except Exception:
             # After another session took over, that is the reason for whatever failed here. If nobody can tell, for the
             # storage is away, the failure stays what it was.
-            with suppress(StorageUnavailableError):
-                lease.confirm_now()
+            if not is_known_away(run):
+                with suppress(StorageUnavailableError):
+                    lease.confirm_now()
             raise

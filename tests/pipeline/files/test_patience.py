@@ -326,3 +326,17 @@ def test_the_patience_of_the_process_lasts_for_its_block(monkeypatch):
     assert here.session.seconds == 5
     assert patience.persist(URL, lambda: 1) == 1
     assert patience.storage_health().away_s == 0
+
+
+def test_one_failure_is_no_outage_that_is_known():
+    world = World()
+    known = []
+
+    def away():
+        known.append(world.patience.is_known_away("s3://bucket/other"))
+        raise ConnectionResetError
+
+    with world.patience.lasting(1.0), pytest.raises(StorageUnavailableError):
+        world.patience.persist(URL, away)
+    assert known[:3] == [False, False, True]
+    assert not world.patience.is_known_away("s3://elsewhere/x")
