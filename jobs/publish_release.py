@@ -113,6 +113,7 @@ def build(arguments: Sequence[str]) -> int:
         from pipeline.collection.kept import Kept
         from pipeline.release.build import build_release, complete_run, source_of
         from pipeline.release.preflight import refuse_taken_version, refuse_unbuildable
+        from pipeline.replicas.signals import waiting_for_storage
         from pipeline.run import read_inputs, resolved
         from pipeline.runs.inputs import remembered_inputs, require_whole
         from pipeline.runs.locking import locked
@@ -136,7 +137,8 @@ def build(arguments: Sequence[str]) -> int:
     refuse_unbuildable(of_run, collection)
     if config.dry_run:
         return print_build_forecast(of_run, collection)
-    with locked(of_run.out) as lease:  # meanwhile no session changes candidates or makes the same release
+    # Meanwhile no session changes candidates or makes the same release.
+    with locked(of_run.out) as lease, waiting_for_storage(cluster.storage_patience_s):
         specs, made_with = complete_run(of_run.out, collection)
         refuse_taken_version(of_run, collection, made_with, retries=False)
         built = build_release(source_of(of_run, collection, specs), of_run, made_with, lease.confirm)

@@ -25,6 +25,7 @@ from pipeline.replicas.engine import failed_images, process_shards, todo_of
 from pipeline.replicas.progress import Progress, working
 from pipeline.replicas.setup import ReplicaSetup
 from pipeline.replicas.shard_work import ShardWork
+from pipeline.replicas.signals import waiting_for_storage
 from pipeline.replicas.usage import ReplicaUsage
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import digest_of, fingerprint
@@ -71,7 +72,7 @@ def run(config: RunConfig) -> RunReport:
     # 3. Refuse a request that could only fail after the work.
     refuse_unbuildable(config, collection)
     # 4. Lock the run for this session.
-    with locked(config.out) as lease:
+    with locked(config.out) as lease, waiting_for_storage(config.cluster.storage_patience_s):
         return _carry_out(config, collection, made_with, lease, kept_findings)
 
 
@@ -82,7 +83,7 @@ def predict(config: RunConfig) -> None:
     """
     require_surroundings(config)
     collection, made_with = read_inputs(config), fingerprint(config)
-    with locked(config.out) as lease:
+    with locked(config.out) as lease, waiting_for_storage(config.cluster.storage_patience_s):
         restore_lost(config.out, made_with)
         specs, _ = open_run(
             config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
@@ -228,6 +229,7 @@ def process(
         max_image_pixels=config.input.max_image_pixels,
         default_frame=default_frame(config.input.orientation, annotated=bool(config.input.annotations)),
         made_with=made_with,
+        storage_patience_s=config.cluster.storage_patience_s,
         accept_mixed=config.accept_mixed,
         keep_members=config.keep_members,
         retry_failed=config.retry_failed,

@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.audit.released import AuditedRelease
 from pipeline.errors import CollectionError, StorageError
 from pipeline.files import storage
-from pipeline.files.located import explained, is_local, locate
+from pipeline.files.located import ask, is_local, locate
 from pipeline.files.ranges import Window, read_range
 from pipeline.files.tar_headers import Read, TornTarError, walk
 from pipeline.runs.binding import maps_sha256
@@ -82,8 +82,7 @@ def _reading(url: str, file_bytes: int) -> Iterator[Read]:
         return
 
     def fetch(start: int, end: int) -> bytes:
-        with explained(fs, url):
-            return read_range(fs, path, start, end)
+        return ask(url, lambda fs, path: read_range(fs, path, start, end))
 
     yield Window(fetch, file_bytes, _AHEAD_BYTES).read
 

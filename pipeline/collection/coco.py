@@ -17,6 +17,7 @@ from pipeline.errors import AnnotationError, UsageError
 from pipeline.files import urls
 from pipeline.files.bounded import read_at_most
 from pipeline.files.connections import connected
+from pipeline.files.patience import persist
 from pipeline.records import Frame, Sample
 from pipeline.shown import shown, text_as_utf8
 
@@ -79,7 +80,7 @@ def read_annotation_bytes(annotations: str) -> bytes:
     try:
         fs, path = urls.resolve(annotations, chained=True)
         with connected(f"annotations {shown(annotations)!r}", fs):
-            return read_at_most(fs, path, _MOST_BYTES)
+            return persist(annotations, lambda: read_at_most(fs, path, _MOST_BYTES))
     except UsageError as error:
         raise AnnotationError(f"annotations {error}") from error
     except CANNOT_OPEN as error:

@@ -19,6 +19,7 @@ from pipeline.collection.names import label_of
 from pipeline.collection.places import CANNOT_OPEN, Place
 from pipeline.errors import CollectionError, SampleError, UsageError
 from pipeline.files.connections import connected
+from pipeline.files.patience import persist
 from pipeline.files.ranges import NoRangesError
 from pipeline.records import Location, Sample
 from pipeline.shown import shown
@@ -128,11 +129,13 @@ def read_bytes(sample: Sample, *, max_bytes: int = MAX_IMAGE_BYTES) -> bytes:
 
     Args:    max_bytes: limit on the size of the image, and on the bytes it takes in an archive.
     Raises:  SampleError: the sample's own `problem`; `missing`, `unreadable`, `too_many_bytes`.
-             OSError: the machine, the connection, or the whole place failed, not this image.
+             OSError: the machine, the connection, or the whole place failed, not this image. StorageUnavailableError,
+             Stopped: as `persist`.
     """
     if sample.problem:
         raise SampleError(sample.problem, sample.problem_detail)
     label = label_of(sample)
     if sample.location is None:
         raise SampleError("missing", f"{label}: it has no location")
-    return READERS[sample.location.reader](sample.location, label, max_bytes)
+    location, read = sample.location, READERS[sample.location.reader]
+    return persist(location.path, lambda: read(location, label, max_bytes))

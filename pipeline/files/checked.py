@@ -1,10 +1,12 @@
 """Compare files with the sizes and SHA-256 that a record states, in pieces: a tar may be larger than memory."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from pipeline.errors import StorageError
-from pipeline.files.located import explained, locate
+from pipeline.files.located import ask
 from pipeline.records import StoredFile
 
 _PIECE_BYTES = 8 << 20  # of a file that is copied or checked: a release's tars may be larger than memory
@@ -24,13 +26,29 @@ def check_pieces(url: str, expected: StoredFile, keep: Callable[[bytes], object]
 
 
 def _pieces(url: str) -> Iterator[bytes]:
-    fs, path = locate(url)
-    try:
-        with explained(fs, url), fs.open(path, "rb", block_size=_PIECE_BYTES) as file:
-            while piece := file.read(_PIECE_BYTES):
+    at = 0
+    with contextlib.ExitStack() as opened:
+        file: Any = None
+
+        def next_piece(fs: Any, path: str) -> bytes:
+            """Of a file that stays open, unless reading it has failed: then it is opened again."""
+            nonlocal file
+            try:
+                if file is None:
+                    file = opened.enter_context(fs.open(path, "rb", block_size=_PIECE_BYTES))
+                    file.seek(at)
+                return bytes(file.read(_PIECE_BYTES))
+            except BaseException:
+                file = None
+                opened.close()
+                raise
+
+        try:
+            while piece := ask(url, next_piece):
+                at += len(piece)
                 yield piece
-    except FileNotFoundError as error:
-        raise StorageError(f"{url} is missing") from error
+        except FileNotFoundError as error:
+            raise StorageError(f"{url} is missing") from error
 
 
 def compare(url: str, found: StoredFile, expected: StoredFile) -> None:

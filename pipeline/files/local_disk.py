@@ -50,7 +50,7 @@ def create_moved(path: Path, source: Path) -> None:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             _claim(temporary, path)
-        except FileExistsError:
+        except OSError:
             shutil.move(temporary, source)
             raise
 

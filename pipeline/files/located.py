@@ -2,13 +2,37 @@
 
 import contextlib
 import errno
-from collections.abc import Iterator
-from typing import Any
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import StorageError, StorageUnavailableError
+from pipeline.errors import PipelineError, StorageUnavailableError
 from pipeline.files import urls
+from pipeline.files.away import is_away
+from pipeline.files.patience import persist
+
+Answer = TypeVar("Answer")
+
+
+def ask(url: str, question: Callable[[Any, str], Answer], size_bytes: int = 0) -> Answer:
+    """Do something with a file or folder, again and again while its storage does not respond (`patience.py`).
+
+    Args:    question: gets the file system and the path there. It may be called several times: what it did before it
+                       failed may have had its effect.
+             size_bytes: what is to be written, for messages.
+    Raises:  as `persist` and `explained`.
+    """
+    fs, path = urls.resolve(url)
+
+    def attempt() -> Answer:
+        forget_listings(fs)
+        return question(fs, path)
+
+    with explained(fs, url, size_bytes):
+        return persist(url, attempt)
 
 
 def locate(url: str) -> tuple[Any, str]:
@@ -17,11 +41,15 @@ def locate(url: str) -> tuple[Any, str]:
     Raises: UsageError: see `urls.resolve`.
     """
     fs, path = urls.resolve(url)
-    if not is_local(fs):
-        # fsspec remembers listings: on S3 an object that another process had created, or whose creation was answered
-        # by an error, was "missing" for a read that came after.
-        fs.invalidate_cache()
+    forget_listings(fs)
     return fs, path
+
+
+def forget_listings(fs: Any) -> None:
+    """Have a store asked anew: fsspec remembers listings, and on S3 an object that another process had created, or
+    whose creation was answered by an error, was "missing" for a read that came after."""
+    if not is_local(fs):
+        fs.invalidate_cache()
 
 
 def is_local(fs: Any) -> bool:
@@ -29,16 +57,33 @@ def is_local(fs: Any) -> bool:
     return isinstance(fs, LocalFileSystem)
 
 
+def kind_of(fs: Any, path: str) -> str:
+    """ "file", "directory" or another kind of thing; "" if nothing is there.
+
+    Not by fsspec's `exists` and `isfile`, nor those of `os.path`: for them, nothing is there if nobody answers.
+    """
+    try:
+        if is_local(fs):
+            mode = os.stat(path).st_mode
+            return "file" if stat.S_ISREG(mode) else "directory" if stat.S_ISDIR(mode) else "other"
+        return str(fs.info(path)["type"])
+    except (OSError, ValueError) as error:
+        if is_away(error) or not (is_local(fs) or isinstance(error, FileNotFoundError)):
+            raise
+        return ""
+
+
 @contextlib.contextmanager
 def explained(fs: Any, url: str, size_bytes: int = 0) -> Iterator[None]:
     """Turn a full disk, and a store that does not respond, into an error that says where, and what to do.
 
-    Clients of stores retry by themselves, with growing pauses (s3fs 5 to 25 times, up to 45 s); errors that arrive here
-    outlasted that. Their classes have no common base; botocore's are not even OSErrors.
+    Clients of stores retry by themselves, with growing pauses (s3fs 5 to 25 times, up to 45 s), and a session has
+    patience; errors that arrive here outlasted both. Their classes have no common base; botocore's are not even
+    OSErrors.
     """
     try:
         yield
-    except (FileNotFoundError, FileExistsError, StorageError):
+    except (FileNotFoundError, FileExistsError, PipelineError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -1,5 +1,8 @@
 """Files of runs and releases, at a local path or an fsspec URL: published whole or not at all.
 
+A storage that does not respond is asked again for as long as the session has patience (`patience.py`). A try that
+failed may have had its effect all the same, so every function here finds out whose effect it sees.
+
 `local_disk` keeps that promise on the local disk. An object store keeps it by itself: an object appears when its upload
 is complete. `urls` says what counts as a path and what as a URL.
 """
@@ -10,6 +13,7 @@ import hashlib
 import os
 import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ from pipeline.errors import StorageError, StorageUnavailableError
 from pipeline.files import local_disk
 from pipeline.files.bounded import TooLargeError, read_at_most
 from pipeline.files.checked import check_pieces, compare
-from pipeline.files.located import explained, is_local, locate
+from pipeline.files.located import ask, explained, is_local, kind_of, locate
 from pipeline.records import StoredFile
 
 MOST_BYTES = 8 << 30  # 8 GiB: the largest file that is ever read whole, a tar of a release
@@ -34,12 +38,14 @@ def join(url: str, *names: str) -> str:
 
 def publish(url: str, content: bytes) -> StoredFile:
     """Write a file whole, replacing an older one."""
-    fs, path = locate(url)
-    with explained(fs, url, len(content)):
+
+    def write(fs: Any, path: str) -> None:
         if is_local(fs):
             local_disk.write(Path(path), content)
         else:
             fs.pipe_file(path, content)
+
+    ask(url, write, len(content))
     return stored_file(_name(url), content)
 
 
@@ -48,18 +54,25 @@ def create(url: str, content: bytes) -> bool:
 
     Returns: False if one exists; nothing changes then.
     """
-    fs, path = locate(url)
-    try:
-        with explained(fs, url, len(content)):
-            if is_local(fs):
-                local_disk.create_whole(Path(path), content)
-            elif "memory" in fs.protocol:
-                with _IN_MEMORY:  # fsspec looks first and writes then: two of six threads could both create a file
-                    fs.pipe_file(path, content, mode="create")
-            else:
+    tries = 0
+
+    def write(fs: Any, path: str) -> None:
+        nonlocal tries
+        tries += 1
+        if is_local(fs):
+            local_disk.create_whole(Path(path), content)
+        elif "memory" in fs.protocol:
+            with _IN_MEMORY:  # fsspec looks first and writes then: two of six threads could both create a file
                 fs.pipe_file(path, content, mode="create")
+        else:
+            fs.pipe_file(path, content, mode="create")
+
+    try:
+        ask(url, write, len(content))
     except FileExistsError:
-        return False
+        # An earlier try may have created it, and only its answer was lost: a claim that nobody else can have made is
+        # ours then. Of two who create the same content, both may hear that they did.
+        return tries > 1 and _has(url, content)
     return True
 
 
@@ -80,14 +93,16 @@ def add_file(url: str, source: Path, stored: StoredFile | None = None) -> Stored
     Args:   stored: its size and SHA-256, if they are known.
     Raises: StorageError: a file with another content exists; it stays as it is.
     """
-    fs, path = locate(url)
     stored = dataclasses.replace(stored or stored_file_at(source), name=_name(url))
+
+    def move(fs: Any, path: str) -> None:
+        if is_local(fs):
+            local_disk.create_moved(Path(path), source)
+        else:
+            fs.put_file(str(source), path, mode="create")
+
     try:
-        with explained(fs, url, stored.file_bytes):
-            if is_local(fs):
-                local_disk.create_moved(Path(path), source)
-            else:
-                fs.put_file(str(source), path, mode="create")
+        ask(url, move, stored.file_bytes)
     except FileExistsError:
         _require_equal(url, stored)
     source.unlink(missing_ok=True)
@@ -99,10 +114,8 @@ def read(url: str, most_bytes: int = MOST_BYTES) -> bytes:
 
     Raises: StorageError: it does not exist, or has more bytes.
     """
-    fs, path = locate(url)
     try:
-        with explained(fs, url):
-            return read_at_most(fs, path, most_bytes)
+        return ask(url, lambda fs, path: read_at_most(fs, path, most_bytes))
     except FileNotFoundError as error:
         raise StorageError(f"{url} is missing") from error
     except TooLargeError as error:
@@ -114,10 +127,8 @@ def file_bytes_of(url: str) -> int:
 
     Raises: StorageError: it does not exist.
     """
-    fs, path = locate(url)
     try:
-        with explained(fs, url):
-            return int(fs.info(path).get("size") or 0)
+        return ask(url, lambda fs, path: int(fs.info(path).get("size") or 0))
     except FileNotFoundError as error:
         raise StorageError(f"{url} is missing") from error
 
@@ -153,23 +164,19 @@ def copy_checked(url: str, source: str, expected: StoredFile, *, replace: bool =
         with explained(LocalFileSystem(), str(temporary), expected.file_bytes), temporary.open("wb") as file:
             check_pieces(source, expected, file.write)
         if replace:
-            _put(fs, url, path, temporary)
+            ask(url, partial(_put, source=temporary), expected.file_bytes)
         else:
             add_file(url, temporary, expected)
 
 
 def exists(url: str) -> bool:
     """Does a file or folder of this name exist?"""
-    fs, path = locate(url)
-    with explained(fs, url):
-        return bool(fs.exists(path))
+    return bool(ask(url, kind_of))
 
 
 def is_file(url: str) -> bool:
     """Does a file of this name exist? Neither folders nor pipes count."""
-    fs, path = locate(url)
-    with explained(fs, url):
-        return bool(fs.isfile(path))
+    return ask(url, kind_of) == "file"
 
 
 def list_names(url: str, *, hidden: bool = False) -> list[str]:
@@ -177,10 +184,8 @@ def list_names(url: str, *, hidden: bool = False) -> list[str]:
 
     Args: hidden: include names that begin with a dot, such as those of unfinished files.
     """
-    fs, path = locate(url)
     try:
-        with explained(fs, url):
-            entries = fs.ls(path, detail=False)
+        entries = ask(url, lambda fs, path: fs.ls(path, detail=False))
         names = [str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries]
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -197,21 +202,28 @@ def remove(url: str) -> bool:
 
     Returns: False if it does not exist.
     """
-    fs, path = locate(url)
+    tries = 0
+
+    def remove_file(fs: Any, path: str) -> None:
+        nonlocal tries
+        tries += 1
+        fs.rm_file(path)
+
     try:
-        with explained(fs, url):
-            fs.rm_file(path)
+        ask(url, remove_file)
     except FileNotFoundError:
-        return False
+        return tries > 1  # an earlier try has removed it, as far as anybody can tell
     return True
 
 
 def remove_tree(url: str) -> None:
     """Remove a folder and everything in it, if it exists."""
-    fs, path = locate(url)
-    with explained(fs, url):
-        if fs.exists(path):
+
+    def remove_all(fs: Any, path: str) -> None:
+        if kind_of(fs, path):
             fs.rm(path, recursive=True)
+
+    ask(url, remove_all)
 
 
 def remove_if_empty(url: str) -> None:
@@ -237,12 +249,20 @@ def stored_file_at(path: Path) -> StoredFile:
     return StoredFile(name=path.name, file_bytes=path.stat().st_size, sha256=digest)
 
 
-def _put(fs: Any, url: str, path: str, source: Path) -> None:
-    with explained(fs, url, source.stat().st_size):
-        if is_local(fs):
-            local_disk.move(Path(path), source)
-        else:
-            fs.put_file(str(source), path)
+def _put(fs: Any, path: str, *, source: Path) -> None:
+    if is_local(fs):
+        local_disk.move(Path(path), source)
+    else:
+        fs.put_file(str(source), path)
+
+
+def _has(url: str, content: bytes) -> bool:
+    try:
+        return read(url, len(content)) == content
+    except StorageUnavailableError:
+        raise
+    except StorageError:  # it is larger, or has been removed
+        return False
 
 
 def _name(url: str) -> str:

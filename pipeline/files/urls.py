@@ -35,6 +35,9 @@ _LINK = re.compile(rf"(?:^|::)({_PROTOCOL})(?=::|://)")
 """The protocol of each link of a chain."""
 _OF_THIS_DISK = "file://"
 
+_S3FS_TRIES = 2
+"""s3fs tries 5 times what botocore has tried 5 times: a server that took connections and never answered was asked for
+over 7 minutes, before anybody heard of it. `patience.py` tries again, and can be stopped."""
 _PACKAGES = {"gs": "gcsfs", "abfs": "adlfs"}
 """Protocol → what pip installs; s3 has an extra; for the others fsspec's own advice is given."""
 
@@ -62,6 +65,8 @@ def resolve(url: str, *, chained: bool = False) -> tuple["AbstractFileSystem", s
         fs, path = url_to_fs(place)
     except (ValueError, ImportError) as error:
         raise UsageError(f"{shown(url)!r}: {error}") from error
+    if "s3" in fs.protocol:
+        fs.retries = _S3FS_TRIES
     return fs, str(path)
 
 

@@ -182,7 +182,9 @@ class _Web:
             found = f"its server answers with status {answer.status}{asks}, again and again"
             host.not_before = time.monotonic() + (asked_s or pause_s)
         if failure is not None and _is_no_network(failure) and time.monotonic() - self._reached_at > _DOWN_S:
-            raise OSError(f"no server can be reached, {host.name} for example: {failure}; check this machine's network")
+            raise OSError(
+                f"no server can be reached, {host.name} for example: {failure}; check this machine's network"
+            ) from failure
         host.failed()
         raise RefusedError("unreadable", found)
 

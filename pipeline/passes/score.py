@@ -27,6 +27,7 @@ from pipeline.records import ShardSpec
 from pipeline.replicas.engine import process_shards, todo_of
 from pipeline.replicas.progress import Progress, working
 from pipeline.replicas.shard_work import ShardWork
+from pipeline.replicas.signals import waiting_for_storage
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import code_sha256, model_fields
 from pipeline.runs.inputs import remembered_inputs, require_whole
@@ -100,7 +101,7 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
     if scorer.needs_image and not records.keys() <= committed_shards(folder).keys():
         predicted = _with_images(config, predicted, inputs)
     # 3. Lock the pass, not the run: other passes may work beside it.
-    with locked(folder) as lease:
+    with locked(folder) as lease, waiting_for_storage(config.cluster.storage_patience_s):
         begun = open_pass(config.run, name, document, accept)
         # 4. Find the shards that are not scored, or were computed again since.
         progress = Progress(sum(len(spec.samples) for spec in predicted), policy=None)
@@ -116,6 +117,7 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
             max_image_pixels=inputs.max_image_pixels,
             default_frame=default_frame(inputs.orientation, annotated=bool(inputs.annotations)),
             made_with=begun.digest,
+            storage_patience_s=config.cluster.storage_patience_s,
             accept_mixed=config.accept_mixed,
             retry_failed=config.retry_failed,
         )

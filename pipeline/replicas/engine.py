@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import count
 
 from pipeline.config import ClusterConfig
-from pipeline.errors import kept
+from pipeline.errors import Stopped, kept
 from pipeline.progress.stages import stage
 from pipeline.records import ShardSpec
 from pipeline.replicas.progress import Progress
@@ -114,5 +114,5 @@ def _process_inline(
                     progress.add_computed(result.rows, result.computed, result.seconds)
                     progress.show(shown)
             return loaded.usage()
-    except KeyboardInterrupt as interrupt:
+    except (KeyboardInterrupt, Stopped) as interrupt:
         raise progress.stopped() from interrupt

@@ -2,6 +2,8 @@
 
 import threading
 
+from pipeline.files import patience
+from pipeline.files.patience import storage_health
 from pipeline.records import ShardSpec
 from pipeline.replicas.events import Pulse
 from pipeline.replicas.setup import Loaded, Setup
@@ -23,6 +25,7 @@ class Replica:
     def prepare(self) -> str:
         """Load the model. Returns: the kind of device that it is on."""
         # Not in __init__: what is raised there reaches the driver as a death, which it would answer with another try.
+        patience.begin(self._setup.work.storage_patience_s)
         self._loaded = self._setup.load()
         return self._loaded.device_kind
 
@@ -33,11 +36,13 @@ class Replica:
 
     def pulse(self) -> Pulse:
         """How it is; answers while `prepare` and `process` run."""
-        usage = self._loaded.usage() if self._loaded else None
+        usage, health = self._loaded.usage() if self._loaded else None, storage_health()
         return Pulse(
             images=self._finished,
             predicting_s=usage.predicting_s if usage else 0.0,
             waiting_s=usage.loaded_s - usage.predicting_s if usage else 0.0,
+            storage_errors=health.errors,
+            storage_away_s=health.away_s,
             rss_bytes=peak_rss_bytes(),
             device_bytes=peak_device_bytes(),
             batch_images=usage.batch_images if usage else 0,

@@ -18,6 +18,8 @@ class ShardWork:
     """Of images whose annotated size does not tell their frame."""
     made_with: str = ""
     """SHA-256 of the fingerprint; the shard records carry it."""
+    storage_patience_s: float = 0.0
+    """Seconds that a replica waits for storage that does not respond, with its work in its hands."""
     accept_mixed: bool = False
     """Replicas may run on machines whose last bits differ; the run notes which."""
     keep_members: bool = False

@@ -2,9 +2,11 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+
+from pipeline.files import patience
 
 PATIENCE_S = 5.0
 """How long a block that was asked to stop may go on with its image; a scheduler kills after 30 s."""
@@ -69,12 +71,40 @@ def signals_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Have the handler called for signals in the block, if it is in the main thread."""
+def waiting_for_storage(patience_s: float) -> Iterator[None]:
+    """In the block, all threads wait for storage that does not respond, so long at most, until a signal comes.
+
+    What else a signal does stays as it was.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def as_before(number: int, frame: FrameType | None) -> None:
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    obeyed = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    with patience.lasting(patience_s), _handled(as_before, obeyed):
+        yield
+
+
+@contextmanager
+def _handled(
+    handler: Callable[[int, FrameType | None], None], signals: Sequence[signal.Signals] = SIGNALS
+) -> Iterator[None]:
+    """Have the handler called for signals in the block, if it is in the main thread. Nobody waits for storage then."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        patience.end()
+        handler(number, frame)
+
     with signals_kept():
         if _is_main_thread():
-            for number in SIGNALS:
-                signal.signal(number, handler)
+            for number in signals:
+                signal.signal(number, handle)
         yield
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from typing import TypeVar
 
 from pipeline.config import ClusterConfig
+from pipeline.files import patience
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -26,7 +28,12 @@ def spread(
     if cluster.engine == "ray":
         from pipeline.replicas.on_ray.tasks import run_tasks
 
-        return run_tasks(function, items, attempts=cluster.shard_attempts, on_answer=on_answer)
+        @wraps(function)
+        def patiently(item: Item) -> Answer:
+            with patience.lasting(cluster.storage_patience_s):
+                return function(item)
+
+        return run_tasks(patiently, items, attempts=cluster.shard_attempts, on_answer=on_answer)
     answers = []
     for item in items:
         answers.append(function(item))

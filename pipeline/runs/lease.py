@@ -28,7 +28,7 @@ import psutil
 
 from model.documents import parse_json
 from pipeline.errors import LeaseLostError, RunBusyError, StorageError, StorageUnavailableError
-from pipeline.files import storage
+from pipeline.files import patience, storage
 from pipeline.files.tars import encode_json
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ BEAT_S = 5.0
 """Seconds between beats."""
 PATIENCE_S = 30.0
 """How long the lease of another machine is watched for a beat before its session counts as dead."""
+_LAST_BEAT_S, _REMOVAL_S = 0.5, 5.0
 _FOLDER = "lease"
 _HELD: set[str] = set()
 """Owners in this process. If none of them holds a lease of this process, its session failed to remove it."""
@@ -63,10 +64,14 @@ class Lease:
         self._run, self._number, self._holder = run, number, holder
         self._beats = 0
         self._lost = ""
-        self._looked = time.monotonic()
+        self._looked, self._outages = time.monotonic(), patience.storage_health().outages
 
     def check(self) -> None:
-        """Raise LeaseLostError if another session has taken over the run."""
+        """Raise LeaseLostError if another session has taken over the run. It may have, while this one waited for
+        storage: so after an outage the lease itself is looked at, before the next beat is due."""
+        if patience.storage_health().outages != self._outages:
+            with patience.none_here(), suppress(StorageUnavailableError, OSError):
+                self._look()
         if self._lost:
             raise LeaseLostError(f"{self._run}: {self._lost}; this session stops, and what is committed counts")
 
@@ -96,7 +101,7 @@ class Lease:
             storage.publish(_beat_url(self._run, self._number), beat)
 
     def _look(self) -> None:
-        self._looked = time.monotonic()
+        self._looked, self._outages = time.monotonic(), patience.storage_health().outages
         newest = _newest(self._run)
         if newest is not None and newest[0] > self._number:
             holder = newest[1]
@@ -138,7 +143,8 @@ def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) ->
     finally:
         ended.set()
         if heart.is_alive():
-            heart.join()
+            # Where nobody answers, a beat may take as long as the client asks; nobody waits for it any more.
+            heart.join(_LAST_BEAT_S if patience.is_known_away(run) else None)
         _HELD.discard(owner)
         _remove(run, number, owner)
 
@@ -152,11 +158,21 @@ def refuse_busy(run: str, patience_s: float = PATIENCE_S) -> None:
 
 
 def _beat(lease: Lease, ended: threading.Event, beat_s: float) -> None:
-    while not ended.wait(beat_s):
-        try:
-            lease.beat()
-        except Exception as error:  # noqa: BLE001 (storage can be away in a hundred ways)
-            log.warning("the lease could not be renewed (%s); trying again", error)
+    """Beat until the session ends. It does not wait as others do for a storage that is away: it asks at every beat, so
+    that once the storage is back, the next beat comes before anybody takes this session for dead."""
+    is_missed = False
+    with patience.none_here():
+        while not ended.wait(beat_s):
+            try:
+                lease.beat()
+            except Exception as error:  # noqa: BLE001 (storage can be away in a hundred ways)
+                if not is_missed:
+                    log.warning("the lease could not be renewed (%s); trying again every %.0f s", error, beat_s)
+                is_missed = True
+            else:
+                if is_missed:
+                    log.info("the lease is renewed again")
+                is_missed = False
 
 
 def _settle_with_others(run: str, patience_s: float) -> tuple[int, Holder | None]:
@@ -224,8 +240,11 @@ def _read(run: str, number: int) -> Holder:
 
 
 def _remove(run: str, number: int, owner: str) -> None:
-    """Remove our lease and those of dead sessions before it; nothing if the number is not ours."""
-    with suppress(Exception):  # a lease left behind does no harm: the next session finds that we are gone
+    """Remove our lease and those of dead sessions before it; nothing if the number is not ours, or nobody answers."""
+    if patience.is_known_away(run):
+        return
+    # A lease left behind does no harm: the next session finds that we are gone.
+    with suppress(Exception), patience.lasting(_REMOVAL_S):
         if _read(run, number).owner != owner:
             return
         for name in storage.list_names(storage.join(run, _FOLDER)):

@@ -1,9 +1,10 @@
 """Locks a run, or a score pass of it, for one session, and finds out whether another session has."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StorageUnavailableError
+from pipeline.files.patience import is_known_away
 from pipeline.files.trials import require_exclusive_create
 from pipeline.runs.lease import Lease, held
 
@@ -24,5 +25,9 @@ def locked(run: str) -> Iterator[Lease]:
         try:
             yield lease
         except Exception:
-            lease.confirm_now()  # after another session took over, that is the reason for whatever failed here
+            # After another session took over, that is the reason for whatever failed here. If nobody can tell, for the
+            # storage is away, the failure stays what it was.
+            if not is_known_away(run):
+                with suppress(StorageUnavailableError):
+                    lease.confirm_now()
             raise

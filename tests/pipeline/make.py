@@ -154,6 +154,7 @@ def make_config(inputs, out, **options):
     """
     given = {"images": str(inputs.images), "annotations": str(inputs.annotations), "out": str(out), "allow_empty": True}
     given |= {"engine": "inline", "model": "fake", "ensemble_size": 3, "shard_size": 3, "batch_images": 2}
+    given |= {"storage_patience_s": 0.0}  # a storage that a test breaks fails at once
     config: RunConfig = from_options(RunConfig, given | options, missing=None)
     return config
 

@@ -105,7 +105,7 @@ def test_throttling_errors_and_lost_connections_change_no_byte(s3, quiet, out, s
     inputs, files = quiet
     draw = random.Random(seed)
     s3.fault_of = lambda number: draw.choice(FAULTS) if draw.random() < 0.2 else None
-    run(make_config(inputs, out))
+    run(make_config(inputs, out, storage_patience_s=60.0))
     s3.fault_of = None
     assert objects(out) == files
 

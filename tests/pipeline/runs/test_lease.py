@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline.errors import LeaseLostError, RunBusyError, StorageUnavailableError
-from pipeline.files import storage
+from pipeline.files import patience, storage
 from pipeline.files.tars import encode_json
 from pipeline.run import run
 from pipeline.runs import lease as lease_module
@@ -315,3 +316,26 @@ def test_a_session_confirms_that_it_has_the_run_without_writing_and_not_at_every
         with pytest.raises(LeaseLostError, match="node7"):
             lease.confirm()
         monkeypatch.undo()
+
+
+def test_the_heartbeat_asks_at_every_beat_and_tells_once_that_nobody_answers(monkeypatch, caplog):
+    place, pipe, fails, waited = "memory://beats/run", MemoryFileSystem.pipe_file, [True], []
+
+    def moody(self, path, *args, **named):
+        if path.endswith(".beat") and fails:
+            fails.append(True)
+            raise ConnectionResetError("nobody answers")
+        return pipe(self, path, *args, **named)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", moody)
+    monkeypatch.setattr("pipeline.files.patience.pause_s", lambda tries, chance: waited.append(tries) or 0.0)
+    with caplog.at_level("INFO"), held(place, beat_s=0.01) as lease, patience.lasting(600.0):
+        wait_for(lambda: len(fails) > 4)
+        fails.clear()
+        wait_for(lambda: storage.exists(f"{place}/lease/000001.beat"))
+        wait_for(lambda: "the lease is renewed again" in caplog.text)
+        lease.check()
+    assert waited == []
+    said = [record.getMessage() for record in caplog.records if record.name == "pipeline.runs.lease"]
+    assert (len(said), said[1]) == (2, "the lease is renewed again")
+    storage.remove_tree("memory://beats")
