@@ -1,6 +1,6 @@
 """What a replica is made of, and what it does: `Setup` for any work, `ReplicaSetup` for predicting a run."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from model.config import EnsembleConfig, ModelConfig
@@ -8,6 +8,8 @@ from model.loading import load_model
 from model.prediction import Enough
 from pipeline.errors import ConfigError
 from pipeline.records import ShardSpec
+from pipeline.replicas.proof import Expected, prove
+from pipeline.replicas.seat import Seat
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.shards import ShardResult, Shared
 from pipeline.replicas.suspects import Caution
@@ -46,8 +48,12 @@ class Setup(Protocol):
     def on(self, device: str) -> "Setup":
         """The same with this device where `auto` was asked for."""
 
-    def load(self) -> Loaded:
-        """Load what takes time. Raises: ConfigError, RunMismatchError: as `ReplicaSetup.load`."""
+    @property
+    def expected(self) -> Expected:
+        """What every replica on a cluster proves to have."""
+
+    def load(self, seat: Seat | None = None) -> Loaded:
+        """Prove that this machine can do the work, and load what takes time. Args, Raises: as `ReplicaSetup.load`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +65,8 @@ class ReplicaSetup:
     policy: PolicyConfig
     """Its bounds decide when an image of an adaptive ensemble has enough members."""
     work: ShardWork
+    expected: Expected = field(default_factory=Expected)
+    """What every replica on a cluster proves to have."""
 
     @property
     def enough(self) -> Enough | None:
@@ -69,11 +77,16 @@ class ReplicaSetup:
         """See `Setup`."""
         return replace(self, model=replace(self.model, device=device)) if self.model.device == "auto" else self
 
-    def load(self) -> "Predicting":
+    def load(self, seat: Seat | None = None) -> "Predicting":
         """Load the model, on the kind of machine that the run was begun on.
 
-        Raises: ConfigError: it can't be loaded as configured. RunMismatchError: the machine is of another kind.
+        Args:   seat: where on a cluster this is; the replica proves then what it has. None: the driver's own process.
+        Raises: NodeUnfitError: this node has something else than the driver, or does not see the images.
+                ConfigError: the model can't be loaded as configured. RunMismatchError: the machine is of another kind.
+                StorageUnavailableError, OSError: the storage of the images does not respond.
         """
+        if seat:
+            prove(self.expected, self.model, self.work, seat)
         try:
             model = load_model(self.model, self.ensemble, self.enough)
         except ValueError as error:

@@ -36,13 +36,11 @@ DECIDES_NO_VALUE = {
     "pipeline/files/trials.py": "tries whether files can be written where a run is",
     "pipeline/devices.py": "refuses devices that are not there",
     "pipeline/preconditions.py": "refuses requests before a pass",
-    "pipeline/config.py": "options of runs; what passes take from a run is a field",
     "pipeline/passes/building.py": "digests that tell whether a shard is outdated",
     "pipeline/passes/known.py": "names the passes; sources of users are a field of the fingerprint",
     "pipeline/passes/options.py": "options, each of which is a field",
     "pipeline/networks/options.py": "options, all of which are fields",
     "pipeline/networks/presets.py": "what a network expects, all of which is a field",
-    "pipeline/runs/fingerprint.py": "fields themselves",
     "pipeline/selection/columns.py": "checks columns; pass.json has them, and its digest is in every record",
 }
 """Modules that passes import on the way, and why their fingerprints do not cover them."""
