@@ -119,7 +119,9 @@ def table(findings: Sequence[Finding]) -> str:
     for finding in findings:
         if finding.lacks:
             rows.setdefault(tuple(finding.lacks.items()), []).append(finding.node)
-    drawn = Table("node", "lacks", "what to do", box=ASCII, show_lines=True)
+    drawn = Table(box=ASCII, show_lines=True)
+    for heading in ("node", "lacks", "what to do"):
+        drawn.add_column(heading, overflow="fold")
     for lacks, nodes in rows.items():
         cells = (
             _names(nodes),
