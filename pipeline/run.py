@@ -13,6 +13,7 @@ from pipeline.collection.usable import require_usable
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError, kept
 from pipeline.files import urls
+from pipeline.files.model_urls import at_hand, origin_of
 from pipeline.preflight import require_surroundings
 from pipeline.progress.stages import stage
 from pipeline.records import Sample, ShardSpec
@@ -22,6 +23,7 @@ from pipeline.release.contact_sheet import write_contact_sheet
 from pipeline.release.identity import release_folder
 from pipeline.release.passes import wanted_passes
 from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
+from pipeline.release.sources import with_model
 from pipeline.replicas.engine import failed_images, process_shards, refuse_unready, todo_of
 from pipeline.replicas.probes import take_probes
 from pipeline.replicas.progress import Progress, working
@@ -29,9 +31,10 @@ from pipeline.replicas.proof import Expected
 from pipeline.replicas.setup import ReplicaSetup
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.usage import ReplicaUsage
+from pipeline.replicas.weights import weights_of
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import digest_of, fingerprint
-from pipeline.runs.inputs import remember_inputs
+from pipeline.runs.inputs import remember_inputs, remember_model
 from pipeline.runs.lease import Lease
 from pipeline.runs.locking import locked
 from pipeline.runs.restore import restore_lost
@@ -65,6 +68,7 @@ def run(config: RunConfig) -> RunReport:
     """
     config.check()
     require_surroundings(config)
+    config = with_model_here(config)
     # 1. Read the annotations and find every image.
     kept_findings = Kept(config.out)
     collection = read_inputs(config, kept_findings)
@@ -84,6 +88,7 @@ def predict(config: RunConfig) -> None:
     Raises: as `run`.
     """
     require_surroundings(config)
+    config = with_model_here(config)
     collection, made_with = read_inputs(config), fingerprint(config)
     with locked(config.out) as lease:
         restore_lost(config.out, made_with)
@@ -97,6 +102,15 @@ def predict(config: RunConfig) -> None:
             process(todo, config, progress, lease.check, made_with)
         lease.confirm()
         sweep(config.out, read_shard_records(config.out, [spec.name for spec in specs]))
+
+
+def with_model_here(config: RunConfig) -> RunConfig:
+    """The same with a model on this machine, which is fetched if it was given as a URL; the release says from where.
+
+    Raises: as `at_hand`.
+    """
+    model = at_hand(config.model)
+    return replace(config, model=model, release=with_model(config.release, origin_of(model)))
 
 
 def _carry_out(
@@ -114,6 +128,8 @@ def _carry_out(
         config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
     )
     remember_inputs(config.out, config.input)
+    if place := origin_of(config.model):
+        remember_model(config.out, place, made_with["weights"])
     kept_findings.write()
     # 8. Find the shards that are not committed.
     progress = Progress(len(collection.samples), config.policy)
@@ -255,4 +271,5 @@ def setup_of(config: RunConfig, samples: Sequence[Sample], made_with: Mapping[st
         policy=config.policy,
         work=work,
         expected=Expected.of(made_with, accept_mixed=config.accept_mixed),
+        weights=weights_of(config.model, made_with.get("weights", "")),
     )

@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
+from model.config import ModelConfig
 from pipeline.collection.collection import Collection
 from pipeline.collection.config import InputConfig
 from pipeline.collection.frames import default_frame
 from pipeline.collection.gather import read_collection
 from pipeline.collection.usable import require_usable
 from pipeline.errors import CollectionError, ConfigError
+from pipeline.files.model_urls import at_hand
 from pipeline.passes.building import builds_on
 from pipeline.passes.config import PassConfig
 from pipeline.passes.folder import PassDocument, check_name, outdated, pass_folder, read_pass
@@ -29,6 +31,7 @@ from pipeline.replicas.probes import take_probes
 from pipeline.replicas.progress import Progress, working
 from pipeline.replicas.proof import Expected
 from pipeline.replicas.shard_work import ShardWork
+from pipeline.replicas.weights import Weights, weights_of
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import code_sha256, model_fields
 from pipeline.runs.inputs import remembered_inputs, require_whole
@@ -72,6 +75,7 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
             PipelineError: the pass failed; run the same command again to resume.
     """
     name, folder = check_name(config.called), pass_folder(config.run, config.called)
+    config = replace(config, model=at_hand(config.model))
     # 1. Find the run's images, as they were planned or where they are now.
     with stage("reading the run"):
         made_with, planned = read_run(config.run)
@@ -134,6 +138,7 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
                 more_code=code_of(config.kind),
                 accept_mixed=config.accept_mixed,
             ),
+            weights=_weights(config.model, document.fingerprint),
         )
         with working(progress):
             process_shards(todo, setup, config.cluster, progress, lease.check)
@@ -178,6 +183,12 @@ def pass_fingerprint(config: PassConfig, spec: PassSpec, context: PassContext, i
         values |= model_fields(config.model)
     # What a name does not tell, such as the digest of a file.
     return values | said("made_with", spec, context) | library_versions()
+
+
+def _weights(model: ModelConfig, fingerprint: Mapping[str, str]) -> Weights | None:
+    """The weights of `--model`, if they are those that the pass is made with: a witness has its own."""
+    found = weights_of(model) if "weights" in fingerprint else None
+    return found if found and found.sha256 == fingerprint["weights"] else None
 
 
 def _samples(specs: Sequence[ShardSpec]) -> list[Sample]:

@@ -23,6 +23,7 @@ from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.shards import ShardResult, Shared, carry_out
 from pipeline.replicas.suspects import Caution
 from pipeline.replicas.usage import ReplicaUsage, Stopwatch
+from pipeline.replicas.weights import Weights, at_seat
 from pipeline.runs.candidates import read_members
 from pipeline.runs.candidates import read_rows as read_candidate_rows
 from pipeline.runs.commits import is_committed, read_shard_record
@@ -47,6 +48,8 @@ class PassSetup:
     """Shard → see `ShardRecord`."""
     expected: Expected = field(default_factory=Expected)
     """What every replica on a cluster proves to have."""
+    weights: Weights | None = None
+    """Of the model that the pass loads; None if it loads none."""
 
     @property
     def model(self) -> ModelConfig:
@@ -64,9 +67,12 @@ class PassSetup:
 
         Args, Raises: as `ReplicaSetup.load`.
         """
+        context = self.context
         if seat:
-            prove(self.expected, self.model, self.work, seat, said("made_with", self.spec, self.context))
-        scorer = load_pass(self.spec, self.context)
+            context = replace(context, model=at_seat(self.weights, self.model, seat))
+            device = self.model.device if self.weights else "cpu"
+            prove(self.expected, self.work, seat, device, said("made_with", self.spec, context))
+        scorer = load_pass(self.spec, context)
         settle_machine(self.work.run, scorer.device_kind, accept_mixed=self.work.accept_mixed)
         return Scoring(scorer, self)
 

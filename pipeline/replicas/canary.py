@@ -16,6 +16,7 @@ own disk would take commits that nobody else sees.
 import contextlib
 import io
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,9 +24,11 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.files import local_disk, storage, urls
+from pipeline.files.model_cache import models_folder
 from pipeline.replicas.probes import REMEDY, Probe, problems
 from pipeline.replicas.proof import REMEDY_OF_OUT, Expected, other_software
 from pipeline.replicas.setup import Setup
+from pipeline.replicas.weights import Weights
 from pipeline.shown import printable, shown
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,9 @@ class CanaryRequest:
     probes: tuple[Probe, ...]
     """An image that the driver has read; () if the work needs none."""
     expected: Expected
+    weights: Weights | None
+    folder: str
+    """Where the driver has the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +75,14 @@ def canary_request(setup: Setup) -> Iterator[CanaryRequest]:
     url = storage.join(out, mark)
     storage.publish(url, mark.encode())
     try:
-        yield CanaryRequest(out=out, mark=mark, probes=setup.work.probes[:1], expected=setup.expected)
+        yield CanaryRequest(
+            out=out,
+            mark=mark,
+            probes=setup.work.probes[:1],
+            expected=setup.expected,
+            weights=setup.weights,
+            folder=str(setup.model.folder) if setup.weights else "",
+        )
     finally:
         with contextlib.suppress(Exception):  # a sweep removes it later; what the block raised is more important
             storage.remove(url)
@@ -78,7 +91,8 @@ def canary_request(setup: Setup) -> Iterator[CanaryRequest]:
 def look(request: CanaryRequest, node: str) -> Finding:
     """Look at everything from this node. Raises nothing: whatever fails is a finding."""
     lacks: dict[str, str] = {}
-    for what, seen in (("software", _software), ("images", _images), ("--out", _out)):
+    looks = (("software", _software), ("images", _images), ("--out", _out), ("the model", _model))
+    for what, seen in looks:
         try:
             lacks |= seen(request)
         except Exception as error:  # noqa: BLE001 (whatever a file system or a client raises)
@@ -167,6 +181,31 @@ def _out(request: CanaryRequest) -> dict[str, str]:
     if urls.is_local(request.out) and (free := shutil.disk_usage(Path(request.out)).free) < LEAST_FREE_BYTES:
         return {f"{out}: {free >> 20} MiB are free": f"Free at least {LEAST_FREE_BYTES >> 20} MiB"}
     return {}
+
+
+def _model(request: CanaryRequest) -> dict[str, str]:
+    """A model may be fetched, if there is room for it. Nothing is read; a replica proves what it loads."""
+    if request.weights is None or _has_model(Path(request.folder), request.weights):
+        return {}
+    cache = models_folder()
+    if (cache / request.weights.sha256).is_dir():
+        return {}
+    above = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    needed, free = sum(request.weights.files.values()), shutil.disk_usage(above).free
+    if free < needed + LEAST_FREE_BYTES:
+        lack = f"the model: {free >> 20} MiB are free in {cache}, and it takes {needed >> 20}"
+        return {lack: f"Free some space, or have the model at {request.folder}, or set SOD_CACHE to another folder"}
+    if not os.access(above, os.W_OK):
+        return {f"the model: it can't be kept in {cache}": "Set SOD_CACHE on the nodes to a folder that can be written"}
+    return {}
+
+
+def _has_model(folder: Path, weights: Weights) -> bool:
+    """Are there files of the same names and sizes?"""
+    try:
+        return all((folder / name).stat().st_size == file_bytes for name, file_bytes in weights.files.items())
+    except OSError:
+        return False
 
 
 def _in_words(error: Exception) -> str:

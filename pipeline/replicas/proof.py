@@ -1,8 +1,9 @@
 """One run, one truth: what a replica proves, by digests, before it takes its first shard.
 
 The driver says what the run is made with (`Expected`); a replica finds out what it has itself. A path proves nothing:
-other weights may lie there, or another version of the code. Options travel with the replica's setup, so they are equal.
-`runs/machine.py` compares the kind of device and the instruction set, which the first replica decides.
+another version of the code may lie there, or no image. Options travel with the replica's setup, so they are equal.
+`weights.py` proves the weights, and fetches them; `runs/machine.py` compares the kind of device and the instruction
+set, which the first replica decides.
 """
 
 import importlib.metadata
@@ -11,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from model.config import ModelConfig
-from model.weights import weights_sha256
 from pipeline.errors import NodeUnfitError
 from pipeline.files import urls
 from pipeline.replicas.probes import REMEDY, problems
@@ -21,7 +20,7 @@ from pipeline.replicas.shard_work import ShardWork
 from pipeline.runs.fingerprint import code_sha256
 from pipeline.runs.machine import LIBRARIES, library_versions
 
-_PROVEN = ("weights", "code", *LIBRARIES)
+_PROVEN = ("code", *LIBRARIES)
 """Fields of a fingerprint that a machine can have otherwise; all others are options."""
 REMEDY_OF_OUT = "Give --out as a folder that all nodes share, or as the URL of a bucket"
 
@@ -52,14 +51,15 @@ class Expected:
 
 def prove(
     expected: Expected,
-    model: ModelConfig,
     work: ShardWork,
     seat: Seat,
+    device: str = "cpu",
     further: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Prove that this process has what the run is made with, and sees its images and its folder.
 
-    Args:   further: fields that the caller has found out here.
+    Args:   device: that the model will be on.
+            further: fields that the caller has found out here.
     Raises: NodeUnfitError: it does not; the message has each difference with the value expected and the one found.
             StorageUnavailableError, OSError: the images' storage does not respond, or does not let us in.
     """
@@ -67,15 +67,12 @@ def prove(
     for name in further.keys() & expected.fields.keys():
         if further[name] != expected.fields[name]:
             lacks[_difference(name, expected.fields[name], further[name])] = "Have the same files on every node"
-    has_model = "weights" in expected.fields and "weights" not in further and not model.is_fake
-    if has_model:
-        lacks |= _other_weights(expected.fields["weights"], model.folder)
     if found := next(problems(work.probes), None):
         lacks[found] = REMEDY
     if urls.is_local(work.run) and not Path(work.run).is_dir():  # it would be made, and take commits nobody else sees
         lacks[f"{work.run}: there is no such folder"] = REMEDY_OF_OUT
-    if has_model and not lacks:  # torch may not even be there otherwise
-        lacks |= _other_device(model.device)
+    if not lacks:  # torch may not even be there otherwise
+        lacks |= _other_device(device)
     if lacks:
         raise NodeUnfitError(seat.node, lacks)
 
@@ -106,21 +103,6 @@ def _other_libraries(expected: Expected) -> list[tuple[str, str, str]]:
     except importlib.metadata.PackageNotFoundError as error:
         return [(error.name, wanted.get(error.name, ""), "")]
     return [(name, version, versions[name]) for name, version in wanted.items() if versions[name] != version]
-
-
-def _other_weights(wanted: str, folder: Path) -> dict[str, str]:
-    found = _weights_in(folder)
-    if found == wanted:
-        return {}
-    remedy = f"Copy the driver's {folder} to the same path on every node, or give --model as a URL"
-    return {_difference(f"weights in {folder}", wanted, found): remedy}
-
-
-def _weights_in(folder: Path) -> str:
-    try:
-        return weights_sha256(folder)
-    except OSError as error:
-        return f"none ({error})"
 
 
 def _other_device(device: str) -> dict[str, str]:

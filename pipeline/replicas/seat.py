@@ -1,10 +1,8 @@
 """Where a replica sits: what a cluster tells it about its node before it begins."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-ReadChunk = Callable[[str, int, int], bytes]
-"""Name of a file of the model, first byte, number of bytes → these bytes, as the driver has them."""
+from pipeline.files.model_cache import ReadChunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

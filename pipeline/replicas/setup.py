@@ -14,6 +14,7 @@ from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.shards import ShardResult, Shared
 from pipeline.replicas.suspects import Caution
 from pipeline.replicas.usage import ReplicaUsage, TimedModel
+from pipeline.replicas.weights import Weights, at_seat
 from pipeline.replicas.work import process_shard
 from pipeline.runs.machine import settle_machine
 from pipeline.selection.policy import PolicyConfig
@@ -52,6 +53,10 @@ class Setup(Protocol):
     def expected(self) -> Expected:
         """What every replica on a cluster proves to have."""
 
+    @property
+    def weights(self) -> Weights | None:
+        """What it loads; None if it loads no model of `model/`."""
+
     def load(self, seat: Seat | None = None) -> Loaded:
         """Prove that this machine can do the work, and load what takes time. Args, Raises: as `ReplicaSetup.load`."""
 
@@ -67,6 +72,8 @@ class ReplicaSetup:
     work: ShardWork
     expected: Expected = field(default_factory=Expected)
     """What every replica on a cluster proves to have."""
+    weights: Weights | None = None
+    """What it loads, or fetches first; None: whatever its folder has."""
 
     @property
     def enough(self) -> Enough | None:
@@ -83,12 +90,14 @@ class ReplicaSetup:
         Args:   seat: where on a cluster this is; the replica proves then what it has. None: the driver's own process.
         Raises: NodeUnfitError: this node has something else than the driver, or does not see the images.
                 ConfigError: the model can't be loaded as configured. RunMismatchError: the machine is of another kind.
-                StorageUnavailableError, OSError: the storage of the images does not respond.
+                StorageUnavailableError, OSError: the storage of images or weights does not respond.
         """
+        config = self.model
         if seat:
-            prove(self.expected, self.model, self.work, seat)
+            prove(self.expected, self.work, seat, "cpu" if config.is_fake else config.device)
+            config = at_seat(self.weights, config, seat)
         try:
-            model = load_model(self.model, self.ensemble, self.enough)
+            model = load_model(config, self.ensemble, self.enough)
         except ValueError as error:
             raise ConfigError(f"--model {self.model.model}: {error}") from error
         settle_machine(self.work.run, model.device_kind, accept_mixed=self.work.accept_mixed)

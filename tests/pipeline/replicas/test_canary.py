@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from pipeline.replicas.probes import take_probes
 from pipeline.replicas.proof import REMEDY_OF_OUT, Expected
 from pipeline.replicas.setup import ReplicaSetup
 from pipeline.replicas.shard_work import ShardWork
+from pipeline.replicas.weights import Weights
 from pipeline.selection.policy import PolicyConfig
 from tests.pipeline.make import make_collection, read_samples, tree
 
@@ -31,7 +33,7 @@ def inputs(tmp_path):
     return make_collection(tmp_path / "in", 3)
 
 
-def make_setup(inputs, out, **expected):
+def make_setup(inputs, out, weights=None, **expected):
     probes = take_probes(read_samples(inputs.annotations, inputs.images).samples, 1 << 20)
     work = ShardWork(run=str(out), batch_images=2, max_image_bytes=1 << 20, max_image_pixels=1 << 20, probes=probes)
     return ReplicaSetup(
@@ -40,6 +42,7 @@ def make_setup(inputs, out, **expected):
         policy=PolicyConfig(),
         work=work,
         expected=Expected(fields=expected),
+        weights=weights,
     )
 
 
@@ -91,6 +94,31 @@ def test_images_and_software_of_another_kind_are_found_out_together(inputs, tmp_
         inputs.file(1).unlink()
         lacks = look(request, "n1").lacks
     assert [lack.partition(":")[0] for lack in lacks] == ["code", "image 000000000001 is missing"]
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A model that this node does not have, and an empty cache."""
+    monkeypatch.setenv("SOD_CACHE", str(tmp_path / "cache"))
+    return Weights(sha256="ab" * 32, files={"model.safetensors": 5 << 20})
+
+
+def test_a_node_without_the_model_is_fit_if_it_has_room_to_fetch_it(inputs, tmp_path, monkeypatch, weights):
+    with canary_request(make_setup(inputs, tmp_path / "out", weights)) as request:
+        assert look(request, "n1").lacks == {}
+        assert not (tmp_path / "cache").exists()
+        large = replace(request, weights=replace(weights, files={"model.safetensors": 1 << 60}))
+        (lack,) = look(large, "n1").lacks
+        assert f"MiB are free in {tmp_path}/cache/models, and it takes {1 << 40}" in lack
+        (tmp_path / "here").mkdir()
+        (tmp_path / "here/model.safetensors").write_bytes(b"w")
+        small = replace(large, folder=str(tmp_path / "here"), weights=replace(weights, files={"model.safetensors": 1}))
+        monkeypatch.setattr(canary.os, "access", lambda *_: False)
+        assert look(small, "n1").lacks == {}
+        (lack,) = look(request, "n1").lacks
+        assert "can't be kept in" in lack
+        (tmp_path / "cache/models" / weights.sha256).mkdir(parents=True)
+        assert look(large, "n1").lacks == look(request, "n1").lacks == {}
 
 
 def test_whatever_fails_on_a_node_is_a_finding(inputs, tmp_path, monkeypatch):

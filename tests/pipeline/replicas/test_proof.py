@@ -1,7 +1,6 @@
 """What a replica proves before it loads anything: one truth on every node."""
 
 import pickle
-import shutil
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from pipeline.replicas.proof import Expected, prove
 from pipeline.replicas.seat import Seat
 from pipeline.replicas.setup import ReplicaSetup
 from pipeline.replicas.shard_work import ShardWork
+from pipeline.replicas.weights import weights_of
 from pipeline.run import setup_of
 from pipeline.runs.fingerprint import code_sha256, fingerprint
 from pipeline.runs.machine import LIBRARIES
@@ -58,10 +58,11 @@ def test_the_machine_that_began_a_run_proves_what_it_is_made_with(inputs, tmp_pa
     samples = read_samples(inputs.annotations, inputs.images).samples
     (tmp_path / "out").mkdir()
     found = setup_of(config, samples, made_with)
-    assert set(found.expected.fields) == {"weights", "code", *LIBRARIES}
+    assert set(found.expected.fields) == {"code", *LIBRARIES}
     assert len(found.work.probes) == 3
     assert found.work.made_with
-    prove(found.expected, found.model, found.work, SEAT)
+    assert found.weights.sha256 == made_with["weights"]
+    prove(found.expected, found.work, SEAT)
 
 
 @given(st.dictionaries(st.sampled_from(LIBRARIES), TEXTS), st.dictionaries(st.sampled_from(LIBRARIES), TEXTS))
@@ -85,31 +86,27 @@ def test_a_library_that_is_not_there_is_named(monkeypatch):
 
 
 def test_other_code_is_named(tmp_path):
-    error = unfit(Expected(fields={"code": "ab" * 32}), ModelConfig(model="fake"), make_work(tmp_path), SEAT)
+    error = unfit(Expected(fields={"code": "ab" * 32}), make_work(tmp_path), SEAT)
     assert error.reason == f"code: expected {'ab' * 32}, found {code_sha256()}"
-    prove(Expected(fields={"code": code_sha256()}), ModelConfig(model="fake"), make_work(tmp_path), SEAT)
+    prove(Expected(fields={"code": code_sha256()}), make_work(tmp_path), SEAT)
 
 
-def test_other_weights_at_the_same_path_are_refused_before_anything_is_loaded(weights, tmp_path, monkeypatch):
-    model = ModelConfig(model=str(weights))
-    expected = Expected(fields={"weights": proof.weights_sha256(weights)})
-    (weights / "model.safetensors").write_bytes(b"others")
+def test_nothing_is_loaded_before_everything_is_proven(weights, tmp_path, monkeypatch):
+    """Other weights at the driver's path are not those of the run, and this node can have them nowhere else."""
+    monkeypatch.setenv("SOD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(setup, "load_model", lambda *_: pytest.fail("a model was loaded"))
+    model = ModelConfig(model=str(weights))
+    known = weights_of(model)
+    (weights / "model.safetensors").write_bytes(b"others")
     made = ReplicaSetup(
-        model=model,
-        ensemble=EnsembleConfig(),
-        policy=PolicyConfig(),
-        work=make_work(tmp_path),
-        expected=expected,
+        model=model, ensemble=EnsembleConfig(), policy=PolicyConfig(), work=make_work(tmp_path), weights=known
     )
-    with pytest.raises(NodeUnfitError) as raised:
+    found = weights_of(model).sha256
+    with pytest.raises(NodeUnfitError, match=f"expected {known.sha256}, found {found} in {weights}") as raised:
         made.load(SEAT)
-    found = proof.weights_sha256(weights)
-    assert raised.value.reason == f"weights in {weights}: expected {expected.fields['weights']}, found {found}"
-    assert str(raised.value).startswith("10.0.0.7 can't do the work of this run:\n  weights in ")
-    shutil.rmtree(weights)
-    with pytest.raises(NodeUnfitError, match="found none"):
-        made.load(SEAT)
+    assert str(raised.value).startswith("10.0.0.7 can't do the work of this run:\n  weights: ")
+    with pytest.raises(NodeUnfitError, match="code: expected ab"):
+        replace(made, expected=Expected(fields={"code": "ab"})).load(SEAT)
 
 
 def test_the_drivers_own_process_proves_nothing_again(weights, tmp_path, monkeypatch):
@@ -123,26 +120,24 @@ def test_images_that_are_not_there_are_refused(inputs, tmp_path):
     own = make_collection(tmp_path / "own", 3)
     probes = take_probes(read_samples(own.annotations, own.images).samples, 1 << 20)
     work = make_work(tmp_path, probes=probes)
-    prove(Expected(), ModelConfig(model="fake"), work, SEAT)
+    prove(Expected(), work, SEAT)
     for number in (1, 2, 3):
         own.file(number).unlink()
-    assert "image 000000000001 is missing" in unfit(Expected(), ModelConfig(model="fake"), work, SEAT).reason
+    assert "image 000000000001 is missing" in unfit(Expected(), work, SEAT).reason
 
 
 def test_a_run_whose_folder_is_not_there_gets_none(tmp_path):
     work = make_work(tmp_path / "elsewhere")
-    assert unfit(Expected(), ModelConfig(model="fake"), work, SEAT).lacks == {
-        f"{work.run}: there is no such folder": proof.REMEDY_OF_OUT
-    }
+    assert unfit(Expected(), work, SEAT).lacks == {f"{work.run}: there is no such folder": proof.REMEDY_OF_OUT}
     assert not (tmp_path / "elsewhere").exists()
-    prove(Expected(), ModelConfig(model="fake"), replace(work, run="memory://anywhere"), SEAT)
+    prove(Expected(), replace(work, run="memory://anywhere"), SEAT)
 
 
 def test_what_the_caller_has_found_out_is_compared(tmp_path):
     expected = Expected.of({"witness": "ab", "seed": "1"}, further=("witness",))
-    model, work = ModelConfig(model="fake"), make_work(tmp_path)
-    prove(expected, model, work, SEAT, {"witness": "ab", "more": "1"})
-    assert unfit(expected, model, work, SEAT, {"witness": "cd"}).reason == "witness: expected ab, found cd"
+    work = make_work(tmp_path)
+    prove(expected, work, SEAT, further={"witness": "ab", "more": "1"})
+    assert unfit(expected, work, SEAT, further={"witness": "cd"}).reason == "witness: expected ab, found cd"
 
 
 def broken_torch(error):
@@ -160,21 +155,19 @@ def broken_torch(error):
         (RuntimeError(), "RuntimeError"),
     ],
 )
-def test_a_gpu_that_does_not_work_is_found_before_the_model_is_loaded(weights, tmp_path, monkeypatch, error, said):
+def test_a_gpu_that_does_not_work_is_found_before_the_model_is_loaded(tmp_path, monkeypatch, error, said):
     monkeypatch.setitem(sys.modules, "torch", broken_torch(error))
-    expected, work = Expected(fields={"weights": proof.weights_sha256(weights)}), make_work(tmp_path)
-    lacks = unfit(expected, ModelConfig(model=str(weights), device="cuda"), work, SEAT).reason
+    work = make_work(tmp_path)
+    lacks = unfit(Expected(), work, SEAT, "cuda").reason
     assert said in lacks
     assert "\n" not in lacks
-    prove(expected, ModelConfig(model=str(weights), device="cpu"), work, SEAT)
+    prove(Expected(), work, SEAT, "cpu")
 
 
-def test_a_gpu_that_computes_something_else_is_found(weights, tmp_path, monkeypatch):
+def test_a_gpu_that_computes_something_else_is_found(tmp_path, monkeypatch):
     wrong = SimpleNamespace(ones=lambda count, device: SimpleNamespace(sum=lambda: count - 1))
     monkeypatch.setitem(sys.modules, "torch", wrong)
-    expected = Expected(fields={"weights": proof.weights_sha256(weights)})
-    model = ModelConfig(model=str(weights), device="cuda")
-    assert "wrong sum" in unfit(expected, model, make_work(tmp_path), SEAT).reason
+    assert "wrong sum" in unfit(Expected(), make_work(tmp_path), SEAT, "cuda:1").reason
 
 
 def test_what_a_node_lacks_reaches_the_driver_as_it_is():
