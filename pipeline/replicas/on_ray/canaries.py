@@ -3,15 +3,17 @@
 import time
 from collections.abc import Mapping
 
-import ray
 from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.config import ClusterConfig
 from pipeline.errors import Stopped
+from pipeline.preconditions import has_cluster
 from pipeline.progress.stages import stage
-from pipeline.replicas.canary import Finding, canary_request, look, no_answer
-from pipeline.replicas.cluster import connected
+from pipeline.replicas.canary import Finding, canary_request, lacking, look, no_answer, refuse_if_none
+from pipeline.replicas.on_ray.authenticated import ray
+from pipeline.replicas.on_ray.connection import connected
+from pipeline.replicas.on_ray.placement import live_nodes, needs_of
 from pipeline.replicas.setup import Setup
 from pipeline.replicas.signals import stop_flag
 
@@ -25,10 +27,24 @@ def look_from_nodes(setup: Setup, cluster: ClusterConfig) -> list[Finding]:
     """Send a canary to every node that could hold a replica.
 
     Returns: what those that answered have found.
-    Raises:  Stopped: SIGTERM or SIGINT came. StorageError, OSError: as `canary_request`.
+    Raises:  ConfigError: as `needs_of`. Stopped: SIGTERM or SIGINT came. StorageError, OSError: as `canary_request`.
     """
     with connected(), stage("looking at what the nodes have"):
-        return look_from(_nodes(), setup)
+        nodes = live_nodes(needs_of(setup.model, cluster))
+        fitting = {node_id: node.name for node_id, node in nodes.items() if node.slots and not node.is_draining}
+        return look_from(fitting, setup)
+
+
+def look_ahead(setup: Setup, cluster: ClusterConfig) -> dict[str, str]:
+    """Which nodes can't do the work, with the reasons. A cluster that was started for the work is not looked at.
+
+    Raises: ConfigError: none can. Otherwise as `look_from_nodes`.
+    """
+    if not has_cluster():
+        return {}
+    findings = look_from_nodes(setup, cluster)
+    refuse_if_none(findings)
+    return lacking(findings)
 
 
 def look_from(nodes: Mapping[str, str], setup: Setup) -> list[Finding]:
@@ -63,12 +79,3 @@ def _answer(reference: ray.ObjectRef, node: str) -> Finding | None:
         return no_answer(node, str(error).strip().splitlines()[-1][:300])
     except RayError:
         return None
-
-
-def _nodes() -> dict[str, str]:
-    """Id → name of the nodes that have anything to work with."""
-    return {
-        node["NodeID"]: node["NodeName"]
-        for node in ray.nodes()
-        if node["Alive"] and (node["Resources"].get("CPU") or node["Resources"].get("GPU"))
-    }

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.errors import StorageUnavailableError
 from pipeline.files.model_cache import ReadChunk
+from pipeline.replicas.on_ray.authenticated import ray
 from pipeline.replicas.setup import Setup
 from pipeline.replicas.weights import read_from
 

@@ -31,8 +31,6 @@ DECIDES_NO_VALUE = {
     "pipeline/passes/duplicates/contamination.py": "writes reports",
     "pipeline/passes/folder.py": "reads what other passes have committed; records carry its digest",
     "pipeline/passes/witness/test_sets.py": "warns of test sets in log and card",
-    "pipeline/progress/pace.py": "tells people how far the work is",
-    "pipeline/progress/stages.py": "tells people how far the work is",
     "pipeline/files/trials.py": "tries whether files can be written where a run is",
     "pipeline/devices.py": "refuses devices that are not there",
     "pipeline/preconditions.py": "refuses requests before a pass",

@@ -8,7 +8,8 @@ import pytest
 from model.config import ModelConfig
 from pipeline.errors import StorageError
 from pipeline.files.model_cache import digest_in
-from pipeline.replicas.on_ray.model_source import model_source, ray
+from pipeline.replicas.on_ray.authenticated import ray
+from pipeline.replicas.on_ray.model_source import model_source
 from pipeline.replicas.seat import Seat
 from pipeline.replicas.weights import at_seat, weights_of
 from tests.pipeline.make import make_collection, tree
