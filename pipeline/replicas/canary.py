@@ -1,7 +1,8 @@
 """A canary for every node, before any work: does it see the images, the run's folder and the model, and has it room?
 
-A canary loads nothing: neither torch nor diffusers. What it finds on all nodes becomes one table: node, what it lacks,
-what to do. Nodes that lack something are left out; if all do, the run is refused before anything is computed.
+A canary loads nothing: neither torch nor diffusers; of a model it computes the digest. What canaries find on all nodes
+becomes one table: node, what it lacks, what to do. Nodes that lack something are left out; if all do, the run is
+refused before anything is computed.
 
 The driver writes a mark into the run's folder, which a canary must find there: a folder of the same path on the node's
 own disk would take commits that nobody else sees.
@@ -20,11 +21,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from model.config import ModelConfig
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.files import local_disk, storage, urls
-from pipeline.files.model_cache import models_folder
+from pipeline.files.model_cache import digest_in, entry, models_folder
 from pipeline.replicas.probes import REMEDY, Probe, problems
 from pipeline.replicas.proof import REMEDY_OF_OUT, Expected, other_software
 from pipeline.replicas.setup import Setup
@@ -52,8 +55,7 @@ class CanaryRequest:
     """An image that the driver has read; () if the work needs none."""
     expected: Expected
     weights: Weights | None
-    folder: str
-    """Where the driver has the model."""
+    model: ModelConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ class Finding:
     node: str
     lacks: Mapping[str, str] = field(default_factory=dict)
     """What it lacks → what to do about it; empty: it is fit."""
+    notes: tuple[str, ...] = ()
+    """What people should know, though the node can do the work."""
 
 
 @contextlib.contextmanager
@@ -81,7 +85,7 @@ def canary_request(setup: Setup) -> Iterator[CanaryRequest]:
             probes=setup.work.probes[:1],
             expected=setup.expected,
             weights=setup.weights,
-            folder=str(setup.model.folder) if setup.weights else "",
+            model=setup.model,
         )
     finally:
         with contextlib.suppress(Exception):  # a sweep removes it later; what the block raised is more important
@@ -91,13 +95,14 @@ def canary_request(setup: Setup) -> Iterator[CanaryRequest]:
 def look(request: CanaryRequest, node: str) -> Finding:
     """Look at everything from this node. Raises nothing: whatever fails is a finding."""
     lacks: dict[str, str] = {}
-    looks = (("software", _software), ("images", _images), ("--out", _out), ("the model", _model))
+    notes: list[str] = []
+    looks = (("software", _software), ("images", _images), ("--out", _out), ("the model", partial(_model, notes=notes)))
     for what, seen in looks:
         try:
             lacks |= seen(request)
         except Exception as error:  # noqa: BLE001 (whatever a file system or a client raises)
             lacks[f"{what}: {_in_words(error)}"] = "Give every node access to it, credentials too"
-    return Finding(node=node, lacks=lacks)
+    return Finding(node=node, lacks=lacks, notes=tuple(notes))
 
 
 def no_answer(node: str, why: str) -> Finding:
@@ -106,10 +111,14 @@ def no_answer(node: str, why: str) -> Finding:
 
 
 def lacking(findings: Sequence[Finding]) -> dict[str, str]:
-    """Node → why it gets no replica, in one line; a warning has the table. Empty if all nodes are fit."""
+    """Node → why it gets no replica, in one line; empty if all nodes are fit. Warns with the table and the notes."""
     unfit = {finding.node: "; ".join(finding.lacks) for finding in findings if finding.lacks}
     if unfit:
         log.warning("%d of %d nodes can't do this work and get none:\n%s", len(unfit), len(findings), table(findings))
+    notes = dict.fromkeys(note for finding in findings for note in finding.notes)
+    for note in notes:
+        nodes = _names([finding.node for finding in findings if note in finding.notes]).replace("\n", ", ")
+        log.warning("%s: %s", nodes, note)
     return unfit
 
 
@@ -183,29 +192,27 @@ def _out(request: CanaryRequest) -> dict[str, str]:
     return {}
 
 
-def _model(request: CanaryRequest) -> dict[str, str]:
-    """A model may be fetched, if there is room for it. Nothing is read; a replica proves what it loads."""
-    if request.weights is None or _has_model(Path(request.folder), request.weights):
+def _model(request: CanaryRequest, notes: list[str]) -> dict[str, str]:
+    """The model may be fetched, if there is room for it."""
+    if request.weights is None:
         return {}
+    folder = request.model.folder
+    wanted, found = request.weights.sha256, digest_in(folder)
+    if found == wanted:
+        return {}
+    if found:
+        notes.append(f"other weights are in {folder} ({found[:12]}, not {wanted[:12]}); they are not used")
     cache = models_folder()
-    if (cache / request.weights.sha256).is_dir():
+    if entry(wanted):
         return {}
     above = next(folder for folder in (cache, *cache.parents) if folder.exists())
     needed, free = sum(request.weights.files.values()), shutil.disk_usage(above).free
     if free < needed + LEAST_FREE_BYTES:
         lack = f"the model: {free >> 20} MiB are free in {cache}, and it takes {needed >> 20}"
-        return {lack: f"Free some space, or have the model at {request.folder}, or set SOD_CACHE to another folder"}
+        return {lack: f"Free some space, or have the model at {folder}, or set SOD_CACHE to another folder"}
     if not os.access(above, os.W_OK):
         return {f"the model: it can't be kept in {cache}": "Set SOD_CACHE on the nodes to a folder that can be written"}
     return {}
-
-
-def _has_model(folder: Path, weights: Weights) -> bool:
-    """Are there files of the same names and sizes?"""
-    try:
-        return all((folder / name).stat().st_size == file_bytes for name, file_bytes in weights.files.items())
-    except OSError:
-        return False
 
 
 def _in_words(error: Exception) -> str:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.config import EnsembleConfig, ModelConfig
+from model.weights import weights_sha256
 from pipeline.errors import ConfigError
 from pipeline.files import storage
 from pipeline.replicas import canary
@@ -110,15 +111,31 @@ def test_a_node_without_the_model_is_fit_if_it_has_room_to_fetch_it(inputs, tmp_
         large = replace(request, weights=replace(weights, files={"model.safetensors": 1 << 60}))
         (lack,) = look(large, "n1").lacks
         assert f"MiB are free in {tmp_path}/cache/models, and it takes {1 << 40}" in lack
-        (tmp_path / "here").mkdir()
-        (tmp_path / "here/model.safetensors").write_bytes(b"w")
-        small = replace(large, folder=str(tmp_path / "here"), weights=replace(weights, files={"model.safetensors": 1}))
         monkeypatch.setattr(canary.os, "access", lambda *_: False)
-        assert look(small, "n1").lacks == {}
         (lack,) = look(request, "n1").lacks
         assert "can't be kept in" in lack
-        (tmp_path / "cache/models" / weights.sha256).mkdir(parents=True)
-        assert look(large, "n1").lacks == look(request, "n1").lacks == {}
+
+
+def test_a_node_that_has_the_model_needs_no_room_and_one_with_another_is_told_of(inputs, tmp_path, caplog, weights):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    large = {"model.safetensors": 1 << 60}
+    known = replace(weights, sha256=weights_sha256(folder), files=large)
+    with canary_request(make_setup(inputs, tmp_path / "out", known)) as request:
+        request = replace(request, model=ModelConfig(model=str(folder)))
+        assert look(request, "n1") == Finding(node="n1")
+        (folder / "model.safetensors").write_bytes(b"others")
+        small = replace(request, weights=replace(known, files={"model.safetensors": 7}))
+        findings = [look(small, "n1"), look(small, "n2"), Finding(node="n3")]
+        assert lacking(findings) == {}
+        (message,) = caplog.messages
+        assert message.startswith(f"n1, n2: other weights are in {folder} ({weights_sha256(folder)[:12]}, not ")
+        (folder / "model.safetensors").write_bytes(b"weights")
+        folder.rename(tmp_path / "there")
+        (tmp_path / "cache/models").mkdir(parents=True)
+        (tmp_path / "there").rename(tmp_path / "cache/models" / known.sha256)
+        assert look(request, "n1") == Finding(node="n1")  # fetched by an earlier run
 
 
 def test_whatever_fails_on_a_node_is_a_finding(inputs, tmp_path, monkeypatch):
