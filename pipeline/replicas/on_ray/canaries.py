@@ -3,9 +3,6 @@
 import time
 from collections.abc import Mapping
 
-from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
 from pipeline.config import ClusterConfig
 from pipeline.errors import Stopped
 from pipeline.preconditions import has_cluster
@@ -64,7 +61,7 @@ def look_from(nodes: Mapping[str, str], setup: Setup) -> list[Finding]:
 
 
 def _send(node: str, request: object, name: str) -> ray.ObjectRef:
-    pinned = NodeAffinitySchedulingStrategy(node, soft=False)
+    pinned = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
     task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=pinned)(look)
     reference: ray.ObjectRef = task.remote(request, name)
     return reference
@@ -75,7 +72,7 @@ def _answer(reference: ray.ObjectRef, node: str) -> Finding | None:
     try:
         finding: Finding = ray.get(reference)
         return finding
-    except (RayTaskError, RuntimeEnvSetupError) as error:
+    except (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError) as error:
         return no_answer(node, str(error).strip().splitlines()[-1][:300])
-    except RayError:
+    except ray.exceptions.RayError:
         return None

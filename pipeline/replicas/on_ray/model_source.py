@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
 from pipeline.errors import StorageUnavailableError
 from pipeline.files.model_cache import ReadChunk
 from pipeline.replicas.on_ray.authenticated import ray
@@ -39,9 +36,9 @@ class _Asked:
         try:
             content: bytes = ray.get(self.reader.read.remote(name, start, length))
             return content
-        except RayTaskError as error:
+        except ray.exceptions.RayTaskError as error:
             raise error.cause from error
-        except RayError as error:
+        except ray.exceptions.RayError as error:
             raise StorageUnavailableError(f"the driver's node does not give its weights: {error}") from error
 
 
@@ -51,7 +48,9 @@ def model_source(setup: Setup) -> Iterator[ReadChunk | None]:
     if setup.weights is None:
         yield None
         return
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=_AT_ONCE, scheduling_strategy=here)(_Reader)
     reader = actor.remote(str(setup.model.folder))
     try:
