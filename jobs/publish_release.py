@@ -113,9 +113,10 @@ def build(arguments: Sequence[str]) -> int:
         from pipeline.collection.kept import Kept
         from pipeline.release.build import build_release, complete_run, source_of
         from pipeline.release.preflight import refuse_taken_version, refuse_unbuildable
+        from pipeline.release.sources import with_model
         from pipeline.replicas.signals import waiting_for_storage
         from pipeline.run import read_inputs, resolved
-        from pipeline.runs.inputs import remembered_inputs, require_whole
+        from pipeline.runs.inputs import remembered_inputs, remembered_model, require_whole
         from pipeline.runs.locking import locked
 
     inputs = remembered_inputs(config.run)
@@ -130,8 +131,9 @@ def build(arguments: Sequence[str]) -> int:
     images = {"images": inputs.images} if needs_images else {}
     require_whole(config.run, annotations=inputs.annotations, metadata=inputs.metadata, **images)
     cluster = ClusterConfig(engine=config.engine)
+    release = with_model(config.release, remembered_model(config.run))
     of_run = resolved(
-        RunConfig(out=config.run, input=inputs, policy=config.selection, release=config.release, cluster=cluster)
+        RunConfig(out=config.run, input=inputs, policy=config.selection, release=release, cluster=cluster)
     )
     collection = read_inputs(of_run, Kept(of_run.out)) if needs_images else read_described_annotations(of_run.input)
     refuse_unbuildable(of_run, collection)

@@ -1,11 +1,14 @@
 """Options of the model and its ensemble; light to import, so that `--help` is instant."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 EMBEDDED_MODEL = Path(__file__).resolve().parent / "nano"
 """The weights embedded in the project."""
+
+_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+://")
 
 SIDE_MULTIPLE = 32
 """In training, height and width are multiples of this, the stride of the conditioner's coarsest map."""
@@ -35,8 +38,9 @@ class ModelConfig:
     """Which weights to use, on which device and in which precision."""
 
     model: str = "nano"
-    """A folder saved by `save_pretrained`, or `nano` for the embedded weights. `fake` is an instant stand-in without
-    weights, for trying out the pipeline (options: see model/fake.py)."""
+    """A folder saved by `save_pretrained`, or its URL (s3://…, gs://…, hf://ORGANISATION/NAME@REVISION), or `nano` for
+    the embedded weights. A URL is fetched once per machine, into SOD_CACHE or ~/.cache/sod-benchmark. `fake` is an
+    instant stand-in without weights, for trying out the pipeline (options: see model/fake.py)."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:0` …; `auto` is the GPU if torch sees one. GPU and CPU differ in the last bits."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -66,11 +70,21 @@ class ModelConfig:
     @property
     def is_folder(self) -> bool:
         """Whether the model is a folder given by the user."""
-        return self.model != "nano" and not self.is_fake
+        return self.model != "nano" and not self.is_fake and not self.is_url
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the model is a folder elsewhere, which has to be fetched before it is used."""
+        return bool(_URL.match(self.model))
 
     @property
     def folder(self) -> Path:
-        """The folder that holds the weights."""
+        """The folder that holds the weights.
+
+        Raises: ValueError: it is at a URL.
+        """
+        if self.is_url:
+            raise ValueError("a URL can't be used here; give a folder")
         return Path(self.model) if self.is_folder else EMBEDDED_MODEL
 
 

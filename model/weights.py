@@ -11,7 +11,7 @@ def weights_sha256(folder: Path) -> str:
 
     Raises: FileNotFoundError: the folder holds no model.
     """
-    files = sorted(p for p in folder.rglob("*") if p.suffix in WEIGHT_SUFFIXES and p.is_file())
+    files = weight_files(folder)
     if not any(p.suffix == ".safetensors" for p in files):
         raise FileNotFoundError(f"{folder} holds no .safetensors file")
     digest = hashlib.sha256()
@@ -20,3 +20,8 @@ def weights_sha256(folder: Path) -> str:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a model folder that its digest covers, sorted; nothing else of it is ever loaded or sent."""
+    return sorted(p for p in folder.rglob("*") if p.suffix in WEIGHT_SUFFIXES and p.is_file())

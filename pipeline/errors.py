@@ -14,12 +14,13 @@ PipelineError
 │   └── StorageUnavailableError  the storage does not respond or is full; the file may be fine
 ├── ModelError            the model can't be loaded, or its output is not a prediction        → exit 1
 ├── ReleaseNotMadeError   images are committed, but the rest or the release was refused    → exit 1
+├── NodeUnfitError        a node can't do the work of this run; others may               → exit 1
 ├── ReplicaError          replicas kept dying: the run stops and can be resumed            → exit 1
 ├── LeaseLostError        another session took over the run and continues it              → exit 1
 └── Stopped               the run was asked to stop and can be resumed                     → exit 1
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from pipeline.shown import without_secrets
@@ -130,6 +131,31 @@ class ReleaseNotMadeError(PipelineError):
 
 class ReplicaError(PipelineError):
     """Replicas died more often than the caps allow."""
+
+
+class NodeUnfitError(PipelineError):
+    """A node can't do the work of this run, whichever shard it gets: the fault is the node's, never an image's.
+
+    Args:
+        node: its name.
+        lacks: what it lacks → what to do about it; each is a part of a sentence, or a sentence without its stop.
+    """
+
+    def __init__(self, node: str, lacks: Mapping[str, str]) -> None:
+        self.node, self.lacks = node, dict(lacks)
+        advice = ". ".join(dict.fromkeys(lacks.values()))
+        super().__init__(
+            "\n".join([f"{node} can't do the work of this run:", *(f"  {lack}" for lack in lacks), advice])
+        )
+
+    def __reduce__(self) -> tuple[type["NodeUnfitError"], tuple[str, dict[str, str]]]:
+        """Pickle the arguments, as `SampleError` does."""
+        return NodeUnfitError, (self.node, self.lacks)
+
+    @property
+    def reason(self) -> str:
+        """What it lacks, in one line."""
+        return "; ".join(self.lacks)
 
 
 class LeaseLostError(PipelineError):

@@ -18,7 +18,7 @@ from pipeline.preflight import require_surroundings
 from pipeline.records import Sample, ShardRecord, ShardSpec
 from pipeline.release.preflight import refuse_unbuildable
 from pipeline.replicas.progress import Progress
-from pipeline.run import check_version, process, read_inputs
+from pipeline.run import check_version, process, read_inputs, with_model_here
 from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.run_file import plan_of
@@ -73,6 +73,7 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     """
     config.check()
     require_surroundings(config)
+    config = with_model_here(config)
     collection = read_inputs(config, Kept(config.out))
     require_exclusive_create(config.out)
     made_with = fingerprint(config)

@@ -66,13 +66,18 @@ def require_model(model: ModelConfig, ensemble: EnsembleConfig | None = None, en
 
     Args:   ensemble: what it is to predict; None if that has a check of its own.
             engine: see `ClusterConfig`. The machines of a cluster are asked once they are known.
-    Raises: ConfigError: one of them is not, or the options contradict each other.
+    Raises: ConfigError: one of them is not, or the options contradict each other. UsageError, StorageUnavailableError:
+            as `model_urls.require_url`.
     """
     try:
         check_together(model, ensemble or EnsembleConfig())
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if model.is_folder and not (model.folder / "model_index.json").is_file():
+    if model.is_url:
+        from pipeline.files.model_urls import require_url
+
+        require_url(model.model)
+    elif model.is_folder and not (model.folder / "model_index.json").is_file():
         found = "there is no such folder" if not model.folder.exists() else "it has no model_index.json"
         raise ConfigError(f"--model {model.model}: {found}; give `nano` or a folder saved by save_pretrained")
     require_known_device(model.device)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 
 from pipeline.collection.collection import Collection
 from pipeline.collection.frames import default_frame
@@ -12,28 +13,33 @@ from pipeline.collection.usable import require_usable
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError, kept
 from pipeline.files import urls
+from pipeline.files.model_urls import at_hand, origin_of
 from pipeline.preflight import require_surroundings
 from pipeline.progress.stages import stage
-from pipeline.records import ShardSpec
+from pipeline.records import Sample, ShardSpec
 from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.build import BuildReport, build_release, source_of, verdicts_of
 from pipeline.release.contact_sheet import write_contact_sheet
 from pipeline.release.identity import release_folder
 from pipeline.release.passes import wanted_passes
 from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
-from pipeline.replicas.engine import failed_images, process_shards, todo_of
+from pipeline.release.sources import with_model
+from pipeline.replicas.engine import failed_images, process_shards, refuse_unready, todo_of
+from pipeline.replicas.probes import take_probes
 from pipeline.replicas.progress import Progress, working
+from pipeline.replicas.proof import Expected
 from pipeline.replicas.setup import ReplicaSetup
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.signals import waiting_for_storage
 from pipeline.replicas.usage import ReplicaUsage
+from pipeline.replicas.weights import weights_of
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import digest_of, fingerprint
-from pipeline.runs.inputs import remember_inputs
+from pipeline.runs.inputs import remember_inputs, remember_model
 from pipeline.runs.lease import Lease
 from pipeline.runs.locking import locked
 from pipeline.runs.restore import restore_lost
-from pipeline.runs.run_file import open_run, plan_of
+from pipeline.runs.run_file import is_begun, open_run, plan_of
 from pipeline.runs.sweep import sweep
 
 log = logging.getLogger(__name__)
@@ -63,6 +69,7 @@ def run(config: RunConfig) -> RunReport:
     """
     config.check()
     require_surroundings(config)
+    config = with_model_here(config)
     # 1. Read the annotations and find every image.
     kept_findings = Kept(config.out)
     collection = read_inputs(config, kept_findings)
@@ -82,6 +89,7 @@ def predict(config: RunConfig) -> None:
     Raises: as `run`.
     """
     require_surroundings(config)
+    config = with_model_here(config)
     collection, made_with = read_inputs(config), fingerprint(config)
     with locked(config.out) as lease, waiting_for_storage(config.cluster.storage_patience_s):
         restore_lost(config.out, made_with)
@@ -92,9 +100,18 @@ def predict(config: RunConfig) -> None:
         progress = Progress(len(collection.samples), config.policy)
         todo = todo_of(config.out, specs, progress, retry_failed=config.retry_failed)
         with working(progress):
-            process(todo, config, progress, lease.check, digest_of(made_with))
+            process(todo, config, progress, lease.check, made_with)
         lease.confirm()
         sweep(config.out, read_shard_records(config.out, [spec.name for spec in specs]))
+
+
+def with_model_here(config: RunConfig) -> RunConfig:
+    """The same with a model on this machine, which is fetched if it was given as a URL; the release says from where.
+
+    Raises: as `at_hand`.
+    """
+    model = at_hand(config.model)
+    return replace(config, model=model, release=with_model(config.release, origin_of(model)))
 
 
 def _carry_out(
@@ -103,32 +120,38 @@ def _carry_out(
     restore_lost(config.out, made_with)
     # 5. Refuse a version that is taken, before anything else is written.
     check_version(config, collection, made_with)
-    # 6. Cut the plan and store it with the fingerprint before any work, or compare both with the stored ones.
+    # 6. Let every node look at what it needs, before the first session writes anything.
+    setup = setup_of(config, collection.samples, made_with)
+    if not is_begun(config.out):
+        refuse_unready(setup, config.cluster)
+    # 7. Cut the plan and store it with the fingerprint before any work, or compare both with the stored ones.
     specs, whole_fingerprint = open_run(
         config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
     )
     remember_inputs(config.out, config.input)
+    if place := origin_of(config.model):
+        remember_model(config.out, place, made_with["weights"])
     kept_findings.write()
-    # 7. Find the shards that are not committed.
+    # 8. Find the shards that are not committed.
     progress = Progress(len(collection.samples), config.policy)
     todo = todo_of(config.out, specs, progress, retry_failed=config.retry_failed)
     refuse_unscored(config, todo)
-    # 8. Predict, score and commit the rest.
+    # 9. Predict, score and commit the rest.
     try:
-        process(todo, config, progress, lease.check, digest_of(made_with))
+        process_shards(todo, setup, config.cluster, progress, lease.check)
         images_per_s = progress.images_per_s() if todo else 0.0
         source = source_of(config, collection, specs)
-        # 9. Remove what killed sessions left.
+        # 10. Remove what killed sessions left.
         lease.confirm()
         sweep(config.out, source.records)
-        # 10. Decide on every image, and assemble the release.
+        # 11. Decide on every image, and assemble the release.
         with kept(progress.kept):
             built = build_release(source, config, whole_fingerprint, lease.confirm)
     except UsageError as error:
         if progress.computed:  # "no work was begun" is no longer true
             raise ReleaseNotMadeError(f"{error}. {_kept(config, progress)}") from error
         raise
-    # 11. Draw a picture to look at.
+    # 12. Draw a picture to look at.
     with stage("drawing the contact sheet"):
         contact_sheet = write_contact_sheet(source, verdicts_of(built.release), config)
     return RunReport(
@@ -213,14 +236,23 @@ def process(
     config: RunConfig,
     progress: Progress,
     check: Callable[[], None] = lambda: None,
-    made_with: str = "",
+    made_with: Mapping[str, str] = MappingProxyType({}),
 ) -> list[ReplicaUsage]:
     """Predict, score and commit shards on the configured engine.
 
     Args:    check: called at least once per shard; what it raises ends the work.
-             made_with: SHA-256 of the fingerprint, for the shard records.
+             made_with: the fingerprint, which replicas prove; the shard records carry its digest.
     Returns: the memory and time used by each replica.
     Raises:  as `process_shard` and, on Ray, `run_on_ray`.
+    """
+    setup = setup_of(config, [sample for spec in todo for sample in spec.samples], made_with)
+    return process_shards(todo, setup, config.cluster, progress, check)
+
+
+def setup_of(config: RunConfig, samples: Sequence[Sample], made_with: Mapping[str, str]) -> ReplicaSetup:
+    """What replicas of a run are made of. A few of its images are read, by which each proves that it sees them.
+
+    Raises: OSError: as `take_probes`.
     """
     work = ShardWork(
         run=config.out,
@@ -228,11 +260,18 @@ def process(
         max_image_bytes=config.input.max_image_bytes,
         max_image_pixels=config.input.max_image_pixels,
         default_frame=default_frame(config.input.orientation, annotated=bool(config.input.annotations)),
-        made_with=made_with,
+        made_with=digest_of(made_with) if made_with else "",
         storage_patience_s=config.cluster.storage_patience_s,
         accept_mixed=config.accept_mixed,
         keep_members=config.keep_members,
         retry_failed=config.retry_failed,
+        probes=take_probes(samples, config.input.max_image_bytes),
     )
-    setup = ReplicaSetup(model=config.model, ensemble=config.ensemble, policy=config.policy, work=work)
-    return process_shards(todo, setup, config.cluster, progress, check)
+    return ReplicaSetup(
+        model=config.model,
+        ensemble=config.ensemble,
+        policy=config.policy,
+        work=work,
+        expected=Expected.of(made_with, accept_mixed=config.accept_mixed),
+        weights=weights_of(config.model, made_with.get("weights", "")),
+    )

@@ -46,12 +46,27 @@ def _names(kind: type, without: tuple[str, ...]) -> list[str]:
     return [field.name for field in fields(kind) if field.name not in without]
 
 
+def _of_url(url: str, revision: str | None) -> str:
+    """The folder of a repository named as `hf://organisation/name@revision`.
+
+    Raises: ValueError: it is another kind of URL, or names two revisions.
+    """
+    name, _, at = url.removeprefix("hf://").partition("@")
+    if not url.startswith("hf://") or not is_repository(name):
+        raise ValueError(f"{url} can't be loaded; give 'nano', a folder, or a repository as 'organisation/name'")
+    if at and revision not in (None, at):
+        raise ValueError(f"revision is {revision!r}, and {url} names another; give it once")
+    return str(fetched(name, at or revision))
+
+
 def _folder(model: str, revision: str | None) -> str:
     """What `ModelConfig` takes as a model.
 
     Raises: ValueError: there is no such folder and no such repository, or a revision is given of neither.
     """
     named = ModelConfig(model=model)
+    if named.is_url:
+        return _of_url(model, revision)
     if named.is_folder and not Path(model).exists() and is_repository(model):
         return str(fetched(model, revision))
     if revision is not None:

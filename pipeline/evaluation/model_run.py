@@ -6,7 +6,7 @@ ensemble members has none, and its maps have no scores: these compare members.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model.config import MAX_IMAGE_PIXELS
 from model.seeds import key_of
@@ -20,6 +20,7 @@ from pipeline.evaluation.outcomes import Failed, How, Outcome, measure_map
 from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.pass_scores import scores_of_passes
 from pipeline.files import storage, urls
+from pipeline.files.model_urls import at_hand
 from pipeline.files.tars import encode_json
 from pipeline.records import ShardRecord
 from pipeline.run import predict, resolved, run
@@ -74,7 +75,8 @@ def check_model(pairs: Sequence[Pair], config: EvaluationConfig) -> None:
 
     Raises: ConfigError: the configured weights do not exist.
     """
-    fingerprint(resolved(_run_config(pairs, config.out, config.out, config)))
+    requested = resolved(_run_config(pairs, config.out, config.out, config))
+    fingerprint(replace(requested, model=at_hand(requested.model)))
 
 
 def run_url(out: str) -> str:

@@ -80,6 +80,25 @@ def try_out(spec: PassSpec, context: PassContext) -> None:
         made_by.try_out(spec.options, context)
 
 
+def said(hook: str, spec: PassSpec, context: PassContext) -> dict[str, str]:
+    """What a static method of the pass says, if it has one.
+
+    Raises: ConfigError: it fails, or says something else than texts.
+    """
+    made_by = class_of(spec.kind, spec.source)
+    try:
+        answer = getattr(made_by, hook)(spec.options, context) if hasattr(made_by, hook) else {}
+        if not all(isinstance(text, str) for pair in answer.items() for text in pair):
+            raise TypeError(f"it gave {answer!r:.200}, not texts to texts")
+    except PipelineError:
+        raise
+    except Exception as error:
+        if is_own(spec.kind):
+            raise ConfigError(f"--pass {spec.kind}: its `{hook}` failed: {in_words(error)}") from error
+        raise
+    return dict(answer)
+
+
 def _has(made: object, name: str) -> bool:
     """Does it have an attribute of this name? Properties are not asked: that of the device would load a network."""
     try:

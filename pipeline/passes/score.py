@@ -6,28 +6,33 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
+from model.config import ModelConfig
 from pipeline.collection.collection import Collection
 from pipeline.collection.config import InputConfig
 from pipeline.collection.frames import default_frame
 from pipeline.collection.gather import read_collection
 from pipeline.collection.usable import require_usable
-from pipeline.errors import CollectionError, ConfigError, PipelineError
+from pipeline.errors import CollectionError, ConfigError
+from pipeline.files.model_urls import at_hand
 from pipeline.passes.building import builds_on
 from pipeline.passes.config import PassConfig
 from pipeline.passes.folder import PassDocument, check_name, outdated, pass_folder, read_pass
 from pipeline.passes.known import PASSES, PassSpec, is_own, source_of
-from pipeline.passes.loading import class_of, in_words, load_pass, try_out
+from pipeline.passes.loading import load_pass, said, try_out
 from pipeline.passes.opening import open_pass, refuse_other
 from pipeline.passes.reports import write_report
 from pipeline.passes.rows import FOLDER
 from pipeline.passes.score_pass import PassContext
 from pipeline.passes.scoring import PassSetup
 from pipeline.progress.stages import stage
-from pipeline.records import ShardSpec
+from pipeline.records import Sample, ShardSpec
 from pipeline.replicas.engine import process_shards, todo_of
+from pipeline.replicas.probes import take_probes
 from pipeline.replicas.progress import Progress, working
+from pipeline.replicas.proof import Expected
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.signals import waiting_for_storage
+from pipeline.replicas.weights import Weights, weights_of
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import code_sha256, model_fields
 from pipeline.runs.inputs import remembered_inputs, require_whole
@@ -71,6 +76,7 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
             PipelineError: the pass failed; run the same command again to resume.
     """
     name, folder = check_name(config.called), pass_folder(config.run, config.called)
+    config = replace(config, model=at_hand(config.model))
     # 1. Find the run's images, as they were planned or where they are now.
     with stage("reading the run"):
         made_with, planned = read_run(config.run)
@@ -120,8 +126,22 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
             storage_patience_s=config.cluster.storage_patience_s,
             accept_mixed=config.accept_mixed,
             retry_failed=config.retry_failed,
+            probes=take_probes(_samples(todo), inputs.max_image_bytes) if scorer.needs_image else (),
         )
-        setup = PassSetup(spec=spec, context=context, work=work, needed=needed, builds_on=basis)
+        setup = PassSetup(
+            spec=spec,
+            context=context,
+            work=work,
+            needed=needed,
+            builds_on=basis,
+            expected=Expected.of(
+                document.fingerprint,
+                further=tuple(said("made_with", spec, context)),
+                more_code=code_of(config.kind),
+                accept_mixed=config.accept_mixed,
+            ),
+            weights=_weights(config.model, document.fingerprint),
+        )
         with working(progress):
             process_shards(todo, setup, config.cluster, progress, lease.check)
         # 6. Remove what killed sessions left.
@@ -154,7 +174,7 @@ def pass_fingerprint(config: PassConfig, spec: PassSpec, context: PassContext, i
     given = _flat(asdict(spec.options) if spec.options else {})
     values = {f"option {name}": str(value) for name, value in given if name not in places}
     values |= {
-        "code": code_sha256((*SHARED_CODE, *(known.code if known else ()))),
+        "code": code_sha256(code_of(spec.kind)),
         "batch_images": str(config.batch_images),
         "max_image_bytes": str(inputs.max_image_bytes),
         "max_image_pixels": str(inputs.max_image_pixels),
@@ -164,31 +184,27 @@ def pass_fingerprint(config: PassConfig, spec: PassSpec, context: PassContext, i
     if known and known.predicts:
         values |= model_fields(config.model)
     # What a name does not tell, such as the digest of a file.
-    return values | _said("made_with", spec, context) | library_versions()
+    return values | said("made_with", spec, context) | library_versions()
+
+
+def _weights(model: ModelConfig, fingerprint: Mapping[str, str]) -> Weights | None:
+    """The weights of `--model`, if they are those that the pass is made with: a witness has its own."""
+    found = weights_of(model) if "weights" in fingerprint else None
+    return found if found and found.sha256 == fingerprint["weights"] else None
+
+
+def _samples(specs: Sequence[ShardSpec]) -> list[Sample]:
+    return [sample for spec in specs for sample in spec.samples]
+
+
+def code_of(kind: str) -> tuple[str, ...]:
+    """Modules of `pipeline/` that decide the values of a pass, beside those of candidates."""
+    return (*SHARED_CODE, *(PASSES[kind].code if kind in PASSES else ()))
 
 
 def about(spec: PassSpec, context: PassContext) -> dict[str, str]:
     """What the card says of the pass: heading → text."""
-    return _said("about", spec, context)
-
-
-def _said(hook: str, spec: PassSpec, context: PassContext) -> dict[str, str]:
-    """What a static method of the pass says, if it has one.
-
-    Raises: ConfigError: it fails, or says something else than texts.
-    """
-    made_by = class_of(spec.kind, spec.source)
-    try:
-        said = getattr(made_by, hook)(spec.options, context) if hasattr(made_by, hook) else {}
-        if not all(isinstance(text, str) for pair in said.items() for text in pair):
-            raise TypeError(f"it gave {said!r:.200}, not texts to texts")
-    except PipelineError:
-        raise
-    except Exception as error:
-        if is_own(spec.kind):
-            raise ConfigError(f"--pass {spec.kind}: its `{hook}` failed: {in_words(error)}") from error
-        raise
-    return dict(said)
+    return said("about", spec, context)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -12,15 +12,18 @@ from model.config import ModelConfig
 from model.prediction import ModelMemoryError, ModelOutputError
 from pipeline.errors import ModelError, PipelineError, SampleError
 from pipeline.passes.known import PassSpec
-from pipeline.passes.loading import in_words, load_pass
+from pipeline.passes.loading import in_words, load_pass, said
 from pipeline.passes.rows import commit_rows, read_rows
 from pipeline.passes.score_pass import Candidate, Item, PassContext, Scorer, Values
 from pipeline.records import PassRow, Sample, ShardRecord, ShardSpec
+from pipeline.replicas.proof import Expected, prove
 from pipeline.replicas.reading import ReadImage, cut_into_batches, read_image
+from pipeline.replicas.seat import Seat
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.shards import ShardResult, Shared, carry_out
 from pipeline.replicas.suspects import Caution
 from pipeline.replicas.usage import ReplicaUsage, Stopwatch
+from pipeline.replicas.weights import Weights, at_seat
 from pipeline.runs.candidates import read_members
 from pipeline.runs.candidates import read_rows as read_candidate_rows
 from pipeline.runs.commits import is_committed, read_shard_record
@@ -43,6 +46,10 @@ class PassSetup:
     """Folder of each pass that this one needs → its columns."""
     builds_on: Mapping[str, str] = field(default_factory=dict)
     """Shard → see `ShardRecord`."""
+    expected: Expected = field(default_factory=Expected)
+    """What every replica on a cluster proves to have."""
+    weights: Weights | None = None
+    """Of the model that the pass loads; None if it loads none."""
 
     @property
     def model(self) -> ModelConfig:
@@ -55,12 +62,17 @@ class PassSetup:
             return self
         return replace(self, context=replace(self.context, model=replace(self.model, device=device)))
 
-    def load(self) -> "Scoring":
+    def load(self, seat: Seat | None = None) -> "Scoring":
         """Make the pass, with what it takes time to load, on the kind of machine that it was begun on.
 
-        Raises: ConfigError: it can't be made as configured. RunMismatchError: the machine is of another kind.
+        Args, Raises: as `ReplicaSetup.load`.
         """
-        scorer = load_pass(self.spec, self.context)
+        context = self.context
+        if seat:
+            context = replace(context, model=at_seat(self.weights, self.model, seat))
+            device = self.model.device if self.weights else "cpu"
+            prove(self.expected, self.work, seat, device, said("made_with", self.spec, context))
+        scorer = load_pass(self.spec, context)
         settle_machine(self.work.run, scorer.device_kind, accept_mixed=self.work.accept_mixed)
         return Scoring(scorer, self)
 

@@ -20,6 +20,7 @@ from pipeline.collection.config import MAX_IMAGE_BYTES
 from pipeline.collection.frames import default_frame
 from pipeline.collection.images import decode_framed
 from pipeline.errors import ConfigError, SampleError, kept
+from pipeline.files.model_urls import at_hand
 from pipeline.photos.config import PhotosConfig
 from pipeline.photos.find import Photo, find_photos
 from pipeline.photos.left_out import log_left_out, require_codecs
@@ -122,7 +123,7 @@ def load(config: PhotosConfig) -> DiffusionModel:
     try:
         if config.is_official:
             return _load_official(config, settings)
-        return load_diffusion_model(settings, config.ensemble, stopping_rule(config.ensemble))
+        return load_diffusion_model(at_hand(settings), config.ensemble, stopping_rule(config.ensemble))
     except (CheckpointError, OSError, ValueError) as error:
         raise ConfigError(str(error)) from error
 

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.config import ReleaseConfig
 from pipeline.release.templates import as_cell, as_text
+from pipeline.shown import shown
 
 TOOL = "sod-benchmark"
 EMBEDDED = {
@@ -23,6 +24,8 @@ SOD_DIFFUSION = """@article{zhang2024soddiffusion,
   year    = {2024},
   doi     = {10.1111/cgf.15251}
 }"""
+_ON_HUB = re.compile(r"hf://([\w.-]+/[\w.-]+)@([0-9a-f]{40})((?:/[\w.~-]+)*)", re.ASCII)
+_LONGEST_URL = 150
 _TEX = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
     "~": r"\textasciitilde{}",
@@ -72,6 +75,24 @@ def sources_of(release: ReleaseConfig, made_with: Mapping[str, str]) -> list[Sou
             said=_named(TOOL, release.tool_url) + f"; digest of its code: `{made_with.get('code', 'unknown')}`",
         ),
     ]
+
+
+def with_model(release: ReleaseConfig, url: str) -> ReleaseConfig:
+    """The release with name and address of the model that was fetched from a URL, unless its publisher names one.
+
+    Args: url: at a fixed commit, if it is on the Hub; "": the model was not fetched.
+    """
+    if not url or release.model_name or release.model_url:
+        return release
+    on_hub = _ON_HUB.fullmatch(url)
+    if not on_hub:
+        return replace(release, model_name=shown(url)) if url.isprintable() and len(url) <= _LONGEST_URL else release
+    name, commit, below = on_hub.groups()
+    return replace(
+        release,
+        model_name=f"{name}{below or ''} at {commit}",
+        model_url=f"https://huggingface.co/{name}/tree/{commit}{below or ''}",
+    )
 
 
 def _named(name: str, url: str) -> str:

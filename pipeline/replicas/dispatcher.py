@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.config import ClusterConfig
-from pipeline.errors import ReplicaError, Stopped, StorageUnavailableError
+from pipeline.errors import NodeUnfitError, ReplicaError, Stopped, StorageUnavailableError
 from pipeline.records import ShardSpec
 from pipeline.replicas import events
 from pipeline.replicas.crew import Crew
@@ -159,13 +159,20 @@ class Dispatcher:
         )
 
     def _failed(self, hand: Hand, shard: str, error: BaseException) -> None:
-        """What a replica raises is wrong with its machine, until another machine raises it for the same shard."""
+        """What a replica raises is wrong with its machine, until another machine raises it for the same shard.
+
+        A machine that has found out by itself that it can't do the work is no sign against the shard.
+        """
         said = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         if isinstance(error, StorageUnavailableError):
             if not self._nodes.has_other_committed(hand.node, hand.moved_s):  # nobody else has storage either
                 raise error
             self._fleet.end(hand.replica)
             self._died(hand, "unreachable", said)
+            return
+        if isinstance(error, NodeUnfitError):
+            self._crew.end(hand, "unfit", error.reason)
+            self._room.set_aside(hand.node, error.reason, error)
             return
         node, kind = self._raised.get(shard, (hand.node, type(error)))
         if node != hand.node and kind is type(error):

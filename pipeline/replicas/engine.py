@@ -6,8 +6,10 @@ from itertools import count
 
 from pipeline.config import ClusterConfig
 from pipeline.errors import Stopped, kept
+from pipeline.preconditions import has_cluster
 from pipeline.progress.stages import stage
 from pipeline.records import ShardSpec
+from pipeline.replicas.canary import refuse_if_none
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.setup import Setup
 from pipeline.replicas.shards import Shared
@@ -50,6 +52,18 @@ def failed_images(run: str, specs: Sequence[ShardSpec]) -> dict[str, int]:
     """Map each committed shard that has failed images to their number."""
     records = read_shard_records(run, [spec.name for spec in specs])
     return {name: record.failed for name, record in records.items() if record.failed}
+
+
+def refuse_unready(setup: Setup, cluster: ClusterConfig) -> None:
+    """Let every node of the cluster look at what this work needs, before anything of it is written.
+
+    A cluster that is started for the work is this machine, which has looked at everything by now.
+    Raises: ConfigError: no node can do the work; the message has a table of what each lacks, and what to do.
+    """
+    if cluster.engine == "ray" and has_cluster():
+        from pipeline.replicas.on_ray.canaries import look_from_nodes
+
+        refuse_if_none(look_from_nodes(setup, cluster))
 
 
 def process_shards(

@@ -16,6 +16,7 @@ from pipeline.errors import SampleError
 from pipeline.records import Sample, ShardSpec
 from pipeline.replicas.batches import read_batches_ahead
 from pipeline.replicas.journal import note
+from pipeline.replicas.probes import refuse_machine
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.suspects import Caution, kills_replica
 
@@ -40,13 +41,17 @@ class ReadImage:
 
 
 def read_image(sample: Sample, work: ShardWork) -> ReadImage:
-    """Read and decode an image; what is wrong with it is its `problem`."""
+    """Read and decode an image; what is wrong with it is its `problem`.
+
+    Raises: NodeUnfitError: what is wrong is this machine. OSError: as `stores.read_bytes`.
+    """
     content = b""
     try:
         content = read_bytes(sample, max_bytes=work.max_image_bytes)
         decoded = decode_sample(sample, content, max_pixels=work.max_image_pixels, default=work.default_frame)
         problem = None
     except SampleError as error:
+        refuse_machine(error, sample, work.probes)
         decoded, problem = None, error
     sha256 = hashlib.sha256(content).hexdigest() if content else ""
     return ReadImage(sample=sample, sha256=sha256, image_bytes=len(content), decoded=decoded, problem=problem)

@@ -6,6 +6,7 @@ from pipeline.files import patience
 from pipeline.files.patience import storage_health
 from pipeline.records import ShardSpec
 from pipeline.replicas.events import Pulse
+from pipeline.replicas.seat import Seat
 from pipeline.replicas.setup import Loaded, Setup
 from pipeline.replicas.shards import ShardResult, Shared
 from pipeline.replicas.suspects import Caution
@@ -22,11 +23,11 @@ class Replica:
         self._counting = threading.Lock()
         self._finished = 0
 
-    def prepare(self) -> str:
-        """Load the model. Returns: the kind of device that it is on."""
+    def prepare(self, seat: Seat) -> str:
+        """Prove that this node can do the work, and load the model. Returns: the kind of device that it is on."""
         # Not in __init__: what is raised there reaches the driver as a death, which it would answer with another try.
         patience.begin(self._setup.work.storage_patience_s)
-        self._loaded = self._setup.load()
+        self._loaded = self._setup.load(seat)
         return self._loaded.device_kind
 
     def process(self, spec: ShardSpec, caution: Caution) -> ShardResult:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.records import Frame
+from pipeline.replicas.probes import Probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +27,5 @@ class ShardWork:
     """A run stores the masks of ensemble members too."""
     retry_failed: bool = False
     """Committed shards are handed out too: their images are kept, except for batches that have a failed image."""
+    probes: tuple[Probe, ...] = ()
+    """Images that the driver has read; every machine must be able to."""

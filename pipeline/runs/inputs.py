@@ -1,5 +1,9 @@
-"""RUN/plan/inputs.json: where the newest session found annotations and images, for whoever needs them later."""
+"""RUN/plan/inputs.json: where the newest session found annotations and images, for whoever needs them later.
 
+RUN/plan/model.json: where it fetched the model, at which commit; only if the model was given as a URL.
+"""
+
+from contextlib import suppress
 from dataclasses import asdict, replace
 
 from model.documents import parse_json
@@ -21,7 +25,25 @@ def remember_inputs(run: str, inputs: InputConfig) -> None:
         annotations=shown(inputs.annotations),
         metadata=shown(inputs.metadata),
     )
-    content, url = encode_json(asdict(stored)), storage.join(run, "plan", "inputs.json")
+    _write(storage.join(run, "plan", "inputs.json"), encode_json(asdict(stored)))
+
+
+def remember_model(run: str, url: str, sha256: str) -> None:
+    """Write down where the model was fetched. Args: url: at a fixed commit, if there is one. sha256: of its weights."""
+    _write(storage.join(run, "plan", "model.json"), encode_json({"url": shown(url), "weights": sha256}))
+
+
+def remembered_model(run: str) -> str:
+    """The URL that the model of a run was fetched from; "" if it was not given as one."""
+    url = storage.join(run, "plan", "model.json")
+    if not storage.exists(url):
+        return ""
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
+        return str(parse_json(storage.read(url))["url"])
+    return ""
+
+
+def _write(url: str, content: bytes) -> None:
     if not storage.exists(url) or storage.read(url) != content:
         storage.publish(url, content)
 

@@ -12,6 +12,7 @@ import pytest
 
 from jobs import publish_release, verify_release
 from pipeline.run import run
+from pipeline.runs.inputs import remember_model
 from pipeline.runs.lease import held
 from tests.pipeline.make import make_collection, make_config, tree
 from tests.pipeline.release.editing import mend_sums
@@ -54,6 +55,17 @@ def out(tmp_path_factory):
     config = make_config(inputs, tmp_path_factory.mktemp("run"))
     run(config)
     return Path(config.out)
+
+
+def test_a_release_that_is_made_later_names_the_model_that_the_run_has_fetched(build, out):
+    commit = "ab" * 20
+    remember_model(str(out), f"hf://org/name@{commit}", "cd" * 32)
+    try:
+        built = build(out, "--version", "7.0.0", "--engine", "inline")
+        card = Path(json.loads(built.stdout)["release"], "README.md").read_text()
+    finally:
+        (out / "plan" / "model.json").unlink()
+    assert f"org/name at {commit}, <https://huggingface.co/org/name/tree/{commit}>" in card
 
 
 def test_a_policy_file_makes_a_release_that_stands_the_check(build, call, out, tmp_path):

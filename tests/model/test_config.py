@@ -136,6 +136,14 @@ def test_a_model_is_the_embedded_one_the_stand_in_or_a_folder(model, is_fake, is
     assert (config.is_fake, config.is_folder, config.folder) == (is_fake, is_folder, folder)
 
 
+@pytest.mark.parametrize("model", ["s3://bucket/model", "hf://org/name@v1", "memory://m"])
+def test_a_model_at_a_url_is_no_folder_here(model):
+    config = ModelConfig(model=model)
+    assert (config.is_url, config.is_folder, config.is_fake) == (True, False, False)
+    with pytest.raises(ValueError, match="a URL can't be used here"):
+        _ = config.folder
+
+
 def test_the_embedded_model_lies_in_the_package():
     assert ROOT / "model" / "nano" == EMBEDDED_MODEL
 

@@ -12,6 +12,7 @@ from model.config import ModelConfig
 from pipeline.config import ClusterConfig
 from pipeline.errors import StorageError, UnsoundReleaseError
 from pipeline.files import storage
+from pipeline.files.model_urls import at_hand
 from pipeline.passes.check import repair_passes, verify_passes
 from pipeline.passes.config import PassConfig
 from pipeline.passes.options import FlipOptions
@@ -192,3 +193,19 @@ def test_a_score_pass_on_s3_has_the_bytes_of_one_on_disk_whatever_fails(s3, quie
     assert [problem.where for problem in repair_passes(out)[0].problems] == [torn]
     score_run(replace(config, run=out), FlipOptions())
     assert objects(out) == after
+
+
+def test_a_model_in_a_bucket_is_fetched_once_and_again_after_a_change(s3, out, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOD_CACHE", str(tmp_path))
+    files = {"model_index.json": b"{}", "unet/model.safetensors": b"weights" * 99, "unet/config.json": b"[]"}
+    for name, content in files.items():
+        storage.publish(f"{out}/{name}", content)
+    storage.publish(f"{out}/training.pkl", b"cos")
+    model = at_hand(ModelConfig(model=out))
+    assert tree(model.folder) == files
+    s3.requests.clear()
+    s3.coming += ["throttled", "reset"]
+    assert at_hand(ModelConfig(model=out)) == model
+    assert not [request for request in s3.requests if "safetensors" in str(request)]
+    storage.publish(f"{out}/unet/config.json", b"{}")
+    assert (at_hand(ModelConfig(model=out)).folder / "unet/config.json").read_bytes() == b"{}"

@@ -16,6 +16,7 @@ from model.config import EnsembleConfig, ModelConfig
 from model.prediction import ModelOutputError
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.evaluation.models.config import OtherModelConfig
+from pipeline.shown import shown
 
 Function = Callable[[UInt8[np.ndarray, "h w 3"]], Any]
 
@@ -98,16 +99,18 @@ class OwnPredictor:
 
     def __init__(self, config: OtherModelConfig, model: ModelConfig, ensemble: EnsembleConfig) -> None:
         from model.loading import load_model
+        from pipeline.files.model_urls import at_hand
         from pipeline.runs.fingerprint import model_fields
 
+        name, model = model.model, at_hand(model)
         try:
             self._model = load_model(model, ensemble)
         except (OSError, ValueError) as error:
-            raise ConfigError(f"--model {model.model}: {error}") from error
+            raise ConfigError(f"--model {name}: {error}") from error
         settings = {f"ensemble {name}": str(getattr(ensemble, name)) for name in ("ensemble_size", "denoise_steps")}
         self.about = {
             "kind": "sod-diffusion",
-            "name": model.model,
+            "name": shown(name),
             **model_fields(model),
             **settings,
             "trained_on": config.said_trained_on,

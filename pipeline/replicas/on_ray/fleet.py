@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipeline.files.model_cache import ReadChunk
 from pipeline.records import ShardSpec
 from pipeline.replicas.events import Cause
 from pipeline.replicas.fleet import Answered, Died, Done, Happening, Node, Placed, Raised, Ready
@@ -17,6 +18,7 @@ from pipeline.replicas.on_ray.authenticated import ray
 from pipeline.replicas.on_ray.placement import Needs, can_grow, live_nodes
 from pipeline.replicas.on_ray.tasks import raised
 from pipeline.replicas.replica import Replica
+from pipeline.replicas.seat import Seat
 from pipeline.replicas.setup import Setup
 from pipeline.replicas.suspects import Caution
 from pipeline.replicas.usage import ReplicaUsage
@@ -41,11 +43,14 @@ class ReplicaOnRay(Replica):
 
 
 class RayFleet:
-    """Replicas on the cluster that this process is connected to."""
+    """Replicas on the cluster that this process is connected to.
 
-    def __init__(self, setup: Setup, needs: Needs) -> None:
+    Args: read_chunk: as `model_source` gives it.
+    """
+
+    def __init__(self, setup: Setup, needs: Needs, read_chunk: ReadChunk | None = None) -> None:
         self._setup = setup.on(needs.device)
-        self._needs = needs
+        self._needs, self._read_chunk = needs, read_chunk
         self.can_grow = can_grow()
         self._actors: dict[str, Any] = {}
         self._calls: dict[Any, _Call] = {}
@@ -148,7 +153,7 @@ class RayFleet:
                     self.nodes()
                 name = next((name for name, known in self._node_ids.items() if known == node_id), node_id)
                 self._node_of[call.replica] = node_id
-                self._call(_Call(call.replica, "prepare"))
+                self._call(_Call(call.replica, "prepare"), Seat(node=name, read_chunk=self._read_chunk))
                 return Placed(replica=call.replica, node=name, pid=pid)
             case "prepare":
                 return Ready(replica=call.replica, device=value)

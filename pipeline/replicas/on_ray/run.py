@@ -9,8 +9,10 @@ from pipeline.records import ShardSpec
 from pipeline.replicas.dispatcher import Dispatcher
 from pipeline.replicas.events import Watch
 from pipeline.replicas.journal import collect
+from pipeline.replicas.on_ray.canaries import look_ahead
 from pipeline.replicas.on_ray.connection import connected
 from pipeline.replicas.on_ray.fleet import RayFleet
+from pipeline.replicas.on_ray.model_source import model_source
 from pipeline.replicas.on_ray.placement import needs_of
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.setup import Setup
@@ -31,16 +33,18 @@ def run_on_ray(
     Args:    check: called several times a second; what it raises ends the run.
              watches: are told everything that happens.
     Returns: what the replicas that lived to the end used.
-    Raises:  ConfigError: the model needs a GPU, and the cluster can't have one.
+    Raises:  ConfigError: the model needs a GPU, and the cluster can't have one; or no node can do the work.
              Stopped: SIGTERM or SIGINT came; a shard that was not committed starts again in the next session.
              As `Dispatcher.run`.
     """
     with (
         connected(),
         stop_flag() as stop,
+        model_source(setup) as read_chunk,
         progress.shown(cluster.progress_every_s) as shown,
-        closing(RayFleet(setup, needs_of(setup.model, cluster))) as fleet,
+        closing(RayFleet(setup, needs_of(setup.model, cluster), read_chunk)) as fleet,
     ):
+        unfit = look_ahead(setup, cluster)
         dispatcher = Dispatcher(
             specs,
             fleet,
@@ -50,6 +54,8 @@ def run_on_ray(
             collect=lambda shards: collect(setup.work.run, shards),
             watches=watches,
         )
+        for node, reason in unfit.items():
+            dispatcher.set_aside(node, reason)
         shown.note(f"loading the model; {amount(len(specs), 'shards')} to do")
         dispatcher.run(stop.is_set, progress.stopped, check)
         return list(fleet.usage(dispatcher.replicas).values())

@@ -1,5 +1,6 @@
 """Plain functions as Ray tasks."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -9,6 +10,8 @@ from pipeline.errors import PipelineError, ReplicaError, Stopped
 from pipeline.replicas.on_ray.authenticated import ray
 from pipeline.replicas.on_ray.connection import connected
 from pipeline.replicas.signals import stop_flag
+
+log = logging.getLogger(__name__)
 
 WAIT_S = 0.5
 """Longest wait before the stop flag is checked again."""
@@ -32,19 +35,39 @@ def run_tasks(
     Returns: the answers, in the order of the items.
     Raises:  ReplicaError: a task lost its process too often.
              Stopped: SIGTERM or SIGINT came.
-             Whatever the function raised; it is not called again then.
+             Whatever the function raised. What it raises on another node may be that node's fault, whose disk lacks the
+             images perhaps: it is called once more on the driver's node, and what it raises there counts.
     """
     with connected(), stop_flag() as stop:
         task = ray.remote(num_cpus=1, max_retries=attempts - 1)(function)
         ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting, answers = deque(items), list[Answer]()
-        calls = deque(task.remote(waiting.popleft()) for _ in range(min(ahead, len(items))))
+        calls = deque((item, task.remote(item)) for item in [waiting.popleft() for _ in range(min(ahead, len(items)))])
         while calls:
-            answers.append(_answer(calls.popleft(), stop, attempts))
-            on_answer(answers[-1])
+            item, call = calls.popleft()
+            try:
+                answer = _answer(call, stop, attempts)
+            except (Stopped, ReplicaError):
+                raise
+            except Exception as error:
+                if sum(node["Alive"] for node in ray.nodes()) == 1:
+                    raise
+                log.warning("a task failed (%s); it is tried once more on the driver's node", str(error)[:200])
+                answer = _answer(_here(function, attempts).remote(item), stop, attempts)
+            answers.append(answer)
+            on_answer(answer)
             if waiting:
-                calls.append(task.remote(waiting.popleft()))
+                item = waiting.popleft()
+                calls.append((item, task.remote(item)))
         return answers
+
+
+def _here(function: Callable[[Item], Answer], attempts: int) -> Any:
+    """The function as a task of the driver's node, which need not have a core: it may be a head without any."""
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    return ray.remote(num_cpus=0, max_retries=attempts - 1, scheduling_strategy=here)(function)
 
 
 def _answer(call: Any, stop: threading.Event, attempts: int) -> Any:

@@ -102,6 +102,29 @@ def test_a_repository_is_fetched_without_anything_that_could_run(asked):
     assert repr(sod).startswith("Segmenter('org/tiny', ")
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "revision"),
+    [("hf://org/tiny", {}, None), ("hf://org/tiny@v1", {}, "v1"), ("hf://org/tiny", {"revision": "v1"}, "v1")],
+)
+def test_a_repository_may_be_named_as_on_the_command_line(asked, name, options, revision):
+    model.load(name, **options)
+    assert asked == [("org/tiny", revision, ["*.safetensors", "*.json"])]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("s3://bucket/model", {}, "s3://bucket/model can't be loaded; give 'nano', a folder, or a repository"),
+        ("hf://org", {}, "hf://org can't be loaded"),
+        ("hf://org/tiny@v1", {"revision": "v2"}, "revision is 'v2', and hf://org/tiny@v1 names another"),
+    ],
+)
+def test_urls_of_other_kinds_and_two_revisions_are_refused(asked, name, options, said):
+    with pytest.raises(ValueError, match=said):
+        model.load(name, **options)
+    assert asked == []
+
+
 def test_a_folder_of_that_name_goes_before_the_hub(asked, tiny_folder):
     Path("org").mkdir()
     Path("org/tiny").symlink_to(tiny_folder)

@@ -31,18 +31,14 @@ DECIDES_NO_VALUE = {
     "pipeline/passes/duplicates/contamination.py": "writes reports",
     "pipeline/passes/folder.py": "reads what other passes have committed; records carry its digest",
     "pipeline/passes/witness/test_sets.py": "warns of test sets in log and card",
-    "pipeline/progress/pace.py": "tells people how far the work is",
-    "pipeline/progress/stages.py": "tells people how far the work is",
     "pipeline/files/trials.py": "tries whether files can be written where a run is",
     "pipeline/devices.py": "refuses devices that are not there",
     "pipeline/preconditions.py": "refuses requests before a pass",
-    "pipeline/config.py": "options of runs; what passes take from a run is a field",
     "pipeline/passes/building.py": "digests that tell whether a shard is outdated",
     "pipeline/passes/known.py": "names the passes; sources of users are a field of the fingerprint",
     "pipeline/passes/options.py": "options, each of which is a field",
     "pipeline/networks/options.py": "options, all of which are fields",
     "pipeline/networks/presets.py": "what a network expects, all of which is a field",
-    "pipeline/runs/fingerprint.py": "fields themselves",
     "pipeline/selection/columns.py": "checks columns; pass.json has them, and its digest is in every record",
 }
 """Modules that passes import on the way, and why their fingerprints do not cover them."""

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import event, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.benchmarks.cluster_script import DRAIN_S, Act
 from pipeline.benchmarks.simulated_fleet import SimulatedFleet
 from pipeline.config import ClusterConfig
-from pipeline.errors import ReplicaError, Stopped, StorageUnavailableError
+from pipeline.errors import NodeUnfitError, ReplicaError, Stopped, StorageUnavailableError
 from pipeline.records import Sample, ShardSpec
 from pipeline.replicas import events
 from pipeline.replicas.dispatcher import CONFIRMED_S, UNREACHABLE_AT_END_S, Dispatcher
@@ -188,6 +189,24 @@ def test_what_two_nodes_raise_for_the_same_shard_ends_the_run_before_all_nodes_a
     with pytest.raises(RuntimeError, match="ECC"):
         drive.run()
     assert len(drive.of(events.NodeSetAside)) == 1
+
+
+def test_a_machine_that_knows_itself_to_be_unfit_is_no_sign_against_the_shard_that_it_had(monkeypatch):
+    drive = Drive(9, [Act(at_s=0, what="join", node=node, amount=1) for node in "abcd"], raising=["002b"])
+    happenings = drive.fleet.happenings
+
+    def unfit(timeout_s):
+        lacks = {"image 7 is missing": "Mount it"}
+        return [
+            replace(found, error=NodeUnfitError("?", lacks)) if isinstance(found, Raised) else found
+            for found in happenings(timeout_s)
+        ]
+
+    monkeypatch.setattr(drive.fleet, "happenings", unfit)
+    with pytest.raises(ReplicaError, match="no node is left that can do the work"):
+        drive.run()
+    aside = {event.node: event.reason for event in drive.of(events.NodeSetAside)}
+    assert aside == dict.fromkeys("abcd", "image 7 is missing")
 
 
 def test_without_a_place_the_run_ends_after_its_patience():
