@@ -1,0 +1,1 @@
+"""The live page of a run: one file that loads nothing."""
