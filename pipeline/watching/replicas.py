@@ -54,6 +54,12 @@ class ReplicaCounts:
         self.node, self.pid = node, pid
         self.become("loading", at_s)
 
+    def begin(self, shard: str, at_s: float) -> None:
+        """Note a shard that it got."""
+        if self.state != "ended":
+            self.shards[shard] = None
+            self.settle(at_s)
+
     def settle(self, at_s: float) -> None:
         """Be idle or working, as its shards say."""
         self.become("working" if self.shards else "idle", at_s)

@@ -13,7 +13,7 @@ from pipeline.replicas.events import Event
 from pipeline.watching.replicas import ReplicaCounts
 from pipeline.watching.summary import Incident, NodeState, NodeSummary, Summary
 from pipeline.watching.timeline import Axis, Series
-from pipeline.watching.words import incident
+from pipeline.watching.words import clean, incident
 
 MOST_ENDED, MOST_GONE_NODES, MOST_INCIDENTS, MOST_BLAMED, MOST_REASONS = 64, 64, 40, 20, 100
 LATELY_S = 60.0
@@ -53,9 +53,7 @@ class State:
             case events.Pulses():
                 self._on_pulses(event)
             case events.ShardBegun():
-                replica = self._replica(event.replica)
-                replica.shards[event.shard] = None
-                replica.settle(self._now_s)
+                self._replica(event.replica).begin(event.shard, self._now_s)
             case events.ShardCommitted():
                 self._on_committed(event)
             case events.ShardReturned():
@@ -73,12 +71,12 @@ class State:
                 self._on_ended(event)
             case events.ImageBlamed():
                 self._blamed_images += 1
-                self._blamed.append(event.key)
+                self._blamed.append(clean(event.key))
             case events.WorkBegan():
                 self._images, self._earlier, self._shards = event.images, event.settled, event.shards
                 self._pace = self._new_pace(event.images, event.settled)
             case events.WorkEnded():
-                self._ended_s, self._reason = self._now_s, event.reason
+                self._ended_s, self._reason = self._now_s, clean(event.reason)
             case events.NodeJoined() | events.NodeDraining() | events.NodeLeft() | events.NodeSetAside():
                 self._on_node(event)
         self._note(event)
@@ -182,9 +180,9 @@ class State:
             return
         self._in_flight -= replica.in_flight
         self._past_storage_errors += replica.pulse.storage_errors
-        self._retries[event.cause] += replica.returned
+        self._retries += Counter({event.cause: replica.returned})
         replica.become("ended", self._now_s)
-        replica.cause, replica.said = event.cause, event.said
+        replica.cause, replica.said = event.cause, clean(event.said)
         self._deaths[event.cause] += 1
         if replica.node and event.cause != "surplus":
             self._node_deaths[replica.node] += 1
@@ -204,7 +202,7 @@ class State:
             case events.NodeLeft():
                 known = "left"
             case events.NodeSetAside():
-                known, reason = "set aside", event.reason
+                known, reason = "set aside", clean(event.reason)
         self._nodes[event.node] = (known, reason)
         gone = [name for name, (state, _) in self._nodes.items() if state == "left"]
         for name in islice(gone, max(0, len(gone) - MOST_GONE_NODES)):

@@ -36,10 +36,10 @@ def incident(event: events.Event, on_node: str = "") -> Incident | None:
     if isinstance(event, events.WorkEnded):
         grave = bool(event.reason)
     values = {field.name: getattr(event, field.name) for field in fields(event) if field.name != "at_s"}
-    values = {name: _clean(value) if isinstance(value, str) else value for name, value in values.items()}
+    values = {name: clean(value) if isinstance(value, str) else value for name, value in values.items()}
     if on_node:
-        values |= {"node": _clean(on_node)}
-    words = _clean(in_words(event, on_node))
+        values |= {"node": clean(on_node)}
+    words = clean(in_words(event, on_node))
     return Incident(at_s=event.at_s, kind=kind_of(event), grave=grave, words=words, values=values)
 
 
@@ -83,6 +83,7 @@ def cause_in_words(cause: str) -> str:
     return _CAUSES.get(cause, cause)
 
 
-def _clean(text: Any) -> str:
+def clean(text: Any) -> str:
+    """A text from outside as one line of bounded length, without control characters or secrets."""
     words = printable(" ".join(str(text).split()))
     return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"

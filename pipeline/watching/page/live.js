@@ -47,7 +47,8 @@
       const answer = await fetch(location.href, { cache: "no-store" });
       if (!answer.ok) return;
       const newer = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (!newer.getElementById("main") || newer.body.dataset.at === document.body.dataset.at) return;
+      const isSame = ["at", "state"].every((name) => newer.body.dataset[name] === document.body.dataset[name]);
+      if (!newer.getElementById("main") || isSame) return;
       const scrolled = [...document.querySelectorAll(".tall, .happened")].map((box) => box.scrollTop);
       for (const id of ["main", "state", "data"]) document.getElementById(id).replaceWith(newer.getElementById(id));
       for (const name of ["state", "at", "every"]) document.body.dataset[name] = newer.body.dataset[name];

@@ -118,6 +118,8 @@ class Script:
                 seconds=PER_SHARD / replica["per_s"],
             )
             self.committed.append(shard)
+        if not replica["hand"]:
+            replica["images"] = replica["committed"]
 
     def _pulse(self, replica):
         ready_for_s = max(0.0, self.now_s - replica["ready_s"])
