@@ -126,7 +126,7 @@ def test_colours_are_those_of_the_page_of_a_release():
 
     of_release = palette("pipeline.release", "style.css")
     own = palette("pipeline.watching", "live.css")
-    assert own | of_release == own
+    assert [name for name, colour in of_release.items() if own[name] != colour] == []
     assert len(of_release) > 10
 
 
@@ -136,9 +136,9 @@ def test_a_thousand_replicas_are_a_page_of_bounded_size():
     for number in range(1000):
         state(events.ReplicaPlaced(at_s=BEGAN_S, replica=f"r{number}", node=f"n{number // 8}", pid=number))
         state(events.ReplicaReady(at_s=BEGAN_S, replica=f"r{number}", device="cuda"))
-    for step in range(1, 60):
+    for step in range(1, 20):
         pulses = {f"r{number}": Pulse(images=step * (number % 7)) for number in range(1000)}
-        state(events.Pulses(at_s=BEGAN_S + 40 * step, pulses=pulses, waiting=9))
+        state(events.Pulses(at_s=BEGAN_S + 90 * step, pulses=pulses, waiting=9))
     page = page_of(state)
     assert len(page) < 400_000
     assert f"{1000 - MOST_ROWS:,} more replicas are not drawn" in page
@@ -170,8 +170,9 @@ def test_a_replica_takes_the_row_of_one_that_ended_before():
     state = State(BEGAN_S)
     for number in range(3):
         state(events.ReplicaPlaced(at_s=BEGAN_S + 100 * number, replica=f"r{number}", node="a", pid=1))
+        if number == 2:
+            state(events.ReplicaPlaced(at_s=BEGAN_S + 250, replica="r3", node="a", pid=1))
         state(events.ReplicaEnded(at_s=BEGAN_S + 100 * number + 90, replica=f"r{number}", cause="process", said=""))
-    state(events.ReplicaPlaced(at_s=BEGAN_S + 250, replica="r3", node="a", pid=1))
     ((lane,), _) = lanes(state.summary())
     assert [row.replica for row in lane.rows] == ["r2", "r3"]
     assert [end.replica for end in lane.rows[0].ends] == ["r0", "r1", "r2"]
