@@ -80,7 +80,7 @@ def process_shards(
         else:
             with stage("loading Ray"):
                 from pipeline.replicas.on_ray.run import run_on_ray
-            usage = run_on_ray(todo, setup, cluster, progress, check)
+            usage = run_on_ray(todo, setup, cluster, progress, check, [watch])
     if usage:
         log.info("%s", in_words(usage))
     return usage

@@ -1,6 +1,7 @@
 """Amounts over time, in a bounded number of equal bins however long it takes: when they are full, two become one."""
 
 from array import array
+from operator import add
 
 MOST_BINS = 192
 FIRST_WIDTH_S = 2.0
@@ -42,9 +43,11 @@ class Series:
         if first >= end:  # nearly always; the rest takes ten times as long
             self._amounts[end] += amount
             return
-        for place in range(int(first), end + 1):
-            share = (min(last, place + 1) - max(first, place)) / (last - first)
-            self._amounts[place] += amount * share
+        begin, of_a_bin = int(first), amount / (last - first)
+        self._amounts[begin] += of_a_bin * (begin + 1 - first)
+        for place in range(begin + 1, end):
+            self._amounts[place] += of_a_bin
+        self._amounts[end] += of_a_bin * (last - end)
 
     def amounts(self) -> tuple[float, ...]:
         """The amount in each bin, up to the last one that has any."""
@@ -56,5 +59,5 @@ class Series:
         while self._doublings < self._axis.doublings:
             odd = self._amounts[1::2]
             odd.extend([0.0] * (len(self._amounts) % 2))
-            self._amounts = array("d", map(sum, zip(self._amounts[::2], odd, strict=True)))
+            self._amounts = array("d", map(add, self._amounts[::2], odd))
             self._doublings += 1

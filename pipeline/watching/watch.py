@@ -30,6 +30,9 @@ from pipeline.watching.state import State
 from pipeline.watching.summary import Incident, Summary, document
 
 log = logging.getLogger(__name__)
+happened = logging.getLogger("pipeline.happened")
+"""What happened, with its fields, for logs that programs read: who dispatches has told people in their own words."""
+happened.setLevel(logging.WARNING)
 
 FOLDER = "live"
 PAGE, STATUS = "index.html", "status.json"
@@ -41,8 +44,8 @@ LAST_WRITE_S = 20.0
 """Longest wait for the last write; storage that is away then must not hold the job."""
 PICTURES_S = 30.0
 """Seconds between two looks at the newest masks."""
-LOGGED = 200
-"""Incidents that get a line in the log; the others are in the post-mortem only."""
+LOGGED = 1000
+"""Incidents that get a line in a log; the others are in the post-mortem only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +126,10 @@ class Watcher:
         """Write post-mortem, status and page, whichever can be written."""
         with self._lock:
             summary = self._state.summary(self._clock())
-            happened = self._post_mortem.content(summary)
+            post_mortem = self._post_mortem.content(summary)
         every_s = self._watching.every_s
         with self._quietly("the post-mortem can't be written"):
-            self._publish(self._post_mortem_name, happened)
+            self._publish(self._post_mortem_name, post_mortem)
         with self._quietly("the status can't be written"):
             self._publish(STATUS, encode_json(document(summary) | {"every_s": every_s}))
         with self._quietly("the newest masks can't be shown"):
@@ -180,11 +183,10 @@ class Watcher:
 
     def _on_incident(self, found: Incident) -> None:
         self._post_mortem.add(found)
-        if not found.grave or found.kind == "work_ended":  # the job itself says how it ended
-            return
         self._logged += 1
         if self._logged <= LOGGED:
-            log.warning("%s", found.words, extra={"event": found.kind, "fields": dict(found.values)})
+            happened.info("%s", found.words, extra={"event": found.kind, "fields": dict(found.values)})
         elif self._logged == LOGGED + 1:
-            log.warning("more happened; %s/%s/%s has it", self._folder, FOLDER, self._post_mortem_name)
-        self._wake.set()
+            happened.info("more happened; %s/%s/%s has it", self._folder, FOLDER, self._post_mortem_name)
+        if found.grave:
+            self._wake.set()

@@ -111,22 +111,28 @@ def test_storage_that_does_not_answer_holds_up_neither_the_work_nor_its_end(tmp_
     release.set()
 
 
-def test_a_death_is_logged_with_its_fields_and_secrets_stay_out(tmp_path, caplog):
+def test_a_death_is_logged_with_its_fields_for_programs_and_secrets_stay_out(tmp_path, caplog):
     said = "no route to s3://user:hunter2@bucket/x"
-    with watched(str(tmp_path), OFTEN) as watch:
+    with caplog.at_level(logging.INFO, "pipeline.happened"), watched(str(tmp_path), OFTEN) as watch:
         watch(events.ReplicaPlaced(at_s=BEGAN_S, replica="r1", node="gpu-1", pid=7))
         watch(died("r1", said))
-    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert record.event == "replica_ended"
+    (record,) = [record for record in caplog.records if record.event == "replica_ended"]
     assert record.fields["node"] == "gpu-1"
     assert "r1 on gpu-1" in record.getMessage()
     assert "hunter2" not in record.getMessage() + str(record.fields) + "".join(live(tmp_path).values())
 
 
+def test_people_are_told_by_the_dispatcher_alone(tmp_path, caplog):
+    with watched(str(tmp_path), OFTEN) as watch:
+        watch(died("r1"))
+    assert caplog.records == []
+
+
 def test_lines_and_post_mortem_are_bounded_however_much_dies(tmp_path, caplog):
     watcher = Watcher(str(tmp_path), OFTEN)
-    for number in range(3000):
-        watcher(died(f"r{number}"))
+    with caplog.at_level(logging.INFO, "pipeline.happened"):
+        for number in range(3000):
+            watcher(died(f"r{number}"))
     watcher.write()
     assert len(caplog.messages) == LOGGED + 1
     happened = lines(live(tmp_path)["session"])
