@@ -32,7 +32,8 @@ from pipeline.watching.summary import Incident, Summary, document
 log = logging.getLogger(__name__)
 happened = logging.getLogger("pipeline.happened")
 """What happened, with its fields, for logs that programs read: who dispatches has told people in their own words."""
-happened.setLevel(logging.WARNING)
+if happened.level == logging.NOTSET:  # else a log that programs read has asked for it
+    happened.setLevel(logging.WARNING)
 
 FOLDER = "live"
 PAGE, STATUS = "index.html", "status.json"
