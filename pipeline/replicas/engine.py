@@ -1,7 +1,6 @@
 """Carries out shards on the configured engine, Ray or this process; finds those that are left to do."""
 
 import logging
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import count
 
@@ -72,14 +71,18 @@ def process_shards(
     if not todo:
         log.info("nothing to compute: every image is done")
         return []
-    watching = Watching(every_s=cluster.live_every_s, policy=progress.policy)
+    is_inline, report = cluster.engine == "inline", None
+    if not is_inline:
+        with stage("loading Ray"):
+            from pipeline.replicas.on_ray.metrics import Metrics
+            from pipeline.replicas.on_ray.run import run_on_ray
+        report = Metrics(setup.work.run)
+    watching = Watching(every_s=cluster.live_every_s, policy=progress.policy, report=report)
     with kept(progress.kept), watched(setup.work.run, watching) as watch:
-        watch(WorkBegan(at_s=time.time(), images=progress.images, settled=progress.settled, shards=len(todo)))
-        if cluster.engine == "inline":
+        watch(WorkBegan(images=progress.images, settled=progress.settled, shards=len(todo)))
+        if is_inline:
             usage = [_process_inline(todo, setup, cluster, progress, check, watch)]
         else:
-            with stage("loading Ray"):
-                from pipeline.replicas.on_ray.run import run_on_ray
             usage = run_on_ray(todo, setup, cluster, progress, check, [watch])
     if usage:
         log.info("%s", in_words(usage))

@@ -33,19 +33,18 @@ class OneReplica:
         self._loaded: Loaded | None = None
         self._images = self._waiting = 0
         self._looked_s = time.monotonic()
-        watch(ReplicaAsked(at_s=time.time(), replica=NAME))
-        watch(ReplicaPlaced(at_s=time.time(), replica=NAME, node=socket.gethostname(), pid=os.getpid()))
+        watch(ReplicaAsked(replica=NAME))
+        watch(ReplicaPlaced(replica=NAME, node=socket.gethostname(), pid=os.getpid()))
 
     def ready(self, loaded: Loaded) -> None:
         """It has loaded the model."""
         self._loaded = loaded
-        watch, device = self._watch, getattr(loaded, "device_kind", "")
-        watch(ReplicaReady(at_s=time.time(), replica=NAME, device=device))
+        self._watch(ReplicaReady(replica=NAME, device=loaded.device_kind))
 
     def begun(self, spec: ShardSpec, waiting: int) -> None:
         """It begins a shard. Args: waiting: shards after it."""
         self._waiting = waiting
-        self._watch(ShardBegun(at_s=time.time(), shard=spec.name, replica=NAME))
+        self._watch(ShardBegun(shard=spec.name, replica=NAME))
 
     def finished_an_image(self) -> None:
         """It has finished an image; from time to time, that is told."""
@@ -59,7 +58,6 @@ class OneReplica:
         failures = Counter(row.reason for row in result.rows if row.status == "failed")
         self._watch(
             ShardCommitted(
-                at_s=time.time(),
                 shard=result.record.shard,
                 replica=NAME,
                 outcomes=outcomes,
@@ -79,4 +77,4 @@ class OneReplica:
             waiting_s=max(0.0, usage.loaded_s - usage.predicting_s),
             rss_bytes=usage.peak_rss_bytes,
         )
-        self._watch(Pulses(at_s=time.time(), pulses={NAME: pulse}, waiting=self._waiting))
+        self._watch(Pulses(pulses={NAME: pulse}, waiting=self._waiting))
