@@ -4,8 +4,7 @@ Ray puts `ray_` before each name. Every metric has the tag `run`, so that runs o
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.watching.summary import STATES, ReplicaSummary, Summary
@@ -27,7 +26,7 @@ class Sample:
 
     name: str
     value: float
-    tags: Mapping[str, str] = MappingProxyType(dict[str, str]())
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def _gauge(meaning: str, *tags: str) -> Metric:

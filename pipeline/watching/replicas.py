@@ -5,6 +5,8 @@ from pipeline.replicas.events import Pulse
 from pipeline.watching.summary import STATES, ReplicaState, ReplicaSummary
 from pipeline.watching.timeline import Axis, Series
 
+_LONGEST_BATCH_S = 60.0
+
 
 class ReplicaCounts:
     """One replica; `state.py` tells it what happens.
@@ -26,7 +28,7 @@ class ReplicaCounts:
         self.seen = self.collected = 0
         """Images that it has finished; those of them that it has committed."""
         self.counted_s = at_s
-        """When its finished images were last counted."""
+        """When it last finished an image, or began to work: images that come together took the time since then."""
         self._began_s = self._since_s = at_s
         self._ready_s: float | None = None
         self._axis, self._pace = axis, pace
@@ -44,7 +46,9 @@ class ReplicaCounts:
             return
         self._seconds[self.state].add(self._since_s, at_s, at_s - self._since_s)
         if self.state in ("asked", "loading") and state in ("idle", "working"):
-            self._ready_s = self.counted_s = at_s
+            self._ready_s = at_s
+        if state == "working":
+            self.counted_s = at_s
         self.state, self._since_s = state, at_s
         if state == "ended":
             self.ended_s, self.shards = at_s, {}
@@ -68,11 +72,14 @@ class ReplicaCounts:
         """Note how many images it has finished since it was placed. Returns: how many more than before."""
         gained = max(0, images - self.seen)
         if gained:
-            self._finished.add(self.counted_s, at_s, gained)
-            self.seen = images
+            self._finished.add(self.took_since(at_s), at_s, gained)
+            self.seen, self.counted_s = images, at_s
             self._pace.reach(images)
-        self.counted_s = at_s
         return gained
+
+    def took_since(self, at_s: float) -> float:
+        """When the work began whose images have come now; after a long silence, nobody knows."""
+        return max(self.counted_s, at_s - _LONGEST_BATCH_S)
 
     def summary(self, at_s: float) -> ReplicaSummary:
         """What is known of it at a moment."""

@@ -131,7 +131,7 @@ class State:
 
     def _count(self, replica: ReplicaCounts, images: int) -> None:
         before = replica.in_flight
-        began_s = replica.counted_s
+        began_s = replica.took_since(self._now_s)
         if gained := replica.finish(images, self._now_s):
             self._finished.add(began_s, self._now_s, gained)
         self._in_flight += replica.in_flight - before
