@@ -18,24 +18,21 @@ class Metrics:
         self._run = printable(shown(folder)).rstrip("/")
         self._made: dict[str, Any] = {}
         self._counted: dict[Key, float] = {}
-        self._shown: set[Key] = set()
 
     def __call__(self, summary: Summary) -> None:
-        """Report a summary. While this process is not connected to a cluster, nothing is reported, nor lost."""
+        """Report a summary. While this process is not connected to a cluster, nothing is reported, nor lost.
+
+        Ray forgets a gauge that is not set again: so those of replicas that are no more disappear.
+        """
         if not ray.is_initialized():
             return
-        seen = set[Key]()
         for sample in samples(summary):
-            key = (sample.name, tuple(sorted(sample.tags.items())))
+            key = (sample.name, tuple(sample.tags.items()))
             if METRICS[sample.name].kind == "gauge":
-                seen.add(key)
                 self._of(sample.name).set(sample.value, self._tags(key))
             elif (more := sample.value - self._counted.get(key, 0.0)) > 0:
                 self._counted[key] = sample.value
                 self._of(sample.name).inc(more, self._tags(key))
-        for key in self._shown - seen:  # Ray goes on telling the last value of what is no more
-            self._of(key[0]).set(0.0, self._tags(key))
-        self._shown = seen
 
     def _tags(self, key: Key) -> dict[str, str]:
         return {"run": self._run, **dict(key[1])}

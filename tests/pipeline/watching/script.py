@@ -130,6 +130,7 @@ class Script:
             rss_bytes=int(3.1 * GB),
             device_bytes=int(17.4 * GB),
             batch_images=8,
+            storage_errors=int(ready_for_s // 600),
         )
 
 
