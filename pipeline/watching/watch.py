@@ -23,7 +23,7 @@ from pipeline.files.tars import encode_json
 from pipeline.replicas.events import Event, ShardCommitted, Watch, WorkEnded
 from pipeline.selection.policy import PolicyConfig
 from pipeline.shown import printable
-from pipeline.watching.page.page import live_page
+from pipeline.watching.live_page import live_page
 from pipeline.watching.pictures import Newest
 from pipeline.watching.post_mortem import PostMortem
 from pipeline.watching.state import State

@@ -12,7 +12,7 @@ import jinja2
 
 from pipeline.progress.words import minutes
 from pipeline.shown import printable, shown
-from pipeline.watching.page.charts import lanes, natural, rates, span_s, time_ticks
+from pipeline.watching.charts import lanes, natural, rates, span_s, time_ticks
 from pipeline.watching.pictures import Picture
 from pipeline.watching.post_mortem import moment
 from pipeline.watching.summary import ReplicaSummary, Summary

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pipeline.replicas import events
 from pipeline.replicas.events import Pulse
-from pipeline.watching.page.charts import MOST_ROWS, lanes, rates, span_s, time_ticks
-from pipeline.watching.page.page import live_page
+from pipeline.watching.charts import MOST_ROWS, lanes, rates, span_s, time_ticks
+from pipeline.watching.live_page import live_page
 from pipeline.watching.pictures import Picture
 from pipeline.watching.state import State
 from tests.pipeline.watching.script import BEGAN_S, an_eventful_session

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from pipeline.watching.page.page import live_page
+from pipeline.watching.live_page import live_page
 from pipeline.watching.state import State
 from tests.pipeline.watching.script import BEGAN_S, an_eventful_session
 

@@ -1,1 +1,0 @@
-"""The live page of a run: one file that loads nothing."""
