@@ -95,7 +95,7 @@ class ReplicaCounts:
             state=self.state,
             shards=tuple(self.shards),
             images=self.seen,
-            per_s=self._pace.per_s() if self.state != "ended" else None,
+            per_s=self._pace.per_s() if self.state == "working" else None,
             pulse=self.pulse,
             answered=self.answered,
             working_share=_share(self.pulse.predicting_s, ready_for_s),

@@ -15,7 +15,9 @@ from pipeline.watching.summary import Incident, NodeState, NodeSummary, Summary
 from pipeline.watching.timeline import Axis, Series
 from pipeline.watching.words import clean, incident
 
-MOST_ENDED, MOST_GONE_NODES, MOST_INCIDENTS, MOST_BLAMED, MOST_REASONS = 64, 64, 40, 20, 100
+MOST_ENDED, MOST_GONE_NODES, MOST_BLAMED, MOST_REASONS = 64, 64, 20, 100
+MOST_GRAVE, MOST_OTHER = 40, 20
+"""Incidents: a hundred replicas that get ready push out none that tells of trouble."""
 LATELY_S = 60.0
 
 
@@ -42,7 +44,7 @@ class State:
         self._nodes: dict[str, tuple[NodeState, str]] = {}
         self._node_deaths = Counter[str]()
         self._blamed = deque[str](maxlen=MOST_BLAMED)
-        self._incidents = deque[Incident](maxlen=MOST_INCIDENTS)
+        self._grave, self._other = deque[Incident](maxlen=MOST_GRAVE), deque[Incident](maxlen=MOST_OTHER)
         self._ended_s: float | None = None
         self._reason = ""
 
@@ -113,7 +115,7 @@ class State:
             replicas=tuple(replica.summary(self._now_s) for replica in shown),
             forgotten_replicas=self._forgotten,
             nodes=self._node_summaries(living),
-            incidents=tuple(self._incidents),
+            incidents=tuple(sorted((*self._other, *self._grave), key=lambda one: one.at_s)),
             bin_s=self._axis.width_s,
             finished=self._finished.amounts(),
         )
@@ -218,7 +220,7 @@ class State:
     def _note(self, event: Event) -> None:
         replica = self._replicas.get(getattr(event, "replica", ""))
         if found := incident(event, replica.node if replica else ""):
-            self._incidents.append(found)
+            (self._grave if found.grave else self._other).append(found)
             self._on_incident(found)
 
     def _per_s(self) -> float:

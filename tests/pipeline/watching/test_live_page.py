@@ -71,7 +71,7 @@ def test_its_own_script_is_the_only_one_that_may_run(page):
 def test_it_says_what_happened(page):
     text = " ".join("".join(Parsed(page).text).split())
     for said in (
-        "8,960 of 8,960",
+        "of 8,960 are committed, 100.0 %",
         "all shards done",
         "its node was taken back",
         "CUDA error: uncorrectable ECC error encountered",

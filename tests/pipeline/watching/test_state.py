@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.replicas import events
 from pipeline.replicas.events import Pulse
-from pipeline.watching.state import MOST_ENDED, MOST_INCIDENTS, State
+from pipeline.watching.state import MOST_ENDED, MOST_GRAVE, MOST_OTHER, State
 from pipeline.watching.summary import document
 from tests.pipeline.watching.script import BEGAN_S, PER_SHARD, an_eventful_session
 
@@ -167,7 +167,8 @@ def test_memory_is_bounded_however_many_replicas_and_nodes_come_and_go():
     assert summary.forgotten_replicas == 1000 - MOST_ENDED
     assert summary.deaths == {"preempted": 1000}
     assert len(summary.nodes) <= 64
-    assert len(summary.incidents) == MOST_INCIDENTS
+    assert len(summary.incidents) == MOST_GRAVE + MOST_OTHER
+    assert [one.at_s for one in summary.incidents] == sorted(one.at_s for one in summary.incidents)
     assert summary.blamed_images == 1000
     assert len(summary.blamed) == 20
 

@@ -85,6 +85,13 @@ def test_without_a_page_nothing_is_written(tmp_path):
     assert tree(tmp_path) == {}
 
 
+def test_a_bucket_will_do():
+    with watched("memory://watched/run", OFTEN) as watch:
+        began(watch)
+    names = storage.list_names("memory://watched/run/live")
+    assert [name.partition("-")[0] for name in names] == ["index.html", "session", "status.json"]
+
+
 def test_what_cant_be_written_is_logged_once_and_ends_nothing(tmp_path, monkeypatch, caplog):
     def away(url, content):
         raise OSError(f"{url} is away")
