@@ -18,8 +18,8 @@ from pipeline.files import storage
 from pipeline.runs.commits import committed_shards
 from pipeline.runs.lease import BEAT_S, session_of
 from pipeline.runs.run_file import newest_document
+from pipeline.watching.files import FOLDER, PAGE, POST_MORTEM, STATUS
 from pipeline.watching.summary import FORMAT
-from pipeline.watching.watch import FOLDER, PAGE, STATUS
 
 _MOST_BYTES = 64 << 20
 
@@ -93,7 +93,7 @@ def status_of(run: str, folder: str = "", patience_s: float = 3 * BEAT_S) -> Sta
         said=said,
         age_s=max(0.0, time.time() - said["at_s"]) if said else None,
         page=storage.join(folder, FOLDER, PAGE) if PAGE in names else "",
-        post_mortems=tuple(storage.join(folder, FOLDER, name) for name in names if name.startswith("session-")),
+        post_mortems=tuple(storage.join(folder, FOLDER, name) for name in names if name.startswith(POST_MORTEM)),
     )
 
 

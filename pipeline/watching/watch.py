@@ -23,6 +23,7 @@ from pipeline.files.tars import encode_json
 from pipeline.replicas.events import Event, ShardCommitted, Watch, WorkEnded
 from pipeline.selection.policy import PolicyConfig
 from pipeline.shown import printable
+from pipeline.watching.files import FOLDER, PAGE, POST_MORTEM, STATUS
 from pipeline.watching.live_page import live_page
 from pipeline.watching.pictures import Newest
 from pipeline.watching.post_mortem import PostMortem
@@ -35,8 +36,6 @@ happened = logging.getLogger("pipeline.happened")
 if happened.level == logging.NOTSET:  # else a log that programs read has asked for it
     happened.setLevel(logging.WARNING)
 
-FOLDER = "live"
-PAGE, STATUS = "index.html", "status.json"
 REPORT_S = 5.0
 """Seconds between two reports of metrics."""
 SOON_S = 2.0
@@ -84,7 +83,7 @@ class Watcher:
         self._folder, self._watching, self._clock = folder, watching, clock
         began_s = clock()
         started = datetime.fromtimestamp(began_s, UTC).strftime("%Y%m%dT%H%M%SZ")
-        self._post_mortem_name = f"session-{started}-{uuid.uuid4().hex[:4]}.jsonl"
+        self._post_mortem_name = f"{POST_MORTEM}{started}-{uuid.uuid4().hex[:4]}.jsonl"
         self._lock, self._wake, self._ended = threading.Lock(), threading.Event(), threading.Event()
         self._post_mortem = PostMortem(began_s)
         self._state = State(began_s, self._on_incident)
