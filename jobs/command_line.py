@@ -8,8 +8,8 @@ import json
 import logging
 import signal
 import sys
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +19,7 @@ import tyro
 from jobs.bars import shown_progress
 from jobs.command import Command
 from jobs.commands import commands_of
+from jobs.log_format import OPTION, json_logs, print_traceback, taken_log_format
 from jobs.printing import shown_streams
 from model.config import REFERENCE_PRESET, EnsembleConfig
 from pipeline.errors import ConfigError
@@ -42,14 +43,30 @@ def run_job(job: Callable[[], int]) -> None:
     Whatever is printed passes through `jobs/printing.py`. SIGTERM ends the job as Ctrl-C does: half-done work is
     cleaned up, and a line says how to resume.
     """
-    with shown_streams(), signals_kept(), shown_progress():
-        log = logging.StreamHandler(sys.stderr)
-        log.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+    with shown_streams(), signals_kept(), _logs() as log:
         logging.basicConfig(level=logging.INFO, handlers=[log])
         for chatty in ("httpx", "httpx2", "urllib3", "fsspec", "diffusers"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         sys.exit(_exit_code(job))
+
+
+@contextmanager
+def _logs() -> Iterator[logging.Handler]:
+    """Show the stages of this block on stderr, in the chosen format. Gives the handler of log records."""
+    try:
+        is_json = taken_log_format(sys.argv) == "json"
+    except ConfigError as error:
+        report(f"error: {error}")
+        sys.exit(USAGE)
+    if is_json:
+        with json_logs() as handler:
+            yield handler
+        return
+    log = logging.StreamHandler(sys.stderr)
+    log.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+    with shown_progress():
+        yield log
 
 
 def run_commands(script: str, commands: Mapping[str, Callable[[Sequence[str]], int]]) -> int:
@@ -139,7 +156,7 @@ def _refuse_misspelt(kind: type, arguments: Sequence[str]) -> None:
 
     Raises: ConfigError: there is one.
     """
-    flags = {f"--{no}{option.flag}" for option in options_of(kind) for no in ("", "no-")} | {"--json", "--init"}
+    flags = {f"--{no}{option.flag}" for option in options_of(kind) for no in ("", "no-")} | {"--json", "--init", OPTION}
     for word in arguments:
         name = word.partition("=")[0].replace("_", "-")
         if name.startswith("--") and name not in flags and (near := did_you_mean(name, flags)):
@@ -196,5 +213,5 @@ def _exit_code(job: Callable[[], int]) -> int:
         report(indented(". ".join(["interrupted", *(_notes(interrupt) or ["Run the same command again"])])))
         return FAILED
     except Exception:  # noqa: BLE001 (printed here: Python would print the traceback past the streams)
-        traceback.print_exc()
+        print_traceback()
         return FAILED

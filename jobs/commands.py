@@ -66,6 +66,16 @@ _LISTED = (
         takes_file="config",
     ),
     Command(
+        name="status",
+        script="status",
+        does="say how far a run is, and what happened in it",
+        config="jobs.status:Arguments",
+        examples=(
+            ("out/photos", "How far is it? Does a session work on it? Who died?"),
+            ("s3://bucket/runs/coco --json", "The same from a bucket, for programs"),
+        ),
+    ),
+    Command(
         name="run verify",
         script="verify_run",
         does="check a run, and repair it",

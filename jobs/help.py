@@ -15,6 +15,7 @@ from typing import Any
 import shtab
 
 from jobs.command import Command
+from jobs.log_format import FORMATS, OPTION
 from pipeline.option_texts import Option, about, options_of, part
 
 _COLUMNS = 80
@@ -145,6 +146,7 @@ def _add_shared(group: Any, command: Command) -> None:
         group.add_argument("--init", action="store_true", help=f"Print a file for --{command.takes_file}.")
     if command.answers:
         group.add_argument("--json", action="store_true", help="Print the result as JSON, on a terminal too.")
+    group.add_argument(OPTION, choices=FORMATS, help=f"How to write logs to stderr. [default: {FORMATS[0]}]")
     group.add_argument("-h", "--help", action="store_true", help="Print this help.")
 
 

@@ -54,11 +54,13 @@ class ClusterConfig:
     """Seconds without a finished image after which a replica is replaced; loading the model counts as well."""
     progress_every_s: float = 5.0
     """Seconds between progress lines in a log; after ten minutes they come once a minute at most."""
+    live_every_s: float = 15.0
+    """Seconds between two writings of the live page, `live/index.html` in the run's folder; 0: there is none."""
 
     def __post_init__(self) -> None:
         require_positive(self, "min_replicas", "gpus_per_replica", "shard_attempts", "stall_after_s")
         require_positive(self, "progress_every_s")
-        for name in ("replicas", "max_replicas", "nodes_patience_s", "storage_patience_s"):
+        for name in ("replicas", "max_replicas", "nodes_patience_s", "storage_patience_s", "live_every_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
         if self.max_replicas and self.min_replicas > self.max_replicas:

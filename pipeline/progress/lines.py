@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Self
 
 from pipeline.progress.stages import Stage
@@ -15,6 +16,18 @@ _SETTLED_S, _SETTLED_EVERY_S = 600.0, 60.0
 """After ten minutes nobody watches a log: one line per minute is enough, and ten hours are 600 lines."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What lines say of a stage."""
+
+    title: Callable[[Stage], str] = title
+    """When it begins."""
+    line: Callable[[Stage], str] = line
+    """While it goes on."""
+    summary: Callable[[Stage], str] = summary
+    """When it has ended, if it took long."""
+
+
 class LogLines:
     """Writes lines; fulfils `Display`. Use as a context manager.
 
@@ -24,6 +37,7 @@ class LogLines:
         write: writes a line about a stage.
         say: writes a line that somebody says.
         clock: seconds; replaced in tests, which call `beat` themselves.
+        words: what the lines say.
     """
 
     def __init__(
@@ -31,8 +45,9 @@ class LogLines:
         write: Callable[[str], None],
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        words: Words = Words(),
     ) -> None:
-        self._write, self._say, self._clock = write, say, clock
+        self._write, self._say, self._clock, self._words = write, say, clock, words
         self._stages: list[Stage] = []
         self._last_s = clock()
         self._lock, self._ended = threading.RLock(), threading.Event()
@@ -55,7 +70,7 @@ class LogLines:
         with self._lock:
             self._stages.append(stage)
             stage.on_change = self.beat
-            self._write(title(stage))
+            self._write(self._words.title(stage))
             self._last_s = self._clock()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._keep_beating, name="progress", daemon=True)
@@ -66,7 +81,7 @@ class LogLines:
         with self._lock:
             self._stages.remove(stage)
             if is_whole and stage.elapsed_s >= LONG_S:
-                self._write(summary(stage))
+                self._write(self._words.summary(stage))
                 self._last_s = self._clock()
 
     def beat(self) -> None:
@@ -78,7 +93,7 @@ class LogLines:
             settled = stage.elapsed_s >= _SETTLED_S
             if now - self._last_s >= max(stage.every_s, _SETTLED_EVERY_S if settled else 0.0):
                 self._last_s = now
-                self._write(line(stage))
+                self._write(self._words.line(stage))
 
     def _keep_beating(self) -> None:
         while not self._ended.wait(_BEAT_S):

@@ -10,6 +10,8 @@ from pipeline.preconditions import has_cluster
 from pipeline.progress.stages import stage
 from pipeline.records import ShardSpec
 from pipeline.replicas.canary import refuse_if_none
+from pipeline.replicas.events import Watch, WorkBegan
+from pipeline.replicas.one_replica import OneReplica
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.setup import Setup
 from pipeline.replicas.shards import Shared
@@ -17,6 +19,7 @@ from pipeline.replicas.signals import stop_flag_then_interrupt
 from pipeline.replicas.suspects import Caution
 from pipeline.replicas.usage import ReplicaUsage, in_words
 from pipeline.runs.commits import committed_shards, read_shard_records
+from pipeline.watching.watch import Watching, watched
 
 log = logging.getLogger(__name__)
 
@@ -82,13 +85,19 @@ def process_shards(
     if not todo:
         log.info("nothing to compute: every image is done")
         return []
-    with kept(progress.kept):
-        if cluster.engine == "inline":
-            usage = [_process_inline(todo, setup, cluster, progress, check)]
+    is_inline, report = cluster.engine == "inline", None
+    if not is_inline:
+        with stage("loading Ray"):
+            from pipeline.replicas.on_ray.metrics import Metrics
+            from pipeline.replicas.on_ray.run import run_on_ray
+        report = Metrics(setup.work.run)
+    watching = Watching(every_s=cluster.live_every_s, policy=progress.policy, report=report)
+    with kept(progress.kept), watched(setup.work.run, watching) as watch:
+        watch(WorkBegan(images=progress.images, settled=progress.settled, shards=len(todo)))
+        if is_inline:
+            usage = [_process_inline(todo, setup, cluster, progress, check, watch)]
         else:
-            with stage("loading Ray"):
-                from pipeline.replicas.on_ray.run import run_on_ray
-            usage = run_on_ray(todo, setup, cluster, progress, check)
+            usage = run_on_ray(todo, setup, cluster, progress, check, [watch])
     if usage:
         log.info("%s", in_words(usage))
     return usage
@@ -100,6 +109,7 @@ def _process_inline(
     cluster: ClusterConfig,
     progress: Progress,
     check: Callable[[], None],
+    watch: Watch,
 ) -> ReplicaUsage:
     """Process one shard after another in this process: for tests, a debugger, or a machine without Ray.
 
@@ -112,20 +122,24 @@ def _process_inline(
                 if stop.is_set():
                     raise progress.stopped()
 
+            told = OneReplica(watch)
             with stage("loading the model"):
                 loaded = setup.load()
+            told.ready(loaded)
             with progress.shown(cluster.progress_every_s) as shown:
-                for spec in todo:
+                for place, spec in enumerate(todo):
                     check()
                     stop_if_asked()
+                    told.begun(spec, waiting=len(todo) - place - 1)
                     finished = count(1)
 
                     def on_image(_key: str, finished: Iterator[int] = finished) -> None:
                         progress.show(shown, in_flight=next(finished))
+                        told.finished_an_image()
                         stop_if_asked()
 
                     result = loaded.process(spec, Caution(), Shared(on_image=on_image))
-                    progress.add_computed(result.rows, result.computed, result.seconds)
+                    told.committed(result, progress.add_computed(result.rows, result.computed, result.seconds))
                     progress.show(shown)
             return loaded.usage()
     except (KeyboardInterrupt, Stopped) as interrupt:

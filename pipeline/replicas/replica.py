@@ -3,14 +3,14 @@
 import threading
 
 from pipeline.files import patience
-from pipeline.files.patience import storage_health
 from pipeline.records import ShardSpec
 from pipeline.replicas.events import Pulse
+from pipeline.replicas.pulse import pulse_of
 from pipeline.replicas.seat import Seat
 from pipeline.replicas.setup import Loaded, Setup
 from pipeline.replicas.shards import ShardResult, Shared
 from pipeline.replicas.suspects import Caution
-from pipeline.replicas.usage import ReplicaUsage, peak_device_bytes, peak_rss_bytes
+from pipeline.replicas.usage import ReplicaUsage
 
 
 class Replica:
@@ -37,17 +37,7 @@ class Replica:
 
     def pulse(self) -> Pulse:
         """How it is; answers while `prepare` and `process` run."""
-        usage, health = self._loaded.usage() if self._loaded else None, storage_health()
-        return Pulse(
-            images=self._finished,
-            predicting_s=usage.predicting_s if usage else 0.0,
-            waiting_s=usage.loaded_s - usage.predicting_s if usage else 0.0,
-            storage_errors=health.errors,
-            storage_away_s=health.away_s,
-            rss_bytes=peak_rss_bytes(),
-            device_bytes=peak_device_bytes(),
-            batch_images=usage.batch_images if usage else 0,
-        )
+        return pulse_of(self._finished, self.usage())
 
     def usage(self) -> ReplicaUsage | None:
         """Memory and time used; None if it never had anything to do."""

@@ -157,6 +157,18 @@ def refuse_busy(run: str, patience_s: float = PATIENCE_S) -> None:
     _settle_with_others(run, patience_s)
 
 
+def session_of(run: str, patience_s: float = PATIENCE_S) -> tuple[Holder, bool] | None:
+    """Who holds a run, and whether that session is alive; None if nobody does. Writes nothing.
+
+    Args: patience_s: how long the lease of another machine is watched for a beat.
+    """
+    newest = _newest(run)
+    if newest is None:
+        return None
+    holder = newest[1]
+    return holder, _runs(holder) if holder.machine == _machine() else _changes(run, patience_s)
+
+
 def _beat(lease: Lease, ended: threading.Event, beat_s: float) -> None:
     """Beat until the session ends. It does not wait as others do for a storage that is away: it asks at every beat, so
     that once the storage is back, the next beat comes before anybody takes this session for dead."""

@@ -27,7 +27,7 @@ def sweep(run: str, records: Mapping[str, ShardRecord], files: str = "candidates
     """
     found = {
         folder: storage.list_names(storage.join(run, folder), hidden=True)
-        for folder in (files, "commits", "plan", "journal", "mixed")
+        for folder in (files, "commits", "plan", "journal", "mixed", "live")
     }
     strays = [f"{folder}/{name}" for folder, names in found.items() for name in names if storage.is_unfinished(name)]
     own = [name for name in storage.list_names(run, hidden=True) if name.startswith(_IN_THE_RUN)]

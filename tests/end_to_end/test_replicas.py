@@ -1,5 +1,6 @@
 """What replicas do on a real Ray cluster. The driver is in this process: how jobs are submitted is not the point."""
 
+import json
 import logging
 import re
 import threading
@@ -54,6 +55,11 @@ def test_killed_replicas_are_replaced(drive, head, tmp_path, undisturbed):
     assert killed == [2]
     assert "died" in said
     assert digests(tmp_path) == undisturbed
+    (post_mortem,) = (tmp_path / "live").glob("session-*")
+    lines = [json.loads(line) for line in post_mortem.read_text().splitlines()]
+    deaths = [(line["replica"], line["cause"]) for line in lines if line["event"] == "replica_ended"]
+    assert sorted(death for death in deaths if death[1] != "surplus") == [("r0", "process"), ("r1", "process")]
+    assert json.loads((tmp_path / "live/status.json").read_text())["settled"] == 37
 
 
 def test_an_image_that_always_kills_its_process_is_found_skipped_and_recorded(drive, tmp_path):

@@ -48,7 +48,16 @@ def test_common_options_come_first_and_the_others_in_the_groups_of_their_class(c
     assert text.startswith("usage: python jobs/coco_pseudolabel.py --images TEXT --out TEXT [options]\n")
     text = text[text.index("common options:") :]
     order = ["--images TEXT", "--dry-run", "other options:", "--shard-size", "input options:"]
-    order += ["--metadata", "policy options:", "--max-variance", "with every command:", "--init", "--json", "--help"]
+    order += [
+        "--metadata",
+        "policy options:",
+        "--max-variance",
+        "with every command:",
+        "--init",
+        "--json",
+        "--log-format",
+    ]
+    order += ["--help"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     assert "--embed-images, " not in text

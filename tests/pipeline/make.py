@@ -148,13 +148,14 @@ def make_zip(inputs):
 
 
 def make_config(inputs, out, **options):
-    """A run in this process with the fake model; `options` are those of the command line.
+    """A run in this process with the fake model and without a live page; `options` are those of the command line.
 
     Its release may be empty: with few images, the fake model often agrees on none.
     """
     given = {"images": str(inputs.images), "annotations": str(inputs.annotations), "out": str(out), "allow_empty": True}
     given |= {"engine": "inline", "model": "fake", "ensemble_size": 3, "shard_size": 3, "batch_images": 2}
     given |= {"storage_patience_s": 0.0}  # a storage that a test breaks fails at once
+    given |= {"live_every_s": 0}
     config: RunConfig = from_options(RunConfig, given | options, missing=None)
     return config
 
