@@ -14,22 +14,18 @@ whatever counts is created exclusively, with or without a lease.
 """
 
 import logging
-import os
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
-
-import psutil
+from dataclasses import asdict
 
 from model.documents import parse_json
 from pipeline.errors import LeaseLostError, RunBusyError, StorageError, StorageUnavailableError
 from pipeline.files import patience, storage
 from pipeline.files.tars import encode_json
+from pipeline.runs.holder import HELD, Holder, myself, runs, this_machine
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +35,6 @@ PATIENCE_S = 30.0
 """How long the lease of another machine is watched for a beat before its session counts as dead."""
 _LAST_BEAT_S, _REMOVAL_S = 0.5, 5.0
 _FOLDER = "lease"
-_HELD: set[str] = set()
-"""Owners in this process. If none of them holds a lease of this process, its session failed to remove it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """Who holds a lease; on the same machine this is enough to see whether the process still runs."""
-
-    owner: str
-    """Random, one per session."""
-    machine: str
-    """Equal for two processes that see each other's process numbers."""
-    host: str
-    pid: int
-    started: float
-    """Start of the process in clock ticks since boot, because process numbers are used again and clocks are set."""
 
 
 class Lease:
@@ -124,7 +104,7 @@ def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) ->
     if dead:
         log.info("the session on %s (process %d) died; taking over its run", dead.host, dead.pid)
     number += 1
-    holder = _myself(owner)
+    holder = myself(owner)
     lease, ended = Lease(run, number, holder), threading.Event()
     heart = threading.Thread(target=_beat, args=(lease, ended, beat_s), name="lease", daemon=True)
     # From here on a signal may come between any two lines: whatever was created by then is removed.
@@ -133,7 +113,7 @@ def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) ->
         # An object store's client that lost the answer asks again, and then hears that the object exists: it is ours.
         if not made and _read(run, number).owner != owner:
             raise RunBusyError(f"{run}: another session has just begun to work on this run. Let it finish")
-        _HELD.add(owner)
+        HELD.add(owner)
         heart.start()
         yield lease
     except KeyboardInterrupt:
@@ -145,7 +125,7 @@ def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) ->
         if heart.is_alive():
             # Where nobody answers, a beat may take as long as the client asks; nobody waits for it any more.
             heart.join(_LAST_BEAT_S if patience.is_known_away(run) else None)
-        _HELD.discard(owner)
+        HELD.discard(owner)
         _remove(run, number, owner)
 
 
@@ -166,7 +146,7 @@ def session_of(run: str, patience_s: float = PATIENCE_S) -> tuple[Holder, bool] 
     if newest is None:
         return None
     holder = newest[1]
-    return holder, _runs(holder) if holder.machine == _machine() else _changes(run, patience_s)
+    return holder, runs(holder) if holder.machine == this_machine() else _changes(run, patience_s)
 
 
 def _beat(lease: Lease, ended: threading.Event, beat_s: float) -> None:
@@ -193,8 +173,8 @@ def _settle_with_others(run: str, patience_s: float) -> tuple[int, Holder | None
     if newest is None:
         return 0, None
     holder = newest[1]
-    if holder.machine == _machine():
-        if _runs(holder):
+    if holder.machine == this_machine():
+        if runs(holder):
             raise RunBusyError(_busy(run, holder))
     elif _changes(run, patience_s):
         raise RunBusyError(_busy(run, holder))
@@ -248,7 +228,7 @@ def _read(run: str, number: int) -> Holder:
     except StorageUnavailableError:
         raise  # its session may be alive
     except (StorageError, ValueError, TypeError):  # removed in the meantime, torn, or from another version
-        return Holder(owner="", machine=_machine(), host="an unknown machine", pid=0, started=0)
+        return Holder(owner="", machine=this_machine(), host="an unknown machine", pid=0, started=0)
 
 
 def _remove(run: str, number: int, owner: str) -> None:
@@ -272,38 +252,3 @@ def _url(run: str, number: int) -> str:
 
 def _beat_url(run: str, number: int) -> str:
     return storage.join(run, _FOLDER, f"{number:06d}.beat")
-
-
-def _myself(owner: str) -> Holder:
-    pid = os.getpid()
-    return Holder(
-        owner=owner, machine=_machine(), host=socket.gethostname(), pid=pid, started=_started(psutil.Process(pid))
-    )
-
-
-def _started(process: psutil.Process) -> float:
-    """When a process began. Ticks since boot, as the kernel counts them: psutil adds the time of boot by today's clock,
-    and a clock that was set by an hour made a living session look like another process of the same number."""
-    with suppress(OSError, ValueError, IndexError):
-        return float(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19])
-    return float(process.create_time())
-
-
-def _machine() -> str:
-    """Host, boot and process namespace: each container on a host numbers its own processes."""
-    parts = [socket.gethostname()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
-    return "/".join(parts)
-
-
-def _runs(holder: Holder) -> bool:
-    if holder.pid == os.getpid():
-        return holder.owner in _HELD
-    try:
-        process = psutil.Process(holder.pid)
-        same = abs(_started(process) - holder.started) < 1
-        return same and bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False

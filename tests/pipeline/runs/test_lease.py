@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -16,7 +17,8 @@ from pipeline.files import patience, storage
 from pipeline.files.tars import encode_json
 from pipeline.run import run
 from pipeline.runs import lease as lease_module
-from pipeline.runs.lease import Holder, held
+from pipeline.runs.holder import Holder
+from pipeline.runs.lease import held
 from tests.pipeline.make import make_collection, make_config, tree
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -219,13 +221,13 @@ def test_a_beat_of_a_session_that_lost_the_run_meanwhile_does_not_bring_its_leas
 
 
 def test_a_clock_that_is_set_ends_no_session(place, monkeypatch):
-    create_time = lease_module.psutil.Process.create_time
+    create_time = psutil.Process.create_time
     with held(place, beat_s=60):
         mine = json.loads(storage.read(f"{place}/lease/000001.json"))
     storage.publish(
         f"{place}/lease/000001.json", encode_json({**mine, "pid": os.getppid(), "started": started_of(os.getppid())})
     )
-    monkeypatch.setattr(lease_module.psutil.Process, "create_time", lambda self: create_time(self) + 3600)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) + 3600)
     with pytest.raises(RunBusyError), held(place):
         pass
 
