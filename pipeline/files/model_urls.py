@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from model.config import ModelConfig
 from model.weights import WEIGHT_SUFFIXES
 from pipeline.errors import ConfigError, StorageError
 from pipeline.files import model_cache, storage, urls
-from pipeline.files.located import explained, locate
+from pipeline.files.located import ask as ask_storage
 from pipeline.files.model_cache import ReadChunk
 from pipeline.files.ranges import read_range
 from pipeline.progress.stages import BYTES, stage
@@ -103,7 +103,7 @@ def pinned(url: str) -> str:
         return _OF_THE_HUB + str(dataclasses.replace(found, revision=commit, _raw_revision=None).unresolve())
 
     try:
-        return _ask(url, ask)
+        return ask_storage(url, ask)
     except (FileNotFoundError, ValueError) as error:
         raise ConfigError(f"--model {shown(url)}: {' '.join(str(error).split())[:300]}") from error
 
@@ -118,7 +118,9 @@ def listed(url: str) -> Listing:
         above = path.rstrip("/") + "/"
         return {str(name).removeprefix(above): info for name, info in fs.find(path, detail=True).items()}
 
-    found = {name: info for name, info in _ask(url, ask).items() if PurePosixPath(name).suffix in WEIGHT_SUFFIXES}
+    found = {
+        name: info for name, info in ask_storage(url, ask).items() if PurePosixPath(name).suffix in WEIGHT_SUFFIXES
+    }
     stamps = {name: next((str(info[key]) for key in _STAMPS if info.get(key)), "") for name, info in found.items()}
     files = {name: int(info["size"]) for name, info in sorted(found.items())}
     state = json.dumps([sorted(files.items()), sorted(stamps.items())])
@@ -131,14 +133,8 @@ def reader(url: str) -> ReadChunk:
     def read(name: str, start: int, length: int) -> bytes:
         place = storage.join(url, name)
         try:
-            return _ask(place, lambda fs, path: read_range(fs, path, start, start + length))
+            return ask_storage(place, lambda fs, path: read_range(fs, path, start, start + length))
         except FileNotFoundError as error:
             raise StorageError(f"{shown(place)} is missing") from error
 
     return read
-
-
-def _ask(url: str, question: Callable[[Any, str], Answer]) -> Answer:
-    fs, path = locate(url)
-    with explained(fs, url):
-        return question(fs, path)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.config import ClusterConfig
 from pipeline.errors import NodeUnfitError, ReplicaError, Stopped, StorageUnavailableError
+from pipeline.progress.words import amount
 from pipeline.records import ShardSpec
 from pipeline.replicas import events
 from pipeline.replicas.crew import Crew
@@ -85,6 +86,7 @@ class Dispatcher:
         """When replicas were asked that have not answered yet."""
         self._last_asked_s: dict[str, float] = {}
         self._raised: dict[str, tuple[str, type]] = {}
+        self._is_storage_away = False
 
     @property
     def replicas(self) -> list[str]:
@@ -255,6 +257,7 @@ class Dispatcher:
         in_flight = sum(pulse.images - working[name].collected for name, pulse in pulses.items() if pulse)
         if any(pulse.images for pulse in self._pulses.values()):  # until then they load the model
             self._show(max(0, in_flight), rates)
+        self._tell_of_storage([pulse for pulse in pulses.values() if pulse and pulse.storage_away_s])
         stalled = self._stalls.stalled(
             {
                 name: pulse.images if pulse else None
@@ -275,6 +278,14 @@ class Dispatcher:
                 self._fleet.end(name)
                 self._died(hands[name], "unreachable", f"no answer for {silent_s:.0f} s")
         self._ask([name for name in working if name in hands and name not in self._asked_s], now_s)
+
+    def _tell_of_storage(self, away: Sequence[Pulse]) -> None:
+        """Say once that replicas wait for storage, and once that they do no longer."""
+        if away and not self._is_storage_away:
+            log.warning("storage does not respond to %s; they wait for it", amount(len(away), "replicas"))
+        elif self._is_storage_away and not away:
+            log.info("no replica waits for storage any more")
+        self._is_storage_away = bool(away)
 
     def _ask(self, replicas: Sequence[str], now_s: float) -> None:
         """Ask how they are, those first that were not asked for longest."""

@@ -42,7 +42,7 @@ def put(place, files):
 @pytest.fixture
 def stamped(monkeypatch):
     """Memory tells of no change; a bucket does, by ETags."""
-    ask = model_urls._ask
+    ask = model_urls.ask_storage
 
     def with_etags(url, question):
         answer = ask(url, question)
@@ -51,7 +51,7 @@ def stamped(monkeypatch):
                 info["ETag"] = str(hash(storage.read(f"{url}/{name}")))
         return answer
 
-    monkeypatch.setattr(model_urls, "_ask", with_etags)
+    monkeypatch.setattr(model_urls, "ask_storage", with_etags)
 
 
 def test_only_weights_and_configurations_are_fetched(url, cache):

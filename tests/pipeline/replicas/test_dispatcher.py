@@ -225,10 +225,15 @@ def test_replicas_stay_within_their_bounds():
     assert len(Drive(1, TWO).run().of(events.ReplicaAsked)) == 1
 
 
-def test_an_outage_of_the_storage_shorter_than_the_patience_ends_no_replica():
+def test_an_outage_of_the_storage_shorter_than_the_patience_ends_no_replica_and_is_told_once(caplog):
+    caplog.set_level("INFO")
     drive = Drive(20, [*TWO, Act(at_s=40, what="storage away", amount=500)], cluster=ClusterConfig(stall_after_s=60))
     assert drive.run().all_once()
     assert drive.causes() == {}
+    assert [record.getMessage() for record in caplog.records if "storage" in record.getMessage()] == [
+        "storage does not respond to 4 replicas; they wait for it",
+        "no replica waits for storage any more",
+    ]
 
 
 def test_a_hanging_replica_is_replaced_and_a_cut_one_given_up():
@@ -270,7 +275,7 @@ def test_storage_that_nobody_has_ends_the_run():
 
 def test_a_silent_replica_is_given_up_sooner_when_nobody_else_has_anything_to_do():
     drive = Drive(8, [*TWO, Act(at_s=25, what="cut", node="b", amount=500)]).run()
-    assert drive.fleet.now_s() < 25 + UNREACHABLE_AT_END_S + 40
+    assert drive.fleet.now_s() < 25 + UNREACHABLE_AT_END_S + 30
 
 
 def test_a_replica_that_stalls_on_a_draining_node_leaves_no_suspicion():
