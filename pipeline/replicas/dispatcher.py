@@ -85,7 +85,8 @@ class Dispatcher:
         self._asked_s: dict[str, float] = {}
         """When replicas were asked that have not answered yet."""
         self._last_asked_s: dict[str, float] = {}
-        self._raised: dict[str, tuple[str, type]] = {}
+        self._raised: dict[str, tuple[str, str]] = {}
+        """Shard → the node that raised at it first, and what: the name of a class, since Ray makes new classes."""
         self._is_storage_away = False
 
     @property
@@ -135,8 +136,8 @@ class Dispatcher:
                 self._pulses[hand.replica] = pulse
                 self._asked_s.pop(hand.replica, None)
                 hand.pace.reach(pulse.images)
-            case Raised(shard=shard, error=error):
-                self._failed(hand, shard, error)
+            case Raised():
+                self._failed(hand, happening)
             case Died(cause=cause, said=said):
                 self._died(hand, cause, said)
 
@@ -160,29 +161,27 @@ class Dispatcher:
             )
         )
 
-    def _failed(self, hand: Hand, shard: str, error: BaseException) -> None:
+    def _failed(self, hand: Hand, raised: Raised) -> None:
         """What a replica raises is wrong with its machine, until another machine raises it for the same shard.
 
         A machine that has found out by itself that it can't do the work is no sign against the shard.
         """
-        said = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        error, reason = raised.error, raised.said
         if isinstance(error, StorageUnavailableError):
             if not self._nodes.has_other_committed(hand.node, hand.moved_s):  # nobody else has storage either
                 raise error
             self._fleet.end(hand.replica)
-            self._died(hand, "unreachable", said)
+            self._died(hand, "unreachable", reason)
             return
         if isinstance(error, NodeUnfitError):
-            self._crew.end(hand, "unfit", error.reason)
-            self._room.set_aside(hand.node, error.reason, error)
-            return
-        node, kind = self._raised.get(shard, (hand.node, type(error)))
-        if node != hand.node and kind is type(error):
-            raise error
-        if shard:
-            self._raised[shard] = (hand.node, type(error))
-        self._crew.end(hand, "unfit", said)
-        self._room.set_aside(hand.node, said, error)
+            reason = error.reason
+        elif raised.shard:
+            kind = type(error).__name__
+            node, before = self._raised.setdefault(raised.shard, (hand.node, kind))
+            if node != hand.node and before == kind:
+                raise raised.told or error
+        self._crew.end(hand, "unfit", reason)
+        self._room.set_aside(hand.node, reason, raised.told or error)
 
     def _died(self, hand: Hand, cause: Cause, said: str) -> None:
         """A replica is gone. Whatever the cause, its shards are handed out again."""

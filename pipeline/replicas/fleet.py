@@ -64,6 +64,13 @@ class Raised(Happening):
 
     shard: str
     error: BaseException
+    told: BaseException | None = None
+    """The same with the worker's traceback, for an error that has no words of its own; what ends a run."""
+
+    @property
+    def said(self) -> str:
+        """Class and first line of the error."""
+        return f"{type(self.error).__name__}: {self.error}".strip().splitlines()[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,7 +141,7 @@ class RayFleet:
         try:
             return [self._answer(call, ray.get(ref))]
         except ray.exceptions.RayTaskError as error:
-            return [Raised(replica=call.replica, shard=call.shard, error=raised(error))]
+            return [Raised(replica=call.replica, shard=call.shard, error=error.cause, told=raised(error))]
         except ray.exceptions.RayError as error:
             return self._gone(call.replica, error)
 
