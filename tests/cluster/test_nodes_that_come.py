@@ -1,0 +1,67 @@
+"""Room that changes: nodes that join, GPUs that others have, clusters that begin with nothing."""
+
+import json
+
+from tests.cluster.cluster import Lab
+from tests.cluster.machines import DISK, wait_until
+from tests.cluster.runs import assert_whole, committed
+
+HOLD_A_GPU = "import ray, time; ray.init(); ray.get(ray.remote(num_gpus=1)(time.sleep).remote(3600))"
+
+
+def test_late(lab, collection, undisturbed, out, fault):
+    """a node joins late, and gets a replica"""
+    lab.join()
+    job = lab.submit(out, *collection.options())
+    fault.wait_for_commits(2)
+    node = lab.join()
+    fault.now()
+    wait_until(node.replicas, 60, lambda: f"the new node has no replica\n{job.logs()}")
+    assert job.wait() == "SUCCEEDED", job.logs()
+    fault.after(2)
+    assert_whole(out, undisturbed)
+
+
+def test_shared_gpus(lab, collection, undisturbed, out):
+    """another job has one of two GPUs, and then gives it back"""
+    node = lab.join(2, 2)
+    other = lab.submit_command(out, "python", "-c", HOLD_A_GPU)
+    wait_until(lambda: node.running("ray::sleep"), 60, other.logs)
+    job = lab.submit(out, *collection.options())
+    wait_until(lambda: len(committed(out)) >= 4, 120, job.logs)
+    assert len(node.replicas()) == 1
+    other.stop()
+    wait_until(lambda: len(node.replicas()) == 2, 60, lambda: f"the free GPU has no replica\n{job.logs()}")
+    assert job.wait() == "SUCCEEDED", job.logs()
+    assert_whole(out, undisturbed)
+
+
+def test_gpu_that_stays_taken(lab, collection, undisturbed, out):
+    """another job takes one of two GPUs and keeps it"""
+    node = lab.join(2, 2)
+    other = lab.submit_command(out, "python", "-c", HOLD_A_GPU)
+    wait_until(lambda: node.running("ray::sleep"), 60, other.logs)
+    job = lab.submit(out, *collection.options())
+    try:
+        assert job.wait() == "SUCCEEDED", job.logs()
+    finally:
+        other.stop()
+    assert_whole(out, undisturbed)
+
+
+def test_from_zero(bare_lab, collection, undisturbed, out):
+    """no GPU yet: a cluster that scales from zero, and whose head has no cores"""
+    lab = Lab(bare_lab.network, bare_lab.store)
+    from ray.cluster_utils import AutoscalingCluster
+
+    gpu_node = {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2}
+    cluster = AutoscalingCluster({"CPU": 0}, {"gpu": gpu_node}, max_workers=2, idle_timeout_minutes=5)
+    machine = lab.network.machine("scaling")
+    machine.file(DISK / "scaling.json").write_text(json.dumps(cluster._config))
+    lab.start_head("--num-cpus=0", f"--autoscaling-config={DISK}/scaling.json", machine=machine)
+    job = lab.submit(out, *collection.options())
+    assert job.wait() == "SUCCEEDED", job.logs()
+    replicas = [actor for actor in lab.actors() if actor["class_name"] == "Replica"]
+    assert replicas
+    assert all(actor["required_resources"].get("GPU") == 1 for actor in replicas)
+    assert_whole(out, undisturbed)

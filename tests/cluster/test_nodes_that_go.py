@@ -1,0 +1,84 @@
+"""Nodes that go while they work: their shards are done by others, and nobody is blamed for it."""
+
+import time
+
+import pytest
+
+from tests.cluster.machines import wait_until
+from tests.cluster.runs import assert_whole
+
+NOTICE_S = 10
+
+
+def test_nothing(lab, collection, undisturbed, out):
+    """nothing happens"""
+    for _ in range(3):
+        lab.join()
+    job = lab.submit(out, *collection.options())
+    assert job.wait() == "SUCCEEDED", job.logs()
+    assert_whole(out, undisturbed)
+
+
+def test_power(lab, collection, undisturbed, out, fault):
+    """a node loses its power, and none takes its place"""
+    nodes = [lab.join() for _ in range(3)]
+    job = lab.submit(out, *collection.options())
+    fault.wait_for_commits(3)
+    nodes[0].power_off()
+    fault.now()
+    assert job.wait() == "SUCCEEDED", job.logs()
+    fault.after(2)
+    assert_whole(out, undisturbed)
+
+
+def test_drain(lab, collection, undisturbed, out, fault):
+    """a node is drained with ten seconds' notice, and none takes its place"""
+    nodes = [lab.join() for _ in range(3)]
+    job = lab.submit(out, *collection.options())
+    fault.wait_for_commits(3)
+    lab.drain(nodes[0], NOTICE_S)
+    fault.now()
+    time.sleep(NOTICE_S)
+    nodes[0].power_off()
+    assert job.wait() == "SUCCEEDED", job.logs()
+    fault.after(2)
+    assert_whole(out, undisturbed)
+
+
+def test_cable(lab, collection, undisturbed, out, fault):
+    """a node's cable is pulled for 60 s"""
+    nodes = [lab.join() for _ in range(3)]
+    job = lab.submit(out, *collection.options())
+    fault.wait_for_commits(3)
+    nodes[0].unplug()
+    fault.now()
+    time.sleep(60)
+    nodes[0].plug()
+    assert job.wait() == "SUCCEEDED", job.logs()
+    fault.after(2)
+    assert_whole(out, undisturbed)
+
+
+@pytest.mark.parametrize("how", ["shut down", "drained"])
+def test_preempted(lab, few, few_undisturbed, out, fault, how):
+    """three nodes are preempted one after the other at the same shard"""
+    node = lab.join()
+    job = lab.submit(out, *few.options("fake:sleep_s=3"))
+    for _ in range(3):
+        begun = wait_until(lambda node=node: is_at_work(node), 100, job.logs)
+        wait_until(lambda begun=begun: time.monotonic() > begun + 2, 10, "")
+        following = lab.join()
+        if how == "drained":
+            lab.drain(node, NOTICE_S)
+            time.sleep(NOTICE_S)
+        node.shut_down()
+        fault.now()
+        node = following
+    assert job.wait() == "SUCCEEDED", job.logs()
+    fault.after(1)
+    assert_whole(out, few_undisturbed)
+
+
+def is_at_work(node):
+    """When a replica on the node was first seen at a shard, by the node's clock; None if there is none."""
+    return time.monotonic() if node.replicas() else None

@@ -1,0 +1,37 @@
+"""The object store is away, or the machine of the driver dies."""
+
+import time
+
+from tests.cluster.runs import assert_whole
+
+
+def test_store_away(lab, collection, undisturbed, out, fault):
+    """the object store is away for a minute: it is waited for"""
+    for _ in range(2):
+        lab.join()
+    job = lab.submit(out, *collection.options())
+    fault.wait_for_commits(3)
+    fault.now()
+    lab.store.unplug()
+    time.sleep(60)
+    lab.store.plug()
+    assert job.wait() == "SUCCEEDED", job.logs()
+    fault.after(2)
+    assert_whole(out, undisturbed)
+
+
+def test_driver_dies(lab, collection, undisturbed, out, fault):
+    """the node of the driver dies: the same command goes on"""
+    place = lab.join(0, 0, "--resources", '{"driver": 1}')
+    for _ in range(2):
+        lab.join()
+    job = lab.submit(out, *collection.options(), entrypoint_resources={"driver": 1})
+    fault.wait_for_commits(3)
+    place.power_off()
+    fault.now()
+    assert job.wait(200) == "FAILED"
+    again = lab.submit(out, *collection.options())
+    assert again.wait() == "SUCCEEDED", again.logs()
+    fault.after(2)
+    assert "resuming" in again.logs()
+    assert_whole(out, undisturbed)
