@@ -172,16 +172,19 @@ class Job:
     def logs(self):
         return str(self.lab.ask(f"/api/jobs/{self.submission}/logs")["logs"])
 
-    def wait(self, timeout_s=JOB_S):
-        """Until it has ended; returns its status. One that does not end is stopped, and fails the test."""
+    def ends(self, how, timeout_s=JOB_S):
+        """Wait until it has ended, as `how` says. One that does not end is stopped, and fails the test."""
         deadline = time.monotonic() + timeout_s
         while (status := self.status()) in ("PENDING", "RUNNING"):
             if time.monotonic() > deadline:
-                logs = self.logs().splitlines()
+                said = self.last_lines()
                 self.stop()
-                raise AssertionError(f"it did not end in {timeout_s:.0f} s. Its last lines:\n" + "\n".join(logs[-20:]))
+                raise AssertionError(f"it did not end in {timeout_s:.0f} s. Its last lines:\n{said}")
             time.sleep(0.5)
-        return status
+        assert status == how, self.last_lines()
+
+    def last_lines(self, count=25):
+        return "\n".join(self.logs().splitlines()[-count:])
 
     def stop(self):
         self.lab._client().stop_job(self.submission)

@@ -35,7 +35,7 @@ class Outcome:
 def pytest_collection_modifyitems(items):
     skip = pytest.mark.skip(reason="needs a network of its own: run make cluster")
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if "network" in item.fixturenames:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.timeout(900))
             if not room.is_inside():
@@ -161,9 +161,13 @@ def fault(out, collection):
 
 @pytest.fixture(autouse=True)
 def _outcome(request):
+    if "network" not in request.fixturenames:
+        yield
+        return
     lines = (request.node.obj.__doc__ or request.node.name).strip().splitlines()
     began = time.monotonic()
-    OUTCOMES.append(Outcome(scenario=lines[0]))
+    how = getattr(request.node, "callspec", None)
+    OUTCOMES.append(Outcome(scenario=f"{lines[0]}{f' ({how.id})' if how else ''}"))
     yield
     OUTCOMES[-1].seconds = round(time.monotonic() - began, 1)
 
@@ -171,7 +175,7 @@ def _outcome(request):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    if call.when == "call" and OUTCOMES and room.is_inside():
+    if call.when == "call" and "network" in item.fixturenames:
         OUTCOMES[-1].outcome = report.outcome if report.outcome != "passed" else "as it should be"
     return report
 

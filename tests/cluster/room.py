@@ -10,7 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 MARK = "SOD_CLUSTER_ROOM"
 TOOLS = ("unshare", "nsenter", "ip", "mount")
 _NAMESPACES = ("--net", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc")

@@ -17,7 +17,7 @@ def test_late(lab, collection, undisturbed, out, fault):
     node = lab.join()
     fault.now()
     wait_until(node.replicas, 60, lambda: f"the new node has no replica\n{job.logs()}")
-    assert job.wait() == "SUCCEEDED", job.logs()
+    job.ends("SUCCEEDED")
     fault.after(2)
     assert_whole(out, undisturbed)
 
@@ -32,7 +32,7 @@ def test_shared_gpus(lab, collection, undisturbed, out):
     assert len(node.replicas()) == 1
     other.stop()
     wait_until(lambda: len(node.replicas()) == 2, 60, lambda: f"the free GPU has no replica\n{job.logs()}")
-    assert job.wait() == "SUCCEEDED", job.logs()
+    job.ends("SUCCEEDED")
     assert_whole(out, undisturbed)
 
 
@@ -43,7 +43,7 @@ def test_gpu_that_stays_taken(lab, collection, undisturbed, out):
     wait_until(lambda: node.running("ray::sleep"), 60, other.logs)
     job = lab.submit(out, *collection.options())
     try:
-        assert job.wait() == "SUCCEEDED", job.logs()
+        job.ends("SUCCEEDED")
     finally:
         other.stop()
     assert_whole(out, undisturbed)
@@ -60,8 +60,8 @@ def test_from_zero(bare_lab, collection, undisturbed, out):
     machine.file(DISK / "scaling.json").write_text(json.dumps(cluster._config))
     lab.start_head("--num-cpus=0", f"--autoscaling-config={DISK}/scaling.json", machine=machine)
     job = lab.submit(out, *collection.options())
-    assert job.wait() == "SUCCEEDED", job.logs()
-    replicas = [actor for actor in lab.actors() if actor["class_name"] == "Replica"]
+    job.ends("SUCCEEDED")
+    replicas = [actor for actor in lab.actors() if actor["class_name"].startswith("Replica")]
     assert replicas
     assert all(actor["required_resources"].get("GPU") == 1 for actor in replicas)
     assert_whole(out, undisturbed)

@@ -15,7 +15,7 @@ def test_store_away(lab, collection, undisturbed, out, fault):
     lab.store.unplug()
     time.sleep(60)
     lab.store.plug()
-    assert job.wait() == "SUCCEEDED", job.logs()
+    job.ends("SUCCEEDED")
     fault.after(2)
     assert_whole(out, undisturbed)
 
@@ -29,9 +29,9 @@ def test_driver_dies(lab, collection, undisturbed, out, fault):
     fault.wait_for_commits(3)
     place.power_off()
     fault.now()
-    assert job.wait(200) == "FAILED"
+    job.ends("FAILED", 200)
     again = lab.submit(out, *collection.options())
-    assert again.wait() == "SUCCEEDED", again.logs()
+    again.ends("SUCCEEDED")
     fault.after(2)
     assert "resuming" in again.logs()
     assert_whole(out, undisturbed)

@@ -18,7 +18,7 @@ def test_broken_first(lab, collection, undisturbed, out):
     bad.file(DISK / "broken").touch()
     lab.join()
     job = lab.submit(out, *collection.options(f"fake:sleep_s=0.1,broken_if={DISK}/broken"))
-    assert job.wait() == "SUCCEEDED", job.logs()
+    job.ends("SUCCEEDED")
     assert bad.address in job.logs() or bad.name in job.logs()
     assert_whole(out, undisturbed)
 
@@ -30,7 +30,7 @@ def test_broken_later(lab, collection, undisturbed, out, fault):
     fault.wait_for_commits(3)
     bad.file(DISK / "broken").touch()
     fault.now()
-    assert job.wait() == "SUCCEEDED", job.logs()
+    job.ends("SUCCEEDED")
     fault.after(1)
     assert bad.address in job.logs() or bad.name in job.logs()
     assert_whole(out, undisturbed)
@@ -42,7 +42,7 @@ def test_all_broken(lab, collection, out):
     for node in nodes:
         node.file(DISK / "broken").touch()
     job = lab.submit(out, *collection.options(f"fake:broken_if={DISK}/broken"))
-    assert job.wait(200) == "FAILED"
+    job.ends("FAILED", 200)
     assert "ECC error" in job.logs()
     assert "Traceback" not in job.logs()
     assert all(node.name in job.logs() or node.address in job.logs() for node in nodes)
@@ -55,7 +55,7 @@ def test_empty_folder(lab, collection, images_on_disk, undisturbed, out):
         shutil.copytree(images_on_disk, machine.file(DATA / "images"), dirs_exist_ok=True)
     bad.file(DATA / "images").mkdir(parents=True)
     job = lab.submit(out, *collection.at(DATA / "images").options("fake:sleep_s=0.1"))
-    assert job.wait() == "SUCCEEDED", job.logs()
+    job.ends("SUCCEEDED")
     assert bad.address in job.logs() or bad.name in job.logs()
     assert_whole(out, undisturbed)
 
@@ -70,7 +70,7 @@ def test_other_weights(lab, few, out):
     content[-1] ^= 1
     weights.write_bytes(content)
     job = lab.submit(out, *few.options(DATA / "model"), "--denoise-steps", 2)
-    assert job.wait() == "SUCCEEDED", job.logs()
+    job.ends("SUCCEEDED")
     assert bad.address in job.logs() or bad.name in job.logs()
     assert len(rows_of(out)) == few.count
 
@@ -89,7 +89,7 @@ def test_head_alone(lab, few, tmp_path, out, what):
     there = {"zip": f"{place}.zip", "images": str(place)}.get(what)
     given = few.at(there) if there else few
     job = lab.submit(place if what == "out" else out, *given.options("fake"))
-    assert job.wait(200) == "FAILED"
+    job.ends("FAILED", 200)
     logs = job.logs()
     assert job.exit_code() == 2, logs
     assert "Traceback" not in logs
@@ -103,5 +103,5 @@ def test_model_of_head(lab, few, out):
     lab.join(), lab.join()
     shutil.copytree(EMBEDDED_MODEL, lab.head.file(DATA / "head-model"), dirs_exist_ok=True)
     job = lab.submit(out, *few.options(DATA / "head-model"), "--denoise-steps", 2)
-    assert job.wait() == "SUCCEEDED", job.logs()
+    job.ends("SUCCEEDED")
     assert len(rows_of(out)) == few.count

@@ -130,7 +130,8 @@ def test_it_sleeps_for_every_image():
 @pytest.mark.parametrize("option", ["sleep=1", "ensemble=3", "Fail_at=1", "die_at =1"])
 def test_an_unknown_option_is_refused_with_the_known_ones(option):
     with pytest.raises(
-        ValueError, match=r"has no option '.*'; it has sleep_s, fail_at, raise_at, die_at, hang_at, broken_if, once, tally$"
+        ValueError,
+        match=r"has no option '.*'; it has sleep_s, fail_at, raise_at, die_at, hang_at, broken_if, once, tally$",
     ):
         make_fake(option)
 
