@@ -1,5 +1,6 @@
 """A Ray cluster on machines of a room: a head, nodes that come and go, and jobs that are submitted to it."""
 
+import itertools
 import json
 import os
 import secrets
@@ -12,14 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.replicas.local_ray import NO_AGENT
+from pipeline.replicas.local_ray import AGENT_PORT_OPTIONS, NO_AGENT
 from tests.cluster import store
 from tests.cluster.machines import DISK, Machine, command, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(sys.prefix).resolve() / "bin" / "python"
 GCS_PORT, DASHBOARD_PORT = 6379, 8265
-START_S = 90
+START_S = 180
 """Longest time for a program of a machine to start."""
 JOB_S = float(os.environ.get("CLUSTER_JOB_S", "400"))
 """Longest time for a job; those that are stuck for ever are found by it."""
@@ -34,7 +35,7 @@ class Lab:
     head: Machine = None
     nodes: list[Machine] = field(default_factory=list)
     token: str = field(default_factory=lambda: secrets.token_hex(32))
-    numbers: list[int] = field(default_factory=lambda: [0])
+    numbers: object = field(default_factory=lambda: itertools.count(1))
 
     @property
     def environment(self):
@@ -63,20 +64,55 @@ class Lab:
         )  # fmt: skip
         wait_until(lambda: self._answers("/api/jobs/"), START_S, log.read_text)
 
-    def join(self, cpus=1, gpus=0, *options, name=None):
+    def have(self, count, cpus=1, gpus=0):
+        """Exactly so many sound nodes of a kind: those that earlier scenarios left as they were, and new ones."""
+        alive = self.alive()
+        sound = [node for node in self.nodes if node.address in alive and (node.cpus, node.gpus) == (cpus, gpus)]
+        self._remove([node for node in self.nodes if node not in sound[:count]])
+        self._join_all([self._node(cpus, gpus) for _ in range(count - len(self.nodes))])
+        return list(self.nodes)
+
+    def join(self, cpus=1, gpus=0, *options):
         """Add a node and wait until the cluster has it."""
-        self.numbers[0] += 1
-        node = self.network.machine(name or f"node{self.numbers[0]}")
-        self.nodes.append(node)
-        self.start_ray(node, cpus, gpus, *options)
+        node = self._node(cpus, gpus)
+        self._join_all([node], *options)
         return node
 
-    def start_ray(self, node, cpus=1, gpus=0, *options):
-        """Start Ray on a machine and wait until the cluster has it."""
-        log = self._ray_start(
-            node, f"--address={self.head.address}:{GCS_PORT}", f"--num-cpus={cpus}", f"--num-gpus={gpus}", *options
-        )
-        wait_until(lambda: node.address in self.alive(), START_S, log.read_text)
+    def _node(self, cpus, gpus):
+        number = next(self.numbers)
+        node = self.network.machine(f"node{number}")
+        node.cpus, node.gpus = cpus, gpus
+        return node
+
+    def _join_all(self, nodes, *options):
+        def start(node):
+            node.log = self._ray_start(
+                node, f"--address={self.head.address}:{GCS_PORT}", f"--num-cpus={node.cpus}",
+                f"--num-gpus={node.gpus}", f"--node-name={node.name}", *options,
+            )  # fmt: skip
+
+        def has_joined(node):
+            if node.address in self.alive():
+                return True
+            if not node.programs():  # on a busy machine: `ray start` gives up after 30 s, and no option changes that
+                start(node)
+            return False
+
+        for node in nodes:
+            start(node)
+        self.nodes += nodes
+        for node in nodes:
+            wait_until(lambda node=node: has_joined(node), START_S, lambda node=node: node.log.read_text())
+
+    def _remove(self, nodes):
+        """Shut nodes down, and wait until the cluster has noticed."""
+        for node in nodes:
+            if node.is_on:
+                node.plug()
+            node.shut_down()
+            self.nodes.remove(node)
+        gone = {node.address for node in nodes}
+        wait_until(lambda: not gone & self.alive().keys(), START_S, "nodes that were shut down are still listed")
 
     def alive(self):
         """Address → id of the nodes that the cluster takes for alive."""
@@ -92,6 +128,7 @@ class Lab:
 
     def drain(self, node, deadline_s):
         """Give notice that a node will be taken away, as clouds do for spot machines."""
+        node.is_spoiled = True
         command(
             PYTHON.parent / "ray", "drain-node", f"--address={self.head.address}:{GCS_PORT}",
             f"--node-id={self.alive()[node.address]}", "--reason=DRAIN_NODE_REASON_PREEMPTION",
@@ -99,13 +136,9 @@ class Lab:
         )  # fmt: skip
 
     def tidy(self):
-        """Shut the nodes down, so that the next scenario finds none."""
-        for node in self.nodes:
-            node.plug() if node.is_on else None
-            node.shut_down()
-        gone = {node.address for node in self.nodes}
-        self.nodes.clear()
-        wait_until(lambda: not gone & self.alive().keys(), START_S, "nodes that were shut down are still listed")
+        """Remove the nodes that a scenario has spoiled."""
+        alive = self.alive()
+        self._remove([node for node in self.nodes if node.is_spoiled or node.address not in alive])
 
     def submit(self, out, *options, **how):
         """Submit the main job, as `ray job submit` does; the command itself first imports Ray for seconds."""
@@ -146,6 +179,8 @@ class Lab:
         return machine.start(
             PYTHON.parent / "ray", "start", "--block", f"--node-ip-address={machine.address}",
             f"--temp-dir={DISK}/ray", f"--object-store-memory={80 << 20}", "--disable-usage-stats",
+            # Given, so that the raylet does not wait for its agents to tell: after 15 s on a busy machine it ends.
+            *(f"--{option}={port}" for port, option in enumerate(AGENT_PORT_OPTIONS, 20_001)),
             "--include-log-monitor=false", *options, environment=self.environment,
         )  # fmt: skip
 

@@ -94,8 +94,8 @@ def images_on_disk(collection, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def few(bare_lab, tmp_path_factory):
-    """Images of scenarios that take their time with each, in the store."""
-    return upload(tmp_path_factory.mktemp("few") / "in", 16)
+    """The images of a single shard, in the store."""
+    return upload(tmp_path_factory.mktemp("few") / "in", SHARD_SIZE)
 
 
 @pytest.fixture(scope="session")
@@ -152,9 +152,9 @@ def fault(out, collection):
         def wait_for_commits(self, count):
             wait_until(lambda: len(committed(out)) >= count, 200, "no commits came")
 
-        def after(self, replicas):
-            left = collection.count - self.there * SHARD_SIZE
-            OUTCOMES[-1].recovered_s = round(time.monotonic() - self.at - left * SLEEP_S / replicas, 1)
+        def after(self, replicas, left=None, sleep_s=SLEEP_S):
+            left = collection.count - self.there * SHARD_SIZE if left is None else left
+            OUTCOMES[-1].recovered_s = round(time.monotonic() - self.at - left * sleep_s / replicas, 1)
 
     return Clock()
 
@@ -175,6 +175,8 @@ def _outcome(request):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
+    if report.failed and "network" in item.fixturenames:  # now: the scenarios after it take their time
+        item.config.get_terminal_writer().write(f"\n{report.longreprtext}\n")
     if call.when == "call" and "network" in item.fixturenames:
         OUTCOMES[-1].outcome = report.outcome if report.outcome != "passed" else "as it should be"
     return report

@@ -60,6 +60,8 @@ class Machine:
 
     def __init__(self, name, number):
         self.name = name
+        self.is_spoiled = False
+        """Not to be used by a further scenario: what happened to it, or is on its disk, would be seen there."""
         self.address = f"{NETWORK}.{number}"
         self._cable = f"cable{number}"
         self._programs = []
@@ -111,20 +113,20 @@ class Machine:
         return self._init.children(recursive=True) if self.is_on else []
 
     def running(self, title):
-        """The processes here whose title begins so."""
-        found = []
+        """The titles of the processes here that begin so."""
+        titles = []
         for process in self.processes():
             with suppress(psutil.Error):
-                if " ".join(process.cmdline()).startswith(title):
-                    found.append(process)
-        return found
+                titles.append(" ".join(process.cmdline()).strip())
+        return [found for found in titles if found.startswith(title)]
 
     def replicas(self):
-        """The processes of replicas here."""
+        """The titles of the replicas here; Ray writes what they do into them."""
         return self.running("ray::Replica")
 
     def unplug(self):
         """Pull the cable: what is under way is lost, and nobody is told."""
+        self.is_spoiled = True
         command("ip", "link", "set", self._cable, "down")
 
     def plug(self):
@@ -154,7 +156,7 @@ class Machine:
         return ["nsenter", "-t", str(self._init.pid), "--net", "--mount", "--pid", "--uts", "--ipc"]
 
 
-def wait_until(is_so, timeout_s, what, every_s=0.2):
+def wait_until(is_so, timeout_s, what, every_s=0.5):
     """Wait for something; returns what made it so. Fails with `what` when time is up."""
     deadline = time.monotonic() + timeout_s
     while not (found := is_so()):

@@ -1,5 +1,6 @@
 """Runs of the scenarios: their images in the object store, what is committed, and whether it is all there, once."""
 
+import functools
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -37,25 +38,31 @@ class Collection:
         )  # fmt: skip
 
 
+@functools.cache
+def there():
+    """The object store, as it is now. One client for all looks: it takes time to make one."""
+    return s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
+
+
 def upload(folder, count=IMAGES):
     """Make a collection and put it into the store."""
     inputs = make_collection(folder, count)
-    there = f"{store.BUCKET}/in-{count}"
-    fs = s3fs.S3FileSystem(skip_instance_cache=True)
-    fs.put(str(inputs.images), f"{there}/images", recursive=True)
-    fs.put(str(inputs.annotations), f"{there}/annotations.json")
-    return Collection(f"s3://{there}/images", f"s3://{there}/annotations.json", count)
+    folder = f"{store.BUCKET}/in-{count}"
+    fs = there()
+    fs.put(str(inputs.images), f"{folder}/images", recursive=True)
+    fs.put(str(inputs.annotations), f"{folder}/annotations.json")
+    return Collection(f"s3://{folder}/images", f"s3://{folder}/annotations.json", count)
 
 
 def committed(out):
     """Names of the shards that are committed."""
-    fs = s3fs.S3FileSystem(skip_instance_cache=True)
+    fs = there()
     return sorted(name.rpartition("/")[2].removesuffix(".json") for name in fs.find(f"{out}/commits"))
 
 
 def digests(out):
     """Path → SHA-256 of every file of the candidates and the release of a run."""
-    fs = s3fs.S3FileSystem(skip_instance_cache=True)
+    fs = there()
     root = out.removeprefix("s3://")
     return {
         path.removeprefix(f"{root}/"): hashlib.sha256(fs.cat_file(path)).hexdigest()
@@ -81,7 +88,7 @@ def failures_of(rows):
 
 def written_by(out):
     """How many objects are below an address."""
-    return len(s3fs.S3FileSystem(skip_instance_cache=True).find(out))
+    return len(there().find(out))
 
 
 def assert_whole(out, undisturbed):

@@ -11,7 +11,7 @@ HOLD_A_GPU = "import ray, time; ray.init(); ray.get(ray.remote(num_gpus=1)(time.
 
 def test_late(lab, collection, undisturbed, out, fault):
     """a node joins late, and gets a replica"""
-    lab.join()
+    lab.have(1)
     job = lab.submit(out, *collection.options())
     fault.wait_for_commits(2)
     node = lab.join()
@@ -24,7 +24,7 @@ def test_late(lab, collection, undisturbed, out, fault):
 
 def test_shared_gpus(lab, collection, undisturbed, out):
     """another job has one of two GPUs, and then gives it back"""
-    node = lab.join(2, 2)
+    (node,) = lab.have(1, 2, 2)
     other = lab.submit_command(out, "python", "-c", HOLD_A_GPU)
     wait_until(lambda: node.running("ray::sleep"), 60, other.logs)
     job = lab.submit(out, *collection.options())
@@ -38,7 +38,7 @@ def test_shared_gpus(lab, collection, undisturbed, out):
 
 def test_gpu_that_stays_taken(lab, collection, undisturbed, out):
     """another job takes one of two GPUs and keeps it"""
-    node = lab.join(2, 2)
+    (node,) = lab.have(1, 2, 2)
     other = lab.submit_command(out, "python", "-c", HOLD_A_GPU)
     wait_until(lambda: node.running("ray::sleep"), 60, other.logs)
     job = lab.submit(out, *collection.options())

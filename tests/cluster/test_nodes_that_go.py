@@ -12,8 +12,7 @@ NOTICE_S = 10
 
 def test_nothing(lab, collection, undisturbed, out):
     """nothing happens"""
-    for _ in range(3):
-        lab.join()
+    lab.have(3)
     job = lab.submit(out, *collection.options())
     job.ends("SUCCEEDED")
     assert_whole(out, undisturbed)
@@ -21,7 +20,7 @@ def test_nothing(lab, collection, undisturbed, out):
 
 def test_power(lab, collection, undisturbed, out, fault):
     """a node loses its power, and none takes its place"""
-    nodes = [lab.join() for _ in range(3)]
+    nodes = lab.have(3)
     job = lab.submit(out, *collection.options())
     fault.wait_for_commits(3)
     nodes[0].power_off()
@@ -33,7 +32,7 @@ def test_power(lab, collection, undisturbed, out, fault):
 
 def test_drain(lab, collection, undisturbed, out, fault):
     """a node is drained with ten seconds' notice, and none takes its place"""
-    nodes = [lab.join() for _ in range(3)]
+    nodes = lab.have(3)
     job = lab.submit(out, *collection.options())
     fault.wait_for_commits(3)
     lab.drain(nodes[0], NOTICE_S)
@@ -48,7 +47,7 @@ def test_drain(lab, collection, undisturbed, out, fault):
 @pytest.mark.parametrize("seconds", [20, 60])
 def test_cable(lab, collection, undisturbed, out, fault, seconds):
     """a node's cable is pulled for some time"""
-    nodes = [lab.join() for _ in range(3)]
+    nodes = lab.have(3)
     job = lab.submit(out, *collection.options())
     fault.wait_for_commits(3)
     nodes[0].unplug()
@@ -60,26 +59,28 @@ def test_cable(lab, collection, undisturbed, out, fault, seconds):
     assert_whole(out, undisturbed)
 
 
-@pytest.mark.parametrize("how", ["shut down", "drained"])
+@pytest.mark.parametrize("how", ["shut down", "drained", "without power"])
 def test_preempted(lab, few, few_undisturbed, out, fault, how):
-    """three nodes are preempted one after the other at the same shard"""
-    node = lab.join()
-    job = lab.submit(out, *few.options("fake:sleep_s=3"))
+    """three nodes are preempted one after the other at the same image"""
+    nodes = lab.have(4)
+    job = lab.submit(out, *few.options("fake:sleep_s=4"))
     for _ in range(3):
-        begun = wait_until(lambda node=node: is_at_work(node), 100, job.logs)
-        wait_until(lambda begun=begun: time.monotonic() > begun + 2, 10, "")
-        following = lab.join()
+        node = wait_until(lambda: at_work(nodes), 100, job.last_lines)
+        time.sleep(2)
         if how == "drained":
             lab.drain(node, NOTICE_S)
             time.sleep(NOTICE_S)
-        node.shut_down()
+        if how == "without power":
+            node.power_off()
+        else:
+            node.shut_down()
         fault.now()
-        node = following
+        nodes.remove(node)
     job.ends("SUCCEEDED")
-    fault.after(1)
+    fault.after(1, left=few.count, sleep_s=4)
     assert_whole(out, few_undisturbed)
 
 
-def is_at_work(node):
-    """When a replica on the node was first seen at a shard, by the node's clock; None if there is none."""
-    return time.monotonic() if node.replicas() else None
+def at_work(nodes):
+    """The node that works on the only shard, if one does."""
+    return next((node for node in nodes if any(title.endswith(".process") for title in node.replicas())), None)

@@ -7,8 +7,7 @@ from tests.cluster.runs import assert_whole
 
 def test_store_away(lab, collection, undisturbed, out, fault):
     """the object store is away for a minute: it is waited for"""
-    for _ in range(2):
-        lab.join()
+    lab.have(2)
     job = lab.submit(out, *collection.options())
     fault.wait_for_commits(3)
     fault.now()
@@ -22,9 +21,8 @@ def test_store_away(lab, collection, undisturbed, out, fault):
 
 def test_driver_dies(lab, collection, undisturbed, out, fault):
     """the node of the driver dies: the same command goes on"""
+    lab.have(2)
     place = lab.join(0, 0, "--resources", '{"driver": 1}')
-    for _ in range(2):
-        lab.join()
     job = lab.submit(out, *collection.options(), entrypoint_resources={"driver": 1})
     fault.wait_for_commits(3)
     place.power_off()
