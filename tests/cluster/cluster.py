@@ -9,7 +9,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,24 +57,23 @@ class Lab:
     def start_head(self, *options, machine=None):
         """Start the head and wait until it answers."""
         self.head = machine or self.network.machine("head")
-        log = self._ray_start(
-            self.head, "--head", f"--port={GCS_PORT}", "--dashboard-host=0.0.0.0",
+        self._start_all(
+            [self.head], "--head", f"--port={GCS_PORT}", "--dashboard-host=0.0.0.0",
             f"--dashboard-port={DASHBOARD_PORT}", *options,
         )  # fmt: skip
-        wait_until(lambda: self._answers("/api/jobs/"), START_S, log.read_text)
 
     def have(self, count, cpus=1, gpus=0):
         """Exactly so many sound nodes of a kind: those that earlier scenarios left as they were, and new ones."""
         alive = self.alive()
         sound = [node for node in self.nodes if node.address in alive and (node.cpus, node.gpus) == (cpus, gpus)]
         self._remove([node for node in self.nodes if node not in sound[:count]])
-        self._join_all([self._node(cpus, gpus) for _ in range(count - len(self.nodes))])
+        self._join([self._node(cpus, gpus) for _ in range(count - len(self.nodes))])
         return list(self.nodes)
 
     def join(self, cpus=1, gpus=0, *options):
         """Add a node and wait until the cluster has it."""
         node = self._node(cpus, gpus)
-        self._join_all([node], *options)
+        self._join([node], *options)
         return node
 
     def _node(self, cpus, gpus):
@@ -84,25 +82,28 @@ class Lab:
         node.cpus, node.gpus = cpus, gpus
         return node
 
-    def _join_all(self, nodes, *options):
-        def start(node):
-            node.log = self._ray_start(
-                node, f"--address={self.head.address}:{GCS_PORT}", f"--num-cpus={node.cpus}",
-                f"--num-gpus={node.gpus}", f"--node-name={node.name}", *options,
-            )  # fmt: skip
-
-        def has_joined(node):
-            if node.address in self.alive():
-                return True
-            if not node.programs():  # on a busy machine: `ray start` gives up after 30 s, and no option changes that
-                start(node)
-            return False
-
-        for node in nodes:
-            start(node)
+    def _join(self, nodes, *options):
+        """Add nodes of one kind."""
         self.nodes += nodes
-        for node in nodes:
-            wait_until(lambda node=node: has_joined(node), START_S, lambda node=node: node.log.read_text())
+        for node in nodes[:1]:
+            address = f"--address={self.head.address}:{GCS_PORT}"
+            self._start_all(nodes, address, f"--num-cpus={node.cpus}", f"--num-gpus={node.gpus}", *options)
+
+    def _start_all(self, machines, *options):
+        """Start Ray on machines, and wait until the cluster has them."""
+        logs = {}
+
+        def is_there(machine):
+            if not machine.programs():  # on a busy machine `ray start` gives up after 30 s, and no option changes that
+                logs[machine] = self._ray_start(machine, *options)
+            return machine.address in self.alive()
+
+        for machine in machines:
+            is_there(machine)
+        for machine in machines:
+            wait_until(
+                lambda machine=machine: is_there(machine), START_S, lambda machine=machine: logs[machine].read_text()
+            )
 
     def _remove(self, nodes):
         """Shut nodes down, and wait until the cluster has noticed."""
@@ -170,14 +171,10 @@ class Lab:
 
         return JobSubmissionClient(self.url, headers={"Authorization": f"Bearer {self.token}"})
 
-    def _answers(self, path):
-        with suppress(OSError):
-            return self.ask(path) is not None
-        return False
-
     def _ray_start(self, machine, *options):
         return machine.start(
             PYTHON.parent / "ray", "start", "--block", f"--node-ip-address={machine.address}",
+            f"--node-name={machine.name}",
             f"--temp-dir={DISK}/ray", f"--object-store-memory={80 << 20}", "--disable-usage-stats",
             # Given, so that the raylet does not wait for its agents to tell: after 15 s on a busy machine it ends.
             *(f"--{option}={port}" for port, option in enumerate(AGENT_PORT_OPTIONS, 20_001)),

@@ -4,10 +4,11 @@ import time
 
 import pytest
 
-from tests.cluster.machines import wait_until
+from tests.cluster.machines import DISK, wait_until
 from tests.cluster.runs import assert_whole
 
 NOTICE_S = 10
+TALLY = DISK / "tally"
 
 
 def test_nothing(lab, collection, undisturbed, out):
@@ -63,9 +64,10 @@ def test_cable(lab, collection, undisturbed, out, fault, seconds):
 def test_preempted(lab, few, few_undisturbed, out, fault, how):
     """three nodes are preempted one after the other at the same image"""
     nodes = lab.have(4)
-    job = lab.submit(out, *few.options("fake:sleep_s=4"))
+    job = lab.submit(out, *few.options(f"fake:sleep_s=4,tally={TALLY}"))
     for _ in range(3):
         node = wait_until(lambda: at_work(nodes), 100, job.last_lines)
+        node.is_spoiled = True
         time.sleep(2)
         if how == "drained":
             lab.drain(node, NOTICE_S)
@@ -82,5 +84,5 @@ def test_preempted(lab, few, few_undisturbed, out, fault, how):
 
 
 def at_work(nodes):
-    """The node that works on the only shard, if one does."""
-    return next((node for node in nodes if any(title.endswith(".process") for title in node.replicas())), None)
+    """The node whose replica is at the only shard: it has noted the first image on its own disk."""
+    return next((node for node in nodes if node.file(TALLY).exists()), None)
