@@ -33,6 +33,7 @@ class Lab:
     store: Machine
     head: Machine = None
     nodes: list[Machine] = field(default_factory=list)
+    more_environment: dict = field(default_factory=dict)
     token: str = field(default_factory=lambda: secrets.token_hex(32))
     numbers: object = field(default_factory=lambda: itertools.count(1))
 
@@ -46,6 +47,8 @@ class Lab:
             "AWS_DEFAULT_REGION": "us-east-1",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
+            # On a busy machine an agent takes longer than the 15 s after which the raylet would end.
+            "RAY_agent_register_timeout_ms": str(START_S * 1000),
             "PATH": f"{PYTHON.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         }
 
@@ -55,7 +58,7 @@ class Lab:
         return f"http://{self.head.address}:{DASHBOARD_PORT}"
 
     def start_head(self, *options, machine=None):
-        """Start the head and wait until it answers."""
+        """Start the head and wait until it answers. Args: machine: a new one by default."""
         self.head = machine or self.network.machine("head")
         self._start_all(
             [self.head], "--head", f"--port={GCS_PORT}", "--dashboard-host=0.0.0.0",
@@ -176,9 +179,8 @@ class Lab:
             PYTHON.parent / "ray", "start", "--block", f"--node-ip-address={machine.address}",
             f"--node-name={machine.name}",
             f"--temp-dir={DISK}/ray", f"--object-store-memory={80 << 20}", "--disable-usage-stats",
-            # Given, so that the raylet does not wait for its agents to tell: after 15 s on a busy machine it ends.
             *(f"--{option}={port}" for port, option in enumerate(AGENT_PORT_OPTIONS, 20_001)),
-            "--include-log-monitor=false", *options, environment=self.environment,
+            "--include-log-monitor=false", *options, environment=self.environment | self.more_environment,
         )  # fmt: skip
 
 

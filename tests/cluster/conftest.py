@@ -28,7 +28,7 @@ class Outcome:
     scenario: str
     outcome: str = "FAILED"
     recovered_s: float | None = None
-    """From the fault until the last shard was committed, without the time that the work itself takes."""
+    """From the fault until the job had ended, without the time that the model takes for the images that were left."""
     seconds: float = 0.0
 
 
@@ -141,22 +141,32 @@ def out(request):
     return f"s3://{store.BUCKET}/{request.node.name[:60].replace('[', '-').strip(']')}"
 
 
+@dataclass
+class Fault:
+    """When the fault of a scenario was done, and how much of the run was done then."""
+
+    out: str
+    images: int
+    at_s: float = 0.0
+    shards: int = 0
+
+    def wait_for_commits(self, count):
+        wait_until(lambda: len(committed(self.out)) >= count, 200, "no commits came")
+
+    def now(self):
+        """The fault is done."""
+        self.at_s, self.shards = time.time(), len(committed(self.out))
+
+    def after(self, job, replicas, left=None, sleep_s=SLEEP_S):
+        """The job has ended; `replicas` were left."""
+        left = self.images - self.shards * SHARD_SIZE if left is None else left
+        ended_s = job.about()["end_time"] / 1000
+        OUTCOMES[-1].recovered_s = round(ended_s - self.at_s - left * sleep_s / replicas, 1)
+
+
 @pytest.fixture
 def fault(out, collection):
-    """Clock of a scenario: call `now()` when the fault is done, `after(replicas)` when the run has ended."""
-
-    class Clock:
-        def now(self):
-            self.at, self.there = time.monotonic(), len(committed(out))
-
-        def wait_for_commits(self, count):
-            wait_until(lambda: len(committed(out)) >= count, 200, "no commits came")
-
-        def after(self, replicas, left=None, sleep_s=SLEEP_S):
-            left = collection.count - self.there * SHARD_SIZE if left is None else left
-            OUTCOMES[-1].recovered_s = round(time.monotonic() - self.at - left * sleep_s / replicas, 1)
-
-    return Clock()
+    return Fault(out, collection.count)
 
 
 @pytest.fixture(autouse=True)

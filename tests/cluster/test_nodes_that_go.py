@@ -27,7 +27,7 @@ def test_power(lab, collection, undisturbed, out, fault):
     nodes[0].power_off()
     fault.now()
     job.ends("SUCCEEDED")
-    fault.after(2)
+    fault.after(job, 2)
     assert_whole(out, undisturbed)
 
 
@@ -41,7 +41,7 @@ def test_drain(lab, collection, undisturbed, out, fault):
     time.sleep(NOTICE_S)
     nodes[0].power_off()
     job.ends("SUCCEEDED")
-    fault.after(2)
+    fault.after(job, 2)
     assert_whole(out, undisturbed)
 
 
@@ -56,7 +56,7 @@ def test_cable(lab, collection, undisturbed, out, fault, seconds):
     time.sleep(seconds)
     nodes[0].plug()
     job.ends("SUCCEEDED")
-    fault.after(2)
+    fault.after(job, 2)
     assert_whole(out, undisturbed)
 
 
@@ -79,7 +79,7 @@ def test_preempted(lab, few, few_undisturbed, out, fault, how):
         fault.now()
         nodes.remove(node)
     job.ends("SUCCEEDED")
-    fault.after(1, left=few.count, sleep_s=4)
+    fault.after(job, 1, left=few.count, sleep_s=4)
     assert_whole(out, few_undisturbed)
 
 

@@ -15,7 +15,7 @@ def test_store_away(lab, collection, undisturbed, out, fault):
     time.sleep(60)
     lab.store.plug()
     job.ends("SUCCEEDED")
-    fault.after(2)
+    fault.after(job, 2)
     assert_whole(out, undisturbed)
 
 
@@ -30,6 +30,6 @@ def test_driver_dies(lab, collection, undisturbed, out, fault):
     job.ends("FAILED", 200)
     again = lab.submit(out, *collection.options())
     again.ends("SUCCEEDED")
-    fault.after(2)
+    fault.after(again, 2)
     assert "resuming" in again.logs()
     assert_whole(out, undisturbed)

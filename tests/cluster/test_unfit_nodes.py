@@ -32,7 +32,7 @@ def test_broken_later(lab, collection, undisturbed, out, fault):
     bad.file(DISK / "broken").touch()
     fault.now()
     job.ends("SUCCEEDED")
-    fault.after(1)
+    fault.after(job, 1)
     assert bad.name in job.logs()
     assert_whole(out, undisturbed)
 

@@ -15,7 +15,7 @@ pytestmark = [
 
 
 def test_the_shards_of_a_node_that_is_gone_for_good_are_done_by_the_others(head, run_sample, tmp_path, undisturbed):
-    with second_node(head, cpus=2) as node:
+    with second_node(head, cpus=1) as node:
 
         def lose_it():
             wait_for_commits(tmp_path, 2)
@@ -23,7 +23,7 @@ def test_the_shards_of_a_node_that_is_gone_for_good_are_done_by_the_others(head,
 
         loser = threading.Thread(target=lose_it)
         loser.start()
-        run_sample(tmp_path, model="fake:sleep_s=0.15", threads=2)
+        run_sample(tmp_path, model="fake:sleep_s=0.15")
         loser.join()
         assert not node.is_there
     assert digests(tmp_path) == undisturbed
