@@ -72,6 +72,7 @@ class Machine:
         )  # fmt: skip
         assert (said := self._shell.stdout.readline()) == "up\n", f"{name} did not come up: {said}"
         (self._init,) = psutil.Process(self._shell.pid).children()
+        self._namespace = _namespace(self._init.pid)
         command("ip", "link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self._init.pid)
         command("ip", "link", "set", self._cable, "master", SWITCH, "up")
         self.call("ip", "link", "set", "lo", "up")
@@ -110,7 +111,7 @@ class Machine:
 
     def processes(self):
         """All that runs here."""
-        return self._init.children(recursive=True) if self.is_on else []
+        return [process for process in psutil.process_iter() if _namespace(process.pid) == self._namespace]
 
     def running(self, title):
         """The titles of the processes here that begin so."""
@@ -170,3 +171,10 @@ def _children(pid):
         return psutil.Process(pid).children()
     except psutil.NoSuchProcess:
         return []
+
+
+def _namespace(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return None
