@@ -12,6 +12,12 @@ from tests.pipeline.make import make_collection
 DATA = DISK / "data"
 
 
+def assert_set_aside(job, node, reason):
+    """It is said once, in one line, with the reason."""
+    (line,) = [line for line in job.logs().splitlines() if f"node {node.name} is set aside" in line]
+    assert reason in line
+
+
 def test_broken_first(lab, collection, undisturbed, out):
     """a node without CUDA is the first: it is set aside by name"""
     bad, _ = lab.have(2)
@@ -19,7 +25,7 @@ def test_broken_first(lab, collection, undisturbed, out):
     bad.file(DISK / "broken").touch()
     job = lab.submit(out, *collection.options(f"fake:sleep_s=0.1,broken_if={DISK}/broken"))
     job.ends("SUCCEEDED")
-    assert bad.name in job.logs()
+    assert_set_aside(job, bad, "ECC error")
     assert_whole(out, undisturbed)
 
 
@@ -33,7 +39,7 @@ def test_broken_later(lab, collection, undisturbed, out, fault):
     fault.now()
     job.ends("SUCCEEDED")
     fault.after(job, 1)
-    assert bad.name in job.logs()
+    assert_set_aside(job, bad, "ECC error")
     assert_whole(out, undisturbed)
 
 
