@@ -150,17 +150,17 @@ class Lab:
 
     def submit_command(self, out, *words, **how):
         """Submit any job that belongs to a run."""
-        client = self._client()
         entrypoint = shlex.join(map(str, words))
         deadline = time.monotonic() + START_S
         while True:
             try:
                 environment = {"working_dir": str(ROOT)}
-                return Job(self, client.submit_job(entrypoint=entrypoint, runtime_env=environment, **how), out)
-            except RuntimeError as error:  # a head answers before its agent that starts jobs has registered
-                if NO_AGENT not in str(error) or time.monotonic() > deadline:
+                return Job(self, self._client().submit_job(entrypoint=entrypoint, runtime_env=environment, **how), out)
+            # A head answers before its agent that starts jobs has registered, and hangs up while it starts.
+            except (RuntimeError, OSError) as error:
+                if (isinstance(error, RuntimeError) and NO_AGENT not in str(error)) or time.monotonic() > deadline:
                     raise
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def ask(self, path, timeout_s=10):
         """Ask the head's REST API."""
@@ -169,7 +169,6 @@ class Lab:
             return json.load(answer)
 
     def _client(self):
-        # Imported first: it chooses the authentication that Ray reads at import.
         from ray.job_submission import JobSubmissionClient
 
         return JobSubmissionClient(self.url, headers={"Authorization": f"Bearer {self.token}"})
