@@ -30,6 +30,15 @@ SCALING = {
     },
     "head_node_type": "ray.head.default",
     "auth": {},
+    "docker": {},
+    "file_mounts": {},
+    "cluster_synced_files": [],
+    "file_mounts_sync_continuously": False,
+    "rsync_exclude": [],
+    "rsync_filter": [],
+    **dict.fromkeys(("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands"), []),
+    **dict.fromkeys(("head_start_ray_commands", "worker_start_ray_commands"), []),
+    "upscaling_speed": 1.0,
     "idle_timeout_minutes": 5,
 }
 """Nodes with a GPU that Ray's own stand-in for a cloud starts when they are asked for."""
