@@ -17,7 +17,7 @@ compared = $(BIN)/python jobs/evaluate.py --release $(DEMO_RELEASE) --out "out/d
 	$(BIN)/python jobs/leaderboard.py add "out/demo/models/$(1)" --board out/demo/leaderboard --name "$(1)"
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: help demo test quick thorough browser full-size check format nano card witness leaderboard reproduce fuzz chaos lock wheel clean
+.PHONY: help demo test quick thorough browser full-size check format nano card witness leaderboard reproduce fuzz chaos cluster lock wheel clean
 
 help:  ## List all targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | sort | while IFS='|' read -r target text; do \
@@ -38,7 +38,7 @@ quick: $(INSTALLED)  ## Run the quick tests of what you name, for example make q
 		$(or $(T),tests/test_architecture.py tests/pipeline/files tests/pipeline/collection tests/pipeline/selection tests/pipeline/runs tests/pipeline/replicas tests/pipeline/test_config.py)
 
 thorough: $(INSTALLED)  ## Run the long forms: many more examples, damages and faults, the card's figures (an hour or more)
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 -m "thorough or not (ray or slow)"
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 -m "thorough or not (ray or slow or cluster)"
 	$(MAKE) fuzz N=20000
 	$(MAKE) chaos N=100
 
@@ -97,6 +97,10 @@ fuzz: $(INSTALLED)  ## Damage images, zips and annotations in N ways each (make 
 
 chaos: $(INSTALLED)  ## Run 200 images again and again while N things are killed or fail (make chaos N=100 SEED=2)
 	CHAOS_FAULTS=$(or $(N),30) CHAOS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/end_to_end/test_chaos.py
+
+# Each machine is a set of namespaces with an address, processes and a disk of its own. T= names some of the scenarios.
+cluster: $(INSTALLED)  ## Lose, drain and cut off the machines of a cluster in namespaces of this one (make cluster T=tests/cluster/test_unfit_nodes.py)
+	$(BIN)/python -m tests.cluster.room $(BIN)/python -m pytest -m cluster -o faulthandler_timeout=0 $(or $(T),tests/cluster)
 
 lock: $(INSTALLED)  ## Write what is installed in .venv into requirements.lock and jobs/runtime-env*.yaml
 	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp

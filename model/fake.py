@@ -39,6 +39,8 @@ class FakeModel:
     """Key at which to end the process silently; several keys are joined by +."""
     hang_at: str = ""
     """Key at which to stop responding."""
+    broken_if: str = ""
+    """A file; where it exists, loading and predicting raise RuntimeError, as on a machine whose GPU is broken."""
     once: str = ""
     """A file created before dying or hanging; while it exists, neither happens again."""
     tally: str = ""
@@ -55,18 +57,25 @@ class FakeModel:
     def from_name(cls, name: str, ensemble: EnsembleConfig, enough: Enough | None = None) -> "FakeModel":
         """Parse `fake:option=value,…`.
 
-        Raises: ValueError: an option is unknown.
+        Raises: ValueError: an option is unknown. RuntimeError: the machine is to be taken for broken.
         """
         kinds = {f.name: f.type for f in fields(cls) if f.name not in ("ensemble", "enough")}
         given = dict(item.partition("=")[::2] for item in name.partition(":")[2].split(",") if item)
         if unknown := sorted(given.keys() - kinds):
             raise ValueError(f"the fake model has no option {unknown[0]!r}; it has {', '.join(kinds)}")
         sleep_s = float(given.pop("sleep_s", 0))
-        return cls(ensemble=ensemble, enough=enough, sleep_s=sleep_s, **given)
+        model = cls(ensemble=ensemble, enough=enough, sleep_s=sleep_s, **given)
+        model._require_sound()
+        return model
 
     def predict(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], keys: Sequence[str]) -> list[Prediction]:
         """See `SaliencyModel.predict`."""
+        self._require_sound()
         return [self._predict_one(image, key) for image, key in zip(images, keys, strict=True)]
+
+    def _require_sound(self) -> None:
+        if self.broken_if and Path(self.broken_if).exists():
+            raise RuntimeError(f"CUDA error: uncorrectable ECC error encountered (told so by {self.broken_if})")
 
     def _predict_one(self, image: UInt8[np.ndarray, "h w 3"], key: str) -> Prediction:
         if self.tally:

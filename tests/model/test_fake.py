@@ -130,7 +130,8 @@ def test_it_sleeps_for_every_image():
 @pytest.mark.parametrize("option", ["sleep=1", "ensemble=3", "Fail_at=1", "die_at =1"])
 def test_an_unknown_option_is_refused_with_the_known_ones(option):
     with pytest.raises(
-        ValueError, match=r"has no option '.*'; it has sleep_s, fail_at, raise_at, die_at, hang_at, once, tally$"
+        ValueError,
+        match=r"has no option '.*'; it has sleep_s, fail_at, raise_at, die_at, hang_at, broken_if, once, tally$",
     ):
         make_fake(option)
 
@@ -146,6 +147,19 @@ def test_it_raises_at_the_named_key_and_at_no_other(option, error):
     predict(fake, "000000000001", "000000000022")
     with pytest.raises(error, match=r"at 000000000002$"):
         predict(fake, "000000000001", "000000000002")
+
+
+def test_it_is_broken_while_a_file_is_there(tmp_path):
+    place = tmp_path / "broken"
+    fake = make_fake(f"broken_if={place}")
+    predict(fake, "000000000001")
+    place.touch()
+    with pytest.raises(RuntimeError, match="uncorrectable ECC error"):
+        predict(fake, "000000000001")
+    with pytest.raises(RuntimeError, match=f"told so by {place}"):
+        make_fake(f"broken_if={place}")
+    place.unlink()
+    predict(fake, "000000000001")
 
 
 def test_it_ends_the_process_silently_at_the_named_key():
