@@ -81,6 +81,7 @@ class SimulatedFleet:
             Node(
                 name=machine.name,
                 slots=machine.slots,
+                free=max(0, machine.slots - machine.taken),
                 is_draining=machine.is_draining,
                 is_drivers=machine.name == self._drivers,
             )

@@ -98,7 +98,7 @@ class Crew:
         self._free.note(hand, self._needs_care, may_work=self._may_work(hand.node))
 
     def end(self, hand: Hand, cause: Cause, said: str) -> None:
-        """End a replica for which nobody is to blame; its shards are handed out again."""
+        """End a replica; its shards are handed out again, and no image is blamed."""
         self._fleet.end(hand.replica)
         self.put_back(self.lose(hand, cause, said))
 

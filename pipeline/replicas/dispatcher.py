@@ -16,15 +16,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.config import ClusterConfig
-from pipeline.errors import NodeUnfitError, ReplicaError, Stopped, StorageUnavailableError
+from pipeline.errors import NodeUnfitError, Stopped, StorageUnavailableError
 from pipeline.progress.words import amount
 from pipeline.records import ShardSpec
 from pipeline.replicas import events
 from pipeline.replicas.crew import Crew
 from pipeline.replicas.events import Cause, Pulse, Watch
-from pipeline.replicas.failures import Death, Failures, GiveUp, Retry, Wait
+from pipeline.replicas.failures import Death, Failures
 from pipeline.replicas.fleet import Answered, Died, Done, Fleet, Happening, Placed, Raised, Ready
 from pipeline.replicas.hands import Hand, names
+from pipeline.replicas.judge import Judge
 from pipeline.replicas.nodes import Nodes
 from pipeline.replicas.room import Room
 from pipeline.replicas.shards import ShardResult
@@ -36,14 +37,13 @@ WAIT_S = 0.5
 """Longest wait before the stop flag is checked again; `ray job stop` gives three seconds by default."""
 LOOK_S = 2.0
 """Time between two looks at the nodes and at what replicas have finished."""
-CONFIRMED_S = 10.0
-"""A node that is still there so long after a process on it died is alive. Ray reports the loss of a machine that shuts
-down within seconds, and that of one without power in up to a minute; its processes are then unreachable, not dead."""
 MOST_ASKED = 100
 """Replicas that are asked at a look how they are. A thousand of them take turns of 20 s, and cost the driver as much as
 a hundred."""
 UNREACHABLE_S = 30.0
 """A ready replica that has not answered for so long is given up."""
+HELD_UP_S = 5.0
+"""A turn of the dispatcher that took longer waited for storage, or the process was stopped; replicas are asked anew."""
 UNREACHABLE_AT_END_S = 10.0
 """The same while another replica is idle and no shard is left for it."""
 
@@ -77,16 +77,18 @@ class Dispatcher:
         self._nodes = Nodes()
         self._crew = Crew(specs, fleet, self._failures.caution, self._nodes.is_well, watches)
         self._room = Room(fleet, cluster, self._crew, self._nodes)
+        self._judge = Judge(self._failures, self._crew, self._nodes, self._room)
         self._left = len(specs)
-        self._held: list[Death] = []
-        self._stall_after_s = cluster.stall_after_s
+        self._stall_after_s, self._shard_attempts = cluster.stall_after_s, cluster.shard_attempts
         self._stalls = StallWatch[str](cluster.stall_after_s, fleet.now_s)
         self._pulses: dict[str, Pulse] = {}
         self._asked_s: dict[str, float] = {}
         """When replicas were asked that have not answered yet."""
         self._last_asked_s: dict[str, float] = {}
-        self._raised: dict[str, tuple[str, str]] = {}
-        """Shard → the node that raised at it first, and what: the name of a class, since Ray makes new classes."""
+        self._raised: dict[str, set[tuple[str, str]]] = {}
+        """Shard → node and class of what was raised at it; the name of the class, since Ray makes new classes."""
+        self._stuck: Counter[str] = Counter()
+        """Shard → how often storage did not respond to a replica at it, while others had storage."""
         self._is_storage_away = False
 
     @property
@@ -107,12 +109,16 @@ class Dispatcher:
                 StorageUnavailableError: a replica has waited for storage for too long.
                 Whatever a replica raised, if it was on the only node, or two nodes raised it for the same shard.
         """
-        looked_s = -self._look_every_s
+        looked_s, turned_s = -self._look_every_s, self._fleet.now_s()
         while self._left:
             check()
             if is_stopping():
                 raise stopped()
-            if (now_s := self._fleet.now_s()) - looked_s >= self._look_every_s:
+            now_s, before_s = self._fleet.now_s(), turned_s
+            turned_s = now_s
+            if now_s - before_s > HELD_UP_S:  # it is this process that did not listen
+                self._asked_s.clear()
+            if now_s - looked_s >= self._look_every_s:
                 looked_s = now_s
                 self._look(now_s)
             self._crew.hand_out()
@@ -168,7 +174,7 @@ class Dispatcher:
         """
         error, reason = raised.error, raised.said
         if isinstance(error, StorageUnavailableError):
-            if not self._nodes.has_other_committed(hand.node, hand.moved_s):  # nobody else has storage either
+            if self._is_storage_away_for_all(hand) or self._has_stuck_too_often(raised.shard):
                 raise error
             self._fleet.end(hand.replica)
             self._died(hand, "unreachable", reason)
@@ -177,11 +183,24 @@ class Dispatcher:
             reason = error.reason
         elif raised.shard:
             kind = type(error).__name__
-            node, before = self._raised.setdefault(raised.shard, (hand.node, kind))
-            if node != hand.node and before == kind:
+            before = self._raised.setdefault(raised.shard, set())
+            if any(node != hand.node and other == kind for node, other in before):
                 raise raised.told or error
+            before.add((hand.node, kind))
         self._crew.end(hand, "unfit", reason)
         self._room.set_aside(hand.node, reason, raised.told or error)
+
+    def _is_storage_away_for_all(self, hand: Hand) -> bool:
+        """Is there no sign that replicas on other nodes have storage?"""
+        others = [name for name, other in self._crew.hands.items() if other.is_ready and other.node != hand.node]
+        have = any(name in self._pulses and not self._pulses[name].storage_away_s for name in others)
+        return not have and not self._nodes.has_other_committed(hand.node, hand.moved_s)
+
+    def _has_stuck_too_often(self, shard: str) -> bool:
+        """Does one file of this shard never respond, wherever it is asked for?"""
+        if shard:
+            self._stuck[shard] += 1
+        return bool(shard) and self._stuck[shard] >= self._shard_attempts
 
     def _died(self, hand: Hand, cause: Cause, said: str) -> None:
         """A replica is gone. Whatever the cause, its shards are handed out again."""
@@ -197,50 +216,17 @@ class Dispatcher:
         if is_well and cause in ("process", "stalled"):
             in_work = self._collect([spec.name for spec in lost]) if lost else {}
             death = Death(lost=lost, in_work=in_work, node=node, at_s=self._fleet.now_s(), said=said)
-            self._decide(death, is_sure=self._nodes.is_sure(node))
+            self._judge.decide(death, is_sure=self._nodes.is_sure(node))
             return
         self._crew.put_back(lost)
         if is_well and cause == "unreachable":
-            self._count_death(node, said)
-
-    def _decide(self, death: Death, *, is_sure: bool) -> None:
-        match self._failures.after_death(death, is_sure=is_sure):
-            case GiveUp(reason=reason):
-                raise ReplicaError(reason)
-            case Wait():
-                self._held.append(death)
-            case Retry(shards=shards, guilty=guilty):
-                for key in guilty:
-                    log.warning("key %s killed its replica again and is skipped: it will be recorded as failed", key)
-                    self._crew.tell(events.ImageBlamed(key=key))
-                self._crew.put_back(shards)
-                if guilty:
-                    self._nodes.pardon(death.node)
-                else:
-                    self._count_death(death.node, death.said)
-
-    def _count_death(self, node: str, said: str) -> None:
-        """A node whose replicas die one after the other is no place for any."""
-        if too_often := self._nodes.after_death(node):
-            reason = f"{too_often} replicas died in a row without committing a shard. Last: {said}"
-            self._room.set_aside(node, reason, ReplicaError(reason))
-
-    def _judge(self, now_s: float) -> None:
-        """Decide about deaths that waited until their node had proven to be alive, or was gone."""
-        held, self._held = self._held, []
-        for death in held:
-            if not self._nodes.is_well(death.node):
-                self._crew.put_back(death.lost)
-            elif now_s - death.at_s >= CONFIRMED_S:
-                self._decide(death, is_sure=True)
-            else:
-                self._held.append(death)
+            self._judge.count_death(node, said)
 
     def _look(self, now_s: float) -> None:
         for node in self._room.look():
             self._failures.excuse(node, now_s)
         self._look_at_replicas(now_s)
-        self._judge(now_s)
+        self._judge.look(now_s)
         self._room.follow(self._left, now_s)
 
     def _look_at_replicas(self, now_s: float) -> None:

@@ -16,7 +16,8 @@ Cause = Literal[
     "unreachable",  # it lives, perhaps, but does not answer; it is ended, lest it work on what others have now
     "stalled",  # it finished no image for too long, and was ended
     "unfit",  # its node can't do the work: see `NodeSetAside`
-    "surplus",  # there is no work left for it
+    "unstarted",  # its process never began: its environment could not be set up, for example
+    "surplus",  # it had nothing in hand and is not needed, or is asked for anew on other nodes
 ]
 """Why a replica is no more."""
 
@@ -145,7 +146,7 @@ class Pulse:
     waiting_s: float = 0.0
     """That the model has waited for images, since it was loaded."""
     storage_errors: int = 0
-    """Failed calls of a storage, each of which was tried again."""
+    """Failed calls of a storage, whether they were tried again or not."""
     storage_away_s: float = 0.0
     """For how long a storage has not responded up to now; 0: it responds."""
     rss_bytes: int = 0
@@ -161,7 +162,7 @@ class Pulses(Event):
     """The replicas' answers at a look, every few seconds."""
 
     pulses: Mapping[str, Pulse | None]
-    """Replica → its answer; None: none within a second."""
+    """Replica → its last answer; None: it has not answered yet."""
     waiting: int
     """Shards that no replica has in hand."""
 

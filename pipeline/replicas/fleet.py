@@ -22,6 +22,8 @@ class Node:
     name: str
     slots: int
     """Replicas that it has room for when nobody else uses it."""
+    free: int
+    """Replicas that it has room for now."""
     is_draining: bool = False
     """It will be taken away."""
     is_drivers: bool = False

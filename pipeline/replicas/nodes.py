@@ -1,13 +1,13 @@
 """What is known of the nodes of a cluster: which may have replicas, and how many in all."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.replicas.fleet import Node
 
 DEATHS_IN_A_ROW = 3
-"""Deaths per replica that a node has had at once, with no shard committed there in between, after which it is set
-aside."""
+"""So many times the most replicas that a node has had at once: if as many die there, and no shard is committed in
+between, the node is set aside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class Nodes:
 
     _there: dict[str, Node] = field(default_factory=dict)
     _aside: dict[str, str] = field(default_factory=dict)
+    _had_room: set[str] = field(default_factory=set)
     _deaths_in_a_row: dict[str, int] = field(default_factory=dict)
     _committed_s: dict[str, float] = field(default_factory=dict)
     """When each node last did."""
@@ -34,6 +35,7 @@ class Nodes:
     def look(self, nodes: Iterable[Node]) -> Changes:
         """Note which nodes there are."""
         before, self._there = self._there, {node.name: node for node in nodes}
+        self._had_room |= {node.name for node in self._there.values() if node.slots}
         for name in self._aside.keys() - self._there.keys():  # one of that name may be another machine, or mended
             del self._aside[name]
             self._deaths_in_a_row.pop(name, None)
@@ -68,13 +70,21 @@ class Nodes:
         """Nodes that were set aside, with the reasons."""
         return dict(self._aside)
 
-    def room(self) -> int:
-        """Replicas that fit on all nodes that may have some."""
-        return sum(node.slots for node in self._usable())
+    def free(self, replicas: Mapping[str, int]) -> int:
+        """Replicas for which there is room now, on all nodes that may have some.
+
+        Args: replicas: node → how many are there.
+        """
+        # Of a GPU, .4 are three times in 1.2 and only twice in 1: what is free may look like room and be none.
+        return sum(max(0, min(node.free, node.slots - replicas.get(node.name, 0))) for node in self._usable())
 
     def is_none_left(self) -> bool:
-        """Were all that had room set aside?"""
-        return bool(self._aside) and not any(node.slots for node in self._usable())
+        """Were all set aside that have ever had room? One that was lost may be replaced."""
+        return bool(self._aside) and self._had_room <= self._aside.keys()
+
+    def is_only(self, name: str) -> bool:
+        """Has no other node ever had room?"""
+        return self._had_room <= {name}
 
     def after_commit(self, name: str, now_s: float) -> None:
         """Replicas there can do their work: the deaths in a row start again from 0."""

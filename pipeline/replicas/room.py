@@ -1,9 +1,12 @@
 """As many replicas as there is room and work for: follows the nodes of a cluster as they come and go."""
 
 import logging
+import math
+from collections import Counter
+from collections.abc import Sequence
 
 from pipeline.config import ClusterConfig
-from pipeline.errors import ReplicaError
+from pipeline.errors import ReplicaError, UsageError
 from pipeline.replicas import events
 from pipeline.replicas.crew import Crew
 from pipeline.replicas.fleet import Fleet
@@ -14,18 +17,29 @@ log = logging.getLogger(__name__)
 
 MOST_DEATHS_WITHOUT_PLACE = 10
 """The environment of the job can't be set up, for example."""
+PAUSE_S = 60.0
+"""Before another replica is asked for when so many have died, and others work."""
+SURPLUS_S = 10.0
+"""How long a replica may wait for a place that is not there, when nobody asked for more than there is room for."""
+MOST_NEW_NODES = 3
+"""Nodes that an autoscaler may add in vain: if as many were set aside and none has worked, the next will not either."""
+MOST_NAMED = 5
+"""Nodes that the last message names."""
 
 
 class Room:
-    """Starts and ends replicas that have nothing in hand.
+    """Starts replicas, and ends those that have no place, or whose node goes.
 
     Args: nodes: shared with whoever decides about deaths; it is looked at here only.
     """
 
     def __init__(self, fleet: Fleet, cluster: ClusterConfig, crew: Crew, nodes: Nodes) -> None:
         self._fleet, self._cluster, self._crew, self._nodes = fleet, cluster, crew, nodes
-        self._last_error: BaseException | None = None
+        self._errors: dict[str, BaseException] = {}
+        """Node → what showed that it can't do the work."""
         self._placeless_since_s: float | None = None
+        self._surplus_since_s = math.inf
+        self._paused_until_s = -math.inf
         self._wanted = self._died_without_place = 0
 
     def place(self, hand: Hand, node: str, pid: int) -> None:
@@ -37,11 +51,15 @@ class Room:
     def after_death_without_place(self, said: str) -> None:
         """A replica ended before its process began.
 
-        Raises: ReplicaError: too many did.
+        Raises: ReplicaError: too many did, and no other replica works.
         """
         self._died_without_place += 1
         if self._died_without_place >= MOST_DEATHS_WITHOUT_PLACE:
-            raise ReplicaError(f"{self._died_without_place} replicas in a row could not be started. Last: {said}")
+            said = f"{self._died_without_place} replicas in a row could not be started. Last: {said}"
+            if not self._crew.is_any_placed:
+                raise ReplicaError(said)
+            log.warning("%s. The next one is asked for in %.0f s", said, PAUSE_S)
+            self._died_without_place, self._paused_until_s = 0, self._fleet.now_s() + PAUSE_S
 
     def look(self) -> tuple[str, ...]:
         """Note which nodes there are. Returns: those that are gone or about to go since the last look."""
@@ -70,7 +88,8 @@ class Room:
 
         Args: error: what showed it; raised if it was the only node.
         """
-        self._last_error = error or self._last_error
+        if error:
+            self._errors[node] = error
         if node in self._nodes.aside:
             return
         self._nodes.set_aside(node, reason)
@@ -83,22 +102,41 @@ class Room:
         """Have the right number of replicas.
 
         Args:   left: shards that are not committed.
-        Raises: ReplicaError: no node can do the work, or none has had room for too long. What the only node raised.
+        Raises: ReplicaError: no node can do the work, or none has had room for too long. What the only node raised, or
+                all of them.
         """
-        if self._nodes.is_none_left() and not self._crew.is_any_placed and not self._fleet.can_grow:
+        if not self._crew.is_any_placed and self._is_hopeless():
             raise self._none_left()
+        working = [hand for hand in self._crew.hands.values() if not self._nodes.is_draining(hand.node)]
+        placeless, on = self._crew.on([""]), Counter(hand.node for hand in working)
         least, most = self._cluster.least_and_most
-        wanted = min(most or max(least, self._nodes.room()), left)
+        # Without a most, only room that is there counts: an autoscaler adds a node for each replica without a place.
+        asked = most or max(least, len(working) - len(placeless) + self._nodes.free(on))
+        wanted = min(asked, left)
         if wanted > self._wanted:  # fewer: the work comes to its end
             log.info("replicas: %d, shards to do: %d", wanted, left)
         self._wanted = wanted
-        there = [hand for hand in self._crew.hands.values() if not self._nodes.is_draining(hand.node)]
-        for _ in range(wanted - len(there)):
-            self._crew.start(self._nodes.aside)
-        placeless = self._crew.on([""])
-        for hand in placeless[::-1][: max(0, len(there) - wanted)]:
-            self._crew.end(hand, "surplus", "there is no room or no work for it any more")
+        if now_s >= self._paused_until_s:
+            for _ in range(wanted - len(working)):
+                self._crew.start(self._nodes.aside)
+        self._end_surplus(placeless, len(working) - wanted, is_final=left < asked, now_s=now_s)
         self._watch_places(now_s)
+
+    def _end_surplus(self, placeless: Sequence[Hand], surplus: int, *, is_final: bool, now_s: float) -> None:
+        """End replicas that wait for a place which others have. Ray tells late who has what, so not at once."""
+        if surplus <= 0 or not placeless:
+            self._surplus_since_s = math.inf
+            return
+        self._surplus_since_s = min(self._surplus_since_s, now_s)
+        if is_final or now_s - self._surplus_since_s >= SURPLUS_S:
+            for hand in placeless[::-1][:surplus]:
+                self._crew.end(hand, "surplus", "there is no room or no work for it any more")
+
+    def _is_hopeless(self) -> bool:
+        """Can no node do the work, as far as anybody can tell?"""
+        if not self._nodes.is_none_left():
+            return False
+        return not self._fleet.can_grow or len(self._nodes.aside) >= MOST_NEW_NODES
 
     def _watch_places(self, now_s: float) -> None:
         if self._crew.is_any_placed:
@@ -115,7 +153,14 @@ class Room:
             )
 
     def _none_left(self) -> BaseException:
-        if self._last_error and len(self._nodes.aside) == 1:
-            return self._last_error
-        reasons = "; ".join(f"{node}: {reason}" for node, reason in self._nodes.aside.items())
-        return ReplicaError(f"no node is left that can do the work. {reasons}")
+        aside = self._nodes.aside
+        kinds = {type(error).__name__ for error in self._errors.values()}
+        # A wrong request is one on every node, and ends with the code of wrong requests.
+        if self._errors.keys() >= aside.keys() and len(kinds) == 1:
+            error = next(reversed(self._errors.values()))
+            if isinstance(error, UsageError) or all(map(self._nodes.is_only, aside)):
+                return error
+        named = list(aside.items())[:MOST_NAMED]
+        more = f"; and {len(aside) - MOST_NAMED} more" if len(aside) > MOST_NAMED else ""
+        reasons = "; ".join(f"{node}: {reason}" for node, reason in named)
+        return ReplicaError(f"no node is left that can do the work. {reasons}{more}")

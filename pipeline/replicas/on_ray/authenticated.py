@@ -13,5 +13,6 @@ if "RAY_AUTH_MODE" not in os.environ and "RAY_ADDRESS" not in os.environ:
 os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
 
 import ray
+import ray.experimental.internal_kv
 
 __all__ = ["ray"]

@@ -23,7 +23,9 @@ from pipeline.replicas.setup import Setup
 from pipeline.replicas.suspects import Caution
 from pipeline.replicas.usage import ReplicaUsage
 
-_LATE_S = 0.5
+_LATE_S = 10.0
+"""Longest wait for a result that is there: a large one lies on its replica's node, which may be out of reach."""
+_OTHER_S = 0.5
 """Longest wait for Ray to say whether a dead replica's other call had ended before."""
 
 
@@ -139,7 +141,7 @@ class RayFleet:
     def _told(self, ref: Any) -> list[Happening]:
         call = self._calls.pop(ref)
         try:
-            return [self._answer(call, ray.get(ref))]
+            return [self._answer(call, ray.get(ref, timeout=_LATE_S))]
         except ray.exceptions.RayTaskError as error:
             return [Raised(replica=call.replica, shard=call.shard, error=error.cause, told=raised(error))]
         except ray.exceptions.RayError as error:
@@ -165,11 +167,11 @@ class RayFleet:
     def _gone(self, replica: str, error: ray.exceptions.RayError) -> list[Happening]:
         """Tell what it had done before it died, and that it did."""
         others = {ref: call for ref in self._refs_of(replica) if (call := self._calls[ref]).what == "process"}
-        ended, _ = ray.wait(list(others), num_returns=len(others), timeout=_LATE_S) if others else ([], [])
+        ended, _ = ray.wait(list(others), num_returns=len(others), timeout=_OTHER_S) if others else ([], [])
         told: list[Happening] = []
         for ref in ended:
             try:
-                told.append(self._answer(others[ref], ray.get(ref)))
+                told.append(self._answer(others[ref], ray.get(ref, timeout=_OTHER_S)))
             except ray.exceptions.RayError:  # lost as well
                 continue
         cause = self._cause(replica, error)
@@ -179,7 +181,7 @@ class RayFleet:
     def _cause(self, replica: str, error: ray.exceptions.RayError) -> Cause:
         if isinstance(error, ray.exceptions.RayActorError) and error.preempted:
             return "preempted"
-        if isinstance(error, ray.exceptions.ActorUnavailableError):
+        if isinstance(error, ray.exceptions.ActorUnavailableError | ray.exceptions.GetTimeoutError):
             return "unreachable"
         node_id = self._node_of.get(replica)
         is_alive = any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())

@@ -1,7 +1,8 @@
 """What a replica takes from its node, and how many each node of the Ray cluster has room for."""
 
+import json
+import logging
 import math
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from pipeline.devices import require_device_of_cluster
 from pipeline.replicas.fleet import Node
 from pipeline.replicas.on_ray.authenticated import ray
 
+log = logging.getLogger(__name__)
+
+_ROUNDING = 1e-9
 _NODE_ID = "ray.io/node-id"
 """Label that every node has."""
 
@@ -46,47 +50,78 @@ class Needs:
         }
 
     def slots(self, resources: Mapping[str, float], labels: Mapping[str, str]) -> int:
-        """How many replicas fit on a node that nobody else uses."""
+        """How many replicas fit into these resources of a node. A replica's share of a GPU is of one GPU."""
         if any(labels.get(label) != value for label, value in self.labels.items()):
             return 0
-        return min(math.floor(resources.get(name, 0) / amount + 1e-9) for name, amount in self.amounts.items())
+        return min(self._times(name, resources.get(name, 0.0)) for name in self.amounts)
+
+    def _times(self, name: str, there: float) -> int:
+        amount = self.amounts[name]
+        if name == "GPU" and amount < 1 and there >= 1:
+            return math.floor(1 / amount + _ROUNDING) * math.floor(there + _ROUNDING)
+        return math.floor(there / amount + _ROUNDING)
 
 
 def needs_of(model: ModelConfig, cluster: ClusterConfig) -> Needs:
-    """Decide what one replica takes: a GPU if the cluster has one, or could have one, and the model may use it.
+    """Decide what one replica takes: a GPU if the cluster has one, or might get one, and the model may use it.
 
     Raises: ConfigError: the model needs a GPU, and the cluster can't have one.
     """
-    gpus = max(ray.cluster_resources().get("GPU", 0), _could_have().get("GPU", 0))
-    require_device_of_cluster(model.device, gpus)
+    gpus = ray.cluster_resources().get("GPU", 0)
+    might = not gpus and can_grow()
+    require_device_of_cluster(model.device, gpus or might)
     amounts: dict[str, float] = {"CPU": model.threads}
-    if model.device != "cpu" and gpus:
+    if model.device != "cpu" and (gpus or might):
         amounts = {"GPU": cluster.gpus_per_replica, "CPU": 1}
+    if might and "GPU" in amounts:
+        log.info("the cluster has no GPU yet: its autoscaler is asked for some (--device cpu works without)")
     return Needs(amounts=amounts | amounts_of(cluster.resources), labels=labels_of(cluster.labels))
 
 
 def can_grow() -> bool:
-    """Does an autoscaler add nodes to the cluster?"""
-    return bool(_could_have())
+    """Does an autoscaler add nodes to the cluster?
+
+    Ray has no call for it. Its first autoscaler writes a report, in which nodes of a cluster that nobody scales have
+    types of their own, `node_` and their id; the second one says that it is there.
+    """
+    if _read(b"__autoscaler_v2_enabled", b"__autoscaler") == b"1":
+        return True
+    try:
+        types = json.loads(_read(b"__autoscaling_status") or b"{}")["autoscaler_report"]["active_nodes"]
+        return any(not name.startswith("node_") for name in types)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
-def _could_have() -> Mapping[str, float]:
-    """Most resources that the autoscaler says it can provide; empty without one."""
-    return ray._private.state.state.get_max_resources_from_cluster_config() or {}
+def _read(key: bytes, namespace: bytes | None = None) -> bytes | None:
+    found: bytes | None = ray.experimental.internal_kv._internal_kv_get(key, namespace=namespace)
+    return found
+
+
+_NAMES: dict[str, str] = {}
+"""Id → name of every node that was seen. A name is kept: one that changed would look like a node that went."""
 
 
 def live_nodes(needs: Needs) -> dict[str, Node]:
-    """Id → node, of all nodes that live. A name that several nodes have gets the beginning of the id."""
+    """Id → node, of all nodes that live. A name that another node has had gets the beginning of the id."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     draining = ray._private.state.state.get_draining_nodes()
-    shared = Counter(node["NodeName"] for node in nodes)
+    available = ray._private.state.state.available_resources_per_node()
     own = ray.get_runtime_context().get_node_id()
     return {
         node["NodeID"]: Node(
-            name=node["NodeName"] if shared[node["NodeName"]] == 1 else f"{node['NodeName']}/{node['NodeID'][:6]}",
+            name=_name(node),
             slots=needs.slots(node["Resources"], node.get("Labels") or {}),
+            free=needs.slots(available.get(node["NodeID"], {}), node.get("Labels") or {}),
             is_draining=node["NodeID"] in draining,
             is_drivers=node["NodeID"] == own,
         )
         for node in nodes
     }
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    node_id, name = node["NodeID"], node["NodeName"]
+    if node_id not in _NAMES:
+        _NAMES[node_id] = f"{name}/{node_id[:6]}" if name in _NAMES.values() else name
+    return _NAMES[node_id]

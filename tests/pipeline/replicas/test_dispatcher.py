@@ -14,8 +14,9 @@ from pipeline.config import ClusterConfig
 from pipeline.errors import NodeUnfitError, ReplicaError, Stopped, StorageUnavailableError
 from pipeline.records import Sample, ShardSpec
 from pipeline.replicas import events
-from pipeline.replicas.dispatcher import CONFIRMED_S, UNREACHABLE_AT_END_S, Dispatcher
+from pipeline.replicas.dispatcher import UNREACHABLE_AT_END_S, Dispatcher
 from pipeline.replicas.fleet import Raised
+from pipeline.replicas.judge import CONFIRMED_S
 
 IMAGES = 4
 """Of each shard."""

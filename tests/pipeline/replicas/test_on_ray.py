@@ -46,11 +46,11 @@ def test_an_error_with_words_of_its_own_comes_without_the_workers_traceback():
 
 @pytest.fixture
 def cluster_with(monkeypatch):
-    """Pretends that the cluster has some resources, and that its autoscaler could provide others."""
+    """Pretends that the cluster has some resources, and perhaps an autoscaler."""
 
-    def pretend(has, could_have=None):
+    def pretend(has, *, grows=False):
         monkeypatch.setattr(ray, "cluster_resources", lambda: has)
-        monkeypatch.setattr(placement, "_could_have", lambda: could_have or {})
+        monkeypatch.setattr(placement, "can_grow", lambda: grows)
 
     return pretend
 
@@ -70,23 +70,24 @@ def test_a_replica_that_needs_a_gpu_is_not_given_a_cpu(cluster_with):
 
 
 def test_gpus_that_an_autoscaler_could_add_are_waited_for_instead_of_taking_the_run_to_a_cpu(cluster_with):
-    cluster_with({}, {"CPU": 64.0, "GPU": 8.0})
-    assert amounts() == {"GPU": 1, "CPU": 1}
-    assert placement.can_grow()
+    cluster_with({"CPU": 4.0}, grows=True)
+    assert amounts() == amounts(ModelConfig(device="cuda")) == {"GPU": 1, "CPU": 1}
     assert amounts(ModelConfig(device="cpu")) == {"CPU": 1}
 
 
 def test_nodes_are_counted_by_all_that_a_replica_needs(cluster_with):
     cluster_with({"CPU": 8.0, "GPU": 1.0})
-    cluster = ClusterConfig(gpus_per_replica=0.25, resources=("memory=4e9", "spot=1"), labels=("zone=b",))
+    cluster = ClusterConfig(gpus_per_replica=0.4, resources=("memory=4e9", "spot=1"), labels=("zone=b",))
     needs = placement.needs_of(ModelConfig(), cluster)
-    node = {"GPU": 2.0, "CPU": 64.0, "memory": 17e9, "spot": 9.0}
+    node = {"GPU": 4.0, "CPU": 64.0, "memory": 17e9, "spot": 9.0}
     assert needs.slots(node, {"zone": "b"}) == 4
-    assert needs.slots(node | {"memory": 99e9, "spot": 99.0}, {"zone": "b"}) == 8
+    more = node | {"memory": 99e9, "spot": 99.0}
+    assert needs.slots(more, {"zone": "b"}) == 8  # two on each GPU, not ten on four
+    assert needs.slots(more | {"GPU": 0.6}, {"zone": "b"}) == 1
     assert needs.slots(node, {"zone": "a"}) == needs.slots({"CPU": 64.0}, {"zone": "b"}) == 0
     assert needs.options(["f00", "ba2"]) == {
         "num_cpus": 1,
-        "num_gpus": 0.25,
+        "num_gpus": 0.4,
         "memory": 4e9,
         "resources": {"spot": 1.0},
         "label_selector": {"zone": "b", "ray.io/node-id": "!in(ba2,f00)"},
@@ -98,3 +99,29 @@ def test_a_gpu_that_a_replica_was_given_is_to_be_used(cluster_with):
     assert placement.needs_of(ModelConfig(), ClusterConfig()).device == "cuda"
     cluster_with({"CPU": 8.0})
     assert placement.needs_of(ModelConfig(), ClusterConfig()).device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("reported", "grows"),
+    [
+        ({}, False),
+        ({"__autoscaling_status": b"no json"}, False),
+        ({"__autoscaling_status": b'{"autoscaler_report": {"active_nodes": {"node_0f": 1}}}'}, False),
+        ({"__autoscaling_status": b'{"autoscaler_report": {"active_nodes": {"ray.head.default": 1}}}'}, True),
+        ({"__autoscaler_v2_enabled": b"1"}, True),
+        ({"__autoscaler_v2_enabled": b"0"}, False),
+    ],
+)
+def test_an_autoscaler_is_known_by_what_it_reports(monkeypatch, reported, grows):
+    monkeypatch.setattr(placement, "_read", lambda key, namespace=None: reported.get(key.decode()))
+    assert placement.can_grow() == grows
+
+
+def test_a_node_keeps_its_name_whatever_others_come():
+    def node(node_id, name="10.0.0.5"):
+        return {"NodeID": node_id, "NodeName": name}
+
+    first, second = "a1" * 28, "b2" * 28
+    assert placement._name(node(first)) == "10.0.0.5"
+    assert placement._name(node(second)) == "10.0.0.5/b2b2b2"
+    assert placement._name(node(first)) == "10.0.0.5"
