@@ -57,6 +57,8 @@ class SimulatedFleet:
     ) -> None:
         self._shard_s, self._load_s, self._drivers, self._batch_images = shard_s, load_s, drivers, batch_images
         self._deadly, self._raising = frozenset(deadly), frozenset(raising)
+        self.raises_at_start: BaseException | None = None
+        """What every replica raises instead of loading the model."""
         self._now_s = 0.0
         self._numbers = count()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
@@ -202,8 +204,9 @@ class SimulatedFleet:
     def _loaded(self, actor: Actor) -> None:
         if not self._is_alive(actor) or self._is_late(actor, partial(self._loaded, actor)):
             return
-        if actor.machine and actor.machine.is_sick:
-            self._told.append(Raised(replica=actor.name, shard="", error=RuntimeError("CUDA error: ECC")))
+        sick = RuntimeError("CUDA error: ECC") if actor.machine and actor.machine.is_sick else None
+        if error := self.raises_at_start or sick:
+            self._told.append(Raised(replica=actor.name, shard="", error=error))
             return
         actor.is_loaded = True
         self._told.append(Ready(replica=actor.name, device="cpu"))

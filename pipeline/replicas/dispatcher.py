@@ -206,7 +206,7 @@ class Dispatcher:
         """A replica is gone. Whatever the cause, its shards are handed out again."""
         node, is_well = hand.node, self._nodes.is_well(hand.node)
         if cause == "process" and not is_well:
-            cause = "preempted" if self._nodes.is_draining(node) else "node"
+            cause = "unstarted" if not node else "preempted" if self._nodes.is_draining(node) else "node"
         lost = self._crew.lose(hand, cause, said)
         at = f" at shard {names(spec.name for spec in lost)}" if lost else ""
         if cause in ("process", "stalled", "unreachable"):  # of a node's end there is one line

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from pipeline.benchmarks.cluster_script import DRAIN_S, Act
 from pipeline.benchmarks.simulated_fleet import SimulatedFleet
 from pipeline.config import ClusterConfig
-from pipeline.errors import NodeUnfitError, ReplicaError, Stopped, StorageUnavailableError
+from pipeline.errors import ConfigError, NodeUnfitError, ReplicaError, Stopped, StorageUnavailableError
 from pipeline.records import Sample, ShardSpec
 from pipeline.replicas import events
 from pipeline.replicas.dispatcher import UNREACHABLE_AT_END_S, Dispatcher
 from pipeline.replicas.fleet import Raised
 from pipeline.replicas.judge import CONFIRMED_S
+from pipeline.replicas.room import MOST_DEATHS_WITHOUT_PLACE
 
 IMAGES = 4
 """Of each shard."""
@@ -447,3 +448,128 @@ def test_with_an_autoscaler_the_run_waits_for_a_better_node():
     drive = Drive(5, [JOIN, Act(at_s=0, what="sicken", node="a"), Act(at_s=300, what="join", node="b")])
     drive.fleet.can_grow = True
     assert drive.run().all_once()
+
+
+def growing(drive, nodes=100):
+    """An autoscaler: some time after a replica has waited for a place, there is another node of one place."""
+    drive.fleet.can_grow, names = True, itertools.count()
+
+    def grow():
+        if drive.fleet._placeless and (number := next(names)) < nodes:
+            drive.fleet._perform(Act(at_s=0, what="join", node=f"new-{number}"))
+        drive.fleet._after(30, grow)
+
+    drive.fleet._after(30, grow)
+    return drive
+
+
+def test_a_place_that_somebody_else_has_makes_no_cluster_grow():
+    drive = growing(Drive(60, [JOIN, Act(at_s=0, what="occupy", node="a", amount=1)])).run()
+    assert drive.all_once()
+    assert not any(node.node.startswith("new") for node in drive.of(events.NodeJoined))
+    asked = growing(Drive(60, [JOIN], cluster=ClusterConfig(max_replicas=5))).run()
+    assert len({node.node for node in asked.of(events.NodeJoined)}) == 4  # which were asked for
+
+
+def test_what_every_new_node_raises_ends_the_run_in_spite_of_an_autoscaler():
+    drive = growing(Drive(5, [JOIN]))
+    drive.fleet.raises_at_start = ConfigError("--model nowhere: no such folder")
+    with pytest.raises(ConfigError, match="no such folder"):
+        drive.run()
+    assert len(drive.of(events.NodeSetAside)) == 3
+
+
+def test_a_wrong_request_is_one_on_several_nodes_too():
+    drive = Drive(5, TWO)
+    drive.fleet.raises_at_start = ConfigError("--model nowhere: no such folder")
+    with pytest.raises(ConfigError, match="no such folder"):
+        drive.run()
+
+
+def test_an_old_error_is_not_what_ends_a_run_whose_other_node_is_gone():
+    script = [*TWO, Act(at_s=0, what="sicken", node="b"), Act(at_s=100, what="shutdown", node="a")]
+    drive = Drive(60, [*script, Act(at_s=400, what="join", node="c")])
+    assert drive.run().all_once()
+
+
+def test_dead_replicas_are_replaced_while_others_live_on_a_node_that_was_set_aside():
+    drive = Drive(60, [*TWO, *(Act(at_s=60 + number, what="kill", node="a") for number in range(2))], drivers="a")
+
+    def raise_once(event):
+        on_b = [placed.replica for placed in drive.of(events.ReplicaPlaced) if placed.node == "b"]
+        if isinstance(event, events.ShardBegun) and event.replica == on_b[0] and not drive.of(events.NodeSetAside):
+            error = Raised(replica=event.replica, shard=event.shard, error=RuntimeError("of this GPU"))
+            drive.fleet._after(1, lambda: drive.fleet._told.append(error))
+
+    drive.on_event = raise_once
+    assert drive.run().all_once()
+    assert drive.placed_on("a") == 4
+    assert drive.placed_on("b") == 2
+
+
+def test_a_node_without_storage_ends_no_run_whose_shards_take_long():
+    drive = Drive(8, TWO, shard_s=900)
+
+    def raise_on_b(event):
+        on_b = {placed.replica for placed in drive.of(events.ReplicaPlaced) if placed.node == "b"}
+        if isinstance(event, events.ShardBegun) and event.replica in on_b:
+            raised = Raised(replica=event.replica, shard=event.shard, error=StorageUnavailableError("away"))
+            drive.fleet._after(600, lambda: drive.fleet._told.append(raised))
+
+    drive.on_event = raise_on_b
+    assert drive.run().all_once()
+
+
+def test_a_file_that_never_responds_ends_the_run_after_the_attempts_of_its_shard():
+    drive = Drive(400, [*TWO])
+
+    def raise_at_one(event):
+        if isinstance(event, events.ShardBegun) and event.shard == "000002":
+            raised = Raised(replica=event.replica, shard=event.shard, error=StorageUnavailableError("000002 is away"))
+            drive.fleet._after(9, lambda: drive.fleet._told.append(raised))
+
+    drive.on_event = raise_at_one
+    with pytest.raises(StorageUnavailableError, match="000002 is away"):
+        drive.run()
+    assert drive.causes()["unreachable"] == ClusterConfig().shard_attempts - 1
+
+
+def test_a_node_that_can_start_no_process_ends_no_run_that_others_go_on_with():
+    drive = Drive(200, [JOIN], cluster=ClusterConfig(min_replicas=3))
+
+    def die_without_place(event):
+        if isinstance(event, events.ReplicaAsked) and event.replica not in ("r0", "r1", "r2"):
+            return
+        if isinstance(event, events.ShardCommitted):
+            for name in list(drive.fleet._placeless):
+                drive.fleet._die(drive.fleet._actors[name], "process")
+
+    drive.on_event = die_without_place
+    assert drive.run().all_once()
+    assert drive.causes()["unstarted"] >= MOST_DEATHS_WITHOUT_PLACE
+
+
+def test_what_nodes_raise_differently_at_one_shard_is_compared_with_all_of_it():
+    drive, number = Drive(4, [Act(at_s=0, what="join", node=node) for node in "abcdef"]), itertools.count()
+
+    def raise_at_one(event):
+        if isinstance(event, events.ShardBegun) and event.shard == "000000":
+            kind = OSError if next(number) == 0 else ValueError
+            raised = Raised(replica=event.replica, shard=event.shard, error=kind("here"))
+            drive.fleet._after(1, lambda: drive.fleet._told.append(raised))
+
+    drive.on_event = raise_at_one
+    with pytest.raises(ValueError, match="here"):
+        drive.run()
+    assert len(drive.of(events.NodeSetAside)) == 2
+
+
+def test_a_driver_that_was_held_up_takes_no_replica_for_silent():
+    drive = Drive(60, TWO)
+
+    def sleep_once(event):
+        if isinstance(event, events.ShardCommitted) and event.shard == "000009":
+            drive.fleet._now_s += 50  # as when a journal is read from storage that is away
+
+    drive.on_event = sleep_once
+    assert drive.run().causes() == {}
