@@ -26,7 +26,8 @@ class ClusterConfig:
     """Where the work runs. These options do not change a byte of the result."""
 
     engine: Literal["ray", "inline"] = "ray"
-    """`ray`: replicas on a Ray cluster (at RAY_ADDRESS, otherwise started here). `inline`: this process only."""
+    """`ray`: replicas on a Ray cluster: that of RAY_ADDRESS (HOST:PORT, set in a submitted job), or one that is started
+    here (`local`, or nothing). `inline`: this process only."""
     replicas: int = 0
     """Number of replicas of the model. 0: as many as the cluster has room for, within `min_replicas` and
     `max_replicas`: one per GPU; without GPUs, one per `threads` CPU cores. Nodes that join later get replicas, too."""
@@ -61,11 +62,13 @@ class ClusterConfig:
         require_positive(self, "min_replicas", "gpus_per_replica", "shard_attempts", "stall_after_s")
         require_positive(self, "progress_every_s")
         for name in ("replicas", "max_replicas", "nodes_patience_s", "storage_patience_s", "live_every_s"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        if self.replicas and (self.min_replicas != 1 or self.max_replicas):
+            raise ValueError(f"replicas is {self.replicas}; with it, min_replicas and max_replicas can't be given")
         if self.max_replicas and self.min_replicas > self.max_replicas:
             raise ValueError(
-                f"min_replicas is {self.min_replicas} and max_replicas {self.max_replicas}; it must not be more"
+                f"min_replicas is {self.min_replicas}; it must be at most max_replicas, {self.max_replicas}"
             )
         if self.gpus_per_replica > 1 and self.gpus_per_replica % 1:
             raise ValueError(f"gpus_per_replica is {self.gpus_per_replica}; it must be a whole number, or less than 1")
@@ -86,6 +89,8 @@ def amounts_of(resources: Sequence[str]) -> dict[str, float]:
     amounts = {}
     for text in resources:
         name, _, amount = text.partition("=")
+        if name in amounts:
+            raise ValueError(f"resources has {name} twice")
         try:
             amounts[name] = float(amount)
         except ValueError:
@@ -104,8 +109,11 @@ def labels_of(labels: Sequence[str]) -> dict[str, str]:
     """
     values = dict[str, str]()
     for text in labels:
-        name, is_there, values[name] = text.partition("=")
-        if not (name and is_there and values[name]):
+        name, is_there, value = text.partition("=")
+        if name in values:
+            raise ValueError(f"labels has {name} twice")
+        values[name] = value
+        if not (name and is_there and value):
             raise ValueError(f"labels has {text!r}; it must be a label and its value, such as market=spot")
     return values
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from model.config import EnsembleConfig, ModelConfig, check_together
 from pipeline.devices import require_device, require_known_device
 from pipeline.errors import CollectionError, ConfigError
+from pipeline.shown import shown
 
 
 def require_target(path: Path, option: str) -> None:
@@ -85,6 +86,20 @@ def require_model(model: ModelConfig, ensemble: EnsembleConfig | None = None, en
         require_device(model.device)
 
 
+def ray_address() -> str:
+    """Where the Ray cluster is, by RAY_ADDRESS; `local`: nowhere, and one is started on this machine.
+
+    Raises: ConfigError: it is the address at which jobs are submitted, or that of Ray's client.
+    """
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    if "://" in address:
+        raise ConfigError(
+            f"RAY_ADDRESS is {shown(address)}, which is no address of a head (HOST:PORT). To submit a job, set "
+            "RAY_API_SERVER_ADDRESS and use ray job submit; RAY_ADDRESS=local starts Ray on this machine"
+        )
+    return address
+
+
 def has_cluster() -> bool:
-    """Is there a Ray cluster to connect to? Otherwise one is started on this machine."""
-    return os.environ.get("RAY_ADDRESS", "local") != "local"
+    """Is there a Ray cluster to connect to? Otherwise one is started on this machine. Raises: as `ray_address`."""
+    return ray_address() != "local"

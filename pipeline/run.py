@@ -12,7 +12,7 @@ from pipeline.collection.kept import Kept
 from pipeline.collection.usable import require_usable
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError, kept
-from pipeline.files import urls
+from pipeline.files import patience, urls
 from pipeline.files.model_urls import at_hand, origin_of
 from pipeline.preflight import require_surroundings
 from pipeline.progress.stages import stage
@@ -110,7 +110,8 @@ def with_model_here(config: RunConfig) -> RunConfig:
 
     Raises: as `at_hand`.
     """
-    model = at_hand(config.model)
+    with patience.lasting(config.cluster.storage_patience_s):  # what was fetched of some GB is not to be lost
+        model = at_hand(config.model)
     return replace(config, model=model, release=with_model(config.release, origin_of(model)))
 
 

@@ -106,10 +106,11 @@ def _fetched(
 
 def _sweep(folder: Path, sha256: str) -> None:
     """Remove what processes left that were killed while they fetched this model, or some model, long ago."""
-    ours = folder.glob(f".{sha256}.*.tmp") if sha256 else ()  # nobody else is here with this digest
-    old = (left for left in folder.glob(f".{_NEW}.*.tmp") if time.time() - left.stat().st_mtime > _OLD_S)
-    for left in (*ours, *old):
-        shutil.rmtree(left, ignore_errors=True)
+    # By age alone: on a disk that nodes share, and that has no locks, another node may be fetching the same.
+    for left in (*folder.glob(f".{sha256 or _NEW}.*.tmp"), *folder.glob(f".{_NEW}.*.tmp")):
+        with contextlib.suppress(OSError):  # its owner has removed it by now
+            if time.time() - left.stat().st_mtime > _OLD_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _published(whole: Path, final: Path) -> Path:
@@ -134,7 +135,10 @@ def _read_all(folder: Path, files: Mapping[str, int], read: ReadChunk, advance: 
 
     def read_part(part: tuple[str, int, int]) -> int:
         name, start, length = part
-        content = read(name, start, length)
+        try:
+            content = read(name, start, length)
+        except OSError as error:
+            raise StorageError(f"{name} of the model can't be read ({type(error).__name__}: {error})") from error
         if len(content) != length:
             raise StorageError(f"{name}: {len(content)} bytes were sent from byte {start} on, expected {length}")
         with (folder / name).open("r+b") as file:

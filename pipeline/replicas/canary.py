@@ -25,8 +25,8 @@ from functools import partial
 from pathlib import Path
 
 from model.config import ModelConfig
-from pipeline.errors import ConfigError, PipelineError
-from pipeline.files import local_disk, storage, urls
+from pipeline.errors import ConfigError, PipelineError, StorageUnavailableError
+from pipeline.files import local_disk, patience, storage, urls
 from pipeline.files.model_cache import digest_in, entry, models_folder
 from pipeline.replicas.probes import REMEDY, Probe, problems
 from pipeline.replicas.proof import REMEDY_OF_OUT, Expected, other_software
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 LEAST_FREE_BYTES = 256 << 20
 """256 MiB: what must be free where candidates are written, if that is a disk: a shard or two."""
+MOST_PATIENCE_S = 120.0
+"""Less than a canary may take: the others wait for the slowest one."""
 _TABLE_COLUMNS = 120
 _NAMED = 6
 """Nodes that are named in a row of the table."""
@@ -49,6 +51,8 @@ class CanaryRequest:
 
     out: str
     """Folder in which replicas commit."""
+    patience_s: float
+    """How long storage that does not respond is waited for."""
     mark: str
     """Name of the driver's file there."""
     probes: tuple[Probe, ...]
@@ -81,6 +85,7 @@ def canary_request(setup: Setup) -> Iterator[CanaryRequest]:
     try:
         yield CanaryRequest(
             out=out,
+            patience_s=min(setup.work.storage_patience_s, MOST_PATIENCE_S),
             mark=mark,
             probes=setup.work.probes[:1],
             expected=setup.expected,
@@ -99,7 +104,10 @@ def look(request: CanaryRequest, node: str) -> Finding:
     looks = (("software", _software), ("images", _images), ("--out", _out), ("the model", partial(_model, notes=notes)))
     for what, seen in looks:
         try:
-            lacks |= seen(request)
+            with patience.lasting(request.patience_s):
+                lacks |= seen(request)
+        except StorageUnavailableError as error:  # the others may not have it either: nothing is concluded
+            notes.append(f"{what}: {error}")
         except Exception as error:  # noqa: BLE001 (whatever a file system or a client raises)
             lacks[f"{what}: {_in_words(error)}"] = "Give every node access to it, credentials too"
     return Finding(node=node, lacks=lacks, notes=tuple(notes))
@@ -175,6 +183,8 @@ def _out(request: CanaryRequest) -> dict[str, str]:
     out = f"--out {shown(request.out)}"
     try:
         is_same = storage.read(storage.join(request.out, request.mark)) == request.mark.encode()
+    except StorageUnavailableError:
+        raise
     except PipelineError as error:
         if storage.exists(request.out) or not urls.is_local(request.out):
             return {f"{out}: it is not the folder that the driver writes to ({error})": REMEDY_OF_OUT}
@@ -185,6 +195,8 @@ def _out(request: CanaryRequest) -> dict[str, str]:
     try:
         storage.publish(own, b"canary")
         storage.remove(own)
+    except StorageUnavailableError:
+        raise
     except (PipelineError, OSError) as error:
         return {f"{out}: nothing can be written there ({_in_words(error)})": "Let every node write there"}
     if urls.is_local(request.out) and (free := shutil.disk_usage(Path(request.out)).free) < LEAST_FREE_BYTES:

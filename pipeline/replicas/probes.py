@@ -8,13 +8,13 @@ import hashlib
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from pipeline.collection.stores import read_bytes
 from pipeline.errors import NodeUnfitError, SampleError, StorageUnavailableError
 from pipeline.files.connections import failure_in_words
 from pipeline.records import Sample
 
-PROBES = 3
 _TRIED = 20
 """Images that are tried for each probe. In a collection in which so many can't be read, fewer probes do."""
 _OF_MACHINES = ("missing", "unreadable")
@@ -56,25 +56,28 @@ def take_probes(samples: Sequence[Sample], max_bytes: int) -> tuple[Probe, ...]:
 
 
 def problems(probes: Sequence[Probe]) -> Iterator[str]:
-    """Read the probes again. Yields for each that is not what the driver has read: what is found instead.
+    """Read the probes again: for each that is not what the driver has read, what is found instead.
 
     Raises: StorageUnavailableError, OSError: their storage does not respond, or does not let us in.
     """
-    for probe in probes:
-        label = f"image {probe.sample.key}"
-        try:
-            content = read_bytes(probe.sample, max_bytes=probe.max_bytes)
-        except StorageUnavailableError:
+    return filter(None, map(_problem, probes))
+
+
+def _problem(probe: Probe) -> str:
+    """What is found instead of what the driver has read; "" if it is the same."""
+    label = f"image {probe.sample.key}"
+    try:
+        content = read_bytes(probe.sample, max_bytes=probe.max_bytes)
+    except StorageUnavailableError:
+        raise
+    except SampleError as error:
+        return f"{label} is {error}"
+    except OSError as error:
+        if failure_in_words(error):
             raise
-        except SampleError as error:
-            yield f"{label} is {error}"
-        except OSError as error:
-            if failure_in_words(error):
-                raise
-            yield f"{label} can't be read ({type(error).__name__}: {error})"
-        else:
-            if (found := hashlib.sha256(content).hexdigest()) != probe.sha256:
-                yield f"{label} has the SHA-256 {found}, expected {probe.sha256}"
+        return f"{label} can't be read ({type(error).__name__}: {error})"
+    found = hashlib.sha256(content).hexdigest()
+    return "" if found == probe.sha256 else f"{label} has the SHA-256 {found}, expected {probe.sha256}"
 
 
 def refuse_machine(error: SampleError, sample: Sample, probes: Sequence[Probe]) -> None:
@@ -85,7 +88,7 @@ def refuse_machine(error: SampleError, sample: Sample, probes: Sequence[Probe]) 
     """
     if error.reason not in _OF_MACHINES or sample.problem or not probes:
         return  # with a problem of its own, the driver has not found it either
-    found = list(problems(probes))
+    found = list(takewhile(bool, map(_problem, probes)))  # one that can be read is enough
     if len(found) == len(probes):
         lack = (
             f"image {sample.key} is {error}, and of {len(probes)} images that the driver could read, none: {found[0]}"

@@ -12,7 +12,7 @@ from jobs.coco_pseudolabel import main, parse
 from jobs.command_line import USAGE, run_job
 from jobs.publish_release import BuildConfig
 from model.config import REFERENCE_PRESET
-from pipeline.config import ReleaseConfig, RunConfig
+from pipeline.config import ClusterConfig, ReleaseConfig, RunConfig
 from pipeline.errors import ConfigError
 from pipeline.options import from_options, option_types, read_toml
 from pipeline.selection.policy import PolicyConfig
@@ -354,3 +354,22 @@ def test_facts_of_a_publication_are_one_printable_line(name, value):
 
 def test_a_publication_may_name_its_creator_day_and_homepage():
     ReleaseConfig(creator="Ünï Lab, e.V.", published_on="2026-11-24", homepage="https://example.org:8080/~a/sod-1.0")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"min_replicas": 3, "max_replicas": 2}, "min_replicas is 3; it must be at most max_replicas, 2"),
+        ({"replicas": 4, "max_replicas": 2}, "replicas is 4; with it, min_replicas and max_replicas can't be given"),
+        ({"storage_patience_s": float("nan")}, "storage_patience_s is nan"),
+        ({"gpus_per_replica": 1.5}, "it must be a whole number, or less than 1"),
+        ({"resources": ("memory",)}, "it must be a name and an amount"),
+        ({"resources": ("GPU=2",)}, "--gpus-per-replica for GPUs"),
+        ({"labels": ("zone",)}, "it must be a label and its value"),
+        ({"labels": ("zone=a", "zone=b")}, "labels has zone twice"),
+        ({"resources": ("spot=1", "spot=2")}, "resources has spot twice"),
+    ],
+)
+def test_options_of_a_cluster_that_can_t_be_meant_are_refused(options, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        ClusterConfig(**options)

@@ -164,3 +164,19 @@ def test_masks_beside_their_photos_are_refused_before_the_work(tmp_path):
     (tmp_path / "1.jpg").touch()
     with pytest.raises(ConfigError, match="is the folder of the photos"):
         check_request(PhotosConfig(input_rgb_path=str(tmp_path), output_dir=tmp_path))
+
+
+@pytest.mark.parametrize("address", ["http://head:8265", "ray://head:10001", "https://user:secret@head"])
+def test_the_address_at_which_jobs_are_submitted_is_no_cluster(monkeypatch, address):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ConfigError, match="RAY_API_SERVER_ADDRESS") as refused:
+        has_cluster()
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("address", "has"), [(None, False), ("", False), ("local", False), ("10.0.0.5:6379", True)])
+def test_a_cluster_is_what_ray_address_names(monkeypatch, address, has):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address is not None:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    assert has_cluster() == has

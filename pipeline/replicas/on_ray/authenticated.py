@@ -5,7 +5,7 @@ import secrets
 
 # Set before ray is imported, because ray reads it then: a cluster that we start requires a token that is in no file.
 # By default, Ray turns authentication on too, but keeps its token in the user's home.
-if "RAY_AUTH_MODE" not in os.environ and "RAY_ADDRESS" not in os.environ:
+if "RAY_AUTH_MODE" not in os.environ and os.environ.get("RAY_ADDRESS", "") in ("", "local"):
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 # Of a replica with two shards in hand, one error is raised and the other is dropped; Ray then printed a traceback of 40

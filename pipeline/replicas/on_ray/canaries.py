@@ -57,6 +57,8 @@ def look_from(nodes: Mapping[str, str], setup: Setup) -> list[Finding]:
             found += [finding for ref in ready if (finding := _answer(ref, sent[ref]))]
         for ref in waiting:
             ray.cancel(ref, force=True)
+        if stop.is_set():
+            raise Stopped("asked to stop before any work. Run the same command again")
         return found
 
 

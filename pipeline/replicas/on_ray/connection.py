@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import Stopped
+from pipeline.errors import ConfigError, Stopped
+from pipeline.preconditions import ray_address
 from pipeline.progress.stages import stage
 from pipeline.replicas.on_ray.authenticated import ray
 from pipeline.replicas.signals import stop_flag_then_interrupt
@@ -26,7 +27,7 @@ def connected(*, for_training: bool = False) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS", "local")
+    address = ray_address()
     os.environ["RAY_COLOR_PREFIX"] = "0"  # colours are control characters, which a job's streams escape
     local: dict[str, Any] = {}
     if address == "local":
@@ -36,7 +37,10 @@ def connected(*, for_training: bool = False) -> Iterator[None]:
     what = "starting Ray" if address == "local" else "connecting to the Ray cluster"
     try:
         with stop_flag_then_interrupt(START_PATIENCE_S) as stop, _handlers_of_ray_left_out(), stage(what):
-            ray.init(address=address, log_to_driver=for_training, logging_level=logging.WARNING, **local)
+            try:
+                ray.init(address=address, log_to_driver=for_training, logging_level=logging.WARNING, **local)
+            except ValueError as error:
+                raise ConfigError(f"RAY_ADDRESS is {address}: {error}") from error
             if stop.is_set():
                 raise Stopped("asked to stop while Ray was starting. Run the same command again to begin or resume")
         yield

@@ -52,13 +52,19 @@ def run_tasks(
             except Exception as error:
                 if sum(node["Alive"] for node in ray.nodes()) == 1:
                     raise
-                log.warning("a task failed (%s); it is tried once more on the driver's node", str(error)[:200])
+                cause = getattr(error, "cause", error)  # Ray's own text begins with its traceback
+                log.warning(
+                    "a task failed (%s: %s); it is tried once more on the driver's node",
+                    *(type(cause).__name__, str(cause).strip().partition("\n")[0]),
+                )
                 answer = _answer(_here(function, attempts).remote(item), stop, attempts)
             answers.append(answer)
             on_answer(answer)
             if waiting:
                 item = waiting.popleft()
                 calls.append((item, task.remote(item)))
+        if stop.is_set():
+            raise _stopped()
         return answers
 
 
@@ -74,7 +80,7 @@ def _answer(call: Any, stop: threading.Event, attempts: int) -> Any:
     ready: list[Any] = []
     while not ready:
         if stop.is_set():
-            raise Stopped("asked to stop. Run the same command again to resume from what is committed")
+            raise _stopped()
         ready, _ = ray.wait([call], timeout=WAIT_S)
     try:
         return ray.get(call)
@@ -88,3 +94,7 @@ def raised(error: ray.exceptions.RayTaskError) -> BaseException:
     """What a worker raised: an error with words of its own as it is, anything else with the worker's traceback."""
     cause: BaseException = error.cause
     return cause if isinstance(cause, PipelineError | OSError) else error.as_instanceof_cause()
+
+
+def _stopped() -> Stopped:
+    return Stopped("asked to stop. Run the same command again to resume from what is committed")

@@ -157,14 +157,17 @@ def test_a_file_system_without_locks_fetches_all_the_same(monkeypatch, tmp_path)
     assert tree(fetch(sizes(WEIGHTS), reading(WEIGHTS), sha256)) == WEIGHTS
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next_that_fetches_the_same(cache, tmp_path):
+def test_what_a_killed_process_left_is_removed_once_it_is_old(cache, tmp_path):
+    """What is young may be fetched at this moment by another node, on a disk that both share and that has no locks."""
     sha256 = digest_of(WEIGHTS, tmp_path / "own")
-    for name in (f".{sha256}.abc.tmp", ".new.old.tmp", ".new.young.tmp", f".{'a' * 64}.abc.tmp", "mine"):
+    old, young = (f".{sha256}.old.tmp", ".new.old.tmp"), (f".{sha256}.young.tmp", ".new.young.tmp")
+    for name in (*old, *young, f".{'a' * 64}.abc.tmp", "mine"):
         (cache / "models" / name).mkdir(parents=True)
-    os.utime(cache / "models" / ".new.old.tmp", (1, 1))
+    for name in old:
+        os.utime(cache / "models" / name, (1, 1))
     fetch(sizes(WEIGHTS), reading(WEIGHTS), sha256)
     there = {path.name for path in (cache / "models").iterdir()}
-    assert there == {sha256, f".{sha256}.lock", ".new.young.tmp", f".{'a' * 64}.abc.tmp", "mine"}
+    assert there == {sha256, f".{sha256}.lock", *young, f".{'a' * 64}.abc.tmp", "mine"}
 
 
 def fetch_slowly(sha256, told):
