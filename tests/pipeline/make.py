@@ -233,6 +233,11 @@ def tree(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+def lasting_tree(folder):
+    """`tree` without live pages: they show hours and durations, and no bytes of a run or pass follow from them."""
+    return {name: content for name, content in tree(folder).items() if "live" not in name.split("/")}
+
+
 def unsynced(disk_events, root):
     """Names below `root` that a power cut could lose."""
     lost = []

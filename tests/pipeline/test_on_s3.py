@@ -174,7 +174,7 @@ def test_a_score_pass_on_s3_has_the_bytes_of_one_on_disk_whatever_fails(s3, quie
     inputs, _ = quiet
     config = PassConfig(
         run=make_run(inputs, tmp_path / "run"), kind="flip", model=ModelConfig(model="fake"),
-        cluster=ClusterConfig(engine="inline"),
+        cluster=ClusterConfig(engine="inline", live_every_s=0),
     )  # fmt: skip
     score_run(config, FlipOptions())
     files = tree(tmp_path / "run/passes")

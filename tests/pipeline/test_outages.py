@@ -27,7 +27,7 @@ COUNT = 4
 AWAY_S = 0.3
 MOMENTS = (
     ("GET", r"/images/2\.jpg"),  # reading ahead
-    ("GET", r"/images/4\.jpg"),
+    ("GET", r"/images/4\.jpg"),  # probing, before the first shard
     ("PUT", r"/candidates/000000\.\w+\.tar"),  # publishing
     ("PUT", r"/commits/000001\.json"),  # claiming
     ("GET", r"/candidates/000001\.\w+\.tar"),  # making the release
@@ -148,10 +148,18 @@ def test_a_storage_that_stays_away_ends_the_run_with_its_name_and_what_to_do(s3,
         run(config_of(out, storage_patience_s=0.2))
 
 
-def test_a_run_that_is_asked_to_stop_while_its_storage_is_away_stops(s3, config_of, out):
-    cut_at(s3, MOMENTS[1:2], away_s=60.0)
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        (MOMENTS[1], r"asked to stop while s3://bench-\d+ did not respond \(.*\)\. Run the same command again"),
+        (("PUT", r"/candidates/000001\.\w+\.tar"), r"asked to stop with 3 of 4 images committed"),
+    ],
+    ids=["before the work", "at work"],
+)
+def test_a_run_that_is_asked_to_stop_while_its_storage_is_away_stops(s3, config_of, out, moment, said):
+    cut_at(s3, [moment], away_s=60.0)
     threading.Thread(target=lambda: (wait_until_away(s3), patience.end()), daemon=True).start()
-    with pytest.raises(Stopped, match=r"asked to stop with \d of 4 images committed"):
+    with pytest.raises(Stopped, match=said):
         run(config_of(out, storage_patience_s=600.0))
 
 

@@ -24,7 +24,7 @@ from pipeline.passes.options import FlipOptions
 from pipeline.release.check.verify import verify_release
 from pipeline.release.publish.push import push_release
 from pipeline.run import run
-from pipeline.runs import lease, locking
+from pipeline.runs import holder, lease, locking
 from pipeline.runs.check import verify_run
 from pipeline.runs.lease import held
 from tests.pipeline.make import make_collection, make_config, tree
@@ -83,7 +83,8 @@ def pause_at_change(patch, number, meanwhile):
 def elsewhere():
     """On a machine that can't see the first session's process, and waits for its beat for a moment only."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lease, "_machine", lambda: "elsewhere")
+        for module in (holder, lease):  # which imports it by name
+            patch.setattr(module, "this_machine", lambda: "elsewhere")
         patch.setattr(locking, "held", partial(held, patience_s=0.004))
         yield
 

@@ -13,7 +13,7 @@ from pipeline.passes.rows import read_rows
 from pipeline.passes.score import score_run
 from pipeline.run import predict
 from pipeline.runs.commits import committed_shards, read_shard_records
-from tests.pipeline.make import make_config, tree
+from tests.pipeline.make import lasting_tree, make_config, tree
 
 KIND = "own_pass:Brightness"
 SOURCE = '''"""How bright an image is; can be told to answer wrongly, to be slow, and to die."""
@@ -103,7 +103,7 @@ def make_run(inputs, out, **options):
 def score(run, kind=KIND, *, options=None, **given):
     """A session of a pass in this process. Args: given: fields of `PassConfig`, and options of the user's pass."""
     own = {name: given.pop(name) for name in list(given) if name not in {field.name for field in fields(PassConfig)}}
-    given = {"batch_images": 2, "cluster": ClusterConfig(engine="inline")} | given
+    given = {"batch_images": 2, "cluster": ClusterConfig(engine="inline", live_every_s=0)} | given
     if options is None and kind == KIND:
         options = own_class().Options(**own)
     return score_run(PassConfig(run=str(run), kind=kind, **given), options)
@@ -117,8 +117,8 @@ def values_of(run, name="brightness"):
 
 
 def pass_tree(run, name="brightness"):
-    """All files of a pass."""
-    return tree(Path(run) / "passes" / name)
+    """All files of a pass that last."""
+    return lasting_tree(Path(run) / "passes" / name)
 
 
 def without_passes(run):

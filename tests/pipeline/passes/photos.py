@@ -64,7 +64,9 @@ def find_duplicates(out, *against, duplicate_from=0.8, **options):
 
 
 def score(out, kind, given, **options):
-    return score_run(PassConfig(run=str(out), kind=kind, cluster=ClusterConfig(engine="inline"), **options), given)
+    return score_run(
+        PassConfig(run=str(out), kind=kind, cluster=ClusterConfig(engine="inline", live_every_s=0), **options), given
+    )
 
 
 def decoded_json(path):

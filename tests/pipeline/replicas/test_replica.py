@@ -8,9 +8,12 @@ import pytest
 from pipeline.files import patience
 from pipeline.files.patience import Patience
 from pipeline.replicas.replica import Replica
+from pipeline.replicas.seat import Seat
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.suspects import Caution
 from pipeline.replicas.usage import ReplicaUsage
+
+SEAT = Seat(node="node-1")
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +47,8 @@ class Loaded:
 def test_a_replica_waits_with_its_work_and_tells_for_how_long():
     loaded, answers = Loaded(), []
     work = ShardWork(run="s3://b/run", batch_images=1, max_image_bytes=1, max_image_pixels=1, storage_patience_s=600.0)
-    replica = Replica(SimpleNamespace(work=work, load=lambda: loaded))
-    assert replica.prepare() == "cpu"
+    replica = Replica(SimpleNamespace(work=work, load=lambda seat: loaded))
+    assert replica.prepare(SEAT) == "cpu"
     thread = threading.Thread(target=lambda: answers.append(replica.process(None, Caution())), daemon=True)
     thread.start()
     assert loaded.is_away.wait(20)
@@ -61,7 +64,7 @@ def test_a_replica_waits_with_its_work_and_tells_for_how_long():
 def test_a_replica_without_patience_fails_at_once():
     loaded = Loaded()
     work = ShardWork(run="s3://b/run", batch_images=1, max_image_bytes=1, max_image_pixels=1)
-    replica = Replica(SimpleNamespace(work=work, load=lambda: loaded))
-    replica.prepare()
+    replica = Replica(SimpleNamespace(work=work, load=lambda seat: loaded))
+    replica.prepare(SEAT)
     with pytest.raises(ConnectionResetError):
         replica.process(None, Caution())
