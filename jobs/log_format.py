@@ -2,8 +2,8 @@
 
 Every line has `time`, `level`, `event` and what people would read, `said`. Log records, stages and what happens to
 replicas and nodes have an `event` of their own with further fields; any other line is `said`. The number of lines is
-bounded: stages tell their progress once a minute after ten minutes, five failed images are named, and a session logs a
-thousand events at most.
+bounded: stages tell their progress once a minute after ten minutes, five failed images are named, and a session logs at
+most a thousand events that cost work or a node, and two hundred others.
 """
 
 import json

@@ -29,6 +29,7 @@ from pipeline.watching.pictures import Newest
 from pipeline.watching.post_mortem import PostMortem
 from pipeline.watching.state import State
 from pipeline.watching.summary import Incident, Summary, document
+from pipeline.watching.words import kind_of
 
 log = logging.getLogger(__name__)
 happened = logging.getLogger("pipeline.happened")
@@ -44,8 +45,10 @@ LAST_WRITE_S = 20.0
 """Longest wait for the last write; storage that is away then must not hold the job."""
 PICTURES_S = 30.0
 """Seconds between two looks at the newest masks."""
-LOGGED = 1000
-"""Incidents that get a line in a log; the others are in the post-mortem only."""
+LOGGED_GRAVE, LOGGED_OTHERS = 1000, 200
+"""Incidents that get a line in a log, grave ones and others; the rest is in the post-mortem only."""
+_LAST = kind_of(WorkEnded(reason=""))
+"""The kind of incident that is logged however many came before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,7 @@ class Watcher:
         self._newest = Newest(folder, watching.policy)
         self._newest_shard = self._looked_at = ""
         self._pictured_s = -PICTURES_S
-        self._logged = 0
+        self._logged = {True: 0, False: 0}
         self._is_over = False
         self._failed = set[str]()
         self._thread = threading.Thread(target=self._keep_showing, name="live page", daemon=True)
@@ -187,10 +190,13 @@ class Watcher:
 
     def _on_incident(self, found: Incident) -> None:
         self._post_mortem.add(found)
-        self._logged += 1
-        if self._logged <= LOGGED:
+        self._logged[found.grave] += 1
+        number, most = self._logged[found.grave], LOGGED_GRAVE if found.grave else LOGGED_OTHERS
+        if number <= most or found.kind == _LAST:
             happened.info("%s", found.words, extra={"event": found.kind, "fields": dict(found.values)})
-        elif self._logged == LOGGED + 1:
-            happened.info("more happened; %s/%s/%s has it", self._folder, FOLDER, self._post_mortem_name)
+        elif number == most + 1:
+            what = "trouble" if found.grave else "that is no trouble"
+            name = storage.join(self._folder, FOLDER, self._post_mortem_name)
+            happened.info("more %s is not logged; %s has the newest", what, name)
         if found.grave:
             self._wake.set()

@@ -11,8 +11,8 @@ from pipeline.files import storage
 from pipeline.replicas import events
 from pipeline.runs.check import verify_run
 from pipeline.watching import watch as watching_module
-from pipeline.watching.post_mortem import FIRST, NEWEST
-from pipeline.watching.watch import LOGGED, Watcher, Watching, watched
+from pipeline.watching.post_mortem import MOST_GRAVE, MOST_OTHERS
+from pipeline.watching.watch import LOGGED_GRAVE, LOGGED_OTHERS, Watcher, Watching, watched
 from tests.pipeline.make import make_collection, make_config, run, tree
 from tests.pipeline.watching.script import BEGAN_S, an_eventful_session
 
@@ -141,12 +141,34 @@ def test_lines_and_post_mortem_are_bounded_however_much_dies(tmp_path, caplog):
         for number in range(3000):
             watcher(died(f"r{number}"))
     watcher.write()
-    assert len(caplog.messages) == LOGGED + 1
+    assert len(caplog.messages) == LOGGED_GRAVE + 1
     happened = lines(live(tmp_path)["session"])
-    assert len(happened) == FIRST + NEWEST + 3
-    assert {"event": "left_out", "incidents": 3000 - FIRST - NEWEST} in happened
+    assert len(happened) == sum(MOST_GRAVE) + 3
+    assert {"event": "left_out", "incidents": 3000 - sum(MOST_GRAVE)} in happened
     assert happened[1]["replica"] == "r0"
     assert happened[-2]["replica"] == "r2999"
+
+
+def test_no_number_of_replicas_that_start_hides_a_death(tmp_path, caplog):
+    watcher = Watcher(str(tmp_path), OFTEN)
+    numbers = range(2000)
+    with caplog.at_level(logging.INFO, "pipeline.happened"):
+        for number in numbers:
+            watcher(events.ReplicaPlaced(at_s=BEGAN_S, replica=f"r{number}", node="a", pid=1))
+            if number % 40 == 20:
+                watcher(died(f"r{number}"))
+        watcher(events.WorkEnded(at_s=BEGAN_S + 2, reason=""))
+    watcher.write()
+    deaths = [f"r{number}" for number in numbers if number % 40 == 20]
+    logged = [record for record in caplog.records if hasattr(record, "event")]
+    assert [one.fields["replica"] for one in logged if one.event == "replica_ended"] == deaths
+    assert logged[-1].event == "work_ended"
+    assert len(caplog.records) == LOGGED_OTHERS + 1 + len(deaths) + 1
+    happened = lines(live(tmp_path)["session"])
+    assert [line["replica"] for line in happened if line["event"] == "replica_ended"] == deaths
+    left_out = sum(line["incidents"] for line in happened if line["event"] == "left_out")
+    assert left_out == len(numbers) + 1 - sum(MOST_OTHERS)
+    assert sum("at" in line for line in happened) == len(deaths) + sum(MOST_OTHERS) + 2
 
 
 def test_metrics_that_cant_be_reported_end_nothing(tmp_path, caplog):
