@@ -173,6 +173,22 @@ def test_memory_is_bounded_however_many_replicas_and_nodes_come_and_go():
     assert len(summary.blamed) == 20
 
 
+def test_replicas_that_only_waited_for_a_place_push_out_none_that_was_lost():
+    told = []
+    state = State(BEGAN_S, told.append)
+    state(events.ReplicaPlaced(at_s=BEGAN_S, replica="lost", node="a", pid=1))
+    state(events.ReplicaEnded(at_s=BEGAN_S + 1, replica="lost", cause="process", said="killed"))
+    for number in range(3 * MOST_ENDED):
+        state(events.ReplicaAsked(at_s=BEGAN_S + 2, replica=f"r{number}"))
+        state(events.ReplicaEnded(at_s=BEGAN_S + 3, replica=f"r{number}", cause="surplus", said="no room"))
+    summary = state.summary()
+    assert [replica.name for replica in summary.replicas] == ["lost"]
+    assert summary.forgotten_replicas == 0
+    assert summary.deaths == {"process": 1, "surplus": 3 * MOST_ENDED}
+    assert [one.kind for one in summary.incidents] == ["replica_placed", "replica_ended"]
+    assert list(summary.incidents) == told
+
+
 def test_a_replica_that_does_not_answer_keeps_its_last_pulse():
     state = State(BEGAN_S)
     state(events.ReplicaPlaced(at_s=BEGAN_S, replica="r0", node="a", pid=1))
