@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pipeline.files import patience, storage
 from pipeline.files.tars import encode_json
 from pipeline.replicas.events import Event, ShardCommitted, Watch, WorkEnded
+from pipeline.runs.holder import myself
 from pipeline.selection.policy import PolicyConfig
 from pipeline.shown import printable
 from pipeline.watching.files import FOLDER, PAGE, POST_MORTEM, STATUS
@@ -86,7 +87,10 @@ class Watcher:
         self._folder, self._watching, self._clock = folder, watching, clock
         began_s = clock()
         started = datetime.fromtimestamp(began_s, UTC).strftime("%Y%m%dT%H%M%SZ")
-        self._post_mortem_name = f"{POST_MORTEM}{started}-{uuid.uuid4().hex[:4]}.jsonl"
+        session = f"{POST_MORTEM}{started}-{uuid.uuid4().hex[:4]}"
+        self._post_mortem_name = f"{session}.jsonl"
+        me = myself(session)
+        self._who = {"session": session, "host": me.host, "pid": me.pid, "started": me.started}
         self._lock, self._wake, self._ended = threading.Lock(), threading.Event(), threading.Event()
         self._post_mortem = PostMortem(began_s)
         self._state = State(began_s, self._on_incident)
@@ -138,7 +142,7 @@ class Watcher:
         with self._quietly("the post-mortem can't be written"):
             self._publish(self._post_mortem_name, post_mortem)
         with self._quietly("the status can't be written"):
-            self._publish(STATUS, encode_json(document(summary) | {"every_s": every_s}))
+            self._publish(STATUS, encode_json(document(summary) | self._who | {"every_s": every_s}))
         with self._quietly("the newest masks can't be shown"):
             self._look_at_masks()
         with self._quietly("the live page can't be written"):

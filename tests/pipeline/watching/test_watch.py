@@ -10,6 +10,7 @@ from pipeline.errors import Stopped, StorageError
 from pipeline.files import storage
 from pipeline.replicas import events
 from pipeline.runs.check import verify_run
+from pipeline.runs.holder import myself
 from pipeline.watching import watch as watching_module
 from pipeline.watching.post_mortem import MOST_GRAVE, MOST_OTHERS
 from pipeline.watching.watch import LOGGED_GRAVE, LOGGED_OTHERS, Watcher, Watching, watched
@@ -47,6 +48,9 @@ def test_page_status_and_post_mortem_say_how_a_session_went(tmp_path):
     assert found.keys() == {"index.html", "status.json", "session"}
     status = json.loads(found["status.json"])
     assert (status["shards_done"], status["reason"]) == (len(script.committed), "")
+    me = myself("")  # as the lease of the run names its holder
+    assert (status["host"], status["pid"], status["started"]) == (me.host, me.pid, me.started)
+    assert (tmp_path / "live" / f"{status['session']}.jsonl").exists()
     happened = lines(found["session"])
     assert [line["event"] for line in happened[:2]] == ["session", "work_began"]
     (death,) = [line for line in happened if line["event"] == "replica_ended" and line["replica"] == "r0"]
