@@ -23,7 +23,7 @@ from pipeline.files.tars import encode_json
 from pipeline.replicas.events import Event, ShardCommitted, Watch, WorkEnded
 from pipeline.runs.holder import myself
 from pipeline.selection.policy import PolicyConfig
-from pipeline.shown import printable
+from pipeline.shown import printable, shown
 from pipeline.watching.files import FOLDER, PAGE, POST_MORTEM, STATUS
 from pipeline.watching.live_page import live_page
 from pipeline.watching.pictures import Newest
@@ -62,6 +62,11 @@ class Watching:
     """Decides what is shown as accepted; None: nothing is, for images are only scored."""
     report: Callable[[Summary], None] | None = None
     """Takes each summary, for metrics."""
+
+    @property
+    def is_pass(self) -> bool:
+        """Is it the work of a score pass? A run always has a policy."""
+        return self.policy is None
 
 
 @contextmanager
@@ -112,6 +117,11 @@ class Watcher:
 
     def start(self) -> None:
         """Begin to show."""
+        if self._watching.every_s:
+            page, run = storage.join(self._folder, FOLDER, PAGE), self._folder
+            if self._watching.is_pass:  # it lies in RUN/passes/NAME, and the status of the run tells of it
+                run = run.rpartition("/passes/")[0] or run
+            log.info("watch it: %s, or sod status %s", printable(shown(page)), printable(shown(run)))
         if self._watching.every_s or self._watching.report:
             self._thread.start()
 
@@ -146,7 +156,10 @@ class Watcher:
         with self._quietly("the newest masks can't be shown"):
             self._look_at_masks()
         with self._quietly("the live page can't be written"):
-            self._publish(PAGE, live_page(summary, self._folder, every_s, self._newest.pictures()))
+            page = live_page(
+                summary, self._folder, every_s, self._newest.pictures(), may_release=not self._watching.is_pass
+            )
+            self._publish(PAGE, page)
 
     @contextmanager
     def _quietly(self, what: str) -> Iterator[None]:

@@ -11,6 +11,7 @@ from pipeline.files import storage
 from pipeline.replicas import events
 from pipeline.runs.check import verify_run
 from pipeline.runs.holder import myself
+from pipeline.selection.policy import PolicyConfig
 from pipeline.watching import watch as watching_module
 from pipeline.watching.post_mortem import MOST_GRAVE, MOST_OTHERS
 from pipeline.watching.watch import LOGGED_GRAVE, LOGGED_OTHERS, Watcher, Watching, watched
@@ -83,10 +84,29 @@ def test_what_ends_the_work_is_what_the_session_ended_for(tmp_path, error):
     }
 
 
-def test_without_a_page_nothing_is_written(tmp_path):
-    with watched(str(tmp_path), Watching(every_s=0)) as watch:
+def test_without_a_page_nothing_is_written(tmp_path, caplog):
+    with caplog.at_level(logging.INFO), watched(str(tmp_path), Watching(every_s=0)) as watch:
         began(watch)
     assert tree(tmp_path) == {}
+    assert not [one for one in caplog.messages if "watch it" in one]
+
+
+@pytest.mark.parametrize(
+    ("folder", "policy", "said"),
+    [
+        ("memory://a/run", PolicyConfig(), "watch it: memory://a/run/live/index.html, or sod status memory://a/run"),
+        (
+            "memory://u:hunter2@a/run/passes/flip",
+            None,
+            "watch it: memory://(hidden)@a/run/passes/flip/live/index.html, or sod status memory://(hidden)@a/run",
+        ),
+    ],
+)
+def test_people_are_told_where_to_look(folder, policy, said, caplog):
+    watching = Watching(every_s=3600.0, policy=policy)
+    with caplog.at_level(logging.INFO), watched(folder, watching) as watch:
+        began(watch)
+    assert caplog.messages[0] == said
 
 
 def test_a_bucket_will_do():
