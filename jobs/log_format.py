@@ -89,9 +89,9 @@ class JsonStream:
     def ended(self, exit_code: int) -> None:
         """Write the last object of the process."""
         self.close_line()
-        level, said, fields = "info", "done", dict[str, Any]()
-        if exit_code:
-            level, said, fields = self._end or ("error", f"ended with exit code {exit_code}", fields)
+        level, said, fields = self._end or ("error", f"ended with exit code {exit_code}", {})
+        if not exit_code:
+            level, said, fields = "info", "done", {}
         self.emit(level, "ended", said, {**fields, "exit_code": exit_code})
 
     def isatty(self) -> bool:
