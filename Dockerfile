@@ -10,6 +10,8 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS wheel
+# hadolint ignore=DL3002
+USER 0
 WORKDIR /src
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --constraint requirements.lock setuptools
@@ -21,6 +23,7 @@ ARG SOURCE_DATE_EPOCH=315532800
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM ${BASE}
+USER 0
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG EXTRAS=calibration,formats,loaders,s3,witness
 ENV PYTHONUNBUFFERED=1
@@ -35,7 +38,8 @@ RUN pip install --no-cache-dir --no-deps --constraint requirements.lock --index-
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends openssh-client wget && rm -rf /var/lib/apt/lists/*
 # A home that any user may write to: caches of weights and fonts, for `docker run --user`.
-RUN useradd --uid 1000 --create-home sod && chmod 1777 /home/sod
+# Some bases (rayproject/ray) have a user 1000 of their own, who will do.
+RUN (getent passwd 1000 || useradd --uid 1000 sod) && mkdir --parents /home/sod && chmod 1777 /home/sod
 ENV HOME=/home/sod
 USER 1000
 WORKDIR /data

@@ -1,9 +1,10 @@
 """`--log-format json`: everything on stderr as one JSON object per line, for programs that gather logs.
 
 Every line has `time`, `level`, `event` and what people would read, `said`. Log records, stages and what happens to
-replicas and nodes have an `event` of their own with further fields; any other line is `said`. The number of lines is
-bounded: stages tell their progress once a minute after ten minutes, five failed images are named, and a session logs a
-thousand events at most.
+replicas and nodes have an `event` of their own with further fields; any other line is `said`. The last object of a
+process is `ended`, with its `exit_code`. The number of lines is
+bounded: stages tell their progress once a minute after ten minutes, five failed images are named, and a session logs at
+most a thousand events that cost work or a node, and two hundred others.
 """
 
 import json
@@ -50,6 +51,8 @@ class JsonStream:
     def __init__(self, stream: TextIO) -> None:
         self.terminal = stream
         self._begun = ""
+        self._end: tuple[str, str, Mapping[str, Any]] | None = None
+        """Level, words and fields of what told last how the job ends."""
         self._lock = threading.RLock()
 
     def write(self, text: str) -> int:
@@ -79,6 +82,18 @@ class JsonStream:
         if self._begun:
             self.write("\n")
 
+    def will_end(self, level: str, said: str, fields: Mapping[str, Any] | None = None) -> None:
+        """Note how the job ends, for `ended`."""
+        self._end = level, said, fields or {}
+
+    def ended(self, exit_code: int) -> None:
+        """Write the last object of the process."""
+        self.close_line()
+        level, said, fields = self._end or ("error", f"ended with exit code {exit_code}", {})
+        if not exit_code:
+            level, said, fields = "info", "done", {}
+        self.emit(level, "ended", said, {**fields, "exit_code": exit_code})
+
     def isatty(self) -> bool:
         """Say no: nobody looks at it."""
         return False
@@ -87,7 +102,9 @@ class JsonStream:
         words = " ".join(text.translate(_DRAWN).split())
         if words:
             level = next((level for begins, level in _LEVELS.items() if words.startswith(begins)), "info")
-            self.emit(level, "said" if level == "info" else "ended", words)
+            self.emit(level, "said", words)
+            if level != "info":
+                self.will_end(level, words)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.terminal, name)
@@ -111,7 +128,8 @@ class JsonHandler(logging.Handler):
 
 @contextmanager
 def json_logs() -> Iterator[logging.Handler]:
-    """Write all that goes to stderr in this block, and its stages, as JSON. Gives the handler of log records."""
+    """Write all that goes to stderr in this block, and its stages, as JSON; last of all how it ends, which it says by
+    SystemExit. Gives the handler of log records."""
     before = sys.stderr
     stream = JsonStream(getattr(before, "terminal", before))
     sys.stderr = stream
@@ -127,21 +145,28 @@ def json_logs() -> Iterator[logging.Handler]:
     def say(one: str) -> None:
         stream.write(f"{one}\n")
 
+    exit_code = 0
     try:
         with LogLines(write, say, words=words) as lines, shown_by(lines):
             yield JsonHandler(stream)
+    except SystemExit as ending:
+        exit_code = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+        raise
+    except BaseException:
+        exit_code = 1
+        raise
     finally:
-        stream.close_line()
+        stream.ended(exit_code)
         happened.setLevel(level)
         sys.stderr = before
 
 
 def print_traceback() -> None:
-    """Print the exception that is being handled: in JSON, as one object."""
+    """Print the exception that is being handled: in JSON, as a field of how the job ended."""
     if isinstance(sys.stderr, JsonStream):
         error = sys.exception()
         fields = {"traceback": traceback.format_exc()}
-        sys.stderr.emit("error", "ended", f"{type(error).__name__}: {error}", fields)
+        sys.stderr.will_end("error", f"{type(error).__name__}: {error}", fields)
     else:
         traceback.print_exc()
 

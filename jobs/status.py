@@ -51,7 +51,7 @@ def main() -> int:
     print_status(found)
     for name, one in passes.items():
         print(f"\nscore pass {name}")
-        print_status(one)
+        print_status(one, whose="pass's")
     return DONE
 
 
@@ -59,20 +59,24 @@ def _document(found: "Status") -> dict[str, Any]:
     return {**asdict(found), "state": found.state}
 
 
-def print_status(found: "Status") -> None:
-    """Print it for people."""
+def print_status(found: "Status", whose: str = "run's") -> None:
+    """Print it for people. Args: whose: command it is that resumes."""
     share = found.images_committed / found.images if found.images else 1.0
     print(
         f"{found.folder}: {found.images_committed:,} of {found.images:,} images are committed ({share:.1%}), "
         f"{found.shards_committed:,} of {found.shards:,} shards"
     )
-    print(_who(found))
+    print(_who(found, whose))
+    if whose == "run's":
+        for line in _release(found):
+            print(line)
     if (said := found.said) is None:
         return
-    for line in _counts(said, is_running=found.state == "running"):
+    is_working = found.state == "running" and not found.is_said_before and said["ended_s"] is None
+    for line in _counts(said, _speaker(found), is_working=is_working):
         print(line)
     living = [one for one in said["replicas"] if one["state"] != "ended"]
-    if living and found.state == "running":
+    if living and is_working:
         for line in _aligned([_TITLES, *map(_row, living[:_REPLICAS])]):
             print(line)
         if len(living) > _REPLICAS:
@@ -84,34 +88,55 @@ def print_status(found: "Status") -> None:
             print(f"{name}: {place}")
 
 
-def _who(found: "Status") -> str:
+def _who(found: "Status", whose: str) -> str:
     from pipeline.progress.words import minutes
 
     told = f"; last heard {minutes(found.age_s)} ago" if found.age_s is not None else ""
+    if found.is_said_before:
+        told = "; it has shown nothing yet" if found.state == "running" else ""
     at = f" on {found.session.host} (process {found.session.pid})" if found.session else ""
-    resume = "run the run's own command again to resume"
+    resume = f"run the {whose} own command again to resume"
     match found.state:
         case "running":
             return f"a session{at} works on it{told}"
         case "finished":
             return "all shards are done, and no session works on it"
         case "ended" if found.said:
-            return f"the newest session ended: {found.said['reason'] or 'all that it had to do is done'}; {resume}"
+            reason = found.said["reason"] or "all that it had to do is done"
+            advice = "" if "command again" in reason else f"; {resume}"
+            return f"the newest session ended: {reason.rstrip('.') if advice else reason}{advice}"
         case "died":
             return f"the newest session{at} died without a word{told}; {resume}"
         case _:
             return f"no session works on it; {resume}"
 
 
-def _counts(said: Mapping[str, Any], *, is_running: bool) -> Iterator[str]:
+def _release(found: "Status") -> Iterator[str]:
+    yield from (f"release: {release}" for release in found.releases)
+    if found.is_done and found.state == "running":
+        yield "all shards are done; what is left to its session is the release"
+    elif found.is_done and not found.releases:
+        yield "no release yet; run the run's own command again to make it"
+
+
+def _speaker(found: "Status") -> str:
+    from pipeline.progress.words import minutes
+
+    if found.is_said_before:
+        return f"the session before said, {minutes(found.age_s or 0.0)} ago"
+    return "this session" if found.state == "running" else "the newest session"
+
+
+def _counts(said: Mapping[str, Any], speaker: str, *, is_working: bool) -> Iterator[str]:
     from pipeline.progress.words import minutes
 
     outcomes = ", ".join(f"{count:,} {name}" for name, count in said["outcomes"].items())
-    yield f"this session: {said['committed']:,} images{f' ({outcomes})' if outcomes else ''}"
+    yield f"{speaker}: {said['committed']:,} images{f' ({outcomes})' if outcomes else ''}"
     left = f"; {minutes(said['left_s'])} left" if said["left_s"] is not None else ""
-    lately = f"{said['per_s']:.2f} images/s lately, " if is_running else ""
-    yield f"rate: {lately}{said['mean_per_s']:.2f} since it began{left if is_running else ''}"
-    if is_running:
+    lately = f"{said['per_s']:.2f} images/s lately, "
+    rate = f"{lately}{said['mean_per_s']:.2f}" if is_working else f"{said['mean_per_s']:.2f} images/s"
+    yield f"rate: {rate} since it began{left if is_working else ''}"
+    if is_working:
         yield (
             f"shards: {said['shards_done']:,} done, {said['shards_in_work']:,} in work, "
             f"{said['shards_waiting']:,} waiting"

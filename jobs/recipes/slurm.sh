@@ -4,7 +4,8 @@
 #   sbatch jobs/recipes/slurm.sh --images /data/coco/train2017.zip --model /data/sod-diffusion --out /data/runs/coco-1
 #
 # Submit it in the checkout, whose .venv (or SOD_VENV) the nodes share, as they share the paths in the options.
-# SOD_HEAD_IP: the address of the first node, if its name does not give the one that the others reach.
+# SOD_HEAD_IP: the address of the first node, if neither its name nor `hostname -I` gives first the one that the others
+# reach.
 #
 # What follows from how the command ends (exit codes: jobs/README.md):
 #   0        done.
@@ -38,7 +39,13 @@ port=$((20000 + SLURM_JOB_ID % 5000 * 2))
 temp=/tmp/sod-$SLURM_JOB_ID
 common=(--block --disable-usage-stats --dashboard-agent-listen-port=0 --min-worker-port=0 --max-worker-port=0
     --object-store-memory=1000000000)
-ip=${SOD_HEAD_IP:-$(getent ahostsv4 "$SLURMD_NODENAME" | awk 'NR == 1 { print $1 }')}
+# A node may know its own name as 127.0.1.1 only, as Debian's /etc/hosts has it.
+addresses() { getent ahostsv4 "$SLURMD_NODENAME" | awk '{ print $1 }'; hostname -I 2> /dev/null | tr ' ' '\n'; }
+ip=${SOD_HEAD_IP:-$(addresses | awk '/^[0-9.]+$/ && !/^127\./ && !found++')}
+if [[ -z $ip ]]; then
+    echo "$SLURMD_NODENAME has no address but loopback that the other nodes could reach: set SOD_HEAD_IP" >&2
+    exit 2
+fi
 driver="" again=""
 
 end_cluster() {

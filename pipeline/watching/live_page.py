@@ -32,10 +32,15 @@ class Part:
     """0 to 100."""
 
 
-def live_page(summary: Summary, folder: str, every_s: float, pictures: Sequence[Picture] = ()) -> bytes:
+def live_page(
+    summary: Summary, folder: str, every_s: float, pictures: Sequence[Picture] = (), *, may_release: bool = False
+) -> bytes:
     """The page, whole.
 
-    Args: folder: of the run; its passwords are not shown. every_s: seconds between two writes.
+    Args:
+        folder: of the run; its passwords are not shown.
+        every_s: seconds between two writes.
+        may_release: may a release be made once all shards are done? A score pass makes none.
     """
     place = printable(shown(folder)).rstrip("/")
     rows, without_row = lanes(summary)
@@ -49,6 +54,7 @@ def live_page(summary: Summary, folder: str, every_s: float, pictures: Sequence[
             name=place.rpartition("/")[2] or place,
             place=place,
             every_s=every_s,
+            may_release=may_release,
             state=_state(summary),
             parts=_parts(summary),
             rates=found,
@@ -87,7 +93,7 @@ def _parts(summary: Summary) -> list[Part]:
     counts = [
         ("earlier", "by earlier sessions", summary.earlier),
         *((name, name, count) for name, count in _outcomes(summary)),
-        ("flight", "finished, not yet committed", summary.in_flight),
+        ("flight", f"finished, not {'yet ' if summary.ended_s is None else ''}committed", summary.in_flight),
         ("left", "left", left),
     ]
     return [

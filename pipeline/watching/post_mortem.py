@@ -17,8 +17,11 @@ from typing import Any
 from pipeline.software import software
 from pipeline.watching.summary import Incident, Summary
 
-FIRST, NEWEST = 200, 800
-"""Incidents that are kept: those at the beginning, and those at the end."""
+MOST_GRAVE, MOST_OTHERS = (200, 800), (100, 100)
+"""Incidents that are kept, of the grave ones and of the others: so many of the first, and so many of the newest. They
+are counted apart, so that a thousand replicas that start push out no death."""
+MOST_REPLICAS = 800
+"""Living replicas that the last line names."""
 _COUNTS = (
     "images",
     "settled",
@@ -34,23 +37,35 @@ _COUNTS = (
 )
 
 
+class _Ends:
+    """The first and the newest of many incidents, with their numbers."""
+
+    def __init__(self, first: int, newest: int) -> None:
+        self._most = first
+        self._first = list[tuple[int, Incident]]()
+        self._newest = deque[tuple[int, Incident]](maxlen=newest)
+
+    def add(self, number: int, found: Incident) -> None:
+        (self._first if len(self._first) < self._most else self._newest).append((number, found))
+
+    def kept(self) -> Iterator[tuple[int, Incident]]:
+        yield from self._first
+        yield from self._newest
+
+
 class PostMortem:
     """Gathers incidents; `lines` makes the file of them."""
 
     def __init__(self, at_s: float) -> None:
         self._who = {"at": moment(at_s), "event": "session", "host": socket.gethostname(), "pid": os.getpid()}
         self._who |= {f"code_{name}": value for name, value in software().items()}
-        self._first = list[Incident]()
-        self._newest = deque[Incident](maxlen=NEWEST)
+        self._grave, self._others = _Ends(*MOST_GRAVE), _Ends(*MOST_OTHERS)
         self._count = 0
 
     def add(self, found: Incident) -> None:
-        """Keep an incident, unless there are too many."""
+        """Keep an incident, unless there are too many like it."""
+        (self._grave if found.grave else self._others).add(self._count, found)
         self._count += 1
-        if len(self._first) < FIRST:
-            self._first.append(found)
-        else:
-            self._newest.append(found)
 
     def content(self, summary: Summary) -> bytes:
         """The file as it is now."""
@@ -58,14 +73,17 @@ class PostMortem:
 
     def _lines(self, summary: Summary) -> Iterator[Mapping[str, Any]]:
         yield self._who
-        yield from map(_line, self._first)
-        if left_out := self._count - len(self._first) - len(self._newest):
-            yield {"event": "left_out", "incidents": left_out}
-        yield from map(_line, self._newest)
+        kept = sorted((*self._grave.kept(), *self._others.kept()), key=lambda one: one[0])
+        after = -1
+        for number, found in kept:
+            if left_out := number - after - 1:
+                yield {"event": "left_out", "incidents": left_out}
+            yield _line(found)
+            after = number
         counts = {name: getattr(summary, name) for name in _COUNTS}
         living = {
             replica.name: {"node": replica.node, "state": replica.state, "shards": replica.shards[:4]}
-            for replica in summary.living[:NEWEST]
+            for replica in summary.living[:MOST_REPLICAS]
         }
         yield {"at": moment(summary.at_s), "event": "as_of", **counts, "replicas": living}
 

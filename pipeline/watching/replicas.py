@@ -6,6 +6,9 @@ from pipeline.watching.summary import STATES, ReplicaState, ReplicaSummary
 from pipeline.watching.timeline import Axis, Series
 
 _LONGEST_BATCH_S = 60.0
+_TOGETHER_S = 1.0
+"""Images that are told of so soon after others took the same time: a shard is often committed just after its replica
+has said how far it is, and nobody finishes dozens of images between the two."""
 
 
 class ReplicaCounts:
@@ -29,6 +32,8 @@ class ReplicaCounts:
         """Images that it has finished; those of them that it has committed."""
         self.counted_s = at_s
         """When it last finished an image, or began to work: images that come together took the time since then."""
+        self._before_s = at_s
+        """Since when those took that were counted then."""
         self._began_s = self._since_s = at_s
         self._ready_s: float | None = None
         self._axis, self._pace = axis, pace
@@ -48,7 +53,7 @@ class ReplicaCounts:
         if self.state in ("asked", "loading") and state in ("idle", "working"):
             self._ready_s = at_s
         if state == "working":
-            self.counted_s = at_s
+            self.counted_s = self._before_s = at_s
         self.state, self._since_s = state, at_s
         if state == "ended":
             self.ended_s, self.shards = at_s, {}
@@ -72,14 +77,18 @@ class ReplicaCounts:
         """Note how many images it has finished since it was placed. Returns: how many more than before."""
         gained = max(0, images - self.seen)
         if gained:
-            self._finished.add(self.took_since(at_s), at_s, gained)
-            self.seen, self.counted_s = images, at_s
+            began_s = self.took_since(at_s)
+            self._finished.add(began_s, at_s, gained)
+            self.seen = images
+            if began_s >= self.counted_s or at_s - self.counted_s >= _TOGETHER_S:
+                self._before_s, self.counted_s = began_s, at_s
             self._pace.reach(images)
         return gained
 
     def took_since(self, at_s: float) -> float:
         """When the work began whose images have come now; after a long silence, nobody knows."""
-        return max(self.counted_s, at_s - _LONGEST_BATCH_S)
+        is_together = at_s - self.counted_s < _TOGETHER_S
+        return max(self._before_s if is_together else self.counted_s, at_s - _LONGEST_BATCH_S)
 
     def summary(self, at_s: float) -> ReplicaSummary:
         """What is known of it at a moment."""

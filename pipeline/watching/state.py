@@ -1,6 +1,6 @@
 """The state of a session, from the events of its work. Pure but for what it remembers; one thread at a time.
 
-Memory is bounded, however long the work takes: living replicas, the newest dead ones and incidents, counts of the rest.
+Memory is bounded, however long the work takes: living replicas, the newest lost ones and incidents, counts of the rest.
 """
 
 from collections import Counter, deque
@@ -188,7 +188,10 @@ class State:
         self._deaths[event.cause] += 1
         if replica.node and event.cause != "surplus":
             self._node_deaths[replica.node] += 1
-        self._ended.append(replica)
+        if event.cause == "surplus" and not replica.seen:  # it only waited for a place: nothing of it is worth one here
+            del self._replicas[replica.name]
+        else:
+            self._ended.append(replica)
         if len(self._ended) > MOST_ENDED:
             self._replicas.pop(self._ended.popleft().name, None)
             self._forgotten += 1

@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 from model.documents import parse_json
 from pipeline.errors import CollectionError, StorageError, StorageUnavailableError
 from pipeline.files import storage
+from pipeline.release.identity import RELEASE_JSON
 from pipeline.runs.commits import committed_shards
+from pipeline.runs.holder import Holder
 from pipeline.runs.lease import BEAT_S, session_of
 from pipeline.runs.run_file import newest_document
 from pipeline.watching.files import FOLDER, PAGE, POST_MORTEM, STATUS
@@ -30,6 +32,8 @@ class Session:
 
     host: str
     pid: int
+    started: float
+    """As in `Holder`."""
     is_alive: bool
 
 
@@ -52,13 +56,28 @@ class Status:
     """Of the newest session; "" if there is none."""
     post_mortems: tuple[str, ...]
     """One per session, oldest first."""
+    releases: tuple[str, ...]
+    """Of the run, whole ones; a score pass has none."""
+
+    @property
+    def is_said_before(self) -> bool:
+        """Did another session say what was said, before the one that holds the run now?"""
+        said, session = self.said or {}, self.session
+        return session is not None and any(
+            name in said and said[name] != getattr(session, name) for name in ("host", "pid", "started")
+        )
+
+    @property
+    def is_done(self) -> bool:
+        """Are all shards committed?"""
+        return self.shards_committed >= self.shards
 
     @property
     def state(self) -> str:
         """`running`, `finished`, `ended` (it said why), `died` (it said nothing), or `idle` (no session is known)."""
         if self.session and self.session.is_alive:
             return "running"
-        if self.shards_committed >= self.shards:
+        if self.is_done:
             return "finished"
         if self.session:
             return "died"
@@ -89,12 +108,20 @@ def status_of(run: str, folder: str = "", patience_s: float = 3 * BEAT_S) -> Sta
         shards=len(planned),
         images_committed=sum(planned[shard] for shard in there),
         shards_committed=len(there),
-        session=Session(host=held[0].host, pid=held[0].pid, is_alive=held[1]) if held else None,
+        session=_session(*held) if held else None,
         said=said,
         age_s=max(0.0, time.time() - said["at_s"]) if said else None,
         page=storage.join(folder, FOLDER, PAGE) if PAGE in names else "",
         post_mortems=tuple(storage.join(folder, FOLDER, name) for name in names if name.startswith(POST_MORTEM)),
+        releases=releases_of(run) if folder == run else (),
     )
+
+
+def releases_of(run: str) -> tuple[str, ...]:
+    """Folders of the releases of a run that are whole, by name."""
+    folder = storage.join(run, "release")
+    found = (storage.join(folder, name) for name in storage.list_names(folder))
+    return tuple(release for release in found if storage.exists(storage.join(release, RELEASE_JSON)))
 
 
 def passes_of(run: str) -> dict[str, str]:
@@ -108,7 +135,8 @@ def images_by_shard(run: str) -> dict[str, int]:
 
     Raises: CollectionError: there is no run. StorageError: its plan can't be read.
     """
-    number, _, parts = newest_document(run)
+    is_folder = not storage.is_file(run)  # a file is listed as if it were in itself
+    number, _, parts = newest_document(run) if is_folder else (-1, {}, [])
     if number < 0:
         raise CollectionError(f"{run} is not a run: it has no run.json. Give the --out of a run")
     counts: dict[str, int] = {}
@@ -123,6 +151,10 @@ def images_by_shard(run: str) -> dict[str, int]:
                 f"{url} can't be read ({str(error)[:200]}): sod run verify {run} says what is wrong"
             ) from error
     return counts
+
+
+def _session(holder: Holder, is_alive: bool) -> Session:
+    return Session(host=holder.host, pid=holder.pid, started=holder.started, is_alive=is_alive)
 
 
 def _said(folder: str) -> dict[str, Any] | None:

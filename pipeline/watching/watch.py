@@ -21,14 +21,16 @@ from datetime import UTC, datetime
 from pipeline.files import patience, storage
 from pipeline.files.tars import encode_json
 from pipeline.replicas.events import Event, ShardCommitted, Watch, WorkEnded
+from pipeline.runs.holder import myself
 from pipeline.selection.policy import PolicyConfig
-from pipeline.shown import printable
+from pipeline.shown import printable, shown
 from pipeline.watching.files import FOLDER, PAGE, POST_MORTEM, STATUS
 from pipeline.watching.live_page import live_page
 from pipeline.watching.pictures import Newest
 from pipeline.watching.post_mortem import PostMortem
 from pipeline.watching.state import State
 from pipeline.watching.summary import Incident, Summary, document
+from pipeline.watching.words import kind_of
 
 log = logging.getLogger(__name__)
 happened = logging.getLogger("pipeline.happened")
@@ -44,8 +46,10 @@ LAST_WRITE_S = 20.0
 """Longest wait for the last write; storage that is away then must not hold the job."""
 PICTURES_S = 30.0
 """Seconds between two looks at the newest masks."""
-LOGGED = 1000
-"""Incidents that get a line in a log; the others are in the post-mortem only."""
+LOGGED_GRAVE, LOGGED_OTHERS = 1000, 200
+"""Incidents that get a line in a log, grave ones and others; the rest is in the post-mortem only."""
+_LAST = kind_of(WorkEnded(reason=""))
+"""The kind of incident that is logged however many came before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,11 @@ class Watching:
     """Decides what is shown as accepted; None: nothing is, for images are only scored."""
     report: Callable[[Summary], None] | None = None
     """Takes each summary, for metrics."""
+
+    @property
+    def is_pass(self) -> bool:
+        """Is it the work of a score pass? A run always has a policy."""
+        return self.policy is None
 
 
 @contextmanager
@@ -83,14 +92,17 @@ class Watcher:
         self._folder, self._watching, self._clock = folder, watching, clock
         began_s = clock()
         started = datetime.fromtimestamp(began_s, UTC).strftime("%Y%m%dT%H%M%SZ")
-        self._post_mortem_name = f"{POST_MORTEM}{started}-{uuid.uuid4().hex[:4]}.jsonl"
+        session = f"{POST_MORTEM}{started}-{uuid.uuid4().hex[:4]}"
+        self._post_mortem_name = f"{session}.jsonl"
+        me = myself(session)
+        self._who = {"session": session, "host": me.host, "pid": me.pid, "started": me.started}
         self._lock, self._wake, self._ended = threading.Lock(), threading.Event(), threading.Event()
         self._post_mortem = PostMortem(began_s)
         self._state = State(began_s, self._on_incident)
         self._newest = Newest(folder, watching.policy)
         self._newest_shard = self._looked_at = ""
         self._pictured_s = -PICTURES_S
-        self._logged = 0
+        self._logged = {True: 0, False: 0}
         self._is_over = False
         self._failed = set[str]()
         self._thread = threading.Thread(target=self._keep_showing, name="live page", daemon=True)
@@ -105,6 +117,11 @@ class Watcher:
 
     def start(self) -> None:
         """Begin to show."""
+        if self._watching.every_s:
+            page, run = storage.join(self._folder, FOLDER, PAGE), self._folder
+            if self._watching.is_pass:  # it lies in RUN/passes/NAME, and the status of the run tells of it
+                run = run.rpartition("/passes/")[0] or run
+            log.info("watch it: %s, or sod status %s", printable(shown(page)), printable(shown(run)))
         if self._watching.every_s or self._watching.report:
             self._thread.start()
 
@@ -135,11 +152,14 @@ class Watcher:
         with self._quietly("the post-mortem can't be written"):
             self._publish(self._post_mortem_name, post_mortem)
         with self._quietly("the status can't be written"):
-            self._publish(STATUS, encode_json(document(summary) | {"every_s": every_s}))
+            self._publish(STATUS, encode_json(document(summary) | self._who | {"every_s": every_s}))
         with self._quietly("the newest masks can't be shown"):
             self._look_at_masks()
         with self._quietly("the live page can't be written"):
-            self._publish(PAGE, live_page(summary, self._folder, every_s, self._newest.pictures()))
+            page = live_page(
+                summary, self._folder, every_s, self._newest.pictures(), may_release=not self._watching.is_pass
+            )
+            self._publish(PAGE, page)
 
     @contextmanager
     def _quietly(self, what: str) -> Iterator[None]:
@@ -187,10 +207,13 @@ class Watcher:
 
     def _on_incident(self, found: Incident) -> None:
         self._post_mortem.add(found)
-        self._logged += 1
-        if self._logged <= LOGGED:
+        self._logged[found.grave] += 1
+        number, most = self._logged[found.grave], LOGGED_GRAVE if found.grave else LOGGED_OTHERS
+        if number <= most or found.kind == _LAST:
             happened.info("%s", found.words, extra={"event": found.kind, "fields": dict(found.values)})
-        elif self._logged == LOGGED + 1:
-            happened.info("more happened; %s/%s/%s has it", self._folder, FOLDER, self._post_mortem_name)
+        elif number == most + 1:
+            what = "trouble" if found.grave else "that is no trouble"
+            name = storage.join(self._folder, FOLDER, self._post_mortem_name)
+            happened.info("more %s is not logged; %s has the newest", what, name)
         if found.grave:
             self._wake.set()

@@ -16,11 +16,12 @@ _CAUSES = {
     "unreachable": "it did not answer",
     "stalled": "it finished no image for too long",
     "unfit": "its node can't do the work",
-    "surplus": "there was no work left for it",
+    "unstarted": "its process could not be started",
+    "surplus": "it was not needed",
 }
 _QUIET = (events.ReplicaAsked, events.ShardBegun, events.ShardCommitted, events.ShardReturned, events.Pulses)
-"""Events that come all the time, and are counted only."""
-_GRAVE = (events.ImageBlamed, events.NodeDraining, events.NodeLeft, events.NodeSetAside)
+"""Events that come all the time, and are counted only, as are replicas that only waited for a place."""
+_GRAVE = (events.ImageBlamed, events.NodeDraining, events.NodeLeft, events.NodeSetAside, events.ReplicaEnded)
 
 
 def incident(event: events.Event, on_node: str = "") -> Incident | None:
@@ -28,11 +29,9 @@ def incident(event: events.Event, on_node: str = "") -> Incident | None:
 
     Args: on_node: the node of the event's replica, if it is known.
     """
-    if isinstance(event, _QUIET):
+    if isinstance(event, _QUIET) or (isinstance(event, events.ReplicaEnded) and event.cause == "surplus"):
         return None
     grave = isinstance(event, _GRAVE)
-    if isinstance(event, events.ReplicaEnded):
-        grave = event.cause != "surplus"
     if isinstance(event, events.WorkEnded):
         grave = bool(event.reason)
     values = {field.name: getattr(event, field.name) for field in fields(event) if field.name != "at_s"}

@@ -45,6 +45,7 @@ def start_slurm(stand_ins, tmp_path):
         "SOD_VENV": sys.prefix,
         "SLURM_JOB_ID": str(os.getpid()),
         "SLURMD_NODENAME": "localhost",
+        "SOD_HEAD_IP": "127.0.0.1",
         "SLURM_NNODES": "2",
         "SLURM_CPUS_ON_NODE": "1",
     }

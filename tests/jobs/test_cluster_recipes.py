@@ -163,6 +163,24 @@ def test_the_command_of_the_rayjob_stops_its_job_where_no_retry_helps(stage, cod
     assert [shlex.split(call)[1:3] for call in stage.called("ray")] == ([["job", "stop"]] if stops else [])
 
 
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_the_image_adds_its_user_where_the_base_has_none_of_that_number(stage, is_taken):
+    (line,) = re.findall(r"^RUN (.*useradd.*)$", DOCKERFILE, re.MULTILINE)
+    for name in ("useradd", "mkdir", "chmod"):
+        stage.command(name, "")
+    stage.command("getent", f"exit {0 if is_taken else 2}")
+    assert stage.run(["-c", line]) == 0
+    assert stage.called("getent") == ["getent passwd 1000"]
+    assert len(stage.called("useradd")) == (not is_taken)
+    assert stage.called("chmod") == ["chmod 1777 /home/sod"]
+
+
+def test_the_image_is_built_by_root_whoever_the_base_is():
+    stages = DOCKERFILE.split("\nFROM ")[1:]
+    for stage in stages:
+        assert re.search(r"^(USER|WORKDIR|RUN|COPY) .*$", stage, re.MULTILINE)[0] == "USER 0"
+
+
 # Slurm
 
 RAY = """case $1 in start) trap 'exit 0' TERM; while :; do command sleep 0.05; done ;; esac"""
@@ -174,6 +192,8 @@ def slurm(stage):
     stage.command("ray", RAY)
     stage.command("srun", SRUN)
     stage.command("scontrol", "")
+    stage.command("getent", "printf '%s STREAM host\\n' ${ADDRESSES-10.0.0.7}")
+    stage.command("hostname", "echo ${OTHERS-}")
     stage.environment |= {
         "SLURM_SUBMIT_DIR": str(stage.folder),
         "SOD_VENV": str(stage.folder),
@@ -230,6 +250,29 @@ def test_the_slurm_job_on_one_node_needs_no_srun_and_a_head_that_does_not_start_
     slurm.command("ray", "exit 1")
     assert slurm.run([SLURM], SLURM_NNODES="1") == 1
     assert len(slurm.called("python")) == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "others", "head"),
+    [
+        ("10.0.0.7 10.0.0.7 10.0.0.8", "10.9.9.9", "10.0.0.7"),
+        ("127.0.1.1", "127.0.0.2 10.0.0.9 fe80::1", "10.0.0.9"),
+        ("", "2001:db8::1 192.168.127.1", "192.168.127.1"),
+    ],
+)
+def test_the_head_of_the_slurm_job_has_an_address_that_other_nodes_reach(slurm, named, others, head):
+    slurm.command("python", "")
+    assert slurm.run([SLURM], SLURM_NNODES="1", ADDRESSES=named, OTHERS=others) == 0
+    (call,) = slurm.called("ray start")
+    assert f"--node-ip-address={head} " in call
+
+
+def test_a_slurm_job_whose_head_nobody_could_reach_is_refused_unless_its_address_is_given(slurm):
+    slurm.command("python", "")
+    assert slurm.run([SLURM], ADDRESSES="127.0.1.1", OTHERS="") == 2
+    assert slurm.called("ray") == slurm.called("python") == slurm.called("scontrol") == []
+    assert slurm.run([SLURM], SLURM_NNODES="1", ADDRESSES="127.0.1.1", OTHERS="", SOD_HEAD_IP="10.0.0.7") == 0
+    assert "--node-ip-address=10.0.0.7 " in slurm.called("ray start")[0]
 
 
 def test_the_token_of_the_slurm_job_is_in_no_command_line(slurm):

@@ -84,7 +84,7 @@ def test_a_job_in_all_its_ways_of_telling(logged):
     code, found = logged(job)
     assert code == 1
     events = [one["event"] for one in found]
-    assert events == ["said", "stage_began", "stage_began", "said", "replica_ended", "log", "said", "ended"]
+    assert events == ["said", "stage_began", "stage_began", "said", "replica_ended", "log", "said", "said", "ended"]
     began = found[2]
     assert (began["stage"], began["total"], began["unit"]) == ("looking", 10, "images")
     assert "hunter2" not in found[3]["said"]
@@ -92,7 +92,9 @@ def test_a_job_in_all_its_ways_of_telling(logged):
     assert (found[4]["replica"], found[4]["said"]) == ("r1", "r1 is gone")
     assert (found[5]["level"], found[5]["logger"], found[5]["said"]) == ("warning", "x", "look here")
     assert found[6]["said"] == "half a line"
-    assert (found[7]["level"], found[7]["said"]) == ("error", "failed: torn")
+    for last in found[7:]:
+        assert (last["level"], last["said"]) == ("error", "failed: torn")
+    assert found[-1]["exit_code"] == 1
 
 
 def test_a_crash_is_one_object_with_its_traceback(logged):
@@ -102,7 +104,29 @@ def test_a_crash_is_one_object_with_its_traceback(logged):
     code, (found,) = logged(job)
     assert code == 1
     assert (found["level"], found["said"]) == ("error", "ZeroDivisionError: by zero")
+    assert (found["event"], found["exit_code"]) == ("ended", 1)
     assert "Traceback" in found["traceback"]
+
+
+def test_the_last_object_tells_the_exit_code_however_a_job_ends(logged):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def refused():
+        print("╭─ Parsing error ─╮", file=sys.stderr)  # as tyro refuses options
+        print("half a line", end="", file=sys.stderr)
+        sys.exit(2)
+
+    for job, ended in (
+        (lambda: 0, (0, "info")),
+        (lambda: 3, (3, "error")),
+        (refused, (2, "error")),
+        (lambda: sys.exit("wrong"), (1, "error")),
+        (interrupted, (1, "warning")),
+    ):
+        _, found = logged(job)
+        assert [one["event"] == "ended" for one in found] == [False] * (len(found) - 1) + [True]
+        assert (found[-1]["exit_code"], found[-1]["level"]) == ended
 
 
 def test_an_exception_that_is_logged_keeps_its_traceback():

@@ -82,6 +82,44 @@ def test_it_says_what_happened(page):
         assert said in text, said
 
 
+def stopped():
+    """A session that was stopped while its replicas worked."""
+    state = State(BEGAN_S)
+    script = an_eventful_session([state], ends=False)
+    running = "".join(Parsed(page_of(state)).text)
+    state(events.WorkEnded(at_s=script.now_s, reason="asked to stop"))
+    return running, "".join(Parsed(page_of(state)).text)
+
+
+def test_what_has_ended_shows_no_life():
+    running, ended = stopped()
+    for life in (" working", " in work", "Replicas now", "finished, not yet committed"):
+        assert life in running, life
+        assert life not in ended, life
+    for said in ("at the end", "Replicas at the end", "197 left at the end", "Had in hand"):
+        assert said in ended, said
+        assert said not in running, said
+
+
+@pytest.mark.parametrize("may_release", [True, False])
+def test_once_all_is_done_it_says_what_comes_next_and_of_a_score_pass_nothing_does(may_release):
+    state = State(BEGAN_S)
+    an_eventful_session([state], ends=False, shards=20)
+    assert "All shards are done." not in live_page(state.summary(), "/runs/a", 15.0, may_release=True).decode()
+    state(events.WorkEnded(at_s=BEGAN_S, reason=""))
+    page = live_page(state.summary(), "/runs/a", 15.0, may_release=may_release).decode()
+    assert ("sod status /runs/a" in page) == may_release
+
+
+def test_replicas_that_only_waited_make_no_bar_shorter():
+    state = State(BEGAN_S)
+    state(events.ReplicaPlaced(at_s=BEGAN_S, replica="r0", node="a", pid=1))
+    state(events.ReplicaEnded(at_s=BEGAN_S, replica="r0", cause="process", said=""))
+    for number in range(1, 10):
+        state(events.ReplicaEnded(at_s=BEGAN_S, replica=f"r{number}", cause="surplus", said=""))
+    assert '<span style="width:100.00%"></span></td><td class="number">1</td>' in page_of(state)
+
+
 def test_texts_from_outside_are_never_markup():
     state = State(BEGAN_S)
     at = {"at_s": BEGAN_S + 1}

@@ -14,6 +14,8 @@ from tests.pipeline.watching.script import BEGAN_S, an_eventful_session
 
 DASHBOARD = json.loads(Path(ROOT, "jobs/grafana.json").read_text())
 EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
+README = Path(ROOT, "jobs/README.md").read_text(encoding="utf-8")
+ALERTS = re.findall(r"^\| .* \| `(.*ray_sod_.*)` \|$", README, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,28 @@ def test_the_dashboard_asks_for_metrics_that_exist_by_tags_that_they_have():
         for tag in re.findall(r"by \((\w+)\)", expression):
             assert all(tag in (*METRICS[name].tags, "run") for name in names), expression
     assert asked == METRICS.keys()
+
+
+@pytest.mark.parametrize("expression", [*EXPRESSIONS, *ALERTS])
+def test_expressions_ask_for_values_by_tags_that_there_are_and_not_for_rises(expression):
+    assert not re.search(r"\b(rate|irate|increase|delta)\b", expression)  # they miss a counter's first value
+    for name, selected in re.findall(r"ray_(sod_\w+)\{([^}]*)\}", expression):
+        assert set(re.findall(r"(\w+)[!=]", selected)) <= {*METRICS[name].tags, "run"}
+    for name in re.findall(r"ray_(sod_\w+)", expression):
+        assert name in METRICS
+    if "deaths" in expression:
+        assert 'cause!="surplus"' in expression
+
+
+def test_there_are_alerts():
+    assert len(ALERTS) == 3
+
+
+def test_no_figure_of_the_dashboard_turns_red_for_being_large():
+    coloured = [panel for panel in DASHBOARD["panels"] if panel.get("options", {}).get("colorMode") == "value"]
+    assert coloured
+    for panel in coloured:  # without a colour, Grafana's own thresholds hold: red from 80 on
+        assert panel["fieldConfig"]["defaults"]["color"]["mode"] == "fixed", panel["title"]
 
 
 def test_the_dashboard_is_one_that_grafana_loads():

@@ -151,6 +151,19 @@ def test_rate_and_time_left_follow_what_is_finished():
     assert later.per_s < summary.per_s / 2
 
 
+def test_a_commit_just_after_a_pulse_is_no_burst():
+    state = State(BEGAN_S)
+    state(events.ReplicaPlaced(at_s=BEGAN_S, replica="r0", node="a", pid=1))
+    state(events.ShardBegun(at_s=BEGAN_S, replica="r0", shard="next"))
+    of_16 = {"outcomes": {"accepted": 16}, "failures": {}, "computed": 16, "seconds": 16.0}
+    for at_s in range(16, 161, 16):  # one image per second; a pulse lags behind by half a shard
+        state(events.Pulses(at_s=BEGAN_S + at_s - 0.4, pulses={"r0": Pulse(images=at_s - 8)}, waiting=0))
+        state(events.ShardCommitted(at_s=BEGAN_S + at_s, shard=f"{at_s:06d}", replica="r0", **of_16))
+    summary = state.summary()
+    assert sum(summary.finished) == pytest.approx(160)
+    assert max(summary.finished) / summary.bin_s < 1.2
+
+
 def test_memory_is_bounded_however_many_replicas_and_nodes_come_and_go():
     state = State(BEGAN_S)
     for number in range(1000):
@@ -171,6 +184,22 @@ def test_memory_is_bounded_however_many_replicas_and_nodes_come_and_go():
     assert [one.at_s for one in summary.incidents] == sorted(one.at_s for one in summary.incidents)
     assert summary.blamed_images == 1000
     assert len(summary.blamed) == 20
+
+
+def test_replicas_that_only_waited_for_a_place_push_out_none_that_was_lost():
+    told = []
+    state = State(BEGAN_S, told.append)
+    state(events.ReplicaPlaced(at_s=BEGAN_S, replica="lost", node="a", pid=1))
+    state(events.ReplicaEnded(at_s=BEGAN_S + 1, replica="lost", cause="process", said="killed"))
+    for number in range(3 * MOST_ENDED):
+        state(events.ReplicaAsked(at_s=BEGAN_S + 2, replica=f"r{number}"))
+        state(events.ReplicaEnded(at_s=BEGAN_S + 3, replica=f"r{number}", cause="surplus", said="no room"))
+    summary = state.summary()
+    assert [replica.name for replica in summary.replicas] == ["lost"]
+    assert summary.forgotten_replicas == 0
+    assert summary.deaths == {"process": 1, "surplus": 3 * MOST_ENDED}
+    assert [one.kind for one in summary.incidents] == ["replica_placed", "replica_ended"]
+    assert list(summary.incidents) == told
 
 
 def test_a_replica_that_does_not_answer_keeps_its_last_pulse():

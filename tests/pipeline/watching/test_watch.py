@@ -10,9 +10,11 @@ from pipeline.errors import Stopped, StorageError
 from pipeline.files import storage
 from pipeline.replicas import events
 from pipeline.runs.check import verify_run
+from pipeline.runs.holder import myself
+from pipeline.selection.policy import PolicyConfig
 from pipeline.watching import watch as watching_module
-from pipeline.watching.post_mortem import FIRST, NEWEST
-from pipeline.watching.watch import LOGGED, Watcher, Watching, watched
+from pipeline.watching.post_mortem import MOST_GRAVE, MOST_OTHERS
+from pipeline.watching.watch import LOGGED_GRAVE, LOGGED_OTHERS, Watcher, Watching, watched
 from tests.pipeline.make import lasting_tree, make_collection, make_config, run, tree
 from tests.pipeline.watching.script import BEGAN_S, an_eventful_session
 
@@ -47,6 +49,9 @@ def test_page_status_and_post_mortem_say_how_a_session_went(tmp_path):
     assert found.keys() == {"index.html", "status.json", "session"}
     status = json.loads(found["status.json"])
     assert (status["shards_done"], status["reason"]) == (len(script.committed), "")
+    me = myself("")  # as the lease of the run names its holder
+    assert (status["host"], status["pid"], status["started"]) == (me.host, me.pid, me.started)
+    assert (tmp_path / "live" / f"{status['session']}.jsonl").exists()
     happened = lines(found["session"])
     assert [line["event"] for line in happened[:2]] == ["session", "work_began"]
     (death,) = [line for line in happened if line["event"] == "replica_ended" and line["replica"] == "r0"]
@@ -79,10 +84,29 @@ def test_what_ends_the_work_is_what_the_session_ended_for(tmp_path, error):
     }
 
 
-def test_without_a_page_nothing_is_written(tmp_path):
-    with watched(str(tmp_path), Watching(every_s=0)) as watch:
+def test_without_a_page_nothing_is_written(tmp_path, caplog):
+    with caplog.at_level(logging.INFO), watched(str(tmp_path), Watching(every_s=0)) as watch:
         began(watch)
     assert tree(tmp_path) == {}
+    assert not [one for one in caplog.messages if "watch it" in one]
+
+
+@pytest.mark.parametrize(
+    ("folder", "policy", "said"),
+    [
+        ("memory://a/run", PolicyConfig(), "watch it: memory://a/run/live/index.html, or sod status memory://a/run"),
+        (
+            "memory://u:hunter2@a/run/passes/flip",
+            None,
+            "watch it: memory://(hidden)@a/run/passes/flip/live/index.html, or sod status memory://(hidden)@a/run",
+        ),
+    ],
+)
+def test_people_are_told_where_to_look(folder, policy, said, caplog):
+    watching = Watching(every_s=3600.0, policy=policy)
+    with caplog.at_level(logging.INFO), watched(folder, watching) as watch:
+        began(watch)
+    assert caplog.messages[0] == said
 
 
 def test_a_bucket_will_do():
@@ -141,12 +165,34 @@ def test_lines_and_post_mortem_are_bounded_however_much_dies(tmp_path, caplog):
         for number in range(3000):
             watcher(died(f"r{number}"))
     watcher.write()
-    assert len(caplog.messages) == LOGGED + 1
+    assert len(caplog.messages) == LOGGED_GRAVE + 1
     happened = lines(live(tmp_path)["session"])
-    assert len(happened) == FIRST + NEWEST + 3
-    assert {"event": "left_out", "incidents": 3000 - FIRST - NEWEST} in happened
+    assert len(happened) == sum(MOST_GRAVE) + 3
+    assert {"event": "left_out", "incidents": 3000 - sum(MOST_GRAVE)} in happened
     assert happened[1]["replica"] == "r0"
     assert happened[-2]["replica"] == "r2999"
+
+
+def test_no_number_of_replicas_that_start_hides_a_death(tmp_path, caplog):
+    watcher = Watcher(str(tmp_path), OFTEN)
+    numbers = range(2000)
+    with caplog.at_level(logging.INFO, "pipeline.happened"):
+        for number in numbers:
+            watcher(events.ReplicaPlaced(at_s=BEGAN_S, replica=f"r{number}", node="a", pid=1))
+            if number % 40 == 20:
+                watcher(died(f"r{number}"))
+        watcher(events.WorkEnded(at_s=BEGAN_S + 2, reason=""))
+    watcher.write()
+    deaths = [f"r{number}" for number in numbers if number % 40 == 20]
+    logged = [record for record in caplog.records if hasattr(record, "event")]
+    assert [one.fields["replica"] for one in logged if one.event == "replica_ended"] == deaths
+    assert logged[-1].event == "work_ended"
+    assert len(caplog.records) == LOGGED_OTHERS + 1 + len(deaths) + 1
+    happened = lines(live(tmp_path)["session"])
+    assert [line["replica"] for line in happened if line["event"] == "replica_ended"] == deaths
+    left_out = sum(line["incidents"] for line in happened if line["event"] == "left_out")
+    assert left_out == len(numbers) + 1 - sum(MOST_OTHERS)
+    assert sum("at" in line for line in happened) == len(deaths) + sum(MOST_OTHERS) + 2
 
 
 def test_metrics_that_cant_be_reported_end_nothing(tmp_path, caplog):
