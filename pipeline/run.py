@@ -31,6 +31,7 @@ from pipeline.replicas.proof import Expected
 from pipeline.replicas.setup import ReplicaSetup
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.signals import waiting_for_storage
+from pipeline.replicas.tasks import staying_connected
 from pipeline.replicas.usage import ReplicaUsage
 from pipeline.replicas.weights import weights_of
 from pipeline.runs.commits import committed_shards, read_shard_records
@@ -79,7 +80,11 @@ def run(config: RunConfig) -> RunReport:
     # 3. Refuse a request that could only fail after the work.
     refuse_unbuildable(config, collection)
     # 4. Lock the run for this session.
-    with locked(config.out) as lease, waiting_for_storage(config.cluster.storage_patience_s):
+    with (
+        staying_connected(config.cluster),
+        locked(config.out) as lease,
+        waiting_for_storage(config.cluster.storage_patience_s),
+    ):
         return _carry_out(config, collection, made_with, lease, kept_findings)
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pipeline.config import ClusterConfig
 from pipeline.files import patience
+from pipeline.preconditions import has_cluster
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -39,6 +40,22 @@ def spread(
         answers.append(function(item))
         on_answer(answers[-1])
     return answers
+
+
+@contextmanager
+def staying_connected(cluster: ClusterConfig) -> Iterator[None]:
+    """Connect once to a Ray cluster that is there, for a block that needs it several times.
+
+    Between two connections the job has no work that Ray knows of, and what Ray keeps for a job may be cleared away: the
+    job's working directory was, on a node that shared its disk.
+    """
+    if cluster.engine == "ray" and has_cluster():
+        from pipeline.replicas.on_ray.connection import connected
+
+        with connected():
+            yield
+    else:
+        yield
 
 
 @contextmanager

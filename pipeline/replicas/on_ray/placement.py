@@ -1,7 +1,6 @@
 """What a replica takes from its node, and how many each node of the Ray cluster has room for."""
 
 import json
-import logging
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,8 +11,6 @@ from pipeline.config import ClusterConfig, amounts_of, labels_of
 from pipeline.devices import require_device_of_cluster
 from pipeline.replicas.fleet import Node
 from pipeline.replicas.on_ray.authenticated import ray
-
-log = logging.getLogger(__name__)
 
 _ROUNDING = 1e-9
 _NODE_ID = "ray.io/node-id"
@@ -28,6 +25,8 @@ class Needs:
     """Resource → amount, by the names that Ray has for them."""
     labels: Mapping[str, str]
     """That the node must have."""
+    needs_growth: bool = False
+    """The cluster has no GPU yet: its autoscaler has to add one."""
 
     @property
     def device(self) -> str:
@@ -73,9 +72,11 @@ def needs_of(model: ModelConfig, cluster: ClusterConfig) -> Needs:
     amounts: dict[str, float] = {"CPU": model.threads}
     if model.device != "cpu" and (gpus or might):
         amounts = {"GPU": cluster.gpus_per_replica, "CPU": 1}
-    if might and "GPU" in amounts:
-        log.info("the cluster has no GPU yet: its autoscaler is asked for some (--device cpu works without)")
-    return Needs(amounts=amounts | amounts_of(cluster.resources), labels=labels_of(cluster.labels))
+    return Needs(
+        amounts=amounts | amounts_of(cluster.resources),
+        labels=labels_of(cluster.labels),
+        needs_growth=might and "GPU" in amounts,
+    )
 
 
 def can_grow() -> bool:

@@ -1,5 +1,6 @@
 """The shards of a run on a Ray cluster."""
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
@@ -18,6 +19,8 @@ from pipeline.replicas.progress import Progress
 from pipeline.replicas.setup import Setup
 from pipeline.replicas.signals import stop_flag
 from pipeline.replicas.usage import ReplicaUsage
+
+log = logging.getLogger(__name__)
 
 
 def run_on_ray(
@@ -42,8 +45,10 @@ def run_on_ray(
         stop_flag() as stop,
         model_source(setup) as read_chunk,
         progress.shown(cluster.progress_every_s) as shown,
-        closing(RayFleet(setup, needs_of(setup.model, cluster), read_chunk)) as fleet,
+        closing(RayFleet(setup, needs := needs_of(setup.model, cluster), read_chunk)) as fleet,
     ):
+        if needs.needs_growth:
+            log.info("the cluster has no GPU yet: its autoscaler is asked for some (--device cpu works without)")
         unfit = look_ahead(setup, cluster)
         dispatcher = Dispatcher(
             specs,
