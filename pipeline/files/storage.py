@@ -13,7 +13,6 @@ import hashlib
 import os
 import tempfile
 import threading
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +163,7 @@ def copy_checked(url: str, source: str, expected: StoredFile, *, replace: bool =
         with explained(LocalFileSystem(), str(temporary), expected.file_bytes), temporary.open("wb") as file:
             check_pieces(source, expected, file.write)
         if replace:
-            ask(url, partial(_put, source=temporary), expected.file_bytes)
+            ask(url, lambda fs, path: _put(fs, path, temporary), expected.file_bytes)
         else:
             add_file(url, temporary, expected)
 
@@ -249,7 +248,7 @@ def stored_file_at(path: Path) -> StoredFile:
     return StoredFile(name=path.name, file_bytes=path.stat().st_size, sha256=digest)
 
 
-def _put(fs: Any, path: str, *, source: Path) -> None:
+def _put(fs: Any, path: str, source: Path) -> None:
     if is_local(fs):
         local_disk.move(Path(path), source)
     else:

@@ -16,9 +16,9 @@ SESSION = """
 import sys
 from jobs.coco_pseudolabel import main
 from jobs.command_line import run_job
-from pipeline.runs import lease
+from pipeline.runs import holder, lease
 machine = sys.argv.pop(1)
-lease._machine = lambda: machine
+lease.this_machine = holder.this_machine = lambda: machine
 lease.held.__wrapped__.__kwdefaults__.update(beat_s=0.1, patience_s=0.8)
 run_job(main)
 """
