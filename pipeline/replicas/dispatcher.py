@@ -96,6 +96,11 @@ class Dispatcher:
         """Those that live."""
         return list(self._crew.hands)
 
+    @property
+    def aside(self) -> list[str]:
+        """Nodes that were set aside."""
+        return list(self._nodes.aside)
+
     def set_aside(self, node: str, reason: str) -> None:
         """Give a node no replica: it can't do the work."""
         self._room.set_aside(node, reason)

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from model.config import ModelConfig
@@ -35,9 +36,6 @@ class Needs:
 
     def options(self, avoid: Collection[str]) -> dict[str, Any]:
         """Options of a Ray actor. Args: avoid: ids of nodes on which it must not be placed."""
-        selector = dict(self.labels)
-        if avoid:
-            selector[_NODE_ID] = f"!in({','.join(sorted(avoid))})"
         return {
             "num_cpus": self.amounts.get("CPU", 0),
             "num_gpus": self.amounts.get("GPU", 0),
@@ -45,7 +43,7 @@ class Needs:
                 name: amount for name, amount in self.amounts.items() if name not in ("CPU", "GPU", "memory")
             },
             **({"memory": self.amounts["memory"]} if "memory" in self.amounts else {}),
-            **({"label_selector": selector} if selector else {}),
+            **_avoiding(avoid, self.labels),
         }
 
     def slots(self, resources: Mapping[str, float], labels: Mapping[str, str]) -> int:
@@ -119,6 +117,30 @@ def live_nodes(needs: Needs) -> dict[str, Node]:
         )
         for node in nodes
     }
+
+
+_UNFIT: set[str] = set()
+"""Names of nodes that can't do the work of this process's run; its tasks read the same images."""
+
+
+def keep_tasks_from(nodes: Iterable[str]) -> None:
+    """Let later tasks of this process run on other nodes than these, if others have a core."""
+    _UNFIT.update(nodes)
+
+
+def options_of_tasks() -> dict[str, Any]:
+    """Options of Ray tasks that take a core each."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    unfit = {node["NodeID"] for node in nodes if _name(node) in _UNFIT}
+    has_others = any(node["Resources"].get("CPU", 0) >= 1 for node in nodes if node["NodeID"] not in unfit)
+    return {"num_cpus": 1, **(_avoiding(unfit) if has_others else {})}
+
+
+def _avoiding(node_ids: Collection[str], labels: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    selector = dict(labels)
+    if node_ids:
+        selector[_NODE_ID] = f"!in({','.join(sorted(node_ids))})"
+    return {"label_selector": selector} if selector else {}
 
 
 def _name(node: Mapping[str, Any]) -> str:

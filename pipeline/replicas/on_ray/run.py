@@ -14,7 +14,7 @@ from pipeline.replicas.on_ray.canaries import look_ahead
 from pipeline.replicas.on_ray.connection import connected
 from pipeline.replicas.on_ray.fleet import RayFleet
 from pipeline.replicas.on_ray.model_source import model_source
-from pipeline.replicas.on_ray.placement import needs_of
+from pipeline.replicas.on_ray.placement import keep_tasks_from, needs_of
 from pipeline.replicas.progress import Progress
 from pipeline.replicas.setup import Setup
 from pipeline.replicas.signals import stop_flag
@@ -63,4 +63,5 @@ def run_on_ray(
             dispatcher.set_aside(node, reason)
         shown.note(f"loading the model; {amount(len(specs), 'shards')} to do")
         dispatcher.run(stop.is_set, progress.stopped, check)
+        keep_tasks_from(dispatcher.aside)
         return list(fleet.usage(dispatcher.replicas).values())

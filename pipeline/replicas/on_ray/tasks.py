@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pipeline.errors import PipelineError, ReplicaError, Stopped
 from pipeline.replicas.on_ray.authenticated import ray
 from pipeline.replicas.on_ray.connection import connected
+from pipeline.replicas.on_ray.placement import options_of_tasks
 from pipeline.replicas.signals import stop_flag
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def run_tasks(
              images perhaps: it is called once more on the driver's node, and what it raises there counts.
     """
     with connected(), stop_flag() as stop:
-        task = ray.remote(num_cpus=1, max_retries=attempts - 1)(function)
+        task = ray.remote(max_retries=attempts - 1, **options_of_tasks())(function)
         ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting, answers = deque(items), list[Answer]()
         calls = deque((item, task.remote(item)) for item in [waiting.popleft() for _ in range(min(ahead, len(items)))])

@@ -125,3 +125,20 @@ def test_a_node_keeps_its_name_whatever_others_come():
     assert placement._name(node(first)) == "10.0.0.5"
     assert placement._name(node(second)) == "10.0.0.5/b2b2b2"
     assert placement._name(node(first)) == "10.0.0.5"
+
+
+def test_tasks_keep_away_from_nodes_that_can_t_do_the_work_if_others_have_a_core(monkeypatch):
+    def node(name, cores):
+        return {"NodeID": name * 28, "NodeName": f"node-{name}", "Alive": True, "Resources": {"CPU": cores}}
+
+    nodes = [node("c3", 4), node("d4", 4)]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(placement, "_UNFIT", set())
+    assert placement.options_of_tasks() == {"num_cpus": 1}
+    placement.keep_tasks_from(["node-d4"])
+    assert placement.options_of_tasks() == {
+        "num_cpus": 1,
+        "label_selector": {"ray.io/node-id": f"!in({'d4' * 28})"},
+    }
+    nodes[0] = node("c3", 0)
+    assert placement.options_of_tasks() == {"num_cpus": 1}
