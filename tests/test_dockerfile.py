@@ -85,7 +85,7 @@ def test_every_package_is_installed_at_its_locked_version_and_leaves_no_cache():
 def test_the_image_runs_the_command_as_a_user_without_rights():
     assert (LAST["ENTRYPOINT"], LAST["CMD"], LAST["USER"]) == ('["sod"]', '["--help"]', "1000")
     names = [name for name, _ in STAGES[-1]]
-    assert "RUN" not in names[names.index("USER") :]
+    assert "RUN" not in names[len(names) - names[::-1].index("USER") :]
     (extras,) = [arguments for arguments in arguments_of("ARG") if arguments.startswith("EXTRAS=")]
     assert "dev" not in extras
 

@@ -12,6 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pipeline.errors import PipelineError, StorageUnavailableError
 from pipeline.files import urls
 from pipeline.files.away import is_away
+from pipeline.files.connections import failure_in_words
 from pipeline.files.patience import persist
 
 Answer = TypeVar("Answer")
@@ -83,7 +84,11 @@ def explained(fs: Any, url: str, size_bytes: int = 0) -> Iterator[None]:
     """
     try:
         yield
-    except (FileNotFoundError, FileExistsError, PipelineError):
+    except (FileExistsError, PipelineError):
+        raise
+    except FileNotFoundError as error:
+        if is_away(error):  # fsspec's web client says of a server that refuses that it has no such file
+            raise StorageUnavailableError(f"{url}: {failure_in_words(error) or error}") from error
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
