@@ -9,6 +9,7 @@ class DetailDialog {
     this.viewer = null;
     this.look = { name: "outline", isBeside: false };
     this.dialog.addEventListener("close", () => {
+      if (this.dialog.open) return;  // the event comes late: another image was opened since
       this.viewer?.close();
       this.viewer = null;
       onClose();
