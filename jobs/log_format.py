@@ -1,10 +1,10 @@
 """`--log-format json`: everything on stderr as one JSON object per line, for programs that gather logs.
 
-Every line has `time`, `level`, `event` and what people would read, `said`. Log records, stages and what happens to
-replicas and nodes have an `event` of their own with further fields; any other line is `said`. The last object of a
-process is `ended`, with its `exit_code`. The number of lines is
-bounded: stages tell their progress once a minute after ten minutes, five failed images are named, and a session logs at
-most a thousand events that cost work or a node, and two hundred others.
+Every line has `time`, `level`, `event` and what people would read, `said`. Log records, stages, images that fail and
+what happens to replicas and nodes have an `event` of their own with further fields; any other line is `said`. The last
+object of a process is `ended`, with its `exit_code`. The number of lines is bounded: stages tell their progress once a
+minute after ten minutes, five failed images are named, and a session logs at most a thousand events that cost work or a
+node, and two hundred others.
 """
 
 import json
@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from pipeline.errors import ConfigError
 from pipeline.progress.lines import LogLines, Words
-from pipeline.progress.stages import Stage, shown_by
+from pipeline.progress.stages import Stage, Told, shown_by
 from pipeline.progress.words import line, summary, title
 from pipeline.shown import printable
 
@@ -143,6 +143,9 @@ def json_logs() -> Iterator[logging.Handler]:
         stream.emit("info", fields["event"], fields["said"], fields)
 
     def say(one: str) -> None:
+        if isinstance(one, Told):
+            stream.emit("info", one.event, one, one.fields)
+            return
         stream.write(f"{one}\n")
 
     exit_code = 0

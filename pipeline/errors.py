@@ -12,6 +12,7 @@ PipelineError
 ├── StorageError          a file of a run or release is missing, torn, or can't be written  → exit 1
 │   ├── UnsoundReleaseError  a release has problems, so it is not published
 │   └── StorageUnavailableError  the storage does not respond or is full; the file may be fine
+│       └── StorageRefusedError  it lets nobody in: no credentials, or not these
 ├── ModelError            the model can't be loaded, or its output is not a prediction        → exit 1
 ├── ReleaseNotMadeError   images are committed, but the rest or the release was refused    → exit 1
 ├── NodeUnfitError        a node can't do the work of this run; others may               → exit 1
@@ -115,6 +116,10 @@ class StorageError(PipelineError):
 
 class StorageUnavailableError(StorageError):
     """The storage failed or is full. The file may be whole, so nothing is concluded about it."""
+
+
+class StorageRefusedError(StorageUnavailableError):
+    """The storage has answered, and lets nobody in: credentials are missing, or don't permit this."""
 
 
 class UnsoundReleaseError(StorageError):

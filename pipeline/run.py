@@ -24,7 +24,7 @@ from pipeline.release.identity import release_folder
 from pipeline.release.passes import wanted_passes
 from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
 from pipeline.release.sources import with_model
-from pipeline.replicas.engine import failed_images, process_shards, refuse_unready, todo_of
+from pipeline.replicas.engine import failed_images, look_ahead, process_shards, todo_of
 from pipeline.replicas.probes import take_probes
 from pipeline.replicas.progress import Progress, working
 from pipeline.replicas.proof import Expected
@@ -127,9 +127,8 @@ def _carry_out(
     # 5. Refuse a version that is taken, before anything else is written.
     check_version(config, collection, made_with)
     # 6. Let every node look at what it needs, before the first session writes anything.
-    setup = setup_of(config, collection.samples, made_with)
-    if not is_begun(config.out):
-        refuse_unready(setup, config.cluster)
+    setup = setup_of(config, collection.samples, made_with, lease.file)
+    findings = None if is_begun(config.out) else look_ahead(setup, config.cluster)
     # 7. Cut the plan and store it with the fingerprint before any work, or compare both with the stored ones.
     specs, whole_fingerprint = open_run(
         config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
@@ -144,7 +143,7 @@ def _carry_out(
     refuse_unscored(config, todo)
     # 9. Predict, score and commit the rest.
     try:
-        process_shards(todo, setup, config.cluster, progress, lease.check)
+        process_shards(todo, setup, config.cluster, progress, lease.check, findings)
         images_per_s = progress.images_per_s() if todo else 0.0
         source = source_of(config, collection, specs)
         # 10. Remove what killed sessions left.
@@ -255,13 +254,17 @@ def process(
     return process_shards(todo, setup, config.cluster, progress, check)
 
 
-def setup_of(config: RunConfig, samples: Sequence[Sample], made_with: Mapping[str, str]) -> ReplicaSetup:
+def setup_of(
+    config: RunConfig, samples: Sequence[Sample], made_with: Mapping[str, str], lock: str = ""
+) -> ReplicaSetup:
     """What replicas of a run are made of. A few of its images are read, by which each proves that it sees them.
 
+    Args:   lock: see `ShardWork`.
     Raises: OSError: as `take_probes`.
     """
     work = ShardWork(
         run=config.out,
+        lock=lock,
         batch_images=config.ensemble.batch_images,
         max_image_bytes=config.input.max_image_bytes,
         max_image_pixels=config.input.max_image_pixels,

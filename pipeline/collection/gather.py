@@ -14,6 +14,7 @@ from pipeline.collection.parquet import order_in_words
 from pipeline.collection.stores import ImageStore, open_store
 from pipeline.collection.unannotated import find_samples
 from pipeline.errors import SampleError
+from pipeline.files.trials import before_work
 from pipeline.progress.stages import stage
 from pipeline.records import Sample
 from pipeline.shown import shown
@@ -21,6 +22,7 @@ from pipeline.shown import shown
 log = logging.getLogger(__name__)
 
 
+@before_work()
 def read_collection(inputs: InputConfig, kept: Kept | None = None) -> Collection:
     """Read the annotations, if there are any, and find where the bytes of every image are.
 
@@ -28,6 +30,7 @@ def read_collection(inputs: InputConfig, kept: Kept | None = None) -> Collection
     Raises: AnnotationError: the annotations can't be read as COCO's.
             CollectionError: the images are in no place of a kind that can be read, or none is there; or the metadata
             can't be read.
+            ConfigError: a storage lets nobody in. StorageUnavailableError: one can't be reached.
     """
     if not inputs.annotations:
         return _every_image(inputs, kept)
@@ -55,10 +58,12 @@ def _warn_of_frame(collection: Collection, inputs: InputConfig) -> None:
         )
 
 
+@before_work()
 def read_described_annotations(inputs: InputConfig) -> Collection:
     """Read annotations and metadata without looking for the images: no sample has a location.
 
     Raises: AnnotationError: the annotations can't be read as COCO's. CollectionError: the metadata can't be read.
+            ConfigError, StorageUnavailableError: as `read_collection`.
     """
     with stage("reading the annotations"):
         return _with_metadata(read_annotations(inputs.annotations), {}, inputs)

@@ -102,7 +102,7 @@ def measure_all(
         def count(outcomes: list[Outcome]) -> None:
             for outcome in outcomes:
                 if has_all and isinstance(outcome, Failed):
-                    failures.add(f"{outcome.name} failed: {outcome.reason}")
+                    failures.add(f"{outcome.name} failed: {outcome.reason}", key=outcome.name, detail=outcome.reason)
             measuring.advance(len(outcomes), f"{failures.count} failed" if failures.count else "")
 
         return [outcome for answer in spread(function, items, cluster, count) for outcome in answer]

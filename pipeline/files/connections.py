@@ -12,10 +12,11 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import PipelineError, StorageUnavailableError
+from pipeline.errors import PipelineError, StorageRefusedError, StorageUnavailableError
 from pipeline.files import urls
 
 _DENIED = (401, 403, 407)
+_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError")
 _AFTER_RETRIES = 500
 _TOO_MANY = 429
 
@@ -25,7 +26,7 @@ def connected(what: str, fs: Any) -> Iterator[None]:
     """Turn the error of a server that can't be reached into one that says so; all others pass.
 
     Args:   what: what was to be read, for the message. fs: the file system it is on.
-    Raises: StorageUnavailableError: the server can't be reached, or does not let us in.
+    Raises: StorageRefusedError: the server does not let us in. StorageUnavailableError: it can't be reached.
     """
     try:
         yield
@@ -35,6 +36,8 @@ def connected(what: str, fs: Any) -> Iterator[None]:
         words = "" if isinstance(fs, LocalFileSystem) else failure_in_words(error)
         if not words:
             raise
+        if is_refusal(error):
+            raise StorageRefusedError(f"{what}: {words}") from error
         raise StorageUnavailableError(f"{what}: {words}, then run the same command again") from error
 
 
@@ -49,6 +52,11 @@ def require_reachable(url: str) -> None:
             fs.info(path)
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Has the server answered that it lets nobody in, or were there no credentials to show?"""
+    return any(_is_denial(cause) or type(cause).__name__ in _NO_CREDENTIALS for cause in _chain(error))
+
+
 def failure_in_words(error: BaseException) -> str:
     """Why a connection failed, and what to check; "" if that is not what the error is about."""
     chain = list(_chain(error))
@@ -60,11 +68,12 @@ def failure_in_words(error: BaseException) -> str:
 
 
 def _of(cause: BaseException) -> str:
-    status = getattr(cause, "status", None)
-    if type(cause).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+    status = _status(cause)
+    if type(cause).__name__ in _NO_CREDENTIALS:
         return "no credentials were found ({said}). Set them, as environment variables for example"
-    if isinstance(status, int) and status in _DENIED:
-        return f"the server answers {status}, access denied. Check credentials and permissions"
+    if _is_denial(cause):
+        answer = f"the server answers {status}, access denied" if status in _DENIED else "access denied ({said})"
+        return f"{answer}. Check credentials and permissions"
     if isinstance(status, int) and (status == _TOO_MANY or status >= _AFTER_RETRIES):
         return f"the server answers {status}. Wait until it responds"
     if isinstance(cause, ConnectionRefusedError):
@@ -78,6 +87,17 @@ def _of(cause: BaseException) -> str:
     if isinstance(cause, ConnectionError):
         return "the connection broke ({said}). Check the network"
     return ""
+
+
+def _is_denial(cause: BaseException) -> bool:
+    return isinstance(cause, PermissionError) or _status(cause) in _DENIED
+
+
+def _status(cause: BaseException) -> Any:
+    """The status of a server's answer, by the names that aiohttp, httpx and gcsfs have for it; None without."""
+    response = getattr(cause, "response", None)
+    known = (getattr(cause, "status", None), getattr(response, "status_code", None), vars(cause).get("code"))
+    return next((status for status in known if isinstance(status, int)), None)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

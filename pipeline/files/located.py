@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import PipelineError, StorageUnavailableError
+from pipeline.errors import PipelineError, StorageRefusedError, StorageUnavailableError
 from pipeline.files import urls
 from pipeline.files.away import is_away
-from pipeline.files.connections import failure_in_words
+from pipeline.files.connections import failure_in_words, is_refusal
 from pipeline.files.patience import persist
 
 Answer = TypeVar("Answer")
@@ -81,6 +81,8 @@ def explained(fs: Any, url: str, size_bytes: int = 0) -> Iterator[None]:
     Clients of stores retry by themselves, with growing pauses (s3fs 5 to 25 times, up to 45 s), and a session has
     patience; errors that arrive here outlasted both. Their classes have no common base; botocore's are not even
     OSErrors.
+
+    Raises: StorageUnavailableError, and StorageRefusedError of a store that lets nobody in.
     """
     try:
         yield
@@ -98,6 +100,8 @@ def explained(fs: Any, url: str, size_bytes: int = 0) -> Iterator[None]:
             ) from error
         if is_local(fs):
             raise
+        if is_refusal(error):
+            raise StorageRefusedError(f"{url}: {failure_in_words(error)}") from error
         raise StorageUnavailableError(
             f"{url}: storage failed ({type(error).__name__}: {str(error)[:200]}); existing files are unchanged. "
             "Once it responds, run the same command again to resume"

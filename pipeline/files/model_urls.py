@@ -16,6 +16,7 @@ from pipeline.files import model_cache, storage, urls
 from pipeline.files.located import ask as ask_storage
 from pipeline.files.model_cache import ReadChunk
 from pipeline.files.ranges import read_range
+from pipeline.files.trials import before_work
 from pipeline.progress.stages import BYTES, stage
 from pipeline.shown import shown
 
@@ -42,12 +43,17 @@ class Listing:
 def require_url(model: str) -> None:
     """Check that there is a model at a URL.
 
-    Raises: ConfigError: there is none, or its files can't be listed. UsageError: it is no URL that can be read.
+    Raises: ConfigError: there is none, nobody is let in there, or its files can't be listed. UsageError: it is no URL
+            that can be read.
             StorageUnavailableError: its storage does not respond.
     """
     if model.startswith(_WITHOUT_LISTINGS):
         raise ConfigError(f"--model {shown(model)}: web servers don't tell what is in a folder; give s3://… or hf://…")
-    if not storage.is_file(storage.join(model, "model_index.json")):
+    if model.startswith(_OF_THE_HUB) and "/" not in model.removeprefix(_OF_THE_HUB).strip("/"):
+        raise ConfigError(f"--model {shown(model)}: models on the Hub have an owner and a name; give hf://OWNER/NAME")
+    with before_work("--model"):
+        is_there = storage.is_file(storage.join(model, "model_index.json"))
+    if not is_there:
         more = ", or it is not open to you (hf auth login)" if model.startswith(_OF_THE_HUB) else ""
         raise ConfigError(
             f"--model {shown(model)}: there is no model_index.json{more}; give the URL of a folder saved by "

@@ -7,7 +7,7 @@ they may do.
 import contextlib
 from collections.abc import Iterator
 
-from pipeline.errors import ConfigError, StorageUnavailableError
+from pipeline.errors import ConfigError, StorageRefusedError, StorageUnavailableError
 from pipeline.files import local_disk, storage, urls
 
 _READ_ONLY = ("http://", "https://")
@@ -36,6 +36,19 @@ def require_bucket(folder: str) -> None:
     """
     with _trial_file(folder) as url:
         storage.publish(url, b"")
+
+
+@contextlib.contextmanager
+def before_work(option: str = "") -> Iterator[None]:
+    """Refuse the request if a storage lets nobody in; once work has begun, it is an error of the storage.
+
+    Args:   option: what named the storage, for the message.
+    Raises: ConfigError: the storage lets nobody in.
+    """
+    try:
+        yield
+    except StorageRefusedError as error:
+        raise ConfigError(f"{option} {error}".strip()) from error
 
 
 def _creates_twice(folder: str) -> bool:

@@ -16,7 +16,7 @@ from pipeline.errors import CollectionError, ConfigError
 from pipeline.files.model_urls import at_hand
 from pipeline.passes.building import builds_on
 from pipeline.passes.config import PassConfig
-from pipeline.passes.folder import PassDocument, check_name, outdated, pass_folder, read_pass
+from pipeline.passes.folder import PassDocument, check_name, is_begun, outdated, pass_folder, read_pass
 from pipeline.passes.known import PASSES, PassSpec, is_own, source_of
 from pipeline.passes.loading import load_pass, said, try_out
 from pipeline.passes.opening import open_pass, refuse_other
@@ -26,12 +26,13 @@ from pipeline.passes.score_pass import PassContext
 from pipeline.passes.scoring import PassSetup
 from pipeline.progress.stages import stage
 from pipeline.records import Sample, ShardSpec
-from pipeline.replicas.engine import process_shards, todo_of
+from pipeline.replicas.engine import look_ahead, process_shards, todo_of
 from pipeline.replicas.probes import take_probes
 from pipeline.replicas.progress import Progress, working
 from pipeline.replicas.proof import Expected
 from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.signals import waiting_for_storage
+from pipeline.replicas.tasks import staying_connected
 from pipeline.replicas.weights import Weights, weights_of
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.runs.fingerprint import code_sha256, model_fields
@@ -107,22 +108,25 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
     if scorer.needs_image and not records.keys() <= committed_shards(folder).keys():
         predicted = _with_images(config, predicted, inputs)
     # 3. Lock the pass, not the run: other passes may work beside it.
-    with locked(folder) as lease, waiting_for_storage(config.cluster.storage_patience_s):
-        begun = open_pass(config.run, name, document, accept)
+    with (
+        staying_connected(config.cluster),
+        locked(folder) as lease,
+        waiting_for_storage(config.cluster.storage_patience_s),
+    ):
         # 4. Find the shards that are not scored, or were computed again since.
         progress = Progress(sum(len(spec.samples) for spec in predicted), policy=None)
         there = read_shard_records(folder, sorted(committed_shards(folder).keys() & records.keys()))
         basis = builds_on(config.kind, needs, list(records), partial(pass_folder, config.run))
         stale = {name for name, found in there.items() if outdated(found, records[name], basis[name])}
         todo = todo_of(folder, predicted, progress, retry_failed=config.retry_failed, outdated=stale)
-        # 5. Score and commit them.
         work = ShardWork(
             run=folder,
+            lock=lease.file,
             batch_images=config.batch_images,
             max_image_bytes=inputs.max_image_bytes,
             max_image_pixels=inputs.max_image_pixels,
             default_frame=default_frame(inputs.orientation, annotated=bool(inputs.annotations)),
-            made_with=begun.digest,
+            made_with=document.digest,
             storage_patience_s=config.cluster.storage_patience_s,
             accept_mixed=config.accept_mixed,
             retry_failed=config.retry_failed,
@@ -142,13 +146,17 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
             ),
             weights=_weights(config.model, document.fingerprint),
         )
+        # 5. Let every node look at what it needs, before the first session writes anything.
+        findings = None if is_begun(config.run, name) else look_ahead(setup, config.cluster)
+        # 6. Store what the pass is made with, or compare it with what is stored; then score and commit.
+        work = replace(work, made_with=open_pass(config.run, name, document, accept).digest)
         with working(progress):
-            process_shards(todo, setup, config.cluster, progress, lease.check)
-        # 6. Remove what killed sessions left.
+            process_shards(todo, replace(setup, work=work), config.cluster, progress, lease.check, findings)
+        # 7. Remove what killed sessions left.
         lease.confirm()
         scored = read_shard_records(folder, [spec.name for spec in predicted])
         sweep(folder, scored, FOLDER)
-        # 7. Write what people read.
+        # 8. Write what people read.
         with stage("writing the reports"):
             write_report(spec, context, columns, scored, predicted, work)
     return PassReport(

@@ -10,7 +10,7 @@ shown. A thread begins with nothing put up; it gets the open stage from whoever 
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
@@ -85,6 +85,18 @@ class Stage:
         """Show more words beside the counts, in place of those before."""
         self.notes = words
         self.on_change()
+
+
+class Told(str):
+    """A line for people that also tells programs what has happened: logs in JSON write the event with its fields."""
+
+    event: str
+    fields: Mapping[str, str]
+
+    def __new__(cls, line: str, event: str, fields: Mapping[str, str]) -> "Told":
+        told = super().__new__(cls, line)
+        told.event, told.fields = event, fields
+        return told
 
 
 class Display(Protocol):
@@ -162,10 +174,10 @@ class Failures:
         """What has the names of all of them, such as `the manifest`."""
         self.count = 0
 
-    def add(self, line: str) -> None:
-        """Count a failure; say the line if it is one of the first."""
+    def add(self, line: str, **fields: str) -> None:
+        """Count a failure; say the line if it is one of the first. Args: fields: what logs in JSON tell of it."""
         self.count += 1
         if self.count <= NAMED:
-            say(line)
+            say(Told(line, "image_failed", fields))
         elif self.count == NAMED + 1:
             say(f"more have failed; from here on they are counted, and {self._where} has all of them")

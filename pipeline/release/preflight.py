@@ -11,6 +11,7 @@ from pipeline.collection.instances import NO_INSTANCES
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseExistsError, StorageError, StorageUnavailableError
 from pipeline.files import storage
+from pipeline.files.trials import before_work
 from pipeline.passes.folder import PassValues
 from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.changes import read_earlier
@@ -37,7 +38,8 @@ def refuse_unbuildable(config: RunConfig, collection: Collection) -> None:
     _refuse_policy(config.policy, collection)
     if config.release.previous:
         try:
-            read_earlier(config.release.previous)
+            with before_work("--previous"):
+                read_earlier(config.release.previous)
         except StorageUnavailableError:
             raise
         except StorageError as error:

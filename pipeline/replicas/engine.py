@@ -1,7 +1,7 @@
 """Carries out shards on the configured engine, Ray or this process; finds those that are left to do."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import count
 
 from pipeline.config import ClusterConfig
@@ -9,7 +9,7 @@ from pipeline.errors import Stopped, kept
 from pipeline.preconditions import has_cluster
 from pipeline.progress.stages import stage
 from pipeline.records import ShardSpec
-from pipeline.replicas.canary import refuse_if_none
+from pipeline.replicas.canary import Finding, lacking, refuse_if_none
 from pipeline.replicas.events import Watch, WorkBegan
 from pipeline.replicas.one_replica import OneReplica
 from pipeline.replicas.progress import Progress
@@ -57,16 +57,20 @@ def failed_images(run: str, specs: Sequence[ShardSpec]) -> dict[str, int]:
     return {name: record.failed for name, record in records.items() if record.failed}
 
 
-def refuse_unready(setup: Setup, cluster: ClusterConfig) -> None:
-    """Let every node of the cluster look at what this work needs, before anything of it is written.
+def look_ahead(setup: Setup, cluster: ClusterConfig) -> list[Finding]:
+    """Let every node of the cluster look at what this work needs.
 
-    A cluster that is started for the work is this machine, which has looked at everything by now.
-    Raises: ConfigError: no node can do the work; the message has a table of what each lacks, and what to do.
+    Returns: what they have found; [] of a cluster that is started for the work, as this machine has seen everything.
+    Raises:  ConfigError: no node can do the work; the message has a table of what each lacks, and what to do.
+             As `look_from_nodes`.
     """
-    if cluster.engine == "ray" and has_cluster():
-        from pipeline.replicas.on_ray.canaries import look_from_nodes
+    if cluster.engine != "ray" or not has_cluster():
+        return []
+    from pipeline.replicas.on_ray.canaries import look_from_nodes
 
-        refuse_if_none(look_from_nodes(setup, cluster))
+    findings = look_from_nodes(setup, cluster)
+    refuse_if_none(findings)
+    return findings
 
 
 def process_shards(
@@ -75,29 +79,33 @@ def process_shards(
     cluster: ClusterConfig,
     progress: Progress,
     check: Callable[[], None] = lambda: None,
+    findings: Sequence[Finding] | None = None,
 ) -> list[ReplicaUsage]:
     """Carry out shards on the configured engine.
 
     Args:    check: called at least once per shard; what it raises ends the work.
+             findings: what the nodes of a cluster have found about themselves; None: they are asked now.
     Returns: the memory and time used by each replica.
-    Raises:  as `carry_out` and, on Ray, `run_on_ray`.
+    Raises:  as `carry_out` and, on Ray, `look_ahead` and `run_on_ray`.
     """
     if not todo:
         log.info("nothing to compute: every image is done")
         return []
     is_inline, report = cluster.engine == "inline", None
+    unfit: Mapping[str, str] = {}
     if not is_inline:
         with stage("loading Ray"):
             from pipeline.replicas.on_ray.metrics import Metrics
             from pipeline.replicas.on_ray.run import run_on_ray
         report = Metrics(setup.work.run)
+        unfit = lacking(look_ahead(setup, cluster) if findings is None else findings)
     watching = Watching(every_s=cluster.live_every_s, policy=progress.policy, report=report)
     with kept(progress.kept), watched(setup.work.run, watching) as watch:
         watch(WorkBegan(images=progress.images, settled=progress.settled, shards=len(todo)))
         if is_inline:
             usage = [_process_inline(todo, setup, cluster, progress, check, watch)]
         else:
-            usage = run_on_ray(todo, setup, cluster, progress, check, [watch])
+            usage = run_on_ray(todo, setup, cluster, progress, check, [watch], unfit)
     if usage:
         log.info("%s", in_words(usage))
     return usage

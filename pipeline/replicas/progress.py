@@ -76,7 +76,8 @@ class Progress:
         self.decisions += outcomes
         for row in rows:
             if row.status == "failed":
-                self._failures.add(f"{row.key} failed: {row.reason}: {row.detail}")
+                line = f"{row.key} failed: {row.reason}: {row.detail}"
+                self._failures.add(line, key=row.key, reason=row.reason, detail=row.detail)
         return outcomes
 
     def _outcome(self, row: CandidateRow | PassRow) -> str:

@@ -71,6 +71,8 @@ def prove(
         lacks[found] = REMEDY
     if urls.is_local(work.run) and not Path(work.run).is_dir():  # it would be made, and take commits nobody else sees
         lacks[f"{work.run}: there is no such folder"] = REMEDY_OF_OUT
+    elif urls.is_local(work.run) and work.lock and not (Path(work.run) / work.lock).is_file():
+        lacks[f"{work.run}: it is not the folder that the driver writes to"] = REMEDY_OF_OUT
     if not lacks:  # torch may not even be there otherwise
         lacks |= _other_device(device)
     if lacks:

@@ -12,6 +12,8 @@ class ShardWork:
 
     run: str
     """The folder in which shards are committed: the run's, or that of the score pass."""
+    lock: str = ""
+    """File in that folder which the session has made; whoever does not see it sees another folder. "": not known."""
     batch_images: int
     max_image_bytes: int
     max_image_pixels: int

@@ -46,6 +46,11 @@ class Lease:
         self._lost = ""
         self._looked, self._outages = time.monotonic(), patience.storage_health().outages
 
+    @property
+    def file(self) -> str:
+        """Its name in the run's folder, as long as this session holds the run."""
+        return f"{_FOLDER}/{self._number:06d}.json"
+
     def check(self) -> None:
         """Raise LeaseLostError if another session has taken over the run. It may have, while this one waited for
         storage: so after an outage the lease itself is looked at, before the next beat is due."""

@@ -15,6 +15,8 @@ from jobs.command_line import run_job
 from jobs.log_format import JsonHandler, JsonStream, json_logs, taken_log_format
 from pipeline.errors import ConfigError, StorageError
 from pipeline.progress.stages import say, stage
+from pipeline.records import PassRow
+from pipeline.replicas.progress import Progress
 
 
 def lines(text):
@@ -74,6 +76,10 @@ def test_a_job_in_all_its_ways_of_telling(logged):
         with begun("labelling"), stage("looking", 10, "images") as opened:
             opened.advance(3, "1 failed")
         say("a line with s3://user:hunter2@bucket and \x1b[31m")
+        row = PassRow(
+            key="a", status="failed", reason="missing", detail="no file a.jpg", candidate_sha256="", values={}
+        )
+        Progress(2, None).add_computed([row])
         fields = {"replica": "r1", "cause": "node"}
         logging.getLogger("pipeline.happened").info("r1 is gone", extra={"event": "replica_ended", "fields": fields})
         logging.getLogger("x").warning("look %s", "here")
@@ -84,7 +90,11 @@ def test_a_job_in_all_its_ways_of_telling(logged):
     code, found = logged(job)
     assert code == 1
     events = [one["event"] for one in found]
-    assert events == ["said", "stage_began", "stage_began", "said", "replica_ended", "log", "said", "said", "ended"]
+    assert events[:5] == ["said", "stage_began", "stage_began", "said", "image_failed"]
+    failed = found.pop(4)
+    assert (failed["key"], failed["reason"], failed["detail"]) == ("a", "missing", "no file a.jpg")
+    assert failed["said"] == "a failed: missing: no file a.jpg"
+    assert events[5:] == ["replica_ended", "log", "said", "said", "ended"]
     began = found[2]
     assert (began["stage"], began["total"], began["unit"]) == ("looking", 10, "images")
     assert "hunter2" not in found[3]["said"]

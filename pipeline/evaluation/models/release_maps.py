@@ -74,7 +74,7 @@ def predict_release(
                 content = encode_png(predictor.map_of(photo, sample.key))
             except (SampleError, ModelOutputError) as error:
                 failures[sample.key] = str(error)
-                named.add(f"{sample.key} has no map: {error}")
+                named.add(f"{sample.key} has no map: {error}", key=sample.key, detail=str(error))
                 predicting.note(f"{len(failures)} failed")
             else:
                 local_disk.write(folder / f"{sample.key}.png", content)

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 
 from pipeline.config import ClusterConfig
 from pipeline.errors import Stopped
-from pipeline.preconditions import has_cluster
 from pipeline.progress.stages import stage
-from pipeline.replicas.canary import Finding, canary_request, lacking, look, no_answer, refuse_if_none
+from pipeline.replicas.canary import Finding, canary_request, look, no_answer
 from pipeline.replicas.on_ray.authenticated import ray
 from pipeline.replicas.on_ray.connection import connected
 from pipeline.replicas.on_ray.placement import live_nodes, needs_of
@@ -30,18 +29,6 @@ def look_from_nodes(setup: Setup, cluster: ClusterConfig) -> list[Finding]:
         nodes = live_nodes(needs_of(setup.model, cluster))
         fitting = {node_id: node.name for node_id, node in nodes.items() if node.slots and not node.is_draining}
         return look_from(fitting, setup)
-
-
-def look_ahead(setup: Setup, cluster: ClusterConfig) -> dict[str, str]:
-    """Which nodes can't do the work, with the reasons. A cluster that was started for the work is not looked at.
-
-    Raises: ConfigError: none can. Otherwise as `look_from_nodes`.
-    """
-    if not has_cluster():
-        return {}
-    findings = look_from_nodes(setup, cluster)
-    refuse_if_none(findings)
-    return lacking(findings)
 
 
 def look_from(nodes: Mapping[str, str], setup: Setup) -> list[Finding]:

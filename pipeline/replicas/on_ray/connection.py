@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pipeline
 from pipeline.errors import ConfigError, Stopped
 from pipeline.preconditions import ray_address
 from pipeline.progress.stages import stage
@@ -32,7 +33,7 @@ def connected(*, for_training: bool = False) -> Iterator[None]:
     local: dict[str, Any] = {}
     if address == "local":
         # Workers import this checkout by name, whatever folder the job was started in.
-        checkout = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}}
+        checkout = {"env_vars": {"PYTHONPATH": str(Path(pipeline.__file__).resolve().parents[1])}}
         local = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": for_training, "runtime_env": checkout}
     what = "starting Ray" if address == "local" else "connecting to the Ray cluster"
     try:

@@ -1,8 +1,9 @@
 """The shards of a run on a Ray cluster."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from types import MappingProxyType
 
 from pipeline.config import ClusterConfig
 from pipeline.progress.words import amount
@@ -10,7 +11,6 @@ from pipeline.records import ShardSpec
 from pipeline.replicas.dispatcher import Dispatcher
 from pipeline.replicas.events import Watch
 from pipeline.replicas.journal import collect
-from pipeline.replicas.on_ray.canaries import look_ahead
 from pipeline.replicas.on_ray.connection import connected
 from pipeline.replicas.on_ray.fleet import RayFleet
 from pipeline.replicas.on_ray.model_source import model_source
@@ -30,11 +30,13 @@ def run_on_ray(
     progress: Progress,
     check: Callable[[], None] = lambda: None,
     watches: Sequence[Watch] = (),
+    unfit: Mapping[str, str] = MappingProxyType({}),
 ) -> list[ReplicaUsage]:
     """Process all `specs` with replicas on a Ray cluster.
 
     Args:    check: called several times a second; what it raises ends the run.
              watches: are told everything that happens.
+             unfit: nodes that can't do the work → why.
     Returns: what the replicas that lived to the end used.
     Raises:  ConfigError: the model needs a GPU, and the cluster can't have one; or no node can do the work.
              Stopped: SIGTERM or SIGINT came; a shard that was not committed starts again in the next session.
@@ -49,7 +51,6 @@ def run_on_ray(
     ):
         if needs.needs_growth:
             log.info("the cluster has no GPU yet: its autoscaler is asked for some (--device cpu works without)")
-        unfit = look_ahead(setup, cluster)
         dispatcher = Dispatcher(
             specs,
             fleet,

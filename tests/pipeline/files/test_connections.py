@@ -12,8 +12,19 @@ from fsspec.implementations.http import HTTPFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.collection.coco import read_annotations
-from pipeline.errors import AnnotationError, CollectionError, SampleError, StorageUnavailableError
+from pipeline.collection.config import InputConfig
+from pipeline.collection.gather import read_collection
+from pipeline.errors import (
+    AnnotationError,
+    CollectionError,
+    ConfigError,
+    SampleError,
+    StorageRefusedError,
+    StorageUnavailableError,
+)
 from pipeline.files.connections import connected, failure_in_words
+from pipeline.files.located import explained
+from pipeline.files.trials import before_work
 from pipeline.release.changes import read_earlier
 from pipeline.release.check.release_json import read_release_json
 from tests.pipeline.make import open_images
@@ -60,6 +71,13 @@ def raised(*causes):
     return causes[0]
 
 
+def answer(**attributes):
+    """An error of a client library's, with what it has of the server's answer."""
+    error = Exception("The server said no")
+    vars(error).update(attributes)
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -81,12 +99,43 @@ def test_a_failure_is_found_in_what_an_error_was_raised_from(error, words):
         raise error
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError("x"), PermissionError(13, "x"), ValueError("x"), OSError(5, "x")])
+@pytest.mark.parametrize("error", [FileNotFoundError("x"), ValueError("x"), OSError(5, "x")])
 def test_other_errors_pass_as_they_are(error):
     assert failure_in_words(error) == ""
     with pytest.raises(type(error)) as caught, connected("x", HTTPFileSystem()):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Access Denied"), r"access denied \(\[Errno 13\] Access Denied\)\. Check credentials"),
+        (raised(OSError(5, "a b"), answer(status=401)), "the server answers 401, access denied"),
+        (answer(response=answer(status_code=403)), "the server answers 403, access denied"),
+        (answer(code=407), "the server answers 407, access denied"),
+        (type("NoCredentialsError", (Exception,), {})("Unable to locate"), r"no credentials were found \(Unable to"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_server_that_lets_nobody_in_has_answered(error, words):
+    with pytest.raises(StorageRefusedError, match=f"^x: {words}"), connected("x", HTTPFileSystem()):
+        raise error
+    with pytest.raises(StorageRefusedError, match=f"^http://x/y: {words}"), explained(HTTPFileSystem(), "http://x/y"):
+        raise error
+    with (
+        pytest.raises(ConfigError, match=f"^--model x: {words}"),
+        before_work("--model"),
+        connected("x", HTTPFileSystem()),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize("error", [answer(status=404), answer(status=503), TimeoutError(), answer(code="AccessDenied")])
+def test_a_server_that_does_not_respond_is_no_wrong_request(error):
+    with pytest.raises(StorageUnavailableError) as caught, before_work(), explained(HTTPFileSystem(), "http://x/y"):
+        raise error
+    assert not isinstance(caught.value, StorageRefusedError)
 
 
 def test_errors_of_the_local_disk_and_our_own_pass_as_they_are():
@@ -140,7 +189,7 @@ def test_a_store_that_refuses_is_said_to_refuse(closed_port, monkeypatch):
 @pytest.mark.parametrize(
     ("status", "error", "words"),
     [
-        (403, StorageUnavailableError, "the server answers 403, access denied"),
+        (403, StorageRefusedError, "the server answers 403, access denied"),
         (503, StorageUnavailableError, "the server answers 503"),
         (404, CollectionError, "give an existing place that can be read"),
     ],
@@ -148,6 +197,15 @@ def test_a_store_that_refuses_is_said_to_refuse(closed_port, monkeypatch):
 def test_the_answer_of_a_web_server_is_said(server, status, error, words):
     with pytest.raises(error, match=words):
         open_images(f"{server(status)}/x.zip", ["a.jpg"])
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_collection_behind_a_server_that_lets_nobody_in_is_a_wrong_request(server, status):
+    there = server(status)
+    with pytest.raises(ConfigError, match=f"images 'http.*': the server answers {status}, access denied"):
+        read_collection(InputConfig(images=f"{there}/x.zip"))
+    with pytest.raises(ConfigError, match=f"annotations 'http.*': the server answers {status}, access denied"):
+        read_collection(InputConfig(images=f"{there}/x.zip", annotations=f"{there}/x.json"))
 
 
 def test_annotations_that_are_not_there_are_no_failure_of_the_server(server):

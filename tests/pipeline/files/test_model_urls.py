@@ -224,6 +224,12 @@ def test_a_repository_or_revision_that_there_is_not_is_refused(model):
         require_url(model)
 
 
+@pytest.mark.parametrize("model", ["hf://name", "hf://", "hf://name/"])
+def test_a_model_of_the_hub_has_an_owner(model):
+    with pytest.raises(ConfigError, match=f"--model {model}: .*give hf://OWNER/NAME"):
+        require_url(model)
+
+
 def test_a_hub_that_does_not_respond_is_said(hub, monkeypatch):
     def refuse(*_args, **_options):
         raise ConnectionRefusedError("no network")

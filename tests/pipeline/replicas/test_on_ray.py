@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,18 @@ def test_a_sigterm_while_ray_starts_is_a_stop_and_ray_is_shut_down(monkeypatch):
     with pytest.raises(Stopped, match="while Ray was starting"), connection.connected():
         raise AssertionError("not reached")
     assert ended == [False, True]
+
+
+def test_workers_of_a_cluster_started_here_import_this_checkout(monkeypatch):
+    given = {}
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **options: given.update(options))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    with connection.connected():
+        pass
+    checkout = Path(given["runtime_env"]["env_vars"]["PYTHONPATH"])
+    assert (checkout / "pipeline" / "replicas" / "on_ray" / "connection.py").samefile(connection.__file__)
 
 
 def test_an_error_with_words_of_its_own_comes_without_the_workers_traceback():

@@ -20,6 +20,7 @@ from pipeline.replicas.shard_work import ShardWork
 from pipeline.replicas.weights import weights_of
 from pipeline.run import setup_of
 from pipeline.runs.fingerprint import code_sha256, fingerprint
+from pipeline.runs.locking import locked
 from pipeline.runs.machine import LIBRARIES
 from pipeline.selection.policy import PolicyConfig
 from tests.pipeline.make import make_collection, make_config, read_samples
@@ -130,6 +131,16 @@ def test_a_run_whose_folder_is_not_there_gets_none(tmp_path):
     work = make_work(tmp_path / "elsewhere")
     assert unfit(Expected(), work, SEAT).lacks == {f"{work.run}: there is no such folder": proof.REMEDY_OF_OUT}
     assert not (tmp_path / "elsewhere").exists()
+    prove(Expected(), replace(work, run="memory://anywhere"), SEAT)
+
+
+def test_a_folder_in_which_the_session_s_lock_is_not_seen_is_another_one(tmp_path):
+    work = make_work(tmp_path, lock="lease/000001.json")
+    expected = {f"{work.run}: it is not the folder that the driver writes to": proof.REMEDY_OF_OUT}
+    assert unfit(Expected(), work, SEAT).lacks == expected
+    with locked(str(tmp_path)) as lease:
+        assert lease.file == work.lock
+        prove(Expected(), work, SEAT)
     prove(Expected(), replace(work, run="memory://anywhere"), SEAT)
 
 
