@@ -27,6 +27,7 @@ KNOWN_ASSETS: Mapping[str, frozenset[str]] = {
             "25db5f14ae611918262adac9c2d9ab5c6d690b71ad5031cafd13f2c132dbff40",
             "a627e5ec1e13aca6f046519c4e43402ec44f385c15857587b4d99c4c5680f450",
             "4a19ca1d0129d4ca0a5f0ba2ca1ccb4ab1b8b00e81f473a9db171a824ff3c057",
+            "c54dd1cd7af010b400520a31ac111ff404fafa4c0b8f0540207d5c65caecd588",
         }
     ),
     "page/filters.js": frozenset(
