@@ -328,7 +328,7 @@ def test_two_sessions_that_both_believe_to_have_the_run_do_each_other_no_harm(in
     monkeypatch.setattr(
         locking,
         "held",
-        lambda _: contextlib.nullcontext(types.SimpleNamespace(check=bool, confirm=bool, confirm_now=bool)),
+        lambda _: contextlib.nullcontext(types.SimpleNamespace(check=bool, confirm=bool, confirm_now=bool, file="")),
     )
     both_loaded, reports = threading.Barrier(2, timeout=60), []
     load_model = setup.load_model

@@ -42,6 +42,7 @@ DECIDES_NO_BYTE = {
     "pipeline/files/storage.py": "carries bytes unchanged; records have their SHA-256",
     "pipeline/files/tar_headers.py": "finds members; what is read by them is compared with the tar",
     "pipeline/files/text_tables.py": "reads tables before a run; the plan has where images are",
+    "pipeline/files/trials.py": "refuses places that can't be used, before any work",
     "pipeline/files/urls.py": "finds files; rows have the SHA-256 of what was read",
     "pipeline/made_with.py": "compares what runs are made with",
     "pipeline/options.py": "options as TOML and on the command line",
