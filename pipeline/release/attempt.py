@@ -36,7 +36,10 @@ def refuse_leftovers(folder: str) -> None:
 
 @contextmanager
 def attempt(folder: str) -> Iterator[str]:
-    """A place for the files of a release; without `finish` in the block, it is removed."""
+    """A place for the files of a release; without `finish` in the block, it is removed.
+
+    Raises: StorageError: another session has removed it meanwhile.
+    """
     if not urls.is_local(folder):
         yield folder
         return
@@ -46,6 +49,10 @@ def attempt(folder: str) -> Iterator[str]:
     place.mkdir()
     try:
         yield str(place)
+    except FileNotFoundError as error:
+        if f"{error.filename}/".startswith(f"{place}/"):
+            raise StorageError(f"{error.filename} has disappeared; run the same command again") from error
+        raise
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """The folder in which a release is made: whole and at once the release, or nothing; and never somebody else's."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,18 @@ def test_an_attempt_that_was_swept_can_not_become_the_release(folder):
         with pytest.raises(StorageError, match=r"a\.tar has disappeared"):
             finish(place, folder, b"{}", ["data/a.tar", "data/b.tar"])
     assert not storage.exists(folder)
+
+
+def test_a_file_that_a_swept_attempt_misses_is_said_to_have_disappeared(folder):
+    def read_after_sweep():
+        with attempt(folder) as place:
+            sweep_attempts(folder)
+            Path(place, "data.tar").read_bytes()
+
+    with pytest.raises(StorageError, match=r"tar has disappeared; run the same command again"):
+        read_after_sweep()
+    with pytest.raises(FileNotFoundError), attempt(folder):
+        Path(folder, "something.else").read_bytes()
 
 
 def test_only_attempts_at_this_release_are_swept(folder, tmp_path):
