@@ -14,7 +14,7 @@ from jobs.ahead import begun, command, next_steps
 from jobs.command_line import DONE, answer, parse_config, report, run_commands, run_job
 from jobs.commands import COMMANDS
 from pipeline.config import ClusterConfig, ReleaseConfig, RunConfig
-from pipeline.selection.policy import PolicyConfig
+from pipeline.selection.policy import PolicyConfig, with_bounds
 
 if TYPE_CHECKING:
     from pipeline.collection.collection import Collection
@@ -116,7 +116,7 @@ def build(arguments: Sequence[str]) -> int:
         from pipeline.release.sources import with_model
         from pipeline.replicas.signals import waiting_for_storage
         from pipeline.run import read_inputs, resolved
-        from pipeline.runs.inputs import remembered_inputs, remembered_model, require_whole
+        from pipeline.runs.inputs import remembered_bounds, remembered_inputs, remembered_model, require_whole
         from pipeline.runs.locking import locked
 
     inputs = remembered_inputs(config.run)
@@ -132,9 +132,8 @@ def build(arguments: Sequence[str]) -> int:
     require_whole(config.run, annotations=inputs.annotations, metadata=inputs.metadata, **images)
     cluster = ClusterConfig(engine=config.engine)
     release = with_model(config.release, remembered_model(config.run))
-    of_run = resolved(
-        RunConfig(out=config.run, input=inputs, policy=config.selection, release=release, cluster=cluster)
-    )
+    policy = with_bounds(config.selection, remembered_bounds(config.run))
+    of_run = resolved(RunConfig(out=config.run, input=inputs, policy=policy, release=release, cluster=cluster))
     collection = read_inputs(of_run, Kept(of_run.out)) if needs_images else read_described_annotations(of_run.input)
     refuse_unbuildable(of_run, collection)
     if config.dry_run:

@@ -4,10 +4,18 @@ from typing import Literal
 
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
+from model.checkpoint_facts import CheckpointFacts
 from model.conditioner import SaliencyConditioner
 from model.diffusion import SODDiffusionPipeline
 
 Architecture = Literal["full", "nano"]
+
+
+NANO_FACTS = CheckpointFacts(
+    default_denoise_steps=2, recommended_bounds={"max_variance": 0.008, "max_variance_per_area": 0.035}
+)
+"""Measured with the embedded weights (their card): two steps rank images by their errors as well as ten, and their
+variance is 2.5 times smaller. The bounds accept as many of the sample's photographs as 0.02 and 0.1 do with ten."""
 
 
 def build_pipeline(architecture: Architecture) -> SODDiffusionPipeline:
@@ -96,7 +104,9 @@ def _nano() -> SODDiffusionPipeline:
         image_std=(128 / 255,) * 3,
     )
     scheduler = _scheduler(timestep_spacing="trailing", rescale_betas_zero_snr=True, set_alpha_to_one=True)
-    return SODDiffusionPipeline(vae, unet, scheduler, conditioner, default_processing_res=192)
+    pipeline = SODDiffusionPipeline(vae, unet, scheduler, conditioner, default_processing_res=192)
+    pipeline.state_facts(NANO_FACTS)
+    return pipeline
 
 
 def _scheduler(*, timestep_spacing: str, rescale_betas_zero_snr: bool, set_alpha_to_one: bool) -> DDIMScheduler:

@@ -18,6 +18,9 @@ LEAST_SIDE_OF_STATISTICS_PX = 33
 """The conditioner's coarsest map has a 32nd of the height and width, rounded up, and a single position has no variance
 to normalise by."""
 
+MOST_DENOISE_STEPS = 999
+"""One less than the timesteps of training: leading spacing begins below the last of them."""
+
 MAX_IMAGE_PIXELS = 89_000_000
 """Default limit on height x width of an image: as RGB, 267 MB of memory."""
 
@@ -92,16 +95,19 @@ class ModelConfig:
 class EnsembleConfig:
     """How an image is predicted. Every field changes the result, so none may change within a run."""
 
-    ensemble_size: int = 10
+    ensemble_size: int | None = None
     """Members per image, at least 1: denoising runs from different noise. More members take more time and make the
-    variance steadier; a single member has no variance."""
+    variance steadier; a single member has no variance. If left out, as many as the weights are made for
+    (`default_ensemble_size` in their model_index.json; 10 for the embedded ones, and where it is missing)."""
     adaptive: Literal["off", "on"] = "off"
     """`on`: members come in rounds (3, then 2 at a time), and an image stops once its verdict is clear of the policy's
     bounds: sure images cost 3 members, doubtful ones all of them. The candidates are then made for that policy; under
     another policy, their scores are only as good as so few members allow. `off`: every image gets the whole ensemble.
     """
-    denoise_steps: int = 10
-    """DDIM steps per member, 1 to 999 (leading spacing does not allow 1000). Time grows with the steps."""
+    denoise_steps: int | None = None
+    """DDIM steps per member, 1 to 999 (leading spacing does not allow 1000). Time grows with the steps. If left out, as
+    many as the weights are best with (`default_denoise_steps` in their model_index.json; 2 for the embedded ones, 10
+    where it is missing)."""
     timestep_spacing: TimestepSpacing = "trained"
     """Timesteps of the steps. `trained`: as in the weights' own scheduler (leading for Stable Diffusion 2, trailing for
     the embedded model). `trailing`: start at the noisiest timestep, which 1 to 4 steps need."""
@@ -135,8 +141,8 @@ class EnsembleConfig:
     def __post_init__(self) -> None:
         at_least(self, 1, "ensemble_size", "batch_images")
         at_least(self, 0, "batch_size")
-        if not 1 <= self.denoise_steps <= 999:
-            raise ValueError(f"denoise_steps is {self.denoise_steps}; it must be from 1 to 999")
+        if self.denoise_steps is not None and not 1 <= self.denoise_steps <= MOST_DENOISE_STEPS:
+            raise ValueError(f"denoise_steps is {self.denoise_steps}; it must be from 1 to {MOST_DENOISE_STEPS}")
         check_side("processing_res", self.processing_res, batch_stats=self.batch_stats)
         check_seed(self.seed)
         if self.adaptive == "on" and (self.alignment, self.reduction, self.stretch) != ("none", "mean", False):
@@ -145,6 +151,16 @@ class EnsembleConfig:
                 f"reduction {self.reduction!r}, stretch {self.stretch}; set them to none, mean and False, or adaptive "
                 "to off"
             )
+
+    @property
+    def members(self) -> int:
+        """Members per image. Raises: ValueError: it is left to the weights, which were not asked yet (`settled`)."""
+        return _known("ensemble_size", self.ensemble_size)
+
+    @property
+    def steps(self) -> int:
+        """DDIM steps per member. Raises: as `members`."""
+        return _known("denoise_steps", self.denoise_steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +221,8 @@ class PresetOption:
 
 
 REFERENCE_PRESET = {
+    "ensemble_size": PresetOption(value=10, effect="each image has 10 members, whatever the weights are made for"),
+    "denoise_steps": PresetOption(value=10, effect="each member takes 10 steps, however few the weights need"),
     "alignment": PresetOption(
         value="reference", effect="members are scaled and shifted towards each other, by an optimiser that noise steers"
     ),
@@ -218,6 +236,12 @@ REFERENCE_PRESET = {
 }
 """Options of `EnsembleConfig` that reproduce the released SOD-diffusion code, where they differ from our defaults.
 Its stochastic depth, which stays on during prediction, is left out: it is noise without a seed."""
+
+
+def _known(name: str, value: int | None) -> int:
+    if value is None:
+        raise ValueError(f"{name} is left to the weights, which were not asked yet")
+    return value
 
 
 def at_least(config: object, bound: int | float, *names: str) -> None:

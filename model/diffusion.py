@@ -5,8 +5,7 @@ reduction to `outputs.py`; what people give as images to `images.py`. Runs call 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,25 +14,25 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from model.attention import kernels
+from model.checkpoint_facts import CheckpointFacts, settled
 from model.conditioner import SaliencyConditioner
 from model.config import AttentionKernels, EnsembleConfig, TimestepSpacing
 from model.images import as_list, pixels_of, require_images, require_rgb
 from model.inference_form import InferenceForm
 from model.members import count_steps, predict_images
-from model.named_options import made_of, require_known
+from model.named_options import ensemble_of
 from model.noise import Generators, draw_for, initial_latents
 from model.outputs import OutputType, SODPipelineOutput, as_output, require_output_type
 from model.prediction import Enough, Prediction
 from model.seeds import member_seed
 from model.steps import TENSORS, Callback, StepWatch, require_callback
+from model.without_offload import WithoutOffload
 
 _DEFAULT_PX = 384
 _PX_PER_LATENT = 8
-_OF_RUNS = ("adaptive", "batch_images", "seed")
-"""Fields of `EnsembleConfig` that mean nothing where a generator draws the noise of all images together."""
 
 
-class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
+class SODDiffusionPipeline(WithoutOffload, DiffusionPipeline):  # type: ignore[misc]
     """Salient-object detection by latent diffusion.
 
     Args:
@@ -43,13 +42,13 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         conditioner: converts an image to context tokens.
         default_processing_res: height and width in pixels that the weights were trained for. It is kept in the UNet's
             configuration too, as the size of its latents; `None` takes it from there.
+        default_denoise_steps, default_ensemble_size, recommended_bounds: see `CheckpointFacts`, whose defaults `None`
+            stands for.
     Raises: ValueError: the UNet or the scheduler is of another kind.
     Source: SOD-diffusion, Computer Graphics Forum 43(7), e15251, 2024.
     """
 
     _callback_tensor_inputs = TENSORS
-    model_cpu_offload_seq = None
-    """Not offered: a prediction swaps layers whose weights are merged on the networks' device (`inference_form.py`)."""
 
     def __init__(
         self,
@@ -58,6 +57,9 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         scheduler: DDIMScheduler,
         conditioner: SaliencyConditioner,
         default_processing_res: int | None = None,
+        default_denoise_steps: int | None = None,
+        default_ensemble_size: int | None = None,
+        recommended_bounds: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         if unet.config.in_channels != 2 * vae.config.latent_channels:
@@ -69,6 +71,12 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler, conditioner=conditioner)
         trained_latents = unet.config.sample_size or _DEFAULT_PX // _PX_PER_LATENT
         self.set_processing_res(default_processing_res or trained_latents * _PX_PER_LATENT)
+        given = {
+            "default_denoise_steps": default_denoise_steps,
+            "default_ensemble_size": default_ensemble_size,
+            "recommended_bounds": recommended_bounds,
+        }
+        self.state_facts(CheckpointFacts.of(given))
         self.attention: AttentionKernels = "auto"
         """Kernels of the UNet. The autoencoder's single head of 512 channels is too wide for flash attention."""
         self._form: InferenceForm | None = None
@@ -99,6 +107,15 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.register_to_config(default_processing_res=side_px)
         self.unet.register_to_config(sample_size=side_px // _PX_PER_LATENT)
 
+    def state_facts(self, facts: CheckpointFacts) -> None:
+        """State how the weights are used best; `save_pretrained` writes it down."""
+        self.facts = facts
+        self.register_to_config(
+            default_denoise_steps=facts.default_denoise_steps,
+            default_ensemble_size=facts.default_ensemble_size,
+            recommended_bounds=dict(facts.recommended_bounds),
+        )
+
     def enable_vae_slicing(self) -> None:
         """Let the autoencoder take images and members one by one: less memory, a little more time."""
         self.vae.enable_slicing()
@@ -114,18 +131,6 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     def disable_vae_tiling(self) -> None:
         """Undo `enable_vae_tiling`."""
         self.vae.disable_tiling()
-
-    def enable_model_cpu_offload(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuse: see `model_cpu_offload_seq`."""
-        _refuse_offload()
-
-    def enable_sequential_cpu_offload(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuse: see `model_cpu_offload_seq`."""
-        _refuse_offload()
-
-    def enable_group_offload(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuse: see `model_cpu_offload_seq`."""
-        _refuse_offload()
 
     def __call__(
         self,
@@ -147,7 +152,7 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         Args:
             image: a path, a Pillow image, an array of uint8 [H, W, 3], or several: a list of these, or [N, H, W, 3].
             num_inference_steps, ensemble_size, processing_resolution: see `denoise_steps`, `ensemble_size` and
-                `processing_res` of `EnsembleConfig`, whose defaults `None` stands for.
+                `processing_res` of `EnsembleConfig`; `None` leaves them to the weights.
             batch_size: members that pass through the networks at once; `None`: all of them.
             ensembling_kwargs: other fields of `EnsembleConfig`, such as `{"reduction": "median"}`.
             latents: noise of the N E members, image by image, instead of a generator.
@@ -163,16 +168,17 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         require_output_type(output_type)
         given, _ = as_list(image)
         require_images(given)
-        ensemble = _ensemble_of(
+        ensemble = ensemble_of(
             {} if ensembling_kwargs is None else ensembling_kwargs,
             denoise_steps=num_inference_steps,
             ensemble_size=ensemble_size,
             processing_res=processing_resolution,
             batch_size=batch_size,
         )
-        draw = draw_for(len(given), ensemble.ensemble_size, generator=generator, latents=latents)
+        ensemble = settled(ensemble, self.facts)
+        draw = draw_for(len(given), ensemble.members, generator=generator, latents=latents)
         images = [pixels_of(one) for one in given]
-        self._interrupt, self._num_timesteps = False, ensemble.denoise_steps
+        self._interrupt, self._num_timesteps = False, ensemble.steps
         try:
             with self.progress_bar(total=count_steps(self, images, ensemble)) as bar:
                 tensors = callback_on_step_end_tensor_inputs
@@ -207,6 +213,7 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self._interrupt = False
         if len(images) != len(keys):
             raise ValueError(f"{len(images)} images and {len(keys)} keys; each image needs a key")
+        ensemble = settled(ensemble, self.facts)
         for image, key in zip(images, keys, strict=True):
             require_rgb(image, f"image {key}")
 
@@ -272,18 +279,6 @@ class SODDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         return latents
 
 
-def _ensemble_of(others: Any, **named: Any) -> EnsembleConfig:
-    """The options of a call; `None` stands for the default.
-
-    Raises: TypeError, ValueError: there is no such option, it has a parameter of its own, or its value is wrong.
-    """
-    if not isinstance(others, Mapping):
-        raise TypeError(f"ensembling_kwargs is {others!r}; give a dictionary, such as {{'reduction': 'median'}}")
-    known = [field.name for field in fields(EnsembleConfig) if field.name not in (*named, *_OF_RUNS)]
-    require_known(others, known, "field of ensembling_kwargs")
-    return made_of(EnsembleConfig, {**{name: value for name, value in named.items() if value is not None}, **others})
-
-
 def _require_ddim(scheduler: Any) -> None:
     if not isinstance(scheduler, DDIMScheduler):
         name = type(scheduler).__name__
@@ -291,10 +286,3 @@ def _require_ddim(scheduler: Any) -> None:
             f"scheduler is {name}; it must be DDIMScheduler, since others scale their input, draw noise without the "
             f"members' seeds or take other numbers of steps: DDIMScheduler.from_config(scheduler.config)"
         )
-
-
-def _refuse_offload() -> NoReturn:
-    raise NotImplementedError(
-        "SODDiffusionPipeline can't be offloaded: its predictions merge weights on the networks' device. To save "
-        "memory, use bfloat16 or a smaller EnsembleConfig.batch_size"
-    )

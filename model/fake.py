@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from model.checkpoint_facts import CheckpointFacts, settled
 from model.config import EnsembleConfig
 from model.prediction import Enough, ModelOutputError, Prediction
 from model.rounds import rounds, variance_scale
@@ -64,7 +65,7 @@ class FakeModel:
         if unknown := sorted(given.keys() - kinds):
             raise ValueError(f"the fake model has no option {unknown[0]!r}; it has {', '.join(kinds)}")
         sleep_s = float(given.pop("sleep_s", 0))
-        model = cls(ensemble=ensemble, enough=enough, sleep_s=sleep_s, **given)
+        model = cls(ensemble=settled(ensemble, CheckpointFacts()), enough=enough, sleep_s=sleep_s, **given)
         model._require_sound()
         return model
 
@@ -94,7 +95,7 @@ class FakeModel:
         if key == self.fail_at:
             raise ModelOutputError(f"told to fail at {key}")
         members = self._members(key)
-        scale, variance = variance_scale(len(members), self.ensemble.ensemble_size), members.var(0)
+        scale, variance = variance_scale(len(members), self.ensemble.members), members.var(0)
         return Prediction(
             saliency=_stretched(members.mean(0), image.shape[:2]),
             variance=np.minimum(_stretched(variance, image.shape[:2]) * np.float32(scale), np.float32(0.25)),
@@ -104,7 +105,7 @@ class FakeModel:
         )
 
     def _members(self, key: str) -> Float[np.ndarray, "e p p"]:
-        everyone = range(self.ensemble.ensemble_size)
+        everyone = range(self.ensemble.members)
         members: list[Float[np.ndarray, "p p"]] = []
         for numbers in rounds(len(everyone)) if self.enough else [everyone]:
             members += [self._disc(key, number) for number in numbers]

@@ -94,7 +94,7 @@ def predict_images(
                 images=[images[i] for i in places],
                 places=places,
                 side_px=side_px,
-                at_once=ensemble.batch_size or len(places) * ensemble.ensemble_size,
+                at_once=ensemble.batch_size or len(places) * ensemble.members,
                 draw=draw,
                 enough=enough,
                 watch=watch,
@@ -117,12 +117,12 @@ def batches(
 
 def count_steps(networks: Networks, images: Sequence[UInt8[np.ndarray, "_h _w 3"]], ensemble: EnsembleConfig) -> int:
     """How many steps `predict_images` takes without `enough`: those of an ensemble, once for each part of a batch."""
-    members = ensemble.ensemble_size
+    members = ensemble.members
     parts = [
         len(list(member_parts(len(places), members, ensemble.batch_size or len(places) * members)))
         for places, _ in batches(networks, images, ensemble)
     ]
-    return sum(parts) * ensemble.denoise_steps
+    return sum(parts) * ensemble.steps
 
 
 def _members(networks: Networks, batch: _Batch, ensemble: EnsembleConfig) -> list[Float[Tensor, "_e ph pw"]]:
@@ -136,7 +136,7 @@ def _members(networks: Networks, batch: _Batch, ensemble: EnsembleConfig) -> lis
         tokens = torch.cat([networks.conditioner(part).tokens for part in parts])  # [N, T, f]
     members: list[list[Tensor]] = [[] for _ in batch.images]
     going = list(range(len(batch.images)))
-    for numbers in rounds(ensemble.ensemble_size) if batch.enough else [range(ensemble.ensemble_size)]:
+    for numbers in rounds(ensemble.members) if batch.enough else [range(ensemble.members)]:
         # 3. Each (image, member) has noise of its own.
         latents = batch.draw([batch.places[i] for i in going], numbers, image_latents)
         # 4. Denoise the members of all images together, in parts of at most `at_once`.
@@ -149,7 +149,7 @@ def _members(networks: Networks, batch: _Batch, ensemble: EnsembleConfig) -> lis
             decoded = torch.cat([networks.decode(part) for part in torch.split(own_latents, batch.at_once)])
             members[image].append(without_padding(decoded, batch.images[image].shape[:2], batch.side_px))
         # 6. An image continues until its own members are enough.
-        if batch.enough is None or numbers.stop == ensemble.ensemble_size:
+        if batch.enough is None or numbers.stop == ensemble.members:
             break
         going = [i for i in going if not batch.enough(torch.cat(members[i]).float().cpu().numpy())]
         if not going:
@@ -176,7 +176,7 @@ def _denoise_in_parts(
                 latents[part.members],
                 image_latents[part.images],
                 tokens[part.images],
-                ensemble.denoise_steps,
+                ensemble.steps,
                 ensemble.timestep_spacing,
                 watch=batch.watch,
             )

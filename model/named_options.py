@@ -1,12 +1,17 @@
 """Options given by name in Python: unknown names and wrong values are refused with what was probably meant."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from difflib import get_close_matches
 from numbers import Integral
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from model.config import EnsembleConfig
+
 T = TypeVar("T")
+_OF_RUNS = ("adaptive", "batch_images", "seed")
+"""Fields of `EnsembleConfig` that mean nothing where a generator draws the noise of all images together."""
 
 
 def require_known(names: Collection[str], known: Collection[str], what: str = "option") -> None:
@@ -32,6 +37,18 @@ def made_of(kind: type[T], given: Mapping[str, Any]) -> T:
         if not _fits(value, hints[name]):
             raise ValueError(f"{name} is {value!r}; it must be {_in_words(hints[name])}{_meant(value, hints[name])}")
     return kind(**given)
+
+
+def ensemble_of(others: Any, **named: Any) -> EnsembleConfig:
+    """The options of a call; `None` stands for the default.
+
+    Raises: TypeError, ValueError: there is no such option, it has a parameter of its own, or its value is wrong.
+    """
+    if not isinstance(others, Mapping):
+        raise TypeError(f"ensembling_kwargs is {others!r}; give a dictionary, such as {{'reduction': 'median'}}")
+    known = [field.name for field in fields(EnsembleConfig) if field.name not in (*named, *_OF_RUNS)]
+    require_known(others, known, "field of ensembling_kwargs")
+    return made_of(EnsembleConfig, {**{name: value for name, value in named.items() if value is not None}, **others})
 
 
 def _meant(value: Any, hint: Any) -> str:

@@ -77,7 +77,7 @@ def prediction_of(
     reduced = reduce_members(
         members, reduction=ensemble.reduction, alignment=ensemble.alignment, stretch=ensemble.stretch
     )
-    scale = variance_scale(len(members), ensemble.ensemble_size)
+    scale = variance_scale(len(members), ensemble.members)
     saliency = resize_map(reduced.saliency, height_width, ensemble.resize_filter)
     variance = resize_map(reduced.variance, height_width, ensemble.resize_filter) * scale
     return Prediction(

@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from jaxtyping import UInt8
 
+from model.checkpoint_facts import INDEX, CheckpointFacts, settled
 from model.checkpoint_files import SAFETENSORS, CheckpointError, load_network, load_scheduler, read_fields
 from model.conditioner import SaliencyConditioner
 from model.config import EnsembleConfig, ModelConfig, check_side, check_together
@@ -72,7 +73,7 @@ class DiffusionModel:
                 self.pipeline, lambda: self.pipeline.predict(images, keys, ensemble, self.enough, watch)
             )
 
-        most = len(images) * self.ensemble.ensemble_size
+        most = len(images) * self.ensemble.members
         wanted = min((limit for limit in (self._members_at_once(images), most) if limit), default=1)
         predictions, at_once = with_fewer_when_out_of_memory(predict, min(wanted, self._fewer_since or wanted))
         if at_once == wanted:
@@ -130,6 +131,7 @@ def ready(
         own_px = pipeline.default_processing_res
         check_side("processing_res of the weights", own_px, batch_stats=ensemble.batch_stats)
     check_together(config, ensemble)
+    ensemble = settled(ensemble, pipeline.facts)
     pipeline = prepare(on_device(pipeline, config.device), config)
     return DiffusionModel(pipeline, ensemble, config.threads, wants_compiler=config.compile, enough=enough)
 
@@ -151,18 +153,19 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> SODDiffus
 
     Raises: CheckpointError: the folder holds no pipeline of this project, or not all of its weights.
     """
-    index = folder / "model_index.json"
+    index = folder / INDEX
     for part in (index.name, *(f"{name}/config.json" for name in NETWORKS)):
         if not (folder / part).is_file():
             raise CheckpointError(f"{folder} holds no {part}, so it is not a saved SOD-diffusion pipeline")
     # The weights come last: they take most of the time.
-    side_px = _processing_side_px(index)
+    side_px, facts = _facts_in(index)
     scheduler = load_scheduler(folder / "scheduler")
     networks = {
         name: load_network(kind, folder / name, dtype, weights=(SAFETENSORS,)) for name, kind in NETWORKS.items()
     }
     try:
         pipeline = SODDiffusionPipeline(**networks, scheduler=scheduler, default_processing_res=side_px)
+        pipeline.state_facts(facts)
     except (ValueError, KeyError, TypeError) as error:
         raise _no_pipeline(index, error) from error
     for module in networks.values():
@@ -171,16 +174,18 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> SODDiffus
     return pipeline
 
 
-def _processing_side_px(index: Path) -> int:
+def _facts_in(index: Path) -> tuple[int, CheckpointFacts]:
+    """Height and width in pixels that the weights were trained for, and how they are used best."""
     try:
-        side_px = read_fields(index)["default_processing_res"]
+        fields = read_fields(index)
+        side_px = fields["default_processing_res"]
         if type(side_px) is not int or not 1 <= side_px <= _LARGEST_SIDE_PX:
             raise ValueError(f"default_processing_res must be from 1 to {_LARGEST_SIDE_PX}")
+        return side_px, CheckpointFacts.of(fields)
     except CheckpointError:
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise _no_pipeline(index, error) from error
-    return side_px
 
 
 def _no_pipeline(index: Path, error: Exception) -> CheckpointError:

@@ -248,8 +248,9 @@ class RunConfig:
 
         Not part of construction: an evaluation predicts without making a release.
         """
-        if self.ensemble.ensemble_size < 2:
+        members = self.ensemble.ensemble_size
+        if members is not None and members < 2:  # a checkpoint's own number is known once it is at hand
             raise ConfigError(
-                f"--ensemble-size is {self.ensemble.ensemble_size}; it must be at least 2: a run accepts images by how "
+                f"--ensemble-size is {members}; it must be at least 2: a run accepts images by how "
                 "far their members agree. For the maps of single members, use sod predict or sod evaluate"
             )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
+from model.checkpoint_facts import recommended_for, settled
 from pipeline.collection.collection import Collection
 from pipeline.collection.frames import default_frame
 from pipeline.collection.gather import read_collection
@@ -35,13 +36,14 @@ from pipeline.replicas.tasks import staying_connected
 from pipeline.replicas.usage import ReplicaUsage
 from pipeline.replicas.weights import weights_of
 from pipeline.runs.commits import committed_shards, read_shard_records
-from pipeline.runs.fingerprint import digest_of, fingerprint
+from pipeline.runs.fingerprint import digest_of, facts_of_model, fingerprint
 from pipeline.runs.inputs import remember_inputs, remember_model
 from pipeline.runs.lease import Lease
 from pipeline.runs.locking import locked
 from pipeline.runs.restore import restore_lost
 from pipeline.runs.run_file import is_begun, open_run, plan_of
 from pipeline.runs.sweep import sweep
+from pipeline.selection.policy import with_bounds
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ def run(config: RunConfig) -> RunReport:
     config.check()
     require_surroundings(config)
     config = with_model_here(config)
+    config.check()
     # 1. Read the annotations and find every image.
     kept_findings = Kept(config.out)
     collection = read_inputs(config, kept_findings)
@@ -111,13 +114,18 @@ def predict(config: RunConfig) -> None:
 
 
 def with_model_here(config: RunConfig) -> RunConfig:
-    """The same with a model on this machine, which is fetched if it was given as a URL; the release says from where.
+    """The same with a model on this machine, which is fetched if it was given as a URL, and with its own numbers of
+    members and steps, and its own bounds, where none were given. The release says where the model is from.
 
-    Raises: as `at_hand`.
+    Raises: as `at_hand`. ConfigError: no release could be made of so few members.
     """
     with patience.lasting(config.cluster.storage_patience_s):  # what was fetched of some GB is not to be lost
         model = at_hand(config.model)
-    return replace(config, model=model, release=with_model(config.release, origin_of(model)))
+    facts = facts_of_model(model)
+    ensemble = settled(config.ensemble, facts)
+    policy = with_bounds(config.policy, recommended_for(ensemble, facts))
+    release = with_model(config.release, origin_of(model))
+    return replace(config, model=model, ensemble=ensemble, policy=policy, release=release)
 
 
 def _carry_out(
@@ -134,8 +142,8 @@ def _carry_out(
         config.out, collection.samples, config.shard_size, made_with, accept_mixed=config.accept_mixed
     )
     remember_inputs(config.out, config.input)
-    if place := origin_of(config.model):
-        remember_model(config.out, place, made_with["weights"])
+    recommended = recommended_for(config.ensemble, facts_of_model(config.model))
+    remember_model(config.out, origin_of(config.model), made_with["weights"], recommended)
     kept_findings.write()
     # 8. Find the shards that are not committed.
     progress = Progress(len(collection.samples), config.policy)

@@ -11,6 +11,7 @@ import torch
 from model.api.cores import usable_cores
 from model.api.hub import fetched, is_repository
 from model.api.segmenter import Segmenter
+from model.checkpoint_facts import facts_of, settled
 from model.config import EnsembleConfig, ModelConfig
 from model.loading import load_model
 from model.named_options import made_of, require_known
@@ -34,7 +35,9 @@ def load(model: Any, options: Mapping[str, Any]) -> Segmenter:
     if not isinstance(revision, str | None):
         raise TypeError(f"revision is {revision!r}; give a branch, tag or commit as a string, or None")
     folder = _folder(os.fspath(model), revision)
-    return Segmenter(load_model(made_of(ModelConfig, {"model": folder, **given}), ensemble), config, ensemble)
+    loaded = made_of(ModelConfig, {"model": folder, **given})
+    model = load_model(loaded, ensemble)
+    return Segmenter(model, config, settled(ensemble, facts_of(loaded)))
 
 
 def _named(value: Any) -> Any:

@@ -89,7 +89,7 @@ class Segmenter:
     def _predicted(
         self, images: Iterable[Any], names: list[str] | None, count: int | None, *, progress: bool
     ) -> Iterator[SaliencyResult]:
-        with photo_bar(count, self.ensemble.denoise_steps, wanted=progress) as bar:
+        with photo_bar(count, self.ensemble.steps, wanted=progress) as bar:
             for own, pixels in self._batches(images, names, count):
                 found = self._predict(pixels, own, bar)
                 for name, image, prediction in zip(own, pixels, found, strict=True):
@@ -113,7 +113,7 @@ class Segmenter:
 
     def _predict(self, pixels: list[UInt8[np.ndarray, "_h _w 3"]], names: list[str], bar: Any) -> list[Prediction]:
         """Predict a batch; torch's number of threads and the model's bar are as before when it is done."""
-        counted = StepsOfBatch(bar=bar, photos=len(pixels), steps=self.ensemble.denoise_steps)
+        counted = StepsOfBatch(bar=bar, photos=len(pixels), steps=self.ensemble.steps)
         shows = self._model if isinstance(self._model, ShowsSteps) else None
         threads = torch.get_num_threads()
         try:
@@ -134,15 +134,14 @@ class Segmenter:
 
         return max(
             1,
-            (self.ensemble.batch_size or most_at_once(self._model.device_kind.split()[0]))
-            // self.ensemble.ensemble_size,
+            (self.ensemble.batch_size or most_at_once(self._model.device_kind.split()[0])) // self.ensemble.members,
         )
 
     def __repr__(self) -> str:
         ensemble = self.ensemble
         return (
             f"Segmenter({self.config.model!r}, {self._model.device_kind}, {self.config.dtype}, {self.config.threads} "
-            f"threads, {ensemble.ensemble_size} members x {ensemble.denoise_steps} steps, seed {ensemble.seed})"
+            f"threads, {ensemble.members} members x {ensemble.steps} steps, seed {ensemble.seed})"
         )
 
 

@@ -108,11 +108,11 @@ def _reference(size: Size, config: ModelConfig, ensemble: EnsembleConfig) -> tup
     from pipeline.benchmarks.reference import members_one_by_one
 
     pipeline = on_device(measured_pipeline(size, config), config.device)
-    measured = 1 if size == "full" else ensemble.ensemble_size
+    measured = 1 if size == "full" else ensemble.members
 
     def predict(images: int) -> int:
         for key, pixels in sample_photos(images):
-            members_one_by_one(pipeline, pixels, key, measured, ensemble.denoise_steps).float().cpu()
+            members_one_by_one(pipeline, pixels, key, measured, ensemble.steps).float().cpu()
         return images * measured
 
     return predict, measured
@@ -134,4 +134,4 @@ def _ours(size: Size, config: ModelConfig, ensemble: EnsembleConfig) -> tuple[Ca
             members += sum(len(prediction.members) for prediction in predictions)
         return members
 
-    return predict, ensemble.ensemble_size
+    return predict, ensemble.members

@@ -6,7 +6,7 @@ ensemble members has none, and its maps have no scores: these compare members.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from model.config import MAX_IMAGE_PIXELS
 from model.seeds import key_of
@@ -20,10 +20,9 @@ from pipeline.evaluation.outcomes import Failed, How, Outcome, measure_map
 from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.pass_scores import scores_of_passes
 from pipeline.files import storage, urls
-from pipeline.files.model_urls import at_hand
 from pipeline.files.tars import encode_json
 from pipeline.records import ShardRecord
-from pipeline.run import predict, resolved, run
+from pipeline.run import predict, resolved, run, with_model_here
 from pipeline.runs.candidates import read_maps, read_rows
 from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
 from pipeline.runs.fingerprint import fingerprint
@@ -58,8 +57,8 @@ def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: Evaluation
     url = urls.absolute(run_url(out))
     annotations = storage.join(urls.absolute(out), "images.json")
     storage.publish(annotations, encode_json(annotations_of(pairs, config.max_image_pixels)))
-    requested = resolved(_run_config(pairs, annotations, url, config))
-    if config.ensemble.ensemble_size > 1:
+    requested = with_model_here(resolved(_run_config(pairs, annotations, url, config)))
+    if requested.ensemble.members > 1:
         run(requested)
     else:
         log.info("--ensemble-size 1: no variance, so no scores, no risk-coverage and no release of the run")
@@ -75,8 +74,7 @@ def check_model(pairs: Sequence[Pair], config: EvaluationConfig) -> None:
 
     Raises: ConfigError: the configured weights do not exist.
     """
-    requested = resolved(_run_config(pairs, config.out, config.out, config))
-    fingerprint(replace(requested, model=at_hand(requested.model)))
+    fingerprint(with_model_here(resolved(_run_config(pairs, config.out, config.out, config))))
 
 
 def run_url(out: str) -> str:

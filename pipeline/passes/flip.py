@@ -140,7 +140,7 @@ class Flip:
         views = "; ".join(_IN_WORDS[view] for view in options.views)
         return {
             f"Other views ({context.name})": f"Each image was predicted again by {whose}: {views}. Per view, members: "
-            f"{ensemble.ensemble_size}, DDIM steps: {ensemble.denoise_steps} with trailing timesteps; the run's "
+            f"{ensemble.members}, DDIM steps: {ensemble.steps} with trailing timesteps; the run's "
             f"candidates have {context.made_with.get('ensemble_size', '?')} members of "
             f"{context.made_with.get('denoise_steps', '?')} steps. The maps were turned back and compared with the "
             "candidate's. Views share the weights, so they agree where the weights are wrong in every view."

@@ -11,6 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.shown import shown
 
 _LIKE_A_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")  # a path has one of the slashes
+ALONE = "--save-uncertainty needs an --ensemble-size of at least 2"
 OFFICIAL_OPTIONS = ("stable_diffusion_repo_path", "pretrained_model_path", "swinb_model_path")
 
 
@@ -78,7 +79,7 @@ class PhotosConfig:
         if self.model.is_fake:
             raise ConfigError(f"--model {self.model.model}: the stand-in paints discs; photos need `nano` or a folder")
         if self.save_uncertainty and self.ensemble.ensemble_size == 1:
-            raise ConfigError("--save-uncertainty needs an --ensemble-size of at least 2: one member can't disagree")
+            raise ConfigError(f"{ALONE}: one member can't disagree")
 
     @property
     def is_official(self) -> bool:

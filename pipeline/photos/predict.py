@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import UInt8
 
+from model.checkpoint_facts import CheckpointFacts, facts_of, settled
 from model.checkpoints import CheckpointError, OfficialFiles, load_official
-from model.config import ModelConfig
+from model.config import EnsembleConfig, ModelConfig
 from model.geometry import squared
 from model.memory import most_at_once
 from model.prediction import Prediction
@@ -21,7 +22,7 @@ from pipeline.collection.frames import default_frame
 from pipeline.collection.images import decode_framed
 from pipeline.errors import ConfigError, SampleError, kept
 from pipeline.files.model_urls import at_hand
-from pipeline.photos.config import PhotosConfig
+from pipeline.photos.config import ALONE, PhotosConfig
 from pipeline.photos.find import Photo, find_photos
 from pipeline.photos.left_out import log_left_out, require_codecs
 from pipeline.photos.outputs import clashes, is_finished, prepare_output_folder, write_outputs
@@ -123,7 +124,9 @@ def load(config: PhotosConfig) -> DiffusionModel:
     try:
         if config.is_official:
             return _load_official(config, settings)
-        return load_diffusion_model(at_hand(settings), config.ensemble, stopping_rule(config.ensemble))
+        settings = at_hand(settings)
+        ensemble = _ensemble(config, facts_of(settings))
+        return load_diffusion_model(settings, ensemble, stopping_rule(ensemble))
     except (CheckpointError, OSError, ValueError) as error:
         raise ConfigError(str(error)) from error
 
@@ -131,7 +134,7 @@ def load(config: PhotosConfig) -> DiffusionModel:
 def predict_photos(photos: Sequence[Photo], model: DiffusionModel, config: PhotosConfig) -> Iterator[PhotoResult]:
     """Predict photos and write their outputs; yield one result per photo, in order."""
     members_at_once = model.ensemble.batch_size or most_at_once(model.pipeline.device.type)
-    photos_at_once = max(1, members_at_once // model.ensemble.ensemble_size)
+    photos_at_once = max(1, members_at_once // model.ensemble.members)
     for batch in read_ahead(photos, lambda photo: _read(photo, model, config), photos_at_once, _pixel_count):
         pixels = {read.photo.name: read.pixels for read in batch if read.pixels is not None}
         predictions = predict_batch(model, pixels, key_of)
@@ -152,7 +155,19 @@ def _load_official(config: PhotosConfig, settings: ModelConfig) -> DiffusionMode
         branch=config.swinb_model_path,
     )
     pipeline = load_official(files, torch_dtype(settings.dtype))
-    return ready(pipeline, settings, config.ensemble, stopping_rule(config.ensemble))
+    ensemble = _ensemble(config, pipeline.facts)
+    return ready(pipeline, settings, ensemble, stopping_rule(ensemble))
+
+
+def _ensemble(config: PhotosConfig, facts: CheckpointFacts) -> EnsembleConfig:
+    """The ensemble with the numbers of the weights where none were given.
+
+    Raises: ConfigError: they are made for a single member, whose uncertainty is asked for.
+    """
+    ensemble = settled(config.ensemble, facts)
+    if config.save_uncertainty and ensemble.members == 1:
+        raise ConfigError(f"{ALONE}, which these weights do not have by themselves")
+    return ensemble
 
 
 def _with_precision(config: PhotosConfig) -> ModelConfig:

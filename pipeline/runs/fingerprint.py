@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import model
 import pipeline
+from model.checkpoint_facts import CheckpointFacts, facts_of, settled
 from model.config import EnsembleConfig, ModelConfig
 from model.fake import FakeModel
 from model.weights import weights_sha256
@@ -89,10 +90,23 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
         "orientation": config.input.orientation,
         "code": code_sha256(),
     }
-    values |= {name: str(value) for name, value in asdict(config.ensemble).items()}
+    values |= {
+        name: str(value) for name, value in asdict(settled(config.ensemble, facts_of_model(config.model))).items()
+    }
     if config.keep_members:  # no field otherwise, as in runs of earlier versions, which kept none
         values["keep_members"] = str(config.keep_members)
     return values | library_versions()
+
+
+def facts_of_model(model: ModelConfig) -> CheckpointFacts:
+    """What a model at hand says of its best use.
+
+    Raises: ConfigError: it says what can't be, or does not exist.
+    """
+    try:
+        return facts_of(model)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--model {model.model}: {error}") from error
 
 
 def digest_of(made_with: Mapping[str, str]) -> str:

@@ -1,11 +1,14 @@
 """RUN/plan/inputs.json: where the newest session found annotations and images, for whoever needs them later.
 
-RUN/plan/model.json: where it fetched the model, at which commit; only if the model was given as a URL.
+RUN/plan/model.json: what is known of the model: where it was fetched, at which commit, and the bounds it recommends.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from typing import Any
 
+from model.checkpoint_facts import CheckpointFacts
 from model.documents import parse_json
 from pipeline.collection.config import InputConfig
 from pipeline.errors import CollectionError, ConfigError, StorageError, StorageUnavailableError
@@ -28,19 +31,37 @@ def remember_inputs(run: str, inputs: InputConfig) -> None:
     _write(storage.join(run, "plan", "inputs.json"), encode_json(asdict(stored)))
 
 
-def remember_model(run: str, url: str, sha256: str) -> None:
-    """Write down where the model was fetched. Args: url: at a fixed commit, if there is one. sha256: of its weights."""
-    _write(storage.join(run, "plan", "model.json"), encode_json({"url": shown(url), "weights": sha256}))
+def remember_model(run: str, url: str, sha256: str, recommended: Mapping[str, float]) -> None:
+    """Write down what is known of a run's model, for a release that is made later; nothing if that is nothing.
+
+    Args: url: that it was fetched from, at a fixed commit if there is one; "" if it was not given as one.
+          sha256: of its weights.
+          recommended: option of the policy → bound, as `recommended_for` gives them.
+    """
+    if url or recommended:
+        known = {"url": shown(url), "weights": sha256, "recommended_bounds": dict(recommended)}
+        _write(storage.join(run, "plan", "model.json"), encode_json(known))
 
 
 def remembered_model(run: str) -> str:
     """The URL that the model of a run was fetched from; "" if it was not given as one."""
+    return str(_known_of_model(run).get("url", ""))
+
+
+def remembered_bounds(run: str) -> dict[str, float]:
+    """Option of the policy → bound that the model of a run recommends for what the run was made with."""
+    with suppress(ValueError):
+        return dict(CheckpointFacts.of(_known_of_model(run)).recommended_bounds)
+    return {}
+
+
+def _known_of_model(run: str) -> dict[str, Any]:
     url = storage.join(run, "plan", "model.json")
-    if not storage.exists(url):
-        return ""
-    with suppress(ValueError, KeyError, TypeError, RecursionError):
-        return str(parse_json(storage.read(url))["url"])
-    return ""
+    if storage.exists(url):
+        with suppress(ValueError, RecursionError):
+            known = parse_json(storage.read(url))
+            return known if isinstance(known, dict) else {}
+    return {}
 
 
 def _write(url: str, content: bytes) -> None:

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from pipeline.selection.combination import NAME as COMBINATION
@@ -29,6 +29,8 @@ _OPTIONS_WITH_BOUNDS: tuple[tuple[str, str, Sense, str], ...] = (
     ("max_variance_per_area", "ensemble_variance_per_area", "<=", "variance_per_area_above_max"),
 )
 """Option, its score, its sense, and the reason for a rejection; in the order in which verdicts check them."""
+_UNLESS_RECOMMENDED = {"max_variance": 0.02, "max_variance_per_area": 0.1}
+"""Bounds on what depends on the weights and their steps, where the weights recommend none."""
 _ADDED_LATER = ("combination", "keep_empty")
 """Options that policies did not have before releases of format 5."""
 
@@ -86,11 +88,14 @@ class PolicyConfig:
     members an image gets, and belong to the run.
     """
 
-    max_variance: float = 0.02
-    """Largest accepted `ensemble_variance`, 0 to 0.25. Lower: fewer images, with more agreement of the members."""
-    max_variance_per_area: float = 0.1
+    max_variance: float | None = None
+    """Largest accepted `ensemble_variance`, 0 to 0.25. Lower: fewer images, with more agreement of the members. If left
+    out, what the weights recommend for their own number of steps (`recommended_bounds` in their model_index.json), 0.02
+    for other weights and numbers."""
+    max_variance_per_area: float | None = None
     """Largest accepted `ensemble_variance_per_area`, 0 to 250. It catches small objects on which the members disagree:
-    their variance is small only because they are small."""
+    their variance is small only because they are small. If left out, as for max_variance; 0.1 where nothing is
+    recommended."""
     min_area: float = 0.005
     """Smallest accepted share of the image that the mask covers, 0 to 1; below it, the image has no salient object."""
     max_area: float = 0.95
@@ -121,7 +126,7 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         for option, score, _, _ in _OPTIONS_WITH_BOUNDS:
-            lowest, highest, value = SCORE_TABLE[score].lowest, SCORE_TABLE[score].highest, getattr(self, option)
+            lowest, highest, value = SCORE_TABLE[score].lowest, SCORE_TABLE[score].highest, limit_of(self, option)
             if not lowest <= value <= highest:
                 raise ValueError(f"{option} is {value}; it must be from {lowest:g} to {highest:g}")
         # In a fixed form and order, however they were written: the first bound that an image fails is its reason.
@@ -139,15 +144,29 @@ class PolicyConfig:
             raise ValueError(f"strata is {self.strata!r}, but target_images is 0: give the number to share out")
 
 
+def with_bounds(policy: PolicyConfig, recommended: Mapping[str, float]) -> PolicyConfig:
+    """The same with bounds where none were given. Args: recommended: option → bound, see `CheckpointFacts`."""
+    known = {**_UNLESS_RECOMMENDED, **recommended}
+    left_out: dict[str, Any] = {name: bound for name, bound in known.items() if getattr(policy, name) is None}
+    return replace(policy, **left_out)
+
+
+def limit_of(policy: PolicyConfig, option: str) -> float:
+    """The bound that an option sets."""
+    value = getattr(policy, option)
+    return float(_UNLESS_RECOMMENDED[option] if value is None else value)
+
+
 def stated(policy: PolicyConfig) -> dict[str, Any]:
     """Option → value, as releases state a policy: without options that are off and that earlier versions lacked."""
-    return {name: value for name, value in asdict(policy).items() if value or name not in _ADDED_LATER}
+    values = asdict(with_bounds(policy, {}))
+    return {name: value for name, value in values.items() if value or name not in _ADDED_LATER}
 
 
 def bounds(policy: PolicyConfig) -> list[Bound]:
     """List all bounds of a policy, in the order in which verdicts check them."""
     of_options = [
-        Bound(score=score, sense=sense, limit=float(getattr(policy, option)), reason=reason, option=option)
+        Bound(score=score, sense=sense, limit=limit_of(policy, option), reason=reason, option=option)
         for option, score, sense, reason in _OPTIONS_WITH_BOUNDS
     ]
     return [*of_options, *map(parse_threshold, policy.thresholds)]

@@ -39,8 +39,8 @@ def stopping_rule(ensemble: EnsembleConfig, policy: PolicyConfig | None = None) 
         rows, columns = (max(1, side // _LOOKED_AT_PX) for side in members.shape[1:])
         seen = members[:, rows // 2 :: rows, columns // 2 :: columns]
         if not stopping_bounds:
-            return remaining_move(seen, ensemble.ensemble_size) <= STEADY_MAP
-        return is_clear(seen, ensemble.ensemble_size, stopping_bounds)
+            return remaining_move(seen, ensemble.members) <= STEADY_MAP
+        return is_clear(seen, ensemble.members, stopping_bounds)
 
     return enough
 

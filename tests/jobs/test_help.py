@@ -62,7 +62,7 @@ def test_common_options_come_first_and_the_others_in_the_groups_of_their_class(c
     assert places == sorted(places)
     assert "--embed-images, " not in text
     assert "--no-embed-images, --embed-images" in text  # on by default: the name that changes something comes first
-    assert "[default: 0.02]" in text
+    assert "[default: 0.005]" in text
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if COMMANDS[name].examples])

@@ -264,7 +264,7 @@ def torn_weights(folder):
         (a_file, "--model mine: it has no model_index.json"),
         (an_empty_folder, "--model mine: it has no model_index.json"),
         (another_pipeline, "mine holds no conditioner/config.json, so it is not a saved SOD-diffusion pipeline"),
-        (a_torn_index, "mine/model_index.json (1 bytes) is not JSON that is read here"),
+        (a_torn_index, "mine/model_index.json: not JSON: "),
         (torn_weights, "mine/vae/diffusion_pytorch_model.safetensors"),
     ],
 )

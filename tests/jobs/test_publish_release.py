@@ -57,14 +57,16 @@ def out(tmp_path_factory):
     return Path(config.out)
 
 
-def test_a_release_that_is_made_later_names_the_model_that_the_run_has_fetched(build, out):
+def test_a_release_that_is_made_later_knows_where_the_model_was_fetched_and_which_bounds_it_recommends(build, out):
     commit = "ab" * 20
-    remember_model(str(out), f"hf://org/name@{commit}", "cd" * 32)
+    remember_model(str(out), f"hf://org/name@{commit}", "cd" * 32, {"max_variance": 0.21})
     try:
         built = build(out, "--version", "7.0.0", "--engine", "inline")
         card = Path(json.loads(built.stdout)["release"], "README.md").read_text()
     finally:
         (out / "plan" / "model.json").unlink()
+    stated = json.loads(Path(json.loads(built.stdout)["release"], "release.json").read_bytes())
+    assert [stated["made_from"]["policy"][name] for name in ("max_variance", "max_variance_per_area")] == [0.21, 0.1]
     assert f"org/name at {commit}, <https://huggingface.co/org/name/tree/{commit}>" in card
 
 

@@ -113,10 +113,10 @@ def test_the_reference_preset_is_of_valid_options_that_are_set_otherwise_by_defa
     preset = {name: option.value for name, option in REFERENCE_PRESET.items()}
     plain, as_reference = EnsembleConfig(), EnsembleConfig(**preset)
     allowed = {"alignment": Alignment, "reduction": Reduction, "resize_filter": ResizeFilter}
-    assert preset.keys() == {"stretch", "batch_stats", *allowed}
+    assert preset.keys() == {"ensemble_size", "denoise_steps", "stretch", "batch_stats", *allowed}
     for name, option in REFERENCE_PRESET.items():
         assert getattr(plain, name) != option.value == getattr(as_reference, name)
-        assert option.value in get_args(allowed.get(name, Literal[True]))
+        assert option.value in get_args(allowed.get(name, Literal[True, 10]))
         assert len(option.effect.split()) > 6
 
 

@@ -98,12 +98,14 @@ class OwnPredictor:
     """One of our models; its noise depends on the key of a photo."""
 
     def __init__(self, config: OtherModelConfig, model: ModelConfig, ensemble: EnsembleConfig) -> None:
+        from model.checkpoint_facts import facts_of, settled
         from model.loading import load_model
         from pipeline.files.model_urls import at_hand
         from pipeline.runs.fingerprint import model_fields
 
         name, model = model.model, at_hand(model)
         try:
+            ensemble = settled(ensemble, facts_of(model))
             self._model = load_model(model, ensemble)
         except (OSError, ValueError) as error:
             raise ConfigError(f"--model {name}: {error}") from error

@@ -22,9 +22,9 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_nothing_given_is_the_embedded_model_with_the_defaults_of_predict():
     sod = model.load()
     assert sod.config == ModelConfig(threads=1)  # torch has one thread in these tests
-    assert sod.ensemble == EnsembleConfig(batch_size=0)
+    assert sod.ensemble == EnsembleConfig(ensemble_size=10, denoise_steps=2, batch_size=0)
     assert sod.pipeline.default_processing_res == 192
-    assert repr(sod) == "Segmenter('nano', cpu, float32, 1 threads, 10 members x 10 steps, seed 0)"
+    assert repr(sod) == "Segmenter('nano', cpu, float32, 1 threads, 10 members x 2 steps, seed 0)"
 
 
 @pytest.mark.parametrize(("of_torch", "cores", "threads"), [(8, 2, 2), (2, 8, 2), (1, 1, 1)])
@@ -55,8 +55,8 @@ def test_a_folder_and_options_by_name(tiny_folder):
         ({"wings": 2}, TypeError, "there is no option 'wings': revision, ensemble_size, denoise_steps, .*device"),
         ({"adaptive": "on"}, TypeError, "there is no option 'adaptive'"),
         ({"ensemble_size": 0}, ValueError, "ensemble_size is 0; it must be at least 1"),
-        ({"ensemble_size": "3"}, ValueError, "ensemble_size is '3'; it must be a whole number$"),
-        ({"ensemble_size": True}, ValueError, "ensemble_size is True; it must be a whole number$"),
+        ({"ensemble_size": "3"}, ValueError, "ensemble_size is '3'; it must be a whole number or None$"),
+        ({"ensemble_size": True}, ValueError, "ensemble_size is True; it must be a whole number or None$"),
         ({"processing_res": "big"}, ValueError, "processing_res is 'big'; it must be a whole number or None"),
         ({"alignment": "afine"}, ValueError, "alignment is 'afine'; it must be one of .*Did you mean 'affine'?"),
         ({"dtype": "fp16"}, ValueError, "dtype is 'fp16'; it must be one of float32, bfloat16, float16"),

@@ -116,7 +116,7 @@ def test_threads_and_the_bar_of_steps_are_as_before_after_a_prediction(tiny, pho
         return FakeModel(ensemble=ensemble).predict(images, ["0"])
 
     monkeypatch.setattr(SODDiffusionPipeline, "predict", predict)
-    ensemble = EnsembleConfig(batch_size=0)
+    ensemble = EnsembleConfig(ensemble_size=10, denoise_steps=2, batch_size=0)
     diffusion = DiffusionModel(tiny, ensemble, 2)
     sod = Segmenter(diffusion, ModelConfig(threads=2), ensemble)
     monkeypatch.setattr(DiffusionModel, "_members_at_once", lambda *_: 1)

@@ -38,6 +38,7 @@ def weights(tmp_path):
     (folder / "unet").mkdir(parents=True)
     (folder / "unet" / "model.safetensors").write_bytes(b"weights")
     (folder / "unet" / "config.json").write_bytes(b"{}")
+    (folder / "model_index.json").write_bytes(b"{}")
     return folder
 
 

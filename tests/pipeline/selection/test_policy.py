@@ -20,6 +20,8 @@ from pipeline.selection.policy import (
     named_scores,
     parse_splits,
     parse_threshold,
+    stated,
+    with_bounds,
 )
 from pipeline.selection.scores import SCORE_TABLE, SCORES, Score
 from pipeline.selection.verdicts import by_scores
@@ -84,7 +86,7 @@ def a_value_that_passes(score, its_bounds):
 
 @given(OPTIONS, st.lists(THRESHOLDS, max_size=4))
 def test_a_policy_is_refused_exactly_if_no_scores_within_their_ranges_pass(options, thresholds):
-    values = {field.name: field.default for field in fields(PolicyConfig)} | options
+    values = stated(PolicyConfig()) | options
     every_bound = [
         *(make_bound(score=b.score, sense=b.sense, limit=values[b.option]) for b in bounds(PolicyConfig())),
         *map(parse_threshold, thresholds),
@@ -99,6 +101,19 @@ def test_a_policy_is_refused_exactly_if_no_scores_within_their_ranges_pass(optio
     else:
         policy = PolicyConfig(**options, thresholds=tuple(thresholds))
         assert by_scores(passing, policy).decision == "accepted"
+
+
+@given(OPTIONS, OPTIONS)
+def test_recommended_bounds_count_where_none_is_given(options, recommended):
+    recommended = {name: bound for name, bound in recommended.items() if name.startswith("max_variance")}
+    usual = {"max_variance": 0.02, "max_variance_per_area": 0.1}
+    options = options | {"min_area": 0.0, "max_area": 1.0}
+    policy = with_bounds(PolicyConfig(**options), recommended)
+    expected = usual | recommended | options
+    assert {bound.option: bound.limit for bound in bounds(policy)} == expected
+    assert {name: stated(policy)[name] for name in expected} == expected
+    assert with_bounds(policy, {}) == with_bounds(policy, {"max_variance": 0.25}) == policy
+    assert stated(PolicyConfig()) == stated(PolicyConfig(**usual))
 
 
 # Examples

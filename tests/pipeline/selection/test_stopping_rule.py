@@ -20,7 +20,7 @@ from pipeline.selection.stopping_rule import (
 )
 from pipeline.selection.verdicts import by_scores
 
-ON = EnsembleConfig(adaptive="on")
+ON = EnsembleConfig(ensemble_size=10, adaptive="on")
 PHOTO = np.zeros((40, 60, 3), np.uint8)
 
 
