@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from model.checkpoint_facts import facts_of
 from model.config import EnsembleConfig, ModelConfig
 from model.saliency import load_diffusion_model
 from pipeline.collection.images import decode_rgb
@@ -39,6 +40,7 @@ from pipeline.runs.commits import committed_shards, read_shard_record
 
 MEMBERS = 10
 STEPS = (10, 4, 2, 1)
+"""Beside the model's own number, with which the pictures are made."""
 BEGIN, END = "<!-- measured by `make card`, which rewrites these lines -->", "<!-- end of measured lines -->"
 PICTURES = 8
 THUMBNAIL_PX, GAP_PX, HEAD_PX = 160, 4, 22
@@ -72,12 +74,13 @@ def write_card(model: str, sample: Path, card: Path) -> str:
     page = card.read_text(encoding="utf-8")
     with_measured(page, "")  # refuse a card without marks before the work
     with tempfile.TemporaryDirectory(prefix="card-") as temporary:
-        folders = {steps: Path(temporary, f"{steps}-steps") for steps in STEPS}
+        own = facts_of(ModelConfig(model=model)).default_denoise_steps
+        folders = {steps: Path(temporary, f"{steps}-steps") for steps in dict.fromkeys((own, *STEPS))}
         rows = []
         for steps, out in folders.items():
             rows.append(_measure_row(model, steps, sample, out))
             say(f"{steps} steps: S {rows[-1].metrics['s_measure']:.4f}, MAE {rows[-1].metrics['mae']:.4f}")
-        first = folders[STEPS[0]]
+        first = folders[own]
         names = [row["name"] for row in sorted(_rows(first), key=lambda row: row["mae"])]  # smallest error first
         even = [names[place] for place in np.linspace(0, len(names) - 1, PICTURES).round().astype(int)]
         pictures = {
