@@ -3,6 +3,7 @@ code has the end that it should. Ray, the job and the scheduler's commands are s
 are called; `tests/end_to_end/test_on_schedulers.py` has real ones.
 """
 
+import contextlib
 import copy
 import json
 import os
@@ -55,6 +56,7 @@ class Stage:
         (folder / "bin").mkdir()
         (folder / "bin" / "activate").touch()
         self.calls.touch()
+        self.jobs = []
         self.environment = {
             "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "CALLS": str(self.calls),
@@ -76,21 +78,32 @@ class Stage:
             time.sleep(0.01)
 
     def start(self, script, **environment):
-        return subprocess.Popen(
+        job = subprocess.Popen(
             ["bash", *script],
             env=self.environment | environment,
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
+        self.jobs.append(job)
+        return job
 
     def run(self, script, **environment):
         return self.start(script, **environment).wait(timeout=60)
 
+    def close(self):
+        """End what a job has left: a test that failed leaves commands that wait for ever."""
+        for job in self.jobs:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(job.pid, signal.SIGKILL)
+
 
 @pytest.fixture
 def stage(tmp_path):
-    return Stage(tmp_path)
+    stage = Stage(tmp_path)
+    yield stage
+    stage.close()
 
 
 # KubeRay
@@ -216,6 +229,8 @@ def test_the_slurm_job_is_requeued_where_another_try_helps(slurm, code, restarts
     assert slurm.called("python") == ["python jobs/coco_pseudolabel.py --out /data/a b"]
 
 
+AFTER_RAY = 'until grep -q "^ray start" "$CALLS"; do command sleep 0.05; done'
+"""Without it the job may be over before Ray is called, which starts beside it."""
 STOPPABLE = "trap 'echo stopped >> \"$CALLS\"; exit 1' TERM; while :; do command sleep 0.05; done"
 
 
@@ -261,14 +276,14 @@ def test_the_slurm_job_on_one_node_needs_no_srun_and_a_head_that_does_not_start_
     ],
 )
 def test_the_head_of_the_slurm_job_has_an_address_that_other_nodes_reach(slurm, named, others, head):
-    slurm.command("python", "")
+    slurm.command("python", AFTER_RAY)
     assert slurm.run([SLURM], SLURM_NNODES="1", ADDRESSES=named, OTHERS=others) == 0
     (call,) = slurm.called("ray start")
     assert f"--node-ip-address={head} " in call
 
 
 def test_a_slurm_job_whose_head_nobody_could_reach_is_refused_unless_its_address_is_given(slurm):
-    slurm.command("python", "")
+    slurm.command("python", AFTER_RAY)
     assert slurm.run([SLURM], ADDRESSES="127.0.1.1", OTHERS="") == 2
     assert slurm.called("ray") == slurm.called("python") == slurm.called("scontrol") == []
     assert slurm.run([SLURM], SLURM_NNODES="1", ADDRESSES="127.0.1.1", OTHERS="", SOD_HEAD_IP="10.0.0.7") == 0
