@@ -114,11 +114,11 @@ def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) ->
     heart = threading.Thread(target=_beat, args=(lease, ended, beat_s), name="lease", daemon=True)
     # From here on a signal may come between any two lines: whatever was created by then is removed.
     try:
+        HELD.add(owner)  # first: a session in another thread takes an owner that is not in it for dead
         made = storage.create(_url(run, number), encode_json(asdict(holder)))
         # An object store's client that lost the answer asks again, and then hears that the object exists: it is ours.
         if not made and _read(run, number).owner != owner:
             raise RunBusyError(f"{run}: another session has just begun to work on this run. Let it finish")
-        HELD.add(owner)
         heart.start()
         yield lease
     except KeyboardInterrupt:

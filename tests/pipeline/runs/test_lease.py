@@ -18,7 +18,7 @@ from pipeline.files.tars import encode_json
 from pipeline.run import run
 from pipeline.runs import lease as lease_module
 from pipeline.runs.holder import Holder
-from pipeline.runs.lease import held
+from pipeline.runs.lease import held, refuse_busy
 from tests.pipeline.make import make_collection, make_config, tree
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -98,6 +98,22 @@ def test_of_many_sessions_at_once_one_gets_the_run(place):
     for thread in threads:
         thread.join()
     assert sorted(got) == ["held"] + ["refused"] * 7
+
+
+def test_a_lease_is_held_from_the_moment_in_which_it_is_made(tmp_path, monkeypatch):
+    create, refused = storage.create, []
+
+    def create_and_look(url, content):
+        made = create(url, content)
+        with pytest.raises(RunBusyError) as busy:
+            refuse_busy(str(tmp_path))
+        refused.append(str(busy.value))
+        return made
+
+    monkeypatch.setattr(storage, "create", create_and_look)
+    with held(str(tmp_path)):
+        assert len(refused) == 1
+    refuse_busy(str(tmp_path))
 
 
 def test_a_killed_process_is_replaced_at_once_and_a_living_one_is_not(tmp_path):
