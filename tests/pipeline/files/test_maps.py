@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
@@ -44,6 +44,22 @@ def test_a_stored_deviation_is_off_by_at_most_half_a_step_and_beyond_one_half_it
     stored = quantise_deviation(deviation)
     assert np.abs(stored / 510 - deviation.astype(np.float64).clip(max=0.5)).max() <= 1 / 1020 + ROUNDING
     assert (stored[deviation >= 0.5] == 255).all()
+
+
+MORE_THAN_AT_ONCE = np.random.default_rng(0).random((7, 5001), np.float32)
+
+
+@given(maps(0.25))
+@example(MORE_THAN_AT_ONCE / 4)
+@example(MORE_THAN_AT_ONCE.T[::-1] / 4)
+def test_maps_are_stored_as_by_plain_formulas_over_whole_maps(values):
+    exact = values.astype(np.float64)
+    for quantise, steps in (
+        (quantise_saliency, exact * 255),
+        (quantise_variance, np.sqrt(exact) * 510),
+        (quantise_deviation, exact * 510),
+    ):
+        assert np.array_equal(quantise(values), np.rint(steps.clip(0, 255)).astype(np.uint8))
 
 
 @given(maps(0.25))
