@@ -58,7 +58,7 @@ def reduce_aligned(aligned: Float[Tensor, "e h w"], *, reduction: Reduction, str
     low, span = saliency.min().item(), (saliency.max() - saliency.min()).item()
     if not (stretch and span > FLAT):
         low, span = 0.0, 1.0
-    variance = (torch.square(aligned - aligned.mean(0)).mean(0) / span**2).clamp(0, 0.25)
+    variance = ((aligned - aligned.mean(0)).square_().mean(0) / span**2).clamp(0, 0.25)
     if reduction == "mean":
         uncertainty = variance.sqrt()
     else:

@@ -125,5 +125,5 @@ class FakeModel:
 def _stretched(values: Float[np.ndarray, "p p"], height_width: tuple[int, int]) -> Float[np.ndarray, "h w"]:
     """Resize by nearest neighbour, which keeps the values and so needs no clipping."""
     rows, columns = (np.arange(length) * SIDE_PX // length for length in height_width)
-    stretched: Float[np.ndarray, "h w"] = values[np.ix_(rows, columns)]
-    return stretched
+    # Columns first, while there are few rows: the stand-in is part of what `sod bench orchestration` measures.
+    return values.take(columns, axis=1).take(rows, axis=0)

@@ -64,7 +64,7 @@ class Orchestration:
     def table(self, results: Sequence[Result]) -> Iterator[str]:
         """One row per size and way: medians over the rounds."""
         yield from table_head(
-            "images", "way", "images/s of a replica", "lowest to highest", "against Ray Data", "start"
+            "images", "way", "images/s of a replica", "lowest to highest", "against Ray Data", "CPU per image", "start"
         )
         rows = defaultdict[tuple[int, int, str], list[Result]](list)
         for result in results:
@@ -73,9 +73,10 @@ class Orchestration:
             rates = [result["images_per_s"] for result in same]
             theirs = median(result["images_per_s"] for result in rows[width, height, "ray data"])
             start_s = median(result["start_s"] for result in same)
+            cpu = "in other processes" if way in _ON_RAY else f"{1e3 * median(r['cpu_s'] for r in same):.2f} ms"
             yield (
                 f"| {width} x {height} px | {way} | {median(rates):.0f} | {min(rates):.0f} to {max(rates):.0f} "
-                f"| {median(rates) / theirs:.2f} | {start_s:.1f} s |"
+                f"| {median(rates) / theirs:.2f} | {cpu} | {start_s:.1f} s |"
             )
 
 
@@ -86,20 +87,24 @@ def measure(
 
     The difference leaves out the start of a replica. The times at which tars are written would mislead: Ray Data writes
     most of its tars at the end, when the CPU cores that its other stages hold become free.
+
+    Returns: with `cpu_s`, processor time per image of this process, which does not depend on who else uses the cores.
+             On Ray others do the work.
     """
     from pipeline.benchmarks.inputs import VARIANTS, make_photo, packed, write_collection
     from pipeline.benchmarks.runs import cluster
 
     photos = [make_photo(number, width, height) for number in range(VARIANTS)]
-    seconds = {}
-    with cluster(wanted=way in ("ray", "ray data")):
+    seconds, cpu_seconds = {}, {}
+    with cluster(wanted=way in _ON_RAY):
         for part, count in (("warm-up", WARM_UP_IMAGES), ("quarter", images // 4), ("whole", images)):
             where = folder / part
             inputs = write_collection(where, photos, count, width, height)
             inputs = packed(inputs, _READS.get(way, kind))
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             _WAYS[way](where, inputs, ensemble_size)
             seconds[part] = time.perf_counter() - started
+            cpu_seconds[part] = time.process_time() - cpu_started
     rate = (images - images // 4) / (seconds["whole"] - seconds["quarter"])
     return {
         "way": way,
@@ -107,6 +112,7 @@ def measure(
         "height": height,
         "images": images,
         "images_per_s": rate,
+        "cpu_s": (cpu_seconds["whole"] - cpu_seconds["quarter"]) / (images - images // 4),
         "start_s": seconds["whole"] - images / rate,
     }
 
@@ -191,5 +197,6 @@ _WAYS: dict[str, Callable[[Path, InputConfig, int], None]] = {
     "loop": _in_a_loop,
     "webdataset": _with_webdataset,
 }
+_ON_RAY = ("ray", "ray data")
 _READS: dict[str, PlaceKind] = {"ray data": "folder", "loop": "folder", "webdataset": "tars"}
 """Ways that read one kind of place only."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Worse = Literal["high", "low"]
 Sense = Literal["<=", ">="]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Maps:
     """What a score is measured on: the maps of one image."""
 
@@ -39,6 +40,13 @@ class Maps:
     """Where the saliency map is at least 0.5."""
     variance_scale: float
     """See `Prediction`."""
+
+    @cached_property
+    def variance(self) -> float:
+        """See `ensemble_variance`. Two scores need it."""
+        from model.prediction import ensemble_variance
+
+        return ensemble_variance(self.members, self.variance_scale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,36 +93,34 @@ def pairwise_iou(masks: Bool[np.ndarray, "e h w"]) -> float:
 
     if len(masks) == 1:
         return 1.0
-    flat = masks.reshape(len(masks), -1).astype(np.float64)
-    shared = flat @ flat.T  # [E, E], pixels in both; exact, since counts are far below 2^53
-    areas = np.diag(shared)
-    unions = areas[:, None] + areas[None, :] - shared
-    pairs = np.triu_indices(len(masks), k=1)
-    return float(np.mean([_ratio(s, u) for s, u in zip(shared[pairs], unions[pairs], strict=True)]))
+    bits = np.packbits(masks.reshape(len(masks), -1), axis=1)  # [E, pixels / 8]: float64 would take 64 times as much
+    words = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8))).view(np.uint64)
+    areas = np.bitwise_count(words).sum(1, dtype=np.int64)
+    shared = [np.bitwise_count(own & words[i + 1 :]).sum(1, dtype=np.int64) for i, own in enumerate(words)]
+    in_both = np.concatenate(shared)
+    unions = np.concatenate([area + areas[i + 1 :] for i, area in enumerate(areas)]) - in_both
+    return float(np.divide(in_both, unions, out=np.ones(len(unions)), where=unions > 0).mean())
 
 
 def _ratio(shared: float, union: float) -> float:
     return float(shared / union) if union else 1.0
 
 
-def _variance(maps: Maps) -> float:
-    from model.prediction import ensemble_variance
-
-    return ensemble_variance(maps.members, maps.variance_scale)
-
-
 def _stability(maps: Maps) -> float:
     """Source: Kirillov et al. 2023, arXiv:2304.02643."""
     upper, lower = maps.mean >= 0.5 + STABILITY_OFFSET, maps.mean >= 0.5 - STABILITY_OFFSET
-    return _ratio(int((upper & lower).sum()), int((upper | lower).sum()))
+    return _ratio(_count(upper & lower), _count(upper | lower))
 
 
 def _border(maps: Maps) -> float:
+    inner = maps.mask[1:-1, 1:-1]
+    return (_count(maps.mask) - _count(inner)) / (maps.mask.size - inner.size)
+
+
+def _count(mask: Bool[np.ndarray, "h w"]) -> int:
     import numpy as np
 
-    on_border = np.ones_like(maps.mask)
-    on_border[1:-1, 1:-1] = False
-    return float(maps.mask[on_border].mean())
+    return int(np.count_nonzero(mask))
 
 
 _ROWS = (
@@ -125,7 +131,7 @@ _ROWS = (
         highest=0.25,
         worse_when="high",
         rankable=True,
-        measure=_variance,  # grows with the length of outlines
+        measure=lambda maps: maps.variance,  # grows with the length of outlines
     ),
     Score(
         name="ensemble_variance_per_area",
@@ -133,7 +139,7 @@ _ROWS = (
         highest=250.0,
         worse_when="high",
         rankable=True,
-        measure=lambda maps: _variance(maps) / max(float(maps.mean.mean()), 1e-3),  # comparable for objects of any size
+        measure=lambda maps: maps.variance / max(float(maps.mean.mean()), 1e-3),  # comparable for objects of any size
     ),
     Score(
         name="pairwise_iou",
@@ -153,7 +159,7 @@ _ROWS = (
         name="area",
         meaning="share of the image's pixels that the mask covers, 0 to 1",
         worse_when="low",  # small objects are harder
-        measure=lambda maps: float(maps.mask.mean()),
+        measure=lambda maps: _count(maps.mask) / maps.mask.size,
     ),
     Score(
         name="border",

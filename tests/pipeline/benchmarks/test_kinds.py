@@ -66,13 +66,21 @@ def test_rates_are_medians_and_compared_with_ray_data_at_the_same_size():
     rates = {"ray": (90, 300, 400), "inline": (50, 60, 70), "ray data": (100, 200, 150), "loop": (10, 10, 10)}
     rates["webdataset"] = (40, 30, 20)
     found = [
-        {"way": way, "width": width, "height": 48, "images_per_s": rates[way][place] * factor, "start_s": place}
+        {
+            "way": way,
+            "width": width,
+            "height": 48,
+            "images_per_s": rates[way][place] * factor,
+            "cpu_s": place / 100,
+            "start_s": place,
+        }
         for width, factor in ((64, 1), (128, 2))
         for place in range(3)
         for way in WAYS
     ]
     _, _, *rows = map(cells, Orchestration().table(found))
-    assert rows[0] == ["64 x 48 px", "ray", "300", "90 to 400", "2.00", "1.0 s"]
+    assert rows[0] == ["64 x 48 px", "ray", "300", "90 to 400", "2.00", "in other processes", "1.0 s"]
+    assert rows[1] == ["64 x 48 px", "inline", "60", "50 to 70", "0.40", "10.00 ms", "1.0 s"]
     assert [row[4] for row in rows] == ["2.00", "0.40", "1.00", "0.07", "0.20"] * 2
     assert [row[2] for row in rows[5:]] == ["600", "120", "300", "20", "60"]
 

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -48,6 +48,26 @@ def test_pairwise_iou_is_the_mean_over_all_pairs_taken_one_by_one(masks):
 
 def test_a_mask_alone_agrees_with_itself():
     assert pairwise_iou(np.eye(3, dtype=np.bool_)[None]) == 1
+
+
+def plain_iou(masks):
+    flat = masks.reshape(len(masks), -1).astype(np.float64)
+    pairs = np.triu_indices(len(masks), k=1)
+    shared = (flat @ flat.T)[pairs]
+    unions = np.add.outer(flat.sum(1), flat.sum(1))[pairs] - shared
+    return np.mean([s / u if u else 1.0 for s, u in zip(shared, unions, strict=True)])
+
+
+@given(MEMBERS)
+@example(np.random.default_rng(0).random((40, 200, 300), np.float32))  # more than are looked at at once
+@example(np.random.default_rng(1).random((17, 1, 4001), np.float32))
+def test_scores_have_the_bits_of_plain_formulas_over_whole_maps(members):
+    """Candidates have them, so another way of adding would make other files."""
+    scores = score(make_prediction(members))
+    variance = min(0.25, float(members.var(axis=0, dtype=np.float64).mean()))
+    assert scores["ensemble_variance"] == variance
+    assert scores["ensemble_variance_per_area"] == variance / max(float(members.mean(0, dtype="float64").mean()), 1e-3)
+    assert scores["pairwise_iou"] == plain_iou(members >= 0.5)
 
 
 @given(MEMBERS, st.randoms())
