@@ -277,7 +277,8 @@ class SODDiffusionPipeline(WithoutOffload, DiffusionPipeline):  # type: ignore[m
             for number in numbers
         ]
         stacked = torch.stack(draws, out=pinned((len(draws), channels, height, width), like.device))
-        return on_its_way(stacked, like.device, like.dtype) * self.scheduler.init_noise_sigma
+        latents: Tensor = on_its_way(stacked, like.device, like.dtype) * self.scheduler.init_noise_sigma
+        return latents
 
 
 def _require_ddim(scheduler: Any) -> None:
