@@ -37,7 +37,8 @@ MEASUREMENTS = (
     ("peers", "--parts", "model", "--sizes", "nano", "full", "--dtype", "float16"),
 )
 """Kind of benchmark and its options; all get `--device cuda`. Each kind that has a device is there."""
-TESTS = ("-m", "gpu", "-p", "no:cacheprovider", "--timeout", "1200", "-o", "faulthandler_timeout=1500")
+TESTS = ("-m", "gpu", "-W", "default", "-p", "no:cacheprovider", "--timeout", "1200", "-o", "faulthandler_timeout=1500")
+"""Warnings are shown and fail nothing: kernels of a GPU warn of what they lack, and nobody has seen which do."""
 LONGEST_S = 2 * 3600
 """A part that takes longer is ended: something hangs."""
 SHOWN_LINES, SHOWN_LETTERS = 40, 4000
