@@ -158,6 +158,8 @@ def tests(run):
     result = {**counts, "each": each}
     if done.code or not counts["passed"]:
         result |= failed(Called(done.code, done.stdout, done.stdout or done.said))
+    if not done.code and not counts["passed"]:
+        result["error"] = "no test passed"
     return result
 
 

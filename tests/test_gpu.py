@@ -119,7 +119,8 @@ def test_a_failed_test_is_a_failure_and_all_outcomes_are_there(out):
 
 def test_tests_that_were_all_skipped_are_no_success(out):
     only_skipped = '<testsuites><testcase classname="a" name="b"><skipped message="no"/></testcase></testsuites>'
-    assert run_all(out, Commands(report=only_skipped))[1]["failed"] == ["tests"]
+    code, found = run_all(out, Commands(report=only_skipped))
+    assert (code, found["failed"], found["tests"]["error"]) == (1, ["tests"], "no test passed")
 
 
 @pytest.mark.parametrize("report", ["<testsuites>", ""])

@@ -12,6 +12,7 @@ from tests.end_to_end.submitting import digests
 
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.slow,
     pytest.mark.usefixtures("on_cluster_with_a_gpu"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
