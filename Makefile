@@ -17,7 +17,7 @@ compared = $(BIN)/python jobs/evaluate.py --release $(DEMO_RELEASE) --out "out/d
 	$(BIN)/python jobs/leaderboard.py add "out/demo/models/$(1)" --board out/demo/leaderboard --name "$(1)"
 TRAINING_MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: help demo test quick thorough browser full-size check format nano card witness leaderboard reproduce fuzz chaos cluster lock wheel clean
+.PHONY: help demo test quick thorough browser full-size check format nano card witness leaderboard reproduce fuzz chaos cluster gpu lock wheel clean
 
 help:  ## List all targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | sort | while IFS='|' read -r target text; do \
@@ -33,12 +33,12 @@ test: $(INSTALLED)  ## Run all tests in three processes, since clusters idle (ma
 
 # What needs a cluster, a browser or many seconds is left out, and properties are tried with fewer examples.
 quick: $(INSTALLED)  ## Run the quick tests of what you name, for example make quick T=tests/pipeline/runs
-	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -x -m "not ray and not slow and not thorough" \
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -x -m "not ray and not slow and not thorough and not gpu" \
 		-n 2 --dist loadfile --max-worker-restart=0 \
 		$(or $(T),tests/test_architecture.py tests/pipeline/files tests/pipeline/collection tests/pipeline/selection tests/pipeline/runs tests/pipeline/replicas tests/pipeline/test_config.py)
 
 thorough: $(INSTALLED)  ## Run the long forms: many more examples, damages and faults, the card's figures (an hour or more)
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 -m "thorough or not (ray or slow or cluster)"
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 -m "(thorough or not (ray or slow or cluster)) and not gpu"
 	$(MAKE) fuzz N=20000
 	$(MAKE) chaos N=100
 
@@ -101,6 +101,10 @@ chaos: $(INSTALLED)  ## Run 200 images again and again while N things are killed
 # Each machine is a set of namespaces with an address, processes and a disk of its own. T= names some of the scenarios.
 cluster: $(INSTALLED)  ## Lose, drain and cut off the machines of a cluster in namespaces of this one (make cluster T=tests/cluster/test_unfit_nodes.py)
 	$(BIN)/python -m tests.cluster.room $(BIN)/python -m pytest -m cluster -o faulthandler_timeout=0 $(or $(T),tests/cluster)
+
+# Without a GPU it says so and does nothing. A part that fails loses no other; what was found is in the file either way.
+gpu: $(INSTALLED)  ## On a machine with a GPU: run the tests that need one and the whole benchmark, into out/gpu.json
+	@$(BIN)/python -m tests.gpu out/gpu.json
 
 lock: $(INSTALLED)  ## Write what is installed in .venv into requirements.lock and jobs/runtime-env*.yaml
 	@sed -n '/^#/p' requirements.lock > requirements.lock.tmp

@@ -45,7 +45,8 @@ class ModelConfig:
     the embedded weights. A URL is fetched once per machine, into SOD_CACHE or ~/.cache/sod-benchmark. `fake` is an
     instant stand-in without weights, for trying out the pipeline (options: see model/fake.py)."""
     device: str = "auto"
-    """`cpu`, `cuda`, `cuda:0` …; `auto` is the GPU if torch sees one. GPU and CPU differ in the last bits."""
+    """`cpu`, `cuda`, `cuda:0` …; `auto` is the GPU if torch sees one. GPU and CPU differ in the last bits,
+    and in more where a GPU has TF32, with which torch convolves float32."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of weights and activations. Half precision is faster on GPUs and changes masks slightly."""
     threads: int = 1

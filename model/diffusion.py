@@ -17,6 +17,7 @@ from model.attention import kernels
 from model.checkpoint_facts import CheckpointFacts, settled
 from model.conditioner import SaliencyConditioner
 from model.config import AttentionKernels, EnsembleConfig, TimestepSpacing
+from model.copies import on_its_way, pinned
 from model.images import as_list, pixels_of, require_images, require_rgb
 from model.inference_form import InferenceForm
 from model.members import count_steps, predict_images
@@ -275,7 +276,8 @@ class SODDiffusionPipeline(WithoutOffload, DiffusionPipeline):  # type: ignore[m
             for key in keys
             for number in numbers
         ]
-        latents: Tensor = torch.stack(draws).to(like) * self.scheduler.init_noise_sigma
+        stacked = torch.stack(draws, out=pinned((len(draws), channels, height, width), like.device))
+        latents: Tensor = on_its_way(stacked, like.device, like.dtype) * self.scheduler.init_noise_sigma
         return latents
 
 

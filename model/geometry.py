@@ -10,6 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.config import ResizeFilter, check_side
+from model.copies import pinned
+
+_CPU = torch.device("cpu")
 
 OWN_SIZE_MULTIPLE = 64
 """An image processed at its own size is padded to a multiple of this: latents have an eighth of the size, which Stable
@@ -29,14 +32,18 @@ def processed_size(height_width: tuple[int, int], side_px: int) -> tuple[int, in
     return height + -height % OWN_SIZE_MULTIPLE, width + -width % OWN_SIZE_MULTIPLE
 
 
-def preprocess(images: Sequence[UInt8[np.ndarray, "_h _w 3"]], side_px: int) -> Float[Tensor, "n 3 ph pw"]:
+def preprocess(
+    images: Sequence[UInt8[np.ndarray, "_h _w 3"]], side_px: int, device: torch.device = _CPU
+) -> Float[Tensor, "n 3 ph pw"]:
     """Stack images, which must share one `processed_size`, into a tensor with values in [0, 1].
 
     Images become squares by bicubic resizing that ignores the aspect ratio, as in the reference. With `side_px` 0
     nothing is resized: the last row and column are repeated at the lower and right edge.
+    Args: device: that they will go to; they are in the processor's memory, for a GPU in its pinned memory.
     """
     prepared = [_padded(image) if side_px == 0 else squared(image, side_px) for image in images]
-    return torch.from_numpy(np.stack(prepared)).permute(0, 3, 1, 2).float() / 255
+    pixels = torch.from_numpy(np.stack(prepared)).permute(0, 3, 1, 2).float()
+    return torch.div(pixels, 255, out=pinned(pixels.shape, device, pixels.stride()))
 
 
 def without_padding(

@@ -67,12 +67,12 @@ class InferenceForm:
                 attention.layer.processor = attention
             yield
         finally:
+            self._entered -= 1  # first: whatever else fails, the next block begins anew
             for slot in self._slots:
                 slot.put(slot.cheaper.plain)
                 slot.cheaper.free()
             for attention, processor in zip(self._attentions, before, strict=True):
                 attention.layer.processor = processor
-            self._entered -= 1
 
     @contextmanager
     def for_images(self, image_latents: Float[Tensor, "n 4 h w"], tokens: Float[Tensor, "n t f"]) -> Iterator[None]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.axial import image_statistics
 from model.config import EnsembleConfig, TimestepSpacing
+from model.copies import on_its_way
 from model.geometry import preprocess, processed_size, without_padding
 from model.noise import Draw
 from model.outputs import prediction_of
@@ -128,7 +129,8 @@ def count_steps(networks: Networks, images: Sequence[UInt8[np.ndarray, "_h _w 3"
 def _members(networks: Networks, batch: _Batch, ensemble: EnsembleConfig) -> list[Float[Tensor, "_e ph pw"]]:
     """Members of N images of one processed size."""
     # 1. Bring all images to PH x PW pixels; at most `at_once` pass through a network together.
-    pixels = preprocess(batch.images, batch.side_px).to(networks.device, networks.unet.dtype)  # [N, 3, PH, PW]
+    prepared = preprocess(batch.images, batch.side_px, networks.device)
+    pixels = on_its_way(prepared, networks.device, networks.unet.dtype)  # [N, 3, PH, PW]
     parts = torch.split(pixels, batch.at_once)
     # 2. Encode each image once, condition on it once.
     image_latents = torch.cat([networks.encode(part) for part in parts])  # [N, 4, h, w]

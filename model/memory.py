@@ -24,6 +24,10 @@ FREE_SHARE = 0.5
 that allocators keep: the nano model on a CPU really took 0.1 GB more plus 1.2 to 1.5 times the count (512 and 1024 px).
 """
 
+_SIGNS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+"""In messages of errors that are plain RuntimeErrors: torch's on the CPU, and those of CUDA's libraries, whose own
+memory torch's allocator knows nothing of (pytorch/pytorch#128601)."""
+
 _CONTAINER = Path("/sys/fs/cgroup")
 """Where a process reads the limits of its control group (version 2)."""
 
@@ -117,5 +121,5 @@ def with_fewer_when_out_of_memory(work: Callable[[int], T], at_once: int) -> tup
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out. torch has its own error class for GPUs; on the CPU it raises a plain RuntimeError."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
+    """Whether memory ran out. torch has its own error class for its allocator on GPUs; elsewhere only words tell."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(sign in str(error) for sign in _SIGNS)

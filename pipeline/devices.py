@@ -43,10 +43,10 @@ def require_device(device: str) -> None:
     if number and int(number) >= gpus:
         there = "1 GPU, cuda:0" if gpus == 1 else f"{gpus} GPUs, cuda:0 to cuda:{gpus - 1}"
         raise ConfigError(f"--device {device}: this machine has {there}")
-    if "+cpu" in (version := _torch_version()):
+    if reason := _why_no_cuda():
         raise ConfigError(
-            f"--device {device}: torch {version} is built without CUDA. Install a build with it "
-            "(https://pytorch.org/get-started/locally), or give --device cpu"
+            f"--device {device}: {reason}. Install a build with it (https://pytorch.org/get-started/locally), or give "
+            "--device cpu"
         )
 
 
@@ -71,6 +71,12 @@ def require_device_of_cluster(device: str, gpus: float) -> None:
         )
 
 
+def why_no_gpu() -> str:
+    """Why torch can't use a GPU of NVIDIA here, as far as that can be told without torch; empty if it can."""
+    gpus, reason = _gpus_here()
+    return reason if not gpus else _why_no_cuda()
+
+
 def gpus_here() -> int:
     """The number of GPUs that CUDA sees on this machine."""
     return _gpus_here()[0]
@@ -89,6 +95,11 @@ def _gpus_here() -> tuple[int, str]:
     if (hidden := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return 0, f"CUDA sees no GPU, and CUDA_VISIBLE_DEVICES is {hidden!r}"
     return 0, f"the NVIDIA driver finds no GPU on this machine{f' (error {failed})' if failed else ''}"
+
+
+def _why_no_cuda() -> str:
+    version = _torch_version()
+    return f"torch {version} is built without CUDA" if "+cpu" in version else ""
 
 
 def _torch_version() -> str:

@@ -59,7 +59,15 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Files that start clusters come first: at the end, short ones keep both processes of `make test` busy."""
+    """Without a GPU, tests that need one are skipped. Files that start clusters come first: at the end, short ones keep
+    both processes of `make test` busy.
+    """
+    from pipeline.devices import why_no_gpu
+
+    for_a_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if for_a_gpu and (reason := why_no_gpu()):
+        for item in for_a_gpu:
+            item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {reason}"))
     RAY_FILES.update(item.path for item in items if item.get_closest_marker("ray"))
     items.sort(key=lambda item: item.path not in RAY_FILES)
 
@@ -138,7 +146,7 @@ def running_head():
     if not HEADS:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", str(ROOT))  # workers of a driver in this process import us by name
-            HEADS.append(LocalRay(cpus=2))
+            HEADS.append(LocalRay(cpus=2, gpus=0))  # the same cluster wherever the tests are run
         HEADS[0].wait_until_ready()
     return HEADS[0]
 

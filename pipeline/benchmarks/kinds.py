@@ -22,6 +22,7 @@ KINDS = (
     "witness",
     "copies",
     "duplicates",
+    "peers",
 )
 
 

@@ -105,21 +105,29 @@ def write_tar(task: TarTask) -> ReleasedTar:
 
     Raises: StorageError: candidates do not match their shard record, or an image has changed since it was predicted.
     """
+    images = sum(len(portion.images) for portion in task.portions)
+    # Shown only where the task has no process of its own.
+    read = counted(f"writing {task.name}", read_portions(task.portions), images, "images")
+    stored, md5 = add_tar(
+        storage.join(task.folder, task.name),
+        ((image.sample.key, _members(image, maps, task)) for image, maps in read),
+    )
+    return ReleasedTar(file=replace(stored, name=task.name), samples=images, md5=md5)
+
+
+def add_tar(url: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> tuple[StoredFile, str]:
+    """Write samples (key; extension → content) to a tar, and move it to its name once it is whole.
+
+    Returns: the tar, and its MD5.
+    """
     with tempfile.TemporaryDirectory(prefix="release-") as temporary:
         path = Path(temporary, "part.tar")
         with path.open("wb") as file, closing(SampleTar(file)) as tar:
-            images = sum(len(portion.images) for portion in task.portions)
-            # Shown only where the task has no process of its own.
-            for image, maps in counted(f"writing {task.name}", read_portions(task.portions), images, "images"):
-                tar.add(image.sample.key, _members(image, maps, task))
+            for key, members in samples:
+                tar.add(key, members)
         with path.open("rb") as written:
             md5 = hashlib.file_digest(written, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        stored = storage.add_file(storage.join(task.folder, task.name), path)
-    return ReleasedTar(
-        file=replace(stored, name=task.name),
-        samples=sum(len(portion.images) for portion in task.portions),
-        md5=md5,
-    )
+        return storage.add_file(url, path), md5
 
 
 def _members(image: Picked, maps: Mapping[str, bytes], task: TarTask) -> dict[str, bytes]:

@@ -48,9 +48,12 @@ class LocalRayError(PipelineError):
 
 
 class LocalRay:
-    """A running head: how to reach it and how to stop it."""
+    """A running head: how to reach it and how to stop it.
 
-    def __init__(self, cpus: int) -> None:
+    Args: gpus: that it gives to replicas; None: those that Ray finds on this machine.
+    """
+
+    def __init__(self, cpus: int, gpus: int | None = None) -> None:
         self.mark = uuid.uuid4().hex
         # A short path, since it holds Ray's sockets, whose names are limited to about 107 bytes. It is for this user
         # alone; the folder inside is Ray's, which opens it to everybody.
@@ -73,6 +76,7 @@ class LocalRay:
             # By default the agent that starts jobs listens on a fixed port. If an earlier agent had just used it,
             # the new one could not bind, and the head accepted no job for minutes.
             *(f"--{option}={port}" for option, port in zip(AGENT_PORT_OPTIONS, agent_ports, strict=True)),
+            *([] if gpus is None else [f"--num-gpus={gpus}"]),
             *(f"--temp-dir={self.folder / 'r'}", f"--object-store-memory={100 << 20}"),
             # Nothing scales this cluster, and jobs write their own logs.
             *("--no-monitor", "--include-log-monitor=false"),

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model.cheaper_layers import MeanConv, MergedUpsample, SplitConv
+from tests.model.make import assert_equal, make_ensemble
 
 LATENTS_ATOL = 5e-5
 """Of latents up to about 3, after at most 4 steps: 5e-6 was seen."""
@@ -137,3 +138,18 @@ def test_the_loop_waits_for_no_device(own_tiny):
     assert (denoised.shape, decoded.shape) == ((6, 4, 8, 8), (6, 64, 64))
     with pytest.raises(RuntimeError, match="meta"):
         denoised.sum().item()
+
+
+def test_a_block_that_ends_badly_spoils_no_later_prediction(own_tiny, image_of, monkeypatch):
+    """As where memory runs out while layers are put back."""
+    arguments = [image_of(20, 30)], ["7"], make_ensemble()
+    (expected,) = own_tiny.predict(*arguments)
+
+    def fails():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(own_tiny.inference_form._slots[0].cheaper, "free", fails)
+        with pytest.raises(torch.OutOfMemoryError):
+            own_tiny.predict(*arguments)
+    assert_equal(own_tiny.predict(*arguments)[0], expected)

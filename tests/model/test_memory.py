@@ -32,6 +32,9 @@ OUT_OF_MEMORY = {
     "torch's on a GPU": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     "python's": MemoryError(),
     "numpy's": MemoryError("Unable to allocate 711. PiB"),
+    "cuBLAS's": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    "cuDNN's": RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    "CUDA's": torch.AcceleratorError("CUDA error: out of memory"),
     "torch's on a CPU": RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
 }
 each_out_of_memory = pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)

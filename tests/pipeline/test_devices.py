@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import devices
-from pipeline.devices import require_device, require_device_of_cluster, require_known_device
+from pipeline.devices import require_device, require_device_of_cluster, require_known_device, why_no_gpu
 from pipeline.errors import ConfigError
 
 
@@ -97,6 +97,20 @@ def test_a_torch_for_cpus_only_is_named_where_there_is_a_gpu(driver_with):
     driver_with(Driver(1), version="2.14.1+cpu")
     with pytest.raises(ConfigError, match=r"torch 2.14.1\+cpu is built without CUDA"):
         require_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("driver", "version", "reason"),
+    [
+        (None, "2.14.1", "this machine has no NVIDIA driver (libcuda.so.1 can't be loaded)"),
+        (Driver(0), "2.14.1", "the NVIDIA driver finds no GPU on this machine"),
+        (Driver(1), "2.14.1+cpu", "torch 2.14.1+cpu is built without CUDA"),
+        (Driver(1), "2.14.1", ""),
+    ],
+)
+def test_why_there_is_no_gpu_to_use_is_one_reason(driver_with, driver, version, reason):
+    driver_with(driver, version)
+    assert why_no_gpu() == reason
 
 
 def test_where_the_driver_can_not_tell_nothing_is_refused(driver_with, monkeypatch, tmp_path):
