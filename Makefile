@@ -75,7 +75,7 @@ witness: $(INSTALLED)  ## Fetch IS-Net, the teacher of the embedded model, from 
 # Each line: name, what it was trained on, and how it predicts.
 leaderboard: $(INSTALLED)  ## Compare models and baselines on the demo's release: out/demo/leaderboard
 	@test -d $(DEMO_RELEASE) || { echo "run make demo first: there is no $(DEMO_RELEASE)"; exit 2; }
-	$(call compared,nano 10 x 10,$(NANO_DATA),--denoise-steps 10)
+	$(call compared,nano 10 x 2,$(NANO_DATA),)
 	$(call compared,nano 1 x 1,$(NANO_DATA),--ensemble-size 1 --denoise-steps 1 --timestep-spacing trailing)
 	test ! -f out/witness/is-net.onnx || { $(call compared,IS-Net,$(ISNET_DATA),--onnx out/witness/is-net.onnx --preset isnet); }
 	$(call compared,GrabCut,nothing,--function $(BASELINES):grabcut)

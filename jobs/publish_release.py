@@ -14,7 +14,8 @@ from jobs.ahead import begun, command, next_steps
 from jobs.command_line import DONE, answer, parse_config, report, run_commands, run_job
 from jobs.commands import COMMANDS
 from pipeline.config import ClusterConfig, ReleaseConfig, RunConfig
-from pipeline.selection.policy import PolicyConfig, with_bounds
+from pipeline.selection.policy import PolicyConfig
+from pipeline.selection.recommended import with_bounds
 
 if TYPE_CHECKING:
     from pipeline.collection.collection import Collection

@@ -21,6 +21,11 @@ BOUNDS = MappingProxyType({"max_variance": 0.25, "max_variance_per_area": 250.0}
 how much that matters, depends on the weights and their steps."""
 
 
+_DECIDES_VARIANCE = (
+    *("denoise_steps", "timestep_spacing", "processing_res", "alignment", "reduction", "stretch", "batch_stats"),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFacts:
     """How a checkpoint is used best. The defaults are those of the reference, for checkpoints that say nothing."""
@@ -28,7 +33,7 @@ class CheckpointFacts:
     default_denoise_steps: int = 10
     default_ensemble_size: int = 10
     recommended_bounds: Mapping[str, int | float] = field(default_factory=dict)
-    """Option of the policy → its bound, for these steps and members."""
+    """Option of the policy → its bound, for the settings that are the checkpoint's own (`recommended_for`)."""
 
     def __post_init__(self) -> None:
         _check("default_denoise_steps", self.default_denoise_steps, 1, MOST_DENOISE_STEPS)
@@ -66,7 +71,9 @@ def facts_of(config: ModelConfig) -> CheckpointFacts:
     index = config.folder / INDEX
     try:
         fields = parse_json(read_document(index))
-        return CheckpointFacts.of(fields if isinstance(fields, dict) else {})
+        if not isinstance(fields, dict):
+            raise ValueError(f"it holds a {type(fields).__name__}, not an object")
+        return CheckpointFacts.of(fields)
     except ValueError as error:
         raise ValueError(f"{index}: {error}") from error
 
@@ -81,11 +88,14 @@ def settled(ensemble: EnsembleConfig, facts: CheckpointFacts) -> EnsembleConfig:
 
 
 def recommended_for(ensemble: EnsembleConfig, facts: CheckpointFacts) -> Mapping[str, float]:
-    """The bounds that a checkpoint recommends, if the ensemble takes its number of steps: fewer steps, less variance.
+    """The bounds that a checkpoint recommends, if the ensemble is settled as the checkpoint says; otherwise none.
 
-    The embedded model's variance is 2.5 times as high with ten steps as with two, and a tenth with one.
+    The embedded model's variance is 2.5 times as high with ten steps as with two, four times with leading timesteps,
+    and three times at half the size. The number of members may differ: two have three quarters of the variance of ten.
     """
-    return facts.recommended_bounds if ensemble.steps == facts.default_denoise_steps else {}
+    own = settled(EnsembleConfig(), facts)
+    is_own = all(getattr(ensemble, name) == getattr(own, name) for name in _DECIDES_VARIANCE)
+    return facts.recommended_bounds if is_own else {}
 
 
 def _check(name: str, value: int | float, least: int | float, most: int | float) -> None:

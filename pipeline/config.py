@@ -251,6 +251,6 @@ class RunConfig:
         members = self.ensemble.ensemble_size
         if members is not None and members < 2:  # a checkpoint's own number is known once it is at hand
             raise ConfigError(
-                f"--ensemble-size is {members}; it must be at least 2: a run accepts images by how "
-                "far their members agree. For the maps of single members, use sod predict or sod evaluate"
+                f"images would have {members} ensemble member; give an --ensemble-size of at least 2: a run accepts "
+                "images by how far their members agree. For the maps of single members, use sod predict or sod evaluate"
             )

@@ -119,7 +119,18 @@ class StorageUnavailableError(StorageError):
 
 
 class StorageRefusedError(StorageUnavailableError):
-    """The storage has answered, and lets nobody in: credentials are missing, or don't permit this."""
+    """The storage has answered, and lets nobody in: credentials are missing, expired, or don't permit this.
+
+    Args: words: what was answered, and what to check.
+    """
+
+    def __init__(self, words: str) -> None:
+        super().__init__(f"{words}. Existing files are unchanged. Then run the same command again to resume")
+        self.words = without_secrets(words)
+
+    def __reduce__(self) -> tuple[type["StorageRefusedError"], tuple[str]]:
+        """Pickle the words: by default the message is, which would get its end twice."""
+        return StorageRefusedError, (self.words,)
 
 
 class UnsoundReleaseError(StorageError):

@@ -14,11 +14,12 @@ from pipeline.collection.kept import Kept
 from pipeline.config import RunConfig
 from pipeline.files import local_disk, storage, urls
 from pipeline.files.trials import require_exclusive_create
+from pipeline.model_at_hand import with_model_here
 from pipeline.preflight import require_surroundings
 from pipeline.records import Sample, ShardRecord, ShardSpec
 from pipeline.release.preflight import refuse_unbuildable
 from pipeline.replicas.progress import Progress
-from pipeline.run import check_version, process, read_inputs, with_model_here
+from pipeline.run import check_version, process, read_inputs
 from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
 from pipeline.runs.fingerprint import fingerprint
 from pipeline.runs.run_file import plan_of
@@ -74,6 +75,7 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     config.check()
     require_surroundings(config)
     config = with_model_here(config)
+    config.check()
     collection = read_inputs(config, Kept(config.out))
     require_exclusive_create(config.out)
     made_with = fingerprint(config)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
-from model.checkpoint_facts import recommended_for, settled
+from model.checkpoint_facts import recommended_for
 from pipeline.collection.collection import Collection
 from pipeline.collection.frames import default_frame
 from pipeline.collection.gather import read_collection
@@ -13,8 +13,9 @@ from pipeline.collection.kept import Kept
 from pipeline.collection.usable import require_usable
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError, kept
-from pipeline.files import patience, urls
-from pipeline.files.model_urls import at_hand, origin_of
+from pipeline.files import urls
+from pipeline.files.model_urls import origin_of
+from pipeline.model_at_hand import with_model_here
 from pipeline.preflight import require_surroundings
 from pipeline.progress.stages import stage
 from pipeline.records import Sample, ShardSpec
@@ -24,7 +25,6 @@ from pipeline.release.contact_sheet import write_contact_sheet
 from pipeline.release.identity import release_folder
 from pipeline.release.passes import wanted_passes
 from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
-from pipeline.release.sources import with_model
 from pipeline.replicas.engine import failed_images, look_ahead, process_shards, todo_of
 from pipeline.replicas.probes import take_probes
 from pipeline.replicas.progress import Progress, working
@@ -43,7 +43,6 @@ from pipeline.runs.locking import locked
 from pipeline.runs.restore import restore_lost
 from pipeline.runs.run_file import is_begun, open_run, plan_of
 from pipeline.runs.sweep import sweep
-from pipeline.selection.policy import with_bounds
 
 log = logging.getLogger(__name__)
 
@@ -111,21 +110,6 @@ def predict(config: RunConfig) -> None:
             process(todo, config, progress, lease.check, made_with)
         lease.confirm()
         sweep(config.out, read_shard_records(config.out, [spec.name for spec in specs]))
-
-
-def with_model_here(config: RunConfig) -> RunConfig:
-    """The same with a model on this machine, which is fetched if it was given as a URL, and with its own numbers of
-    members and steps, and its own bounds, where none were given. The release says where the model is from.
-
-    Raises: as `at_hand`. ConfigError: no release could be made of so few members.
-    """
-    with patience.lasting(config.cluster.storage_patience_s):  # what was fetched of some GB is not to be lost
-        model = at_hand(config.model)
-    facts = facts_of_model(model)
-    ensemble = settled(config.ensemble, facts)
-    policy = with_bounds(config.policy, recommended_for(ensemble, facts))
-    release = with_model(config.release, origin_of(model))
-    return replace(config, model=model, ensemble=ensemble, policy=policy, release=release)
 
 
 def _carry_out(

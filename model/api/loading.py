@@ -35,9 +35,8 @@ def load(model: Any, options: Mapping[str, Any]) -> Segmenter:
     if not isinstance(revision, str | None):
         raise TypeError(f"revision is {revision!r}; give a branch, tag or commit as a string, or None")
     folder = _folder(os.fspath(model), revision)
-    loaded = made_of(ModelConfig, {"model": folder, **given})
-    model = load_model(loaded, ensemble)
-    return Segmenter(model, config, settled(ensemble, facts_of(loaded)))
+    here = made_of(ModelConfig, {"model": folder, **given})
+    return Segmenter(load_model(here, ensemble), config, settled(ensemble, facts_of(here)))
 
 
 def _named(value: Any) -> Any:

@@ -32,7 +32,7 @@ from pipeline.release.croissant_texts import CroissantAbout
 from pipeline.release.identity import texts_digest
 from pipeline.release.manifest import MANIFEST
 from pipeline.release.page.data import call
-from pipeline.selection.policy import PolicyConfig
+from pipeline.selection.policy import RECOMMENDED, PolicyConfig
 from pipeline.selection.policy import stated as stated_policy
 
 POLICY, SCRIPT = "policy.toml", "certificate.js"
@@ -162,7 +162,8 @@ def policy_file(policy: PolicyConfig, advice: Mapping[str, Any] | None) -> bytes
         PolicyConfig(**{**stated_policy(policy), "thresholds": (*policy.thresholds, advice["bound"])})
     )
     defaults = stated_policy(PolicyConfig())
-    given = {name: value for name, value in options.items() if value != defaults.get(name)}
+    # The bounds on the variance in any case: what counts without them depends on the weights of a run.
+    given = {name: value for name, value in options.items() if value != defaults.get(name) or name in RECOMMENDED}
     return "\n".join(
         [*(f"# {line}" for line in lines), *(f"{name} = {json.dumps(value)}" for name, value in given.items()), ""]
     ).encode()

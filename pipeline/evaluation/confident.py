@@ -1,6 +1,6 @@
-"""Which images the default policy accepts though they are wrong, and how many of them a score would have caught. Pure.
+"""Which images a policy accepts though they are wrong, and how many of them a score would have caught. Pure.
 
-Of the images that the default policy accepts, the fifth with the lowest IoU (rounded down) is confidently wrong; the
+Of the images that the policy accepts, the fifth with the lowest IoU (rounded down) is confidently wrong; the
 others are good. A bound on a score catches the wrong ones that it drops, and loses the good ones that it drops. What
 counts is how many it catches while it loses at most a given share of the good ones.
 
@@ -46,13 +46,17 @@ class ConfidentlyWrong:
 
 
 def confidently_wrong(
-    scores: Sequence[Mapping[str, float | None]], measures: Sequence[ImageMeasures]
+    scores: Sequence[Mapping[str, float | None]],
+    measures: Sequence[ImageMeasures],
+    policy: PolicyConfig | None = None,
 ) -> ConfidentlyWrong | None:
-    """Find the worst fifth of what the default policy accepts; None if it accepts fewer than five, or IoU is unknown.
+    """Find the worst fifth of what a policy accepts; None if it accepts fewer than five, or IoU is unknown.
 
     Of two images with one IoU at the border of the fifth, the earlier is wrong.
+
+    Args: policy: by default, the one with nothing given.
     """
-    policy = PolicyConfig()
+    policy = policy or PolicyConfig()
     ious = [measure.iou for measure in measures]
     accepted = [place for place, row in enumerate(scores) if by_scores(row, policy).decision == "accepted"]
     by_iou = sorted((iou, place) for place in accepted if (iou := ious[place]) is not None)

@@ -22,6 +22,7 @@ from pipeline.evaluation.together import Together, all_pairs
 from pipeline.progress.stages import Failures, stage
 from pipeline.replicas.tasks import spread
 from pipeline.selection.columns import ScoreTable
+from pipeline.selection.policy import PolicyConfig
 from pipeline.selection.scores import SCORE_TABLE
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Evaluation:
     together: tuple[Together, ...] = ()
     """The same for every pair of scores."""
     confidently_wrong: ConfidentlyWrong | None = None
-    """What the default policy accepts though it is wrong; None for maps without scores, or too few."""
+    """What the policy accepts though it is wrong; None for maps without scores, or too few."""
     table: ScoreTable = field(default_factory=lambda: SCORE_TABLE)
     """What is known of the scores."""
     intervals: Intervals = field(default_factory=dict)
@@ -108,10 +109,13 @@ def measure_all(
         return [outcome for answer in spread(function, items, cluster, count) for outcome in answer]
 
 
-def gather(outcomes: Iterable[Outcome], table: ScoreTable = SCORE_TABLE) -> Evaluation:
+def gather(
+    outcomes: Iterable[Outcome], table: ScoreTable = SCORE_TABLE, policy: PolicyConfig | None = None
+) -> Evaluation:
     """Sort outcomes by name and average what was measured.
 
     Args:   table: the scores that images may have: those of predictions, and of the run's passes.
+            policy: what it accepts is looked through for images that are wrong; by default, with nothing given.
     Raises: PipelineError: nothing was measured.
     """
     found = sorted(outcomes, key=lambda outcome: outcome.name)
@@ -122,7 +126,7 @@ def gather(outcomes: Iterable[Outcome], table: ScoreTable = SCORE_TABLE) -> Eval
         raise PipelineError(f"none of the {len(failures)} images could be measured; the first: {failures[0].reason}")
     with stage("computing means, curves and intervals"):
         measures, scores = [image.measures for image in images], [image.scores for image in images]
-        wrong = confidently_wrong(scores, measures)
+        wrong = confidently_wrong(scores, measures, policy)
         return Evaluation(
             images=images,
             failures=failures,

@@ -21,8 +21,9 @@ from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.pass_scores import scores_of_passes
 from pipeline.files import storage, urls
 from pipeline.files.tars import encode_json
+from pipeline.model_at_hand import with_model_here
 from pipeline.records import ShardRecord
-from pipeline.run import predict, resolved, run, with_model_here
+from pipeline.run import predict, resolved, run
 from pipeline.runs.candidates import read_maps, read_rows
 from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
 from pipeline.runs.fingerprint import fingerprint
@@ -61,12 +62,13 @@ def evaluate_model(pairs: Sequence[Pair], out: str, how: How, config: Evaluation
     if requested.ensemble.members > 1:
         run(requested)
     else:
-        log.info("--ensemble-size 1: no variance, so no scores, no risk-coverage and no release of the run")
+        log.info("one ensemble member has no variance, so there are no scores, no risk-coverage and no release")
         predict(requested)
     records = read_shard_records(url, sorted(committed_shards(url)))
     added = scores_of_passes(url, records)
     shards = [_shard_maps(url, record, keyed, how, added.values) for record in records.values()]
-    return gather(measure_all(measure_shard, shards, config.cluster, len(pairs)), table_with(added.columns))
+    outcomes = measure_all(measure_shard, shards, config.cluster, len(pairs))
+    return gather(outcomes, table_with(added.columns), requested.policy)
 
 
 def check_model(pairs: Sequence[Pair], config: EvaluationConfig) -> None:

@@ -34,10 +34,10 @@ Together, an image is as bad as the mean of its ranks by both scores; nothing is
 pairs with the lowest AURC of 1 - IoU; all of them are in `evaluation.json`.
 """
 _CAUGHT_NOTES = """
-The default policy accepts {accepted} of the images. Confidently wrong are the {wrong} of them with the lowest IoU, at
-most {highest_iou_of_wrong:.2f} (a fifth, rounded down), and the other {good} are good. *caught*: how many of the wrong
-ones a bound on the score can drop while it drops at most 5 % or 10 % of the good ones. The bound is chosen on the same
-images, and one image more or less is a large step where they are few.
+The policy of its run accepts {accepted} of the images. Confidently wrong are the {wrong} of them with the lowest IoU,
+at most {highest_iou_of_wrong:.2f} (a fifth, rounded down), and the other {good} are good. *caught*: how many of the
+wrong ones a bound on the score can drop while it drops at most 5 % or 10 % of the good ones. The bound is chosen on the
+same images, and one image more or less is a large step where they are few.
 """
 _FIT_NOTES = """
 By the method `{method}`, on {images} images, of which {bad} are bad. Each image was judged by coefficients of a fit

@@ -69,7 +69,7 @@ def is_away(error: Exception, handled_before: BaseException | None = None) -> bo
 
     Args: handled_before: what was being handled when the call began that failed; it is not part of the error's causes.
     """
-    causes = list(_chain(error, handled_before))
+    causes = list(causes_of(error, handled_before))
     answers = [answer for cause in causes if (answer := _answer(cause)) is not None]
     if answers:
         return answers[-1]
@@ -108,7 +108,7 @@ def _is_lost_connection(cause: BaseException) -> bool:
     return any(base.__name__ in _CLASSES for base in type(cause).__mro__)
 
 
-def _chain(error: BaseException, handled_before: BaseException | None) -> Iterator[BaseException]:
+def causes_of(error: BaseException, handled_before: BaseException | None = None) -> Iterator[BaseException]:
     """The error and what it was raised from, the outermost first.
 
     Of a missing file only what it was expressly raised from: some clients look for a file in one way after another, and

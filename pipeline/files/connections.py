@@ -7,16 +7,22 @@ reason is in what they were raised from.
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import PipelineError, StorageRefusedError, StorageUnavailableError
 from pipeline.files import urls
+from pipeline.files.away import causes_of
 
 _DENIED = (401, 403, 407)
-_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError")
+_NO_CREDENTIALS = (
+    *("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"),
+    *("SSOTokenLoadError", "UnauthorizedSSOTokenError", "TokenRetrievalError"),
+    "DefaultCredentialsError",  # google-auth
+)
 _AFTER_RETRIES = 500
 _TOO_MANY = 429
 
@@ -54,12 +60,17 @@ def require_reachable(url: str) -> None:
 
 def is_refusal(error: BaseException) -> bool:
     """Has the server answered that it lets nobody in, or were there no credentials to show?"""
-    return any(_is_denial(cause) or type(cause).__name__ in _NO_CREDENTIALS for cause in _chain(error))
+    for cause in causes_of(error):  # the outermost that says anything decides
+        if _is_denial(cause) or type(cause).__name__ in _NO_CREDENTIALS:
+            return True
+        if _of(cause):
+            return False
+    return False
 
 
 def failure_in_words(error: BaseException) -> str:
     """Why a connection failed, and what to check; "" if that is not what the error is about."""
-    chain = list(_chain(error))
+    chain = list(causes_of(error))
     for cause in chain:
         if words := _of(cause):
             said = next((str(one) for one in chain if " " in str(one)), str(cause))
@@ -90,21 +101,14 @@ def _of(cause: BaseException) -> str:
 
 
 def _is_denial(cause: BaseException) -> bool:
-    return isinstance(cause, PermissionError) or _status(cause) in _DENIED
+    is_of_gcs = isinstance(cause, OSError) and str(cause).startswith("Forbidden")  # a plain OSError
+    return isinstance(cause, PermissionError) or is_of_gcs or _status(cause) in _DENIED
 
 
 def _status(cause: BaseException) -> Any:
-    """The status of a server's answer, by the names that aiohttp, httpx and gcsfs have for it; None without."""
+    """The status of a server's answer, as aiohttp, httpx, gcsfs and botocore have it; None without."""
     response = getattr(cause, "response", None)
+    if isinstance(response, Mapping):
+        response = SimpleNamespace(status_code=response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
     known = (getattr(cause, "status", None), getattr(response, "status_code", None), vars(cause).get("code"))
     return next((status for status in known if isinstance(status, int)), None)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from, the outermost first."""
-    seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        seen.add(id(found))
-        yield found
-        found = found.__cause__ or found.__context__

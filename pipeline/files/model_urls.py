@@ -61,6 +61,7 @@ def require_url(model: str) -> None:
         )
 
 
+@before_work("--model")
 def at_hand(model: ModelConfig) -> ModelConfig:
     """The same with a folder of this machine in place of a URL; what is not there yet is fetched.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from pipeline.errors import ConfigError, StorageRefusedError, StorageUnavailableError
 from pipeline.files import local_disk, storage, urls
+from pipeline.files.connections import failure_in_words
 
 _READ_ONLY = ("http://", "https://")
 
@@ -48,7 +49,7 @@ def before_work(option: str = "") -> Iterator[None]:
     try:
         yield
     except StorageRefusedError as error:
-        raise ConfigError(f"{option} {error}".strip()) from error
+        raise ConfigError(f"{option} {error.words}".strip()) from error
 
 
 def _creates_twice(folder: str) -> bool:
@@ -79,6 +80,8 @@ def _trial_file(folder: str) -> Iterator[str]:
             raise ConfigError(
                 f"{folder}: nobody is logged in there. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             ) from error
+        if isinstance(error, StorageRefusedError):
+            raise ConfigError(f"{folder}: {failure_in_words(error.__cause__ or error)}") from error
         raise
     with contextlib.suppress(Exception):  # a store may permit writing only; nobody reads this file
         storage.remove(url)

@@ -17,6 +17,7 @@ from pipeline.replicas.setup import Setup
 from pipeline.replicas.shards import Shared
 from pipeline.replicas.signals import stop_flag_then_interrupt
 from pipeline.replicas.suspects import Caution
+from pipeline.replicas.tasks import staying_connected
 from pipeline.replicas.usage import ReplicaUsage, in_words
 from pipeline.runs.commits import committed_shards, read_shard_records
 from pipeline.watching.watch import Watching, watched
@@ -91,6 +92,21 @@ def process_shards(
     if not todo:
         log.info("nothing to compute: every image is done")
         return []
+    with staying_connected(cluster):
+        usage = _process(todo, setup, cluster, progress, check, findings)
+    if usage:
+        log.info("%s", in_words(usage))
+    return usage
+
+
+def _process(
+    todo: Sequence[ShardSpec],
+    setup: Setup,
+    cluster: ClusterConfig,
+    progress: Progress,
+    check: Callable[[], None],
+    findings: Sequence[Finding] | None,
+) -> list[ReplicaUsage]:
     is_inline, report = cluster.engine == "inline", None
     unfit: Mapping[str, str] = {}
     if not is_inline:
@@ -103,12 +119,8 @@ def process_shards(
     with kept(progress.kept), watched(setup.work.run, watching) as watch:
         watch(WorkBegan(images=progress.images, settled=progress.settled, shards=len(todo)))
         if is_inline:
-            usage = [_process_inline(todo, setup, cluster, progress, check, watch)]
-        else:
-            usage = run_on_ray(todo, setup, cluster, progress, check, [watch], unfit)
-    if usage:
-        log.info("%s", in_words(usage))
-    return usage
+            return [_process_inline(todo, setup, cluster, progress, check, watch)]
+        return run_on_ray(todo, setup, cluster, progress, check, [watch], unfit)
 
 
 def _process_inline(

@@ -3,6 +3,7 @@
 RUN/plan/model.json: what is known of the model: where it was fetched, at which commit, and the bounds it recommends.
 """
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -15,6 +16,8 @@ from pipeline.errors import CollectionError, ConfigError, StorageError, StorageU
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.shown import HIDDEN, shown
+
+log = logging.getLogger(__name__)
 
 
 def remember_inputs(run: str, inputs: InputConfig) -> None:
@@ -50,9 +53,15 @@ def remembered_model(run: str) -> str:
 
 def remembered_bounds(run: str) -> dict[str, float]:
     """Option of the policy → bound that the model of a run recommends for what the run was made with."""
-    with suppress(ValueError):
+    try:
         return dict(CheckpointFacts.of(_known_of_model(run)).recommended_bounds)
-    return {}
+    except ValueError as error:
+        log.warning(
+            "%s/plan/model.json is damaged (%s): what the weights recommend is not known, so give the bounds on the "
+            "variance, or the usual ones count",
+            *(run, error),
+        )
+        return {}
 
 
 def _known_of_model(run: str) -> dict[str, Any]:
@@ -60,7 +69,8 @@ def _known_of_model(run: str) -> dict[str, Any]:
     if storage.exists(url):
         with suppress(ValueError, RecursionError):
             known = parse_json(storage.read(url))
-            return known if isinstance(known, dict) else {}
+            return known if isinstance(known, dict) else {"recommended_bounds": known}
+        return {"recommended_bounds": "not JSON"}
     return {}
 
 

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
 from pipeline.selection.combination import NAME as COMBINATION
@@ -29,8 +29,10 @@ _OPTIONS_WITH_BOUNDS: tuple[tuple[str, str, Sense, str], ...] = (
     ("max_variance_per_area", "ensemble_variance_per_area", "<=", "variance_per_area_above_max"),
 )
 """Option, its score, its sense, and the reason for a rejection; in the order in which verdicts check them."""
-_UNLESS_RECOMMENDED = {"max_variance": 0.02, "max_variance_per_area": 0.1}
+UNLESS_RECOMMENDED = {"max_variance": 0.02, "max_variance_per_area": 0.1}
 """Bounds on what depends on the weights and their steps, where the weights recommend none."""
+RECOMMENDED = frozenset(UNLESS_RECOMMENDED)
+"""Options whose bounds weights may recommend."""
 _ADDED_LATER = ("combination", "keep_empty")
 """Options that policies did not have before releases of format 5."""
 
@@ -90,12 +92,12 @@ class PolicyConfig:
 
     max_variance: float | None = None
     """Largest accepted `ensemble_variance`, 0 to 0.25. Lower: fewer images, with more agreement of the members. If left
-    out, what the weights recommend for their own number of steps (`recommended_bounds` in their model_index.json), 0.02
-    for other weights and numbers."""
+    out, what the weights recommend for their own settings (`recommended_bounds` in their model_index.json); 0.02 if
+    they recommend nothing, or other steps, spacing or size are used."""
     max_variance_per_area: float | None = None
     """Largest accepted `ensemble_variance_per_area`, 0 to 250. It catches small objects on which the members disagree:
-    their variance is small only because they are small. If left out, as for max_variance; 0.1 where nothing is
-    recommended."""
+    their variance is small only because they are small. If left out, what the weights recommend, or 0.1: see
+    max_variance."""
     min_area: float = 0.005
     """Smallest accepted share of the image that the mask covers, 0 to 1; below it, the image has no salient object."""
     max_area: float = 0.95
@@ -137,29 +139,23 @@ class PolicyConfig:
         object.__setattr__(self, "allowed_licenses", tuple(sorted(set(self.allowed_licenses))))
         if self.keep_empty:
             object.__setattr__(self, "keep_empty", str(_of_empty_scenes(self.keep_empty)))
-        refuse_impossible(self)
+        known = [bound for bound in bounds(self) if getattr(self, bound.option) is not None]
+        refuse_impossible(known)  # what is left out may be recommended otherwise
         if self.target_images < 0:
             raise ValueError(f"target_images is {self.target_images}; it must be 0 (all) or more")
         if self.strata != "none" and not self.target_images:
             raise ValueError(f"strata is {self.strata!r}, but target_images is 0: give the number to share out")
 
 
-def with_bounds(policy: PolicyConfig, recommended: Mapping[str, float]) -> PolicyConfig:
-    """The same with bounds where none were given. Args: recommended: option → bound, see `CheckpointFacts`."""
-    known = {**_UNLESS_RECOMMENDED, **recommended}
-    left_out: dict[str, Any] = {name: bound for name, bound in known.items() if getattr(policy, name) is None}
-    return replace(policy, **left_out)
-
-
 def limit_of(policy: PolicyConfig, option: str) -> float:
     """The bound that an option sets."""
     value = getattr(policy, option)
-    return float(_UNLESS_RECOMMENDED[option] if value is None else value)
+    return float(UNLESS_RECOMMENDED[option] if value is None else value)
 
 
 def stated(policy: PolicyConfig) -> dict[str, Any]:
     """Option → value, as releases state a policy: without options that are off and that earlier versions lacked."""
-    values = asdict(with_bounds(policy, {}))
+    values = asdict(policy) | {option: limit_of(policy, option) for option in RECOMMENDED}
     return {name: value for name, value in values.items() if value or name not in _ADDED_LATER}
 
 
@@ -222,15 +218,14 @@ def check_scores(policy: PolicyConfig, table: Mapping[str, Score]) -> None:
     rankable = [name for name, score in table.items() if score.rankable]
     if policy.rank_by not in rankable:
         raise ValueError(f"rank_by is {policy.rank_by!r}; it must be one of {', '.join(rankable)}")
-    refuse_impossible(policy, table)
+    refuse_impossible(bounds(policy), table)
 
 
-def refuse_impossible(policy: PolicyConfig, table: Mapping[str, Score] = SCORE_TABLE) -> None:
+def refuse_impossible(all_bounds: Sequence[Bound], table: Mapping[str, Score] = SCORE_TABLE) -> None:
     """Check that some image could pass all bounds.
 
     Raises: ValueError: none could; names the two bounds that contradict, or a bound and the range of its score.
     """
-    all_bounds = bounds(policy)
     for name, score in table.items():
         least = [(score.lowest, f"{name} is never below {score.lowest:g}")]
         most = [(score.highest, f"{name} is never above {score.highest:g}")]

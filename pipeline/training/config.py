@@ -6,7 +6,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from model.config import MAX_IMAGE_PIXELS, SIDE_MULTIPLE, LossConfig, ModelConfig, at_least, check_seed
+from model.config import (
+    MAX_IMAGE_PIXELS,
+    MOST_DENOISE_STEPS,
+    SIDE_MULTIPLE,
+    LossConfig,
+    ModelConfig,
+    at_least,
+    check_seed,
+)
 from pipeline.collection.config import require_pixel_limit
 from pipeline.devices import gpus_here
 from pipeline.errors import ConfigError
@@ -203,8 +211,9 @@ class TrainingConfig:
     """Measure that decides which model OUTPUT_DIR/best keeps."""
     validation_ensemble_size: int = 1
     """Members per image in a validation."""
-    validation_denoise_steps: int = 10
-    """DDIM steps per member in a validation, 1 to 999."""
+    validation_denoise_steps: int | None = None
+    """DDIM steps per member in a validation, 1 to 999. If left out, as many as the weights say that they need: the
+    saved models will say the same."""
     gradient_checkpointing: bool = False
     """Compute the UNet's activations twice instead of keeping them: less memory, a third more time."""
     save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -215,7 +224,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         at_least(self, 1, "train_batch_size", "num_train_epochs", "checkpointing_steps", "validation_ensemble_size")
         at_least(self, 1, "max_train_steps", "checkpoints_total_limit", "validation_steps")
-        if not 1 <= self.validation_denoise_steps <= 999:
+        if self.validation_denoise_steps is not None and not 1 <= self.validation_denoise_steps <= MOST_DENOISE_STEPS:
             raise ValueError(f"validation_denoise_steps is {self.validation_denoise_steps}; it must be from 1 to 999")
         if self.processing_res is not None and (self.processing_res < 1 or self.processing_res % SIDE_MULTIPLE):
             raise ValueError(f"processing_res is {self.processing_res}; it must be a multiple of {SIDE_MULTIPLE}")

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,8 @@ class Watch:
         copied = SODDiffusionPipeline(
             vae, unet, source.scheduler, conditioner, default_processing_res=source.default_processing_res
         )
+        # Bounds on the variance hold for the weights that they were measured with, and these are others.
+        copied.state_facts(replace(source.facts, recommended_bounds={}))
         origin = {"kind": MODEL_KIND, "step": self.state.step, "training": self.claim}
         save_pipeline(copied, folder, origin, replace=True)
         say(f"saved {folder}")

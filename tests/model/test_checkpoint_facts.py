@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,10 +29,10 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
 def folder(tiny_folder, tmp_path):
     """A copy of a saved model that says of itself what it is given."""
 
-    def saying(**facts):
+    def saying(facts):
         shutil.copytree(tiny_folder, tmp_path / "own")
         index = tmp_path / "own" / "model_index.json"
-        index.write_text(json.dumps(json.loads(index.read_bytes()) | facts))
+        index.write_text(json.dumps(json.loads(index.read_bytes()) | facts if isinstance(facts, dict) else facts))
         return tmp_path / "own"
 
     return saying
@@ -45,6 +46,8 @@ def test_what_is_given_counts_and_else_what_the_checkpoint_says(facts, members, 
     assert ensemble.seed == 3
     assert settled(ensemble, CheckpointFacts()) == ensemble
     is_own = ensemble.steps == facts.default_denoise_steps
+    for change in ({"timestep_spacing": "leading"}, {"processing_res": 96}, {"reduction": "median"}, {"stretch": True}):
+        assert recommended_for(replace(ensemble, **change), facts) == {}
     assert recommended_for(ensemble, facts) == (facts.recommended_bounds if is_own else {})
 
 
@@ -70,11 +73,12 @@ def test_facts_survive_their_file(facts):
             {"recommended_bounds": {"max_variance": 0.3}},
             "bounds: max_variance is 0.3; it must be from 0 to 0.25",
         ),
+        ([], "it holds a list, not an object"),
         ({"recommended_bounds": {"max_variance": float("nan")}}, "model_index.json"),
     ],
 )
 def test_facts_that_can_not_be_are_refused_with_their_file(folder, facts, said):
-    own = folder(**facts)
+    own = folder(facts)
     with pytest.raises(ValueError, match=said) as refused:
         facts_of(ModelConfig(model=str(own)))
     assert str(own / "model_index.json") in str(refused.value)
@@ -83,7 +87,7 @@ def test_facts_that_can_not_be_are_refused_with_their_file(folder, facts, said):
 
 
 def test_a_loaded_model_takes_its_own_number_of_members_and_steps(folder):
-    own = folder(default_denoise_steps=2, default_ensemble_size=3)
+    own = folder({"default_denoise_steps": 2, "default_ensemble_size": 3})
     model = load_model(ModelConfig(model=str(own)), EnsembleConfig())
     (found,) = model.predict([PHOTO], ["a"])
     assert found.members.shape[0] == 3

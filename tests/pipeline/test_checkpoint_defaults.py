@@ -8,6 +8,7 @@ import pytest
 
 from model.config import EMBEDDED_MODEL
 from pipeline.errors import ConfigError
+from pipeline.forecast import forecast
 from pipeline.run import run
 from pipeline.runs.inputs import remembered_bounds
 from tests.pipeline.make import make_collection, make_config
@@ -55,6 +56,27 @@ def test_what_is_given_counts(carry_out, options, bounds):
     assert fingerprint["ensemble_size"] == str(options.get("ensemble_size", 10))
 
 
+def test_what_is_taken_from_the_weights_is_said(carry_out, caplog):
+    caplog.set_level("INFO")
+    carry_out()
+    assert "left to the weights: ensemble_size 10, denoise_steps 2, max_variance 0.008" in caplog.text
+    assert "recommend bounds" not in caplog.text
+
+
+def test_bounds_that_do_not_hold_for_other_settings_are_said(carry_out, caplog):
+    carry_out(denoise_steps=1)
+    assert "so max_variance 0.02 and max_variance_per_area 0.1 count: look at what they accept" in caplog.text
+
+
+def test_damaged_words_of_a_run_about_its_model_are_said(tmp_path, caplog):
+    (tmp_path / "plan").mkdir()
+    for content in (b'{"recommended_bounds": {"max_variance": "x"}}', b"[]", b"{"):
+        (tmp_path / "plan" / "model.json").write_bytes(content)
+        caplog.clear()
+        assert remembered_bounds(str(tmp_path)) == {}
+        assert "plan/model.json is damaged" in caplog.text
+
+
 def test_a_model_without_facts_leaves_no_word_of_them(carry_out, tmp_path):
     fingerprint, bounds = carry_out(model="fake")
     assert (fingerprint["denoise_steps"], bounds) == ("10", (0.02, 0.1))
@@ -64,15 +86,19 @@ def test_a_model_without_facts_leaves_no_word_of_them(carry_out, tmp_path):
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"default_ensemble_size": 1}, "--ensemble-size is 1; it must be at least 2"),
+        ({"default_ensemble_size": 1}, "images would have 1 ensemble member; give an --ensemble-size of at least 2"),
         ({"default_denoise_steps": 0}, "default_denoise_steps is 0; it must be from 1 to 999"),
     ],
 )
-def test_weights_that_are_not_made_for_runs_are_refused_before_anything_is_written(carry_out, tmp_path, facts, said):
+def test_weights_that_are_not_made_for_runs_are_refused_before_anything_is_written(
+    carry_out, inputs, tmp_path, facts, said
+):
     own = tmp_path / "own"
     shutil.copytree(EMBEDDED_MODEL, own)
     index = own / "model_index.json"
     index.write_text(json.dumps(json.loads(index.read_bytes()) | facts))
     with pytest.raises(ConfigError, match=said):
         carry_out(model=str(own))
+    with pytest.raises(ConfigError, match=said):
+        forecast(make_config(inputs, tmp_path / "out", model=str(own), ensemble_size=None, dry_run=True))
     assert not (tmp_path / "out").exists()

@@ -114,6 +114,8 @@ def test_other_errors_pass_as_they_are(error):
         (raised(OSError(5, "a b"), answer(status=401)), "the server answers 401, access denied"),
         (answer(response=answer(status_code=403)), "the server answers 403, access denied"),
         (answer(code=407), "the server answers 407, access denied"),
+        (answer(response={"ResponseMetadata": {"HTTPStatusCode": 401}}), "the server answers 401, access denied"),
+        (OSError("Forbidden: b/o\nno"), r"access denied \(Forbidden: b/o"),
         (type("NoCredentialsError", (Exception,), {})("Unable to locate"), r"no credentials were found \(Unable to"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -131,7 +133,13 @@ def test_a_server_that_lets_nobody_in_has_answered(error, words):
         raise error
 
 
-@pytest.mark.parametrize("error", [answer(status=404), answer(status=503), TimeoutError(), answer(code="AccessDenied")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(answer(status=404), answer(status=503), TimeoutError(), answer(code="AccessDenied")),
+        raised(TimeoutError(), PermissionError(13, "Access Denied")),  # what failed last decides
+    ],
+)
 def test_a_server_that_does_not_respond_is_no_wrong_request(error):
     with pytest.raises(StorageUnavailableError) as caught, before_work(), explained(HTTPFileSystem(), "http://x/y"):
         raise error

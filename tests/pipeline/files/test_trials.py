@@ -1,12 +1,13 @@
 """Trials of places to write to: they say what is wrong with a store, and leave nothing in it."""
 
+import pickle
 import uuid
 
 import pytest
 
-from pipeline.errors import ConfigError, StorageUnavailableError
+from pipeline.errors import ConfigError, StorageRefusedError, StorageUnavailableError
 from pipeline.files import storage
-from pipeline.files.trials import require_bucket, require_exclusive_create
+from pipeline.files.trials import before_work, require_bucket, require_exclusive_create
 
 TRIALS = pytest.mark.parametrize("trial", [require_exclusive_create, require_bucket])
 
@@ -64,6 +65,28 @@ def test_what_a_store_refuses_is_a_wrong_request_that_says_what_to_do(trial, fol
         monkeypatch.setattr(storage, name, refuse)
     with pytest.raises(ConfigError, match=said):
         trial(folder)
+
+
+@TRIALS
+def test_a_store_that_lets_nobody_in_is_a_wrong_request_whatever_it_says(trial, folder, monkeypatch):
+    def refuse(url, content):
+        error = OSError("no")
+        error.status = 401
+        raise StorageRefusedError(f"{url}: the server answers 401") from error
+
+    for name in ("create", "publish"):
+        monkeypatch.setattr(storage, name, refuse)
+    with pytest.raises(ConfigError, match=rf"^{folder}: the server answers 401, access denied\. Check"):
+        trial(folder)
+
+
+def test_a_refusal_says_how_to_go_on_once_only_and_so_does_its_copy():
+    error = StorageRefusedError("s3://b/o: access denied. Check credentials and permissions")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert str(error).count("run the same command again to resume") == 1
+    said = r"^--model s3://b/o: access denied\. Check credentials and permissions$"
+    with pytest.raises(ConfigError, match=said), before_work("--model"):
+        raise error
 
 
 @TRIALS

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.errors import ConfigError
 from pipeline.selection import policy as policy_module
 from pipeline.selection.columns import table_with
 from pipeline.selection.policy import (
@@ -21,8 +22,8 @@ from pipeline.selection.policy import (
     parse_splits,
     parse_threshold,
     stated,
-    with_bounds,
 )
+from pipeline.selection.recommended import with_bounds
 from pipeline.selection.scores import SCORE_TABLE, SCORES, Score
 from pipeline.selection.verdicts import by_scores
 
@@ -86,7 +87,8 @@ def a_value_that_passes(score, its_bounds):
 
 @given(OPTIONS, st.lists(THRESHOLDS, max_size=4))
 def test_a_policy_is_refused_exactly_if_no_scores_within_their_ranges_pass(options, thresholds):
-    values = stated(PolicyConfig()) | options
+    widest = {"max_variance": 0.25, "max_variance_per_area": 250.0}
+    values = stated(PolicyConfig()) | widest | options
     every_bound = [
         *(make_bound(score=b.score, sense=b.sense, limit=values[b.option]) for b in bounds(PolicyConfig())),
         *map(parse_threshold, thresholds),
@@ -99,7 +101,7 @@ def test_a_policy_is_refused_exactly_if_no_scores_within_their_ranges_pass(optio
         with pytest.raises(ValueError, match="the policy can accept no image: "):
             PolicyConfig(**options, thresholds=tuple(thresholds))
     else:
-        policy = PolicyConfig(**options, thresholds=tuple(thresholds))
+        policy = with_bounds(PolicyConfig(**options, thresholds=tuple(thresholds)), widest)
         assert by_scores(passing, policy).decision == "accepted"
 
 
@@ -114,6 +116,15 @@ def test_recommended_bounds_count_where_none_is_given(options, recommended):
     assert {name: stated(policy)[name] for name in expected} == expected
     assert with_bounds(policy, {}) == with_bounds(policy, {"max_variance": 0.25}) == policy
     assert stated(PolicyConfig()) == stated(PolicyConfig(**usual))
+
+
+def test_recommended_bounds_that_contradict_the_others_are_said_to_be_the_weights():
+    policy = PolicyConfig(thresholds=("ensemble_variance>=0.01",))
+    assert with_bounds(policy, {"max_variance": 0.01}).max_variance == 0.01
+    with pytest.raises(ConfigError, match=r"but max_variance is 0\.008.*which the weights recommend: give another"):
+        with_bounds(policy, {"max_variance": 0.008})
+    with pytest.raises(ConfigError, match=r"but max_variance is 0\.02.*which counts if nothing is given"):
+        with_bounds(PolicyConfig(thresholds=("ensemble_variance>=0.03",)), {})
 
 
 # Examples
@@ -162,7 +173,10 @@ def test_a_text_that_is_not_a_threshold_is_named(text):
         ({"thresholds": ("max_saliency<=-1",)}, "max_saliency is never below 0, but threshold max_saliency<=-1.0."),
         ({"thresholds": ("border<=-inf",)}, "border is never below 0, but threshold border<=-inf."),
         ({"thresholds": ("area >= 0.6",), "max_area": 0.5}, "threshold area>=0.6, but max_area is 0.5."),
-        ({"thresholds": ("ensemble_variance>=0.03",)}, "threshold ensemble_variance>=0.03, but max_variance is 0.02."),
+        (
+            {"thresholds": ("ensemble_variance>=0.03",), "max_variance": 0.02},
+            "threshold ensemble_variance>=0.03, but max_variance is 0.02.",
+        ),
         (
             {"thresholds": ("instance_iou>=0.9", "instance_iou<=0.5")},
             "threshold instance_iou>=0.9, but threshold instance_iou<=0.5.",
