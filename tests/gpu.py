@@ -79,6 +79,7 @@ def call(command):
                 process.wait()
             finally:
                 limit.cancel()
+                limit.join()
                 _end(process)  # Ctrl-C reaches only this process
         stdout.seek(0)
         return Called(process.returncode, stdout.read(), "".join(said))

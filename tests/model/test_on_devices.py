@@ -139,9 +139,9 @@ def test_where_memory_really_runs_out_fewer_members_pass_at_once_with_the_maps_o
 
 
 @each_device
-def test_the_memory_of_a_member_is_the_same_on_every_device(tiny, device):
+def test_the_memory_of_a_member_is_the_same_on_every_device(own_tiny, device):
     """So what fits is computed, not tried. Beside it, a GPU has its copies of what the CPU prepared."""
-    on_cpu = ready(tiny, ModelConfig(device="cpu"), make_ensemble())
+    on_cpu = ready(own_tiny, ModelConfig(device="cpu"), make_ensemble())
     assert model_on(device)._bytes_per_pixel == pytest.approx(on_cpu._bytes_per_pixel, rel=0.1)
 
 

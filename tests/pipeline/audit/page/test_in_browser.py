@@ -151,6 +151,7 @@ def test_answers_survive_a_reload_a_closed_tab_and_a_crash(opened, made, chromiu
     seen.wait(tasks[3])
     seen.page.close()
     again = opened(made, "#rater-1", context=context, silent=False)
+    again.wait(tasks[3])
     again.judge("wrong_object")
     again.wait(tasks[4])
     with pytest.raises(Error, match="crash"):
