@@ -219,7 +219,7 @@ _LISTED = (
     Command(
         name="distil",
         script="distil_decoder",
-        does="make a model's masks cheaper: distil a mask decoder from its VAE",
+        does="distil a mask decoder from a model's VAE",
         config="pipeline.distillation.config:DistillationConfig",
         examples=(("--model official --out out/distilled", "A copy of the model with its mask decoder"),),
     ),

@@ -49,7 +49,7 @@ class Agreement:
                 raise ValueError(f"agreement: {name} is {str(value)[:40]}; it must be from 0 to 1")
         if type(fields["maps"]) is not int or not 1 <= fields["maps"] <= 10**9:
             raise ValueError(f"agreement: maps is {str(fields['maps'])[:40]}; it must be a whole number above 0")
-        return Agreement(**fields)
+        return Agreement(**{name: float(fields[name]) for name in _MEASURES}, maps=fields["maps"])
 
     @property
     def is_close(self) -> bool:
