@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.checkpoint_files import SAFETENSORS, read_tensors
-from model.config import ModelConfig
+from model.config import EMBEDDED_MODEL, ModelConfig
 from model.decoder_choice import MASK_DECODER, decoder_of
 from model.saliency import load_pipeline
 from model.weights import weight_files, weights_sha256
@@ -130,6 +130,14 @@ def test_the_stated_agreement_is_what_a_new_measurement_gives(finished):
     assert stated == made.agreement.as_fields()
     assert stated["maps"] == config.held_out
     assert measure_agreement(load_pipeline(made.model), config.held_out) == made.agreement
+
+
+@pytest.mark.thorough
+def test_the_agreement_that_the_embedded_model_states_is_what_a_new_measurement_gives():
+    embedded = load_pipeline(EMBEDDED_MODEL)
+    stated = embedded.mask_decoder.agreement
+    found = measure_agreement(embedded, stated.maps)
+    assert found.as_fields() == pytest.approx(stated.as_fields(), abs=1e-3)  # other processors round otherwise
 
 
 def test_the_vae_agrees_with_itself(teacher, monkeypatch):
