@@ -11,7 +11,7 @@ from pipeline.shown import shown
 TOOL = "sod-benchmark"
 EMBEDDED = {
     "d10794c506cfd1a5dd88c9e9b04d8292a7b5765be46710b21fb8d15ee4d59c6a": "nano, the model embedded in sod-benchmark",
-    "38b1885d8f3555f6a93008ac75242be94a34e92b86a830bd09ebd0a151f25c68": "nano, the model embedded in sod-benchmark",
+    "eee1b9bf112253d55b32eefebd99f358186e879d5d694e02857d605a421bd11f": "nano, the model embedded in sod-benchmark",
     "b6efc7539026eb1fdef947be339885ad15304c47d2d3d22d11734cbbcf79e692": "nano, the model embedded in sod-benchmark",
     "fake": "a stand-in without weights, for trying out the pipeline",
 }

@@ -36,7 +36,7 @@ def inference(request, reference_pipeline):
     file_name, batch_stats = MODES[request.param]
     golden = load_file(GOLDEN / file_name)
     preset = {name: option.value for name, option in REFERENCE_PRESET.items()}
-    ensemble = EnsembleConfig(**preset | {"batch_stats": batch_stats}, ensemble_size=3, denoise_steps=4)
+    ensemble = EnsembleConfig(**preset | {"batch_stats": batch_stats, "ensemble_size": 3, "denoise_steps": 4})
     with Image.open(GOLDEN / "pipeline_input.png") as file:
         image = np.asarray(file.convert("RGB"))
     with pytest.MonkeyPatch.context() as patched:  # our seeds give other noise than the reference's one global seed
@@ -67,6 +67,8 @@ def test_the_preset_has_the_references_behaviours_and_the_defaults_have_none():
     ours, references = EnsembleConfig(), {name: option.value for name, option in REFERENCE_PRESET.items()}
     assert all(getattr(ours, name) != value for name, value in references.items())
     assert references == {
+        "ensemble_size": 10,
+        "denoise_steps": 10,
         "alignment": "reference",
         "reduction": "median",
         "stretch": True,
