@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from model.checkpoint_files import SAFETENSORS, read_tensors
+from model.checkpoint_files import SAFETENSORS, load_network, read_tensors
 from model.decoder_choice import MASK_DECODER, Agreement
 from model.diffusion import SODDiffusionPipeline
 from model.folders import save_with_network
@@ -51,10 +51,11 @@ def distil(config: DistillationConfig) -> Distilled:
     if not result.exists():
         claim(config)
         pipeline = on_device(load_pipeline(config.source.folder), config.device)
-        decoder = train(config, pipeline)
-        _measure(config, pipeline, decoder)
-        save_with_network(config.source.folder, MASK_DECODER, decoder.cpu(), result)
-    decoder = load_pipeline(result).mask_decoder
+        trained = train(config, pipeline)
+        _measure(config, pipeline, trained)
+        save_with_network(config.source.folder, MASK_DECODER, trained.cpu(), result)
+    decoder: MaskDecoder = load_network(MaskDecoder, result / MASK_DECODER, weights=(SAFETENSORS,))
+    assert decoder.agreement is not None  # it was stated before the decoder was saved
     return Distilled(model=result, agreement=decoder.agreement, parameters=_count(decoder))
 
 
