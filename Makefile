@@ -64,6 +64,7 @@ nano: $(INSTALLED)  ## Train the embedded model from scratch (hours); run it aga
 	$(BIN)/python jobs/make_photographs.py --out out/photographs
 	$(TRAINING_MALLOC) $(BIN)/python jobs/train_embedded.py \
 		--data out/composites --photographs out/photographs --out out/nano
+	$(BIN)/python jobs/distil_decoder.py --model out/nano/model --out out/nano-distilled
 
 card: $(INSTALLED)  ## Measure the embedded model on the sample's hand-drawn masks; writes into model/nano
 	$(BIN)/python jobs/measure_embedded.py

@@ -21,7 +21,7 @@ def main() -> int:
     """Run, then print one JSON line on stdout that says how it ended."""
     config = parse(sys.argv[1:])
     if config.reference:
-        log_reference_preset(config.ensemble)
+        log_reference_preset(config.ensemble, config.model)
     with begun(f"{'forecasting' if config.dry_run else 'labelling'} {config.input.images} into {config.out}"):
         from pipeline.preflight import require_surroundings
 

@@ -21,7 +21,7 @@ from jobs.command import Command
 from jobs.commands import commands_of
 from jobs.log_format import OPTION, json_logs, print_traceback, taken_log_format
 from jobs.printing import shown_streams
-from model.config import REFERENCE_PRESET, EnsembleConfig
+from model.config import REFERENCE_MODEL, REFERENCE_PRESET, EnsembleConfig, ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.option_texts import options_of
 from pipeline.options import did_you_mean, from_options, option_types, read_toml, with_preset
@@ -170,13 +170,14 @@ def value_of(arguments: Sequence[str], option: str) -> str:
     return str(finder.parse_known_args(arguments)[0].value)
 
 
-def log_reference_preset(ensemble: EnsembleConfig) -> None:
+def log_reference_preset(ensemble: EnsembleConfig, model: ModelConfig) -> None:
     """Log what the reference preset set, what each option does, and which ones the user overruled."""
     logging.info("--reference: predict as the released SOD-diffusion code does, except for stochastic depth")
-    for name, option in REFERENCE_PRESET.items():
-        value = getattr(ensemble, name)
-        effect = option.effect if value == option.value else "your own value, which overrules --reference"
-        logging.info("  %s = %s: %s", name, value, effect)
+    for config, preset in ((ensemble, REFERENCE_PRESET), (model, REFERENCE_MODEL)):
+        for name, option in preset.items():
+            value = getattr(config, name)
+            effect = option.effect if value == option.value else "your own value, which overrules --reference"
+            logging.info("  %s = %s: %s", name, value, effect)
 
 
 def log_upload(folder: Path) -> None:

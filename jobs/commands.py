@@ -217,6 +217,13 @@ _LISTED = (
         ),
     ),
     Command(
+        name="distil",
+        script="distil_decoder",
+        does="distil a mask decoder from a model's VAE",
+        config="pipeline.distillation.config:DistillationConfig",
+        examples=(("--model official --out out/distilled", "A copy of the model with its mask decoder"),),
+    ),
+    Command(
         name="bench",
         script="benchmark",
         does="measure speed and memory side by side",

@@ -33,7 +33,7 @@ def main() -> int:
     tasks = find_tasks(config)
     check_surroundings(tasks, config)
     if config.reference:
-        log_reference_preset(config.ensemble)
+        log_reference_preset(config.ensemble, config.model)
     with stage("loading the libraries"):
         from pipeline.evaluation.job import brief, evaluate, has_failures
         from pipeline.evaluation.published_tables import published_part

@@ -20,7 +20,7 @@ def main() -> int:
     config = at_home(parse(sys.argv[1:]))
     check_request(config)
     if config.reference:
-        log_reference_preset(config.ensemble)
+        log_reference_preset(config.ensemble, config.model)
     with begun(f"predicting the photos of {config.input_rgb_path} into {config.output_dir}"):
         from pipeline.photos.predict import predict
 

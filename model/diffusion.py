@@ -16,10 +16,12 @@ from torch import Tensor
 from model.attention import kernels
 from model.checkpoint_facts import CheckpointFacts, settled
 from model.conditioner import SaliencyConditioner
-from model.config import AttentionKernels, EnsembleConfig, TimestepSpacing
+from model.config import AttentionKernels, EnsembleConfig, TimestepSpacing, WantedDecoder
 from model.copies import on_its_way, pinned
+from model.decoder_choice import MASK_DECODER, UsedDecoder, choose
 from model.images import as_list, pixels_of, require_images, require_rgb
 from model.inference_form import InferenceForm
+from model.mask_decoder import MaskDecoder
 from model.members import count_steps, predict_images
 from model.named_options import ensemble_of
 from model.noise import Generators, draw_for, initial_latents
@@ -27,13 +29,14 @@ from model.outputs import OutputType, SODPipelineOutput, as_output, require_outp
 from model.prediction import Enough, Prediction
 from model.seeds import member_seed
 from model.steps import TENSORS, Callback, StepWatch, require_callback
+from model.vae_memory import SavesVaeMemory
 from model.without_offload import WithoutOffload
 
 _DEFAULT_PX = 384
 _PX_PER_LATENT = 8
 
 
-class SODDiffusionPipeline(WithoutOffload, DiffusionPipeline):  # type: ignore[misc]
+class SODDiffusionPipeline(WithoutOffload, SavesVaeMemory, DiffusionPipeline):  # type: ignore[misc]
     """Salient-object detection by latent diffusion.
 
     Args:
@@ -45,11 +48,13 @@ class SODDiffusionPipeline(WithoutOffload, DiffusionPipeline):  # type: ignore[m
             configuration too, as the size of its latents; `None` takes it from there.
         default_denoise_steps, default_ensemble_size, recommended_bounds: see `CheckpointFacts`, whose defaults `None`
             stands for.
+        mask_decoder: decodes in place of the VAE, see `decode_with`; checkpoints may have none.
     Raises: ValueError: the UNet or the scheduler is of another kind.
     Source: SOD-diffusion, Computer Graphics Forum 43(7), e15251, 2024.
     """
 
     _callback_tensor_inputs = TENSORS
+    _optional_components = [MASK_DECODER]  # noqa: RUF012 (diffusers wants a list)
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class SODDiffusionPipeline(WithoutOffload, DiffusionPipeline):  # type: ignore[m
         default_denoise_steps: int | None = None,
         default_ensemble_size: int | None = None,
         recommended_bounds: Mapping[str, float] | None = None,
+        mask_decoder: MaskDecoder | None = None,
     ) -> None:
         super().__init__()
         if unet.config.in_channels != 2 * vae.config.latent_channels:
@@ -69,7 +75,9 @@ class SODDiffusionPipeline(WithoutOffload, DiffusionPipeline):  # type: ignore[m
                 f"{2 * vae.config.latent_channels}"
             )
         _require_ddim(scheduler)
-        self.register_modules(vae=vae, unet=unet, scheduler=scheduler, conditioner=conditioner)
+        self.register_modules(
+            vae=vae, unet=unet, scheduler=scheduler, conditioner=conditioner, mask_decoder=mask_decoder
+        )
         trained_latents = unet.config.sample_size or _DEFAULT_PX // _PX_PER_LATENT
         self.set_processing_res(default_processing_res or trained_latents * _PX_PER_LATENT)
         given = {
@@ -80,6 +88,7 @@ class SODDiffusionPipeline(WithoutOffload, DiffusionPipeline):  # type: ignore[m
         self.state_facts(CheckpointFacts.of(given))
         self.attention: AttentionKernels = "auto"
         """Kernels of the UNet. The autoencoder's single head of 512 channels is too wide for flash attention."""
+        self.decode_with("auto")
         self._form: InferenceForm | None = None
         self._interrupt, self._num_timesteps = False, 0
 
@@ -117,21 +126,15 @@ class SODDiffusionPipeline(WithoutOffload, DiffusionPipeline):  # type: ignore[m
             recommended_bounds=dict(facts.recommended_bounds),
         )
 
-    def enable_vae_slicing(self) -> None:
-        """Let the autoencoder take images and members one by one: less memory, a little more time."""
-        self.vae.enable_slicing()
+    def decode_with(self, wanted: WantedDecoder) -> None:
+        """Choose what turns latents into masks, see `ModelConfig.decoder`.
 
-    def disable_vae_slicing(self) -> None:
-        """Undo `enable_vae_slicing`."""
-        self.vae.disable_slicing()
-
-    def enable_vae_tiling(self) -> None:
-        """Let the autoencoder take large images in tiles, whose seams are blended: less memory, slightly other maps."""
-        self.vae.enable_tiling()
-
-    def disable_vae_tiling(self) -> None:
-        """Undo `enable_vae_tiling`."""
-        self.vae.disable_tiling()
+        Raises: ValueError: a mask decoder is wanted, and there is none.
+        """
+        own = self.mask_decoder
+        self.decoder: UsedDecoder = choose(
+            wanted, exists=own is not None, agreement=own and own.agreement, place="the pipeline"
+        )
 
     def __call__(
         self,
@@ -262,8 +265,11 @@ class SODDiffusionPipeline(WithoutOffload, DiffusionPipeline):  # type: ignore[m
 
     def decode(self, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b ph pw"]:
         """Decode to saliency in [0, 1]: the mean of the decoded channels, clipped to the masks' range of [-1, 1]."""
-        with self.inference_form.active():
-            decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample  # [B, 1, PH, PW]
+        if self.decoder == "mask":
+            decoded = self.mask_decoder(latents)  # [B, 1, PH, PW]
+        else:
+            with self.inference_form.active():
+                decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample  # [B, 1, PH, PW]
         saliency: Tensor = (decoded[:, 0].clamp(-1, 1) + 1) / 2
         return saliency
 

@@ -6,14 +6,18 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from diffusers import ModelMixin
+
+from model.checkpoint_facts import INDEX
 from model.checkpoint_files import CheckpointError
 from model.diffusion import SODDiffusionPipeline
 from model.disk import sync_folder
 from model.documents import DocumentError, parse_object, read_document
+from model.weights import weight_files
 
 _ORIGIN = "origin.json"
 _SUMS = "SHA256SUMS"
@@ -85,14 +89,45 @@ def save_pipeline(
     Args:   replace: a model of the same kind of origin in `out` makes way for the new one.
     Raises: CheckpointError: `out` holds something else; it stays as it is.
     """
+
+    def write(partial: Path) -> None:
+        pipeline.save_pretrained(partial, safe_serialization=True)
+        stated = {"dtype": str(pipeline.unet.dtype).removeprefix("torch."), **origin}
+        (partial / _ORIGIN).write_text(json.dumps(stated, indent=2) + "\n")
+
+    _save_whole(out, write, str(origin["kind"]) if replace else None)
+
+
+def save_with_network(source: Path, name: str, network: ModelMixin, out: Path) -> None:
+    """Copy a saved pipeline's weights and configurations byte by byte, with one more network; whole or not at all.
+
+    Args:   name: of the network among the pipeline's, and of its folder.
+    Raises: CheckpointError: `out` holds something; it stays as it is.
+    """
+
+    def write(partial: Path) -> None:
+        for file in weight_files(source):
+            copy = partial / file.relative_to(source)
+            if copy.relative_to(partial).parts[0] == name:
+                continue  # an earlier network of this name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+        network.save_pretrained(partial / name, safe_serialization=True)
+        index = partial / INDEX
+        fields = parse_object(read_document(index)) | {name: [type(network).__module__, type(network).__name__]}
+        index.write_text(json.dumps(dict(sorted(fields.items())), indent=2) + "\n")
+
+    _save_whole(out, write)
+
+
+def _save_whole(out: Path, write: Callable[[Path], None], replaced_kind: str | None = None) -> None:
+    """Have a folder written beside `out`, with checksums; rename it once everything is on disk."""
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(out, "partial")
     partial.mkdir()
     try:
-        pipeline.save_pretrained(partial, safe_serialization=True)
-        origin = {"dtype": str(pipeline.unet.dtype).removeprefix("torch."), **origin}
-        (partial / _ORIGIN).write_text(json.dumps(origin, indent=2) + "\n")
+        write(partial)
         files = sorted(path for path in partial.rglob("*") if path.is_file())
         sums = [f"{_fingerprint(path)['sha256']}  {path.relative_to(partial).as_posix()}\n" for path in files]
         (partial / _SUMS).write_text("".join(sums))
@@ -100,9 +135,9 @@ def save_pipeline(
         for path in [*files, partial / _SUMS]:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-        if replace:
-            require_replaceable(out, str(origin["kind"]))
-            _make_way(out, str(origin["kind"]))
+        if replaced_kind is not None:
+            require_replaceable(out, replaced_kind)
+            _make_way(out, replaced_kind)
         require_free(out)
         for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
             sync_folder(folder)

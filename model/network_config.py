@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from model.decoder_choice import Agreement
+
 _MOST = 8192
 """The largest whole number: channels, sides in pixels; those of Stable Diffusion are at most 1280."""
 _MOST_OF = {
@@ -29,6 +31,7 @@ _MOST_OF = {
     "num_heads": 256,
     "window_size": 128,
     "num_train_timesteps": 100_000,
+    "blocks": 64,
     "steps_offset": 1000,
 }
 _LONGEST_LIST = 64
@@ -56,7 +59,9 @@ def require_network(kind: Any, fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         if name not in known:
             raise ValueError(f"field {ascii(name)[:100]} of its configuration is unknown")
-        if name not in (*_OF_THE_FILE, "backbone_name", "backbone_args"):
+        if name == "agreement":
+            _require_agreement(value)
+        elif name not in (*_OF_THE_FILE, "backbone_name", "backbone_args"):
             _require_value(name, value)
     if "backbone_name" in fields or "backbone_args" in fields:
         require_backbone(fields.get("backbone_name"), fields.get("backbone_args") or {})
@@ -100,6 +105,11 @@ def checked_scheduler(fields: Any) -> None:
     betas = fields.get("trained_betas")
     if betas is not None and not (isinstance(betas, list) and len(betas) <= _MOST_OF["num_train_timesteps"]):
         raise ValueError("trained_betas must be a list of at most 100,000 numbers")
+
+
+def _require_agreement(value: object) -> None:
+    if value is not None:
+        Agreement.of(value)
 
 
 def _require_value(name: str, value: Any, nested: bool = False) -> None:

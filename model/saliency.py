@@ -15,15 +15,17 @@ from model.checkpoint_facts import INDEX, CheckpointFacts, settled
 from model.checkpoint_files import SAFETENSORS, CheckpointError, load_network, load_scheduler, read_fields
 from model.conditioner import SaliencyConditioner
 from model.config import EnsembleConfig, ModelConfig, check_side, check_together
+from model.decoder_choice import MASK_DECODER
 from model.diffusion import SODDiffusionPipeline
 from model.geometry import processed_size
+from model.mask_decoder import MaskDecoder
 from model.memory import LiveTensors, free_bytes, members_that_fit, with_fewer_when_out_of_memory
 from model.prediction import Enough, ModelMemoryError, Prediction
 from model.runtime import or_uncompiled, prepare
 from model.steps import StepWatch
 
 NETWORKS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "conditioner": SaliencyConditioner}
-"""Parts of a saved pipeline that have weights."""
+"""Parts of a saved pipeline that have weights; a mask decoder may come on top."""
 _LARGEST_SIDE_PX = 8192
 
 
@@ -125,13 +127,15 @@ def ready(
 ) -> DiffusionModel:
     """Prepare a loaded pipeline as `config` says; the folder that `config` names is ignored.
 
-    Raises: ValueError: the device can't be used, or not in this way; the weights are for images that are too small.
+    Raises: ValueError: the device can't be used, or not in this way; the weights are for images that are too small; a
+                mask decoder is wanted, and they have none.
     """
     if ensemble.processing_res is None:
         own_px = pipeline.default_processing_res
         check_side("processing_res of the weights", own_px, batch_stats=ensemble.batch_stats)
     check_together(config, ensemble)
     ensemble = settled(ensemble, pipeline.facts)
+    pipeline.decode_with(config.decoder)
     pipeline = prepare(on_device(pipeline, config.device), config)
     return DiffusionModel(pipeline, ensemble, config.threads, wants_compiler=config.compile, enough=enough)
 
@@ -151,6 +155,8 @@ def on_device(pipeline: SODDiffusionPipeline, device: str) -> SODDiffusionPipeli
 def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> SODDiffusionPipeline:
     """Load a pipeline saved by `save_pretrained`, in evaluation mode, on the CPU; nothing is downloaded.
 
+    Its mask decoder comes with it if it has one, so that it is saved again, too.
+
     Raises: CheckpointError: the folder holds no pipeline of this project, or not all of its weights.
     """
     index = folder / INDEX
@@ -160,9 +166,8 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> SODDiffus
     # The weights come last: they take most of the time.
     side_px, facts = _facts_in(index)
     scheduler = load_scheduler(folder / "scheduler")
-    networks = {
-        name: load_network(kind, folder / name, dtype, weights=(SAFETENSORS,)) for name, kind in NETWORKS.items()
-    }
+    kinds = NETWORKS | ({MASK_DECODER: MaskDecoder} if (folder / MASK_DECODER / "config.json").is_file() else {})
+    networks = {name: load_network(kind, folder / name, dtype, weights=(SAFETENSORS,)) for name, kind in kinds.items()}
     try:
         pipeline = SODDiffusionPipeline(**networks, scheduler=scheduler, default_processing_res=side_px)
         pipeline.state_facts(facts)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from model.config import REFERENCE_PRESET
+from model.config import REFERENCE_MODEL, REFERENCE_PRESET
 from model.documents import DocumentError, parse_toml, read_document
 from pipeline.errors import ConfigError
 
@@ -63,7 +63,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def with_preset(options: Mapping[str, Any], reference: bool) -> dict[str, Any]:
     """Add the reference preset to flat options if requested; the given options take precedence."""
-    preset = {name: option.value for name, option in REFERENCE_PRESET.items()} if reference else {}
+    preset = (
+        {name: option.value for name, option in {**REFERENCE_PRESET, **REFERENCE_MODEL}.items()} if reference else {}
+    )
     return {**preset, **options, "reference": reference}
 
 

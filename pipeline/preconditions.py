@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from model.config import EnsembleConfig, ModelConfig, check_together
+from model.decoder_choice import decoder_of
 from pipeline.devices import require_device, require_known_device
 from pipeline.errors import CollectionError, ConfigError
 from pipeline.shown import shown
@@ -67,8 +68,8 @@ def require_model(model: ModelConfig, ensemble: EnsembleConfig | None = None, en
 
     Args:   ensemble: what it is to predict; None if that has a check of its own.
             engine: see `ClusterConfig`. The machines of a cluster are asked once they are known.
-    Raises: ConfigError: one of them is not, or the options contradict each other. UsageError, StorageUnavailableError:
-            as `model_urls.require_url`.
+    Raises: ConfigError: one of them is not, the model lacks a mask decoder that is wanted, or the options contradict
+                each other. UsageError, StorageUnavailableError: as `model_urls.require_url`.
     """
     try:
         check_together(model, ensemble or EnsembleConfig())
@@ -81,9 +82,18 @@ def require_model(model: ModelConfig, ensemble: EnsembleConfig | None = None, en
     elif model.is_folder and not (model.folder / "model_index.json").is_file():
         found = "there is no such folder" if not model.folder.exists() else "it has no model_index.json"
         raise ConfigError(f"--model {model.model}: {found}; give `nano` or a folder saved by save_pretrained")
+    if not model.is_url:
+        _require_decoder(model)
     require_known_device(model.device)
     if not model.is_fake and (engine == "inline" or not has_cluster()):
         require_device(model.device)
+
+
+def _require_decoder(model: ModelConfig) -> None:
+    try:
+        decoder_of(model)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--model {model.model}: {error}") from error
 
 
 def ray_address() -> str:

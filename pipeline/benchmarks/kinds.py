@@ -8,6 +8,7 @@ KINDS = (
     "speed",
     "adaptive",
     "choices",
+    "decoders",
     "limit",
     "breakdown",
     "passes",

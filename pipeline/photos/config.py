@@ -76,6 +76,8 @@ class PhotosConfig:
             )
         if given and self.model.model != "nano":
             raise ConfigError(f"--model {self.model.model} and {_option(given[0])} both name weights; give one of them")
+        if given and self.model.decoder == "mask":
+            raise ConfigError(f"--decoder mask and {_option(given[0])}: the official weights have no mask decoder")
         if self.model.is_fake:
             raise ConfigError(f"--model {self.model.model}: the stand-in paints discs; photos need `nano` or a folder")
         if self.save_uncertainty and self.ensemble.ensemble_size == 1:

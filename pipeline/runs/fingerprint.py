@@ -10,6 +10,7 @@ import model
 import pipeline
 from model.checkpoint_facts import CheckpointFacts, facts_of, settled
 from model.config import EnsembleConfig, ModelConfig
+from model.decoder_choice import decoder_of
 from model.fake import FakeModel
 from model.weights import weights_sha256
 from pipeline.config import RunConfig
@@ -178,11 +179,11 @@ def _of_code(made_by: Mapping[str, str]) -> str:
 
 
 def model_fields(config: ModelConfig) -> dict[str, str]:
-    """What a model's predictions depend on, besides the ensemble: digest of the weights, precision, kernels.
+    """What a model's predictions depend on, besides the ensemble: digest of the weights, precision, kernels, decoder.
 
     Raises: ConfigError: the configured weights do not exist.
     """
-    return {
+    fields = {
         "weights": _weights(config),
         "dtype": config.dtype,
         "threads": str(config.threads),
@@ -190,6 +191,17 @@ def model_fields(config: ModelConfig) -> dict[str, str]:
         "attention": config.attention,
         "compile": str(config.compile),
     }
+    if (decoder := _decoder(config)) != "vae":  # no field otherwise, as in runs of earlier versions, which had no other
+        fields["decoder"] = decoder
+    return fields
+
+
+def _decoder(config: ModelConfig) -> str:
+    """The decoder that will be used, never `auto`: another measurement of the same decoder may settle it otherwise."""
+    try:
+        return decoder_of(config)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--model {config.model}: {error}") from error
 
 
 def _weights(config: ModelConfig) -> str:

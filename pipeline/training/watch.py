@@ -103,12 +103,18 @@ class Watch:
         """Save the current (or averaged) weights as a folder for --model, whole or not at all."""
         dtype, source = torch_dtype(self.config.save_dtype), self.pipeline
         with self.state.averaged():
-            vae, unet, conditioner = (
-                nn.Module.to(copy.deepcopy(network), "cpu", dtype).eval()  # diffusers' own `to` warns needlessly
-                for network in (source.vae, source.unet, source.conditioner)
+            vae, unet, conditioner, mask_decoder = (
+                # diffusers' own `to` warns needlessly
+                network and nn.Module.to(copy.deepcopy(network), "cpu", dtype).eval()
+                for network in (source.vae, source.unet, source.conditioner, source.mask_decoder)
             )
         copied = SODDiffusionPipeline(
-            vae, unet, source.scheduler, conditioner, default_processing_res=source.default_processing_res
+            vae,
+            unet,
+            source.scheduler,
+            conditioner,
+            default_processing_res=source.default_processing_res,
+            mask_decoder=mask_decoder,  # the VAE does not learn, so that it still fits
         )
         # Bounds on the variance hold for the weights that they were measured with, and these are others.
         copied.state_facts(replace(source.facts, recommended_bounds={}))

@@ -241,7 +241,7 @@ def test_the_bar_ends_at_its_total(own_tiny, image, image_of, monkeypatch, optio
 
 
 def test_components_function(tiny):
-    assert set(tiny.components) == {"vae", "unet", "scheduler", "conditioner"}
+    assert set(tiny.components) == {"vae", "unet", "scheduler", "conditioner", "mask_decoder"}
 
 
 def test_save_load_local(tiny_folder, image, expected):

@@ -148,7 +148,7 @@ def test_the_embedded_model_lies_in_the_package():
     assert ROOT / "model" / "nano" == EMBEDDED_MODEL
 
 
-@pytest.mark.parametrize("module", ["config", "seeds", "weights", "prediction", "loading", "fake"])
+@pytest.mark.parametrize("module", ["config", "seeds", "weights", "prediction", "loading", "fake", "decoder_choice"])
 def test_what_the_command_line_imports_does_not_import_torch(module):
     script = f"import sys, model.{module}; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

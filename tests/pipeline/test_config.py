@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jobs.coco_pseudolabel import main, parse
 from jobs.command_line import USAGE, run_job
 from jobs.publish_release import BuildConfig
-from model.config import REFERENCE_PRESET
+from model.config import REFERENCE_MODEL, REFERENCE_PRESET
 from pipeline.config import ClusterConfig, ReleaseConfig, RunConfig
 from pipeline.errors import ConfigError
 from pipeline.options import from_options, option_types, read_toml
@@ -169,7 +169,7 @@ def test_the_command_line_overrides_a_request_for_the_preset_in_the_file(toml, i
     values = values_of(parse([*REQUIRED, *arguments, *([argument] if argument else [])]))
     wanted = bool(in_file) if argument is None else argument == "--reference"
     defaults = values_of(parse(REQUIRED))
-    preset = {name: option.value for name, option in REFERENCE_PRESET.items()}
+    preset = {name: option.value for name, option in {**REFERENCE_PRESET, **REFERENCE_MODEL}.items()}
     expected = defaults | (preset if wanted else {}) | {"reference": wanted, "config": values["config"]}
     assert values == expected
 

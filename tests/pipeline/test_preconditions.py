@@ -145,6 +145,7 @@ def test_a_push_to_the_hub_needs_a_token_and_is_told_so_without_the_network(monk
 
 def test_no_check_loads_torch_or_ray():
     modules = "pipeline.preflight, pipeline.photos.preflight, pipeline.release.publish.login, pipeline.training.config"
+    modules += ", pipeline.distillation.folder"
     code = f"import sys, {modules}; sys.exit(', '.join({{'torch', 'ray', 'diffusers'}} & sys.modules.keys()) or 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

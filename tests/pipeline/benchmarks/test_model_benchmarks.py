@@ -8,11 +8,13 @@ import torch
 
 from model import members
 from model.architectures import build_pipeline
+from model.mask_decoder import MaskDecoder
 from model.saliency import torch_dtype
-from pipeline.benchmarks import adaptive, breakdown, choices, limit, networks, passes, speed
+from pipeline.benchmarks import adaptive, breakdown, choices, decoders, limit, networks, passes, speed
 from pipeline.benchmarks.adaptive import Adaptive
 from pipeline.benchmarks.breakdown import Breakdown
 from pipeline.benchmarks.choices import Choices
+from pipeline.benchmarks.decoders import Decoders
 from pipeline.benchmarks.limit import Limit
 from pipeline.benchmarks.model_work import ModelWork
 from pipeline.benchmarks.networks import sample_photos
@@ -190,3 +192,16 @@ def test_the_cost_of_a_view_is_the_median_of_the_ratios():
     found = {"view": "mirror", "images": 4, "view_s": [0.2, 0.3, 0.9], "prediction_s": [0.1, 0.3, 0.6]}
     _, _, row = Passes().table([found | {"ratios": [2.0, 1.0, 1.5], "cpu_ratios": [1.0, 1.25, 1.1]}])
     assert row == "| mirror | 0.300 s | 0.300 s | 1.500 | 1.000 to 1.500 | 1.100 |"
+
+
+def test_both_decoders_paint_the_same_members_and_are_compared_with_each_other_and_with_masks(tmp_path):
+    tiny = build_tiny()
+    tiny.register_modules(mask_decoder=MaskDecoder(channels=(8, 8, 8), blocks=(1, 1, 1), norm_num_groups=4))
+    tiny.save_pretrained(tmp_path)
+    (case,) = Decoders(model=str(tmp_path), images=2, rounds=1, work=ModelWork(ensemble_size=2, threads=1)).cases()
+    found = decoders.measure(Path(), **case | {"denoise_steps": 1})
+    assert found["ratio"] > 0
+    assert len(found["iou"]) == len(found["difference"]) == 2
+    assert 0 < max(found["difference"]) < 1
+    assert found["s_measure"].keys() == found["mae"].keys() == {"vae", "mask"}
+    assert len(list(Decoders().table([found]))) == 3

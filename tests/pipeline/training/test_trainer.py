@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from model.config import ModelConfig
+from model.mask_decoder import MaskDecoder
 from model.saliency import load_pipeline
 from pipeline.errors import CollectionError, ConfigError, ModelError, StorageError
 from pipeline.training import trainer
 from pipeline.training.state import checkpoints
 from pipeline.training.trainer import Worker
+from tests.model.conftest import build_tiny
 from tests.pipeline.make import unsynced
 from tests.pipeline.training.make import (
     Interruption,
@@ -136,6 +138,18 @@ def test_other_seeds_give_other_numbers(tmp_path, tiny_weights, pairs_folder):
     for out, options in {"a": {}, "b": {"seed": 1}}.items():
         train_quietly(make_config(pairs_folder, tiny_weights, tmp_path / out, max_train_steps=1, **options))
     assert rows_of(tmp_path / "a") != rows_of(tmp_path / "b")
+
+
+def test_a_model_keeps_its_mask_decoder_since_its_vae_does_not_learn(tmp_path, pairs_folder):
+    tiny = build_tiny()
+    tiny.register_modules(mask_decoder=MaskDecoder(channels=(8, 8, 8), blocks=(1, 1, 1), norm_num_groups=4))
+    tiny.save_pretrained(tmp_path / "start")
+    train_quietly(make_config(pairs_folder, tmp_path / "start", tmp_path / "out", max_train_steps=1))
+    before, after = (
+        load_pipeline(folder).mask_decoder.state_dict() for folder in (tmp_path / "start", tmp_path / "out/model")
+    )
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 @pytest.mark.thorough

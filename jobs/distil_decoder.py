@@ -1,0 +1,47 @@
+"""Distil a mask decoder from a model's VAE; see DistillationConfig for all options."""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+
+from jobs.ahead import begun, command, next_steps
+from jobs.command_line import DONE, USAGE, answer, parse_config, run_job
+from jobs.commands import COMMANDS
+from model.decoder_choice import LEAST_IOU
+from pipeline.distillation.config import DistillationConfig
+
+
+def main() -> int:
+    """Distil what is left to distil; print where the model is and how well its decoders agree, as one JSON line."""
+    config = parse_config(DistillationConfig, sys.argv[1:], COMMANDS["distil"])
+    with begun(f"distilling a mask decoder in {config.out}"):
+        from pipeline.distillation.folder import require_folder
+
+        require_folder(config)
+        from model.checkpoint_files import CheckpointError
+        from pipeline.distillation.distil import distil
+
+    try:
+        made = distil(config)
+    except CheckpointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+    found = made.agreement
+    taken = "--decoder auto takes it" if found.is_close else f"below {LEAST_IOU}, so that only --decoder mask takes it"
+    use = command("predict", "PHOTOS", "--out", "MASKS", "--model", made.model)
+    next_steps(f"IoU with the VAE's masks {found.iou:.4f}, {taken}; predict with: {use}")
+    answer(
+        {
+            "model": str(made.model),
+            "parameters": made.parameters,
+            "agreement": found.as_fields(),
+            "taken_by_auto": found.is_close,
+        }
+    )
+    return DONE
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,1 @@
+"""A mask decoder learns to paint what a VAE paints from latents of masks; no photographs and no labels."""

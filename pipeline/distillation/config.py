@@ -1,0 +1,54 @@
+"""The options of a distillation; light to import."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from model.config import ModelConfig, at_least, check_seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillationConfig:
+    """Distil a mask decoder from a model's VAE, and write OUT/model: a copy of the model with it.
+
+    The VAE itself is the teacher: it encodes drawn masks and soft maps, and what it decodes is what the mask decoder
+    learns to paint. OUT keeps examples and checkpoints: run the same command again to resume.
+    """
+
+    out: Path
+    """Folder to work in; it must not exist, be empty, or have been begun by the same command."""
+    model: str = "nano"
+    """A folder saved by `save_pretrained`, or `nano` for the embedded weights."""
+    size: Literal["auto", "small", "full"] = "auto"
+    """Size of the decoder. `auto`: `full` if the VAE is as wide as Stable Diffusion's, else `small`."""
+    examples: int = 4096
+    """Maps to learn from, which the VAE encodes and decodes once: most of the time on a CPU."""
+    steps: int = 4000
+    """Optimiser steps."""
+    batch: int = 16
+    """Examples per step."""
+    learning_rate: float = 2e-3
+    """Peak of AdamW's learning rate; it warms up over 50 steps and falls to zero along a cosine."""
+    held_out: int = 256
+    """Maps on which decoder and VAE are compared in the end; none of them was learnt from."""
+    seed: int = 0
+    """Seed of maps, noise, initial weights and batches; 0 to 2^63 - 1."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:0` …; `auto` is the GPU if torch sees one."""
+    threads: int = 1
+    """CPU threads, at least 1. The number changes the last bits of the weights."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "examples", "steps", "batch", "held_out", "threads", "checkpoint_every")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        check_seed(self.seed)
+        if self.source.is_fake or self.source.is_url:
+            raise ValueError(f"model is {self.model!r}; give a folder on this machine, or nano")
+
+    @property
+    def source(self) -> ModelConfig:
+        """The model that is distilled from."""
+        return ModelConfig(model=self.model, device=self.device, threads=self.threads)

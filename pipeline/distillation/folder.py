@@ -1,0 +1,58 @@
+"""The folder of a distillation: what it was begun with, and what must not be in it. Light to import."""
+
+from pathlib import Path
+from typing import Any
+
+from model.documents import DocumentError, parse_object, read_document
+from model.weights import weights_sha256
+from pipeline.distillation.config import DistillationConfig
+from pipeline.errors import ConfigError, RunMismatchError
+from pipeline.extras import require_extra
+from pipeline.files.storage import publish
+from pipeline.files.tars import encode_json
+from pipeline.made_with import differences, refusal
+from pipeline.preconditions import require_model, require_target
+
+_CLAIM = "distillation.json"
+_DECIDES_NO_WEIGHT = ("out", "model", "device", "threads", "checkpoint_every")
+
+
+def require_folder(config: DistillationConfig) -> None:
+    """Refuse a model that is not there, and a folder that this distillation did not begin; write nothing.
+
+    Raises: ConfigError: a package is missing, there is no such model or device, or OUT can't be written to or holds
+                something else.
+            RunMismatchError: OUT was begun with something else.
+    """
+    require_extra("eval", "py_sod_metrics")
+    require_model(config.source)
+    require_target(config.out, "--out")
+    if config.out.exists() and not config.out.is_dir():
+        raise ConfigError(f"--out {config.out} is no folder; give another one")
+    held = sorted(path.name for path in config.out.iterdir()) if config.out.exists() else []
+    if not held:
+        return
+    if _CLAIM not in held:
+        raise ConfigError(f"--out {config.out} holds {held[0]}, and no distillation began it; give another one")
+    try:
+        before = parse_object(read_document(config.out / _CLAIM))
+    except (OSError, DocumentError) as error:
+        raise ConfigError(f"--out {config.out}: {_CLAIM} can't be read ({error}); give another one") from error
+    if found := differences(before, _request(config)):
+        raise RunMismatchError(refusal(f"{config.out} was begun with something else", found, "Give another --out"))
+
+
+def claim(config: DistillationConfig) -> None:
+    """Write down what the folder is begun with."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    publish(str(config.out / _CLAIM), encode_json(_request(config)))
+
+
+def model_in(out: Path) -> Path:
+    """Where the result is."""
+    return out / "model"
+
+
+def _request(config: DistillationConfig) -> dict[str, Any]:
+    options = {name: getattr(config, name) for name in config.__slots__ if name not in _DECIDES_NO_WEIGHT}
+    return {**options, "model_sha256": weights_sha256(config.source.folder)}

@@ -1,0 +1,68 @@
+"""Examples: latents of drawn maps, some of them mixed or noisy, and what the VAE paints from them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from model.diffusion import SODDiffusionPipeline
+from model.seeds import member_seed
+from pipeline.distillation.shapes import draw_map
+
+AT_ONCE = 16
+"""Maps that pass through the VAE together; it changes the last bits."""
+_MIXED, _NOISY = 0.25, 0.6
+"""Shares of latents that are mixed with another map's, and that have noise."""
+_MOST_NOISE = 0.35
+"""Standard deviation of the noise at most, as a share of the latents' own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Examples of one size."""
+
+    latents: Float[Tensor, "n c h w"]
+    """float16, scaled as the pipeline has them."""
+    maps: Float[Tensor, "n ph pw"]
+    """float16, what the VAE paints: saliency in [0, 1]."""
+
+
+@torch.inference_mode()
+def label(teacher: SODDiffusionPipeline, side_px: int, count: int, seed: int, name: str) -> Labelled:
+    """Draw maps and have the teacher encode and decode them; all is drawn from `seed` and `name`.
+
+    Args: teacher: decodes with its VAE. side_px: a multiple of 8.
+    """
+    latents, maps = [], []
+    for number in range(-(-count // AT_ONCE)):
+        drawn_seed = member_seed(seed, f"distillation: {name}", number)
+        rng, generator = np.random.default_rng(drawn_seed), torch.Generator().manual_seed(drawn_seed)
+        drawn = torch.from_numpy(
+            np.stack([draw_map(rng, side_px) for _ in range(min(AT_ONCE, count - number * AT_ONCE))])
+        )
+        pixels = (drawn[:, None] * 2 - 1).expand(-1, 3, -1, -1).to(teacher.device)
+        # Rounded before the teacher sees them: it labels what is kept.
+        shown = _disturbed(teacher.encode(pixels), generator).half()
+        latents.append(shown.cpu())
+        maps.append(teacher.decode(shown.float()).half().cpu())
+    return Labelled(torch.cat(latents), torch.cat(maps))
+
+
+def _disturbed(latents: Float[Tensor, "b c h w"], generator: torch.Generator) -> Float[Tensor, "b c h w"]:
+    """Latents as denoising leaves them: between two maps, and with noise of the finest or of a coarser scale."""
+    count, scale = len(latents), latents.std((0, 2, 3), correction=0, keepdim=True)
+
+    def some(share: float, most: float) -> Tensor:
+        """A strength for each example, zero for most of them."""
+        chosen = torch.rand(count, generator=generator) < share
+        return (chosen * most * torch.rand(count, generator=generator))[:, None, None, None].to(latents)
+
+    mixed = latents.lerp(latents.roll(1, 0), some(_MIXED, 0.5))
+    fine = torch.randn(latents.shape, generator=generator)
+    coarse = torch.randn(*latents.shape[:2], *(-(-side // 4) for side in latents.shape[2:]), generator=generator)
+    coarse = functional.interpolate(coarse, size=latents.shape[2:], mode="bilinear")
+    noise = some(_NOISY, _MOST_NOISE) * fine.to(latents) + some(_NOISY / 2, _MOST_NOISE) * coarse.to(latents)
+    return mixed + noise * scale

@@ -1,0 +1,141 @@
+"""jobs/distil_decoder.py: what is refused before torch is loaded, and a whole distillation of a tiny model."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from jobs.distil_decoder import main
+from model.architectures import build_pipeline
+from model.checkpoint_files import load_network
+from model.config import ModelConfig
+from model.decoder_choice import MASK_DECODER, Agreement, decoder_of
+from model.mask_decoder import MaskDecoder, build_mask_decoder
+from model.saliency import load_pipeline
+from pipeline.runs.fingerprint import model_fields
+from tests.model.conftest import build_tiny
+
+ROOT = Path(__file__).resolve().parents[2]
+DONE, USAGE = 0, 2
+SMALL = ("--examples", 4, "--steps", 4, "--batch", 2, "--held-out", 3)
+WITHOUT_TORCH = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "diffusers", "timm"):
+            raise ImportError(f"{name} is not to be imported here")
+
+sys.meta_path.insert(0, Blocker())
+from jobs.command_line import run_job
+from jobs.distil_decoder import main
+run_job(main)
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A saved model; tests must not change it."""
+    folder = tmp_path_factory.mktemp("source")
+    build_tiny().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--model", "nowhere"), "--model nowhere: there is no such folder"),
+        (("--model", "full"), "--model full: it has no model_index.json"),
+        (("--model", "fake"), "model is 'fake'; give a folder on this machine, or nano"),
+        (("--steps", "0"), "steps is 0; it must be at least 1"),
+        (("--seed", "-1"), "seed is -1"),
+        (("--device", "tpu"), "--device tpu: there is no such device"),
+        (("--out", "full"), "--out full holds mine.txt, and no distillation began it"),
+        (("--out", "/proc/no-such-folder"), "nothing can be written there"),
+    ],
+)
+def test_a_wrong_request_writes_nothing(run_here, monkeypatch, tmp_path, options, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine.txt").touch()
+    code, stdout, stderr = run_here(main, "distil_decoder.py", "--out", "new", *options)
+    assert (code, stdout) == (USAGE, "")
+    assert said in " ".join(stderr.replace("│", " ").split())
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "mine.txt"]
+
+
+def test_refusals_need_no_torch(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, "--out", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (USAGE, ""), done.stderr
+    assert "holds mine.txt, and no distillation began it" in done.stderr
+
+
+def test_a_model_that_can_not_be_loaded_is_a_wrong_request(source, done_here, tmp_path):
+    shutil.copytree(source, tmp_path / "torn")
+    weights = tmp_path / "torn/vae/diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    done = done_here(main, "distil_decoder.py", "--model", tmp_path / "torn", "--out", tmp_path / "out", *SMALL)
+    assert (done.returncode, done.stdout) == (USAGE, "")
+    assert "is torn or not a file of tensors" in done.stderr
+
+
+def test_a_distillation_ends_with_a_model_that_has_its_decoder(source, done_here, tmp_path):
+    done = done_here(main, "distil_decoder.py", "--model", source, "--out", tmp_path / "out", *SMALL)
+    assert done.returncode == DONE, done.stderr
+    told = json.loads(done.stdout)
+    made = tmp_path / "out/model"
+    decoder = load_pipeline(made).mask_decoder
+    assert told == {
+        "model": str(made),
+        "parameters": sum(parameter.numel() for parameter in decoder.parameters()),
+        "agreement": decoder.agreement.as_fields(),
+        "taken_by_auto": decoder.agreement.is_close,
+    }
+    assert f"--model {made}" in done.stderr
+    again = done_here(main, "distil_decoder.py", "--model", source, "--out", tmp_path / "out", *SMALL)
+    assert (again.returncode, again.stdout) == (DONE, done.stdout)
+
+
+@pytest.mark.parametrize(("iou", "used"), [(0.995, "mask"), (0.9949, "vae")])
+def test_the_fingerprint_names_the_decoder_that_is_used(source, tmp_path, iou, used):
+    pipeline = load_pipeline(source)
+    pipeline.save_pretrained(tmp_path / "plain")
+    assert "decoder" not in model_fields(ModelConfig(model=str(tmp_path / "plain")))
+    decoder = build_mask_decoder("small")
+    decoder.state_agreement(Agreement(iou=iou, mae=0.0, s_measure=1.0, maps=1))
+    decoder.save_pretrained(tmp_path / "plain" / MASK_DECODER)
+    fields = {
+        wanted: model_fields(ModelConfig(model=str(tmp_path / "plain"), decoder=wanted))
+        for wanted in ("auto", "vae", "mask")
+    }
+    assert fields["auto"] == fields[used]
+    assert "decoder" not in fields["vae"]
+    assert fields["mask"]["decoder"] == "mask"
+
+
+@pytest.mark.full_size
+@pytest.mark.timeout(1800)
+def test_a_decoder_is_distilled_from_a_vae_of_full_size_with_random_weights(done_here, tmp_path):
+    torch.manual_seed(0)
+    made = build_pipeline("full")
+    made.set_processing_res(128)  # at 384 px, one core takes a minute for a few maps
+    made.to(dtype=torch.float16).save_pretrained(tmp_path / "full")
+    del made
+    done = done_here(main, "distil_decoder.py", "--model", tmp_path / "full", "--out", tmp_path / "out", *SMALL)
+    assert done.returncode == DONE, done.stderr
+    config = ModelConfig(model=str(tmp_path / "out/model"), decoder="mask")
+    assert decoder_of(config) == "mask"
+    decoder = load_network(MaskDecoder, config.folder / MASK_DECODER)
+    assert decoder.config.channels == [256, 128, 64]
+    assert decoder.agreement.maps == 3

@@ -1,0 +1,58 @@
+"""A distillation from the tiny pipeline's VAE, whose weights are random: whatever it paints is to be painted alike."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pipeline.distillation import distil as story
+from pipeline.distillation.config import DistillationConfig
+from pipeline.distillation.distil import distil
+from pipeline.distillation.folder import require_folder
+from tests.model.conftest import build_tiny
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_parts():
+    """Two parts of examples instead of one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(story, "_PART", 6)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """The number of threads changes the last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory):
+    """A saved model in half precision, as the embedded one is; tests must not change it."""
+    folder = tmp_path_factory.mktemp("source")
+    build_tiny().to(dtype=torch.float16).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def request_for(source):
+    """Makes a small request."""
+    small = DistillationConfig(
+        out=source, model=str(source), examples=12, steps=12, batch=2, held_out=6, checkpoint_every=4
+    )
+
+    def make(out, **overrides):
+        return replace(small, out=out, **overrides)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(request_for, tmp_path_factory):
+    """The request and the result of a distillation that nothing interrupted."""
+    config = request_for(tmp_path_factory.mktemp("finished") / "out")
+    require_folder(config)
+    return config, distil(config)
