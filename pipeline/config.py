@@ -243,14 +243,16 @@ class RunConfig:
         if not 0 <= self.max_failed_share <= 1:
             raise ValueError(f"max_failed_share is {self.max_failed_share}; it must be from 0 to 1")
 
-    def check(self) -> None:
-        """Raises ConfigError if no release could be made of the run.
+    def check(self, whose: str = "--ensemble-size is") -> None:
+        """Check that a release could be made of the run.
 
         Not part of construction: an evaluation predicts without making a release.
+        Args:   whose: how the message begins; a checkpoint's own number is known once it is at hand.
+        Raises: ConfigError: it could not.
         """
         members = self.ensemble.ensemble_size
-        if members is not None and members < 2:  # a checkpoint's own number is known once it is at hand
+        if members is not None and members < 2:
             raise ConfigError(
-                f"images would have {members} ensemble member; give an --ensemble-size of at least 2: a run accepts "
-                "images by how far their members agree. For the maps of single members, use sod predict or sod evaluate"
+                f"{whose} {members}; it must be at least 2: a run accepts images by how far their members agree. For "
+                "the maps of single members, use sod predict or sod evaluate"
             )

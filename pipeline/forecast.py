@@ -14,7 +14,7 @@ from pipeline.collection.kept import Kept
 from pipeline.config import RunConfig
 from pipeline.files import local_disk, storage, urls
 from pipeline.files.trials import require_exclusive_create
-from pipeline.model_at_hand import with_model_here
+from pipeline.model_at_hand import OF_WEIGHTS, with_model_here
 from pipeline.preflight import require_surroundings
 from pipeline.records import Sample, ShardRecord, ShardSpec
 from pipeline.release.preflight import refuse_unbuildable
@@ -75,7 +75,7 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     config.check()
     require_surroundings(config)
     config = with_model_here(config)
-    config.check()
+    config.check(OF_WEIGHTS)
     collection = read_inputs(config, Kept(config.out))
     require_exclusive_create(config.out)
     made_with = fingerprint(config)

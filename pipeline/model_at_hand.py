@@ -15,6 +15,9 @@ from pipeline.selection.recommended import with_bounds
 
 log = logging.getLogger(__name__)
 
+OF_WEIGHTS = "--ensemble-size is left out, and the weights are made for"
+"""Whose number of members it is that `RunConfig.check` refuses, once the model is at hand."""
+
 
 def with_model_here(config: RunConfig) -> RunConfig:
     """The same with a model on this machine, which is fetched if it was given as a URL, and with its own numbers of

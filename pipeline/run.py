@@ -15,7 +15,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseNotMadeError, UsageError, kept
 from pipeline.files import urls
 from pipeline.files.model_urls import origin_of
-from pipeline.model_at_hand import with_model_here
+from pipeline.model_at_hand import OF_WEIGHTS, with_model_here
 from pipeline.preflight import require_surroundings
 from pipeline.progress.stages import stage
 from pipeline.records import Sample, ShardSpec
@@ -72,7 +72,7 @@ def run(config: RunConfig) -> RunReport:
     config.check()
     require_surroundings(config)
     config = with_model_here(config)
-    config.check()
+    config.check(OF_WEIGHTS)
     # 1. Read the annotations and find every image.
     kept_findings = Kept(config.out)
     collection = read_inputs(config, kept_findings)

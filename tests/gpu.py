@@ -33,6 +33,7 @@ MEASUREMENTS = (
     ("choices", "--choices", "bfloat16", "float16", "--size", "full"),
     ("adaptive",),
     ("passes",),
+    ("decoders",),
     ("peers", "--parts", "model", "--sizes", "nano", "full"),
     ("peers", "--parts", "model", "--sizes", "nano", "full", "--dtype", "float16"),
 )

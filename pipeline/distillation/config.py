@@ -24,7 +24,7 @@ class DistillationConfig:
     examples: int = 4096
     """Maps to learn from, which the VAE encodes and decodes once: most of the time on a CPU."""
     steps: int = 4000
-    """Optimiser steps."""
+    """Steps of the optimiser, each with one batch of drawn maps. More steps agree better with the VAE."""
     batch: int = 16
     """Examples per step."""
     learning_rate: float = 2e-3

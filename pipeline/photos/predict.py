@@ -87,9 +87,9 @@ def predict(config: PhotosConfig) -> PhotosReport:
     failed, started = len(problems), time.monotonic()
     if todo:
         require_codecs(candidates)
+        prepare_output_folder(config.output_dir)
         with stage("loading the model"):
             model = load(config)
-        prepare_output_folder(config.output_dir)
         started = time.monotonic()
         with (
             kept(lambda: "Finished maps stay"),

@@ -89,7 +89,7 @@ def test_one_member_is_enough_to_measure_maps(tmp_path, run_here, monkeypatch, c
     code, stdout, stderr = run_here(main, "evaluate.py", *options)
     assert code == DONE, stderr
     assert json.loads(stdout)["results"][0]["counts"]["measured"] == 3
-    assert "--ensemble-size 1: no variance, so no scores, no risk-coverage and no release" in caplog.text
+    assert "one ensemble member has no variance, so there are no scores, no risk-coverage and no release" in caplog.text
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"evaluation.json", "evaluation.md", "images.json", "images.parquet", "curves.png", "run"}
     assert not any("variance" in name for name in pq.read_schema(tmp_path / "out/images.parquet").names)

@@ -86,7 +86,7 @@ def test_a_model_without_facts_leaves_no_word_of_them(carry_out, tmp_path):
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"default_ensemble_size": 1}, "images would have 1 ensemble member; give an --ensemble-size of at least 2"),
+        ({"default_ensemble_size": 1}, "is left out, and the weights are made for 1; it must be at least 2"),
         ({"default_denoise_steps": 0}, "default_denoise_steps is 0; it must be from 1 to 999"),
     ],
 )

@@ -43,7 +43,7 @@ REFERENCE = {
     "masks": "grey",
     "mask_resize": "bicubic",
     "resume_from_checkpoint": "latest",
-    "validation_denoise_steps": 10,
+    "validation_denoise_steps": None,  # those of the weights it begins with, 10 for the official ones
     "validation_ensemble_size": 1,
     "flip": False,
     "min_crop": 1.0,
