@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from model.checkpoint_facts import BOUNDS, CheckpointFacts
 from model.config import ModelConfig
 from model.mask_decoder import MaskDecoder
 from model.saliency import load_pipeline
@@ -140,14 +141,17 @@ def test_other_seeds_give_other_numbers(tmp_path, tiny_weights, pairs_folder):
     assert rows_of(tmp_path / "a") != rows_of(tmp_path / "b")
 
 
-def test_a_model_keeps_its_mask_decoder_since_its_vae_does_not_learn(tmp_path, pairs_folder):
+def test_a_model_keeps_what_learning_does_not_change(tmp_path, pairs_folder):
+    """The mask decoder, as its VAE does not learn; steps and members; no bounds on the variance of other weights."""
     tiny = build_tiny()
+    tiny.state_facts(CheckpointFacts(default_denoise_steps=3, default_ensemble_size=4, recommended_bounds=dict(BOUNDS)))
     tiny.register_modules(mask_decoder=MaskDecoder(channels=(8, 8, 8), blocks=(1, 1, 1), norm_num_groups=4))
     tiny.save_pretrained(tmp_path / "start")
     train_quietly(make_config(pairs_folder, tmp_path / "start", tmp_path / "out", max_train_steps=1))
-    before, after = (
-        load_pipeline(folder).mask_decoder.state_dict() for folder in (tmp_path / "start", tmp_path / "out/model")
-    )
+    started, learnt = (load_pipeline(folder) for folder in (tmp_path / "start", tmp_path / "out/model"))
+    assert started.facts.recommended_bounds == dict(BOUNDS)
+    assert learnt.facts == CheckpointFacts(default_denoise_steps=3, default_ensemble_size=4)
+    before, after = started.mask_decoder.state_dict(), learnt.mask_decoder.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
