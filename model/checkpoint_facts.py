@@ -7,7 +7,9 @@ Whoever trains a checkpoint knows best how many steps it needs; whoever uses it 
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +23,8 @@ BOUNDS = MappingProxyType({"max_variance": 0.25, "max_variance_per_area": 250.0}
 how much that matters, depends on the weights and their steps."""
 
 
+STATED = ("default_denoise_steps", "default_ensemble_size", "recommended_bounds")
+"""Fields of a `model_index.json`."""
 _DECIDES_VARIANCE = (
     *("denoise_steps", "timestep_spacing", "processing_res", "alignment", "reduction", "stretch", "batch_stats"),
 )
@@ -34,6 +38,8 @@ class CheckpointFacts:
     default_ensemble_size: int = 10
     recommended_bounds: Mapping[str, int | float] = field(default_factory=dict)
     """Option of the policy → its bound, for the settings that are the checkpoint's own (`recommended_for`)."""
+    trained_as: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """Setting → what it stands for where it is left to the weights, as far as their files say so."""
 
     def __post_init__(self) -> None:
         _check("default_denoise_steps", self.default_denoise_steps, 1, MOST_DENOISE_STEPS)
@@ -49,7 +55,7 @@ class CheckpointFacts:
 
         Raises: ValueError: a field has another type or is out of its range; the message names it and its value.
         """
-        given = {name: fields[name] for name in CheckpointFacts.__slots__ if fields.get(name) is not None}
+        given = {name: fields[name] for name in STATED if fields.get(name) is not None}
         for name in ("default_denoise_steps", "default_ensemble_size"):
             if type(given.get(name, 1)) is not int:
                 raise ValueError(f"{name} is {given[name]!r}; it must be a whole number")
@@ -73,7 +79,11 @@ def facts_of(config: ModelConfig) -> CheckpointFacts:
         fields = parse_json(read_document(index))
         if not isinstance(fields, dict):
             raise ValueError(f"it holds a {type(fields).__name__}, not an object")
-        return CheckpointFacts.of(fields)
+        trained_as = {
+            "processing_res": fields.get("default_processing_res"),
+            "timestep_spacing": _spacing(config.folder),
+        }
+        return replace(CheckpointFacts.of(fields), trained_as=trained_as)
     except ValueError as error:
         raise ValueError(f"{index}: {error}") from error
 
@@ -94,8 +104,19 @@ def recommended_for(ensemble: EnsembleConfig, facts: CheckpointFacts) -> Mapping
     and three times at half the size. The number of members may differ: two have three quarters of the variance of ten.
     """
     own = settled(EnsembleConfig(), facts)
-    is_own = all(getattr(ensemble, name) == getattr(own, name) for name in _DECIDES_VARIANCE)
+    is_own = all(
+        getattr(ensemble, name) in (getattr(own, name), facts.trained_as.get(name, getattr(own, name)))
+        for name in _DECIDES_VARIANCE
+    )
     return facts.recommended_bounds if is_own else {}
+
+
+def _spacing(folder: Path) -> str:
+    """The scheduler's timesteps; "" where its file does not say, which loading it will."""
+    with suppress(OSError, ValueError):
+        fields = parse_json(read_document(folder / "scheduler" / "scheduler_config.json"))
+        return str(fields.get("timestep_spacing", "")) if isinstance(fields, dict) else ""
+    return ""
 
 
 def _check(name: str, value: int | float, least: int | float, most: int | float) -> None:

@@ -63,7 +63,9 @@ class ModelConfig:
     decoder: WantedDecoder = "auto"
     """What turns latents into masks. `vae`: the VAE's own decoder, as in the reference. `mask`: the model's mask
     decoder, which paints nothing but masks in a fraction of the time (sod distil makes one). `auto`: that one if the
-    model has it and its masks agree with the VAE's at a measured IoU of .995 or more."""
+    model has it and its masks agree with the VAE's at a measured IoU of .995 or more. That was measured at the size
+    that the weights were trained for, and with the VAE that it was distilled from: nothing checks that it lies beside
+    another one."""
     keep_memory: bool = True
     """On a CPU, keep freed memory for the next layer (glibc only, for the whole process): fewer page faults, 0.84 to
     0.92 of the time. Changes no result."""

@@ -22,4 +22,4 @@ def pinned(shape: Sequence[int], device: torch.device, strides: Sequence[int] | 
 
 def on_its_way(values: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The values on a device. A GPU rounds to another precision itself: rounded before, they would not be pinned."""
-    return values.to(device, non_blocking=True).to(dtype)
+    return values.to(device, non_blocking=device.type == "cuda").to(dtype)  # MPS may read what is freed by then

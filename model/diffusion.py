@@ -74,6 +74,8 @@ class SODDiffusionPipeline(WithoutOffload, SavesVaeMemory, DiffusionPipeline):  
                 f"unet has {unet.config.in_channels} input channels; image and saliency latents together have "
                 f"{2 * vae.config.latent_channels}"
             )
+        if mask_decoder and mask_decoder.config.latent_channels != (channels := vae.config.latent_channels):
+            raise ValueError(f"mask_decoder was distilled from another VAE, which has not {channels} latent channels")
         _require_ddim(scheduler)
         self.register_modules(
             vae=vae, unet=unet, scheduler=scheduler, conditioner=conditioner, mask_decoder=mask_decoder
@@ -253,7 +255,7 @@ class SODDiffusionPipeline(WithoutOffload, SavesVaeMemory, DiffusionPipeline):  
         timesteps = scheduler.timesteps[:steps]
         # The scheduler indexes its tables by timestep; timesteps on a GPU would make it wait for the GPU at every step.
         with kernels(self.attention), self.inference_form.for_images(image_latents, tokens):
-            on_device = timesteps.to(latents.device, non_blocking=True)
+            on_device = timesteps.to(latents.device, non_blocking=latents.device.type == "cuda")
             for number, timestep in enumerate(timesteps):
                 output = self.unet(latents, on_device[number], encoder_hidden_states=tokens).sample
                 latents = scheduler.step(output, timestep, latents).prev_sample

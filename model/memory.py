@@ -24,7 +24,13 @@ FREE_SHARE = 0.5
 that allocators keep: the nano model on a CPU really took 0.1 GB more plus 1.2 to 1.5 times the count (512 and 1024 px).
 """
 
-_SIGNS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+_SIGNS = (
+    "DefaultCPUAllocator",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+)
 """In messages of errors that are plain RuntimeErrors: torch's on the CPU, and those of CUDA's libraries, whose own
 memory torch's allocator knows nothing of (pytorch/pytorch#128601)."""
 

@@ -44,7 +44,10 @@ def _say_taken(config: RunConfig, ensemble: EnsembleConfig, policy: PolicyConfig
         if getattr(asked, name, "") is None
     }
     if taken:
-        log.info("left to the weights: %s", ", ".join(f"{name} {value}" for name, value in taken.items()))
+        log.info(
+            "not given, so taken from the weights or by default: %s",
+            ", ".join(f"{name} {value}" for name, value in taken.items()),
+        )
     if facts.recommended_bounds and RECOMMENDED & taken.keys() and not recommended_for(ensemble, facts):
         log.warning(
             "the weights recommend bounds on the variance for their own settings only, so %s count: look at what they "

@@ -42,6 +42,8 @@ TESTS = ("-m", "gpu", "-W", "default", "-p", "no:cacheprovider", "--timeout", "1
 """Warnings are shown and fail nothing: kernels of a GPU warn of what they lack, and nobody has seen which do."""
 LONGEST_S = 2 * 3600
 """A part that takes longer is ended: something hangs."""
+GRACE_S = 20
+"""Between asking a part to end and killing it."""
 SHOWN_LINES, SHOWN_LETTERS = 40, 4000
 """Of what a part that failed has said at its end."""
 ABOUT_CARD = """
@@ -87,10 +89,13 @@ def call(command):
 
 
 def _end(process):
-    """End a process and all that it started; nothing if it has ended."""
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+    """End a process and all that it started; nothing if it has ended. One that waits for a GPU hears no SIGTERM."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=GRACE_S)
 
 
 def main(out, *, why_not=why_no_gpu, run=call):

@@ -268,7 +268,8 @@ def test_only_these_blocks_are_not_run():
         ("jobs/README.md", "needs Stable Diffusion 2 and a Swin-B"),
         (
             "jobs/README.md",
-            "minutes on a GPU, half an hour or more on two cores; tests/jobs/test_distil_decoder.py runs a small one",
+            "40 minutes for the embedded model on two shared cores, days for the official one; "
+            "tests/jobs/test_distil_decoder.py runs a small one",
         ),
         ("jobs/README.md", "needs the public datasets"),
         ("jobs/README.md", "needs weights of other models; tests/pipeline/passes use tiny ones"),

@@ -15,6 +15,7 @@ from PIL import Image
 
 from model.config import EnsembleConfig, ModelConfig
 from model.diffusion import SODDiffusionPipeline
+from model.runtime import keep_freed_memory
 from model.saliency import on_device, ready
 from pipeline.benchmarks import networks
 from pipeline.benchmarks.clock import now
@@ -33,6 +34,8 @@ def predict_photos(way: str, size: Size, config: ModelConfig, ensemble: Ensemble
     """
     torch.set_num_threads(config.threads)
     pipeline = networks.measured_pipeline(size, config)
+    if config.device == "cpu":
+        keep_freed_memory()  # for every way: by itself it makes either of them faster
     aligned_s: list[float] = []
     if way == "ours":
         predict = _ours(pipeline, config, ensemble)

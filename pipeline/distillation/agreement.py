@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model.decoder_choice import Agreement
 from model.diffusion import SODDiffusionPipeline
-from pipeline.distillation.labelled import AT_ONCE, label
+from pipeline.distillation.labelled import at_once, label
 from pipeline.evaluation.measures import Metric, measure
 
 HELD_OUT_SEED = 2**62
@@ -34,7 +34,7 @@ def _painted(pipeline: SODDiffusionPipeline, maps: int) -> Iterator[tuple[np.nda
     pipeline.decode_with("vae")
     side_px = pipeline.default_processing_res // 8 * 8
     latents = label(pipeline, side_px, maps, HELD_OUT_SEED, "held out").latents
-    for part in torch.split(latents.float(), AT_ONCE):
+    for part in torch.split(latents.float(), at_once(side_px)):
         shown = part.to(pipeline.device)
         pipeline.decode_with("vae")
         vaes = _array(pipeline.decode(shown))

@@ -22,9 +22,9 @@ class DistillationConfig:
     size: Literal["auto", "small", "full"] = "auto"
     """Size of the decoder. `auto`: `full` if the VAE is as wide as Stable Diffusion's, else `small`."""
     examples: int = 4096
-    """Maps to learn from, which the VAE encodes and decodes once: most of the time on a CPU."""
+    """Maps to learn from, which the VAE encodes and decodes once."""
     steps: int = 4000
-    """Steps of the optimiser, each with one batch of drawn maps. More steps agree better with the VAE."""
+    """Steps of the optimiser, each with one batch of drawn maps."""
     batch: int = 16
     """Examples per step."""
     learning_rate: float = 2e-3

@@ -12,8 +12,8 @@ from model.diffusion import SODDiffusionPipeline
 from model.seeds import member_seed
 from pipeline.distillation.shapes import draw_map
 
-AT_ONCE = 16
-"""Maps that pass through the VAE together; it changes the last bits."""
+_PIXELS_AT_ONCE = 16 * 192**2
+"""Of maps that pass through the VAE together: four at 384 px, where sixteen of a full-size VAE take 7 GB."""
 _MIXED, _NOISY = 0.25, 0.6
 """Shares of latents that are mixed with another map's, and that have noise."""
 _MOST_NOISE = 0.35
@@ -30,19 +30,22 @@ class Labelled:
     """float16, what the VAE paints: saliency in [0, 1]."""
 
 
+def at_once(side_px: int) -> int:
+    """How many maps pass through the VAE together; it changes the last bits, so it follows from the size alone."""
+    return max(1, _PIXELS_AT_ONCE // side_px**2)
+
+
 @torch.inference_mode()
 def label(teacher: SODDiffusionPipeline, side_px: int, count: int, seed: int, name: str) -> Labelled:
     """Draw maps and have the teacher encode and decode them; all is drawn from `seed` and `name`.
 
     Args: teacher: decodes with its VAE. side_px: a multiple of 8.
     """
-    latents, maps = [], []
-    for number in range(-(-count // AT_ONCE)):
+    latents, maps, most = [], [], at_once(side_px)
+    for number in range(-(-count // most)):
         drawn_seed = member_seed(seed, f"distillation: {name}", number)
         rng, generator = np.random.default_rng(drawn_seed), torch.Generator().manual_seed(drawn_seed)
-        drawn = torch.from_numpy(
-            np.stack([draw_map(rng, side_px) for _ in range(min(AT_ONCE, count - number * AT_ONCE))])
-        )
+        drawn = torch.from_numpy(np.stack([draw_map(rng, side_px) for _ in range(min(most, count - number * most))]))
         pixels = (drawn[:, None] * 2 - 1).expand(-1, 3, -1, -1).to(teacher.device)
         # Rounded before the teacher sees them: it labels what is kept.
         shown = _disturbed(teacher.encode(pixels), generator).half()

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from pipeline.errors import ConfigError, StorageRefusedError, StorageUnavailableError
 from pipeline.files import local_disk, storage, urls
-from pipeline.files.connections import failure_in_words
 
 _READ_ONLY = ("http://", "https://")
 
@@ -81,7 +80,7 @@ def _trial_file(folder: str) -> Iterator[str]:
                 f"{folder}: nobody is logged in there. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             ) from error
         if isinstance(error, StorageRefusedError):
-            raise ConfigError(f"{folder}: {failure_in_words(error.__cause__ or error)}") from error
+            raise ConfigError(error.words.replace(url, folder)) from error
         raise
     with contextlib.suppress(Exception):  # a store may permit writing only; nobody reads this file
         storage.remove(url)

@@ -125,7 +125,8 @@ class Flip:
     @staticmethod
     def about(options: FlipOptions, context: PassContext) -> dict[str, str]:
         """What the card says."""
-        weights, of_run = model_fields(context.model)["weights"], context.made_with.get("weights", "unknown")
+        fields, made_with = model_fields(context.model), context.made_with
+        weights, of_run = fields["weights"], made_with.get("weights", "unknown")
         whose = "the run's own weights"
         if weights != of_run:
             whose = f"other weights than the run's ({weights}; the run's are {of_run})"
@@ -136,6 +137,10 @@ class Flip:
                 weights[:12],
                 of_run[:12],
             )
+        decoders = [each.get("decoder", "vae") for each in (fields, made_with)]
+        if decoders[0] != decoders[1]:
+            whose += f", decoded by another decoder ({decoders[0]}; the run's is {decoders[1]})"
+            log.warning("%s: give --decoder %s, as the run had: decoders differ too", context.name, decoders[1])
         ensemble = ensemble_of(options, context.made_with)
         views = "; ".join(_IN_WORDS[view] for view in options.views)
         return {

@@ -91,4 +91,7 @@ def peak_rss_bytes() -> int:
 def peak_device_bytes() -> int:
     """The most memory that this process has held on its GPU; 0 if it uses none."""
     torch = sys.modules.get("torch")  # never loaded for this
-    return int(torch.cuda.max_memory_allocated()) if torch and torch.cuda.is_initialized() else 0
+    try:
+        return int(torch.cuda.max_memory_allocated()) if torch and torch.cuda.is_initialized() else 0
+    except AttributeError:  # another thread is just importing it: a replica is asked while it loads its model
+        return 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.checkpoint_facts import BOUNDS, CheckpointFacts, facts_of, recommended_for, settled
+from model.checkpoint_facts import BOUNDS, STATED, CheckpointFacts, facts_of, recommended_for, settled
 from model.checkpoint_files import CheckpointError
 from model.config import EnsembleConfig, ModelConfig
 from model.loading import load_model
@@ -51,9 +51,18 @@ def test_what_is_given_counts_and_else_what_the_checkpoint_says(facts, members, 
     assert recommended_for(ensemble, facts) == (facts.recommended_bounds if is_own else {})
 
 
+def test_settings_that_are_the_weights_own_by_name_are_their_own():
+    facts = facts_of(ModelConfig())
+    ensemble = settled(EnsembleConfig(), facts)
+    for same in ({"timestep_spacing": "trailing"}, {"processing_res": 192}, {"ensemble_size": 20}):
+        assert recommended_for(replace(ensemble, **same), facts) == facts.recommended_bounds != {}
+    for other in ({"timestep_spacing": "leading"}, {"processing_res": 0}):
+        assert recommended_for(replace(ensemble, **other), facts) == {}
+
+
 @given(FACTS)
 def test_facts_survive_their_file(facts):
-    fields = {name: getattr(facts, name) for name in CheckpointFacts.__slots__}
+    fields = {name: getattr(facts, name) for name in STATED}
     assert CheckpointFacts.of(json.loads(json.dumps(fields))) == facts
     assert CheckpointFacts.of({**dict.fromkeys(fields), "_class_name": "Other"}) == CheckpointFacts()
 

@@ -229,7 +229,7 @@ def test_what_it_saves_in_memory_is_counted(folder):
     ensemble = EnsembleConfig(ensemble_size=1, denoise_steps=1)
     pipeline = load_pipeline(folder(CLOSE))
     needed = {name: ready(pipeline, ModelConfig(decoder=name), ensemble)._bytes_per_pixel for name in ("mask", "vae")}
-    assert 0 < needed["mask"] <= needed["vae"]
+    assert 0 < needed["mask"] < needed["vae"]
 
 
 @pytest.mark.parametrize(
@@ -255,3 +255,9 @@ def test_a_configuration_that_can_not_be_read_is_refused_before_the_weights_are(
     place.write_text(content)
     with pytest.raises(ValueError, match=r"mask_decoder/config\.json: "):
         decoder_of(named(place.parents[1]))
+
+
+def test_one_for_another_number_of_latent_channels_is_refused(own_tiny):
+    decoder = make_decoder(latent_channels=16)
+    with pytest.raises(ValueError, match="distilled from another VAE, which has not 4 latent channels"):
+        SODDiffusionPipeline(**own_tiny.components | {"mask_decoder": decoder})

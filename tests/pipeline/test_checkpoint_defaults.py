@@ -59,7 +59,10 @@ def test_what_is_given_counts(carry_out, options, bounds):
 def test_what_is_taken_from_the_weights_is_said(carry_out, caplog):
     caplog.set_level("INFO")
     carry_out()
-    assert "left to the weights: ensemble_size 10, denoise_steps 2, max_variance 0.008" in caplog.text
+    assert (
+        "not given, so taken from the weights or by default: ensemble_size 10, denoise_steps 2, max_variance 0.008"
+        in caplog.text
+    )
     assert "recommend bounds" not in caplog.text
 
 

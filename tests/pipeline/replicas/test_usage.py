@@ -1,5 +1,6 @@
 """How long models worked, and the log line about it."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ from model.config import EnsembleConfig
 from model.fake import FakeModel
 from model.prediction import SaliencyModel
 from pipeline.replicas import usage
-from pipeline.replicas.usage import ReplicaUsage, TimedModel, in_words, peak_rss_bytes
+from pipeline.replicas.usage import ReplicaUsage, TimedModel, in_words, peak_device_bytes, peak_rss_bytes
 
 IMAGES, KEYS = [np.zeros((4, 6, 3), np.uint8)] * 2, ["000000000001", "000000000002"]
 
@@ -29,6 +30,12 @@ def test_a_timed_model_answers_like_its_model():
     assert timed.device_kind == model.device_kind
     for found, expected in zip(timed.predict(IMAGES, KEYS), model.predict(IMAGES, KEYS), strict=True):
         assert np.array_equal(found.saliency, expected.saliency)
+
+
+@pytest.mark.parametrize("torch", [None, SimpleNamespace(), SimpleNamespace(cuda=SimpleNamespace())])
+def test_a_replica_that_is_just_importing_torch_has_used_no_gpu(monkeypatch, torch):
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert peak_device_bytes() == 0
 
 
 def test_only_time_in_the_model_counts_as_work_including_failed_calls(now):
