@@ -20,8 +20,10 @@ from pycocotools import mask as coco_mask
 _LONGEST_OUTLINE_PX = 200_000
 """Limit on all outlines of one instance together, as COCO's tools store five points per pixel. Honest instances have a
 few thousand."""
-_MOST_PX = 1 << 30
-"""Limit on an image: COCO's tools count pixels in 32 bits, and do not check whether allocation succeeded."""
+MOST_PX = 1 << 28
+"""Limit on an image. COCO's tools have room for six letters per run length, and from differences of 2^29 on write
+seven, beyond their memory: a process that had made some of them was aborted minutes later. Nor do they check whether
+allocation succeeded."""
 _DEEPEST = 4
 """Lists in lists: COCO's form has two levels, corners as pairs have three, and some tools add one around everything."""
 NO_PIXEL = "without a pixel inside the image"
@@ -41,7 +43,7 @@ class Outline:
 
 def read_outline(segmentation: object, height: int, width: int) -> Outline:
     """Read the outline of an instance in an image of that size."""
-    if height * width > _MOST_PX:
+    if height * width > MOST_PX:
         return _nothing("in an image that is too large to draw")
     polygons, drawn, left_out = list[list[float]](), list[Any](), list[str]()
     longest = 0.0

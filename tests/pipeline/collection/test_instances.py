@@ -19,7 +19,7 @@ from pipeline.collection.instances import (
     digest_of,
     read_instances,
 )
-from pipeline.collection.outlines import read_run_lengths
+from pipeline.collection.outlines import MOST_PX, read_run_lengths
 from pipeline.errors import AnnotationError
 from tests.pipeline.make import make_key, make_sample, peak_bytes
 
@@ -97,7 +97,7 @@ def test_a_mask_equal_to_an_instance_agrees_fully(mask):
     assert (found.instance_iou, found.categories, found.supercategory) == (1.0, ("dog",), "animal")
 
 
-@given(st.lists(st.integers(0, 2**31), min_size=1, max_size=20))
+@given(st.lists(st.integers(0, MOST_PX), min_size=1, max_size=20))
 def test_run_lengths_are_read_as_cocos_tools_write_them(runs):
     text = coco_mask.frPyObjects({"size": [1, sum(runs)], "counts": runs}, 1, sum(runs))["counts"].decode()
     assert read_run_lengths(text) == runs
