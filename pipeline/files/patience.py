@@ -72,12 +72,16 @@ class Patience:
     @contextmanager
     def lasting(self, seconds: float) -> Iterator[None]:
         """As the function `lasting`."""
-        before, session = self.session, self.begin(seconds)
+        with self._lock:
+            before, session = self.session, self.begin(seconds)
+            session.before = before
         try:
             yield
         finally:
-            session.is_ended = True
-            self.session = before
+            session.is_ended = session.is_left = True
+            with self._lock:  # blocks of two threads may end in any order
+                while self.session.is_left and self.session.before is not None:
+                    self.session = self.session.before
 
     @contextmanager
     def none_here(self) -> Iterator[None]:
@@ -166,7 +170,9 @@ class Session:
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
-        self.is_ended = False
+        self.is_ended = self.is_left = False
+        self.before: Session | None = None
+        """Of the block around this one's."""
 
 
 class _Call:

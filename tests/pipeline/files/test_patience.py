@@ -328,6 +328,20 @@ def test_the_patience_of_the_process_lasts_for_its_block(monkeypatch):
     assert patience.storage_health().away_s == 0
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (0, 2, 1)])
+def test_blocks_of_several_threads_leave_no_patience_behind_in_whatever_order_they_end(order):
+    here = patience.Patience()
+    before = here.session
+    blocks = [here.lasting(seconds) for seconds in (5.0, 6.0, 7.0)]
+    for block in blocks:
+        block.__enter__()
+    for number, place in enumerate(order):
+        assert not here.session.is_ended, number
+        blocks[place].__exit__(None, None, None)
+    assert here.session is before
+    assert before.seconds == 0
+
+
 def test_one_failure_is_no_outage_that_is_known():
     world = World()
     known = []
