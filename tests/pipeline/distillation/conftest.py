@@ -10,6 +10,7 @@ from pipeline.distillation.config import DistillationConfig
 from pipeline.distillation.distil import distil
 from pipeline.distillation.folder import require_folder
 from tests.model.conftest import build_tiny
+from tests.one_thread import one_thread  # noqa: F401 (its tests have it by this)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,15 +19,6 @@ def _small_parts():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(story, "_PART", 6)
         yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """The number of threads changes the last bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import torch
 from pipeline.embedded.composites import make_composite
 from pipeline.embedded.material import Group, Material, Source
 from tests.model.conftest import build_tiny
+from tests.one_thread import one_thread  # noqa: F401 (its tests have it by this)
 
 
 def _make_source(**overrides):
@@ -51,15 +52,6 @@ class Malice:
 def malice():
     """What must never be unpickled: it touches the given file then."""
     return Malice
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """The number of threads changes the last bits; and for tiny tensors they take long where others want the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def _tiny_pipeline(seed):
