@@ -12,7 +12,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from jobs.ahead import begun
 from jobs.command_line import DONE, answer, parse_config, run_job
 from jobs.commands import COMMANDS
-from model.config import at_least, check_seed
+from model.config import at_least
 from pipeline.extras import require_extra
 from pipeline.preconditions import require_target
 
@@ -23,40 +23,36 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
     """Fetch the listed packages once into OUT/cache, label their photographs, then write OUT/part-*.npy, and
-    OUT/recipe.json last. sod embedded train takes OUT beside the composites."""
+    OUT/recipe.json last. sod embedded train takes OUT beside the composites, and cuts new views at every step."""
 
-    out: Path = Path("out/photographs")  # folder for the views
-    count: int = 6000  # views, cut in turn from all photographs; 200 KB each at 224 px
-    seed: int = 0  # another seed makes other views of the same photographs
-    px: int = 224  # side of the square views
+    out: Path = Path("out/photographs")  # folder for the pairs of photograph and map
+    px: int = 384  # side of the square pairs, 590 KB each at 384 px
     permissive_only: bool = False  # leave out photographs whose licence requires more than attribution
     threads: int = 2  # CPU threads of the teacher, which takes a second per photograph with two
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "count", "threads")
+        at_least(self, 1, "threads")
         at_least(self, 32, "px")
-        check_seed(self.seed)
 
 
 def main() -> int:
-    """Label and cut, then print what was made as one JSON line."""
+    """Label, then print what was made as one JSON line."""
     arguments = parse_config(Arguments, sys.argv[1:], COMMANDS["embedded photographs"])
     require_target(arguments.out, "--out")
-    with begun(f"making {arguments.count} views of photographs in {arguments.out}"):
-        from pipeline.embedded.composite_store import Request, claim
-        from pipeline.embedded.photograph_views import write_views
+    with begun(f"labelling photographs in {arguments.out}"):
+        from pipeline.embedded.composite_store import claim
+        from pipeline.embedded.photograph_pairs import write_pairs
         from pipeline.embedded.photographs import label, missing_labels, read_list
         from pipeline.embedded.teacher import Teacher, teacher_weights
 
     cache = arguments.out / "cache"
-    request = Request(count=arguments.count, seed=arguments.seed, px=arguments.px)
     photographs = [item for item in read_list() if item.is_permissive or not arguments.permissive_only]
-    claim(arguments.out, {"seed": request.seed, "px": request.px}, begin=False)
+    claim(arguments.out, {"px": arguments.px}, begin=False)
     if missing_labels(photographs, cache):
         require_extra("nano", "onnxruntime")
     labelled = label(photographs, cache, lambda: Teacher(teacher_weights(cache), arguments.threads))
-    write_views(labelled, count_packages(photographs), request, arguments.out)
-    answer({"out": str(arguments.out), "count": arguments.count, "photographs": len(labelled)})
+    write_pairs(labelled, count_packages(photographs), arguments.px, arguments.out)
+    answer({"out": str(arguments.out), "photographs": len(labelled)})
     return DONE
 
 

@@ -30,19 +30,30 @@ def multires_noise(
     iterations: int = 6,
     discount: float = 0.3,
     copies: NoiseCopies = "reference",
+    device: torch.device | None = None,
 ) -> Float[Tensor, "b c h w"]:
     """Noise with large-scale components: Gaussian noise plus ever coarser, weaker copies; standard deviation 1.
 
     Each copy is `discount` times as strong as the one before; `copies` determines the sizes (see `LossConfig`).
+
+    Args: device: draws the values; other devices than the CPU draw others. `None`: the CPU, whatever trains.
     Source: "multi-resolution" (pyramid) noise as in Marigold, Ke et al. 2024, arXiv:2312.02145, section 3.3.
     """
     batch, channels, height, width = shape
-    noise = torch.randn(tuple(shape), generator=generator)
+    values = generator if device is None else _generator_on(device, generator)
+    noise = torch.randn(tuple(shape), generator=values, device=values.device)
     sizes = _reference_sizes if copies == "reference" else _geometric_sizes
     for level, size in sizes((height, width), iterations, generator):
-        coarse = torch.randn((batch, channels, *size), generator=generator)
+        coarse = torch.randn((batch, channels, *size), generator=values, device=values.device)
         noise += discount**level * functional.interpolate(coarse, size=(height, width), mode="bilinear")
     return noise / noise.std()
+
+
+def _generator_on(device: torch.device, generator: torch.Generator) -> torch.Generator:
+    """A generator of that device, whose seed is drawn from another one; the CPU's stays the one that it is."""
+    if device.type == "cpu":
+        return generator
+    return torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
 
 
 def _reference_sizes(
@@ -144,6 +155,7 @@ def diffusion_loss(
     context: Float[Tensor, "b t d"],
     generator: torch.Generator,
     losses: LossConfig,
+    noise_device: torch.device | None = None,
 ) -> Float[Tensor, ""]:
     """Squared error against the scheduler's target (velocity or noise), with random timesteps and multires noise.
 
@@ -156,6 +168,7 @@ def diffusion_loss(
         iterations=losses.multires_noise_iterations,
         discount=losses.multires_noise_discount,
         copies=losses.multires_noise_copies,
+        device=noise_device,
     ).to(mask_latents)
     timesteps = draw_timesteps(
         len(mask_latents), generator, exponent=losses.timestep_exponent, draw=losses.timestep_draw

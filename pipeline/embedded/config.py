@@ -25,17 +25,25 @@ class EmbeddedTrainingConfig:
     """ImageNet weights of the conditioner's backbone, a .pth of tensors. Default: fetch them into DATA/cache."""
     stage: Literal["all", "conditioner", "vae"] = "all"
     """`conditioner` and `vae` are independent and can be trained side by side; `all` trains whatever is left."""
-    conditioner_steps: int = 2200
-    """Steps, of 24 crops each. The conditioner decides the quality of the masks."""
-    vae_steps: int = 800
-    """Steps, of 16 crops each, half of them masks."""
-    diffusion_steps: int = 4500
-    """Steps, of 32 composites each, encoded beforehand."""
+    conditioner_steps: int = 3000
+    """Steps, of 96 views each. The conditioner decides the quality of the masks."""
+    vae_steps: int = 1500
+    """Steps, of 64 views each, half of them masks."""
+    cached_views: int = 30000
+    """Views that are encoded for the diffusion stage; 150 KB each in OUT/latents."""
+    diffusion_steps: int = 3000
+    """Steps, of 192 encoded views each."""
+    ensemble_steps: int = 1000
+    """Steps, of 32 views and four members each, through the whole model."""
+    device: str = "cpu"
+    """`cpu`, `cuda`, `cuda:0` …; on a GPU the training pairs are kept in its memory."""
     threads: int = 2
     """CPU threads, at least 1. The number changes the last bits of the weights."""
     seed: int = 0
     """Seed of initial weights, batches, crops and noise; 0 to 2^63 - 1."""
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "conditioner_steps", "vae_steps", "diffusion_steps", "threads")
+        at_least(
+            self, 1, "conditioner_steps", "vae_steps", "cached_views", "diffusion_steps", "ensemble_steps", "threads"
+        )
         check_seed(self.seed)

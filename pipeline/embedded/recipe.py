@@ -13,12 +13,30 @@ from pipeline.embedded.config import EmbeddedTrainingConfig
 from pipeline.embedded.data import Pairs
 from pipeline.embedded.loop import Schedule, check_checkpoint
 from pipeline.embedded.sources import backbone_weights
-from pipeline.embedded.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
+from pipeline.embedded.stages import (
+    cache_latents,
+    new_pipeline,
+    train_conditioner,
+    train_diffusion,
+    train_ensemble,
+    train_vae,
+)
+from pipeline.embedded.views import Folder, Views
 from pipeline.errors import ConfigError, ModelError, RunMismatchError
 from pipeline.files.storage import publish, stored_file_at
 from pipeline.made_with import differences, refusal
 
 log = logging.getLogger(__name__)
+
+COMPOSITES_SHARE = 0.35
+"""Of the views that a stage sees; the others are of photographs."""
+_STAGES: dict[str, tuple[int, float, float]] = {
+    "conditioner": (96, 2e-3, 0.995),
+    "vae": (64, 2e-3, 0.99),
+    "diffusion": (192, 2e-3, 0.995),
+    "ensemble": (32, 4e-4, 0.995),
+}
+"""Views of a step, peak of the learning rate, decay of the moving average."""
 
 
 def train_embedded(config: EmbeddedTrainingConfig) -> Path | None:
@@ -34,45 +52,55 @@ def train_embedded(config: EmbeddedTrainingConfig) -> Path | None:
         raise ConfigError(f"--backbone {config.backbone}: there is no such file; leave it out to fetch the weights")
     for stage, steps in _steps_of(config).items():
         check_checkpoint(config.out / f"{stage}.pt", steps)
-    composites = Pairs.open(config.data)
-    data = composites
-    if config.photographs is not None and config.stage != "vae":
-        data = Pairs.open(config.data, config.photographs)
+    device = torch.device(config.device)
+    folders = [Folder(Pairs.open(config.data, device), COMPOSITES_SHARE)]
+    if config.photographs is not None:
+        folders.append(Folder(Pairs.open(config.photographs, device), 1 - COMPOSITES_SHARE))
+    data = Views(folders)
     _claim(config)
     pipeline = new_pipeline(config.seed)
-    for network in (pipeline.conditioner, pipeline.vae):
-        network.to(memory_format=torch.channels_last)  # a fifth to a quarter faster per step on a CPU
     _load_backbone(pipeline, config.backbone or backbone_weights(config.data / "cache"))
-    if config.stage in ("all", "conditioner"):
-        schedule = Schedule(steps=config.conditioner_steps, batch=24, learning_rate=2e-3, ema_decay=0.99)
-        train_conditioner(pipeline, data, schedule, config.out, config.seed)
-    if config.stage in ("all", "vae"):
-        schedule = Schedule(steps=config.vae_steps, batch=16, learning_rate=2e-3, ema_decay=0.99)
-        train_vae(pipeline, composites, schedule, config.out, config.seed)
+    _put_on(device, pipeline)
+    for stage, train in (("conditioner", train_conditioner), ("vae", train_vae)):
+        if config.stage in ("all", stage):
+            train(pipeline, data, _schedule(config, stage), config.out, config.seed)
     if config.stage != "all":
         return None
-    cached = cache_latents(pipeline, data, config.out / "latents")
-    schedule = Schedule(steps=config.diffusion_steps, batch=32, learning_rate=2e-3, ema_decay=0.995)
-    train_diffusion(pipeline, cached, schedule, config.out, config.seed)
+    cached = cache_latents(pipeline, data, config.cached_views, config.out / "latents", config.seed)
+    train_diffusion(pipeline, cached, _schedule(config, "diffusion"), config.out, config.seed)
+    del cached
+    train_ensemble(pipeline, data, _schedule(config, "ensemble"), config.out, config.seed)
     return _save_model(pipeline, config.out / "model")
+
+
+def _put_on(device: torch.device, pipeline: SODDiffusionPipeline) -> None:
+    pipeline.to(device)
+    if device.type == "cpu":
+        for network in (pipeline.conditioner, pipeline.vae):
+            network.to(memory_format=torch.channels_last)  # a fifth to a quarter faster per step
+    else:
+        torch.set_float32_matmul_precision("high")
+
+
+def _schedule(config: EmbeddedTrainingConfig, stage: str) -> Schedule:
+    batch, learning_rate, ema_decay = _STAGES[stage]
+    return Schedule(steps=_steps_of(config)[stage], batch=batch, learning_rate=learning_rate, ema_decay=ema_decay)
 
 
 def _steps_of(config: EmbeddedTrainingConfig) -> dict[str, int]:
     """Stage → its steps, for the stages that will be trained."""
-    steps = {"conditioner": config.conditioner_steps, "vae": config.vae_steps, "diffusion": config.diffusion_steps}
+    steps = {stage: getattr(config, f"{stage}_steps") for stage in _STAGES}
     return steps if config.stage == "all" else {config.stage: steps[config.stage]}
 
 
 def _claim(config: EmbeddedTrainingConfig) -> None:
     """Refuse a folder that was begun with something else, whose checkpoints would be taken for this training's."""
-    path = config.out / "training.json"
+    path, views = config.out / "training.json", config.photographs
     request: dict[str, Any] = {
         "seed": config.seed,
         "composites_sha256": stored_file_at(config.data / "recipe.json").sha256,
+        "photographs_sha256": views and stored_file_at(views / "recipe.json").sha256,
     }
-    if config.stage != "vae":
-        views = config.photographs
-        request["photographs_sha256"] = views and stored_file_at(views / "recipe.json").sha256
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     # Only what both name: training the VAE alone does not record photographs.
     if found := differences({name: before.get(name, value) for name, value in request.items()}, request):
@@ -91,6 +119,7 @@ def _load_backbone(pipeline: SODDiffusionPipeline, path: Path) -> None:
 
 def _save_model(pipeline: SODDiffusionPipeline, folder: Path) -> Path:
     """Save in half precision: half the file, and masks differ by less than their 8-bit steps."""
+    pipeline.to("cpu")
     for network in (pipeline.conditioner, pipeline.vae):
         network.to(memory_format=torch.contiguous_format)
     pipeline.to(dtype=torch.float16).save_pretrained(folder)

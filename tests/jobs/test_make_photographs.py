@@ -1,4 +1,4 @@
-"""jobs/make_photographs.py: from the list to views that a training takes; nothing is fetched."""
+"""jobs/make_photographs.py: from the list to pairs that a training takes; nothing is fetched."""
 
 import importlib.util
 import json
@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-from jobs import make_photographs
 from jobs.make_photographs import main
 from pipeline.embedded import photographs, teacher
 from pipeline.embedded.data import Pairs
@@ -51,19 +50,19 @@ def job(monkeypatch, tmp_path, capsys):
     return run
 
 
-def test_it_leaves_views_and_says_what_they_are_of(job, tmp_path):
-    code, said = job("--count", "5", "--px", "32", "--threads", "1")
+def test_it_leaves_pairs_and_says_what_they_are_of(job, tmp_path):
+    code, said = job("--px", "32", "--threads", "1")
     assert (code, json.loads(said)["photographs"]) == (DONE, 3)
     (images, masks), *more = Pairs.open(tmp_path / "out").parts()
-    assert (images.shape, masks.shape, more) == ((5, 3, 32, 32), (5, 1, 32, 32), [])
-    assert masks.min() == 1
+    assert (images.shape, masks.shape, more) == ((3, 32, 32, 3), (3, 32, 32), [])
+    assert masks.min() == 255
     sources = json.loads((tmp_path / "out/recipe.json").read_text())["sources"]
     assert [(source["package"], source["used"], source["licence"]) for source in sources] == [
         ("one", 2, "MIT"), ("two", 1, "MIT"),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", [["--count", "0"], ["--px", "31"], ["--threads", "0"], ["--seed", "-1"]])
+@pytest.mark.parametrize("wrong", [["--px", "31"], ["--threads", "0"]])
 def test_nonsense_is_a_wrong_request(job, tmp_path, wrong):
     with pytest.raises(SystemExit, match=f"^{USAGE}$"):
         job(*wrong)
@@ -81,11 +80,7 @@ def test_a_missing_teacher_is_refused_before_anything_is_fetched(job, tmp_path, 
 
 def test_a_folder_begun_with_another_request_is_refused_before_anything_is_fetched(job, tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/request.json").write_text('{"seed": 1, "px": 224}')
-    with pytest.raises(RunMismatchError, match="seed"):
+    (tmp_path / "out/request.json").write_text('{"px": 224}')
+    with pytest.raises(RunMismatchError, match="px: made with 224, requested 384"):
         job()
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["request.json"]
-
-
-def test_the_job_has_a_home_for_its_arguments():
-    assert make_photographs.Arguments().px == 224, "as the composites that it is drawn beside"

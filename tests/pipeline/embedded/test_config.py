@@ -4,8 +4,10 @@ import pytest
 
 from pipeline.embedded.config import EmbeddedTrainingConfig
 
+FIELDS = ("conditioner_steps", "vae_steps", "cached_views", "diffusion_steps", "ensemble_steps", "threads")
 
-@pytest.mark.parametrize("field", ["conditioner_steps", "vae_steps", "diffusion_steps", "threads"])
+
+@pytest.mark.parametrize("field", FIELDS)
 def test_a_number_below_one_is_refused_by_name_value_and_bound(field):
     with pytest.raises(ValueError, match=f"{field} is 0; it must be at least 1"):
         EmbeddedTrainingConfig(**{field: 0})

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.embedded import composite_store
-from pipeline.embedded.composite_store import Request
 from pipeline.embedded.data import Pairs
 from pipeline.embedded.material import SourceError
-from pipeline.embedded.photograph_views import MIN_KEPT, make_view, write_views
+from pipeline.embedded.photograph_pairs import make_pair, write_pairs
 from pipeline.embedded.photographs import LONG_SIDE_PX, Photograph, label, missing_labels, read_labelled, read_list
 from pipeline.errors import RunMismatchError
 from tests.pipeline.evaluation.make import photo, truth
@@ -155,53 +154,40 @@ def test_labels_are_missing_until_they_are_made(tmp_path, listed):
     assert missing_labels(listed, tmp_path / "cache") == 1
 
 
-# Views
+# Pairs
 
 
 @given(st.integers(0, 1 << 30), st.integers(20, 60), st.integers(20, 60))
-def test_a_view_follows_from_its_seed_and_keeps_image_and_mask_together(seed, height, width):
+def test_a_pair_is_the_whole_photograph_with_its_map(seed, height, width):
     mask = truth(seed % 7, height, width).astype(np.uint8) * 255
-    pixels = np.repeat(mask[..., None], 3, axis=2)
-    first, again = (make_view(pixels, mask, np.random.default_rng(seed), 48) for _ in range(2))
-    image, target = first
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    image, target = make_pair(np.repeat(mask[..., None], 3, axis=2), mask, 48)
     assert (image.shape, target.shape, image.dtype, target.dtype) == ((48, 48, 3), (48, 48), np.uint8, np.uint8)
-    inside, outside = image[target > 250], image[target < 5]
-    if len(inside) > 50 and len(outside) > 50:
-        assert inside.mean() > outside.mean() + 40
+    assert np.array_equal(image, np.repeat(target[..., None], 3, axis=2))
+    assert target.mean() == pytest.approx(mask.mean(), abs=3)
 
 
-@given(st.integers(0, 1 << 30))
-def test_a_view_keeps_most_of_the_object(seed):
-    """A small object in a corner: most crops would lose it."""
-    mask = np.zeros((100, 100), np.uint8)
-    mask[:10, :10] = 255
-    _, view = make_view(np.zeros((100, 100, 3), np.uint8), mask, np.random.default_rng(seed), 100)
-    assert view.sum() >= 0.9 * MIN_KEPT * mask.sum()
-
-
-def test_views_are_of_the_photographs_in_turn_and_can_be_trained_with(tmp_path, listed, monkeypatch):
-    monkeypatch.setattr(composite_store, "PART_SAMPLES", 4)
-    labelled = label(listed, tmp_path / "cache", Half)
-    request = Request(count=7, seed=0, px=32)
-    write_views(labelled, [{"package": "things"}], request, tmp_path / "views")
-    recipe = json.loads((tmp_path / "views/recipe.json").read_text())
-    assert recipe["photographs"] == [photograph.sha256 for photograph in listed]
-    assert (recipe["count"], recipe["sources"]) == (7, [{"package": "things"}])
-    parts = list(Pairs.open(tmp_path / "views").parts())
-    assert [len(images) for images, _ in parts] == [4, 3]
-    expected, _ = make_view(*read_labelled(labelled[5 % 3]), np.random.default_rng([0, 5]), 32)
-    assert np.array_equal((parts[1][0][1] * 255).byte().permute(1, 2, 0).numpy(), expected)
-
-
-def test_views_go_on_where_they_were_stopped_and_refuse_others(tmp_path, listed, monkeypatch, told):
+def test_pairs_are_in_the_photographs_order_and_can_be_trained_with(tmp_path, listed, monkeypatch):
     monkeypatch.setattr(composite_store, "PART_SAMPLES", 2)
     labelled = label(listed, tmp_path / "cache", Half)
-    write_views(labelled, [], Request(count=4, seed=0, px=32), tmp_path / "views")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "views").iterdir()}
-    (tmp_path / "views/part-00001.masks.npy").unlink()
-    write_views(labelled, [], Request(count=4, seed=0, px=32), tmp_path / "views")
-    assert {path.name: path.read_bytes() for path in (tmp_path / "views").iterdir()} == before
+    write_pairs(labelled, [{"package": "things"}], 32, tmp_path / "pairs")
+    recipe = json.loads((tmp_path / "pairs/recipe.json").read_text())
+    assert recipe["photographs"] == [photograph.sha256 for photograph in listed]
+    assert (recipe["count"], recipe["sources"]) == (3, [{"package": "things"}])
+    pairs = Pairs.open(tmp_path / "pairs")
+    assert [len(images) for images, _ in pairs.parts()] == [2, 1]
+    for place, path in enumerate(labelled):
+        for found, expected in zip(pairs.at([place]), make_pair(*read_labelled(path), 32), strict=True):
+            assert np.array_equal(found[0].numpy(), expected)
+
+
+def test_pairs_go_on_where_they_were_stopped_and_refuse_others(tmp_path, listed, monkeypatch, told):
+    monkeypatch.setattr(composite_store, "PART_SAMPLES", 2)
+    labelled = label(listed, tmp_path / "cache", Half)
+    write_pairs(labelled, [], 32, tmp_path / "pairs")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "pairs").iterdir()}
+    (tmp_path / "pairs/part-00001.masks.npy").unlink()
+    write_pairs(labelled, [], 32, tmp_path / "pairs")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "pairs").iterdir()} == before
     assert told.lines[-1] == "part-00001.masks.npy (2 of 2 parts)"
     with pytest.raises(RunMismatchError, match="photographs"):
-        write_views(labelled[:2], [], Request(count=4, seed=0, px=32), tmp_path / "views")
+        write_pairs(labelled[:2], [], 32, tmp_path / "pairs")

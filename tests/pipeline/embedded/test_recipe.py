@@ -45,6 +45,7 @@ def _small_trainings(tiny_pipeline):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipe, "new_pipeline", tiny_pipeline)
         small = {"batch": 2, "checkpoint_every": 2, "warmup_steps": 1}
+        patch.setattr(stages, "PART_VIEWS", 3)
         patch.setattr(recipe, "Schedule", lambda **fields: Schedule(**(fields | small)))
         patch.setattr(stages, "STATISTICS_MASKS", 8)
         yield
@@ -57,7 +58,7 @@ def config(composites_folder, tiny_pipeline, tmp_path_factory):
     torch.save(dict(tiny_pipeline(5).conditioner.backbone.state_dict()), folder / "backbone.pth")
     return EmbeddedTrainingConfig(
         data=composites_folder, out=folder / "out", backbone=folder / "backbone.pth", threads=1,
-        conditioner_steps=3, vae_steps=3, diffusion_steps=3,
+        conditioner_steps=3, vae_steps=3, diffusion_steps=3, ensemble_steps=3, cached_views=8,
     )  # fmt: skip
 
 
@@ -84,12 +85,14 @@ def test_the_model_is_stored_in_half_precision(trained):
 
 def test_killed_in_every_stage_and_run_again_the_model_is_the_same(config, trained, tmp_path, monkeypatch):
     again = dataclasses.replace(config, out=tmp_path)
-    for steps in (2, 3, 3):  # in the conditioner, in the VAE and in the diffusion, each after a checkpoint
+    for steps in (2, 3, 3, 3):  # in the conditioner, in the VAE, in the diffusion, at the end, each after a checkpoint
         with monkeypatch.context() as patch:
             interrupt_after(patch, steps)
             with pytest.raises(Interruption):
                 train_embedded(again)
-    assert [path.name for path in sorted(tmp_path.glob("*.pt"))] == ["conditioner.pt", "diffusion.pt", "vae.pt"]
+    assert [path.name for path in sorted(tmp_path.glob("*.pt"))] == [
+        "conditioner.pt", "diffusion.pt", "ensemble.pt", "vae.pt",
+    ]  # fmt: skip
     assert not (tmp_path / "model").exists()
     assert files_of(train_embedded(again)) == files_of(trained)
 
@@ -148,7 +151,7 @@ def test_a_missing_backbone_is_named(config, tmp_path):
 
 
 @pytest.mark.usefixtures("trained")
-@pytest.mark.parametrize("field", ["conditioner_steps", "vae_steps", "diffusion_steps"])
+@pytest.mark.parametrize("field", ["conditioner_steps", "vae_steps", "diffusion_steps", "ensemble_steps"])
 def test_a_checkpoint_of_another_length_is_refused_before_any_step(config, tmp_path, monkeypatch, field):
     shutil.copy(config.out / f"{field.removesuffix('_steps')}.pt", tmp_path)
     interrupt_after(monkeypatch, 0)

@@ -6,9 +6,18 @@ from safetensors.torch import load_file
 
 from model.training import draw_timesteps, multires_noise
 from pipeline.embedded import stages
-from pipeline.embedded.data import Pairs, crop_and_flip
-from pipeline.embedded.loop import Schedule
-from pipeline.embedded.stages import cache_latents, new_pipeline, train_conditioner, train_diffusion, train_vae
+from pipeline.embedded.data import Pairs
+from pipeline.embedded.loop import Schedule, step_generator
+from pipeline.embedded.stages import (
+    cache_latents,
+    new_pipeline,
+    train_conditioner,
+    train_diffusion,
+    train_ensemble,
+    train_vae,
+)
+from pipeline.embedded.views import Folder, Views
+from tests.devices import each_device
 from tests.model.conftest import TINY_PX
 
 
@@ -29,7 +38,8 @@ def changed(before, module):
 @pytest.fixture
 def data(composites_folder, monkeypatch):
     monkeypatch.setattr(stages, "STATISTICS_MASKS", 8)
-    return Pairs.open(composites_folder)
+    monkeypatch.setattr(stages, "PART_VIEWS", 3)
+    return Views([Folder(Pairs.open(composites_folder), 1.0)])
 
 
 @pytest.fixture
@@ -102,8 +112,7 @@ def test_the_backbone_learns_more_slowly_than_what_is_new(nano, data, tmp_path):
 
 def test_the_vaes_latents_of_masks_are_standardised(pipeline, data, tmp_path):
     train_vae(pipeline, data, make_schedule(), tmp_path, seed=0)
-    _, masks = data.draw(8, torch.Generator().manual_seed(0))
-    _, masks = crop_and_flip(masks.expand(-1, 3, -1, -1), masks, TINY_PX, None)
+    _, masks = data.draw(8, TINY_PX, torch.Generator().manual_seed(0))
     with torch.no_grad():
         latents = pipeline.encode((masks * 2 - 1).expand(-1, 3, -1, -1))
     assert latents.mean((0, 2, 3)).tolist() == pytest.approx([0] * 4, abs=1e-3)
@@ -125,7 +134,29 @@ def test_diffusion_trains_the_unet_alone(pipeline, tmp_path):
     assert (changed(others[0], pipeline.vae), changed(others[1], pipeline.conditioner)) == (set(), set())
 
 
-@pytest.mark.parametrize("stage", ["conditioner", "vae", "diffusion"])
+def test_the_last_stage_trains_all_but_the_vaes_encoder_and_the_backbones_statistics(pipeline, data, tmp_path):
+    before = {name: copy_of(getattr(pipeline, name)) for name in ("conditioner", "unet", "vae")}
+    train_ensemble(pipeline, data, make_schedule(), tmp_path, seed=0)
+    learnt = {name: changed(before[name], getattr(pipeline, name)) for name in before}
+    assert {name.split(".")[0] for name in learnt["vae"]} == {"post_quant_conv", "decoder"}
+    assert len(learnt["unet"]) > 100
+    assert {name.split(".")[0] for name in learnt["conditioner"]} >= {"backbone", "encoders", "decoder"}
+    assert not any("running" in name for name in learnt["conditioner"] if name.startswith("backbone."))
+
+
+@each_device
+def test_every_stage_can_be_trained_on_every_device(pipeline, composites_folder, monkeypatch, tmp_path, device):
+    monkeypatch.setattr(stages, "STATISTICS_MASKS", 8)
+    data = Views([Folder(Pairs.open(composites_folder, device), 1.0)])
+    pipeline.to(device)
+    for train in (train_conditioner, train_vae, train_ensemble):
+        train(pipeline, data, make_schedule(), tmp_path, seed=0)
+    cached = cache_latents(pipeline, data, 3, tmp_path, seed=0)
+    assert {value.device.type for value in cached.values()} == {device}
+    train_diffusion(pipeline, cached, make_schedule(), tmp_path, seed=0)
+
+
+@pytest.mark.parametrize("stage", ["conditioner", "vae", "diffusion", "ensemble"])
 def test_a_stage_draws_nothing_from_the_global_generator(pipeline, data, tmp_path, stage):
     """What a resumed run would draw from it differs from what an uninterrupted one draws."""
     torch.manual_seed(7)
@@ -133,53 +164,57 @@ def test_a_stage_draws_nothing_from_the_global_generator(pipeline, data, tmp_pat
     if stage == "diffusion":
         train_diffusion(pipeline, cached_latents(), make_schedule(), tmp_path, seed=0)
     else:
-        train = {"conditioner": train_conditioner, "vae": train_vae}[stage]
+        train = {"conditioner": train_conditioner, "vae": train_vae, "ensemble": train_ensemble}[stage]
         train(pipeline, data, make_schedule(), tmp_path, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_latents_are_cached_part_by_part_in_half_precision(nano, data, tmp_path):
-    cached = cache_latents(nano, data, tmp_path)
+    cached = cache_latents(nano, data, 5, tmp_path, seed=0)
     assert {name: (tuple(value.shape), value.dtype) for name, value in cached.items()} == {
-        "image_latents": ((8, 4, 24, 24), torch.float16),
-        "mask_latents": ((8, 4, 24, 24), torch.float16),
-        "context": ((8, 576, 64), torch.float16),
+        "image_latents": ((5, 4, 32, 32), torch.float16),
+        "mask_latents": ((5, 4, 32, 32), torch.float16),
+        "context": ((5, 1024, 64), torch.float16),
     }
     files = sorted(tmp_path.rglob("*.safetensors"))
     assert [file.name for file in files] == ["00000.safetensors", "00001.safetensors"]
-    assert [len(load_file(file)["context"]) for file in files] == [5, 3]
+    assert [len(load_file(file)["context"]) for file in files] == [3, 2]
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == files
 
 
-def test_cached_latents_are_those_of_the_composites_in_their_order(pipeline, data, tmp_path):
-    cached = cache_latents(pipeline, data, tmp_path)
-    image = torch.from_numpy(data.images[1][2].copy()).permute(2, 0, 1)[None].float() / 255
-    image, _ = crop_and_flip(image, image[:, :1], TINY_PX, None)
+def test_cached_latents_are_those_of_the_views_in_their_order(pipeline, data, tmp_path):
+    cached = cache_latents(pipeline, data, 5, tmp_path, seed=7)
+    images, masks = data.draw(2, TINY_PX, step_generator(7, "latents", 1))
     with torch.no_grad():
-        assert torch.allclose(cached["image_latents"][7:], pipeline.encode(image).half(), atol=1e-2)
-        assert torch.allclose(cached["context"][7:], pipeline.conditioner(image).context.half(), atol=1e-2)
+        expected = {
+            "image_latents": pipeline.encode(images),
+            "mask_latents": pipeline.encode((masks * 2 - 1).expand(-1, 3, -1, -1)),
+            "context": pipeline.conditioner(images).context,
+        }
+    for name, values in expected.items():
+        torch.testing.assert_close(cached[name][3:], values.half(), rtol=0, atol=1e-2)
 
 
 def test_networks_in_channels_last_can_be_cached(pipeline, data, tmp_path):
     """As the recipe has them; safetensors refuses tensors that are not contiguous."""
     for network in (pipeline.vae, pipeline.conditioner):
         network.to(memory_format=torch.channels_last)
-    assert all(value.is_contiguous() for value in cache_latents(pipeline, data, tmp_path).values())
+    assert all(value.is_contiguous() for value in cache_latents(pipeline, data, 8, tmp_path, seed=0).values())
 
 
 def test_what_is_cached_is_not_encoded_again(pipeline, data, tmp_path, monkeypatch):
-    first = cache_latents(pipeline, data, tmp_path)
-    next(tmp_path.rglob("00001.safetensors")).unlink()
+    first = cache_latents(pipeline, data, 8, tmp_path, seed=0)
+    next(tmp_path.rglob("00002.safetensors")).unlink()
     encoded, encode_part = [], stages._encode_part
-    monkeypatch.setattr(stages, "_encode_part", lambda *parts: encoded.append(len(parts[1])) or encode_part(*parts))
-    again = cache_latents(pipeline, data, tmp_path)
-    assert encoded == [3]
+    monkeypatch.setattr(stages, "_encode_part", lambda *given: encoded.append(given[2]) or encode_part(*given))
+    again = cache_latents(pipeline, data, 8, tmp_path, seed=0)
+    assert encoded == [2]
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
 def test_latents_of_other_weights_are_not_taken(pipeline, data, tmp_path):
-    first = cache_latents(pipeline, data, tmp_path)
+    first = cache_latents(pipeline, data, 8, tmp_path, seed=0)
     with torch.no_grad():
         pipeline.vae.quant_conv.bias += 1
-    again = cache_latents(pipeline, data, tmp_path)
+    again = cache_latents(pipeline, data, 8, tmp_path, seed=0)
     assert not torch.equal(first["image_latents"], again["image_latents"])
