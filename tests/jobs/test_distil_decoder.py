@@ -14,12 +14,13 @@ from jobs.distil_decoder import main
 from model.architectures import build_pipeline
 from model.checkpoint_files import load_network
 from model.config import EnsembleConfig, ModelConfig
-from model.decoder_choice import MASK_DECODER, Agreement, decoder_of
+from model.decoder_choice import MASK_DECODER, Agreement, Stated, decoder_of
 from model.mask_decoder import MaskDecoder, build_mask_decoder
 from model.saliency import load_pipeline
 from model.vae_digest import digest_of_folder
 from pipeline.collection.config import InputConfig
 from pipeline.config import RunConfig
+from pipeline.distillation.distil import Distilled
 from pipeline.runs.fingerprint import fingerprint, model_fields
 from pipeline.runs.locking import locked
 from tests.model.conftest import build_tiny
@@ -114,6 +115,24 @@ def test_a_distillation_ends_with_a_model_that_has_its_decoder(source, done_here
     assert f"--model {made}" in done.stderr
     again = done_here(main, "distil_decoder.py", "--model", source, "--out", tmp_path / "out", *SMALL)
     assert (again.returncode, again.stdout) == (DONE, done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("iou", "known", "taken", "said"),
+    [
+        (0.995, True, True, "--decoder auto takes it"),
+        (0.994, True, False, "below 0.995, so that only --decoder mask takes it"),
+        (0.995, False, False, "its VAE is in bfloat16, by which auto can't know it, so that only --decoder mask"),
+    ],
+)
+def test_it_says_whether_auto_takes_the_decoder(done_here, tmp_path, monkeypatch, iou, known, taken, said):
+    measured = Agreement(side_px=64, iou=iou, mae=0.0, s_measure=1.0, maps=1)
+    stated = Stated(agreement=(measured,), distilled_from="ab" * 32 if known else None)
+    made = Distilled(model=tmp_path / "m", worst=tmp_path / "w.png", trained_px=64, stated=stated, parameters=1)
+    monkeypatch.setattr("pipeline.distillation.distil.distil", lambda _: made)
+    done = done_here(main, "distil_decoder.py", "--out", tmp_path / "out")
+    assert json.loads(done.stdout)["taken_by_auto"] == taken
+    assert said in done.stderr
 
 
 def test_a_second_session_is_refused_as_a_wrong_request_and_writes_nothing(source, done_here, tmp_path):
