@@ -28,16 +28,24 @@ def main() -> int:
     except CheckpointError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
-    found = made.agreement
-    taken = "--decoder auto takes it" if found.is_close else f"below {LEAST_IOU}, so that only --decoder mask takes it"
+    found, is_close = made.stated.agreement, made.stated.is_close_at(made.trained_px)
+    is_taken = is_close and made.stated.distilled_from is not None
+    ious = ", ".join(f"{one.iou:.4f} at {one.side_px} px" for one in found)
+    reason = "its VAE is in bfloat16, by which auto can't know it" if is_close else f"below {LEAST_IOU}"
+    taken = "--decoder auto takes it" if is_taken else f"{reason}, so that only --decoder mask takes it"
     use = command("predict", "PHOTOS", "--out", "MASKS", "--model", made.model)
-    next_steps(f"IoU with the VAE's masks {found.iou:.4f}, {taken}; predict with: {use}")
+    next_steps(
+        f"IoU with the VAE's masks {ious}: at {made.trained_px} px, {taken}; predict with: {use}",
+        f"look at the worst of its maps: {made.worst}",
+    )
     answer(
         {
             "model": str(made.model),
             "parameters": made.parameters,
-            "agreement": found.as_fields(),
-            "taken_by_auto": found.is_close,
+            "worst": str(made.worst),
+            "distilled_from": made.stated.distilled_from,
+            "agreement": [one.as_fields() for one in found],
+            "taken_by_auto": is_taken,
         }
     )
     return DONE

@@ -62,10 +62,9 @@ class ModelConfig:
     runs. If it fails, the run continues uncompiled. Changes the last bits."""
     decoder: WantedDecoder = "auto"
     """What turns latents into masks. `vae`: the VAE's own decoder, as in the reference. `mask`: the model's mask
-    decoder, which paints nothing but masks in a fraction of the time (sod distil makes one). `auto`: that one if the
-    model has it and its masks agree with the VAE's at a measured IoU of .995 or more. That was measured at the size
-    that the weights were trained for, and with the VAE that it was distilled from: nothing checks that it lies beside
-    another one."""
+    decoder, which paints nothing but masks in a fraction of the time (sod distil makes one); one that was distilled
+    from another VAE is refused. `auto`: that one if it is this VAE's and agrees with it at `processing_res`: the sides
+    next to it that were measured, below and above, have masks with an IoU of .995 or more."""
     keep_memory: bool = True
     """On a CPU, keep freed memory for the next layer (glibc only, for the whole process): fewer page faults, 0.84 to
     0.92 of the time. Changes no result."""

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from model.attention import kernels
 from model.checkpoint_facts import CheckpointFacts, settled
+from model.chosen_decoder import ChoosesDecoder
 from model.conditioner import SaliencyConditioner
-from model.config import AttentionKernels, EnsembleConfig, TimestepSpacing, WantedDecoder
+from model.config import AttentionKernels, EnsembleConfig, TimestepSpacing
 from model.copies import on_its_way, pinned
-from model.decoder_choice import MASK_DECODER, UsedDecoder, choose
+from model.decoder_choice import MASK_DECODER
 from model.images import as_list, pixels_of, require_images, require_rgb
 from model.inference_form import InferenceForm
 from model.mask_decoder import MaskDecoder
@@ -36,7 +37,7 @@ _DEFAULT_PX = 384
 _PX_PER_LATENT = 8
 
 
-class SODDiffusionPipeline(WithoutOffload, SavesVaeMemory, DiffusionPipeline):  # type: ignore[misc]
+class SODDiffusionPipeline(ChoosesDecoder, WithoutOffload, SavesVaeMemory, DiffusionPipeline):  # type: ignore[misc]
     """Salient-object detection by latent diffusion.
 
     Args:
@@ -90,7 +91,7 @@ class SODDiffusionPipeline(WithoutOffload, SavesVaeMemory, DiffusionPipeline):  
         self.state_facts(CheckpointFacts.of(given))
         self.attention: AttentionKernels = "auto"
         """Kernels of the UNet. The autoencoder's single head of 512 channels is too wide for flash attention."""
-        self.decode_with("auto")
+        self._choose_decoder("auto")
         self._form: InferenceForm | None = None
         self._interrupt, self._num_timesteps = False, 0
 
@@ -126,16 +127,6 @@ class SODDiffusionPipeline(WithoutOffload, SavesVaeMemory, DiffusionPipeline):  
             default_denoise_steps=facts.default_denoise_steps,
             default_ensemble_size=facts.default_ensemble_size,
             recommended_bounds=dict(facts.recommended_bounds),
-        )
-
-    def decode_with(self, wanted: WantedDecoder) -> None:
-        """Choose what turns latents into masks, see `ModelConfig.decoder`.
-
-        Raises: ValueError: a mask decoder is wanted, and there is none.
-        """
-        own = self.mask_decoder
-        self.decoder: UsedDecoder = choose(
-            wanted, exists=own is not None, agreement=own and own.agreement, place="the pipeline"
         )
 
     def __call__(
@@ -182,6 +173,7 @@ class SODDiffusionPipeline(WithoutOffload, SavesVaeMemory, DiffusionPipeline):  
             batch_size=batch_size,
         )
         ensemble = settled(ensemble, self.facts)
+        self._decode_at(ensemble.processing_res)
         draw = draw_for(len(given), ensemble.members, generator=generator, latents=latents)
         images = [pixels_of(one) for one in given]
         self._interrupt, self._num_timesteps = False, ensemble.steps

@@ -15,7 +15,7 @@ from diffusers.configuration_utils import register_to_config
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from model.decoder_choice import Agreement
+from model.decoder_choice import Agreement, Stated
 
 DecoderSize = Literal["small", "full"]
 _LEVELS = 3
@@ -37,8 +37,8 @@ class MaskDecoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         blocks: residual blocks there.
         norm_num_groups: groups of the norms at 1/8, by which a place learns of the whole map, as in the VAE.
         latent_channels: channels of the latents.
-        agreement: see `model/decoder_choice.py`; None: not measured yet.
-    Raises: ValueError: there are not three levels, or the agreement is not one.
+        agreement, distilled_from: see `model/decoder_choice.py`; None: not measured yet, and not known.
+    Raises: ValueError: there are not three levels, or what is stated can't be.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -48,13 +48,13 @@ class MaskDecoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         blocks: Sequence[int] = (4, 2, 1),
         norm_num_groups: int = 8,
         latent_channels: int = 4,
-        agreement: Mapping[str, Any] | None = None,
+        agreement: Sequence[Mapping[str, Any]] | None = None,
+        distilled_from: str | None = None,
     ) -> None:
         super().__init__()
         if not len(channels) == len(blocks) == _LEVELS:
             raise ValueError(f"channels and blocks must have {_LEVELS} numbers each: {channels}, {blocks}")
-        if agreement is not None:
-            Agreement.of(agreement)
+        Stated.of(agreement, distilled_from)
         layers: list[nn.Module] = [nn.Conv2d(latent_channels, channels[0], 3, padding=1)]
         for level, (width, count) in enumerate(zip(channels, blocks, strict=True)):
             if level:
@@ -74,14 +74,13 @@ class MaskDecoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return painted
 
     @property
-    def agreement(self) -> Agreement | None:
-        """What was measured when it was distilled."""
-        stated = self.config.agreement
-        return None if stated is None else Agreement.of(stated)
+    def stated(self) -> Stated:
+        """What was measured when it was distilled, and from which VAE."""
+        return Stated.of(self.config.agreement, self.config.distilled_from)
 
-    def state_agreement(self, agreement: Agreement) -> None:
-        """State what was measured; `save_pretrained` writes it down."""
-        self.register_to_config(agreement=agreement.as_fields())
+    def state(self, agreement: Sequence[Agreement], distilled_from: str | None) -> None:
+        """State what was measured, and the VAE's digest; `save_pretrained` writes it down."""
+        self.register_to_config(agreement=[one.as_fields() for one in agreement], distilled_from=distilled_from)
 
 
 class _Residual(nn.Module):

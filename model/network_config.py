@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from model.decoder_choice import Agreement
+from model.decoder_choice import Stated
 
 _MOST = 8192
 """The largest whole number: channels, sides in pixels; those of Stable Diffusion are at most 1280."""
@@ -60,7 +60,7 @@ def require_network(kind: Any, fields: Mapping[str, Any]) -> None:
         if name not in known:
             raise ValueError(f"field {ascii(name)[:100]} of its configuration is unknown")
         if name == "agreement":
-            _require_agreement(value)
+            Stated.of(value, None)
         elif name not in (*_OF_THE_FILE, "backbone_name", "backbone_args"):
             _require_value(name, value)
     if "backbone_name" in fields or "backbone_args" in fields:
@@ -105,11 +105,6 @@ def checked_scheduler(fields: Any) -> None:
     betas = fields.get("trained_betas")
     if betas is not None and not (isinstance(betas, list) and len(betas) <= _MOST_OF["num_train_timesteps"]):
         raise ValueError("trained_betas must be a list of at most 100,000 numbers")
-
-
-def _require_agreement(value: object) -> None:
-    if value is not None:
-        Agreement.of(value)
 
 
 def _require_value(name: str, value: Any, nested: bool = False) -> None:

@@ -23,6 +23,7 @@ from model.memory import LiveTensors, free_bytes, members_that_fit, with_fewer_w
 from model.prediction import Enough, ModelMemoryError, Prediction
 from model.runtime import or_uncompiled, prepare
 from model.steps import StepWatch
+from model.vae_digest import remember_digest
 
 NETWORKS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "conditioner": SaliencyConditioner}
 """Parts of a saved pipeline that have weights; a mask decoder may come on top."""
@@ -128,14 +129,14 @@ def ready(
     """Prepare a loaded pipeline as `config` says; the folder that `config` names is ignored.
 
     Raises: ValueError: the device can't be used, or not in this way; the weights are for images that are too small; a
-                mask decoder is wanted, and they have none.
+                mask decoder of their own VAE is wanted, and they have none.
     """
     if ensemble.processing_res is None:
         own_px = pipeline.default_processing_res
         check_side("processing_res of the weights", own_px, batch_stats=ensemble.batch_stats)
     check_together(config, ensemble)
     ensemble = settled(ensemble, pipeline.facts)
-    pipeline.decode_with(config.decoder)
+    pipeline.decode_with(config.decoder, ensemble.processing_res)
     pipeline = prepare(on_device(pipeline, config.device), config)
     return DiffusionModel(pipeline, ensemble, config.threads, wants_compiler=config.compile, enough=enough)
 
@@ -168,6 +169,8 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> SODDiffus
     scheduler = load_scheduler(folder / "scheduler")
     kinds = NETWORKS | ({MASK_DECODER: MaskDecoder} if (folder / MASK_DECODER / "config.json").is_file() else {})
     networks = {name: load_network(kind, folder / name, dtype, weights=(SAFETENSORS,)) for name, kind in kinds.items()}
+    if MASK_DECODER in networks and dtype not in (torch.float32, torch.float16):
+        remember_digest(networks["vae"], folder / "vae")
     try:
         pipeline = SODDiffusionPipeline(**networks, scheduler=scheduler, default_processing_res=side_px)
         pipeline.state_facts(facts)

@@ -68,8 +68,8 @@ def require_model(model: ModelConfig, ensemble: EnsembleConfig | None = None, en
 
     Args:   ensemble: what it is to predict; None if that has a check of its own.
             engine: see `ClusterConfig`. The machines of a cluster are asked once they are known.
-    Raises: ConfigError: one of them is not, the model lacks a mask decoder that is wanted, or the options contradict
-                each other. UsageError, StorageUnavailableError: as `model_urls.require_url`.
+    Raises: ConfigError: one of them is not, a mask decoder is wanted that the model lacks or that is another VAE's, or
+                the options contradict each other. UsageError, StorageUnavailableError: as `model_urls.require_url`.
     """
     try:
         check_together(model, ensemble or EnsembleConfig())
@@ -83,15 +83,15 @@ def require_model(model: ModelConfig, ensemble: EnsembleConfig | None = None, en
         found = "there is no such folder" if not model.folder.exists() else "it has no model_index.json"
         raise ConfigError(f"--model {model.model}: {found}; give `nano` or a folder saved by save_pretrained")
     if not model.is_url:
-        _require_decoder(model)
+        _require_decoder(model, ensemble)
     require_known_device(model.device)
     if not model.is_fake and (engine == "inline" or not has_cluster()):
         require_device(model.device)
 
 
-def _require_decoder(model: ModelConfig) -> None:
+def _require_decoder(model: ModelConfig, ensemble: EnsembleConfig | None) -> None:
     try:
-        decoder_of(model)
+        decoder_of(model, None if ensemble is None else ensemble.processing_res)
     except (OSError, ValueError) as error:
         raise ConfigError(f"--model {model.model}: {error}") from error
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from model.config import EnsembleConfig, ModelConfig, WantedDecoder
 from pipeline.benchmarks.benchmark import Case, Result, arguments_of, at_least_one, table_head
 from pipeline.benchmarks.model_work import ModelWork
+from pipeline.errors import ConfigError
+from pipeline.preconditions import require_target
 
 if TYPE_CHECKING:
     from model.prediction import Prediction
@@ -27,14 +29,25 @@ class Decoders:
     """Photographs of the sample; 37 are all of them."""
     rounds: int = 3
     """How often each photograph is predicted both ways."""
+    worst: Path | None = None
+    """PNG to write: the eight photographs on which the two masks agree least, and where they differ."""
     work: ModelWork = field(default_factory=lambda: ModelWork(denoise_steps=2))
 
     def __post_init__(self) -> None:
         at_least_one(self, "images", "rounds")
 
     def cases(self) -> list[Case]:
-        """A single case."""
-        return [arguments_of(self)]
+        """A single case.
+
+        Raises: ConfigError: the picture can't be written there.
+        """
+        if self.worst is None:
+            return [arguments_of(self)]
+        require_target(self.worst.parent, "--worst")
+        if self.worst.is_dir():
+            raise ConfigError(f"--worst {self.worst} is a folder; give a file")
+        # It is measured in a process that works elsewhere.
+        return [arguments_of(self) | {"worst": str(self.worst.absolute())}]
 
     def table(self, results: Sequence[Result]) -> Iterator[str]:
         """One row per model: times, the masks of both compared, and both against the hand-drawn masks."""
@@ -56,6 +69,7 @@ def measure(
     model: str,
     images: int,
     rounds: int,
+    worst: str | None,
     ensemble_size: int,
     denoise_steps: int,
     threads: int,
@@ -80,13 +94,16 @@ def measure(
                 if number >= 0:
                     seconds[name].append(time.perf_counter() - began)
     pairs = [tuple(found[name][key] for name in _DECODERS) for key in dict(photos)]
+    compared = _compare(pairs)
+    if worst is not None:
+        _write_worst(worst, pairs, list(dict(photos)), compared["iou"])
     # Within a round a photograph's two times follow one another, and so do they in both lists.
     ratios = [mask / vae for vae, mask in zip(seconds["vae"], seconds["mask"], strict=True)]
     return {
         "model": model,
         "seconds": {name: median(values) for name, values in seconds.items()},
         "ratio": median(ratios),
-        **_compare(pairs),
+        **compared,
         **_against_masks(found),
     }
 
@@ -102,6 +119,20 @@ def _compare(pairs: Sequence[tuple["Prediction", ...]]) -> dict[str, Any]:
     ious = [pairwise_iou(np.stack([mask_of(quantise_saliency(one.saliency)) for one in pair])) for pair in pairs]
     differences = [float(np.abs(pair[0].saliency - pair[1].saliency).mean()) for pair in pairs]
     return {"iou": ious, "difference": differences}
+
+
+def _write_worst(
+    file: str, pairs: Sequence[tuple["Prediction", ...]], keys: Sequence[str], ious: Sequence[float]
+) -> None:
+    """Draw the photographs on which the masks agree least, the worst first."""
+    from pipeline.distillation.worst import Painted, draw_worst
+    from pipeline.files.storage import publish
+
+    painted = [
+        Painted(name=key, iou=iou, own=mask.saliency, vaes=vae.saliency)
+        for key, iou, (vae, mask) in zip(keys, ious, pairs, strict=True)
+    ]
+    publish(file, draw_worst(sorted(painted, key=lambda one: one.iou)))
 
 
 def _against_masks(found: dict[str, dict[str, "Prediction"]]) -> dict[str, Any]:

@@ -1,45 +1,71 @@
 """How a mask decoder's maps compare with the VAE's own, on maps that no distillation learns from."""
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from model.decoder_choice import Agreement
 from model.diffusion import SODDiffusionPipeline
-from pipeline.distillation.labelled import at_once, label
+from pipeline.distillation.labelled import at_once, label, side_of
+from pipeline.distillation.worst import WORST, Painted
 from pipeline.evaluation.measures import Metric, measure
 
 HELD_OUT_SEED = 2**62
 """Of the maps that are held out, whatever the seed of the distillation."""
+_SHARES = ((1.0, 1), (2 / 3, 4), (4 / 3, 4))
+"""Sides that are measured, as shares of the trained one, and of how many maps one is compared there: the other sides
+have .56 times the pixels of the trained one, together."""
 _DIGITS = 6
 _METRICS: tuple[Metric, ...] = ("s_measure",)
 
 
-def measure_agreement(pipeline: SODDiffusionPipeline, maps: int) -> Agreement:
-    """Compare the pipeline's two decoders at the size that it was trained for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a comparison found."""
 
-    Args: pipeline: with a mask decoder, on any device; it is left decoding with that one.
+    agreement: Sequence[Agreement]
+    """One for each side, the smallest first."""
+    worst: Sequence[Painted]
+    """Those of the trained side whose masks agree least, the worst first."""
+
+
+def measure_agreement(pipeline: SODDiffusionPipeline, maps: int) -> Measured:
+    """Compare the pipeline's two decoders at the size that it was trained for, and on fewer maps at 2/3 and 4/3 of it.
+
+    Args: pipeline: with a mask decoder, on any device; it is left decoding with that one. maps: at the trained size.
     """
-    found = [_compare(own, vaes) for own, vaes in _painted(pipeline, maps)]
-    iou, mae, s_measure = (round(float(np.mean(values)), _DIGITS) for values in zip(*found, strict=True))
-    return Agreement(iou=iou, mae=mae, s_measure=s_measure, maps=maps)
+    own_px = pipeline.default_processing_res // 8 * 8
+    counts = {side_of(pipeline.default_processing_res, share): max(1, maps // part) for share, part in _SHARES[1:]}
+    found, worst = [], list[Painted]()
+    for side_px, count in sorted((counts | {own_px: maps}).items()):
+        measures = []
+        for number, (own, vaes) in enumerate(_painted(pipeline, side_px, count)):
+            measures.append(_compare(own, vaes))
+            if side_px == own_px:
+                one = Painted(name=f"map {number}", iou=measures[-1][0], own=own, vaes=vaes)
+                worst = heapq.nsmallest(WORST, [*worst, one], key=lambda painted: painted.iou)
+        iou, mae, s_measure = (round(float(np.mean(values)), _DIGITS) for values in zip(*measures, strict=True))
+        found.append(Agreement(side_px=side_px, iou=iou, mae=mae, s_measure=s_measure, maps=count))
+    return Measured(agreement=tuple(found), worst=worst)
 
 
 @torch.inference_mode()
-def _painted(pipeline: SODDiffusionPipeline, maps: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Per map: what the mask decoder paints, and what the VAE does; float32 [PH, PW]."""
+def _painted(
+    pipeline: SODDiffusionPipeline, side_px: int, maps: int
+) -> Iterator[tuple[Float32[np.ndarray, "px px"], Float32[np.ndarray, "px px"]]]:
+    """Per map: what the mask decoder paints, and what the VAE does."""
     pipeline.decode_with("vae")
-    side_px = pipeline.default_processing_res // 8 * 8
     latents = label(pipeline, side_px, maps, HELD_OUT_SEED, "held out").latents
-    for part in torch.split(latents.float(), at_once(side_px)):
-        shown = part.to(pipeline.device)
-        pipeline.decode_with("vae")
-        vaes = _array(pipeline.decode(shown))
-        pipeline.decode_with("mask")
-        yield from zip(_array(pipeline.decode(shown)), vaes, strict=True)
+    parts = torch.split(latents.float(), at_once(side_px))
+    vaes = [_array(pipeline.decode(part.to(pipeline.device))) for part in parts]
+    pipeline.decode_with("mask")
+    for part, expected in zip(parts, vaes, strict=True):
+        yield from zip(_array(pipeline.decode(part.to(pipeline.device))), expected, strict=True)
 
 
 def _compare(own: np.ndarray, vaes: np.ndarray) -> tuple[float, float, float]:

@@ -1,6 +1,6 @@
 """A distillation, told as one story: label drawn maps, train the decoder, measure it, save it beside its VAE."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,21 +8,26 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from model.checkpoint_facts import facts_of
 from model.checkpoint_files import SAFETENSORS, load_network, read_tensors
-from model.decoder_choice import MASK_DECODER, Agreement
+from model.decoder_choice import MASK_DECODER, Stated
 from model.diffusion import SODDiffusionPipeline
 from model.folders import save_with_network
 from model.mask_decoder import MaskDecoder, build_mask_decoder, size_for
 from model.saliency import load_pipeline, on_device
+from model.vae_digest import digest_of_folder
 from pipeline.distillation.agreement import measure_agreement
 from pipeline.distillation.config import DistillationConfig
-from pipeline.distillation.folder import claim, model_in
-from pipeline.distillation.labelled import Labelled, label
+from pipeline.distillation.examples import drawn_batch, placed
+from pipeline.distillation.folder import claim, model_in, worst_in
+from pipeline.distillation.labelled import Labelled, label, side_of
 from pipeline.distillation.loss import distillation_loss
+from pipeline.distillation.worst import draw_worst
 from pipeline.embedded.loop import Schedule, TrainedGroup, run_stage, step_generator
 from pipeline.errors import StorageError
 from pipeline.files.storage import publish
 from pipeline.progress.stages import counted, stage
+from pipeline.runs.locking import locked
 
 _PART = 256
 """Examples in a file."""
@@ -36,7 +41,12 @@ class Distilled:
 
     model: Path
     """The folder to use."""
-    agreement: Agreement
+    worst: Path
+    """A picture of the held-out maps on which decoder and VAE agree least."""
+    trained_px: int
+    """Side of the images that the model was trained for."""
+    stated: Stated
+    """The agreement, and the VAE that it was measured with."""
     parameters: int
 
 
@@ -44,36 +54,52 @@ def distil(config: DistillationConfig) -> Distilled:
     """Do what is left to do, in a folder that `require_folder` has looked at.
 
     Raises: CheckpointError: the model can't be loaded. ValueError: nor can the device be used.
-            StorageError: a file of the folder can't be read or written.
+            StorageError: a file of the folder can't be read or written. RunBusyError: another session works in it.
+            LeaseLostError: another one took over, as this one did not answer.
     """
     torch.set_num_threads(config.threads)
     result = model_in(config.out)
     if not result.exists():
-        claim(config)
-        pipeline = on_device(load_pipeline(config.source.folder), config.device)
-        trained = train(config, pipeline)
-        _measure(config, pipeline, trained)
-        save_with_network(config.source.folder, MASK_DECODER, trained.cpu(), result)
+        with locked(str(config.out)) as lease:
+            if not result.exists():  # it may have been finished before this session held the folder
+                _make(config, result, lease.check)
     decoder: MaskDecoder = load_network(MaskDecoder, result / MASK_DECODER, weights=(SAFETENSORS,))
-    assert decoder.agreement is not None  # it was stated before the decoder was saved
-    return Distilled(model=result, agreement=decoder.agreement, parameters=_count(decoder))
+    trained_px = facts_of(config.source).trained_as["processing_res"]
+    parameters = sum(parameter.numel() for parameter in decoder.parameters())
+    return Distilled(
+        model=result,
+        worst=worst_in(config.out),
+        trained_px=trained_px,
+        stated=decoder.stated,
+        parameters=parameters,
+    )
 
 
-def train(config: DistillationConfig, pipeline: SODDiffusionPipeline) -> MaskDecoder:
+def _make(config: DistillationConfig, result: Path, check: Callable[[], None]) -> None:
+    claim(config)
+    pipeline = on_device(load_pipeline(config.source.folder), config.device)
+    trained = train(config, pipeline, check)
+    _measure(config, pipeline, trained)
+    check()
+    save_with_network(config.source.folder, MASK_DECODER, trained.cpu(), result)
+
+
+def train(
+    config: DistillationConfig, pipeline: SODDiffusionPipeline, check: Callable[[], None] = lambda: None
+) -> MaskDecoder:
     """Label examples and train on them, from where an earlier session stopped.
 
-    Args: pipeline: the teacher, on the device to work on.
+    Args: pipeline: the teacher, on the device to work on. check: called before each part and step; it may raise.
     """
     pipeline.decode_with("vae")
-    parts = _labelled_parts(config, pipeline)
+    parts = placed(_labelled_parts(config, pipeline, check), pipeline.device)
     decoder = _fresh(config, pipeline)
     decoder.to(pipeline.device, memory_format=torch.channels_last)
 
     def loss_of_step(step: int) -> Tensor:
+        check()
         generator = step_generator(config.seed, "distillation", step)
-        part = parts[int(torch.randint(len(parts), (), generator=generator))]
-        chosen = torch.randint(len(part.latents), (config.batch,), generator=generator)
-        latents, maps = (values[chosen].to(pipeline.device).float() for values in (part.latents, part.maps))
+        latents, maps = drawn_batch(parts, config.batch, generator, pipeline.device)
         return distillation_loss(decoder(latents), maps)
 
     schedule = Schedule(
@@ -97,18 +123,24 @@ def _fresh(config: DistillationConfig, pipeline: SODDiffusionPipeline) -> MaskDe
         return build_mask_decoder(size, pipeline.vae.config.latent_channels)
 
 
-def _labelled_parts(config: DistillationConfig, teacher: SODDiffusionPipeline) -> Sequence[Labelled]:
+def _labelled_parts(
+    config: DistillationConfig, teacher: SODDiffusionPipeline, check: Callable[[], None]
+) -> Sequence[Labelled]:
     """All examples; those that are on disk are read, the others made and written."""
     folder = config.out / "examples"
     folder.mkdir(exist_ok=True)
     sizes = [min(_PART, config.examples - first) for first in range(0, config.examples, _PART)]
     numbered = counted("labelling drawn maps with the VAE", enumerate(sizes), len(sizes), "parts")
-    return [_part(folder / f"{number:05d}.safetensors", config, teacher, number, count) for number, count in numbered]
+    parts = []
+    for number, count in numbered:
+        check()
+        parts.append(_part(folder / f"{number:05d}.safetensors", config, teacher, number, count))
+    return parts
 
 
 def _part(path: Path, config: DistillationConfig, teacher: SODDiffusionPipeline, number: int, count: int) -> Labelled:
     if not path.exists():
-        side_px = max(1, round(teacher.default_processing_res * _SIDES[number % len(_SIDES)] / 8)) * 8
+        side_px = side_of(teacher.default_processing_res, _SIDES[number % len(_SIDES)])
         made = label(teacher, side_px, count, config.seed, f"part {number}")
         publish(str(path), save({"latents": made.latents.contiguous(), "maps": made.maps.contiguous()}))
     try:
@@ -121,15 +153,14 @@ def _part(path: Path, config: DistillationConfig, teacher: SODDiffusionPipeline,
 
 
 def _measure(config: DistillationConfig, pipeline: SODDiffusionPipeline, decoder: MaskDecoder) -> None:
-    """Round the decoder to the VAE's precision, in which it is saved, and measure it as it is then."""
-    held = read_tensors(config.source.folder / "vae" / SAFETENSORS)
-    saved = next(iter(held.values())).dtype
+    """Round the decoder to the VAE's precision, in which it is saved, and measure it as it is then; draw the worst."""
+    vae = config.source.folder / "vae"
+    saved = next(iter(read_tensors(vae / SAFETENSORS).values())).dtype
+    decoder.state((), digest_of_folder(vae))
     nn.Module.to(nn.Module.to(decoder, saved), torch.float32)  # diffusers' own `to` warns needlessly
     pipeline.register_modules(mask_decoder=decoder)
     with stage("comparing decoder and VAE on held-out maps"):
-        decoder.state_agreement(measure_agreement(pipeline, config.held_out))
+        found = measure_agreement(pipeline, config.held_out)
+    decoder.state(found.agreement, decoder.stated.distilled_from)
+    publish(str(worst_in(config.out)), draw_worst(found.worst))
     nn.Module.to(decoder, saved)
-
-
-def _count(decoder: MaskDecoder) -> int:
-    return sum(parameter.numel() for parameter in decoder.parameters())

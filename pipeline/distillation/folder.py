@@ -12,6 +12,7 @@ from pipeline.files.storage import publish
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
 from pipeline.preconditions import require_model, require_target
+from pipeline.runs.lease import FOLDER
 
 _CLAIM = "distillation.json"
 _DECIDES_NO_WEIGHT = ("out", "model", "device", "threads", "checkpoint_every")
@@ -29,7 +30,8 @@ def require_folder(config: DistillationConfig) -> None:
     require_target(config.out, "--out")
     if config.out.exists() and not config.out.is_dir():
         raise ConfigError(f"--out {config.out} is no folder; give another one")
-    held = sorted(path.name for path in config.out.iterdir()) if config.out.exists() else []
+    # A session that has just begun, or was killed then, has a lease there and no claim yet.
+    held = sorted(path.name for path in config.out.iterdir() if path.name != FOLDER) if config.out.exists() else []
     if not held:
         return
     if _CLAIM not in held:
@@ -51,6 +53,11 @@ def claim(config: DistillationConfig) -> None:
 def model_in(out: Path) -> Path:
     """Where the result is."""
     return out / "model"
+
+
+def worst_in(out: Path) -> Path:
+    """Where the picture of the worst held-out maps is."""
+    return out / "worst.png"
 
 
 def _request(config: DistillationConfig) -> dict[str, Any]:

@@ -30,6 +30,11 @@ class Labelled:
     """float16, what the VAE paints: saliency in [0, 1]."""
 
 
+def side_of(trained_px: int, share: float) -> int:
+    """The multiple of 8 next to a share of the side that a model was trained for."""
+    return max(1, round(trained_px * share / 8)) * 8
+
+
 def at_once(side_px: int) -> int:
     """How many maps pass through the VAE together; it changes the last bits, so it follows from the size alone."""
     return max(1, _PIXELS_AT_ONCE // side_px**2)

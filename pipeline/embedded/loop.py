@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 LOSSES = 50
 """The shown loss is the mean of so many steps."""
+FETCHED_TOGETHER = 25
+"""A GPU's losses are fetched after so many steps, and before a checkpoint: whoever asks for one waits for the GPU."""
 CHECKPOINT_KEYS = frozenset({"step", "steps", "module", "optimiser", "average"})
 
 
@@ -75,31 +77,62 @@ def run_stage(
     optimiser = torch.optim.AdamW([{"params": list(g.parameters), "rate_share": g.rate_share} for g in groups], lr=0.0)
     average = MovingAverage(parameters, schedule.ema_decay)
     first = _resume(checkpoint, module, optimiser, average, schedule)
-    losses = deque[float](maxlen=LOSSES)
+    losses = _Losses(at=first)
     with stage(f"training {checkpoint.stem}", schedule.steps, "steps", done=first) as training:
         for step in range(first, schedule.steps):
-            losses.append(_take_step(loss_of_step(step), parameters, optimiser, schedule, step))
+            done, loss = step + 1, loss_of_step(step)
+            is_kept = done % schedule.checkpoint_every == 0 or done == schedule.steps
+            losses.add(loss.detach())
+            if is_kept or _is_at_hand(loss) or done % FETCHED_TOGETHER == 0:
+                losses.fetch()
+            _take_step(loss, parameters, optimiser, schedule, step)
             average.update()
-            done = step + 1
-            training.reach(done, f"loss {sum(losses) / len(losses):.4f}")
-            if done % schedule.checkpoint_every == 0 or done == schedule.steps:
+            training.reach(done, losses.shown)
+            if is_kept:
                 _save_checkpoint(checkpoint, module, optimiser, average, schedule, done)
     average.write_to_model()
 
 
+class _Losses:
+    """The losses of the last steps, some of which a GPU may still be computing."""
+
+    def __init__(self, at: int) -> None:
+        self._step, self._waiting = at, list[Tensor]()
+        self._last = deque[float](maxlen=LOSSES)
+
+    def add(self, loss: Tensor) -> None:
+        """Take note of the next step's loss; nobody waits for it."""
+        self._waiting.append(loss)
+
+    def fetch(self) -> None:
+        """Wait for all of them. Raises: FloatingPointError: one is not finite."""
+        for value in torch.stack(self._waiting).tolist():
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the loss of step {self._step} is {value}; resume with a lower learning rate")
+            self._last.append(value)
+            self._step += 1
+        self._waiting.clear()
+
+    @property
+    def shown(self) -> str:
+        """The mean of those that were fetched, in words."""
+        return f"loss {sum(self._last) / len(self._last):.4f}" if self._last else ""
+
+
+def _is_at_hand(loss: Tensor) -> bool:
+    """Whether nobody has to wait for it."""
+    return loss.device.type == "cpu"
+
+
 def _take_step(
     loss: Tensor, parameters: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer, schedule: Schedule, step: int
-) -> float:
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise FloatingPointError(f"the loss of step {step} is {value}; resume with a lower learning rate")
+) -> None:
     for group in optimiser.param_groups:
         group["lr"] = group["rate_share"] * learning_rate(schedule, step)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(parameters, schedule.max_grad_norm)
     optimiser.step()
-    return value
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:

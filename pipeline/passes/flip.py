@@ -125,7 +125,8 @@ class Flip:
     @staticmethod
     def about(options: FlipOptions, context: PassContext) -> dict[str, str]:
         """What the card says."""
-        fields, made_with = model_fields(context.model), context.made_with
+        ensemble, made_with = ensemble_of(options, context.made_with), context.made_with
+        fields = model_fields(context.model, ensemble.processing_res)
         weights, of_run = fields["weights"], made_with.get("weights", "unknown")
         whose = "the run's own weights"
         if weights != of_run:
@@ -141,7 +142,6 @@ class Flip:
         if decoders[0] != decoders[1]:
             whose += f", decoded by another decoder ({decoders[0]}; the run's is {decoders[1]})"
             log.warning("%s: give --decoder %s, as the run had: decoders differ too", context.name, decoders[1])
-        ensemble = ensemble_of(options, context.made_with)
         views = "; ".join(_IN_WORDS[view] for view in options.views)
         return {
             f"Other views ({context.name})": f"Each image was predicted again by {whose}: {views}. Per view, members: "

@@ -35,7 +35,7 @@ from pipeline.replicas.signals import waiting_for_storage
 from pipeline.replicas.tasks import staying_connected
 from pipeline.replicas.weights import Weights, weights_of
 from pipeline.runs.commits import committed_shards, read_shard_records
-from pipeline.runs.fingerprint import code_sha256, model_fields
+from pipeline.runs.fingerprint import code_sha256, model_fields, processing_res_in
 from pipeline.runs.inputs import remembered_inputs, require_whole
 from pipeline.runs.lease import refuse_busy
 from pipeline.runs.locking import locked
@@ -190,7 +190,7 @@ def pass_fingerprint(config: PassConfig, spec: PassSpec, context: PassContext, i
     if not known:
         values["source"] = spec.source_sha256
     if known and known.predicts:
-        values |= model_fields(config.model)
+        values |= model_fields(config.model, processing_res_in(context.made_with))
     # What a name does not tell, such as the digest of a file.
     return values | said("made_with", spec, context) | library_versions()
 

@@ -10,6 +10,7 @@ from pipeline.shown import shown
 
 TOOL = "sod-benchmark"
 EMBEDDED = {
+    "06808a28e7e8ca456dc9585926431633448896aa018d0b1357416818926a8ea8": "nano, the model embedded in sod-benchmark",
     "d10794c506cfd1a5dd88c9e9b04d8292a7b5765be46710b21fb8d15ee4d59c6a": "nano, the model embedded in sod-benchmark",
     "eee1b9bf112253d55b32eefebd99f358186e879d5d694e02857d605a421bd11f": "nano, the model embedded in sod-benchmark",
     "e1fab49c24550893a2ee1801a7e93825292dd6e046349a481dd65596c725d2d9": "nano, the model embedded in sod-benchmark",

@@ -82,7 +82,7 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
     Raises: ConfigError: the configured weights do not exist.
     """
     values = {
-        **model_fields(config.model),
+        **model_fields(config.model, config.ensemble.processing_res),
         # The only part of the policy that a run depends on: the bounds by which images stop early.
         "stops_by": "" if config.ensemble.adaptive == "off" else bounds_in_words(config.policy),
         "shard_size": str(config.shard_size),
@@ -178,9 +178,10 @@ def _of_code(made_by: Mapping[str, str]) -> str:
     return "The run was begun with the code of an earlier version: to go on with it, use that."
 
 
-def model_fields(config: ModelConfig) -> dict[str, str]:
+def model_fields(config: ModelConfig, processing_res: int | None = None) -> dict[str, str]:
     """What a model's predictions depend on, besides the ensemble: digest of the weights, precision, kernels, decoder.
 
+    Args:   processing_res: as in `EnsembleConfig`; the decoder may depend on it.
     Raises: ConfigError: the configured weights do not exist.
     """
     fields = {
@@ -191,15 +192,22 @@ def model_fields(config: ModelConfig) -> dict[str, str]:
         "attention": config.attention,
         "compile": str(config.compile),
     }
-    if (decoder := _decoder(config)) != "vae":  # no field otherwise, as in runs of earlier versions, which had no other
+    # No field otherwise, as in runs of earlier versions, which had no other.
+    if (decoder := _decoder(config, processing_res)) != "vae":
         fields["decoder"] = decoder
     return fields
 
 
-def _decoder(config: ModelConfig) -> str:
+def processing_res_in(made_with: Mapping[str, str]) -> int | None:
+    """The processing resolution of a run by its fingerprint; None: that of its weights."""
+    stated = made_with.get("processing_res", "")
+    return int(stated) if stated.isdecimal() else None
+
+
+def _decoder(config: ModelConfig, processing_res: int | None) -> str:
     """The decoder that will be used, never `auto`: another measurement of the same decoder may settle it otherwise."""
     try:
-        return decoder_of(config)
+        return decoder_of(config, processing_res)
     except (OSError, ValueError) as error:
         raise ConfigError(f"--model {config.model}: {error}") from error
 

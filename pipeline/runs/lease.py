@@ -34,7 +34,8 @@ BEAT_S = 5.0
 PATIENCE_S = 30.0
 """How long the lease of another machine is watched for a beat before its session counts as dead."""
 _LAST_BEAT_S, _REMOVAL_S = 0.5, 5.0
-_FOLDER = "lease"
+FOLDER = "lease"
+"""Where it lies in the run's folder."""
 
 
 class Lease:
@@ -49,7 +50,7 @@ class Lease:
     @property
     def file(self) -> str:
         """Its name in the run's folder, as long as this session holds the run."""
-        return f"{_FOLDER}/{self._number:06d}.json"
+        return f"{FOLDER}/{self._number:06d}.json"
 
     def check(self) -> None:
         """Raise LeaseLostError if another session has taken over the run. It may have, while this one waited for
@@ -123,7 +124,7 @@ def held(run: str, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S) ->
         yield lease
     except KeyboardInterrupt:
         with suppress(Exception):  # the folder may exist without a lease
-            storage.remove_if_empty(storage.join(run, _FOLDER))
+            storage.remove_if_empty(storage.join(run, FOLDER))
         raise
     finally:
         ended.set()
@@ -219,7 +220,7 @@ def _busy(run: str, holder: Holder) -> str:
 
 def _newest(run: str) -> tuple[int, Holder] | None:
     """Number and holder of the lease that counts; a lease that can't be read has a holder that no longer runs."""
-    names = [name for name in storage.list_names(storage.join(run, _FOLDER)) if name.endswith(".json")]
+    names = [name for name in storage.list_names(storage.join(run, FOLDER)) if name.endswith(".json")]
     for name in sorted(names, reverse=True):
         with suppress(ValueError):
             number = int(name.removesuffix(".json"))
@@ -244,16 +245,16 @@ def _remove(run: str, number: int, owner: str) -> None:
     with suppress(Exception), patience.lasting(_REMOVAL_S):
         if _read(run, number).owner != owner:
             return
-        for name in storage.list_names(storage.join(run, _FOLDER)):
+        for name in storage.list_names(storage.join(run, FOLDER)):
             stem = name.partition(".")[0]
             if stem.isdecimal() and int(stem) <= number:
-                storage.remove(storage.join(run, _FOLDER, name))
-        storage.remove_if_empty(storage.join(run, _FOLDER))
+                storage.remove(storage.join(run, FOLDER, name))
+        storage.remove_if_empty(storage.join(run, FOLDER))
 
 
 def _url(run: str, number: int) -> str:
-    return storage.join(run, _FOLDER, f"{number:06d}.json")
+    return storage.join(run, FOLDER, f"{number:06d}.json")
 
 
 def _beat_url(run: str, number: int) -> str:
-    return storage.join(run, _FOLDER, f"{number:06d}.beat")
+    return storage.join(run, FOLDER, f"{number:06d}.beat")

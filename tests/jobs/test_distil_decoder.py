@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,16 @@ import torch
 from jobs.distil_decoder import main
 from model.architectures import build_pipeline
 from model.checkpoint_files import load_network
-from model.config import ModelConfig
-from model.decoder_choice import MASK_DECODER, Agreement, decoder_of
+from model.config import EnsembleConfig, ModelConfig
+from model.decoder_choice import MASK_DECODER, Agreement, Stated, decoder_of
 from model.mask_decoder import MaskDecoder, build_mask_decoder
 from model.saliency import load_pipeline
-from pipeline.runs.fingerprint import model_fields
+from model.vae_digest import digest_of_folder
+from pipeline.collection.config import InputConfig
+from pipeline.config import RunConfig
+from pipeline.distillation.distil import Distilled
+from pipeline.runs.fingerprint import fingerprint, model_fields
+from pipeline.runs.locking import locked
 from tests.model.conftest import build_tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,12 +105,43 @@ def test_a_distillation_ends_with_a_model_that_has_its_decoder(source, done_here
     assert told == {
         "model": str(made),
         "parameters": sum(parameter.numel() for parameter in decoder.parameters()),
-        "agreement": decoder.agreement.as_fields(),
-        "taken_by_auto": decoder.agreement.is_close,
+        "worst": str(tmp_path / "out/worst.png"),
+        "distilled_from": digest_of_folder(source / "vae"),
+        "agreement": [one.as_fields() for one in decoder.stated.agreement],
+        "taken_by_auto": False,
     }
+    assert Path(told["worst"]).read_bytes().startswith(b"\x89PNG")
+    assert f"{decoder.stated.agreement[1].iou:.4f} at 64 px" in done.stderr
     assert f"--model {made}" in done.stderr
     again = done_here(main, "distil_decoder.py", "--model", source, "--out", tmp_path / "out", *SMALL)
     assert (again.returncode, again.stdout) == (DONE, done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("iou", "known", "taken", "said"),
+    [
+        (0.995, True, True, "--decoder auto takes it"),
+        (0.994, True, False, "below 0.995, so that only --decoder mask takes it"),
+        (0.995, False, False, "its VAE is in bfloat16, by which auto can't know it, so that only --decoder mask"),
+    ],
+)
+def test_it_says_whether_auto_takes_the_decoder(done_here, tmp_path, monkeypatch, iou, known, taken, said):
+    measured = Agreement(side_px=64, iou=iou, mae=0.0, s_measure=1.0, maps=1)
+    stated = Stated(agreement=(measured,), distilled_from="ab" * 32 if known else None)
+    made = Distilled(model=tmp_path / "m", worst=tmp_path / "w.png", trained_px=64, stated=stated, parameters=1)
+    monkeypatch.setattr("pipeline.distillation.distil.distil", lambda _: made)
+    done = done_here(main, "distil_decoder.py", "--out", tmp_path / "out")
+    assert json.loads(done.stdout)["taken_by_auto"] == taken
+    assert said in done.stderr
+
+
+def test_a_second_session_is_refused_as_a_wrong_request_and_writes_nothing(source, done_here, tmp_path):
+    out = tmp_path / "out"
+    with locked(str(out)):
+        done = done_here(main, "distil_decoder.py", "--model", source, "--out", out, *SMALL)
+        assert (done.returncode, done.stdout) == (USAGE, "")
+        assert "works on this run. Let it finish, or stop it and run the same command again" in done.stderr
+        assert [path.name for path in out.iterdir()] == ["lease"]
 
 
 @pytest.mark.parametrize(("iou", "used"), [(0.995, "mask"), (0.9949, "vae")])
@@ -113,7 +150,8 @@ def test_the_fingerprint_names_the_decoder_that_is_used(source, tmp_path, iou, u
     pipeline.save_pretrained(tmp_path / "plain")
     assert "decoder" not in model_fields(ModelConfig(model=str(tmp_path / "plain")))
     decoder = build_mask_decoder("small")
-    decoder.state_agreement(Agreement(iou=iou, mae=0.0, s_measure=1.0, maps=1))
+    measured = Agreement(side_px=64, iou=iou, mae=0.0, s_measure=1.0, maps=1)
+    decoder.state([measured], digest_of_folder(tmp_path / "plain/vae"))
     decoder.save_pretrained(tmp_path / "plain" / MASK_DECODER)
     fields = {
         wanted: model_fields(ModelConfig(model=str(tmp_path / "plain"), decoder=wanted))
@@ -122,6 +160,11 @@ def test_the_fingerprint_names_the_decoder_that_is_used(source, tmp_path, iou, u
     assert fields["auto"] == fields[used]
     assert "decoder" not in fields["vae"]
     assert fields["mask"]["decoder"] == "mask"
+    config = ModelConfig(model=str(tmp_path / "plain"))
+    ensemble = EnsembleConfig(processing_res=72)
+    elsewhere = RunConfig(out="run", input=InputConfig(images="images"), model=config, ensemble=ensemble)
+    assert "decoder" not in fingerprint(elsewhere)
+    assert fingerprint(replace(elsewhere, ensemble=EnsembleConfig(processing_res=64))).get("decoder", "vae") == used
 
 
 @pytest.mark.full_size

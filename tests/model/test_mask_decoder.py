@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,28 +14,30 @@ from torch.utils.flop_counter import FlopCounterMode
 from model.architectures import build_pipeline
 from model.checkpoint_files import CheckpointError
 from model.config import EnsembleConfig, ModelConfig
-from model.decoder_choice import LEAST_IOU, MASK_DECODER, Agreement, choose, decoder_of
+from model.decoder_choice import LEAST_IOU, MASK_DECODER, Agreement, decoder_of
 from model.diffusion import SODDiffusionPipeline
 from model.loading import load_model
 from model.mask_decoder import MaskDecoder, build_mask_decoder, size_for
 from model.saliency import load_pipeline, ready
+from model.vae_digest import digest_of_folder
 from model.weights import weights_sha256
+from tests.model.conftest import TINY_PX
 
 GFLOP = 1e9
-SHARES = st.floats(0, 1)
-AGREEMENTS = st.builds(Agreement, iou=SHARES, mae=SHARES, s_measure=SHARES, maps=st.integers(1, 10**6))
-CLOSE = Agreement(iou=LEAST_IOU, mae=0.001, s_measure=0.99, maps=8)
-FAR = Agreement(iou=np.nextafter(LEAST_IOU, 0), mae=0.001, s_measure=0.99, maps=8)
+CLOSE = Agreement(side_px=TINY_PX, iou=LEAST_IOU, mae=0.001, s_measure=0.99, maps=8)
+FAR = replace(CLOSE, iou=float(np.nextafter(LEAST_IOU, 0)))
+WIDELY_CLOSE = (replace(CLOSE, side_px=40), CLOSE, replace(CLOSE, side_px=88))
+OTHER_VAE = "ab" * 32
+QUICK = EnsembleConfig(ensemble_size=1, denoise_steps=1)
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
 
 
-def make_decoder(agreement=None, **overrides):
+def make_decoder(*agreement, distilled_from=None, **overrides):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         fields = {"channels": (8, 8, 8), "blocks": (1, 1, 1), "norm_num_groups": 4}
         decoder = MaskDecoder(**fields | overrides).eval()
-    if agreement is not None:
-        decoder.state_agreement(agreement)
+    decoder.state(agreement, distilled_from)
     return decoder
 
 
@@ -48,13 +51,25 @@ def gflop_of(work):
 def folder(tiny_folder, tmp_path):
     """A copy of a saved model with a mask decoder that states what it is given."""
 
-    def made(agreement, dtype=torch.float32):
+    def made(*agreement, dtype=torch.float32, distilled_from="own"):
         copied = tmp_path / "model"
         shutil.copytree(tiny_folder, copied)
-        make_decoder(agreement).to(dtype=dtype).save_pretrained(copied / MASK_DECODER)
+        known = digest_of_folder(copied / "vae") if distilled_from == "own" else distilled_from
+        decoder = make_decoder(*agreement, distilled_from=known)
+        decoder.to(dtype=dtype).save_pretrained(copied / MASK_DECODER)
         return copied
 
     return made
+
+
+@pytest.fixture
+def told(caplog):
+    """Gives what the choice of a decoder has logged so far; diffusers logs more."""
+
+    def messages():
+        return [record.getMessage() for record in caplog.records if record.name == "model.chosen_decoder"]
+
+    return messages
 
 
 def named(folder, decoder="auto", **options):
@@ -98,43 +113,14 @@ def test_the_size_follows_from_the_vae():
         assert size_for(build_pipeline("full").vae) == "full"
 
 
-@pytest.mark.parametrize("fields", [{"channels": (8, 8)}, {"blocks": (1, 1, 1, 1)}, {"agreement": {"iou": 1.0}}])
-def test_a_description_of_something_else_is_refused(fields):
-    with pytest.raises(ValueError, match=r"channels and blocks must have 3|agreement must have exactly the fields"):
-        MaskDecoder(**fields)
-
-
-# What is known of it
-
-
-@given(AGREEMENTS)
-def test_an_agreement_survives_its_file(agreement):
-    assert Agreement.of(json.loads(json.dumps(agreement.as_fields()))) == agreement
-
-
 @pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"iou": 1.01}, "iou is 1.01; it must be from 0 to 1"),
-        ({"mae": float("nan")}, "mae is nan"),
-        ({"s_measure": "1"}, "s_measure is 1"),
-        ({"iou": True}, "iou is True"),
-        ({"maps": 0}, "maps is 0"),
-        ({"maps": 2.5}, "maps is 2.5"),
-        ({"more": 1}, "exactly the fields iou, mae, s_measure, maps"),
-    ],
+    "fields",
+    [{"channels": (8, 8)}, {"blocks": (1, 1, 1, 1)}, {"agreement": [{"iou": 1.0}]}, {"distilled_from": "me"}],
 )
-def test_an_agreement_that_can_not_be_is_refused_by_name(changed, said):
-    with pytest.raises(ValueError, match=r"^agreement") as refused:
-        Agreement.of(CLOSE.as_fields() | changed)
-    assert said in str(refused.value)
-
-
-@given(AGREEMENTS | st.none(), st.booleans())
-def test_auto_takes_it_only_where_there_is_one_that_was_measured_to_be_close(agreement, exists):
-    chosen = choose("auto", exists=exists, agreement=agreement, place="there")
-    assert chosen == ("mask" if exists and agreement is not None and agreement.iou >= 0.995 else "vae")
-    assert choose("vae", exists=exists, agreement=agreement, place="there") == "vae"
+def test_a_description_of_something_else_is_refused(fields):
+    said = r"channels and blocks must have 3|agreement must have exactly the fields|distilled_from is 'me'"
+    with pytest.raises(ValueError, match=said):
+        MaskDecoder(**fields)
 
 
 # In a model folder
@@ -143,19 +129,93 @@ def test_auto_takes_it_only_where_there_is_one_that_was_measured_to_be_close(agr
 @pytest.mark.parametrize(
     ("agreement", "wanted", "used"),
     [
-        (CLOSE, "auto", "mask"),
-        (FAR, "auto", "vae"),
-        (None, "auto", "vae"),
-        (FAR, "mask", "mask"),
-        (None, "mask", "mask"),
-        (CLOSE, "vae", "vae"),
+        ((CLOSE,), "auto", "mask"),
+        ((FAR,), "auto", "vae"),
+        ((), "auto", "vae"),
+        ((FAR,), "mask", "mask"),
+        ((), "mask", "mask"),
+        ((CLOSE,), "vae", "vae"),
     ],
 )
-def test_the_folder_and_the_loaded_model_choose_alike(folder, agreement, wanted, used):
-    config = named(folder(agreement), wanted)
+def test_the_folder_and_the_loaded_model_choose_alike(folder, agreement, wanted, used, told):
+    config = named(folder(*agreement), wanted)
     assert decoder_of(config) == used
-    loaded = load_model(config, EnsembleConfig(ensemble_size=1, denoise_steps=1))
-    assert loaded.pipeline.decoder == used
+    assert load_model(config, QUICK).pipeline.decoder == used
+    assert told() == []
+
+
+@pytest.mark.parametrize(
+    ("side_px", "used"),
+    [(None, "mask"), (40, "mask"), (71, "mask"), (95, "mask"), (39, "vae"), (96, "vae"), (0, "vae")],
+)
+def test_auto_takes_it_at_the_sides_between_which_it_is_close(folder, side_px, used, told):
+    config = named(folder(*WIDELY_CLOSE))
+    assert decoder_of(config, side_px) == used
+    assert load_model(config, replace(QUICK, processing_res=side_px)).pipeline.decoder == used
+    assert [message.partition(";")[2] for message in told()] == [" the VAE decodes instead"] * (used == "vae")
+
+
+def test_a_call_at_another_size_chooses_once_more_where_auto_may(folder, told):
+    pipeline = load_pipeline(folder(*WIDELY_CLOSE))
+
+    def decoder_at(side_px):
+        pipeline(PHOTO, num_inference_steps=1, ensemble_size=1, processing_resolution=side_px)
+        return pipeline.decoder
+
+    assert [decoder_at(side_px) for side_px in (32, 32, None)] == ["vae", "vae", "mask"]
+    assert len(told()) == 1
+    assert "at 32 px is not known: measured at 40, 64, 88 px" in told()[0]
+    pipeline.decode_with("mask")
+    assert decoder_at(32) == "mask"
+    assert len(told()) == 1
+
+
+# Beside another VAE
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_decoder_of_another_vae_is_refused_if_it_is_wanted_and_passed_over_if_it_is_not(folder, told, dtype):
+    made = folder(CLOSE, distilled_from=OTHER_VAE)
+    own = digest_of_folder(made / "vae")[:12]
+    for settle in (decoder_of, lambda config: load_model(config, QUICK)):
+        with pytest.raises(ValueError, match=rf"another VAE \(abababababab…\) .*{own}….*--decoder vae, or distil one"):
+            settle(named(made, "mask", dtype=dtype))
+    assert told() == []
+    for wanted, messages in (("vae", 0), ("auto", 1)):
+        config = named(made, wanted, dtype=dtype)
+        assert decoder_of(config) == load_model(config, QUICK).pipeline.decoder == "vae"
+        assert len(told()) == messages
+    assert "was distilled from another VAE" in told()[0]
+    assert told()[0].endswith("the VAE decodes instead")
+
+
+def test_one_that_does_not_say_whose_it_is_is_taken_only_if_it_is_wanted_with_a_warning(folder, told):
+    made = folder(CLOSE, distilled_from=None)
+    for number, (wanted, used) in enumerate((("auto", "vae"), ("mask", "mask"))):
+        config = named(made, wanted)
+        assert decoder_of(config) == load_model(config, QUICK).pipeline.decoder == used
+        assert len(told()) == number + 1
+        assert "does not say which VAE it was distilled from" in told()[number]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_model_that_is_saved_in_float16_and_loaded_in_any_precision_keeps_its_decoder(folder, tmp_path, dtype):
+    load_pipeline(folder(CLOSE)).to(dtype=torch.float16).save_pretrained(tmp_path / "half")
+    config = named(tmp_path / "half", "mask", dtype=dtype)
+    assert decoder_of(config) == "mask"
+    pipeline = load_model(config, QUICK).pipeline
+    assert (pipeline.decoder, pipeline.dtype) == ("mask", getattr(torch, dtype))
+    pipeline.decode_with("auto")
+    assert pipeline.decoder == "mask"
+
+
+def test_what_bfloat16_has_rounded_can_not_be_told_apart(folder, told, tmp_path):
+    load_pipeline(folder(CLOSE)).save_pretrained(tmp_path / "saved")
+    pipeline = SODDiffusionPipeline.from_pretrained(tmp_path / "saved", dtype=torch.bfloat16)
+    assert pipeline.decoder == "vae"
+    pipeline.decode_with("mask")
+    assert pipeline.decoder == "mask"
+    assert "is in bfloat16, which does not tell" in told()[-1]
 
 
 @pytest.mark.parametrize("wanted", ["auto", "vae"])
@@ -183,7 +243,8 @@ def test_a_model_keeps_it_when_it_is_saved_again_here_or_by_diffusers(folder, tm
         own, expected = one.mask_decoder.state_dict(), loaded.mask_decoder.state_dict()
         assert own.keys() == expected.keys()
         assert all(torch.equal(own[name], expected[name]) for name in expected)
-        assert (one.mask_decoder.agreement, one.decoder) == (CLOSE, "mask")
+        assert (one.mask_decoder.stated, one.decoder) == (loaded.mask_decoder.stated, "mask")
+    assert loaded.mask_decoder.stated.agreement == (CLOSE,)
 
 
 def test_a_model_without_one_is_saved_and_loaded_as_before(tiny, tmp_path):
@@ -205,7 +266,7 @@ def test_the_digest_of_the_weights_covers_it(folder, tiny_folder):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("memory_format", ["channels_last", "contiguous"])
 def test_its_maps_are_those_that_the_model_predicts(folder, dtype, memory_format):
-    config = named(folder(CLOSE, torch.float16), dtype=dtype, memory_format=memory_format)
+    config = named(folder(CLOSE, dtype=torch.float16), dtype=dtype, memory_format=memory_format)
     model = load_model(config, EnsembleConfig(ensemble_size=2, denoise_steps=1, batch_size=0))
     assert model.pipeline.mask_decoder.dtype == model.pipeline.unet.dtype
     (masked,) = model.predict([PHOTO], ["a"])
@@ -235,7 +296,8 @@ def test_what_it_saves_in_memory_is_counted(folder):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"agreement": {"iou": 2}}, "agreement must have exactly the fields"),
+        ({"agreement": [{"iou": 2}]}, "agreement must have exactly the fields"),
+        ({"distilled_from": "A" * 64}, "distilled_from is"),
         ({"channels": [10**6, 8, 8]}, "channels is 1000000; it may be at most 8192"),
         ({"blocks": [65, 1, 1]}, "blocks is 65; it may be at most 64"),
         ({"_class_name": "AutoencoderKL"}, "describes AutoencoderKL, not MaskDecoder"),
@@ -249,7 +311,9 @@ def test_a_hostile_or_foreign_decoder_is_refused(folder, change, said):
     assert said in str(refused.value)
 
 
-@pytest.mark.parametrize("content", ["{", '{"agreement": 1}', '{"agreement": {"iou": 2}}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"agreement": 1}', '{"agreement": [{"iou": 2}]}', '{"distilled_from": 1}']
+)
 def test_a_configuration_that_can_not_be_read_is_refused_before_the_weights_are(folder, content):
     place = folder(CLOSE) / MASK_DECODER / "config.json"
     place.write_text(content)

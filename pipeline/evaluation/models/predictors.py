@@ -113,7 +113,7 @@ class OwnPredictor:
         self.about = {
             "kind": "sod-diffusion",
             "name": shown(name),
-            **model_fields(model),
+            **model_fields(model, ensemble.processing_res),
             **settings,
             "trained_on": config.said_trained_on,
         }

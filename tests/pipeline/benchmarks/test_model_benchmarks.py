@@ -1,10 +1,13 @@
 """Benchmarks of the model: small forms of each, and their tables. No measured figure is asserted."""
 
+import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from model import members
 from model.architectures import build_pipeline
@@ -21,6 +24,7 @@ from pipeline.benchmarks.networks import sample_photos
 from pipeline.benchmarks.passes import Passes
 from pipeline.benchmarks.reference import members_one_by_one
 from pipeline.benchmarks.speed import Speed
+from pipeline.errors import ConfigError
 from tests.model.conftest import build_tiny
 from tests.model.make import make_ensemble
 
@@ -198,10 +202,28 @@ def test_both_decoders_paint_the_same_members_and_are_compared_with_each_other_a
     tiny = build_tiny()
     tiny.register_modules(mask_decoder=MaskDecoder(channels=(8, 8, 8), blocks=(1, 1, 1), norm_num_groups=4))
     tiny.save_pretrained(tmp_path)
-    (case,) = Decoders(model=str(tmp_path), images=2, rounds=1, work=ModelWork(ensemble_size=2, threads=1)).cases()
+    options = Decoders(
+        model=str(tmp_path),
+        images=2,
+        rounds=1,
+        worst=tmp_path / "worst.png",
+        work=ModelWork(ensemble_size=2, threads=1),
+    )
+    (case,) = options.cases()
+    assert json.loads(json.dumps(case)) == case
     found = decoders.measure(Path(), **case | {"denoise_steps": 1})
     assert found["ratio"] > 0
     assert len(found["iou"]) == len(found["difference"]) == 2
     assert 0 < max(found["difference"]) < 1
     assert found["s_measure"].keys() == found["mae"].keys() == {"vae", "mask"}
     assert len(list(Decoders().table([found]))) == 3
+    picture = Image.open(io.BytesIO((tmp_path / "worst.png").read_bytes()))
+    assert picture.width > 2 * 3 * 192  # two photographs side by side
+
+
+def test_a_picture_that_can_not_be_written_is_refused_before_anything_is_measured(tmp_path):
+    for place, said in ((tmp_path, "is a folder"), (Path("/proc/none/worst.png"), "nothing can be written there")):
+        with pytest.raises(ConfigError, match=said):
+            Decoders(worst=place).cases()
+    (case,) = Decoders().cases()
+    assert case["worst"] is None

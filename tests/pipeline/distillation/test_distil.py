@@ -1,6 +1,9 @@
 """A distillation: what it learns from, that the loss falls, that it resumes to the same bytes, and what it leaves."""
 
 import json
+import shutil
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,8 +12,9 @@ from hypothesis import strategies as st
 
 from model.checkpoint_files import SAFETENSORS, read_tensors
 from model.config import EMBEDDED_MODEL, ModelConfig
-from model.decoder_choice import MASK_DECODER, decoder_of
+from model.decoder_choice import MASK_DECODER, Stated, decoder_of
 from model.saliency import load_pipeline
+from model.vae_digest import digest_of_folder, digest_of_network
 from model.weights import weight_files, weights_sha256
 from pipeline.distillation import distil as story
 from pipeline.distillation.agreement import measure_agreement
@@ -18,7 +22,10 @@ from pipeline.distillation.distil import distil
 from pipeline.distillation.folder import require_folder
 from pipeline.distillation.labelled import label
 from pipeline.distillation.loss import distillation_loss
-from pipeline.errors import ConfigError, RunMismatchError, StorageError
+from pipeline.distillation.worst import WORST, draw_worst
+from pipeline.errors import ConfigError, LeaseLostError, RunBusyError, RunMismatchError, StorageError
+from pipeline.runs.locking import locked
+from tests.model.conftest import TINY_PX
 
 
 class Interruption(Exception):
@@ -97,7 +104,8 @@ def test_stopped_anywhere_and_run_again_the_bytes_are_the_same(request_for, fini
     assert not (config.out / "model").exists()
     require_folder(config)
     resumed = distil(config)
-    assert resumed.agreement == finished[1].agreement
+    assert resumed.stated == finished[1].stated
+    assert resumed.worst.read_bytes() == finished[1].worst.read_bytes()
     assert weights_sha256(resumed.model) == weights_sha256(finished[1].model)
 
 
@@ -126,28 +134,110 @@ def test_the_result_is_the_model_byte_by_byte_and_its_mask_decoder(source, finis
 
 def test_the_stated_agreement_is_what_a_new_measurement_gives(finished):
     config, made = finished
-    stated = json.loads((made.model / MASK_DECODER / "config.json").read_bytes())["agreement"]
-    assert stated == made.agreement.as_fields()
-    assert stated["maps"] == config.held_out
-    assert measure_agreement(load_pipeline(made.model), config.held_out) == made.agreement
+    fields = json.loads((made.model / MASK_DECODER / "config.json").read_bytes())
+    assert Stated.of(fields["agreement"], fields["distilled_from"]) == made.stated
+    assert [(one.side_px, one.maps) for one in made.stated.agreement] == [(40, 1), (TINY_PX, 6), (88, 1)]
+    assert made.trained_px == TINY_PX
+    found = measure_agreement(load_pipeline(made.model), config.held_out)
+    assert found.agreement == made.stated.agreement
+    assert made.worst.read_bytes() == draw_worst(found.worst)
+
+
+def test_the_worst_maps_are_those_of_the_trained_side_whose_masks_agree_least(finished):
+    made = finished[1]
+    found = measure_agreement(load_pipeline(made.model), 10)
+    ious = [one.iou for one in found.worst]
+    assert ious == sorted(ious)
+    assert len(ious) == WORST == 8
+    assert {one.own.shape for one in found.worst} == {(TINY_PX, TINY_PX)}
+    (mean,) = (one.iou for one in found.agreement if one.side_px == TINY_PX)
+    assert sum(ious) / 8 <= mean + 1e-5
+
+
+def test_the_result_knows_its_vae_and_refuses_another(source, finished, tmp_path):
+    made = finished[1]
+    assert (
+        made.stated.distilled_from == digest_of_folder(source / "vae") == digest_of_network(load_pipeline(source).vae)
+    )
+    copied = tmp_path / "other"
+    shutil.copytree(made.model, copied)
+    pipeline = load_pipeline(source)
+    next(pipeline.vae.parameters()).data += 1
+    pipeline.vae.save_pretrained(copied / "vae")
+    with pytest.raises(ValueError, match="was distilled from another VAE"):
+        decoder_of(ModelConfig(model=str(copied), decoder="mask"))
 
 
 @pytest.mark.thorough
 def test_the_agreement_that_the_embedded_model_states_is_what_a_new_measurement_gives():
     embedded = load_pipeline(EMBEDDED_MODEL)
-    stated = embedded.mask_decoder.agreement
-    found = measure_agreement(embedded, stated.maps)
-    assert found.as_fields() == pytest.approx(stated.as_fields(), abs=1e-3)  # other processors round otherwise
+    stated = {one.side_px: one for one in embedded.mask_decoder.stated.agreement}
+    for one in measure_agreement(embedded, stated[embedded.default_processing_res].maps).agreement:
+        # Other processors round otherwise.
+        assert one.as_fields() == pytest.approx(stated.pop(one.side_px).as_fields(), abs=1e-3)
+    assert not stated
+
+
+def test_the_embedded_decoder_is_that_of_the_embedded_vae():
+    embedded = load_pipeline(EMBEDDED_MODEL)
+    assert embedded.mask_decoder.stated.distilled_from == digest_of_network(embedded.vae)
 
 
 def test_the_vae_agrees_with_itself(teacher, monkeypatch):
     monkeypatch.setattr(teacher, "decode_with", lambda _: None)
-    found = measure_agreement(teacher, 4)
-    assert (found.iou, found.mae, found.maps) == (1, 0, 4)
+    found = measure_agreement(teacher, 4).agreement
+    assert [(one.iou, one.mae, one.maps) for one in found] == [(1, 0, 1), (1, 0, 4), (1, 0, 1)]
 
 
 def test_predictions_of_the_result_use_it_if_they_are_told_to(finished):
     assert decoder_of(ModelConfig(model=str(finished[1].model), decoder="mask")) == "mask"
+
+
+# One session at a time
+
+
+def test_a_second_session_is_refused_while_the_first_one_works_and_goes_on_afterwards(request_for, finished, tmp_path):
+    config = request_for(tmp_path / "out")
+    with locked(str(config.out)):
+        require_folder(config)  # nothing but the lease is there yet
+        with pytest.raises(RunBusyError, match=r"out: a session on .* works on this run\. Let it finish, or stop it"):
+            distil(config)
+        assert [path.name for path in config.out.iterdir()] == ["lease"]
+    made = distil(config)
+    assert weights_sha256(made.model) == weights_sha256(finished[1].model)
+    assert not (config.out / "lease").exists()
+    with locked(str(config.out)):
+        assert distil(config) == made  # what is finished is only read
+
+
+def test_what_another_session_finished_meanwhile_is_not_made_again(request_for, finished, tmp_path, monkeypatch):
+    config, own = request_for(tmp_path / "out"), story.locked
+
+    @contextmanager
+    def after_another(folder):
+        shutil.copytree(finished[1].model, config.out / "model")
+        with own(folder) as lease:
+            yield lease
+
+    monkeypatch.setattr(story, "locked", after_another)
+    monkeypatch.setattr(story, "train", None)
+    assert distil(config).stated == finished[1].stated
+
+
+@pytest.mark.parametrize("call", [0, 1, 2, 9, 14])  # before a part of examples, before a step, before saving
+def test_a_session_that_lost_the_folder_stops_and_saves_no_model(request_for, tmp_path, monkeypatch, call):
+    config, calls = request_for(tmp_path / "out"), iter(range(10**6))
+
+    def check():
+        if next(calls) == call:
+            raise LeaseLostError("another session took over")
+
+    monkeypatch.setattr(story, "locked", lambda _: nullcontext(SimpleNamespace(check=check)))
+    config.out.mkdir()
+    with pytest.raises(LeaseLostError):
+        distil(config)
+    assert not (config.out / "model").exists()
+    assert next(calls) == call + 1
 
 
 # Faults

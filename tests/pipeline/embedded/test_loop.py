@@ -166,6 +166,58 @@ def test_a_loss_that_is_no_number_stops_before_it_spoils_the_weights(tmp_path, v
     assert train_tiny(tmp_path / "tiny.pt")["0.weight"].isfinite().all()
 
 
+# As on a GPU, whose losses are fetched together
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """The numbers of losses that were fetched together, where that is done as on a GPU: here after 3 steps."""
+    counts, own = [], loop._Losses.fetch
+
+    def counted(losses):
+        counts.append(len(losses._waiting))
+        own(losses)
+
+    monkeypatch.setattr(loop, "_is_at_hand", lambda loss: False)
+    monkeypatch.setattr(loop, "FETCHED_TOGETHER", 3)
+    monkeypatch.setattr(loop._Losses, "fetch", counted)
+    return counts
+
+
+def test_losses_that_are_fetched_together_change_no_weight(uninterrupted, tmp_path, fetched):
+    assert same(train_tiny(tmp_path / "tiny.pt"), uninterrupted)
+    assert fetched == [3, 1, 2, 2, 1, 3]  # after steps 3, 4 (a checkpoint), 6, 8 (a checkpoint), 9, 12
+
+
+@pytest.mark.parametrize(("bad", "kept"), [(4, 4), (6, 4), (7, 4), (8, 8), (11, 8)])
+def test_a_loss_that_is_no_number_is_found_before_the_next_checkpoint_is_written(tmp_path, fetched, bad, kept):
+    with pytest.raises(FloatingPointError, match=f"loss of step {bad} is nan"):
+        train_tiny(tmp_path / "tiny.pt", lambda step: float("nan") if step == bad else 1.0)
+    assert step_of(tmp_path / "tiny.pt") == kept
+    state = torch.load(tmp_path / "tiny.pt", weights_only=True)
+    assert all(value.isfinite().all() for value in [*state["module"].values(), *state["average"]])
+    assert train_tiny(tmp_path / "tiny.pt")["0.weight"].isfinite().all()
+
+
+@pytest.mark.gpu
+def test_steps_on_a_gpu_wait_for_no_result(tmp_path):
+    module = nn.Linear(3, 4).cuda()
+
+    def loss_of_step(step):
+        # The first step allocates memory, and before a checkpoint everybody waits.
+        torch.cuda.set_sync_debug_mode("error" if 0 < step < 9 else "default")
+        inputs = torch.rand((8, 3), generator=step_generator(1, "tiny", step)).pin_memory()
+        return module(inputs.to("cuda", non_blocking=True)).square().mean()
+
+    schedule = make_schedule(steps=10, checkpoint_every=10)
+    try:
+        groups = [TrainedGroup(parameters=list(module.parameters()))]
+        run_stage(module, groups, loss_of_step, schedule, tmp_path / "tiny.pt")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert step_of(tmp_path / "tiny.pt") == 10
+
+
 def test_the_steps_are_counted_and_the_mean_loss_of_the_last_ones_is_shown(tmp_path, told, monkeypatch):
     monkeypatch.setattr(loop, "LOSSES", 5)
     losses = []

@@ -277,7 +277,7 @@ def test_other_options_code_or_weights_in_the_middle_are_refused_with_both_value
     flip = {"kind": "flip", "options": FlipOptions(), "model": ModelConfig(model="fake")}
     score(run, **flip)
     with monkeypatch.context() as patch:
-        patch.setattr(score_module, "model_fields", lambda _: {"weights": "cd" * 32})
+        patch.setattr(score_module, "model_fields", lambda *_: {"weights": "cd" * 32})
         refused(run, RunMismatchError, r"weights: made with fake, requested (cd){32}", **flip)
     refused(run, RunMismatchError, "pass: made with flip, requested own_pass:Brightness", name="flip")
 
