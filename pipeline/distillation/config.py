@@ -39,11 +39,13 @@ class DistillationConfig:
     """`cpu`, `cuda`, `cuda:0` …; `auto` is the GPU if torch sees one."""
     threads: int = 1
     """CPU threads, at least 1. The number changes the last bits of the weights."""
+    workers: int = 1
+    """Processes that draw maps, at least 1; on a GPU, drawing them takes most of the time. They change no byte."""
     checkpoint_every: int = 200
     """Steps between checkpoints."""
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "examples", "steps", "batch", "held_out", "threads", "checkpoint_every")
+        at_least(self, 1, "examples", "steps", "batch", "held_out", "threads", "workers", "checkpoint_every")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0")
         check_seed(self.seed)

@@ -1,11 +1,10 @@
 """A distillation, told as one story: label drawn maps, train the decoder, measure it, save it beside its VAE."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from model.checkpoint_facts import facts_of
@@ -18,21 +17,15 @@ from model.saliency import load_pipeline, on_device
 from model.vae_digest import digest_of_folder
 from pipeline.distillation.agreement import measure_agreement
 from pipeline.distillation.config import DistillationConfig
-from pipeline.distillation.examples import drawn_batch, placed
+from pipeline.distillation.examples import drawn_batch, labelled_parts, placed
 from pipeline.distillation.folder import claim, model_in, worst_in
-from pipeline.distillation.labelled import Labelled, label, side_of
+from pipeline.distillation.labelled import several_processes
 from pipeline.distillation.loss import distillation_loss
 from pipeline.distillation.worst import draw_worst
 from pipeline.embedded.loop import Schedule, TrainedGroup, run_stage, step_generator
-from pipeline.errors import StorageError
 from pipeline.files.storage import publish
-from pipeline.progress.stages import counted, stage
+from pipeline.progress.stages import stage
 from pipeline.runs.locking import locked
-
-_PART = 256
-"""Examples in a file."""
-_SIDES = (1.0, 1.0, 1.0, 2 / 3, 1.0, 1.0, 1.0, 4 / 3)
-"""Sides of the parts' maps in turn, as shares of the side that the model was trained for: people may choose others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +85,11 @@ def train(
     Args: pipeline: the teacher, on the device to work on. check: called before each part and step; it may raise.
     """
     pipeline.decode_with("vae")
-    parts = placed(_labelled_parts(config, pipeline, check), pipeline.device)
+    with several_processes(config.workers) as mapped:
+        made = labelled_parts(
+            config.out / "examples", pipeline, config.examples, config.seed, check=check, mapped=mapped
+        )
+    parts = placed(made, pipeline.device)
     decoder = _fresh(config, pipeline)
     decoder.to(pipeline.device, memory_format=torch.channels_last)
 
@@ -121,35 +118,6 @@ def _fresh(config: DistillationConfig, pipeline: SODDiffusionPipeline) -> MaskDe
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return build_mask_decoder(size, pipeline.vae.config.latent_channels)
-
-
-def _labelled_parts(
-    config: DistillationConfig, teacher: SODDiffusionPipeline, check: Callable[[], None]
-) -> Sequence[Labelled]:
-    """All examples; those that are on disk are read, the others made and written."""
-    folder = config.out / "examples"
-    folder.mkdir(exist_ok=True)
-    sizes = [min(_PART, config.examples - first) for first in range(0, config.examples, _PART)]
-    numbered = counted("labelling drawn maps with the VAE", enumerate(sizes), len(sizes), "parts")
-    parts = []
-    for number, count in numbered:
-        check()
-        parts.append(_part(folder / f"{number:05d}.safetensors", config, teacher, number, count))
-    return parts
-
-
-def _part(path: Path, config: DistillationConfig, teacher: SODDiffusionPipeline, number: int, count: int) -> Labelled:
-    if not path.exists():
-        side_px = side_of(teacher.default_processing_res, _SIDES[number % len(_SIDES)])
-        made = label(teacher, side_px, count, config.seed, f"part {number}")
-        publish(str(path), save({"latents": made.latents.contiguous(), "maps": made.maps.contiguous()}))
-    try:
-        held = load(path.read_bytes())
-        return Labelled(held["latents"], held["maps"])
-    except Exception as error:
-        raise StorageError(
-            f"{path} is not a readable file of examples ({error}): delete it to make it again"
-        ) from error
 
 
 def _measure(config: DistillationConfig, pipeline: SODDiffusionPipeline, decoder: MaskDecoder) -> None:

@@ -1,17 +1,68 @@
-"""Examples where the training is: on the GPU if they fit there, and drawn so that nobody waits for it."""
+"""All examples of a distillation: kept on disk part by part, on the GPU if they fit there, and drawn in batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from safetensors.torch import load, save
 from torch import Tensor
 
+from model.diffusion import SODDiffusionPipeline
 from model.memory import free_bytes
-from pipeline.distillation.labelled import Labelled
+from pipeline.distillation.labelled import Labelled, label, side_of
+from pipeline.errors import StorageError
+from pipeline.files.storage import publish
+from pipeline.progress.stages import counted
+
+_PART = 256
+"""Examples in a file."""
+_SIDES = (1.0, 1.0, 1.0, 2 / 3, 1.0, 1.0, 1.0, 4 / 3)
+"""Sides of the parts' maps in turn, as shares of the side that the model was trained for: people may choose others."""
 
 _SHARE_OF_FREE = 0.5
 """Of a GPU's free memory that examples may take; the rest is for the training. 4096 maps and
 their latents are 0.33 GB for a model of 192 px, and 1.3 GB for one of 384."""
+
+
+def labelled_parts(
+    folder: Path,
+    teacher: SODDiffusionPipeline,
+    count: int,
+    seed: int,
+    *,
+    check: Callable[[], None] = lambda: None,
+    mapped: Callable[..., Iterable[np.ndarray]] = map,
+) -> list[Labelled]:
+    """All examples; those that are on disk are read, the others made and written.
+
+    Args:   teacher: decodes with its VAE. check: called before each part; it may raise. mapped: as `label` has it.
+    Raises: StorageError: a file can't be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = [min(_PART, count - first) for first in range(0, count, _PART)]
+    numbered = counted("labelling drawn maps with the VAE", enumerate(sizes), len(sizes), "parts")
+    parts = []
+    for number, size in numbered:
+        check()
+        path = folder / f"{number:05d}.safetensors"
+        if not path.exists():
+            side_px = side_of(teacher.default_processing_res, _SIDES[number % len(_SIDES)])
+            made = label(teacher, side_px, size, seed, f"part {number}", mapped=mapped)
+            publish(str(path), save({"latents": made.latents.contiguous(), "maps": made.maps.contiguous()}))
+        parts.append(_read(path))
+    return parts
+
+
+def _read(path: Path) -> Labelled:
+    try:
+        held = load(path.read_bytes())
+        return Labelled(held["latents"], held["maps"])
+    except Exception as error:
+        raise StorageError(
+            f"{path} is not a readable file of examples ({error}): delete it to make it again"
+        ) from error
 
 
 def placed(parts: Sequence[Labelled], device: torch.device) -> Sequence[Labelled]:

@@ -15,7 +15,7 @@ from pipeline.preconditions import require_model, require_target
 from pipeline.runs.lease import FOLDER
 
 _CLAIM = "distillation.json"
-_DECIDES_NO_WEIGHT = ("out", "model", "device", "threads", "checkpoint_every")
+_DECIDES_NO_WEIGHT = ("out", "model", "device", "threads", "workers", "checkpoint_every")
 
 
 def require_folder(config: DistillationConfig) -> None:

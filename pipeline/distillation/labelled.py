@@ -1,6 +1,11 @@
 """Examples: latents of drawn maps, some of them mixed or noisy, and what the VAE paints from them."""
 
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -10,7 +15,7 @@ from torch.nn import functional
 
 from model.diffusion import SODDiffusionPipeline
 from model.seeds import member_seed
-from pipeline.distillation.shapes import draw_map
+from pipeline.distillation.shapes import draw_maps
 
 _PIXELS_AT_ONCE = 16 * 192**2
 """Of maps that pass through the VAE together: four at 384 px, where sixteen of a full-size VAE take 7 GB."""
@@ -40,20 +45,38 @@ def at_once(side_px: int) -> int:
     return max(1, _PIXELS_AT_ONCE // side_px**2)
 
 
+@contextmanager
+def several_processes(count: int) -> Iterator[Callable[..., Iterable[np.ndarray]]]:
+    """`map`, in that many processes while the block lasts; in this one if it is one."""
+    if count == 1:
+        yield map
+        return
+    # Fresh processes: a fork of one whose libraries have started threads can deadlock.
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool.map
+
+
 @torch.inference_mode()
-def label(teacher: SODDiffusionPipeline, side_px: int, count: int, seed: int, name: str) -> Labelled:
+def label(
+    teacher: SODDiffusionPipeline,
+    side_px: int,
+    count: int,
+    seed: int,
+    name: str,
+    *,
+    mapped: Callable[..., Iterable[np.ndarray]] = map,
+) -> Labelled:
     """Draw maps and have the teacher encode and decode them; all is drawn from `seed` and `name`.
 
-    Args: teacher: decodes with its VAE. side_px: a multiple of 8.
+    Args: teacher: decodes with its VAE. side_px: a multiple of 8. mapped: draws maps, perhaps in several processes.
     """
     latents, maps, most = [], [], at_once(side_px)
-    for number in range(-(-count // most)):
-        drawn_seed = member_seed(seed, f"distillation: {name}", number)
-        rng, generator = np.random.default_rng(drawn_seed), torch.Generator().manual_seed(drawn_seed)
-        drawn = torch.from_numpy(np.stack([draw_map(rng, side_px) for _ in range(min(most, count - number * most))]))
-        pixels = (drawn[:, None] * 2 - 1).expand(-1, 3, -1, -1).to(teacher.device)
+    counts = [min(most, count - first) for first in range(0, count, most)]
+    seeds = [member_seed(seed, f"distillation: {name}", number) for number in range(len(counts))]
+    for drawn_seed, drawn in zip(seeds, mapped(draw_maps, seeds, counts, repeat(side_px)), strict=True):
+        pixels = (torch.from_numpy(drawn)[:, None] * 2 - 1).expand(-1, 3, -1, -1).to(teacher.device)
         # Rounded before the teacher sees them: it labels what is kept.
-        shown = _disturbed(teacher.encode(pixels), generator).half()
+        shown = _disturbed(teacher.encode(pixels), torch.Generator().manual_seed(drawn_seed)).half()
         latents.append(shown.cpu())
         maps.append(teacher.decode(shown.float()).half().cpu())
     return Labelled(torch.cat(latents), torch.cat(maps))

@@ -20,6 +20,12 @@ _EMPTY, _FULL, _SOFT_MAP = 0.04, 0.02, 0.35
 """Shares of maps without and with nothing but an object, and of maps that are no masks."""
 
 
+def draw_maps(seed: int, count: int, px: int) -> npt.NDArray[np.float32]:
+    """Maps [count, px, px] that follow from a seed; nothing but this module is needed in the process that draws them."""
+    rng = np.random.default_rng(seed)
+    return np.stack([draw_map(rng, px) for _ in range(count)])
+
+
 def draw_map(rng: Rng, px: int) -> Map:
     """A mask of objects; or a soft map, like that of members that do not agree."""
     return _soft_map(rng, px) if rng.random() < _SOFT_MAP else draw_mask(rng, px)

@@ -26,17 +26,21 @@ class EmbeddedTrainingConfig:
     stage: Literal["all", "conditioner", "vae"] = "all"
     """`conditioner` and `vae` are independent and can be trained side by side; `all` trains whatever is left."""
     conditioner_steps: int = 3000
-    """Steps, of 96 views each. The conditioner decides the quality of the masks."""
+    """Steps, of 192 views each. The conditioner decides the quality of the masks."""
     vae_steps: int = 1500
-    """Steps, of 64 views each, half of them masks."""
+    """Steps, of 128 views each, half of them masks."""
     cached_views: int = 30000
     """Views that are encoded for the diffusion stage; 150 KB each in OUT/latents."""
     diffusion_steps: int = 3000
-    """Steps, of 192 encoded views each."""
+    """Steps, of 256 encoded views each."""
     ensemble_steps: int = 1000
-    """Steps, of 32 views and four members each, through the whole model."""
+    """Steps, of 48 views and four members each, through the whole model."""
+    decoders_steps: int = 2000
+    """Steps, of 32 maps each, for the mask decoder and the VAE's own."""
     device: str = "cpu"
     """`cpu`, `cuda`, `cuda:0` …; on a GPU the training pairs are kept in its memory."""
+    workers: int = 1
+    """Processes that draw maps for the decoders, at least 1; they change no byte."""
     threads: int = 2
     """CPU threads, at least 1. The number changes the last bits of the weights."""
     seed: int = 0

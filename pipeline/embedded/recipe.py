@@ -11,6 +11,7 @@ from model.diffusion import SODDiffusionPipeline
 from model.training import load_backbone_in_order
 from pipeline.embedded.config import EmbeddedTrainingConfig
 from pipeline.embedded.data import Pairs
+from pipeline.embedded.decoders import state_agreement, train_decoders
 from pipeline.embedded.loop import Schedule, check_checkpoint
 from pipeline.embedded.sources import backbone_weights
 from pipeline.embedded.stages import (
@@ -31,10 +32,11 @@ log = logging.getLogger(__name__)
 COMPOSITES_SHARE = 0.35
 """Of the views that a stage sees; the others are of photographs."""
 _STAGES: dict[str, tuple[int, float, float]] = {
-    "conditioner": (96, 2e-3, 0.995),
-    "vae": (64, 2e-3, 0.99),
-    "diffusion": (192, 2e-3, 0.995),
-    "ensemble": (32, 4e-4, 0.995),
+    "conditioner": (192, 2e-3, 0.995),
+    "vae": (128, 2e-3, 0.99),
+    "diffusion": (256, 2e-3, 0.995),
+    "ensemble": (48, 4e-4, 0.99),
+    "decoders": (32, 2e-3, 0.995),
 }
 """Views of a step, peak of the learning rate, decay of the moving average."""
 
@@ -70,6 +72,7 @@ def train_embedded(config: EmbeddedTrainingConfig) -> Path | None:
     train_diffusion(pipeline, cached, _schedule(config, "diffusion"), config.out, config.seed)
     del cached
     train_ensemble(pipeline, data, _schedule(config, "ensemble"), config.out, config.seed)
+    train_decoders(pipeline, data, _schedule(config, "decoders"), config.out, config.seed, config.workers)
     return _save_model(pipeline, config.out / "model")
 
 
@@ -122,6 +125,8 @@ def _save_model(pipeline: SODDiffusionPipeline, folder: Path) -> Path:
     pipeline.to("cpu")
     for network in (pipeline.conditioner, pipeline.vae):
         network.to(memory_format=torch.contiguous_format)
+    pipeline.to(dtype=torch.float16).to(dtype=torch.float32)
+    state_agreement(pipeline)  # of the weights as they are saved
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
     log.info("saved the model in %s", folder)
     return folder

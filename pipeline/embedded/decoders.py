@@ -1,0 +1,96 @@
+"""The last stage: a mask decoder and the VAE's own, trained until they paint the same.
+
+`sod distil` has the mask decoder follow a VAE that stays as it is. Here both may move: the VAE's decoder is the larger
+network, so it can follow the mask decoder where that one can't follow it.
+"""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from model.diffusion import SODDiffusionPipeline
+from model.mask_decoder import MaskDecoder, build_mask_decoder
+from model.vae_digest import digest_of_network
+from pipeline.distillation.agreement import measure_agreement
+from pipeline.distillation.examples import drawn_batch, labelled_parts, placed
+from pipeline.distillation.labelled import Labelled, several_processes
+from pipeline.distillation.loss import distillation_loss
+from pipeline.embedded.loop import Schedule, TrainedGroup, run_stage, step_generator
+from pipeline.embedded.views import Views
+
+DRAWN, SEEN = 6144, 2048
+"""Examples: drawn maps, and candidates' maps of views."""
+FOLLOWS = 4.0
+"""Weight of the VAE's distance to the mask decoder at the end; it grows from 0, and that to the maps falls to 0."""
+HELD_OUT = 256
+_AT_ONCE = 64
+
+
+def train_decoders(
+    pipeline: SODDiffusionPipeline, data: Views, schedule: Schedule, folder: Path, seed: int, workers: int = 1
+) -> None:
+    """Give the pipeline a mask decoder, and train it together with the VAE's decoder; the encoder stays."""
+    parts = placed(_examples(pipeline, data, folder, seed, workers), pipeline.device)
+    vae, decoder = pipeline.vae.train(), _fresh(seed).to(pipeline.device).train()
+    own = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
+
+    def loss_of_step(step: int) -> Tensor:
+        generator = step_generator(seed, "decoders", step)
+        latents, maps = drawn_batch(parts, schedule.batch, generator, pipeline.device)
+        painted, vaes = decoder(latents), _of_vae(pipeline, latents)
+        progress = step / schedule.steps
+        target = ((painted[:, 0] + 1) / 2).clamp(0, 1).detach()
+        follows = FOLLOWS * progress * distillation_loss(vaes, target) + (1 - progress) * distillation_loss(vaes, maps)
+        return distillation_loss(painted, maps) + follows
+
+    groups = [TrainedGroup(parameters=list(decoder.parameters())), TrainedGroup(parameters=own, rate_share=0.5)]
+    run_stage(nn.ModuleList([decoder, vae]), groups, loss_of_step, schedule, folder / "decoders.pt")
+    for network in (decoder, vae):
+        network.eval()
+    pipeline.register_modules(mask_decoder=decoder)
+
+
+def state_agreement(pipeline: SODDiffusionPipeline) -> None:
+    """Measure how well the two agree, in the precision in which they are saved, and state it."""
+    decoder: MaskDecoder = pipeline.mask_decoder
+    decoder.state((), digest_of_network(pipeline.vae))
+    decoder.state(measure_agreement(pipeline, HELD_OUT).agreement, digest_of_network(pipeline.vae))
+    pipeline.decode_with("auto")
+
+
+def _fresh(seed: int) -> MaskDecoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_mask_decoder("small")
+
+
+def _of_vae(pipeline: SODDiffusionPipeline, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b 1 ph pw"]:
+    """What the VAE paints, not clipped."""
+    painted: Tensor = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
+    return painted.mean(1, keepdim=True)
+
+
+def _examples(pipeline: SODDiffusionPipeline, data: Views, folder: Path, seed: int, workers: int) -> list[Labelled]:
+    """Drawn maps, and what one member of each of many views ends in; the VAE as it is now paints their maps."""
+    pipeline.decode_with("vae")
+    with several_processes(workers) as mapped:
+        parts = labelled_parts(folder / "maps", pipeline, DRAWN, seed, mapped=mapped)
+    return [*parts, *_seen(pipeline, data, seed)]
+
+
+@torch.inference_mode()
+def _seen(pipeline: SODDiffusionPipeline, data: Views, seed: int) -> list[Labelled]:
+    parts = []
+    for number in range(SEEN // _AT_ONCE):
+        generator = step_generator(seed, "seen", number)
+        images, _ = data.draw(_AT_ONCE, pipeline.default_processing_res, generator)
+        image_latents, context = pipeline.encode(images), pipeline.conditioner(images).context
+        noise = torch.randn(image_latents.shape, generator=generator).to(image_latents)
+        latents = pipeline.denoise(noise, image_latents, context, pipeline.facts.default_denoise_steps).half()
+        parts.append(Labelled(latents.cpu(), pipeline.decode(latents.float()).half().cpu()))
+    return [
+        Labelled(torch.cat([part.latents for part in chosen]), torch.cat([part.maps for part in chosen]))
+        for chosen in (parts[first : first + 4] for first in range(0, len(parts), 4))
+    ]
