@@ -48,12 +48,14 @@ def distil(config: DistillationConfig) -> Distilled:
 
     Raises: CheckpointError: the model can't be loaded. ValueError: nor can the device be used.
             StorageError: a file of the folder can't be read or written. RunBusyError: another session works in it.
-            LeaseLostError: another one took over, as this one did not answer.
+            LeaseLostError: another one took over, as this one did not answer. RunMismatchError: one began something
+            else there after `require_folder`.
     """
     torch.set_num_threads(config.threads)
     result = model_in(config.out)
     if not result.exists():
         with locked(str(config.out)) as lease:
+            claim(config)
             if not result.exists():  # it may have been finished before this session held the folder
                 _make(config, result, lease.check)
     decoder: MaskDecoder = load_network(MaskDecoder, result / MASK_DECODER, weights=(SAFETENSORS,))
@@ -69,7 +71,6 @@ def distil(config: DistillationConfig) -> Distilled:
 
 
 def _make(config: DistillationConfig, result: Path, check: Callable[[], None]) -> None:
-    claim(config)
     pipeline = on_device(load_pipeline(config.source.folder), config.device)
     trained = train(config, pipeline, check)
     _measure(config, pipeline, trained)

@@ -36,18 +36,19 @@ def require_folder(config: DistillationConfig) -> None:
         return
     if _CLAIM not in held:
         raise ConfigError(f"--out {config.out} holds {held[0]}, and no distillation began it; give another one")
-    try:
-        before = parse_object(read_document(config.out / _CLAIM))
-    except (OSError, DocumentError) as error:
-        raise ConfigError(f"--out {config.out}: {_CLAIM} can't be read ({error}); give another one") from error
-    if found := differences(before, _request(config)):
-        raise RunMismatchError(refusal(f"{config.out} was begun with something else", found, "Give another --out"))
+    _refuse_other(config, _request(config))
 
 
 def claim(config: DistillationConfig) -> None:
-    """Write down what the folder is begun with."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    publish(str(config.out / _CLAIM), encode_json(_request(config)))
+    """Write down what the folder is begun with, or see once more that it is this: call it while the folder is locked.
+
+    Raises: ConfigError, RunMismatchError: as `require_folder`, if another session was faster.
+    """
+    request = _request(config)
+    if (config.out / _CLAIM).exists():
+        _refuse_other(config, request)
+    else:
+        publish(str(config.out / _CLAIM), encode_json(request))
 
 
 def model_in(out: Path) -> Path:
@@ -58,6 +59,15 @@ def model_in(out: Path) -> Path:
 def worst_in(out: Path) -> Path:
     """Where the picture of the worst held-out maps is."""
     return out / "worst.png"
+
+
+def _refuse_other(config: DistillationConfig, request: dict[str, Any]) -> None:
+    try:
+        before = parse_object(read_document(config.out / _CLAIM))
+    except (OSError, DocumentError) as error:
+        raise ConfigError(f"--out {config.out}: {_CLAIM} can't be read ({error}); give another one") from error
+    if found := differences(before, request):
+        raise RunMismatchError(refusal(f"{config.out} was begun with something else", found, "Give another --out"))
 
 
 def _request(config: DistillationConfig) -> dict[str, Any]:

@@ -210,6 +210,19 @@ def test_a_second_session_is_refused_while_the_first_one_works_and_goes_on_after
         assert distil(config) == made  # what is finished is only read
 
 
+def test_a_folder_that_another_session_began_meanwhile_with_something_else_is_refused(request_for, tmp_path):
+    config = request_for(tmp_path / "out")
+    require_folder(config)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(patch, 0, "label")
+        with pytest.raises(Interruption):
+            distil(request_for(tmp_path / "out", seed=1))
+    before = (config.out / "distillation.json").read_bytes()
+    with pytest.raises(RunMismatchError, match="seed: made with 1, requested 0"):
+        distil(config)
+    assert (config.out / "distillation.json").read_bytes() == before
+
+
 def test_what_another_session_finished_meanwhile_is_not_made_again(request_for, finished, tmp_path, monkeypatch):
     config, own = request_for(tmp_path / "out"), story.locked
 
