@@ -21,7 +21,7 @@ _EMPTY, _FULL, _SOFT_MAP = 0.04, 0.02, 0.35
 
 
 def draw_maps(seed: int, count: int, px: int) -> npt.NDArray[np.float32]:
-    """Maps [count, px, px] that follow from a seed; nothing but this module is needed in the process that draws them."""
+    """Maps [count, px, px] that follow from a seed. The process that draws them needs nothing but this module."""
     rng = np.random.default_rng(seed)
     return np.stack([draw_map(rng, px) for _ in range(count)])
 
