@@ -29,7 +29,7 @@ from pipeline.made_with import differences, refusal
 
 log = logging.getLogger(__name__)
 
-COMPOSITES_SHARE = 0.35
+COMPOSITES_SHARE = 0.5
 """Of the views that a stage sees; the others are of photographs."""
 _STAGES: dict[str, tuple[int, float, float]] = {
     "conditioner": (192, 2e-3, 0.995),
