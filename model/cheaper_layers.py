@@ -67,6 +67,35 @@ class MergedUpsample(nn.Module):
         return result
 
 
+class WideGroupNorm(nn.Module):
+    """Replace a group norm of 16-bit values by one that computes in float32, where torch's own is slow.
+
+    That is on a CPU, for channels_last maps of fewer than 1024 pixels, for which ATen has a kernel of its own: ten maps
+    of 24 x 24 x 48 in 16 groups took 0.9 instead of 2.9 ms (one core of an AMD EPYC, Zen 4). Denoising by the
+    embedded model takes 0.87 to 0.92 of the time in bfloat16.
+    """
+
+    _LARGE_PIXELS = 1024
+
+    def __init__(self, plain: nn.GroupNorm) -> None:
+        super().__init__()
+        self.plain = plain
+
+    def merge_weights(self) -> None:
+        """Do nothing: the weights are few, and used as they are."""
+
+    def free(self) -> None:
+        """Do nothing: it has nothing of its own."""
+
+    def forward(self, x: Float[Tensor, "b c *_hw"]) -> Float[Tensor, "b c *_hw"]:
+        """Do what the plain norm does."""
+        plain = self.plain
+        if x.dtype == torch.float32 or x.device.type != "cpu" or x[0, 0].numel() >= self._LARGE_PIXELS:
+            return plain(x)  # type: ignore[no-any-return]
+        weight, bias = plain.weight.float(), plain.bias.float()
+        return functional.group_norm(x.float(), plain.num_groups, weight, bias, plain.eps).to(x.dtype)
+
+
 class MeanConv(nn.Module):
     """Replace a convolution and the average over its output channels by one convolution with the mean weights."""
 

@@ -48,8 +48,10 @@ class ModelConfig:
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:0` …; `auto` is the GPU if torch sees one. GPU and CPU differ in the last bits,
     and in more where a GPU has TF32, with which torch convolves float32."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of weights and activations. Half precision is faster on GPUs and changes masks slightly."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Precision of weights and activations. Half precision is faster where the device has instructions for it, and
+    changes masks slightly. `auto`: `bfloat16` on processors and GPUs that multiply its matrices, else `float32`; a line
+    says which. The machine that starts a run decides, and a run that is resumed keeps its own."""
     threads: int = 1
     """CPU threads per replica, at least 1. More threads leave room for fewer replicas. Changes the last bits."""
     memory_format: Literal["channels_last", "contiguous"] = "channels_last"

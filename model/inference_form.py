@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from model.attention import SharedContextAttention, cross_attention_layers
-from model.cheaper_layers import MeanConv, MergedUpsample, SplitConv
+from model.cheaper_layers import MeanConv, MergedUpsample, SplitConv, WideGroupNorm
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class _Slot:
 
     parent: nn.Module
     name: str
-    cheaper: MeanConv | MergedUpsample | SplitConv
+    cheaper: MeanConv | MergedUpsample | SplitConv | WideGroupNorm
 
     def put(self, layer: nn.Module) -> None:
         self.parent._modules[self.name] = layer  # not setattr: names in a list of modules are numbers
@@ -44,6 +44,8 @@ class InferenceForm:
             _Slot(vae.decoder, "conv_out", MeanConv(vae.decoder.conv_out)),
             *_upsamplers(unet),
             *_upsamplers(vae.decoder),
+            *_norms(unet),
+            *_norms(vae.decoder),
         ]
         self._entered = 0
 
@@ -94,3 +96,10 @@ def _upsamplers(network: nn.Module) -> Iterator[_Slot]:
         for name, child in parent.named_children():
             if MergedUpsample.can_replace(child):
                 yield _Slot(parent, name, MergedUpsample(child))
+
+
+def _norms(network: nn.Module) -> Iterator[_Slot]:
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if type(child) is nn.GroupNorm:
+                yield _Slot(parent, name, WideGroupNorm(child))

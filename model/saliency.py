@@ -1,5 +1,6 @@
 """SOD-diffusion as a `SaliencyModel`: load saved weights, predict with fixed ensemble settings."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -20,7 +21,9 @@ from model.diffusion import SODDiffusionPipeline
 from model.geometry import processed_size
 from model.mask_decoder import MaskDecoder
 from model.memory import LiveTensors, free_bytes, members_that_fit, with_fewer_when_out_of_memory
+from model.precision import settled_precision, slow_precision
 from model.prediction import Enough, ModelMemoryError, Prediction
+from model.processor import processor_flags
 from model.runtime import or_uncompiled, prepare
 from model.steps import StepWatch
 from model.vae_digest import remember_digest
@@ -28,6 +31,8 @@ from model.vae_digest import remember_digest
 NETWORKS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "conditioner": SaliencyConditioner}
 """Parts of a saved pipeline that have weights; a mask decoder may come on top."""
 _LARGEST_SIDE_PX = 8192
+
+_log = logging.getLogger(__name__)
 
 
 class DiffusionModel:
@@ -120,6 +125,7 @@ def load_diffusion_model(config: ModelConfig, ensemble: EnsembleConfig, enough: 
 
     Raises: CheckpointError: the folder holds no pipeline of this project. ValueError: the device can't be used.
     """
+    config = settled_precision(config, resolve_device(config.device))
     return ready(load_pipeline(config.folder, torch_dtype(config.dtype)), config, ensemble, enough)
 
 
@@ -138,6 +144,8 @@ def ready(
     ensemble = settled(ensemble, pipeline.facts)
     pipeline.decode_with(config.decoder, ensemble.processing_res)
     pipeline = prepare(on_device(pipeline, config.device), config)
+    if warning := slow_precision(str(pipeline.dtype).removeprefix("torch."), pipeline.device.type, processor_flags()):
+        _log.warning("%s", warning)
     return DiffusionModel(pipeline, ensemble, config.threads, wants_compiler=config.compile, enough=enough)
 
 
@@ -202,7 +210,7 @@ def _no_pipeline(index: Path, error: Exception) -> CheckpointError:
 
 
 def torch_dtype(name: str) -> torch.dtype:
-    """torch's dtype of that name: `float32`, `bfloat16` or `float16`."""
+    """torch's dtype of that name: `float32`, `bfloat16` or `float16`; `auto` has to be settled before."""
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 

@@ -1,4 +1,4 @@
-"""The model of a request on this machine, and what the request leaves to it: members, steps, bounds."""
+"""The model of a request on this machine, and what the request leaves to it: members, steps, bounds, precision."""
 
 import logging
 from dataclasses import replace
@@ -8,8 +8,10 @@ from model.config import EnsembleConfig
 from pipeline.config import RunConfig
 from pipeline.files import patience
 from pipeline.files.model_urls import at_hand, origin_of
+from pipeline.precision import with_precision
 from pipeline.release.sources import with_model
 from pipeline.runs.fingerprint import facts_of_model
+from pipeline.runs.run_file import newest_document
 from pipeline.selection.policy import RECOMMENDED, PolicyConfig
 from pipeline.selection.recommended import with_bounds
 
@@ -21,18 +23,27 @@ OF_WEIGHTS = "--ensemble-size is left out, and the weights are made for"
 
 def with_model_here(config: RunConfig) -> RunConfig:
     """The same with a model on this machine, which is fetched if it was given as a URL, and with its own numbers of
-    members and steps, and its own bounds, where none were given. The release says where the model is from.
+    members and steps, and its own bounds, where none were given, and a precision that is not `auto`. The release says
+    where the model is from.
 
     Raises: as `at_hand`, `facts_of_model` and `with_bounds`.
     """
     with patience.lasting(config.cluster.storage_patience_s):  # what was fetched of some GB is not to be lost
-        model = at_hand(config.model)
+        model = with_precision(at_hand(config.model), _begun_with(config))
     facts = facts_of_model(model)
     ensemble = settled(config.ensemble, facts)
     policy = with_bounds(config.policy, recommended_for(ensemble, facts))
     _say_taken(config, ensemble, policy, facts)
     release = with_model(config.release, origin_of(model))
     return replace(config, model=model, ensemble=ensemble, policy=policy, release=release)
+
+
+def _begun_with(config: RunConfig) -> str:
+    """The precision of the run that is resumed; "" for a new run, and where nothing depends on it."""
+    if config.model.dtype != "auto":
+        return ""
+    _, made_with, _ = newest_document(config.out)
+    return made_with.get("dtype", "")
 
 
 def _say_taken(config: RunConfig, ensemble: EnsembleConfig, policy: PolicyConfig, facts: CheckpointFacts) -> None:

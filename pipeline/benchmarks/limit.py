@@ -11,6 +11,8 @@ from pipeline.benchmarks.benchmark import Case, Result, at_least_one, not_empty,
 from pipeline.benchmarks.model_work import Dtype, Size
 
 if TYPE_CHECKING:
+    import torch
+
     from model.diffusion import SODDiffusionPipeline
 
 MATRIX_SIDE = 4096
@@ -49,7 +51,8 @@ class Limit:
     def table(self, results: Sequence[Result]) -> Iterator[str]:
         """One row per case."""
         yield from table_head(
-            "model", "precision", "compiled", "first pass", "a pass", "operations", "rate", "matrix products", "share"
+            *("model", "precision", "compiled", "first pass", "a pass", "operations", "rate"),
+            *("matrix products", "share", "instructions"),
         )
         for result in results:
             compiled = "yes" if result["compiled"] else "no"
@@ -57,7 +60,7 @@ class Limit:
                 f"| {result['size']} | {result['dtype']} | {compiled} | {result['first_s']:.2f} s "
                 f"| {result['pass_s']:.3f} s | {result['operations'] / 1e9:.1f} G "
                 f"| {result['pass_rate'] / 1e9:.0f} G/s | {result['matrix_rate'] / 1e9:.0f} G/s "
-                f"| {result['share']:.0%} |"
+                f"| {result['share']:.0%} | {result['instructions']} |"
             )
 
 
@@ -94,7 +97,17 @@ def measure(
         "pass_rate": pass_rate,
         "matrix_rate": matrix_rate,
         "share": pass_rate / matrix_rate,
+        "instructions": _instructions(pipeline.device),
     }
+
+
+def _instructions(device: "torch.device") -> str:
+    """What both rates hang on: the processor's extensions, or the card."""
+    import torch
+
+    from pipeline.runs.machine import instruction_set
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else instruction_set()
 
 
 class _UNetPass:

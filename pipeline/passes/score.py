@@ -24,6 +24,7 @@ from pipeline.passes.reports import write_report
 from pipeline.passes.rows import FOLDER
 from pipeline.passes.score_pass import PassContext
 from pipeline.passes.scoring import PassSetup
+from pipeline.precision import with_precision
 from pipeline.progress.stages import stage
 from pipeline.records import Sample, ShardSpec
 from pipeline.replicas.engine import look_ahead, process_shards, todo_of
@@ -77,7 +78,7 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
             PipelineError: the pass failed; run the same command again to resume.
     """
     name, folder = check_name(config.called), pass_folder(config.run, config.called)
-    config = replace(config, model=at_hand(config.model))
+    config = replace(config, model=with_precision(at_hand(config.model)))
     # 1. Find the run's images, as they were planned or where they are now.
     with stage("reading the run"):
         made_with, planned = read_run(config.run)

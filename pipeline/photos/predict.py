@@ -27,6 +27,7 @@ from pipeline.photos.find import Photo, find_photos
 from pipeline.photos.left_out import log_left_out, require_codecs
 from pipeline.photos.outputs import clashes, is_finished, prepare_output_folder, write_outputs
 from pipeline.photos.preflight import at_home, require_apart
+from pipeline.precision import with_precision
 from pipeline.progress.stages import stage
 from pipeline.replicas.batches import predict_batch, read_ahead
 from pipeline.replicas.signals import stop_flag_then_interrupt
@@ -120,7 +121,7 @@ def load(config: PhotosConfig) -> DiffusionModel:
 
     Raises: ConfigError: they do not exist, or are not what they should be.
     """
-    settings = _with_precision(config)
+    settings = with_precision(_with_half_precision(config))
     try:
         if config.is_official:
             return _load_official(config, settings)
@@ -170,7 +171,7 @@ def _ensemble(config: PhotosConfig, facts: CheckpointFacts) -> EnsembleConfig:
     return ensemble
 
 
-def _with_precision(config: PhotosConfig) -> ModelConfig:
+def _with_half_precision(config: PhotosConfig) -> ModelConfig:
     """Turn `--half-precision` into the dtype that suits the device; an explicit dtype wins."""
     if not config.half_precision or config.model.dtype != "float32":
         return config.model

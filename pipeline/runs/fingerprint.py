@@ -17,6 +17,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
+from pipeline.precision import with_precision
 from pipeline.runs.commits import committed_shards
 from pipeline.runs.machine import LIBRARIES, library_versions
 from pipeline.selection.stopping_rule import bounds_in_words
@@ -186,7 +187,7 @@ def model_fields(config: ModelConfig, processing_res: int | None = None) -> dict
     """
     fields = {
         "weights": _weights(config),
-        "dtype": config.dtype,
+        "dtype": with_precision(config).dtype,  # never `auto`
         "threads": str(config.threads),
         "memory_format": config.memory_format,
         "attention": config.attention,

@@ -13,9 +13,9 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from model.documents import parse_json
+from model.processor import processor_flags
 from pipeline.errors import RunMismatchError, StorageError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
@@ -49,11 +49,7 @@ def _version(name: str) -> str:
 
 def instruction_set() -> str:
     """The processor's architecture and those of its extensions that kernels are chosen by."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return platform.machine()
-    flags = next((set(line.split()) for line in lines if line.lower().startswith(("flags", "features"))), set())
+    flags = processor_flags()
     return " ".join([platform.machine(), *(name for name in _INSTRUCTIONS if name in flags)])
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from model.cheaper_layers import MeanConv, MergedUpsample, SplitConv
+from model.cheaper_layers import MeanConv, MergedUpsample, SplitConv, WideGroupNorm
 from tests.model.make import with_drawn_weights
 
 ATOL = 1e-4
@@ -98,3 +98,32 @@ def test_weights_are_those_of_the_time_when_they_are_taken_over(kind):
             weight.data.copy_(weight.data * 2)
     assert torch.equal(cheaper(x), before)
     torch.testing.assert_close(taken_over(cheaper)(x), 2 * before)
+
+
+halves = st.sampled_from([torch.bfloat16, torch.float16])
+norm_sides = st.sampled_from([1, 2, 7, 24, 31, 32, 33])
+
+
+@given(halves, st.integers(1, 3), st.sampled_from([(2, 4), (3, 9), (4, 4)]), norm_sides, norm_sides, layouts)
+def test_a_wide_norm_gives_what_the_plain_one_gives_in_float32(dtype, batch, channels, height, width, layout):
+    groups, count = channels
+    plain = with_drawn_weights(nn.GroupNorm(groups, count)).to(dtype)
+    x = draw(batch, count, height, width, layout=layout).to(dtype)
+    found = WideGroupNorm(plain)(x)
+    wide = nn.functional.group_norm(x.float(), groups, plain.weight.float(), plain.bias.float(), plain.eps)
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(found.float(), wide, rtol=2 * eps, atol=2 * eps)
+    assert (found.dtype, found.stride()) == (dtype, plain(x).stride())
+
+
+@given(st.integers(1, 3), norm_sides, norm_sides, layouts)
+def test_a_wide_norm_leaves_float32_to_the_plain_one(batch, height, width, layout):
+    plain = with_drawn_weights(nn.GroupNorm(2, 6))
+    x = draw(batch, 6, height, width, layout=layout)
+    assert torch.equal(WideGroupNorm(plain)(x), plain(x))
+
+
+def test_a_wide_norm_takes_tokens_too():
+    plain = with_drawn_weights(nn.GroupNorm(2, 6)).bfloat16()
+    x = draw(2, 6, 5).bfloat16()
+    torch.testing.assert_close(WideGroupNorm(plain)(x), plain(x))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from model.cheaper_layers import MeanConv, MergedUpsample, SplitConv
+from model.cheaper_layers import MeanConv, MergedUpsample, SplitConv, WideGroupNorm
 from tests.model.make import assert_equal, make_ensemble
 
 LATENTS_ATOL = 5e-5
@@ -65,6 +65,14 @@ def test_the_active_form_puts_the_cheaper_layers_into_the_networks(own_tiny):
     with own_tiny.inference_form.active(), own_tiny.inference_form.active():
         assert kinds(own_tiny) == expected
     assert kinds(own_tiny) == dict.fromkeys(expected, 0)
+
+
+def test_the_active_form_widens_every_norm_of_unet_and_decoder(own_tiny):
+    networks = [own_tiny.unet, own_tiny.vae.decoder]
+    norms = sum(isinstance(module, torch.nn.GroupNorm) for network in networks for module in network.modules())
+    with own_tiny.inference_form.active():
+        modules = [module for network in networks for module in network.modules()]
+        assert sum(isinstance(module, WideGroupNorm) for module in modules) == norms > 0
 
 
 def kinds(pipeline):

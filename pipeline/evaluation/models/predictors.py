@@ -101,9 +101,10 @@ class OwnPredictor:
         from model.checkpoint_facts import facts_of, settled
         from model.loading import load_model
         from pipeline.files.model_urls import at_hand
+        from pipeline.precision import with_precision
         from pipeline.runs.fingerprint import model_fields
 
-        name, model = model.model, at_hand(model)
+        name, model = model.model, with_precision(at_hand(model))
         try:
             ensemble = settled(ensemble, facts_of(model))
             self._model = load_model(model, ensemble)

@@ -25,6 +25,7 @@ from pipeline.benchmarks.passes import Passes
 from pipeline.benchmarks.reference import members_one_by_one
 from pipeline.benchmarks.speed import Speed
 from pipeline.errors import ConfigError
+from pipeline.runs.machine import instruction_set
 from tests.model.conftest import build_tiny
 from tests.model.make import make_ensemble
 
@@ -67,6 +68,7 @@ def test_a_pass_is_timed_against_matrix_products_and_its_operations_are_counted(
     monkeypatch.setattr(limit, "MATRIX_SIDE", 64)
     found = limit.measure(Path(), batch=2, compiled=False, **SMALL)
     assert found["share"] == pytest.approx(found["pass_rate"] / found["matrix_rate"])
+    assert found["instructions"] == instruction_set()
     assert found["operations"] == pytest.approx(found["pass_rate"] * found["pass_s"])
 
 
@@ -112,9 +114,9 @@ def test_the_speed_is_the_median_against_that_of_the_reference():
 
 def test_tables_of_limit_and_breakdown():
     row = {"size": "nano", "dtype": "float32", "compiled": False, "first_s": 1.0, "pass_s": 0.5, "operations": 5e9,
-           "pass_rate": 1e10, "matrix_rate": 2e10, "share": 0.5}  # fmt: skip
+           "pass_rate": 1e10, "matrix_rate": 2e10, "share": 0.5, "instructions": "x86_64 avx2"}  # fmt: skip
     assert list(Limit().table([row]))[2:] == [
-        "| nano | float32 | no | 1.00 s | 0.500 s | 5.0 G | 10 G/s | 20 G/s | 50% |"
+        "| nano | float32 | no | 1.00 s | 0.500 s | 5.0 G | 10 G/s | 20 G/s | 50% | x86_64 avx2 |"
     ]
     parts = {"parts": {"encode": 0.25, "decode": 0.5}, "whole": 1.0}
     assert list(Breakdown().table([parts]))[2:] == [
