@@ -59,12 +59,11 @@ format: $(INSTALLED)  ## Format the sources and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-nano: $(INSTALLED)  ## Train the embedded model from scratch (hours); run it again to resume
-	$(BIN)/python jobs/make_composites.py --out out/composites --seed 1 --permissive-only
+nano: $(INSTALLED)  ## Train an embedded model from scratch (with NANO='--device cuda' on a GPU); run it again to resume
+	$(BIN)/python jobs/make_composites.py --out out/composites --seed 2 --count 6000 --px 320
 	$(BIN)/python jobs/make_photographs.py --out out/photographs
 	$(TRAINING_MALLOC) $(BIN)/python jobs/train_embedded.py \
-		--data out/composites --photographs out/photographs --out out/nano
-	$(BIN)/python jobs/distil_decoder.py --model out/nano/model --out out/nano-distilled
+		--data out/composites --photographs out/photographs --out out/nano $(NANO)
 
 card: $(INSTALLED)  ## Measure the embedded model on the sample's hand-drawn masks; writes into model/nano
 	$(BIN)/python jobs/measure_embedded.py

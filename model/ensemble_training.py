@@ -30,7 +30,7 @@ def denoised(
     """Latents after all steps, as `SODDiffusionPipeline.denoise` makes them, with a gradient through each step."""
     scheduler = pipeline.scheduler
     scheduler.set_timesteps(steps)
-    latents = noise * scheduler.init_noise_sigma
+    latents: Tensor = noise * scheduler.init_noise_sigma
     for timestep in scheduler.timesteps[:steps]:
         at = timestep.to(latents.device, non_blocking=True)
         output = pipeline.unet(torch.cat([image_latents, latents], 1), at, encoder_hidden_states=context).sample
@@ -52,4 +52,5 @@ def ensemble_loss(members: Float[Tensor, "b e h w"], masks: Float[Tensor, "b 1 h
     mean = members.mean(1, keepdim=True)
     shared = (mean * masks).sum((1, 2, 3))
     union = (mean + masks - mean * masks).sum((1, 2, 3))
-    return score.mean() + (1 - (shared + 1) / (union + 1)).mean()
+    loss: Tensor = score.mean() + (1 - (shared + 1) / (union + 1)).mean()
+    return loss

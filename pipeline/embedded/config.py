@@ -23,6 +23,8 @@ class EmbeddedTrainingConfig:
     """Folder of checkpoints and of the finished model."""
     backbone: Path | None = None
     """ImageNet weights of the conditioner's backbone, a .pth of tensors. Default: fetch them into DATA/cache."""
+    side_px: int = 256
+    """Side of the images that the model is trained for, a multiple of 32."""
     stage: Literal["all", "conditioner", "vae"] = "all"
     """`conditioner` and `vae` are independent and can be trained side by side; `all` trains whatever is left."""
     conditioner_steps: int = 3000
@@ -47,7 +49,8 @@ class EmbeddedTrainingConfig:
     """Seed of initial weights, batches, crops and noise; 0 to 2^63 - 1."""
 
     def __post_init__(self) -> None:
-        at_least(
-            self, 1, "conditioner_steps", "vae_steps", "cached_views", "diffusion_steps", "ensemble_steps", "threads"
-        )
+        steps = (name for name in self.__slots__ if name.endswith("_steps"))
+        at_least(self, 1, *steps, "cached_views", "workers", "threads")
         check_seed(self.seed)
+        if self.side_px < 32 or self.side_px % 32:
+            raise ValueError(f"side_px is {self.side_px}; it must be a multiple of 32, at least 32")

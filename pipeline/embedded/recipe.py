@@ -60,7 +60,7 @@ def train_embedded(config: EmbeddedTrainingConfig) -> Path | None:
         folders.append(Folder(Pairs.open(config.photographs, device), 1 - COMPOSITES_SHARE))
     data = Views(folders)
     _claim(config)
-    pipeline = new_pipeline(config.seed)
+    pipeline = new_pipeline(config.seed, config.side_px)
     _load_backbone(pipeline, config.backbone or backbone_weights(config.data / "cache"))
     _put_on(device, pipeline)
     for stage, train in (("conditioner", train_conditioner), ("vae", train_vae)):
@@ -101,6 +101,7 @@ def _claim(config: EmbeddedTrainingConfig) -> None:
     path, views = config.out / "training.json", config.photographs
     request: dict[str, Any] = {
         "seed": config.seed,
+        "side_px": config.side_px,
         "composites_sha256": stored_file_at(config.data / "recipe.json").sha256,
         "photographs_sha256": views and stored_file_at(views / "recipe.json").sha256,
     }

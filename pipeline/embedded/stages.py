@@ -136,9 +136,9 @@ def train_ensemble(pipeline: SODDiffusionPipeline, data: Views, schedule: Schedu
         conditioning = conditioner(images)
         context = conditioning.context
         noise = torch.randn((len(images) * MEMBERS, *mask_latents.shape[1:]), generator=generator)
-        each = (values.repeat_interleave(MEMBERS, 0) for values in (image_latents, context))
-        latents = denoised(pipeline, noise.to(images.device), *each, steps)
-        members = _saliency(pipeline, latents).unflatten(0, (len(images), MEMBERS))
+        image, tokens = (values.repeat_interleave(MEMBERS, 0) for values in (image_latents, context))
+        latents = denoised(pipeline, noise.to(images.device), image, tokens, steps)
+        members = _saliency(pipeline, latents).reshape(len(images), MEMBERS, side_px, side_px)
         loss = ensemble_loss(members, masks) + SIDE_WEIGHT * side_loss(conditioning, masks)
         velocity = diffusion_loss(
             pipeline, image_latents, mask_latents, context, generator, DIFFUSION_LOSS, noise_device=images.device
@@ -156,10 +156,12 @@ def train_ensemble(pipeline: SODDiffusionPipeline, data: Views, schedule: Schedu
         network.eval()
 
 
-def new_pipeline(seed: int) -> SODDiffusionPipeline:
-    """The nano architecture with weights drawn from `seed`."""
+def new_pipeline(seed: int, side_px: int) -> SODDiffusionPipeline:
+    """The nano architecture with weights drawn from `seed`, to be trained for square images of that side."""
     torch.manual_seed(seed)
-    return build_pipeline("nano")
+    pipeline = build_pipeline("nano")
+    pipeline.set_processing_res(side_px)
+    return pipeline
 
 
 def _with_fixed_statistics(conditioner: SaliencyConditioner) -> SaliencyConditioner:
@@ -183,7 +185,8 @@ def _conditioner_groups(conditioner: SaliencyConditioner, share: float) -> list[
 def _saliency(pipeline: SODDiffusionPipeline, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b ph pw"]:
     """As `SODDiffusionPipeline.decode`, with a gradient."""
     decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
-    return (decoded.float().mean(1).clamp(-1, 1) + 1) / 2
+    saliency: Tensor = (decoded.mean(1).clamp(-1, 1) + 1) / 2
+    return saliency
 
 
 def _as_vae_input(masks: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 3 h w"]:

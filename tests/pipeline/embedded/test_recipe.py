@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from model.config import EnsembleConfig
 from model.saliency import DiffusionModel, load_pipeline
-from pipeline.embedded import loop, recipe, sources, stages
+from pipeline.distillation import examples
+from pipeline.embedded import decoders, loop, recipe, sources, stages
 from pipeline.embedded.config import EmbeddedTrainingConfig
 from pipeline.embedded.loop import Schedule
 from pipeline.embedded.recipe import train_embedded
@@ -43,9 +44,12 @@ def interrupt_after(monkeypatch, steps):
 def _small_trainings(tiny_pipeline):
     """A tiny pipeline, batches of two, a checkpoint at every other step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "new_pipeline", tiny_pipeline)
+        patch.setattr(recipe, "new_pipeline", lambda seed, side_px: tiny_pipeline(seed))
         small = {"batch": 2, "checkpoint_every": 2, "warmup_steps": 1}
         patch.setattr(stages, "PART_VIEWS", 3)
+        patch.setattr(examples, "_PART", 4)
+        for name, number in {"DRAWN": 8, "SEEN": 4, "_AT_ONCE": 2, "HELD_OUT": 4}.items():
+            patch.setattr(decoders, name, number)
         patch.setattr(recipe, "Schedule", lambda **fields: Schedule(**(fields | small)))
         patch.setattr(stages, "STATISTICS_MASKS", 8)
         yield
@@ -58,7 +62,8 @@ def config(composites_folder, tiny_pipeline, tmp_path_factory):
     torch.save(dict(tiny_pipeline(5).conditioner.backbone.state_dict()), folder / "backbone.pth")
     return EmbeddedTrainingConfig(
         data=composites_folder, out=folder / "out", backbone=folder / "backbone.pth", threads=1,
-        conditioner_steps=3, vae_steps=3, diffusion_steps=3, ensemble_steps=3, cached_views=8,
+        conditioner_steps=3, vae_steps=3, diffusion_steps=3, ensemble_steps=3, decoders_steps=3,
+        cached_views=8,
     )  # fmt: skip
 
 
@@ -79,19 +84,19 @@ def test_the_trained_model_loads_and_predicts(trained, config):
 
 def test_the_model_is_stored_in_half_precision(trained):
     weights = [load_file(path) for path in trained.rglob("*.safetensors")]
-    assert len(weights) == 3
+    assert len(weights) == 4
     assert {value.dtype for tensors in weights for value in tensors.values()} <= {torch.float16, torch.int64}
 
 
 def test_killed_in_every_stage_and_run_again_the_model_is_the_same(config, trained, tmp_path, monkeypatch):
     again = dataclasses.replace(config, out=tmp_path)
-    for steps in (2, 3, 3, 3):  # in the conditioner, in the VAE, in the diffusion, at the end, each after a checkpoint
+    for steps in (2, 3, 3, 3, 3):  # in each of the five stages, after a checkpoint
         with monkeypatch.context() as patch:
             interrupt_after(patch, steps)
             with pytest.raises(Interruption):
                 train_embedded(again)
     assert [path.name for path in sorted(tmp_path.glob("*.pt"))] == [
-        "conditioner.pt", "diffusion.pt", "ensemble.pt", "vae.pt",
+        "conditioner.pt", "decoders.pt", "diffusion.pt", "ensemble.pt", "vae.pt",
     ]  # fmt: skip
     assert not (tmp_path / "model").exists()
     assert files_of(train_embedded(again)) == files_of(trained)
@@ -124,6 +129,12 @@ def test_a_folder_begun_with_another_seed_is_refused(config):
 
 
 @pytest.mark.usefixtures("trained")
+def test_a_folder_begun_for_another_side_is_refused(config):
+    with pytest.raises(RunMismatchError, match="side_px: made with 256, requested 192\nGive another --out"):
+        train_embedded(dataclasses.replace(config, side_px=192))
+
+
+@pytest.mark.usefixtures("trained")
 def test_a_folder_begun_with_other_composites_is_refused(config, tmp_path):
     shutil.copytree(config.data, tmp_path / "data")
     (tmp_path / "data" / "recipe.json").write_text(json.dumps({"count": 8, "seed": 1}))
@@ -151,7 +162,9 @@ def test_a_missing_backbone_is_named(config, tmp_path):
 
 
 @pytest.mark.usefixtures("trained")
-@pytest.mark.parametrize("field", ["conditioner_steps", "vae_steps", "diffusion_steps", "ensemble_steps"])
+@pytest.mark.parametrize(
+    "field", ["conditioner_steps", "vae_steps", "diffusion_steps", "ensemble_steps", "decoders_steps"]
+)
 def test_a_checkpoint_of_another_length_is_refused_before_any_step(config, tmp_path, monkeypatch, field):
     shutil.copy(config.out / f"{field.removesuffix('_steps')}.pt", tmp_path)
     interrupt_after(monkeypatch, 0)

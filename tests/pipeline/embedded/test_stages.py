@@ -51,7 +51,7 @@ def pipeline(tiny_pipeline):
 @pytest.fixture
 def nano():
     """The real architecture, in evaluation mode."""
-    pipeline = new_pipeline(0)
+    pipeline = new_pipeline(0, 256)
     for network in (pipeline.conditioner, pipeline.vae, pipeline.unet):
         network.eval()
     return pipeline
@@ -81,8 +81,8 @@ def test_noise_and_timesteps_are_those_that_made_the_embedded_weights():
 
 def test_the_seed_decides_the_initial_weights(nano):
     before = copy_of(nano.unet)
-    assert changed(before, new_pipeline(0).unet) == set()
-    assert changed(before, new_pipeline(1).unet)
+    assert changed(before, new_pipeline(0, 256).unet) == set()
+    assert changed(before, new_pipeline(1, 256).unet)
 
 
 def test_the_conditioner_learns_but_its_backbones_statistics_stay(pipeline, data, tmp_path):
