@@ -28,7 +28,7 @@ class Arguments:
     out: Path = Path("out/photographs")  # folder for the pairs of photograph and map
     px: int = 384  # side of the square pairs, 590 KB each at 384 px
     permissive_only: bool = False  # leave out photographs whose licence requires more than attribution
-    threads: int = 2  # CPU threads of the teacher, which takes a second per photograph with two
+    threads: int = 2  # CPU threads of the teacher, which needs 3.5 s of them per photograph
 
     def __post_init__(self) -> None:
         at_least(self, 1, "threads")

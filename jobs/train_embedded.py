@@ -9,6 +9,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from jobs.ahead import begun
 from jobs.command_line import DONE, answer, parse_config, run_job
 from jobs.commands import COMMANDS
+from pipeline.devices import require_device
 from pipeline.embedded.config import EmbeddedTrainingConfig
 from pipeline.preconditions import require_target
 
@@ -17,6 +18,7 @@ def main() -> int:
     """Train what is left to train, then print where the model is as one JSON line."""
     config = parse_config(EmbeddedTrainingConfig, sys.argv[1:], COMMANDS["embedded train"])
     require_target(config.out, "--out")
+    require_device(config.device)
     with begun(f"training the embedded model in {config.out}"):
         from pipeline.embedded.recipe import train_embedded
 

@@ -212,6 +212,7 @@ class SODDiffusionPipeline(ChoosesDecoder, WithoutOffload, SavesVaeMemory, Diffu
         if len(images) != len(keys):
             raise ValueError(f"{len(images)} images and {len(keys)} keys; each image needs a key")
         ensemble = settled(ensemble, self.facts)
+        self._decode_at(ensemble.processing_res)
         for image, key in zip(images, keys, strict=True):
             require_rgb(image, f"image {key}")
 

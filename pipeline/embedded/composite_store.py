@@ -1,7 +1,7 @@
 """Many composites on disk, written in parts by several processes, so that a kill only costs the unfinished parts.
 
-Owns the files of a folder of composites and its recipe. `pipeline.embedded.composites` makes a single composite;
-`pipeline.embedded.data` reads them for a training.
+Owns the files of a folder of training pairs, composites or photographs, and its recipe.
+`pipeline.embedded.composites` makes a single composite; `pipeline.embedded.data` reads them for a training.
 """
 
 import io

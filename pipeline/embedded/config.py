@@ -9,7 +9,7 @@ from model.config import at_least, check_seed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedTrainingConfig:
-    """Train the nano model from composites: conditioner, VAE, then diffusion.
+    """Train the nano model: conditioner, VAE, diffusion, the whole ensemble, and last its decoders.
 
     Every stage writes checkpoints to OUT and is skipped once it is complete: run the same command again to resume. The
     finished model is saved in OUT/model.
@@ -18,7 +18,8 @@ class EmbeddedTrainingConfig:
     data: Path = Path("out/training")
     """Folder of composites, made by sod embedded composites."""
     photographs: Path | None = None
-    """Folder of views of labelled photographs, made by sod embedded photographs. Default: train on composites alone."""
+    """Folder of labelled photographs, made by sod embedded photographs; half of the views are of them. Default: train
+    on composites alone."""
     out: Path = Path("out/train")
     """Folder of checkpoints and of the finished model."""
     backbone: Path | None = None
@@ -32,7 +33,7 @@ class EmbeddedTrainingConfig:
     vae_steps: int = 1500
     """Steps, of 128 views each, half of them masks."""
     cached_views: int = 30000
-    """Views that are encoded for the diffusion stage; 150 KB each in OUT/latents."""
+    """Views that are encoded for the diffusion stage; 150 KB each in OUT/latents and in memory."""
     diffusion_steps: int = 3000
     """Steps, of 256 encoded views each."""
     ensemble_steps: int = 1000
@@ -40,7 +41,7 @@ class EmbeddedTrainingConfig:
     decoders_steps: int = 2000
     """Steps, of 32 maps each, for the mask decoder and the VAE's own."""
     device: str = "cpu"
-    """`cpu`, `cuda`, `cuda:0` …; on a GPU the training pairs are kept in its memory."""
+    """`cpu`, `cuda`, `cuda:0` …; `auto` is the GPU if torch sees one. Training pairs are kept in a GPU's memory."""
     workers: int = 1
     """Processes that draw maps for the decoders, at least 1; they change no byte."""
     threads: int = 2

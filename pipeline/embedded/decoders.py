@@ -17,7 +17,8 @@ from pipeline.distillation.agreement import measure_agreement
 from pipeline.distillation.examples import drawn_batch, labelled_parts, placed
 from pipeline.distillation.labelled import Labelled, several_processes
 from pipeline.distillation.loss import distillation_loss
-from pipeline.embedded.loop import Schedule, TrainedGroup, run_stage, step_generator
+from pipeline.embedded.loop import Schedule, TrainedGroup, is_complete, run_stage, step_generator
+from pipeline.embedded.stages import weights_digest
 from pipeline.embedded.views import Views
 
 DRAWN, SEEN = 6144, 2048
@@ -32,7 +33,8 @@ def train_decoders(
     pipeline: SODDiffusionPipeline, data: Views, schedule: Schedule, folder: Path, seed: int, workers: int = 1
 ) -> None:
     """Give the pipeline a mask decoder, and train it together with the VAE's decoder; the encoder stays."""
-    parts = placed(_examples(pipeline, data, folder, seed, workers), pipeline.device)
+    is_done = is_complete(folder / "decoders.pt", schedule.steps)
+    parts = placed([] if is_done else _examples(pipeline, data, folder, seed, workers), pipeline.device)
     vae, decoder = pipeline.vae.train(), _fresh(seed).to(pipeline.device).train()
     own = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
 
@@ -76,7 +78,7 @@ def _examples(pipeline: SODDiffusionPipeline, data: Views, folder: Path, seed: i
     """Drawn maps, and what one member of each of many views ends in; the VAE as it is now paints their maps."""
     pipeline.decode_with("vae")
     with several_processes(workers) as mapped:
-        parts = labelled_parts(folder / "maps", pipeline, DRAWN, seed, mapped=mapped)
+        parts = labelled_parts(folder / "maps" / weights_digest(pipeline.vae), pipeline, DRAWN, seed, mapped=mapped)
     return [*parts, *_seen(pipeline, data, seed)]
 
 

@@ -167,13 +167,12 @@ def _save_checkpoint(
     beside.replace(checkpoint)
 
 
-def check_checkpoint(checkpoint: Path, steps: int) -> None:
-    """Refuse a checkpoint that a stage of this many steps can't be resumed from. It may be missing.
+def is_complete(checkpoint: Path, steps: int) -> bool:
+    """Whether a stage of this many steps has taken them all; its checkpoint may be missing.
 
     Raises: RunMismatchError, StorageError: as `run_stage`.
     """
-    if checkpoint.exists():
-        _read_checkpoint(checkpoint, steps)
+    return checkpoint.exists() and bool(_read_checkpoint(checkpoint, steps)["step"] == steps)
 
 
 def _resume(

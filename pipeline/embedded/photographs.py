@@ -1,7 +1,7 @@
 """Real photographs from public packages, each with the teacher's saliency map: they show what composites can't.
 
 Owns the list of photographs (`photographs.csv`) and the way from it to labelled pictures on disk.
-`pipeline.embedded.photograph_views` cuts training pairs from them.
+`pipeline.embedded.photograph_pairs` makes training pairs of them.
 
 The list contains no photograph of the sample or of the field's test sets.
 """
@@ -31,7 +31,7 @@ from pipeline.progress.stages import say
 LIST = Path(__file__).with_name("photographs.csv")
 _PERMISSIVE = re.compile(r"(CC0-|CC-BY-\d|public-domain|MIT|Apache-|BSD-)")
 LONG_SIDE_PX = 448
-"""Photographs are kept at twice the side of a view, because a view is a crop of at least half the sides."""
+"""A view is a crop of at least 0.6 of a photograph's sides, at 256 px: larger ones would be made smaller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,19 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from model.diffusion import SODDiffusionPipeline
+from model.saliency import resolve_device
 from model.training import load_backbone_in_order
 from pipeline.embedded.config import EmbeddedTrainingConfig
 from pipeline.embedded.data import Pairs
 from pipeline.embedded.decoders import state_agreement, train_decoders
-from pipeline.embedded.loop import Schedule, check_checkpoint
+from pipeline.embedded.loop import Schedule, is_complete
 from pipeline.embedded.sources import backbone_weights
 from pipeline.embedded.stages import (
     cache_latents,
@@ -38,7 +40,8 @@ _STAGES: dict[str, tuple[int, float, float]] = {
     "ensemble": (48, 4e-4, 0.99),
     "decoders": (32, 2e-3, 0.995),
 }
-"""Views of a step, peak of the learning rate, decay of the moving average."""
+"""Views of a step, peak of the learning rate, decay of the moving average; the first two stages need no other."""
+RECIPE_VERSION = 2  # raise it when the same request gives other weights
 
 
 def train_embedded(config: EmbeddedTrainingConfig) -> Path | None:
@@ -46,15 +49,15 @@ def train_embedded(config: EmbeddedTrainingConfig) -> Path | None:
 
     Returns: the folder of the finished model, None after a single stage.
     Raises: CollectionError: there are no composites. ConfigError: the backbone's file does not exist.
-            RunMismatchError: `config.out` was begun with another seed, other composites or another number of steps.
+            RunMismatchError: `config.out` was begun with something else: another seed, side, recipe or number of steps,
+                other composites or photographs; or a stage is missing that later ones were trained after.
             StorageError: a checkpoint can't be read. ModelError: the backbone's weights can't be read.
     """
     torch.set_num_threads(config.threads)
     if config.backbone is not None and not config.backbone.is_file():
         raise ConfigError(f"--backbone {config.backbone}: there is no such file; leave it out to fetch the weights")
-    for stage, steps in _steps_of(config).items():
-        check_checkpoint(config.out / f"{stage}.pt", steps)
-    device = torch.device(config.device)
+    _refuse_later_stages(config)
+    device = torch.device(resolve_device(config.device))
     folders = [Folder(Pairs.open(config.data, device), COMPOSITES_SHARE)]
     if config.photographs is not None:
         folders.append(Folder(Pairs.open(config.photographs, device), 1 - COMPOSITES_SHARE))
@@ -68,12 +71,26 @@ def train_embedded(config: EmbeddedTrainingConfig) -> Path | None:
             train(pipeline, data, _schedule(config, stage), config.out, config.seed)
     if config.stage != "all":
         return None
-    cached = cache_latents(pipeline, data, config.cached_views, config.out / "latents", config.seed)
+    cached = {}
+    if not is_complete(config.out / "diffusion.pt", config.diffusion_steps):
+        cached = cache_latents(pipeline, data, config.cached_views, config.out / "latents", config.seed)
     train_diffusion(pipeline, cached, _schedule(config, "diffusion"), config.out, config.seed)
     del cached
     train_ensemble(pipeline, data, _schedule(config, "ensemble"), config.out, config.seed)
     train_decoders(pipeline, data, _schedule(config, "decoders"), config.out, config.seed, config.workers)
     return _save_model(pipeline, config.out / "model")
+
+
+def _refuse_later_stages(config: EmbeddedTrainingConfig) -> None:
+    """Refuse to train a stage where later ones have been trained: their checkpoints hold its networks too."""
+    complete = {stage: is_complete(config.out / f"{stage}.pt", steps) for stage, steps in _steps_of(config).items()}
+    for stage in [stage for stage, done in complete.items() if not done]:
+        follow = list(_STAGES)[max(2, list(_STAGES).index(stage) + 1) :]  # conditioner and VAE do not follow each other
+        if later := [f"{one}.pt" for one in follow if (config.out / f"{one}.pt").exists()]:
+            raise RunMismatchError(
+                f"{config.out} holds {', '.join(later)}, trained after a {stage} stage that is not complete there: "
+                "delete these files too, or give another --out"
+            )
 
 
 def _put_on(device: torch.device, pipeline: SODDiffusionPipeline) -> None:
@@ -98,16 +115,20 @@ def _steps_of(config: EmbeddedTrainingConfig) -> dict[str, int]:
 
 def _claim(config: EmbeddedTrainingConfig) -> None:
     """Refuse a folder that was begun with something else, whose checkpoints would be taken for this training's."""
-    path, views = config.out / "training.json", config.photographs
+    path, photographs = config.out / "training.json", config.photographs
     request: dict[str, Any] = {
+        "recipe": RECIPE_VERSION,
         "seed": config.seed,
         "side_px": config.side_px,
         "composites_sha256": stored_file_at(config.data / "recipe.json").sha256,
-        "photographs_sha256": views and stored_file_at(views / "recipe.json").sha256,
+        "photographs_sha256": photographs and stored_file_at(photographs / "recipe.json").sha256,
     }
+    if config.stage == "all":
+        request["cached_views"] = config.cached_views
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    # Only what both name: training the VAE alone does not record photographs.
-    if found := differences({name: before.get(name, value) for name, value in request.items()}, request):
+    # Training one stage does not record how many views are cached.
+    asked = {name: value for name, value in request.items() if name in before or name != "cached_views"}
+    if before and (found := differences({name: before.get(name) for name in asked}, asked)):
         raise RunMismatchError(refusal(f"{config.out} was begun with something else", found, "Give another --out"))
     publish(str(path), json.dumps(before | request, indent=1, sort_keys=True).encode())
 
@@ -126,6 +147,7 @@ def _save_model(pipeline: SODDiffusionPipeline, folder: Path) -> Path:
     pipeline.to("cpu")
     for network in (pipeline.conditioner, pipeline.vae):
         network.to(memory_format=torch.contiguous_format)
+    pipeline.state_facts(replace(pipeline.facts, recommended_bounds={}))  # those of other weights
     pipeline.to(dtype=torch.float16).to(dtype=torch.float32)
     state_agreement(pipeline)  # of the weights as they are saved
     pipeline.to(dtype=torch.float16).save_pretrained(folder)

@@ -70,7 +70,7 @@ def train_vae(pipeline: SODDiffusionPipeline, data: Views, schedule: Schedule, f
 
     def loss_of_step(step: int) -> Tensor:
         generator = step_generator(seed, "vae", step)
-        # With crops of 5/8 of the side, the VAE sees twice as many pictures in the same time.
+        # With views at 5/8 of the side, the VAE sees twice as many in the same time.
         images, masks = data.draw(schedule.batch, side_px * 5 // 8 // 8 * 8, generator)
         half = schedule.batch // 2
         return vae_loss(vae, torch.cat([images[:half], _as_vae_input(masks[half:])]), generator)
@@ -88,7 +88,7 @@ def cache_latents(
 
     The folder's name is the digest of the weights that made the files, so that latents of other weights are never used.
     """
-    folder = folder / _weights_digest(pipeline.vae, pipeline.conditioner)
+    folder = folder / weights_digest(pipeline.vae, pipeline.conditioner)
     parts = []
     for number, first in enumerate(range(0, count, PART_VIEWS)):
         path = folder / f"{number:05d}.safetensors"
@@ -193,7 +193,8 @@ def _as_vae_input(masks: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 3 h w"]:
     return (masks * 2 - 1).expand(-1, 3, -1, -1)
 
 
-def _weights_digest(*networks: nn.Module) -> str:
+def weights_digest(*networks: nn.Module) -> str:
+    """A name for files that were made with these weights."""
     digest = hashlib.sha256()
     for network in networks:
         for name, value in network.state_dict().items():

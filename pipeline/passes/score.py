@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,11 +13,11 @@ from pipeline.collection.config import InputConfig
 from pipeline.collection.frames import default_frame
 from pipeline.collection.gather import read_collection
 from pipeline.collection.usable import require_usable
-from pipeline.errors import CollectionError, ConfigError
+from pipeline.errors import CollectionError, ConfigError, StorageError
 from pipeline.files.model_urls import at_hand
 from pipeline.passes.building import builds_on
 from pipeline.passes.config import PassConfig
-from pipeline.passes.folder import PassDocument, check_name, is_begun, outdated, pass_folder, read_pass
+from pipeline.passes.folder import PassDocument, check_name, is_begun, outdated, pass_folder, read_document, read_pass
 from pipeline.passes.known import PASSES, PassSpec, is_own, source_of
 from pipeline.passes.loading import load_pass, said, try_out
 from pipeline.passes.opening import open_pass, refuse_other
@@ -78,7 +79,7 @@ def score_run(config: PassConfig, options: Any = None) -> PassReport:
             PipelineError: the pass failed; run the same command again to resume.
     """
     name, folder = check_name(config.called), pass_folder(config.run, config.called)
-    config = replace(config, model=with_precision(at_hand(config.model)))
+    config = replace(config, model=with_precision(at_hand(config.model), _begun_with(config.run, name)))
     # 1. Find the run's images, as they were planned or where they are now.
     with stage("reading the run"):
         made_with, planned = read_run(config.run)
@@ -251,6 +252,14 @@ def _collection(specs: Sequence[ShardSpec]) -> Collection:
     """These images as a collection of which nothing else is known."""
     samples = tuple(sample for spec in specs for sample in spec.samples)
     return Collection(samples=samples, licenses={}, origins={}, has_annotations=False, has_instances=False)
+
+
+def _begun_with(run: str, name: str) -> str:
+    """The precision of a pass that is begun; "" if there is none, or its document is lost and will be written anew."""
+    if is_begun(run, name):
+        with suppress(StorageError):
+            return read_document(run, name).fingerprint.get("dtype", "")
+    return ""
 
 
 def _needed(config: PassConfig, needs: Sequence[str], records: Mapping[str, Any]) -> dict[str, Sequence[Column]]:

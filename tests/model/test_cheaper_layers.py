@@ -3,7 +3,7 @@
 import pytest
 import torch
 from diffusers.models.upsampling import Upsample2D
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -107,6 +107,7 @@ norm_sides = st.sampled_from([1, 2, 7, 24, 31, 32, 33])
 @given(halves, st.integers(1, 3), st.sampled_from([(2, 4), (3, 9), (4, 4)]), norm_sides, norm_sides, layouts)
 def test_a_wide_norm_gives_what_the_plain_one_gives_in_float32(dtype, batch, channels, height, width, layout):
     groups, count = channels
+    assume(count // groups * height * width > 1)  # torch refuses groups of one value
     plain = with_drawn_weights(nn.GroupNorm(groups, count)).to(dtype)
     x = draw(batch, count, height, width, layout=layout).to(dtype)
     found = WideGroupNorm(plain)(x)

@@ -228,7 +228,7 @@ def test_a_value_out_of_bounds_is_refused_by_name_on_the_command_line(name, valu
         ("stretch = 1", "stretch is 1; it must be bool"),
         ("reference = 'yes'", "reference is 'yes'; it must be bool"),
         ("alignment = 'both'", "alignment is 'both'; it must be one of none, affine, reference"),
-        ("dtype = 'float8'", "dtype is 'float8'; it must be one of float32, bfloat16, float16"),
+        ("dtype = 'float8'", "dtype is 'float8'; it must be one of auto, float32, bfloat16, float16"),
         ("engine = 'rya'", "engine is 'rya'; it must be one of ray, inline"),
         ("engine = 1", "engine is 1; it must be one of ray, inline"),
         ("seed = ", "at end of document"),

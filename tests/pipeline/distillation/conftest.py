@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.distillation import distil as story
+from pipeline.distillation import examples
 from pipeline.distillation.config import DistillationConfig
 from pipeline.distillation.distil import distil
 from pipeline.distillation.folder import require_folder
@@ -17,7 +17,7 @@ from tests.one_thread import one_thread  # noqa: F401 (its tests have it by this
 def _small_parts():
     """Two parts of examples instead of one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(story, "_PART", 6)
+        patch.setattr(examples, "_PART", 6)
         yield
 
 

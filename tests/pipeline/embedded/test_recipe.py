@@ -172,6 +172,44 @@ def test_a_checkpoint_of_another_length_is_refused_before_any_step(config, tmp_p
         train_embedded(dataclasses.replace(config, out=tmp_path, **{field: 4}))
 
 
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize(
+    ("missing", "later"),
+    [
+        ("conditioner", "diffusion.pt, ensemble.pt, decoders.pt"),
+        ("vae", "diffusion.pt, ensemble.pt, decoders.pt"),
+        ("diffusion", "ensemble.pt, decoders.pt"),
+        ("ensemble", "decoders.pt"),
+    ],
+)
+def test_a_stage_is_not_trained_before_others_that_were_trained_after_it(config, tmp_path, monkeypatch, missing, later):
+    """Their checkpoints would put its networks back as they were."""
+    shutil.copytree(config.out, tmp_path / "out")
+    (tmp_path / "out" / f"{missing}.pt").unlink()
+    interrupt_after(monkeypatch, 0)
+    with pytest.raises(RunMismatchError, match=f"holds {later}, trained after a {missing} stage that is not complete"):
+        train_embedded(dataclasses.replace(config, out=tmp_path / "out"))
+
+
+@pytest.mark.usefixtures("trained")
+def test_another_number_of_cached_views_is_refused(config):
+    with pytest.raises(RunMismatchError, match="cached_views: made with 8, requested 9"):
+        train_embedded(dataclasses.replace(config, cached_views=9))
+
+
+def test_bounds_of_other_weights_are_not_recommended(trained):
+    assert load_pipeline(trained).facts.recommended_bounds == {}
+
+
+def test_photographs_are_seen_beside_composites(config, composites_folder, tmp_path):
+    config = dataclasses.replace(config, photographs=composites_folder, out=tmp_path / "out", stage="conditioner")
+    assert train_embedded(config) is None
+    claimed = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert claimed["photographs_sha256"] == claimed["composites_sha256"]
+    with pytest.raises(RunMismatchError, match="photographs_sha256"):
+        train_embedded(dataclasses.replace(config, photographs=None))
+
+
 def test_code_in_a_backbone_is_not_run(config, tmp_path, malice):
     torch.save({"weight": malice(tmp_path / "touched")}, tmp_path / "b.pth")
     with pytest.raises(ModelError):

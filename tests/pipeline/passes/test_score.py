@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.config import ModelConfig
+from pipeline import precision
 from pipeline.errors import (
     CollectionError,
     ConfigError,
@@ -280,6 +281,17 @@ def test_other_options_code_or_weights_in_the_middle_are_refused_with_both_value
         patch.setattr(score_module, "model_fields", lambda *_: {"weights": "cd" * 32})
         refused(run, RunMismatchError, r"weights: made with fake, requested (cd){32}", **flip)
     refused(run, RunMismatchError, "pass: made with flip, requested own_pass:Brightness", name="flip")
+
+
+def test_a_pass_of_auto_goes_on_in_the_precision_that_it_was_begun_with(run, monkeypatch):
+    """Whatever the processor of the next session is best at."""
+    flip = {"kind": "flip", "options": FlipOptions()}
+    score(run, model=ModelConfig(model="fake", dtype="bfloat16"), **flip)
+    for path in Path(pass_folder(run, "flip"), "commits").glob("000002*"):
+        path.unlink()
+    monkeypatch.setattr(precision, "settled_precision", lambda model, _: replace(model, dtype="float32"))
+    assert score(run, model=ModelConfig(model="fake", dtype="auto"), **flip).computed > 0
+    assert sound(run)
 
 
 def test_other_versions_of_libraries_are_refused_unless_they_are_accepted(run, monkeypatch):
