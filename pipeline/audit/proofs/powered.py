@@ -56,7 +56,9 @@ def powered_interval(
     }
     found = mean_interval(errors, alpha)
     ends = [float(predicted.mean()) + least + (most - least) * end for end in (found.lower, found.upper)]
-    return Interval(lower=max(0.0, min(ends)), upper=min(1.0, max(ends)))  # of a census, both are one but for rounding
+    # Of a census, both are one but for rounding, which took a mean of 0 to -5.6e-17.
+    lower, upper = (min(1.0, max(0.0, end)) for end in sorted(ends))
+    return Interval(lower=lower, upper=upper)
 
 
 def _scaled(errors: Float[np.ndarray, " n"], least: float, most: float) -> Float[np.ndarray, " n"]:

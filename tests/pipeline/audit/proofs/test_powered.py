@@ -68,6 +68,14 @@ def test_the_ends_are_in_order_and_within_0_and_1(pairs, data):
     assert 0 <= found.lower <= found.upper <= 1
 
 
+def test_a_census_whose_mean_is_an_end_is_within_0_and_1_in_spite_of_rounding():
+    for predicted in ([0.0, 0.0, 0.5], [1.0, 1.0, 0.5]):
+        for value in (0.0, 1.0):
+            found = interval_of(np.array(predicted), np.full(3, value), np.arange(3))
+            assert 0 <= found.lower <= found.upper <= 1
+            assert (found.lower, found.upper) == pytest.approx((value, value), abs=1e-9)
+
+
 def test_a_prediction_that_knows_nothing_is_the_interval_without_it():
     rng = np.random.default_rng(5)
     values = realistic_ious(500, rng)
