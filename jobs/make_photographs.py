@@ -41,17 +41,18 @@ def main() -> int:
     require_target(arguments.out, "--out")
     with begun(f"labelling photographs in {arguments.out}"):
         from pipeline.embedded.composite_store import claim
-        from pipeline.embedded.photograph_pairs import write_pairs
+        from pipeline.embedded.photograph_pairs import recipe_of, write_pairs
         from pipeline.embedded.photographs import label, missing_labels, read_list
         from pipeline.embedded.teacher import Teacher, teacher_weights
 
     cache = arguments.out / "cache"
     photographs = [item for item in read_list() if item.is_permissive or not arguments.permissive_only]
-    claim(arguments.out, {"px": arguments.px}, begin=False)
+    sources = count_packages(photographs)
+    claim(arguments.out, recipe_of([item.sha256 for item in photographs], sources, arguments.px), begin=False)
     if missing_labels(photographs, cache):
         require_extra("nano", "onnxruntime")
     labelled = label(photographs, cache, lambda: Teacher(teacher_weights(cache), arguments.threads))
-    write_pairs(labelled, count_packages(photographs), arguments.px, arguments.out)
+    write_pairs(labelled, sources, arguments.px, arguments.out)
     answer({"out": str(arguments.out), "photographs": len(labelled)})
     return DONE
 

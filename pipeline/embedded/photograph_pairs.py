@@ -28,13 +28,17 @@ def make_pair(pixels: Pixels, mask: Pixels, px: int) -> tuple[Pixels, Pixels]:
     return image, target
 
 
+def recipe_of(sha256s: Sequence[str], sources: Sequence[dict[str, Any]], px: int) -> dict[str, Any]:
+    """All that the pairs' bytes depend on: the photographs by their digests, in their order."""
+    return {"px": px, "pairs": PAIRS_VERSION, "sources": list(sources), "photographs": list(sha256s)}
+
+
 def write_pairs(labelled: Sequence[Path], sources: Sequence[dict[str, Any]], px: int, out: Path) -> None:
     """Write a pair for each photograph, in their order.
 
     Raises: RunMismatchError: `out` was begun with other photographs, another size or version.
     """
-    recipe = {"px": px, "pairs": PAIRS_VERSION, "sources": list(sources)}
-    recipe["photographs"] = [path.stem for path in labelled]
+    recipe = recipe_of([path.stem for path in labelled], sources, px)
     out.mkdir(parents=True, exist_ok=True)
     claim(out, recipe)
     parts = plan_parts(Request(count=len(labelled), seed=0, px=px), out)

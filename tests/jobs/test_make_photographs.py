@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -78,9 +79,14 @@ def test_a_missing_teacher_is_refused_before_anything_is_fetched(job, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_begun_with_another_request_is_refused_before_anything_is_fetched(job, tmp_path, monkeypatch):
+@pytest.mark.parametrize("other", [{"px": 224}, {"photographs": ["0" * 64]}, {"pairs": 1}])
+def test_a_folder_begun_with_another_request_is_refused_before_anything_is_fetched(job, tmp_path, monkeypatch, other):
+    job("--threads", "1")
+    request = tmp_path / "out/request.json"
+    made = json.loads(request.read_text())
+    shutil.rmtree(tmp_path / "out")
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/request.json").write_text('{"px": 224}')
-    with pytest.raises(RunMismatchError, match="px: made with 224, requested 384"):
-        job()
+    request.write_text(json.dumps(made | other))
+    with pytest.raises(RunMismatchError, match=f"{next(iter(other))}: made with"):
+        job("--threads", "1")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["request.json"]
