@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.diffusion import SODDiffusionPipeline
+from model.training import soft_iou_loss
 
 FAIRNESS = 0.95
 """Share of the fair score; at 1, one member could be anything once the others agree with the mask."""
@@ -49,8 +50,5 @@ def ensemble_loss(members: Float[Tensor, "b e h w"], masks: Float[Tensor, "b 1 h
     spread = (members[:, :, None] - members[:, None]).abs().sum((1, 2))[:, None] / (count * (count - 1))
     fair = FAIRNESS + (1 - FAIRNESS) * (count - 1) / count
     score = (weights * (distance - fair * spread / 2)).sum((1, 2, 3)) / weights.sum((1, 2, 3))
-    mean = members.mean(1, keepdim=True)
-    shared = (mean * masks).sum((1, 2, 3))
-    union = (mean + masks - mean * masks).sum((1, 2, 3))
-    loss: Tensor = score.mean() + (1 - (shared + 1) / (union + 1)).mean()
+    loss: Tensor = score.mean() + soft_iou_loss(members.mean(1, keepdim=True), masks)
     return loss

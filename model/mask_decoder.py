@@ -10,6 +10,7 @@ Source: the sub-pixel convolution of Shi et al. 2016, arXiv:1609.05158; residual
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from diffusers import AutoencoderKL, ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from jaxtyping import Float
@@ -100,6 +101,13 @@ class _Residual(nn.Module):
 def size_for(vae: AutoencoderKL) -> DecoderSize:
     """The preset for a VAE of that width."""
     return "full" if max(vae.config.block_out_channels) >= _LARGE_VAE_CHANNELS else "small"
+
+
+def seeded_mask_decoder(seed: int, size: DecoderSize, latent_channels: int = 4) -> MaskDecoder:
+    """A decoder whose random weights follow from a seed; the global generator stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_mask_decoder(size, latent_channels)
 
 
 def build_mask_decoder(size: DecoderSize, latent_channels: int = 4) -> MaskDecoder:

@@ -108,11 +108,14 @@ def side_loss(conditioning: Conditioning, masks: Float[Tensor, "b 1 h w"]) -> Fl
     logits = functional.interpolate(
         conditioning.side_logits.float(), size=masks.shape[2:], mode="bilinear", align_corners=False
     )
-    entropy = functional.binary_cross_entropy_with_logits(logits, masks)
-    guess = logits.sigmoid()
-    shared = (guess * masks).sum((1, 2, 3))
-    union = (guess + masks - guess * masks).sum((1, 2, 3))
-    return entropy + (1 - (shared + 1) / (union + 1)).mean()
+    return functional.binary_cross_entropy_with_logits(logits, masks) + soft_iou_loss(logits.sigmoid(), masks)
+
+
+def soft_iou_loss(maps: Float[Tensor, "b 1 h w"], masks: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
+    """1 - soft IoU, the mean over a batch; values in [0, 1]."""
+    shared = (maps * masks).sum((1, 2, 3))
+    union = (maps + masks - maps * masks).sum((1, 2, 3))
+    return (1 - (shared + 1) / (union + 1)).mean()
 
 
 def auxiliary_loss(

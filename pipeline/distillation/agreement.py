@@ -17,8 +17,8 @@ from pipeline.evaluation.measures import Metric, measure
 
 HELD_OUT_SEED = 2**62
 """Of the maps that are held out, whatever the seed of the distillation."""
-_SHARES = ((1.0, 1), (2 / 3, 4), (4 / 3, 4))
-"""Sides that are measured, as shares of the trained one, and of how many maps one is compared there: the other sides
+_OTHER_SIDES = ((2 / 3, 4), (4 / 3, 4))
+"""Sides that are measured too, as shares of the trained one, and of how many maps one is compared there: these sides
 have .56 times the pixels of the trained one, together."""
 _DIGITS = 6
 _METRICS: tuple[Metric, ...] = ("s_measure",)
@@ -40,7 +40,7 @@ def measure_agreement(pipeline: SODDiffusionPipeline, maps: int) -> Measured:
     Args: pipeline: with a mask decoder, on any device; it is left decoding with that one. maps: at the trained size.
     """
     own_px = pipeline.default_processing_res // 8 * 8
-    counts = {side_of(pipeline.default_processing_res, share): max(1, maps // part) for share, part in _SHARES[1:]}
+    counts = {side_of(pipeline.default_processing_res, share): max(1, maps // part) for share, part in _OTHER_SIDES}
     found, worst = [], list[Painted]()
     for side_px, count in sorted((counts | {own_px: maps}).items()):
         measures = []

@@ -12,7 +12,7 @@ from model.checkpoint_files import SAFETENSORS, load_network, read_tensors
 from model.decoder_choice import MASK_DECODER, Stated
 from model.diffusion import SODDiffusionPipeline
 from model.folders import save_with_network
-from model.mask_decoder import MaskDecoder, build_mask_decoder, size_for
+from model.mask_decoder import MaskDecoder, seeded_mask_decoder, size_for
 from model.saliency import load_pipeline, on_device
 from model.vae_digest import digest_of_folder
 from pipeline.distillation.agreement import measure_agreement
@@ -116,9 +116,7 @@ def train(
 
 def _fresh(config: DistillationConfig, pipeline: SODDiffusionPipeline) -> MaskDecoder:
     size = size_for(pipeline.vae) if config.size == "auto" else config.size
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return build_mask_decoder(size, pipeline.vae.config.latent_channels)
+    return seeded_mask_decoder(config.seed, size, pipeline.vae.config.latent_channels)
 
 
 def _measure(config: DistillationConfig, pipeline: SODDiffusionPipeline, decoder: MaskDecoder) -> None:

@@ -7,18 +7,17 @@ network, so it can follow the mask decoder where that one can't follow it.
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from model.diffusion import SODDiffusionPipeline
-from model.mask_decoder import MaskDecoder, build_mask_decoder
+from model.mask_decoder import MaskDecoder, seeded_mask_decoder
 from model.vae_digest import digest_of_network
 from pipeline.distillation.agreement import measure_agreement
 from pipeline.distillation.examples import drawn_batch, labelled_parts, placed
 from pipeline.distillation.labelled import Labelled, several_processes
 from pipeline.distillation.loss import distillation_loss
 from pipeline.embedded.loop import Schedule, TrainedGroup, is_complete, run_stage, step_generator
-from pipeline.embedded.stages import weights_digest
+from pipeline.embedded.stages import painted, weights_digest
 from pipeline.embedded.views import Views
 
 DRAWN, SEEN = 6144, 2048
@@ -35,19 +34,19 @@ def train_decoders(
     """Give the pipeline a mask decoder, and train it together with the VAE's decoder; the encoder stays."""
     is_done = is_complete(folder / "decoders.pt", schedule.steps)
     parts = placed([] if is_done else _examples(pipeline, data, folder, seed, workers), pipeline.device)
-    vae, decoder = pipeline.vae.train(), _fresh(seed).to(pipeline.device).train()
-    own = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
+    vae, decoder = pipeline.vae.train(), seeded_mask_decoder(seed, "small").to(pipeline.device).train()
+    of_vae = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
 
     def loss_of_step(step: int) -> Tensor:
         generator = step_generator(seed, "decoders", step)
         latents, maps = drawn_batch(parts, schedule.batch, generator, pipeline.device)
-        painted, vaes = decoder(latents), _of_vae(pipeline, latents)
+        own, vaes = decoder(latents), painted(pipeline, latents)
         progress = step / schedule.steps
-        target = ((painted[:, 0] + 1) / 2).clamp(0, 1).detach()
+        target = ((own[:, 0] + 1) / 2).clamp(0, 1).detach()
         follows = FOLLOWS * progress * distillation_loss(vaes, target) + (1 - progress) * distillation_loss(vaes, maps)
-        return distillation_loss(painted, maps) + follows
+        return distillation_loss(own, maps) + follows
 
-    groups = [TrainedGroup(parameters=list(decoder.parameters())), TrainedGroup(parameters=own, rate_share=0.5)]
+    groups = [TrainedGroup(parameters=list(decoder.parameters())), TrainedGroup(parameters=of_vae, rate_share=0.5)]
     run_stage(nn.ModuleList([decoder, vae]), groups, loss_of_step, schedule, folder / "decoders.pt")
     for network in (decoder, vae):
         network.eval()
@@ -60,18 +59,6 @@ def state_agreement(pipeline: SODDiffusionPipeline) -> None:
     decoder.state((), digest_of_network(pipeline.vae))
     decoder.state(measure_agreement(pipeline, HELD_OUT).agreement, digest_of_network(pipeline.vae))
     pipeline.decode_with("auto")
-
-
-def _fresh(seed: int) -> MaskDecoder:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build_mask_decoder("small")
-
-
-def _of_vae(pipeline: SODDiffusionPipeline, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b 1 ph pw"]:
-    """What the VAE paints, not clipped."""
-    painted: Tensor = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
-    return painted.mean(1, keepdim=True)
 
 
 def _examples(pipeline: SODDiffusionPipeline, data: Views, folder: Path, seed: int, workers: int) -> list[Labelled]:

@@ -182,11 +182,15 @@ def _conditioner_groups(conditioner: SaliencyConditioner, share: float) -> list[
     ]
 
 
+def painted(pipeline: SODDiffusionPipeline, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b 1 ph pw"]:
+    """What the VAE paints, in the masks' range of [-1, 1], not clipped; with a gradient."""
+    decoded: Tensor = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
+    return decoded.mean(1, keepdim=True)
+
+
 def _saliency(pipeline: SODDiffusionPipeline, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b ph pw"]:
     """As `SODDiffusionPipeline.decode`, with a gradient."""
-    decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
-    saliency: Tensor = (decoded.mean(1).clamp(-1, 1) + 1) / 2
-    return saliency
+    return (painted(pipeline, latents)[:, 0].clamp(-1, 1) + 1) / 2
 
 
 def _as_vae_input(masks: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 3 h w"]:

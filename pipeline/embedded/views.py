@@ -27,7 +27,6 @@ PLAIN_SHARE = 0.4
 _CELLS = 32
 """Rows and columns of the grid on which crops and masks are compared."""
 _BLUR_REACH_PX = 4
-
 _SAMPLES = 2
 """Places per pixel and axis that are averaged, enough for crops that are made smaller by up to two thirds."""
 
