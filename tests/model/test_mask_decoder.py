@@ -155,11 +155,20 @@ def test_auto_takes_it_at_the_sides_between_which_it_is_close(folder, side_px, u
     assert [message.partition(";")[2] for message in told()] == [" the VAE decodes instead"] * (used == "vae")
 
 
-def test_a_call_at_another_size_chooses_once_more_where_auto_may(folder, told):
+def call(pipeline, side_px):
+    pipeline(PHOTO, num_inference_steps=1, ensemble_size=1, processing_resolution=side_px)
+
+
+def predict(pipeline, side_px):
+    pipeline.predict([PHOTO], ["1"], replace(QUICK, processing_res=side_px))
+
+
+@pytest.mark.parametrize("predicts", [call, predict])
+def test_a_prediction_at_another_size_chooses_once_more_where_auto_may(folder, told, predicts):
     pipeline = load_pipeline(folder(*WIDELY_CLOSE))
 
     def decoder_at(side_px):
-        pipeline(PHOTO, num_inference_steps=1, ensemble_size=1, processing_resolution=side_px)
+        predicts(pipeline, side_px)
         return pipeline.decoder
 
     assert [decoder_at(side_px) for side_px in (32, 32, None)] == ["vae", "vae", "mask"]
