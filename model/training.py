@@ -207,7 +207,11 @@ def standardise_latents(vae: AutoencoderKL, mean: Float[Tensor, " c"], std: Floa
 
 
 class MovingAverage:
-    """Exponential moving average of trained weights."""
+    """Exponential moving average of trained weights.
+
+    The decay rises to its value over the first updates, as diffusers' `EMAModel` does it: an average of 200 steps that
+    began with untrained weights would still hold a fourth of them after 284.
+    """
 
     def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
         self.decay = decay
@@ -215,9 +219,10 @@ class MovingAverage:
         self.shadow = [parameter.detach().clone() for parameter in self.parameters]
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Move the average towards the current weights by `1 - decay`."""
-        torch._foreach_lerp_(self.shadow, [p.detach() for p in self.parameters], 1 - self.decay)
+    def update(self, step: int) -> None:
+        """Move the average towards the weights after `step` steps, the first of which is 1."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.shadow, [p.detach() for p in self.parameters], 1 - decay)
 
     @torch.no_grad()
     def write_to_model(self) -> None:

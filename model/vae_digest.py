@@ -45,12 +45,18 @@ def digest_of_folder(folder: Path) -> str | None:
 
 
 def digest_of_network(vae: Any) -> str | None:
-    """The same of a VAE in memory; None if its weights are in bfloat16 or less, without a `remember_digest` before."""
+    """The same of a VAE in memory; None if its weights are in bfloat16 or less, without a `remember_digest` before.
+
+    Weights that were loaded in bfloat16 and widened afterwards count as in bfloat16: what was rounded stays rounded.
+    """
     import torch
 
+    known: str | None = getattr(vae, _FROM_FILE, None)
     tensors = list(vae.state_dict().values())
     if any(one.dtype not in (torch.float16, torch.float32, torch.float64) or one.is_meta for one in tensors):
-        return getattr(vae, _FROM_FILE, None)
+        return known
+    if known is not None and all(torch.equal(one.bfloat16().to(one.dtype), one) for one in tensors):
+        return known
     # Rounded where it is: half as much is copied from a GPU.
     return _digest((one.detach().float().half().cpu().numpy() for one in tensors), vae.config.scaling_factor)
 

@@ -43,7 +43,8 @@ class Schedule:
     warmup_steps: int = 50
     max_grad_norm: float = 1.0
     ema_decay: float = 0.99
-    """Decay of the weights' moving average, which is the result of a stage; it reaches back 1/(1 - decay) steps."""
+    """Decay of the weights' moving average, which is the result of a stage; it reaches back 1/(1 - decay) steps, fewer
+    while few have been taken."""
     checkpoint_every: int = 200
 
 
@@ -86,7 +87,7 @@ def run_stage(
             if is_kept or _is_at_hand(loss) or done % FETCHED_TOGETHER == 0:
                 losses.fetch()
             _take_step(loss, parameters, optimiser, schedule, step)
-            average.update()
+            average.update(done)
             training.reach(done, losses.shown)
             if is_kept:
                 _save_checkpoint(checkpoint, module, optimiser, average, schedule, done)
@@ -108,7 +109,9 @@ class _Losses:
         """Wait for all of them. Raises: FloatingPointError: one is not finite."""
         for value in torch.stack(self._waiting).tolist():
             if not math.isfinite(value):
-                raise FloatingPointError(f"the loss of step {self._step} is {value}; resume with a lower learning rate")
+                raise FloatingPointError(
+                    f"the loss of step {self._step} is {value}, and would be if you resumed: begin with another seed"
+                )
             self._last.append(value)
             self._step += 1
         self._waiting.clear()

@@ -394,10 +394,11 @@ def test_standardising_standard_latents_changes_nothing(own_tiny):
 def test_a_moving_average_is_its_formula_and_is_written_only_when_asked(weights, decay):
     parameters = [nn.Parameter(torch.full((2, 3), weights[0])), nn.Parameter(torch.zeros(1))]
     average, expected = MovingAverage(parameters, decay), weights[0]
-    for weight in weights[1:]:
+    for step, weight in enumerate(weights[1:], start=1):
         parameters[0].fill_(weight)
-        average.update()
-        expected = decay * expected + (1 - decay) * weight
+        average.update(step)
+        kept = min(decay, (step + 1) / (step + 10))
+        expected = kept * expected + (1 - kept) * weight
     assert (parameters[0] == weights[-1]).all()
     average.write_to_model()
     np.testing.assert_allclose(parameters[0].numpy(), np.full((2, 3), expected), rtol=1e-5, atol=1e-3)
@@ -409,10 +410,21 @@ def test_weights_written_from_an_average_may_be_trained_on_without_changing_it()
     parameter = nn.Parameter(torch.ones(2))
     average = MovingAverage([parameter], 0.5)
     parameter.fill_(3)
-    average.update()
+    average.update(1000)
     average.write_to_model()
     parameter.fill_(100)
     assert average.shadow[0].tolist() == [2, 2]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("steps", [20, 100, 284])
+def test_little_is_left_of_untrained_weights_in_an_average_longer_than_the_training(steps):
+    parameter = nn.Parameter(torch.ones(1))
+    average = MovingAverage([parameter], 0.999)
+    parameter.fill_(0)
+    for step in range(1, steps + 1):
+        average.update(step)
+    assert average.shadow[0].item() < 1e-3
 
 
 # Backbone weights

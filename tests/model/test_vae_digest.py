@@ -100,6 +100,14 @@ def test_bfloat16_tells_nothing_unless_the_files_did(saved, tmp_path):
     assert digest_of_folder(tmp_path / "rounded") is None
 
 
+def test_weights_that_were_widened_after_they_were_rounded_are_those_of_the_files(saved):
+    vae = load(saved, torch.bfloat16)
+    remember_digest(vae, saved)
+    assert digest_of_network(vae.to(torch.float32)) == digest_of_folder(saved)
+    next(vae.parameters()).data.mul_(1.001)
+    assert digest_of_network(vae) != digest_of_folder(saved)
+
+
 def test_what_was_changed_in_memory_has_another(saved):
     vae = load(saved)
     remember_digest(vae, saved)
