@@ -4,7 +4,9 @@ A mask decoder lies in the model folder's `mask_decoder/`. Its configuration say
 (`model/vae_digest.py`), and how well it agrees with that one at each side that was measured:
 
     "distilled_from": "0bf7…", "agreement": [
-        {"side_px": 192, "iou": 0.9961, "mae": 0.0012, "s_measure": 0.9958, "maps": 256}, …]
+        {"maps_of": "photographs", "side_px": 192, "iou": 0.9961, "mae": 0.0012, "s_measure": 0.9958, "maps": 256}, …]
+
+What the model itself paints of photographs decides where that was measured, or else drawn maps do.
 """
 
 import math
@@ -12,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from model.checkpoint_facts import facts_of
 from model.config import ModelConfig, WantedDecoder
@@ -25,6 +27,8 @@ LEAST_IOU = 0.995
 """`auto` takes a mask decoder whose masks agree with the VAE's at least so well."""
 
 UsedDecoder = Literal["vae", "mask"]
+MapsOf = Literal["drawn", "photographs"]
+"""What was decoded: disturbed latents of drawn maps, or members of photographs as the model's own denoising ends."""
 _MEASURES = ("iou", "mae", "s_measure")
 _LARGEST_SIDE_PX, _MOST_SIDES = 8192, 64
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -45,6 +49,7 @@ class Agreement:
     """Of the two masks; 1 where they are equal."""
     maps: int
     """How many maps were compared."""
+    maps_of: MapsOf = "drawn"
 
     @staticmethod
     def of(fields: object) -> "Agreement":
@@ -52,8 +57,11 @@ class Agreement:
 
         Raises: ValueError: a field is missing or out of its range, or there is another field.
         """
-        if not isinstance(fields, Mapping) or set(fields) != {"side_px", *_MEASURES, "maps"}:
-            raise ValueError(f"agreement must have exactly the fields side_px, {', '.join(_MEASURES)}, maps")
+        if not isinstance(fields, Mapping) or set(fields) - {"maps_of"} != {"side_px", *_MEASURES, "maps"}:
+            raise ValueError(f"agreement must have exactly the fields side_px, {', '.join(_MEASURES)}, maps, maps_of")
+        maps_of = fields.get("maps_of", "drawn")  # files of earlier code have no other
+        if maps_of not in get_args(MapsOf):
+            raise ValueError(f"agreement: maps_of is {ascii(maps_of)[:40]}; it must be {' or '.join(get_args(MapsOf))}")
         for name in _MEASURES:
             value = fields[name]
             if type(value) not in (int, float) or not (math.isfinite(value) and 0 <= value <= 1):
@@ -66,7 +74,7 @@ class Agreement:
                 f"agreement: side_px is {str(side_px)[:40]}; it must be a multiple of 8 up to {_LARGEST_SIDE_PX}"
             )
         measures = {name: float(fields[name]) for name in _MEASURES}
-        return Agreement(side_px=side_px, **measures, maps=fields["maps"])
+        return Agreement(side_px=side_px, **measures, maps=fields["maps"], maps_of=maps_of)
 
     @property
     def is_close(self) -> bool:
@@ -83,7 +91,7 @@ class Stated:
     """What a mask decoder's configuration says of it."""
 
     agreement: Sequence[Agreement] = ()
-    """By side, the smallest first; empty: not measured."""
+    """Of drawn maps by side, the smallest first, then of photographs; empty: not measured."""
     distilled_from: str | None = None
     """Digest of the VAE that it was distilled from; None: not known."""
 
@@ -97,17 +105,22 @@ class Stated:
             agreement = ()
         if not isinstance(agreement, list | tuple) or len(agreement) > _MOST_SIDES:
             raise ValueError(f"agreement must be a list of at most {_MOST_SIDES} objects, one for each side")
-        found = sorted((Agreement.of(one) for one in agreement), key=lambda one: one.side_px)
-        if any(one.side_px == other.side_px for one, other in pairwise(found)):
+        found = sorted((Agreement.of(one) for one in agreement), key=_place)
+        if any(_place(one) == _place(other) for one, other in pairwise(found)):
             raise ValueError("agreement has the same side_px twice")
         if distilled_from is not None and not (isinstance(distilled_from, str) and _SHA256.fullmatch(distilled_from)):
             raise ValueError(f"distilled_from is {ascii(distilled_from)[:40]}; it must be a SHA-256 or null")
         return Stated(agreement=tuple(found), distilled_from=distilled_from)
 
     @property
+    def deciding(self) -> Sequence[Agreement]:
+        """What `auto` goes by, the smallest side first."""
+        return [one for one in self.agreement if one.maps_of == "photographs"] or self.agreement
+
+    @property
     def is_close(self) -> bool:
         """Whether it is close to the VAE at any side."""
-        return any(one.is_close for one in self.agreement)
+        return any(one.is_close for one in self.deciding)
 
     def is_close_at(self, side_px: int) -> bool:
         """Whether it is close at that side: at the next measured sides on both, of which one may be the side itself.
@@ -115,8 +128,8 @@ class Stated:
         Args: side_px: of the images, which are processed at this side rounded down to a multiple of 8; 0: at their own.
         """
         side_px = side_px // 8 * 8
-        below = [one for one in self.agreement if one.side_px <= side_px][-1:]
-        above = [one for one in self.agreement if one.side_px >= side_px][:1]
+        below = [one for one in self.deciding if one.side_px <= side_px][-1:]
+        above = [one for one in self.deciding if one.side_px >= side_px][:1]
         return bool(below and above) and below[0].is_close and above[0].is_close
 
 
@@ -127,6 +140,10 @@ class Choice:
     used: UsedDecoder
     why: str = ""
     """A sentence for the log where another choice might be expected; "" where there is nothing to say."""
+
+
+def _place(one: Agreement) -> tuple[str, int]:
+    return one.maps_of, one.side_px
 
 
 def choose(
@@ -154,7 +171,7 @@ def choose(
     if wanted == "mask":
         return Choice(used="mask", why=doubt and f"{doubt}; used all the same, as --decoder mask says")
     if not doubt and not stated.is_close_at(side_px):
-        sides = ", ".join(f"{one.side_px}{'' if one.is_close else ' (not close)'}" for one in stated.agreement)
+        sides = ", ".join(f"{one.side_px}{'' if one.is_close else ' (not close)'}" for one in stated.deciding)
         asked = f"at {side_px} px" if side_px else "at images' own sizes"
         doubt = f"how the mask decoder of {place} agrees with the VAE {asked} is not known: measured at {sides} px"
     return Choice(used="vae" if doubt else "mask", why=doubt and f"{doubt}; the VAE decodes instead")

@@ -15,12 +15,13 @@ from model.folders import save_with_network
 from model.mask_decoder import MaskDecoder, seeded_mask_decoder, size_for
 from model.saliency import load_pipeline, on_device
 from model.vae_digest import digest_of_folder
-from pipeline.distillation.agreement import measure_agreement
+from pipeline.distillation.agreement import measure_agreement, measure_on_photographs
 from pipeline.distillation.config import DistillationConfig
 from pipeline.distillation.examples import drawn_batch, labelled_parts, placed
 from pipeline.distillation.folder import claim, model_in, worst_in
 from pipeline.distillation.labelled import several_processes
 from pipeline.distillation.loss import distillation_loss
+from pipeline.distillation.photographs import choose_photographs, readable
 from pipeline.distillation.worst import draw_worst
 from pipeline.embedded.loop import Schedule, TrainedGroup, run_stage, step_generator
 from pipeline.files.storage import publish
@@ -35,7 +36,7 @@ class Distilled:
     model: Path
     """The folder to use."""
     worst: Path
-    """A picture of the held-out maps on which decoder and VAE agree least."""
+    """A picture of the held-out maps on which decoder and VAE agree least: of photographs, if they were given."""
     trained_px: int
     """Side of the images that the model was trained for."""
     stated: Stated
@@ -128,6 +129,12 @@ def _measure(config: DistillationConfig, pipeline: SODDiffusionPipeline, decoder
     pipeline.register_modules(mask_decoder=decoder)
     with stage("comparing decoder and VAE on held-out maps"):
         found = measure_agreement(pipeline, config.held_out)
-    decoder.state(found.agreement, decoder.stated.distilled_from)
+    agreement = [*found.agreement]
+    if config.photographs is not None:
+        with stage("comparing decoder and VAE on photographs"):
+            photographs = readable(choose_photographs(config.photographs, config.held_out))
+            found = measure_on_photographs(pipeline, photographs, config.held_out)
+        agreement += found.agreement
+    decoder.state(agreement, decoder.stated.distilled_from)
     publish(str(worst_in(config.out)), draw_worst(found.worst))
     nn.Module.to(decoder, saved)

@@ -6,6 +6,7 @@ from typing import Any
 from model.documents import DocumentError, parse_object, read_document
 from model.weights import weights_sha256
 from pipeline.distillation.config import DistillationConfig
+from pipeline.distillation.photographs import choose_photographs, digest_of, require_photographs
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.extras import require_extra
 from pipeline.files.storage import publish
@@ -15,7 +16,7 @@ from pipeline.preconditions import require_model, require_target
 from pipeline.runs.lease import FOLDER
 
 _CLAIM = "distillation.json"
-_DECIDES_NO_WEIGHT = ("out", "model", "device", "threads", "workers", "checkpoint_every")
+_NOT_ASKED = ("out", "model", "photographs", "device", "threads", "workers", "checkpoint_every")
 
 
 def require_folder(config: DistillationConfig) -> None:
@@ -23,11 +24,14 @@ def require_folder(config: DistillationConfig) -> None:
 
     Raises: ConfigError: a package is missing, there is no such model or device, or OUT can't be written to or holds
                 something else.
+            CollectionError: there are no photographs, or none that can be read.
             RunMismatchError: OUT was begun with something else.
     """
     require_extra("eval", "py_sod_metrics")
     require_model(config.source)
     require_target(config.out, "--out")
+    if config.photographs is not None:
+        require_photographs(choose_photographs(config.photographs, config.held_out))
     if config.out.exists() and not config.out.is_dir():
         raise ConfigError(f"--out {config.out} is no folder; give another one")
     # A session that has just begun, or was killed then, has a lease there and no claim yet.
@@ -71,5 +75,8 @@ def _refuse_other(config: DistillationConfig, request: dict[str, Any]) -> None:
 
 
 def _request(config: DistillationConfig) -> dict[str, Any]:
-    options = {name: getattr(config, name) for name in config.__slots__ if name not in _DECIDES_NO_WEIGHT}
-    return {**options, "model_sha256": weights_sha256(config.source.folder)}
+    options = {name: getattr(config, name) for name in config.__slots__ if name not in _NOT_ASKED}
+    digests = {"model_sha256": weights_sha256(config.source.folder)}
+    if config.photographs is not None:
+        digests["photographs_sha256"] = digest_of(choose_photographs(config.photographs, config.held_out))
+    return {**options, **digests}

@@ -4,6 +4,7 @@
 network, so it can follow the mask decoder where that one can't follow it.
 """
 
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -12,10 +13,11 @@ from torch import Tensor, nn
 from model.diffusion import SODDiffusionPipeline
 from model.mask_decoder import MaskDecoder, seeded_mask_decoder
 from model.vae_digest import digest_of_network
-from pipeline.distillation.agreement import measure_agreement
+from pipeline.distillation.agreement import measure_agreement, measure_on_photographs
 from pipeline.distillation.examples import drawn_batch, labelled_parts, placed
 from pipeline.distillation.labelled import Labelled, several_processes
 from pipeline.distillation.loss import distillation_loss
+from pipeline.distillation.photographs import choose_photographs
 from pipeline.embedded.loop import Schedule, TrainedGroup, is_complete, run_stage, step_generator
 from pipeline.embedded.stages import painted, weights_digest
 from pipeline.embedded.views import Views
@@ -25,6 +27,7 @@ DRAWN, SEEN = 6144, 2048
 FOLLOWS = 4.0
 """Weight of the VAE's distance to the mask decoder at the end; it grows from 0, and that to the maps falls to 0."""
 HELD_OUT = 256
+SAMPLE = Path(__file__).resolve().parents[1] / "sample" / "images"
 _AT_ONCE = 64
 
 
@@ -54,10 +57,18 @@ def train_decoders(
 
 
 def state_agreement(pipeline: SODDiffusionPipeline) -> None:
-    """Measure how well the two agree, in the precision in which they are saved, and state it."""
+    """Measure how well the two agree, in the precision in which they are saved, and state it.
+
+    The photographs are those of the sample, which no stage learns from.
+    """
     decoder: MaskDecoder = pipeline.mask_decoder
     decoder.state((), digest_of_network(pipeline.vae))
-    decoder.state(measure_agreement(pipeline, HELD_OUT).agreement, digest_of_network(pipeline.vae))
+    photographs = choose_photographs(SAMPLE, HELD_OUT)
+    found = (
+        measure_agreement(pipeline, HELD_OUT).agreement,
+        measure_on_photographs(pipeline, photographs, HELD_OUT).agreement,
+    )
+    decoder.state([*chain.from_iterable(found)], digest_of_network(pipeline.vae))
     pipeline.decode_with("auto")
 
 

@@ -47,37 +47,37 @@ def from_home(path: str) -> str:
     return path if os.path.lexists(path.partition("/")[0]) else os.path.expanduser(path)
 
 
-def find_photos(named: str, *, recursive: bool = False, outputs: Path | None = None) -> Found:
+def find_photos(
+    named: str, *, recursive: bool = False, outputs: Path | None = None, option: str = "--input-rgb-path"
+) -> Found:
     """Find the photos of a file, a folder or a glob.
 
     In a folder the suffix decides what is a photo; a file named by itself or by a glob is tried whatever its suffix.
 
     Args:   recursive: look into a folder's subfolders too.
-            outputs: a folder that is not looked into, wherever it lies.
+            outputs: a folder that is not looked into, wherever it lies. option: what named the photos, for messages.
     Raises: CollectionError: there are no photos, the folder can't be listed, or `recursive` is asked of a glob.
     """
     path = Path(named)
     if path.is_dir():
-        return _in_folder(path, recursive, outputs)
+        return _in_folder(path, recursive, outputs, option)
     if path.exists():
         return Found(photos=_photos([path], path.parent))
     if recursive and glob.has_magic(named):
-        raise CollectionError(
-            f"--input-rgb-path {named}: --recursive is for folders; in a pattern, ** means subfolders"
-        )
+        raise CollectionError(f"{option} {named}: --recursive is for folders; in a pattern, ** means subfolders")
     # A set, because a glob with two ** finds a file several times.
     matches = sorted({Path(match) for match in glob.glob(named, recursive=True) if os.path.isfile(match)})
     if not matches:
         what = "no file matches this pattern" if glob.has_magic(named) else "no such file or folder"
-        raise CollectionError(f"--input-rgb-path {named}: {what}")
+        raise CollectionError(f"{option} {named}: {what}")
     return Found(photos=_photos(matches, _fixed_part(named)))
 
 
-def _in_folder(folder: Path, recursive: bool, outputs: Path | None) -> Found:
+def _in_folder(folder: Path, recursive: bool, outputs: Path | None, option: str) -> Found:
     try:
         files = [entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")]
     except OSError as error:
-        raise CollectionError(f"--input-rgb-path {folder}: can't be listed ({error.strerror or error})") from error
+        raise CollectionError(f"{option} {folder}: can't be listed ({error.strerror or error})") from error
     below = _below(folder, outputs.resolve() if outputs else None, warn=recursive)
     if recursive:
         files += (file for file in below if file.is_file())

@@ -62,6 +62,8 @@ def source(tmp_path_factory):
         (("--device", "tpu"), "--device tpu: there is no such device"),
         (("--out", "full"), "--out full holds mine.txt, and no distillation began it"),
         (("--out", "/proc/no-such-folder"), "nothing can be written there"),
+        (("--photographs", "nowhere"), "--photographs nowhere: no such file or folder"),
+        (("--photographs", "full"), "full holds 1 files, none of which ends in"),
     ],
 )
 def test_a_wrong_request_writes_nothing(run_here, monkeypatch, tmp_path, options, said):
@@ -115,6 +117,16 @@ def test_a_distillation_ends_with_a_model_that_has_its_decoder(source, done_here
     assert f"--model {made}" in done.stderr
     again = done_here(main, "distil_decoder.py", "--model", source, "--out", tmp_path / "out", *SMALL)
     assert (again.returncode, again.stdout) == (DONE, done.stdout)
+
+
+def test_with_photographs_it_names_their_ious(source, done_here, tmp_path):
+    photographs = ROOT / "pipeline/sample/images"
+    options = ("--photographs", photographs, *SMALL)
+    done = done_here(main, "distil_decoder.py", "--model", source, "--out", tmp_path / "out", *options)
+    assert done.returncode == DONE, done.stderr
+    measured = [Agreement.of(one) for one in json.loads(done.stdout)["agreement"]]
+    assert [one.maps_of for one in measured] == ["drawn"] * 3 + ["photographs"] * 3
+    assert f"IoU with the VAE's masks of photographs {measured[3].iou:.4f} at 40 px" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,31 @@
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.decoder_choice import LEAST_IOU, Agreement, Stated, choose
+from model.decoder_choice import LEAST_IOU, Agreement, MapsOf, Stated, choose
 
 SHARES = st.floats(0, 1)
 SIDES = st.integers(1, 64).map(lambda eighths: 8 * eighths)
 IOUS = SHARES | st.floats(LEAST_IOU, 1)
-AGREEMENTS = st.builds(Agreement, side_px=SIDES, iou=IOUS, mae=SHARES, s_measure=SHARES, maps=st.integers(1, 10**6))
-LISTS = st.lists(AGREEMENTS, max_size=5, unique_by=lambda one: one.side_px)
+ALL_KINDS = get_args(MapsOf)
+KINDS = st.sampled_from(ALL_KINDS)
+AGREEMENTS = st.builds(
+    Agreement, side_px=SIDES, iou=IOUS, mae=SHARES, s_measure=SHARES, maps=st.integers(1, 10**6), maps_of=KINDS
+)
+
+
+def lists(kinds=ALL_KINDS):
+    """Agreements of these kinds, none of them twice at a side."""
+    found = AGREEMENTS.filter(lambda one: one.maps_of in kinds)
+    return st.lists(found, max_size=5, unique_by=lambda one: (one.maps_of, one.side_px))
+
+
+LISTS = lists()
 ANYWHERE = st.integers(0, 600)
 ONE = Agreement(side_px=64, iou=LEAST_IOU, mae=0.001, s_measure=0.99, maps=8)
 VAE, OTHER = "ab" * 32, "cd" * 32
@@ -34,7 +47,7 @@ def settle(wanted="auto", *, agreement=(ONE,), distilled_from=VAE, vae=VAE, side
 def test_what_is_stated_survives_its_file_in_any_order(agreement, distilled_from):
     fields = json.loads(json.dumps([one.as_fields() for one in agreement]))
     found = Stated.of(fields, distilled_from)
-    assert sorted(agreement, key=lambda one: one.side_px) == list(found.agreement)
+    assert sorted(agreement, key=lambda one: (one.maps_of, one.side_px)) == list(found.agreement)
     assert found == Stated.of(fields[::-1], distilled_from)
 
 
@@ -55,6 +68,9 @@ def test_nothing_stated_is_nothing_known():
         ({"side_px": 12}, "side_px is 12; it must be a multiple of 8"),
         ({"side_px": 0}, "side_px is 0"),
         ({"side_px": 64.0}, "side_px is 64.0"),
+        ({"maps_of": "dreams"}, "maps_of is 'dreams'; it must be drawn or photographs"),
+        ({"maps_of": None}, "maps_of is None"),
+        ({"maps_of": ["drawn"]}, "maps_of is ['drawn']"),
         ({"more": 1}, "exactly the fields side_px, iou, mae, s_measure, maps"),
     ],
 )
@@ -80,10 +96,24 @@ def test_a_statement_of_another_form_is_refused(agreement, distilled_from, said)
         Stated.of(agreement, distilled_from)
 
 
+def test_files_of_earlier_code_speak_of_drawn_maps():
+    fields = ONE.as_fields()
+    assert fields.pop("maps_of") == "drawn"
+    assert Agreement.of(fields) == ONE
+
+
 # Where it is close
 
 
 @given(LISTS, ANYWHERE)
+def test_drawn_maps_decide_only_where_no_photographs_do(agreement, side_px):
+    photographs = [one for one in agreement if one.maps_of == "photographs"]
+    deciding = stated_of(photographs or agreement)
+    assert stated_of(agreement).is_close == deciding.is_close
+    assert stated_of(agreement).is_close_at(side_px) == deciding.is_close_at(side_px)
+
+
+@given(KINDS.flatmap(lambda kind: lists([kind])), ANYWHERE)
 def test_it_is_close_only_between_sides_that_are_and_at_those(agreement, side_px):
     rounded = side_px // 8 * 8
     below = max((one for one in agreement if one.side_px <= rounded), key=lambda one: one.side_px, default=None)
@@ -92,8 +122,9 @@ def test_it_is_close_only_between_sides_that_are_and_at_those(agreement, side_px
     assert stated_of(agreement).is_close_at(side_px) == expected
 
 
-@given(LISTS, AGREEMENTS, ANYWHERE)
+@given(lists(["photographs"]), AGREEMENTS, ANYWHERE)
 def test_a_side_that_is_far_never_makes_it_close(agreement, far, side_px):
+    far = replace(far, maps_of="photographs")
     others = [one for one in agreement if one.side_px != far.side_px]
     assert stated_of(others).is_close_at(side_px) or not stated_of([*others, replace(far, iou=0.5)]).is_close_at(
         side_px

@@ -66,12 +66,13 @@ def test_the_two_agree_better_after_more_steps(tiny_pipeline, data, tmp_path):
     assert found[1] < 0.7 * found[0]
 
 
-def test_what_is_stated_is_of_this_vae_at_three_sides(tiny_pipeline, data, tmp_path):
+def test_what_is_stated_is_of_this_vae_at_three_sides_of_drawn_maps_and_of_the_sample(tiny_pipeline, data, tmp_path):
     pipeline = tiny_pipeline(0)
     train_decoders(pipeline, data, schedule(), tmp_path, seed=0)
     state_agreement(pipeline)
     stated = pipeline.mask_decoder.stated
     assert stated.distilled_from == digest_of_network(pipeline.vae)
-    assert [type(one) for one in stated.agreement] == [Agreement] * 3
-    assert stated.agreement[1].side_px == pipeline.default_processing_res
+    assert [type(one) for one in stated.agreement] == [Agreement] * 6
+    assert [one.maps_of for one in stated.agreement] == ["drawn"] * 3 + ["photographs"] * 3
+    assert stated.agreement[1].side_px == stated.agreement[4].side_px == pipeline.default_processing_res
     assert pipeline.decoder == ("mask" if stated.is_close_at(pipeline.default_processing_res) else "vae")

@@ -1,0 +1,140 @@
+"""Photographs of which a mask decoder's maps are compared: which are chosen, what is refused, and what is measured."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from model.decoder_choice import MASK_DECODER, Stated
+from model.saliency import load_pipeline
+from pipeline.distillation.agreement import measure_on_photographs
+from pipeline.distillation.distil import distil
+from pipeline.distillation.folder import require_folder
+from pipeline.distillation.photographs import (
+    choose_photographs,
+    digest_of,
+    readable,
+    require_photographs,
+    spaced,
+)
+from pipeline.distillation.worst import draw_worst
+from pipeline.errors import CollectionError, RunMismatchError
+from tests.model.conftest import TINY_PX
+
+
+@pytest.fixture
+def folder(tmp_path, photograph):
+    """Three photographs, one of them in a subfolder, and a text."""
+    for number, name in enumerate(("a.png", "b.jpg", "more/c.png")):
+        photograph(tmp_path / "photos" / name, number)
+    (tmp_path / "photos/notes.txt").touch()
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def photograph():
+    """Writes a small photograph."""
+
+    def write(path, number):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (40 + number, 56, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+
+    return write
+
+
+# Which are chosen
+
+
+@given(st.lists(st.integers(), max_size=50, unique=True), st.integers(1, 60))
+def test_of_many_some_are_chosen_at_even_distances(values, most):
+    chosen = spaced(values, most)
+    assert len(chosen) == min(most, len(values))
+    places = [values.index(one) for one in chosen]
+    steps = np.diff(places)
+    assert not len(steps) or (steps.min() >= 1 and steps.max() - steps.min() <= 1)
+
+
+def test_photographs_of_subfolders_count_and_other_files_do_not(folder):
+    assert [one.path.name for one in choose_photographs(folder, 9)] == ["a.png", "b.jpg", "c.png"]
+    assert [one.path.name for one in choose_photographs(folder, 2)] == ["a.png", "b.jpg"]
+
+
+def test_what_can_not_be_read_is_left_out_by_name(folder, caplog):
+    (folder / "b.jpg").write_bytes(b"no photograph")
+    chosen = choose_photographs(folder, 9)
+    require_photographs(chosen)
+    assert [one.path.name for one in readable(chosen)] == ["a.png", "c.png"]
+    assert f"{folder / 'b.jpg'} can't be read and is left out" in caplog.text
+
+
+def test_a_folder_without_photographs_is_refused(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(CollectionError, match="none of which ends in"):
+        choose_photographs(tmp_path, 9)
+    with pytest.raises(CollectionError, match=r"^--photographs .*nowhere: no such file or folder"):
+        choose_photographs(tmp_path / "nowhere", 9)
+
+
+def test_photographs_none_of_which_can_be_read_are_refused_before_the_work(request_for, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").write_bytes(b"no photograph")
+    config = request_for(tmp_path / "out", photographs=tmp_path / "photos")
+    with pytest.raises(CollectionError, match=r"^--photographs: none of 1 can be read"):
+        require_folder(config)
+    assert not config.out.exists()
+
+
+def test_the_digest_is_of_names_and_bytes(folder):
+    before = digest_of(choose_photographs(folder, 9))
+    assert digest_of(choose_photographs(folder, 9)) == before != digest_of(choose_photographs(folder, 2))
+    (folder / "a.png").rename(folder / "a2.png")
+    renamed = digest_of(choose_photographs(folder, 9))
+    (folder / "a2.png").write_bytes((folder / "a2.png").read_bytes() + b"!")
+    assert len({before, renamed, digest_of(choose_photographs(folder, 9))}) == 3
+
+
+# What is measured
+
+
+@pytest.mark.parametrize(("maps", "of_each"), [(7, [3, 2, 2]), (2, [1, 1])])
+def test_members_of_the_photographs_make_up_the_maps(finished, folder, maps, of_each):
+    pipeline = load_pipeline(finished[1].model)
+    measured = measure_on_photographs(pipeline, choose_photographs(folder, 9), maps)
+    fewer = max(1, maps // 4)
+    found = [(one.side_px, one.maps, one.maps_of) for one in measured.agreement]
+    assert found == [(40, fewer, "photographs"), (TINY_PX, maps, "photographs"), (88, fewer, "photographs")]
+    names = [one.name.partition(",")[0] for one in measured.worst]
+    assert sorted((names.count(name) for name in set(names)), reverse=True) == of_each
+
+
+def test_the_vae_agrees_with_itself_on_members(source, folder, monkeypatch):
+    teacher = load_pipeline(source)
+    monkeypatch.setattr(teacher, "decode_with", lambda *_: None)
+    found = measure_on_photographs(teacher, choose_photographs(folder, 9), 4).agreement
+    assert [(one.iou, one.mae, one.maps) for one in found] == [(1, 0, 1), (1, 0, 4), (1, 0, 1)]
+
+
+def test_both_are_stated_and_photographs_decide(request_for, finished, folder, tmp_path):
+    config = request_for(tmp_path / "out", photographs=folder)
+    require_folder(config)
+    made = distil(config)
+    fields = json.loads((made.model / MASK_DECODER / "config.json").read_bytes())
+    assert Stated.of(fields["agreement"], fields["distilled_from"]) == made.stated
+    assert list(made.stated.agreement[:3]) == list(finished[1].stated.agreement)
+    measured = measure_on_photographs(load_pipeline(made.model), choose_photographs(folder, 6), config.held_out)
+    assert list(made.stated.deciding) == list(made.stated.agreement[3:]) == list(measured.agreement)
+    assert made.worst.read_bytes() == draw_worst(measured.worst)
+
+
+def test_other_photographs_are_another_distillation(request_for, folder, tmp_path):
+    config = request_for(tmp_path / "out", photographs=folder)
+    distil(config)
+    (folder / "a.png").unlink()
+    for changed in (config, replace(config, photographs=None)):
+        with pytest.raises(RunMismatchError, match="photographs_sha256: made with"):
+            require_folder(changed)
