@@ -104,10 +104,12 @@ class Stated:
         if agreement is None:
             agreement = ()
         if not isinstance(agreement, list | tuple) or len(agreement) > _MOST_SIDES:
-            raise ValueError(f"agreement must be a list of at most {_MOST_SIDES} objects, one for each side")
+            raise ValueError(
+                f"agreement must be a list of at most {_MOST_SIDES} objects, one for each side and maps_of"
+            )
         found = sorted((Agreement.of(one) for one in agreement), key=_place)
         if any(_place(one) == _place(other) for one, other in pairwise(found)):
-            raise ValueError("agreement has the same side_px twice")
+            raise ValueError("agreement has the same side_px and maps_of twice")
         if distilled_from is not None and not (isinstance(distilled_from, str) and _SHA256.fullmatch(distilled_from)):
             raise ValueError(f"distilled_from is {ascii(distilled_from)[:40]}; it must be a SHA-256 or null")
         return Stated(agreement=tuple(found), distilled_from=distilled_from)

@@ -47,7 +47,8 @@ def digest_of_folder(folder: Path) -> str | None:
 def digest_of_network(vae: Any) -> str | None:
     """The same of a VAE in memory; None if its weights are in bfloat16 or less, without a `remember_digest` before.
 
-    Weights that were loaded in bfloat16 and widened afterwards count as in bfloat16: what was rounded stays rounded.
+    Weights that `load_pipeline` loaded in bfloat16 count as such once they are widened: what was rounded stays rounded.
+    Training in bfloat16 and widening then goes unnoticed.
     """
     import torch
 

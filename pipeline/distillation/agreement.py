@@ -1,7 +1,6 @@
 """How a mask decoder's maps compare with the VAE's own, on maps that no distillation learns from.
 
-Drawn maps need nothing but the model. Photographs show what the decoder will have to paint: what members of the model
-itself end in.
+Drawn maps need nothing but the model. Photographs show what the decoder will have to paint: the model's own members.
 """
 
 import heapq
@@ -15,7 +14,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from model.checkpoint_facts import settled
-from model.config import EnsembleConfig, WantedDecoder
+from model.config import EnsembleConfig
 from model.decoder_choice import Agreement, MapsOf
 from model.diffusion import SODDiffusionPipeline
 from pipeline.distillation.labelled import at_once, label, side_of
@@ -30,7 +29,6 @@ _OTHER_SIDES = ((2 / 3, 4), (4 / 3, 4))
 have .56 times the pixels of the trained one, together."""
 _DIGITS = 6
 _METRICS: tuple[Metric, ...] = ("s_measure",)
-_DECODERS: tuple[WantedDecoder, ...] = ("vae", "mask")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +84,24 @@ def _measure(
 def _members(
     pipeline: SODDiffusionPipeline, photographs: Sequence[Photograph], side_px: int, maps: int
 ) -> Iterator[Pair]:
-    each, more = divmod(maps, len(photographs))
-    for number, photograph in enumerate(spaced(photographs, maps)):
-        ensemble = EnsembleConfig(ensemble_size=each + (number < more), processing_res=side_px)
-        ensemble, pixels, painted = settled(ensemble, pipeline.facts), photograph.pixels(), []
-        for decoder in _DECODERS:
-            pipeline.decode_with(decoder, side_px)
-            (prediction,) = pipeline.predict([pixels], [photograph.key], ensemble)
-            painted.append(prediction.members)
-        for member, (vaes, own) in enumerate(zip(*painted, strict=True)):
-            yield f"{photograph.path.name}, member {member}", own, vaes
+    chosen = spaced(photographs, maps)
+    each, more = divmod(maps, len(chosen))
+    counts = [each + (number < more) for number in range(len(chosen))]
+
+    def painted() -> Iterator[Float32[np.ndarray, "e ph pw"]]:
+        for photograph, count in zip(chosen, counts, strict=True):
+            ensemble = EnsembleConfig(ensemble_size=count, processing_res=side_px, batch_size=at_once(side_px))
+            settled_ensemble = settled(ensemble, pipeline.facts)
+            (prediction,) = pipeline.predict([photograph.pixels()], [photograph.key], settled_ensemble)
+            yield prediction.members
+
+    # All with the one, then all with the other: a switch takes a digest of the VAE.
+    pipeline.decode_with("vae")
+    vaes = list(painted())
+    pipeline.decode_with("mask", side_px)
+    for photograph, own, expected in zip(chosen, painted(), vaes, strict=True):
+        for member, pair in enumerate(zip(own, expected, strict=True)):
+            yield f"{photograph.name}, member {member}", *pair
 
 
 @torch.inference_mode()

@@ -34,9 +34,9 @@ class DistillationConfig:
     """Maps on which decoder and VAE are compared in the end, and on a quarter as many at 2/3 and 4/3 of the size; none
     of them was learnt from."""
     photographs: Path | None = None
-    """Folder of photographs that neither the model nor the decoder learnt from. What the model paints of up to
-    `held_out` of them, evenly spaced, is compared too, and then decides whether `--decoder auto` takes the decoder:
-    that is what it will have to paint."""
+    """Folder of photographs that neither the model nor the decoder learnt from. Members of up to `held_out` of them,
+    evenly spaced, are compared too; OUT/worst.png then shows these, and `--decoder auto` goes by them. May be given
+    later, with the same OUT."""
     seed: int = 0
     """Seed of maps, noise, initial weights and batches; 0 to 2^63 - 1."""
     device: str = "auto"

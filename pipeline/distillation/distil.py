@@ -11,6 +11,7 @@ from model.checkpoint_facts import facts_of
 from model.checkpoint_files import SAFETENSORS, load_network, read_tensors
 from model.decoder_choice import MASK_DECODER, Stated
 from model.diffusion import SODDiffusionPipeline
+from model.documents import parse_object, read_document
 from model.folders import save_with_network
 from model.mask_decoder import MaskDecoder, seeded_mask_decoder, size_for
 from model.saliency import load_pipeline, on_device
@@ -18,13 +19,15 @@ from model.vae_digest import digest_of_folder
 from pipeline.distillation.agreement import measure_agreement, measure_on_photographs
 from pipeline.distillation.config import DistillationConfig
 from pipeline.distillation.examples import drawn_batch, labelled_parts, placed
-from pipeline.distillation.folder import claim, model_in, worst_in
+from pipeline.distillation.folder import claim, compared_in, model_in, worst_in
 from pipeline.distillation.labelled import several_processes
 from pipeline.distillation.loss import distillation_loss
-from pipeline.distillation.photographs import choose_photographs, readable
+from pipeline.distillation.photographs import choose_photographs, digest_of, readable, require_photographs
 from pipeline.distillation.worst import draw_worst
 from pipeline.embedded.loop import Schedule, TrainedGroup, run_stage, step_generator
+from pipeline.errors import CollectionError, SampleError, StorageError
 from pipeline.files.storage import publish
+from pipeline.files.tars import encode_json
 from pipeline.progress.stages import stage
 from pipeline.runs.locking import locked
 
@@ -48,17 +51,20 @@ def distil(config: DistillationConfig) -> Distilled:
     """Do what is left to do, in a folder that `require_folder` has looked at.
 
     Raises: CheckpointError: the model can't be loaded. ValueError: nor can the device be used.
-            StorageError: a file of the folder can't be read or written. RunBusyError: another session works in it.
+            StorageError: a file of the folder can't be read or written, or the photographs no longer can be read.
+            RunBusyError: another session works in it.
             LeaseLostError: another one took over, as this one did not answer. RunMismatchError: one began something
             else there after `require_folder`.
     """
     torch.set_num_threads(config.threads)
     result = model_in(config.out)
-    if not result.exists():
+    if not result.exists() or config.photographs is not None:
         with locked(str(config.out)) as lease:
             claim(config)
             if not result.exists():  # it may have been finished before this session held the folder
                 _make(config, result, lease.check)
+            if config.photographs is not None:
+                _compare_photographs(config, result, config.photographs, lease.check)
     decoder: MaskDecoder = load_network(MaskDecoder, result / MASK_DECODER, weights=(SAFETENSORS,))
     trained_px = facts_of(config.source).trained_as["processing_res"]
     parameters = sum(parameter.numel() for parameter in decoder.parameters())
@@ -129,12 +135,32 @@ def _measure(config: DistillationConfig, pipeline: SODDiffusionPipeline, decoder
     pipeline.register_modules(mask_decoder=decoder)
     with stage("comparing decoder and VAE on held-out maps"):
         found = measure_agreement(pipeline, config.held_out)
-    agreement = [*found.agreement]
-    if config.photographs is not None:
-        with stage("comparing decoder and VAE on photographs"):
-            photographs = readable(choose_photographs(config.photographs, config.held_out))
-            found = measure_on_photographs(pipeline, photographs, config.held_out)
-        agreement += found.agreement
-    decoder.state(agreement, decoder.stated.distilled_from)
+    decoder.state(found.agreement, decoder.stated.distilled_from)
     publish(str(worst_in(config.out)), draw_worst(found.worst))
     nn.Module.to(decoder, saved)
+
+
+def _compare_photographs(config: DistillationConfig, result: Path, folder: Path, check: Callable[[], None]) -> None:
+    """Compare the finished model's two decoders on photographs, and state that too, unless these were compared."""
+    try:
+        photographs = readable(choose_photographs(folder, config.held_out))
+        require_photographs(photographs)
+        digest, record = digest_of(photographs), compared_in(config.out)
+        if record.exists() and parse_object(read_document(record)).get("sha256") == digest:
+            return
+        pipeline = on_device(load_pipeline(result), config.device)
+        with stage("comparing decoder and VAE on photographs"):
+            found = measure_on_photographs(pipeline, photographs, config.held_out)
+    except (CollectionError, SampleError, OSError) as error:
+        raise StorageError(
+            f"{result} is finished, but photographs of {folder} could not be compared ({error}): "
+            "put them back and run the same command again"
+        ) from error
+    place = result / MASK_DECODER / "config.json"
+    fields = parse_object(read_document(place))
+    drawn = [one for one in Stated.of(fields.get("agreement"), None).agreement if one.maps_of == "drawn"]
+    check()
+    fields["agreement"] = [one.as_fields() for one in (*drawn, *found.agreement)]
+    publish(str(place), encode_json(fields))
+    publish(str(worst_in(config.out)), draw_worst(found.worst))
+    publish(str(record), encode_json({"sha256": digest, "photographs": len(photographs)}))

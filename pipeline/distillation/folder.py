@@ -6,7 +6,7 @@ from typing import Any
 from model.documents import DocumentError, parse_object, read_document
 from model.weights import weights_sha256
 from pipeline.distillation.config import DistillationConfig
-from pipeline.distillation.photographs import choose_photographs, digest_of, require_photographs
+from pipeline.distillation.photographs import choose_photographs, require_photographs
 from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.extras import require_extra
 from pipeline.files.storage import publish
@@ -15,6 +15,7 @@ from pipeline.made_with import differences, refusal
 from pipeline.preconditions import require_model, require_target
 from pipeline.runs.lease import FOLDER
 
+RECIPE_VERSION = 2  # raise it when the same request gives other weights
 _CLAIM = "distillation.json"
 _NOT_ASKED = ("out", "model", "photographs", "device", "threads", "workers", "checkpoint_every")
 
@@ -65,6 +66,11 @@ def worst_in(out: Path) -> Path:
     return out / "worst.png"
 
 
+def compared_in(out: Path) -> Path:
+    """Where it says which photographs were compared."""
+    return out / "photographs.json"
+
+
 def _refuse_other(config: DistillationConfig, request: dict[str, Any]) -> None:
     try:
         before = parse_object(read_document(config.out / _CLAIM))
@@ -76,7 +82,4 @@ def _refuse_other(config: DistillationConfig, request: dict[str, Any]) -> None:
 
 def _request(config: DistillationConfig) -> dict[str, Any]:
     options = {name: getattr(config, name) for name in config.__slots__ if name not in _NOT_ASKED}
-    digests = {"model_sha256": weights_sha256(config.source.folder)}
-    if config.photographs is not None:
-        digests["photographs_sha256"] = digest_of(choose_photographs(config.photographs, config.held_out))
-    return {**options, **digests}
+    return {**options, "recipe": RECIPE_VERSION, "model_sha256": weights_sha256(config.source.folder)}

@@ -1,4 +1,4 @@
-"""Photographs of which a mask decoder's maps are compared with the VAE's: found and looked at before the work."""
+"""Photographs of which a mask decoder's maps are compared with the VAE's."""
 
 import hashlib
 import logging
@@ -24,21 +24,28 @@ class Photograph:
     """A photograph on disk."""
 
     path: Path
-    key: str
-    """From which the noise of its members follows."""
+    name: str
+    """Its path below the folder, without suffix; the noise of its members follows from it."""
+
+    @property
+    def key(self) -> str:
+        """The key that its name makes."""
+        return key_of(self.name)
 
     def pixels(self) -> UInt8[np.ndarray, "h w 3"]:
         """Its pixels as people see them. Raises: SampleError: it can't be decoded. OSError: it can't be read."""
         return decode_rgb(self.path.name, self.path.read_bytes(), default="upright")
 
 
-def choose_photographs(named: Path, most: int) -> list[Photograph]:
+def choose_photographs(folder: Path, most: int) -> list[Photograph]:
     """Up to `most` photographs of a folder and its subfolders, evenly spaced in the order of their names.
 
-    Raises: CollectionError: there are none.
+    Raises: CollectionError: there is no such folder, or no photograph in it.
     """
-    found = find_photos(str(named), recursive=True, option="--photographs").photos
-    return [Photograph(photo.path, key_of(photo.name)) for photo in spaced(found, most)]
+    if not folder.is_dir():
+        raise CollectionError(f"--photographs {folder}: there is no such folder")
+    found = find_photos(str(folder), recursive=True, option="--photographs").photos
+    return [Photograph(photo.path, photo.name) for photo in spaced(found, most)]
 
 
 def spaced(values: Sequence[_T], most: int) -> list[_T]:
@@ -50,9 +57,7 @@ def spaced(values: Sequence[_T], most: int) -> list[_T]:
 def require_photographs(photographs: Sequence[Photograph]) -> None:
     """Refuse photographs of which none can be read. Raises: CollectionError: so it is."""
     if not any(map(_is_readable, photographs)):
-        raise CollectionError(
-            f"--photographs: none of {len(photographs)} can be read, {photographs[0].path} for example"
-        )
+        raise CollectionError(f"--photographs: none of {len(photographs)} can be read; {photographs[0].path} is one")
 
 
 def readable(photographs: Sequence[Photograph]) -> list[Photograph]:
@@ -61,9 +66,9 @@ def readable(photographs: Sequence[Photograph]) -> list[Photograph]:
 
 
 def digest_of(photographs: Sequence[Photograph]) -> str:
-    """SHA-256 of keys and bytes, in their order. Raises: OSError: one can't be read."""
-    lines = [f"{one.key} {hashlib.sha256(one.path.read_bytes()).hexdigest()}\n" for one in photographs]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    """SHA-256 of names and bytes, in their order. Raises: OSError: one can't be read."""
+    parts = [f"{one.name} {hashlib.sha256(one.path.read_bytes()).hexdigest()}\n" for one in photographs]
+    return hashlib.sha256("".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _is_readable(photograph: Photograph) -> bool:

@@ -73,6 +73,6 @@ def _cell(painted: Painted) -> Image.Image:
         shown = small(Image.fromarray(picture), _THUMBNAIL_PX)
         left = place * (_THUMBNAIL_PX + _GAP_PX) + (_THUMBNAIL_PX - shown.width) // 2
         cell.paste(shown, (left, (_THUMBNAIL_PX - shown.height) // 2))
-    caption = f"{painted.name}: IoU {painted.iou:.4f}"
+    caption = f"IoU {painted.iou:.4f}: {painted.name}"
     draw.text((2, _THUMBNAIL_PX + 1), caption, fill=_INK, font=ImageFont.load_default(_FONT_PX))
     return cell

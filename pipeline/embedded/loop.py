@@ -110,7 +110,8 @@ class _Losses:
         for value in torch.stack(self._waiting).tolist():
             if not math.isfinite(value):
                 raise FloatingPointError(
-                    f"the loss of step {self._step} is {value}, and would be if you resumed: begin with another seed"
+                    f"the loss of step {self._step} is {value}, and would be again: begin in another --out, with "
+                    "another --seed or, for sod distil, a lower --learning-rate"
                 )
             self._last.append(value)
             self._step += 1

@@ -62,7 +62,7 @@ def source(tmp_path_factory):
         (("--device", "tpu"), "--device tpu: there is no such device"),
         (("--out", "full"), "--out full holds mine.txt, and no distillation began it"),
         (("--out", "/proc/no-such-folder"), "nothing can be written there"),
-        (("--photographs", "nowhere"), "--photographs nowhere: no such file or folder"),
+        (("--photographs", "nowhere"), "--photographs nowhere: there is no such folder"),
         (("--photographs", "full"), "full holds 1 files, none of which ends in"),
     ],
 )
@@ -193,4 +193,4 @@ def test_a_decoder_is_distilled_from_a_vae_of_full_size_with_random_weights(done
     assert decoder_of(config) == "mask"
     decoder = load_network(MaskDecoder, config.folder / MASK_DECODER)
     assert decoder.config.channels == [256, 128, 64]
-    assert decoder.agreement.maps == 3
+    assert [one.maps for one in decoder.stated.agreement] == [1, 3, 1]

@@ -84,7 +84,7 @@ def test_an_agreement_that_can_not_be_is_refused_by_name(changed, said):
     ("agreement", "distilled_from", "said"),
     [
         ({"64": ONE.as_fields()}, None, "agreement must be a list"),
-        ([ONE.as_fields()] * 2, None, "the same side_px twice"),
+        ([ONE.as_fields()] * 2, None, "the same side_px and maps_of twice"),
         ([ONE.as_fields()] * 65, None, "at most 64"),
         (None, VAE.upper(), "distilled_from is 'ABAB"),
         (None, VAE[:-1], "distilled_from is"),

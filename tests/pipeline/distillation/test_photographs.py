@@ -11,6 +11,7 @@ from PIL import Image
 
 from model.decoder_choice import MASK_DECODER, Stated
 from model.saliency import load_pipeline
+from pipeline.distillation import distil as story
 from pipeline.distillation.agreement import measure_on_photographs
 from pipeline.distillation.distil import distil
 from pipeline.distillation.folder import require_folder
@@ -22,7 +23,7 @@ from pipeline.distillation.photographs import (
     spaced,
 )
 from pipeline.distillation.worst import draw_worst
-from pipeline.errors import CollectionError, RunMismatchError
+from pipeline.errors import CollectionError, StorageError
 from tests.model.conftest import TINY_PX
 
 
@@ -76,8 +77,9 @@ def test_a_folder_without_photographs_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(CollectionError, match="none of which ends in"):
         choose_photographs(tmp_path, 9)
-    with pytest.raises(CollectionError, match=r"^--photographs .*nowhere: no such file or folder"):
-        choose_photographs(tmp_path / "nowhere", 9)
+    for named in ("nowhere", "notes.txt", "*.jpg"):
+        with pytest.raises(CollectionError, match=r"^--photographs .*: there is no such folder"):
+            choose_photographs(tmp_path / named, 9)
 
 
 def test_photographs_none_of_which_can_be_read_are_refused_before_the_work(request_for, tmp_path):
@@ -125,16 +127,55 @@ def test_both_are_stated_and_photographs_decide(request_for, finished, folder, t
     made = distil(config)
     fields = json.loads((made.model / MASK_DECODER / "config.json").read_bytes())
     assert Stated.of(fields["agreement"], fields["distilled_from"]) == made.stated
+    assert made.stated.distilled_from == finished[1].stated.distilled_from
     assert list(made.stated.agreement[:3]) == list(finished[1].stated.agreement)
     measured = measure_on_photographs(load_pipeline(made.model), choose_photographs(folder, 6), config.held_out)
     assert list(made.stated.deciding) == list(made.stated.agreement[3:]) == list(measured.agreement)
     assert made.worst.read_bytes() == draw_worst(measured.worst)
 
 
-def test_other_photographs_are_another_distillation(request_for, folder, tmp_path):
-    config = request_for(tmp_path / "out", photographs=folder)
+def test_photographs_may_be_given_later_and_are_compared_once(request_for, folder, tmp_path, monkeypatch):
+    config = request_for(tmp_path / "out")
     distil(config)
+    later = replace(config, photographs=folder)
+    monkeypatch.setattr(story, "train", None)
+    require_folder(later)
+    made = distil(later)
+    assert len(made.stated.agreement) == 6
+    monkeypatch.setattr(story, "measure_on_photographs", None)
+    assert distil(later) == distil(config) == made
+
+
+def test_other_photographs_are_compared_anew(request_for, folder, tmp_path):
+    config = request_for(tmp_path / "out", photographs=folder)
+    before = distil(config).stated
     (folder / "a.png").unlink()
-    for changed in (config, replace(config, photographs=None)):
-        with pytest.raises(RunMismatchError, match="photographs_sha256: made with"):
-            require_folder(changed)
+    after = distil(config).stated
+    assert after.agreement[:3] == before.agreement[:3]
+    assert after.agreement[3:] != before.agreement[3:]
+    assert len(after.agreement) == 6
+
+
+def test_interrupted_before_the_photographs_it_compares_them_when_it_is_run_again(request_for, folder, tmp_path):
+    config = request_for(tmp_path / "out", photographs=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(story, "measure_on_photographs", None)
+        with pytest.raises(TypeError):
+            distil(config)
+    assert len(distil(config).stated.agreement) == 6
+
+
+def test_photographs_that_are_gone_in_the_end_lose_no_training(request_for, folder, tmp_path, monkeypatch):
+    config = request_for(tmp_path / "out", photographs=folder)
+    elsewhere, own = folder.with_name("elsewhere"), story._make
+
+    def make(*arguments):
+        own(*arguments)
+        folder.rename(elsewhere)
+
+    monkeypatch.setattr(story, "_make", make)
+    with pytest.raises(StorageError, match=r"out/model is finished, but photographs of .*photos could not be compared"):
+        distil(config)
+    elsewhere.rename(folder)
+    monkeypatch.setattr(story, "_make", None)
+    assert len(distil(config).stated.agreement) == 6
