@@ -31,7 +31,7 @@ def main() -> int:
     found, is_close = made.stated.agreement, made.stated.is_close_at(made.trained_px)
     is_taken = is_close and made.stated.distilled_from is not None
     ious = ", ".join(f"{one.iou:.4f} at {one.side_px} px" for one in made.stated.deciding)
-    of = {"drawn": "drawn maps"}.get(made.stated.deciding[0].maps_of, "photographs")
+    of = "drawn maps" if made.stated.deciding[0].maps_of == "drawn" else "photographs"
     reason = "its VAE is in bfloat16, by which auto can't know it" if is_close else f"below {LEAST_IOU}"
     taken = "--decoder auto takes it" if is_taken else f"{reason}, so that only --decoder mask takes it"
     use = command("predict", "PHOTOS", "--out", "MASKS", "--model", made.model)

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from model.checkpoint_facts import settled
 from model.config import EnsembleConfig
 from model.decoder_choice import Agreement, MapsOf
 from model.diffusion import SODDiffusionPipeline
@@ -91,8 +90,7 @@ def _members(
     def painted() -> Iterator[Float32[np.ndarray, "e ph pw"]]:
         for photograph, count in zip(chosen, counts, strict=True):
             ensemble = EnsembleConfig(ensemble_size=count, processing_res=side_px, batch_size=at_once(side_px))
-            settled_ensemble = settled(ensemble, pipeline.facts)
-            (prediction,) = pipeline.predict([photograph.pixels()], [photograph.key], settled_ensemble)
+            (prediction,) = pipeline.predict([photograph.pixels()], [photograph.key], ensemble)
             yield prediction.members
 
     # All with the one, then all with the other: a switch takes a digest of the VAE.

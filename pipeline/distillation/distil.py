@@ -19,10 +19,10 @@ from model.vae_digest import digest_of_folder
 from pipeline.distillation.agreement import measure_agreement, measure_on_photographs
 from pipeline.distillation.config import DistillationConfig
 from pipeline.distillation.examples import drawn_batch, labelled_parts, placed
-from pipeline.distillation.folder import claim, compared_in, model_in, worst_in
+from pipeline.distillation.folder import claim, compared, model_in, state_compared, worst_in
 from pipeline.distillation.labelled import several_processes
 from pipeline.distillation.loss import distillation_loss
-from pipeline.distillation.photographs import choose_photographs, digest_of, readable, require_photographs
+from pipeline.distillation.photographs import choose_photographs, digest_of, readable
 from pipeline.distillation.worst import draw_worst
 from pipeline.embedded.loop import Schedule, TrainedGroup, run_stage, step_generator
 from pipeline.errors import CollectionError, SampleError, StorageError
@@ -144,9 +144,8 @@ def _compare_photographs(config: DistillationConfig, result: Path, folder: Path,
     """Compare the finished model's two decoders on photographs, and state that too, unless these were compared."""
     try:
         photographs = readable(choose_photographs(folder, config.held_out))
-        require_photographs(photographs)
-        digest, record = digest_of(photographs), compared_in(config.out)
-        if record.exists() and parse_object(read_document(record)).get("sha256") == digest:
+        digest = digest_of(photographs)
+        if compared(config.out) == digest:
             return
         pipeline = on_device(load_pipeline(result), config.device)
         with stage("comparing decoder and VAE on photographs"):
@@ -163,4 +162,4 @@ def _compare_photographs(config: DistillationConfig, result: Path, folder: Path,
     fields["agreement"] = [one.as_fields() for one in (*drawn, *found.agreement)]
     publish(str(place), encode_json(fields))
     publish(str(worst_in(config.out)), draw_worst(found.worst))
-    publish(str(record), encode_json({"sha256": digest, "photographs": len(photographs)}))
+    state_compared(config.out, digest)

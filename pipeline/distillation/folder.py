@@ -1,5 +1,6 @@
 """The folder of a distillation: what it was begun with, and what must not be in it. Light to import."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from pipeline.preconditions import require_model, require_target
 from pipeline.runs.lease import FOLDER
 
 RECIPE_VERSION = 2  # raise it when the same request gives other weights
-_CLAIM = "distillation.json"
-_NOT_ASKED = ("out", "model", "photographs", "device", "threads", "workers", "checkpoint_every")
+_CLAIM, _COMPARED = "distillation.json", "photographs.json"
+_DECIDES_NO_WEIGHT = ("out", "model", "photographs", "device", "threads", "workers", "checkpoint_every")
 
 
 def require_folder(config: DistillationConfig) -> None:
@@ -66,9 +67,16 @@ def worst_in(out: Path) -> Path:
     return out / "worst.png"
 
 
-def compared_in(out: Path) -> Path:
-    """Where it says which photographs were compared."""
-    return out / "photographs.json"
+def compared(out: Path) -> str | None:
+    """Digest of the photographs that were compared last; None if there were none, or nobody can tell."""
+    with suppress(OSError, DocumentError):
+        return parse_object(read_document(out / _COMPARED)).get("sha256")
+    return None
+
+
+def state_compared(out: Path, digest: str) -> None:
+    """Write down which photographs were compared."""
+    publish(str(out / _COMPARED), encode_json({"sha256": digest}))
 
 
 def _refuse_other(config: DistillationConfig, request: dict[str, Any]) -> None:
@@ -81,5 +89,5 @@ def _refuse_other(config: DistillationConfig, request: dict[str, Any]) -> None:
 
 
 def _request(config: DistillationConfig) -> dict[str, Any]:
-    options = {name: getattr(config, name) for name in config.__slots__ if name not in _NOT_ASKED}
+    options = {name: getattr(config, name) for name in config.__slots__ if name not in _DECIDES_NO_WEIGHT}
     return {**options, "recipe": RECIPE_VERSION, "model_sha256": weights_sha256(config.source.folder)}

@@ -55,14 +55,29 @@ def spaced(values: Sequence[_T], most: int) -> list[_T]:
 
 
 def require_photographs(photographs: Sequence[Photograph]) -> None:
-    """Refuse photographs of which none can be read. Raises: CollectionError: so it is."""
+    """Refuse photographs of which none can be read; look no further than the first that can be.
+
+    Args: photographs: at least one.
+    Raises: CollectionError: none can be read.
+    """
     if not any(map(_is_readable, photographs)):
-        raise CollectionError(f"--photographs: none of {len(photographs)} can be read; {photographs[0].path} is one")
+        raise _unreadable(photographs)
 
 
 def readable(photographs: Sequence[Photograph]) -> list[Photograph]:
-    """Those that can be read; a warning names the others."""
-    return list(filter(_is_readable, photographs))
+    """Those that can be read; a warning names the others.
+
+    Args: photographs: at least one.
+    Raises: CollectionError: none can be read.
+    """
+    found = list(filter(_is_readable, photographs))
+    if not found:
+        raise _unreadable(photographs)
+    return found
+
+
+def _unreadable(photographs: Sequence[Photograph]) -> CollectionError:
+    return CollectionError(f"--photographs: none of {len(photographs)} can be read; {photographs[0].path} is one")
 
 
 def digest_of(photographs: Sequence[Photograph]) -> str:

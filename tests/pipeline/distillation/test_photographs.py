@@ -1,6 +1,7 @@
 """Photographs of which a mask decoder's maps are compared: which are chosen, what is refused, and what is measured."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -165,17 +166,34 @@ def test_interrupted_before_the_photographs_it_compares_them_when_it_is_run_agai
     assert len(distil(config).stated.agreement) == 6
 
 
-def test_photographs_that_are_gone_in_the_end_lose_no_training(request_for, folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("torn", [b"", b"[]", b"{"])
+def test_a_torn_record_of_what_was_compared_is_written_anew(request_for, folder, tmp_path, torn):
     config = request_for(tmp_path / "out", photographs=folder)
-    elsewhere, own = folder.with_name("elsewhere"), story._make
+    made = distil(config)
+    record = config.out / "photographs.json"
+    whole = record.read_bytes()
+    record.write_bytes(torn)
+    assert distil(config) == made
+    assert record.read_bytes() == whole
+
+
+def spoil(folder):
+    for path in folder.rglob("*.*"):
+        path.write_bytes(b"no photograph")
+
+
+@pytest.mark.parametrize("lose", [lambda folder: folder.rename(folder.with_name("gone")), spoil])
+def test_photographs_that_are_gone_in_the_end_lose_no_training(request_for, folder, tmp_path, monkeypatch, lose):
+    shutil.copytree(folder, tmp_path / "kept")
+    config, own = request_for(tmp_path / "out", photographs=folder), story._make
 
     def make(*arguments):
         own(*arguments)
-        folder.rename(elsewhere)
+        lose(folder)
 
     monkeypatch.setattr(story, "_make", make)
     with pytest.raises(StorageError, match=r"out/model is finished, but photographs of .*photos could not be compared"):
         distil(config)
-    elsewhere.rename(folder)
+    shutil.copytree(tmp_path / "kept", folder, dirs_exist_ok=True)
     monkeypatch.setattr(story, "_make", None)
     assert len(distil(config).stated.agreement) == 6
