@@ -48,15 +48,17 @@ audit.flash = (key) => {
 };
 
 /** Say where the answers are. sent: the sender's state, or null if nobody serves. */
-audit.showKept = (isLasting, sent) => {
-  const [text, kind] = audit.keptText(isLasting, sent);
+audit.showKept = (store, sent) => {
+  const [text, kind] = audit.keptText(store, sent);
   for (const place of ["kept", "end-kept"]) Object.assign(audit.at(place), { textContent: text, className: kind });
 };
 
-audit.keptText = (isLasting, sent) => {
+audit.keptText = ({ isLasting, adding }, sent) => {
+  const waiting = adding + (sent?.waiting ?? 0);
   if (sent?.refused) return [`The server refused an answer: ${sent.refused}`, "bad"];
-  if (sent?.isAway) return [`Server away: ${sent.waiting} waiting${isLasting ? ", kept in this browser" : ""}`, "bad"];
-  if (sent) return [sent.waiting ? "Saving …" : "Saved", sent.waiting ? "soft" : "good"];
+  if (sent?.isAway) return [`Server away: ${waiting} waiting${isLasting ? ", kept in this browser" : ""}`, "bad"];
+  if (waiting) return ["Saving …", "soft"];
+  if (sent) return ["Saved", "good"];
   if (!isLasting) return ["Not kept: this browser stores nothing. Save often", "bad"];
   return ["Kept in this browser", "good"];
 };

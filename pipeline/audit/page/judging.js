@@ -8,7 +8,7 @@ audit.Page = class {
     this.mode = "away";
     this.clock = new audit.Clock();
     this.spent = new Map();
-    this.loader = new audit.Loader();
+    this.loader = new audit.Loader((task) => this.#showAway(task));
     this.shownStyle = "fill";
     this.tint = audit.TINTS[0];
     this.brushShare = 1 / 30;
@@ -86,6 +86,7 @@ audit.Page = class {
     this.spent.delete(key);
     const answer = this.session.answer(verdict, mask, worked);
     const adding = this.store.add(answer);
+    this.#showKept();
     this.session.take(answer);
     if (this.session.isDone) this.end();
     else {
@@ -223,7 +224,11 @@ audit.Page = class {
     document.querySelector("[data-key=v]").setAttribute("aria-pressed", String(isOn));
   }
 
-  #showKept() { audit.showKept(this.store.isLasting, this.sender?.state ?? null); }
+  #showKept() { audit.showKept(this.store, this.sender?.state ?? null); }
+
+  #showAway(task) {
+    if (this.mode === "away" && this.session.task === task) audit.note("The server is away. This image opens once it is back.");
+  }
 
   // Where to go
 
@@ -252,6 +257,7 @@ audit.Page = class {
   /** Would something be lost if the page were left now? */
   get isAtRisk() {
     if (this.mode === "fixing") return this.drawn.canUndo;
+    if (this.store?.adding) return true;
     if (this.sender) return this.sender.state.waiting > 0;
     return Boolean(this.session?.answers.length) && !this.store.isLasting;
   }

@@ -4,13 +4,17 @@
 audit.Loader = class {
   static AHEAD = 2;
 
-  constructor() { this.loaded = new Map(); }
+  /** onaway: called with a task, now and then, while it waits for the server to come back. */
+  constructor(onaway) {
+    this.loaded = new Map();
+    this.onaway = onaway;
+  }
 
   /** Load an image with its masks. Returns: {ready, things}; things is there at once if it has been loaded. */
   load(task) {
     if (!this.loaded.has(task.key)) {
       const loading = { things: null, ready: null };
-      loading.ready = audit.thingsOf(task).then((things) => {
+      loading.ready = audit.thingsOf(task, () => this.onaway(task)).then((things) => {
         loading.things = things;
         return things;
       });
@@ -43,18 +47,34 @@ audit.picture = async (address) => {
   return image;
 };
 
-/** The image and masks of a task; `problem` says why it can't be judged. */
-audit.thingsOf = async (task) => {
-  const looks = (task.looks ?? []).map((look) => ({ ...look, surface: look.mask && audit.surfaceOf(look.mask) }));
-  try {
-    const [image] = await Promise.all([audit.picture(task.image), audit.script(task.data)]);
-    const { mask, instances } = audit.masks.get(task.key);
-    const isRight = image.naturalWidth === task.width && image.naturalHeight === task.height;
-    const problem = isRight ? "" : `${task.image} has another size than its mask. Skip it, and tell whoever runs the audit.`;
-    const isEmpty = audit.rle.runs(mask).length < 2;
-    return { image, rle: mask, isEmpty, surface: audit.surfaceOf(mask), instances, looks, problem };
-  } catch (error) {
-    const surface = new audit.MaskSurface(task.width, task.height);
-    return { image: null, isEmpty: false, surface, instances: [], looks: [], problem: `${error.message}. Skip it, and tell whoever runs the audit.` };
+/** The image and masks of a task; `problem` says why it can't be judged. Waits for a server that is away. */
+audit.thingsOf = async (task, onaway) => {
+  for (let wasThere = false; ;) {
+    try {
+      return await audit.readThings(task);
+    } catch (error) {
+      if (wasThere) return audit.unreadable(task, error);
+    }
+    // A server that answers now may have been away when it was asked for the image: only the next try counts.
+    wasThere = !(await audit.isServerAway());
+    if (wasThere) continue;
+    onaway();
+    await audit.pause();
   }
+};
+
+audit.readThings = async (task) => {
+  const looks = (task.looks ?? []).map((look) => ({ ...look, surface: look.mask && audit.surfaceOf(look.mask) }));
+  const [image] = await Promise.all([audit.picture(task.image), audit.script(task.data)]);
+  const { mask, instances } = audit.masks.get(task.key);
+  const isRight = image.naturalWidth === task.width && image.naturalHeight === task.height;
+  const problem = isRight ? "" : `${task.image} has another size than its mask. Skip it, and tell whoever runs the audit.`;
+  const isEmpty = audit.rle.runs(mask).length < 2;
+  return { image, rle: mask, isEmpty, surface: audit.surfaceOf(mask), instances, looks, problem };
+};
+
+audit.unreadable = (task, error) => {
+  const surface = new audit.MaskSurface(task.width, task.height);
+  const problem = `${error.message}. Skip it, and tell whoever runs the audit.`;
+  return { image: null, isEmpty: false, surface, instances: [], looks: [], problem };
 };

@@ -15,6 +15,7 @@ audit.Store = class {
     this.database = database;
     this.of = of;
     this.memory = [];  // what the database did not take
+    this.adding = 0;  // answers that are on their way to the disk
   }
 
   /** Open the store; where a browser keeps nothing, answers live as long as the tab does. */
@@ -45,11 +46,13 @@ audit.Store = class {
   /** Add an answer; it is on the disk when this returns, if the browser keeps anything. */
   async add(answer) {
     const kept = { of: this.of, waiting: this.of, answer };
+    this.adding += 1;
     try {
       await this.#write((answers) => answers.add(kept));
     } catch {
       this.memory.push(kept);
     }
+    this.adding -= 1;
   }
 
   /** Note that a server has an answer, or has refused it. */
@@ -75,8 +78,6 @@ audit.Store = class {
 
 /** Sends answers to the server, one by one, in their order; while it is away, they wait. */
 audit.Sender = class {
-  static AGAIN_MS = 2_000;
-
   /** onchange: called with {waiting, isAway, refused}: answers on the way, and why the last refused one was. */
   constructor(store, onchange) {
     this.store = store;
@@ -108,7 +109,7 @@ audit.Sender = class {
       if (!waiting.length) return;
       const isThere = await this.#sendOne(waiting[0]);
       this.#tell({ isAway: !isThere });
-      if (!isThere) await new Promise((resolve) => setTimeout(resolve, audit.Sender.AGAIN_MS));
+      if (!isThere) await audit.pause();
     }
   }
 
@@ -132,6 +133,21 @@ audit.Sender = class {
   #tell(changes) {
     Object.assign(this.state, changes);
     this.onchange(this.state);
+  }
+};
+
+/** Wait before the server is asked again. */
+audit.AGAIN_MS = 2_000;
+audit.pause = () => new Promise((resolve) => setTimeout(resolve, audit.AGAIN_MS));
+
+/** Does nobody answer where this page came from? A page from a file has no server. */
+audit.isServerAway = async () => {
+  if (!location.protocol.startsWith("http")) return false;
+  try {
+    await fetch("audit.json", { cache: "no-store" });
+    return false;
+  } catch {
+    return true;
   }
 };
 

@@ -408,16 +408,18 @@ def test_hostile_texts_are_shown_as_texts(opened, made):
     seen.press("Escape")
 
 
-def test_an_image_that_is_missing_can_only_be_skipped(opened, prepared):
+@pytest.mark.parametrize("is_served", [True, False])
+def test_an_image_that_is_missing_can_only_be_skipped(opened, prepared, is_served):
     made = prepared()
     first, second = made.tasks()[:2]
     (made.path / "images" / f"{first}.jpg").unlink()
-    seen = opened(made, "#rater-1", silent=False)
-    seen.wait(first)
-    assert "Skip it" in seen.text("#note")
-    seen.press("1", "2", "6")
-    seen.wait(second)
-    assert told(seen.saved()) == [(first, "skip")]
+    with serving(made) as server:
+        seen = opened(made, "#rater-1", server.address if is_served else None, silent=False)
+        seen.wait(first)
+        assert "Skip it" in seen.text("#note")
+        seen.press("1", "2", "6")
+        seen.wait(second)
+        assert told(seen.saved()) == [(first, "skip")]
 
 
 # With the server
@@ -438,26 +440,62 @@ def test_two_raters_at_once_are_saved_as_they_judge(opened, prepared):
         assert not any("rater-1" in url.replace("#rater-1", "") for url in other.asked)
 
 
-def test_answers_wait_while_the_server_is_away_and_are_saved_when_it_is_back(opened, prepared):
+@pytest.mark.parametrize("is_served", [True, False])
+def test_an_answer_is_called_saved_once_it_is_on_the_disk(opened, prepared, is_served):
     made = prepared()
-    tasks = made.tasks()
+    with serving(made) as server:
+        seen = opened(made, "#rater-1", server.address if is_served else None)
+        seen.wait(made.tasks()[0])
+        assert not seen.page.evaluate("audit.page.isAtRisk")
+        seen.page.evaluate(
+            """() => {
+                const slow = new Promise((done) => { audit.letGo = done; });
+                IDBObjectStore.prototype.add = ((write) => function (...given) {
+                    this.transaction.addEventListener("complete", (event) => {
+                        if (event.isTrusted) event.stopImmediatePropagation();
+                    });
+                    slow.then(() => this.transaction.dispatchEvent(new Event("complete")));
+                    return write.apply(this, given);
+                })(IDBObjectStore.prototype.add);
+            }"""
+        )
+        seen.judge("right")
+        seen.wait(made.tasks()[1])
+        assert seen.text("#kept") == "Saving …"
+        assert seen.page.evaluate("audit.page.isAtRisk")
+        seen.page.evaluate("audit.letGo()")
+        seen.page.wait_for_selector(f"#kept:text-is('{'Saved' if is_served else 'Kept in this browser'}')")
+        assert not seen.page.evaluate("audit.page.isAtRisk")
+        assert not is_served or told(read_answers(made.path, made.audit.asked)["rater-1"]) == [
+            (made.tasks()[0], "right")
+        ]
+
+
+def test_answers_and_images_wait_while_the_server_is_away(opened, prepared):
+    made = prepared()
+    tasks, given = made.tasks(), ("right", "skip", "right", "ambiguous")
     with serving(made) as server:
         port = server.server_port
         seen = opened(made, "#rater-1", server.address, silent=False)
-        seen.judge("right")
+        seen.judge(given[0])
+        seen.wait(tasks[1])
         seen.page.wait_for_selector("#kept:text-is('Saved')")
-        seen.page.wait_for_selector(f"#judging[data-key='{tasks[1]}']")
-    seen.judge("skip", "right")
-    seen.page.wait_for_selector("#kept:has-text('Server away: 2 waiting')")
+        seen.page.wait_for_function(
+            "keys => keys.every((key) => audit.page.loader.loaded.get(key)?.things)", arg=[tasks[2], tasks[3]]
+        )
+    seen.judge(*given[1:])
+    seen.page.wait_for_selector("#kept:has-text('Server away: 3 waiting')")
+    seen.page.wait_for_selector("#note:has-text('The server is away. This image opens once it is back.')")
+    seen.press("1")
     assert len(read_answers(made.path, made.audit.asked)["rater-1"]) == 1
     with serving(made, port):
+        seen.wait(tasks[4])
+        assert not seen.page.is_visible("#note")
         seen.page.wait_for_selector("#kept:text-is('Saved')")
-        assert told(read_answers(made.path, made.audit.asked)["rater-1"]) == list(
-            zip(tasks, ("right", "skip", "right"), strict=False)
-        )
+        assert told(read_answers(made.path, made.audit.asked)["rater-1"]) == list(zip(tasks, given, strict=False))
         fresh = opened(made, "#rater-1", f"http://127.0.0.1:{port}/")
-        fresh.wait(tasks[3])
-        assert fresh.text("#count") == "3 of 5"
+        fresh.wait(tasks[4])
+        assert fresh.text("#count") == "4 of 5"
         assert told(fresh.saved()) == told(read_answers(made.path, made.audit.asked)["rater-1"])
 
 
