@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal, get_args
 
 from model.config import EnsembleConfig, ModelConfig
@@ -187,6 +188,13 @@ class ReleaseConfig:
             value = getattr(self, name)
             if value and not re.fullmatch(form, value, re.ASCII):
                 raise ValueError(f"{name} is {value!r}; it must be like {example}")
+        if self.published_on:
+            try:
+                date.fromisoformat(self.published_on)
+            except ValueError as error:
+                raise ValueError(
+                    f"published_on is {self.published_on!r}, which is no day; it must be like 2026-11-24"
+                ) from error
         if self.mask_license not in get_args(MaskLicense):
             raise ValueError(
                 f"mask_license is {self.mask_license!r}; it must be one of {', '.join(get_args(MaskLicense))}"
