@@ -57,7 +57,7 @@ class ClusterConfig:
     progress_every_s: float = 5.0
     """Seconds between progress lines in a log; after ten minutes they come once a minute at most."""
     live_every_s: float = 15.0
-    """Seconds between two writings of the live page, `live/index.html` in the run's folder; 0: there is none."""
+    """Seconds between updates of the live page, `live/index.html` in the run's folder; 0: no page."""
 
     def __post_init__(self) -> None:
         require_positive(self, "min_replicas", "gpus_per_replica", "shard_attempts", "stall_after_s")
