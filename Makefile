@@ -33,12 +33,12 @@ test: $(INSTALLED)  ## Run all tests in three processes, since clusters idle (ma
 
 # What needs a cluster, a browser or many seconds is left out, and properties are tried with fewer examples.
 quick: $(INSTALLED)  ## Run the quick tests of what you name, for example make quick T=tests/pipeline/runs
-	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -x -m "not ray and not slow and not thorough and not gpu" \
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -x -m "not (ray or slow or thorough or cluster or full_size or gpu)" \
 		-n 2 --dist loadfile --max-worker-restart=0 \
 		$(or $(T),tests/test_architecture.py tests/pipeline/files tests/pipeline/collection tests/pipeline/selection tests/pipeline/runs tests/pipeline/replicas tests/pipeline/test_config.py)
 
 thorough: $(INSTALLED)  ## Run the long forms: many more examples, damages and faults, the card's figures (an hour or more)
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 -m "(thorough or not (ray or slow or cluster)) and not gpu"
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 -m "(thorough or not (ray or slow or cluster)) and not (full_size or gpu)"
 	$(MAKE) fuzz N=20000
 	$(MAKE) chaos N=100
 

@@ -59,8 +59,8 @@ _LISTED = (
         config="jobs.score_run:Arguments",
         examples=(
             ("out/photos --pass flip", "How far do masks of mirrored photos differ?"),
-            ("out/photos --pass embeddings", "What do photos look like? The next pass needs to know"),
-            ("out/photos --pass duplicates", "Which photos show nearly the same?"),
+            ("out/photos --pass embeddings", "Describe the photos: the next pass needs it"),
+            ("out/photos --pass duplicates", "Find photos that show nearly the same"),
         ),
         common=("run", "kind", "config"),
         takes_file="config",
@@ -167,7 +167,7 @@ _LISTED = (
         does="measure saliency maps, or a model, against masks",
         config="pipeline.evaluation.config:EvaluationConfig",
         examples=(
-            ("--predictions maps --masks masks --out out/measured", "Maps that are there"),
+            ("--predictions maps --masks masks --out out/measured", "Maps that you already have"),
             ("--release out/photos/release/sod-benchmark-1.0.0 --model nano --out out/nano", "A model on a release"),
         ),
         common=("predictions", "masks", "images", "release", "model", "out"),

@@ -33,7 +33,7 @@ def main() -> int:
     others = f"All other options are those of {COMMANDS['label'].called()}."
     called = COMMANDS["demo"].called()
     parser = argparse.ArgumentParser(prog=called, description=__doc__, epilog=others, allow_abbrev=False)
-    parser.add_argument("--out", type=Path, default=Path("out") / "demo", help="folder of the run [out/demo]")
+    parser.add_argument("--out", type=Path, default=Path("out") / "demo", help="Folder of the run. [default: out/demo]")
     arguments, job_options = parser.parse_known_args()
     out = arguments.out.resolve()
     options = [

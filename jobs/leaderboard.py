@@ -20,7 +20,8 @@ from pipeline.preconditions import require_target, require_there
 class AddConfig:
     """Add the result of an evaluation on a release. The first result begins the board, and decides what fits.
 
-    Results of another release, scorer or number of images are refused. Entries never change.
+    Results of another release, scorer, number of images or rule for missing
+    predictions are refused. Entries never change.
     """
 
     result: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RESULT")]

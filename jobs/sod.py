@@ -74,6 +74,7 @@ def _list(group: str, listed: Mapping[str, Command]) -> str:
     if not group:
         lines += [
             f"  {'completion':{_NAME_COLUMNS}}  complete commands in a shell",
+            f"  {'--version':{_NAME_COLUMNS}}  print the version of {EXECUTABLE}",
             "",
             f"Begin with: {EXECUTABLE} demo, or {EXECUTABLE} predict PHOTOS --out MASKS",
         ]

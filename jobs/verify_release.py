@@ -31,8 +31,8 @@ class Arguments:
     release: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RELEASE")]  # folder or URL
     annotations: str = ""  # COCO annotation JSON of the images, to compare ids, names, sizes and licences with
     metadata: str = ""  # the run's table of licences, authors and sources, if it had one besides annotations
-    run: str = ""  # folder or URL of the run it was made from: do maps, images and scores belong together there too?
-    signer: str = ""  # public key, or file of allowed signers: did one of them sign the release and its annexes?
+    run: str = ""  # folder or URL of the run it was made from, to compare maps, images and scores with
+    signer: str = ""  # public key, or file of allowed signers, to check who signed the release and its annexes
     loaders: bool = True  # load it with webdataset, datasets, pycocotools and mlcroissant, each in its own process
 
 

@@ -111,7 +111,8 @@ class EnsembleConfig:
     adaptive: Literal["off", "on"] = "off"
     """`on`: members come in rounds (3, then 2 at a time), and an image stops once its verdict is clear of the policy's
     bounds: sure images cost 3 members, doubtful ones all of them. The candidates are then made for that policy; under
-    another policy, their scores are only as good as so few members allow. `off`: every image gets the whole ensemble.
+    another policy, their scores are only as good as so few members allow. Loose photos (sod predict) have no policy:
+    there an image stops once its map hardly moves any more. `off`: every image gets the whole ensemble.
     """
     denoise_steps: int | None = None
     """DDIM steps per member, 1 to 999 (leading spacing does not allow 1000). Time grows with the steps. If left out, as

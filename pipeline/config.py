@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal, get_args
 
 from model.config import EnsembleConfig, ModelConfig
@@ -56,7 +57,7 @@ class ClusterConfig:
     progress_every_s: float = 5.0
     """Seconds between progress lines in a log; after ten minutes they come once a minute at most."""
     live_every_s: float = 15.0
-    """Seconds between two writings of the live page, `live/index.html` in the run's folder; 0: there is none."""
+    """Seconds between updates of the live page, `live/index.html` in the run's folder; 0: no page."""
 
     def __post_init__(self) -> None:
         require_positive(self, "min_replicas", "gpus_per_replica", "shard_attempts", "stall_after_s")
@@ -187,6 +188,13 @@ class ReleaseConfig:
             value = getattr(self, name)
             if value and not re.fullmatch(form, value, re.ASCII):
                 raise ValueError(f"{name} is {value!r}; it must be like {example}")
+        if self.published_on:
+            try:
+                date.fromisoformat(self.published_on)
+            except ValueError as error:
+                raise ValueError(
+                    f"published_on is {self.published_on!r}, which is no day; it must be like 2026-11-24"
+                ) from error
         if self.mask_license not in get_args(MaskLicense):
             raise ValueError(
                 f"mask_license is {self.mask_license!r}; it must be one of {', '.join(get_args(MaskLicense))}"

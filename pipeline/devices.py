@@ -72,7 +72,7 @@ def require_device_of_cluster(device: str, gpus: float) -> None:
 
 
 def why_no_gpu() -> str:
-    """Why torch can't use a GPU of NVIDIA here, as far as that can be told without torch; empty if it can."""
+    """Why torch can't use an NVIDIA GPU here, as far as that can be told without torch; empty if it can."""
     gpus, reason = _gpus_here()
     return reason if not gpus else _why_no_cuda()
 

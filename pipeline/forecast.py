@@ -120,8 +120,9 @@ def _pilot(samples: Sequence[Sample], config: RunConfig, work: Work) -> tuple[in
     parts = [part for part in (samples[:warm], samples[warm:]) if part]
     specs = [ShardSpec(index=index, samples=tuple(part)) for index, part in enumerate(parts)]
     progress = Progress(len(samples), config.policy)
+    alone = replace(config.cluster, replicas=1, min_replicas=1, max_replicas=0)
     with temporary_folder(config.out) as url:
-        work(specs, replace(config, out=url, cluster=replace(config.cluster, replicas=1)), progress)
+        work(specs, replace(config, out=url, cluster=alone), progress)
         records = [read_shard_record(url, spec.name) for spec in specs]
     return len(samples), records, progress.last_s / len(parts[-1])
 

@@ -141,5 +141,7 @@ def _below(statement: ast.stmt | None) -> str:
 
 
 def _behind(statement: ast.stmt, source: str) -> str:
+    """The comment as a sentence, for it stands among sentences in `--help`."""
     line = source.splitlines()[(statement.end_lineno or 1) - 1].encode()[statement.end_col_offset :].decode()
-    return line.partition("# ")[2]
+    said = line.partition("# ")[2]
+    return f"{said[0].upper()}{said[1:]}{'' if said[-1] in '.?!' else '.'}" if said else ""

@@ -43,11 +43,7 @@ def read_toml(path: str, kind: type, named_by: str) -> dict[str, Any]:
         if name not in known:
             said = f" {name!r}.{did_you_mean(name, known)}" if _LIKE_AN_OPTION.fullmatch(name) else "."
             raise ConfigError(f"{where}: unknown option{said} Options are {', '.join(sorted(known))}")
-        _check_type(where, name, value, known[name])
-        if known[name] is float:
-            options[name] = float(value)  # 1 and 1.0 mean the same, so store them alike
-        if isinstance(value, list):
-            options[name] = tuple(value)
+        options[name] = _taken(where, name, value, known[name])
     try:
         from_options(kind, options, missing="")
     except ValueError as error:
@@ -94,9 +90,11 @@ def from_options(config: type, options: Mapping[str, Any], missing: Any) -> Any:
 
 
 def section_of(part: Field[Any]) -> str:
-    """What a section of a file, and `--help`, call a part of a configuration: `policy` for a PolicyConfig."""
+    """What a section of a file, and `--help`, call a part of a configuration: `other_model` for an OtherModelConfig."""
     name = str(getattr(part.type, "__name__", ""))
-    return name.removesuffix("Config").lower() if name.endswith("Config") else part.name
+    if not name.endswith("Config"):
+        return part.name
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.removesuffix("Config")).lower()
 
 
 def as_arguments(part: Any) -> list[str]:
@@ -148,20 +146,22 @@ def _without_sections(document: Mapping[str, Any], kind: type, where: str) -> di
     return options
 
 
-def _check_type(where: str, name: str, value: Any, wanted: Any) -> None:
+def _taken(where: str, name: str, value: Any, wanted: Any) -> Any:
+    """The value of an option in a file, as the command line would give it."""
+    if isinstance(wanted, UnionType):  # `int | None`: TOML has no None; leave the option out for it
+        (wanted,) = (kind for kind in get_args(wanted) if kind is not type(None))
+    if get_origin(wanted) is tuple:
+        kind = get_args(wanted)[0]
+        if not isinstance(value, list):
+            said = "values" if get_origin(kind) is Literal else kind.__name__
+            raise ConfigError(f"{where}: {name} is {reprlib.repr(value)}; it must be a list of {said}")
+        return tuple(_taken(where, f"a value of {name}", item, kind) for item in value)
     if get_origin(wanted) is Literal:
         if value not in get_args(wanted):
             found = reprlib.repr(value)
             raise ConfigError(f"{where}: {name} is {found}; it must be one of {', '.join(map(str, get_args(wanted)))}")
-        return
-    if isinstance(wanted, UnionType):  # `int | None`: TOML has no None; leave the option out for it
-        (wanted,) = (kind for kind in get_args(wanted) if kind is not type(None))
-    if get_origin(wanted) is tuple:
-        wanted = get_args(wanted)[0]
-        if not isinstance(value, list) or not all(type(item) is wanted for item in value):
-            found = reprlib.repr(value)
-            raise ConfigError(f"{where}: {name} is {found}; it must be a list of {wanted.__name__}")
-        return
+        return value
     allowed = (int, float) if wanted is float else wanted
     if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
         raise ConfigError(f"{where}: {name} is {reprlib.repr(value)}; it must be {wanted.__name__}")
+    return float(value) if wanted is float else value  # 1 and 1.0 mean the same, so store them alike

@@ -76,7 +76,7 @@ def own_requirements(extra):
 def runtime_env(file):
     """The text of one of `RUNTIME_ENVS`."""
     of_torch = RUNTIME_ENVS[file]
-    of, room = ("on CPUs", "3 GB") if of_torch else ("on NVIDIA's GPUs", "7 GB")
+    of, room = ("on CPUs", "3 GB") if of_torch else ("on NVIDIA GPUs", "7 GB")
     lines = [LOCKED[name] for name in sorted(closure("s3", without={"ray"}))]
     if of_torch:
         lines = [f"{line}+{of_torch}" if line.startswith(("torch==", "torchvision==")) else line for line in lines]

@@ -12,7 +12,8 @@ class AuditConfig:
     images: int = 400
     """Accepted images to draw, 1 or more; all if there are fewer. Each takes a person 15 to 30 seconds."""
     raters: int = 2
-    """People who judge, 1 to 20. Each gets an order of her own, and never sees what others answered."""
+    """People who judge, 1 to 20. Each gets the images in a different order, and never sees
+    the others' answers."""
     overlap: float = 0.25
     """Share of the images that two raters judge, 0 to 1: it shows how far people agree. 0 with one rater."""
     strata: str = "none"
@@ -35,7 +36,7 @@ class AuditConfig:
     advise_iou: float = 0.9
     """The IoU that an advised bound is to ensure."""
     advise_share: float = 0.95
-    """The share of accepted masks that is to have it."""
+    """The share of accepted masks that must reach that IoU."""
 
     def __post_init__(self) -> None:
         """Check every bound.

@@ -41,10 +41,10 @@ class InputConfig:
     'shards/{00000..00117}.tar'), parquet with images, or a table of addresses (CSV, JSON lines, parquet). Nothing is
     unpacked. A path or an fsspec URL."""
     annotations: str = ""
-    """COCO annotation JSON that lists the images; a path or an fsspec URL. Without it, every image that is there."""
+    """COCO annotation JSON that lists the images; a path or an fsspec URL. Without it, every image found."""
     metadata: str = ""
     """CSV or parquet table of licences, authors and sources, with a row for each image that it knows; a path or an
-    fsspec URL. What the annotations say of an image goes before it."""
+    fsspec URL. Annotations take precedence over it."""
     follow_links: bool = False
     """Read images through symbolic links that lead out of the folder of images, as in a cache of the Hugging Face Hub.
     Without it, such images become failed rows."""
@@ -54,7 +54,7 @@ class InputConfig:
     """Images that claim more pixels become failed rows; they are not decoded. At most 500,000,000."""
     orientation: Orientation = "auto"
     """Frame of images that ask viewers to turn them (EXIF orientation) if their annotated size does not tell it: as
-    `stored`, or turned `upright`. `auto`: stored."""
+    `stored`, or turned `upright`. `auto`: stored with annotations, upright without."""
     allow_chained_urls: bool = False
     """Let images and annotations be at chained URLs, such as simplecache::s3://bucket/train2017.zip: caches and zips
     (simplecache, filecache, blockcache, zip) on any other place."""

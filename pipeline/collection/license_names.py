@@ -36,8 +36,10 @@ _URL_OF_CC = re.compile(
     re.IGNORECASE,
 )
 _NAME_OF_CC = re.compile(
-    r"(?:cc )?(?P<family>by(?: nc)?(?: sa| nd)?|0|zero|public domain mark|pdm)(?: (?P<version>\d) (?P<minor>\d))?"
+    r"(?:(?:cc )?(?P<family>by(?: nc)?(?: sa| nd)?|public domain mark|pdm)|cc (?P<zero>0|zero))"
+    r"(?: (?P<version>\d) (?P<minor>\d))?"
 )
+"""A bare 0 is no licence: Flickr numbers "all rights reserved" so, and others what nobody knows."""
 _WORDS = (
     ("creative commons", "cc"),
     ("no ?derivatives|no ?derivs", "nd"),
@@ -68,11 +70,13 @@ def license_named(text: str) -> License:
         return _GOVERNMENT
     by_name = _NAME_OF_CC.fullmatch(_plain(lower))
     if by_name:
+        if by_name["zero"]:
+            return _of_domain("zero")
         family = by_name["family"].replace(" ", "-")
         version = f"{by_name['version']}.{by_name['minor']}" if by_name["version"] else ""
         if family in _FAMILIES:
             return _of_family(family, version, "")
-        return _of_domain("zero" if family in ("0", "zero") else "mark")
+        return _of_domain("mark")
     is_url = _BEGINS_A_URL.match(text) is not None
     return License(id=_own_id(text), name="" if is_url else text, url=shown(text) if is_url else "")
 

@@ -48,7 +48,9 @@ def find_samples(store: ImageStore, inputs: InputConfig) -> tuple[Sample, ...]:
     if not names:
         raise CollectionError(f"images {shown(inputs.images)!r}: {store.found}, so there is none to segment")
     samples: dict[str, Sample] = {}
-    for sample in _told(_measured([_named(name, store, inputs) for name in names], inputs), len(names)):
+    alike = Counter(key_and_id(name)[0] for name in names)
+    named = [_named(name, store, inputs, is_shared=alike[key_and_id(name)[0]] > 1) for name in names]
+    for sample in _told(_measured(named, inputs), len(names)):
         other = samples.setdefault(sample.key, sample)
         if other is not sample:
             raise CollectionError(
@@ -58,11 +60,14 @@ def find_samples(store: ImageStore, inputs: InputConfig) -> tuple[Sample, ...]:
     return tuple(samples[key] for key in sorted(samples))
 
 
-def key_and_id(name: str) -> tuple[str, int]:
+def key_and_id(name: str, *, is_shared: bool = False) -> tuple[str, int]:
     """Key and id of an image without annotations, from its relative name alone.
 
     A name such as COCO's `000000000139.jpg` gives the key and the id that it has there. Others give a readable key,
     such as `holiday-IMG_0001-3f2a9c1b` for `holiday/IMG_0001.jpg`; its end is from the SHA-256 of the name in NFC.
+
+    Args: is_shared: another name has the same key, so that its end is twice as long here. Among 77,000 names with one
+          beginning (all in Chinese, for example), a pair of such names is as likely as not.
     """
     stem = posixpath.splitext(name)[0]
     if has_number(name):
@@ -70,7 +75,8 @@ def key_and_id(name: str) -> tuple[str, int]:
     digest = hashlib.sha256(in_form(name).encode("utf-8", "surrogateescape")).digest()
     plain = stem if stem.isascii() else unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     slug = _UNREADABLE.sub("-", plain).strip("-")[:_LONGEST_SLUG].strip("-")
-    return f"{slug or 'image'}-{digest[:4].hex()}", int.from_bytes(digest[:8]) >> (64 - _ID_BITS)
+    end = digest[: 8 if is_shared else 4].hex()
+    return f"{slug or 'image'}-{end}", int.from_bytes(digest[:8]) >> (64 - _ID_BITS)
 
 
 def has_number(name: str) -> bool:
@@ -102,8 +108,8 @@ def _is_hidden(part: str) -> bool:
     return part == "__MACOSX" or (part.startswith(".") and part != "..")
 
 
-def _named(name: str, store: ImageStore, inputs: InputConfig) -> Sample:
-    key, image_id = key_and_id(name)
+def _named(name: str, store: ImageStore, inputs: InputConfig, *, is_shared: bool) -> Sample:
+    key, image_id = key_and_id(name, is_shared=is_shared)
     location, problem, detail, size = None, "", "", None
     try:
         location, size = store.locate(name), store.about(name).size

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.evaluation.interval_tables import COLUMNS
 from pipeline.evaluation.on_release.label_errors import UNCHECKED, explained_in_words, of_many_in_words
+from pipeline.files.tables import cell
 from pipeline.leaderboard.board import Board, Entry, marks_of
 from pipeline.release.templates import as_cell, as_text
 
@@ -124,17 +125,12 @@ def table_csv(board: Board, metric: str) -> str:
     writer.writerow(heads)
     for entry in ranked(board.entries, metric):
         marks = "; ".join(marks_of(entry, board.about))
-        cells = [_harmless(cell) for cell in (entry.name, entry.link, entry.trained_on, marks)]
+        cells = [cell(text) for text in (entry.name, entry.link, entry.trained_on, marks)]
         row: list[str | int | float | None] = [*cells, entry.missing]
         for name in names:
             row += [entry.metrics.get(name), *entry.intervals.get(name, ("", ""))]
         writer.writerow(row)
     return text.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell
 
 
 def _with_interval(entry: Entry, name: str) -> str:

@@ -22,7 +22,8 @@ class NetworkOptions:
     std: tuple[float, ...] = ()
     """What the rest is divided by; one number for all. Without a preset 1."""
     white: Literal["preset", White] = "preset"
-    """What white is before that: `1`, `255`, or `brightest` (1 for the brightest value of the image)."""
+    """Value of white before mean and deviation count: `1`, `255`, or `brightest` (1 for the brightest value of the
+    image)."""
     network_output: str = ""
     """Which output is the map: `first`, `last` or its name. Without a preset the first."""
     network_values: Literal["preset", MapValues] = "preset"

@@ -51,13 +51,29 @@ def this_machine() -> str:
     return "/".join(parts)
 
 
-def runs(holder: Holder) -> bool:
-    """Does its session still run? For holders on this machine."""
+def runs(holder: Holder) -> bool | None:
+    """Does its session still run? For holders on this machine.
+
+    None: another user's process has its number, and this user may not look at it (`hidepid` of /proc).
+    """
     if holder.pid == os.getpid():
         return holder.owner in HELD
     try:
         process = psutil.Process(holder.pid)
         same = abs(_started(process) - holder.started) < 1
         return same and bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
+    except psutil.ZombieProcess:
         return False
+    except psutil.Error:
+        return None if _is_used(holder.pid) else False
+
+
+def _is_used(pid: int) -> bool:
+    """Is there a process of that number? `hidepid` hides it from psutil, not from a signal."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -152,7 +152,7 @@ def session_of(run: str, patience_s: float = PATIENCE_S) -> tuple[Holder, bool] 
     if newest is None:
         return None
     holder = newest[1]
-    return holder, runs(holder) if holder.machine == this_machine() else _changes(run, patience_s)
+    return holder, _is_alive(run, holder, patience_s)
 
 
 def _beat(lease: Lease, ended: threading.Event, beat_s: float) -> None:
@@ -179,16 +179,20 @@ def _settle_with_others(run: str, patience_s: float) -> tuple[int, Holder | None
     if newest is None:
         return 0, None
     holder = newest[1]
-    if holder.machine == this_machine():
-        if runs(holder):
-            raise RunBusyError(_busy(run, holder))
-    elif _changes(run, patience_s):
+    if _is_alive(run, holder, patience_s):
         raise RunBusyError(_busy(run, holder))
     return newest
 
 
+def _is_alive(run: str, holder: Holder, patience_s: float) -> bool:
+    is_seen = runs(holder) if holder.machine == this_machine() else None
+    return _changes(run, patience_s) if is_seen is None else is_seen
+
+
 def _changes(run: str, patience_s: float) -> bool:
-    log.info("another machine's session holds %s; watching for %.0f s whether it is alive", run, patience_s)
+    log.info(
+        "a session that can't be seen from here holds %s; watching for %.0f s whether it is alive", run, patience_s
+    )
     seen, end = _pulse(run), time.monotonic() + patience_s
     while time.monotonic() < end:
         time.sleep(min(1.0, patience_s / 4))

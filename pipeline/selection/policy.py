@@ -104,7 +104,7 @@ class PolicyConfig:
     """Largest accepted share of the image that the mask covers, 0 to 1."""
     keep_empty: str = ""
     """Accept images that show no salient object as scenes of their own class, with an empty mask: those with a score
-    such as `empty_score>=0.9` (of the score pass `empty`), whatever the other bounds say. Empty: there are none."""
+    such as `empty_score>=0.9` (of the score pass `empty`), whatever the other bounds say. If left out, none."""
     thresholds: tuple[str, ...] = ()
     """More bounds, on any score, such as `pairwise_iou>=0.9` or `border<=0.3`; scores of the run's score passes too."""
     combination: tuple[str, ...] = ()

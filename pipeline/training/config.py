@@ -154,7 +154,7 @@ class ReportConfig:
     logging_dir: Path = Path("tensorboard")
     """Folder of TensorBoard's files, relative to the output folder."""
     tracker_project_name: str | None = None
-    """Project of wandb; If left out, salient-detection."""
+    """Project in wandb. If left out, salient-detection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -336,6 +336,8 @@ def test_bounds_that_leave_no_area_are_refused_naming_both():
         ("creator", "a\nb"),
         ("creator", "x" * 201),
         ("published_on", "today"),
+        ("published_on", "2026-02-30"),
+        ("published_on", "2026-99-99"),
         ("published_on", "2026-11-24T00:00"),
         ("homepage", "javascript:alert(1)"),
         ("homepage", "https://x/>\n# heading"),

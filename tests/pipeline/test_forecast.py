@@ -57,14 +57,17 @@ def test_without_a_pilot_there_are_no_times(inputs, tmp_path):
     assert (found.pilot_images, found.replica_s_per_image, found.bytes_per_image) == (0, 0, 0)
 
 
-def test_the_pilot_takes_its_images_from_everywhere_and_one_replica(inputs, tmp_path):
+@pytest.mark.parametrize(
+    "cluster", [{"replicas": 7}, {"max_replicas": 2}, {"min_replicas": 2}, {"min_replicas": 2, "max_replicas": 3}]
+)
+def test_the_pilot_takes_its_images_from_everywhere_and_one_replica(inputs, tmp_path, cluster):
     asked = []
 
     def work(specs, config, progress):
         asked.append(([[int(sample.key) for sample in spec.samples] for spec in specs], config.cluster.replicas))
         process(specs, config, progress)
 
-    forecast(make_config(inputs, tmp_path / "run", pilot_images=4, replicas=7), work)
+    forecast(make_config(inputs, tmp_path / "run", pilot_images=4, **cluster), work)
     assert asked == [([[1, 3], [5, 7]], 1)]
 
 

@@ -105,7 +105,8 @@ def test_a_licence_that_annotations_describe_keeps_their_id():
     [
         ("CC BY", True), ("by-sa", True), ("CC0", True), ("No known copyright restrictions", True),
         ("United States Government Work", True), ("Public Domain Mark 1.0", True), ("CC BY-NC 4.0", False),
-        ("CC BY-ND 2.0", False), ("© Ann", False), ("https://example.org/by/", False),
+        ("CC BY-ND 2.0", False), ("© Ann", False), ("https://example.org/by/", False), ("cc zero", True),
+        ("0", False), ("zero", False), ("0 1.0", False), *((str(number), False) for number in range(1, 11)),
     ],
 )  # fmt: skip
 def test_commercial_use_is_known_by_name_too(text, commercial):

@@ -226,8 +226,17 @@ def test_two_images_with_one_key_are_refused_by_name(tmp_path):
         samples_of(tmp_path)
 
 
+def test_names_that_would_share_a_key_get_longer_ones(tmp_path):
+    names = ("为付.jpg", "乛仓.jpg", "专侠.jpg")
+    assert [key_and_id(name)[0] for name in names] == ["image-935cb3f8", "image-935cb3f8", "image-a45705a6"]
+    make_folder(tmp_path, {name: make_jpeg(1, 8, 6) for name in names})
+    found = {sample.file_name: (sample.key, sample.image_id) for sample in samples_of(tmp_path)}
+    assert found == {name: key_and_id(name, is_shared=name != "专侠.jpg") for name in names}
+    assert len({key for key, _ in found.values()}) == 3
+
+
 def test_names_whose_digests_collide_are_refused_by_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(unannotated, "key_and_id", lambda name: ("same", 1))
+    monkeypatch.setattr(unannotated, "key_and_id", lambda name, is_shared=False: ("same", 1))
     make_folder(tmp_path, {"a.jpg": make_jpeg(1, 8, 6), "b.jpg": make_jpeg(1, 8, 6)})
     with pytest.raises(CollectionError, match=r"'a\.jpg' and 'b\.jpg' both get the key same; rename one of them"):
         find_samples(open_images(tmp_path), InputConfig(images=str(tmp_path)))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,8 +18,8 @@ from pipeline.files import patience, storage
 from pipeline.files.tars import encode_json
 from pipeline.run import run
 from pipeline.runs import lease as lease_module
-from pipeline.runs.holder import Holder
-from pipeline.runs.lease import held, refuse_busy
+from pipeline.runs.holder import Holder, myself
+from pipeline.runs.lease import held, refuse_busy, session_of
 from tests.pipeline.make import make_collection, make_config, tree
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,9 +41,11 @@ def place(request, tmp_path):
     storage.remove_tree("memory://lease")
 
 
-def foreign(place, number=1, beats=3):
-    """A lease of a session on another machine, and its heartbeat."""
-    holder = Holder(owner="other", machine="elsewhere", host="node7", pid=4242, started=1.0)
+ELSEWHERE = Holder(owner="other", machine="elsewhere", host="node7", pid=4242, started=1.0)
+
+
+def foreign(place, number=1, beats=3, holder=ELSEWHERE):
+    """A lease of a session that is not this one, on another machine for example, and its heartbeat."""
     storage.publish(f"{place}/lease/{number:06d}.json", encode_json(vars_of(holder)))
     storage.publish(f"{place}/lease/{number:06d}.beat", encode_json({"owner": "other", "beats": beats}))
 
@@ -188,6 +191,32 @@ def test_a_process_number_that_is_used_again_is_not_the_session(place):
     storage.publish(f"{place}/lease/000001.json", encode_json(init))
     with held(place):
         pass
+
+
+@pytest.mark.parametrize("error", [psutil.AccessDenied, psutil.NoSuchProcess])
+def test_a_session_of_another_user_whose_process_is_hidden_is_watched_for_its_beat(place, monkeypatch, error):
+    """As under `hidepid` of /proc: with 1, others' processes can't be read; with 2, they are not even listed."""
+
+    def hidden(pid=None):
+        raise error(pid)
+
+    process = subprocess.Popen(["sleep", "60"])
+    theirs = replace(myself("other"), pid=process.pid, started=1.0)
+    try:
+        foreign(place, holder=theirs)
+        real, beats = psutil.Process, iter(range(4, 1000))
+        monkeypatch.setattr(psutil, "Process", lambda pid=None: hidden(pid) if pid == process.pid else real(pid))
+        assert session_of(place, 0.05) == (theirs, False)
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "sleep", lambda _: foreign(place, beats=next(beats), holder=theirs))
+            with pytest.raises(RunBusyError, match=f"process {process.pid}"), held(place):
+                pass
+    finally:
+        process.kill()
+        process.wait()
+    started = time.monotonic()
+    with held(place):
+        assert time.monotonic() - started < lease_module.PATIENCE_S / 2
 
 
 def test_a_session_that_was_replaced_stops_at_its_next_beat(place):

@@ -4,6 +4,7 @@ Ultralytics 8.4.190 reads the labels, one segment per image, and draws masks wit
 the 31 images of the demo's release. FiftyOne 1.22.1 makes samples of the script; no database server was at hand.
 """
 
+import csv
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from pycocotools.coco import COCO
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError, StorageError
 from pipeline.release.export import hf_parquet
 from pipeline.release.export.export import LAYOUTS, export_release
-from tests.pipeline.make import make_collection
+from tests.pipeline.make import make_collection, write_annotations
 
 KEYS = [f"{number:012d}" for number in (2, 4, 6, 8, 10)]
 
@@ -181,6 +182,21 @@ def test_masks_alone_are_exported_with_the_names_of_their_photos(release_of, tmp
     assert not any(name.startswith("Image/") for name in found)
     lines = found["images.csv"].decode().split("\r\n")
     assert lines == ["key,file_name", *(f"key-{row['key']},{row['file_name']}" for row in accepted), ""]
+
+
+def test_no_spreadsheet_takes_an_exported_name_for_a_formula(release_of, tmp_path):
+    inputs = make_collection(tmp_path / "in", 4)
+    for entry in inputs.entries:
+        name = f"=HYPERLINK({entry['id']}).jpg"
+        (inputs.images / entry["file_name"]).rename(inputs.images / name)
+        entry["file_name"] = name
+    write_annotations(inputs)
+    masks = release_of(inputs, tmp_path / "run", embed_images=False)
+    export_release(str(masks.folder), "sod", tmp_path / "out")
+    head, *rows = csv.reader(io.StringIO(contents(tmp_path / "out")["images.csv"].decode(), newline=""))
+    assert head == ["key", "file_name"]
+    assert rows
+    assert all(name.startswith("'=HYPERLINK(") for _, name in rows)
 
 
 def test_a_package_that_is_missing_is_named(released, tmp_path, monkeypatch):
