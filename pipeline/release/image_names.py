@@ -43,6 +43,10 @@ class ImageNames:
             for name, keys in self._last.items()
         )
 
+    def clear_name(self, key: str) -> str:
+        """A name without suffix by which no other image can be meant."""
+        return f"{key}{KEY_MARK}" if self._look_alike else key
+
     def may_be_of(self, spellings: Sequence[str]) -> Set[str]:
         """Keys of all images that one name could mean.
 
@@ -72,7 +76,7 @@ class ImageNames:
             meant = {name: found.as_key | found.as_file for name, found in known.items()}
         for name, keys in meant.items():
             if not _is_clear(keys, wanted):
-                raise ValueError(_of_several(name, keys))
+                raise ValueError(self._of_several(name, keys))
         one = {name: next(iter(keys)) for name, keys in meant.items() if keys} | marked
         return {name: one[name] for name in spelled if one.get(name) in wanted}
 
@@ -103,7 +107,7 @@ class ImageNames:
         )
         fitting = [one for one in readings if all(keys and _is_clear(keys, wanted) for keys in one.values())]
         if not fitting:
-            raise ValueError(_of_neither(known, wanted))
+            raise ValueError(self._of_neither(known, wanted))
         differing = [name for name, found in known.items() if found.as_key & wanted != found.as_file & wanted]
         if len(fitting) == 1 or not differing:
             return fitting[0]
@@ -116,13 +120,38 @@ class ImageNames:
     def _of_both(self, name: str, found: _Readings) -> str:
         (key,), of_file = found.as_key, min(found.as_file)
         file = _last(self._file_names[of_file])
-        advice = f"If the names are keys, say so: {_marked_as_key(name, key)}"
+        advice = f"If the names are keys, say so: {self._advised(name, key)}"
         if without_suffix(file) != file:
             advice += f". If they are those of files, keep the suffixes of these: {file}{PurePosixPath(name).suffix}"
         return (
             f"{_shown(name)} could be of {key}, whose key it is, or of {of_file}, whose file has this name, and all "
             f"other names can be read both ways too. {advice}"
         )
+
+    def _of_several(self, name: str, keys: Set[str]) -> str:
+        first, second = sorted(keys)[:2]
+        return (
+            f"{_shown(name)} could be of {first} or of {second}, as images in several folders have this name; "
+            f"name such files by the keys of the release: {self._advised(name, first)}"
+        )
+
+    def _of_neither(self, known: Mapping[str, _Readings], wanted: Set[str]) -> str:
+        for name, found in known.items():
+            if not found.as_key and not _is_clear(found.as_file, wanted):
+                return self._of_several(name, found.as_file)
+        no_key = next(name for name, found in known.items() if not found.as_key)
+        no_file = next(
+            name for name, found in known.items() if not (found.as_file and _is_clear(found.as_file, wanted))
+        )
+        (key,) = known[no_file].as_key
+        return (
+            f"{_shown(no_file)} is named by a key and {_shown(no_key)} as a file of the collection, whose files have "
+            "names that look like keys; so a name could be either. Name all alike, or say which are keys: "
+            f"{self._advised(no_file, key)}"
+        )
+
+    def _advised(self, name: str, key: str) -> str:
+        return f"{self.clear_name(key)}{PurePosixPath(name).suffix}"
 
 
 def without_suffix(name: str) -> str:
@@ -159,32 +188,6 @@ def _tells_apart(reading: Mapping[str, Set[str]], wanted: Set[str], plain: Mappi
     """Has no wanted image two names? Photo, mask and map of one image have the same plain name."""
     named = {(key, plain[name]) for name, keys in reading.items() for key in keys & wanted}
     return len(named) == len({key for key, _ in named})
-
-
-def _of_several(name: str, keys: Set[str]) -> str:
-    first, second = sorted(keys)[:2]
-    return (
-        f"{_shown(name)} could be of {first} or of {second}, as images in several folders have this name; name such "
-        f"files by the keys of the release: {_marked_as_key(name, first)}"
-    )
-
-
-def _of_neither(known: Mapping[str, _Readings], wanted: Set[str]) -> str:
-    for name, found in known.items():
-        if not found.as_key and not _is_clear(found.as_file, wanted):
-            return _of_several(name, found.as_file)
-    of_key = next(name for name, found in known.items() if not (found.as_file and _is_clear(found.as_file, wanted)))
-    of_file = next(name for name, found in known.items() if not found.as_key)
-    (key,) = known[of_key].as_key
-    return (
-        f"{_shown(of_key)} is named by a key and {_shown(of_file)} as a file of the collection, whose files have names "
-        f"that look like keys; so a name could be either. Name all alike, or say which are keys: "
-        f"{_marked_as_key(of_key, key)}"
-    )
-
-
-def _marked_as_key(name: str, key: str) -> str:
-    return f"{key}{KEY_MARK}{PurePosixPath(name).suffix}"
 
 
 def _shown(name: str) -> str:

@@ -94,7 +94,7 @@ def _saved(source: Path, opened: Audit, rater: str) -> list[Answer]:
 
 
 def _read(source: Path, source_format: Source, rater: str, opened: Audit) -> Reading:
-    images = images_of(opened.asked, opened.audited.rows)
+    images = images_of(opened.asked, opened.audited.file_names)
     try:
         if source_format == "masks":
             reading = mask_files.read(source, images, opened.asked.tasks[rater])

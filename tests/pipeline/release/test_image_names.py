@@ -122,11 +122,17 @@ def test_files_of_one_name_in_several_folders_are_told_by_folder_or_key(last):
     assert find(names, marked, {1, 2}) == dict(zip(marked, (key(1), key(2)), strict=True))
 
 
-@pytest.mark.parametrize("last", ["1.png", "000000000009.png"])
-def test_a_name_of_files_in_several_folders_is_refused(last):
+@pytest.mark.parametrize(
+    ("last", "advised"), [("1.png", "000000000001.png"), ("000000000009.png", "000000000001.key.png")]
+)
+def test_a_name_of_files_in_several_folders_is_refused_with_advice_that_works(last, advised):
     names = ImageNames({key(1): f"a/{without_suffix(last)}.jpg", key(2): f"b/{without_suffix(last)}.jpg"})
-    with pytest.raises(ValueError, match=r"could be of 0{11}1 or of 0{11}2.*by the keys of the release: 0{11}1\.key"):
+    with pytest.raises(
+        ValueError, match=r"could be of 0{11}1 or of 0{11}2.*by the keys of the release: (\S+)$"
+    ) as refused:
         find(names, [last], {1, 2})
+    assert str(refused.value).endswith(f" {advised}")
+    assert find(names, [advised], {1, 2}) == {advised: key(1)}
 
 
 def test_a_name_of_several_images_that_do_not_count_is_of_none():
