@@ -119,13 +119,9 @@ class ImageNames:
 
     def _of_both(self, name: str, found: _Readings) -> str:
         (key,), of_file = found.as_key, min(found.as_file)
-        file = _last(self._file_names[of_file])
-        advice = f"If the names are keys, say so: {self._advised(name, key)}"
-        if without_suffix(file) != file:
-            advice += f". If they are those of files, keep the suffixes of these: {file}{PurePosixPath(name).suffix}"
         return (
             f"{_shown(name)} could be of {key}, whose key it is, or of {of_file}, whose file has this name, and all "
-            f"other names can be read both ways too. {advice}"
+            f"other names can be read both ways too. {self._advice(name, key, of_file)}"
         )
 
     def _of_several(self, name: str, keys: Set[str]) -> str:
@@ -143,12 +139,19 @@ class ImageNames:
         no_file = next(
             name for name, found in known.items() if not (found.as_file and _is_clear(found.as_file, wanted))
         )
-        (key,) = known[no_file].as_key
+        (key,), of_file = known[no_file].as_key, min(known[no_key].as_file)
         return (
-            f"{_shown(no_file)} is named by a key and {_shown(no_key)} as a file of the collection, whose files have "
-            "names that look like keys; so a name could be either. Name all alike, or say which are keys: "
-            f"{self._advised(no_file, key)}"
+            f"{_shown(no_file)} is the key of an image and {_shown(no_key)} the name of another one's file, and files "
+            f"here have names that look like keys, so neither is clear. {self._advice(no_file, key, of_file)}"
         )
+
+    def _advice(self, name: str, key: str, of_file: str) -> str:
+        """How to name files so that each is clear by itself."""
+        advice = f"Name those that are keys like this: {self._advised(name, key)}"
+        file = _last(self._file_names[of_file])
+        if without_suffix(file) != file:
+            advice += f". Name those of files with the file's own suffix: {file}{PurePosixPath(name).suffix}"
+        return advice
 
     def _advised(self, name: str, key: str) -> str:
         return f"{self.clear_name(key)}{PurePosixPath(name).suffix}"

@@ -52,7 +52,7 @@ def test_what_the_refusal_advises_works(numbers, by_key, data):
     plain = [f"{key(number if by_key else files[number])}.png" for number in named]
     assume(refusal(names, plain, files))
     advised = [f"{key(number)}.key.png" if by_key else f"{key(files[number])}.jpg.png" for number in named]
-    assert re.search(r"say so: \d{12}\.key\.png.* of these: \d{12}\.jpg\.png$", refusal(names, plain, files))
+    assert re.search(r"like this: \d{12}\.key\.png\. .* suffix: \d{12}\.jpg\.png$", refusal(names, plain, files))
     assert find(names, advised, files) == dict(zip(advised, map(key, named), strict=True))
 
 
@@ -95,11 +95,13 @@ def test_names_that_fit_both_ways_are_refused():
 def test_names_of_both_kinds_are_refused_where_files_are_named_like_keys():
     """The second one may be the file of an image that the collection lacks."""
     with pytest.raises(
-        ValueError, match=r"^000000000002.png is named by a key and 000000000632.png as a file.*: 000000000002.key.png$"
+        ValueError, match=r"^000000000002.png is the key of an image and 000000000632.png the name of another"
     ):
         find(SUBSET, ["000000000632.png", "000000000002.png"], {1, 2, 139})
     marked = find(SUBSET, ["000000000632.png", "000000000002.key.png"], {1, 2, 139})
     assert marked == {"000000000632.png": key(139), "000000000002.key.png": key(2)}
+    whole = find(SUBSET, ["000000000632.png", "000000000002.jpg.png"], {1, 2, 139})
+    assert whole == {"000000000632.png": key(139)}
 
 
 def test_names_of_both_kinds_are_fine_where_no_file_is_named_like_a_key():
