@@ -52,4 +52,10 @@ class AuditedRelease(OpenedRelease):
 def read_audited(release: str) -> AuditedRelease:
     """Read what an audit needs of a release; see `open_release`."""
     opened = open_release(release)
-    return AuditedRelease(folder=opened.folder, sha256=opened.sha256, stated=opened.stated, rows=opened.rows)
+    return AuditedRelease(
+        folder=opened.folder,
+        sha256=opened.sha256,
+        stated=opened.stated,
+        rows=opened.rows,
+        file_names=opened.file_names,
+    )

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+MADE_WITH = "made_with.json"
+"""Beside the maps that a model has drawn of a release here, which are named by key: what they were made with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InTar:

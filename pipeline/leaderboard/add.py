@@ -14,7 +14,6 @@ from model.config import MAX_IMAGE_PIXELS
 from model.documents import parse_object
 from pipeline.errors import CollectionError, RunMismatchError, UsageError
 from pipeline.evaluation.on_release.label_errors import certificate_of
-from pipeline.evaluation.on_release.names import Names
 from pipeline.evaluation.on_release.predictions import find_predictions
 from pipeline.evaluation.on_release.truths import read_truths
 from pipeline.evaluation.report import FORMAT as EVALUATION_FORMAT
@@ -35,6 +34,7 @@ from pipeline.preconditions import require_target
 from pipeline.progress.stages import say, stage
 from pipeline.progress.words import amount
 from pipeline.release.certified import StatedCertificate
+from pipeline.release.image_names import ImageNames
 from pipeline.release.opened import open_release
 
 PICTURES = "pictures"
@@ -163,6 +163,7 @@ def _maps(document: Mapping[str, Any], release: str, about: BoardAbout, keys: li
         return {}
     truths = read_truths(release, about.splits)
     rows = truths.rows()
-    found = find_predictions(place, Names(rows), truths.masks, {row["image_id"]: key for key, row in rows.items()})
+    names, ids = ImageNames(truths.opened.file_names), {row["image_id"]: key for key, row in rows.items()}
+    found = find_predictions(place, names, truths.masks, ids)
     pictures = pictures_of_maps(found.of, keys, MAX_IMAGE_PIXELS)
     return {f"{MAPS}/{name}": content for name, content in pictures.items()}

@@ -38,6 +38,8 @@ class OpenedRelease:
     stated: StatedRelease
     rows: Mapping[str, Mapping[str, Any]] = field(repr=False)
     """Key → row of the manifest, of accepted images only, in manifest order."""
+    file_names: Mapping[str, str] = field(repr=False)
+    """Key → name of the image's file in the collection, of all images, accepted or not."""
 
     @property
     def title(self) -> str:
@@ -85,12 +87,14 @@ def open_release(release: str) -> OpenedRelease:
         manifest = storage.read_checked(storage.join(release, MANIFEST), stated.files[MANIFEST])
         rows = read_parquet(manifest, most_rows=most_rows(manifest)).to_pylist()
         accepted = {row["key"]: row for row in rows if row["verdict"] == "accepted"}
+        file_names = {row["key"]: str(row["file_name"]) for row in rows}
     except _MALFORMED as error:
         raise CollectionError(
             f"{release} is malformed ({type(error).__name__}: {str(error)[:200]}); sod release verify lists every "
             "problem"
         ) from error
-    return OpenedRelease(folder=release, sha256=hashlib.sha256(content).hexdigest(), stated=stated, rows=accepted)
+    digest = hashlib.sha256(content).hexdigest()
+    return OpenedRelease(folder=release, sha256=digest, stated=stated, rows=accepted, file_names=file_names)
 
 
 def masks_in(opened: OpenedRelease, keys: Iterable[str]) -> dict[str, Rle]:

@@ -117,6 +117,21 @@ def make_collection(folder, count):
     return inputs
 
 
+def renumber(inputs, file_of):
+    """Name the images' files like keys of other images, as in a part of COCO whose images were numbered anew.
+
+    Args: file_of: id → number in the name of its file.
+    """
+    contents = {entry["id"]: inputs.file(entry["id"]).read_bytes() for entry in inputs.entries}
+    for entry in inputs.entries:
+        inputs.file(entry["id"]).unlink()
+        entry["file_name"] = f"{file_of(entry['id']):012d}.jpg"
+    for entry in inputs.entries:
+        inputs.file(entry["id"]).write_bytes(contents[entry["id"]])
+    write_annotations(inputs)
+    return inputs
+
+
 def write_annotations(inputs, entries=None, **more):
     document = {"images": inputs.entries if entries is None else entries, "licenses": LICENSES, **more}
     inputs.annotations.write_text(json.dumps(document))

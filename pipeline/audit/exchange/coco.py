@@ -67,7 +67,8 @@ def read(content: bytes, images: Images) -> Reading:
     Raises: ValueError, KeyError, TypeError: it is not one, or is not about the sample; the message names the image.
     """
     document = parse_object(content, most_bytes=MOST_BYTES)
-    images.require_plan((document.get("info") or {}).get("plan"))
+    plan = (document.get("info") or {}).get("plan")
+    images.require_plan(plan)
     categories = {category["id"]: str(category["name"]) for category in document.get("categories") or ()}
     entries = {}
     for entry in document["images"]:
@@ -79,15 +80,18 @@ def read(content: bytes, images: Images) -> Reading:
         if annotation["image_id"] not in entries:
             raise ValueError(f"an annotation is of the image {quoted(annotation['image_id'])}, which is not listed")
         of_image[annotation["image_id"]].append(annotation)
-    given = [_given(entry, of_image[number], categories, images) for number, entry in entries.items()]
+    keys = images.find_all([entry["file_name"] for entry in entries.values()], are_keys=bool(plan))
+    given = [
+        _given(keys[entry["file_name"]], entry, of_image[number], categories, images)
+        for number, entry in entries.items()
+    ]
     has_verdicts = bool(set(VERDICTS) & set(categories.values())) or any(one.says for one in given)
     return Reading(given=tuple(given), has_verdicts=has_verdicts)
 
 
 def _given(
-    entry: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[Any, str], images: Images
+    key: str, entry: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[Any, str], images: Images
 ) -> Given:
-    key = images.key_of(entry["file_name"])
     images.require_size(key, entry.get("height"), entry.get("width"))
     verdicts = {_text(key, entry.get("verdict"))}
     masks, is_exact = [], True

@@ -97,16 +97,17 @@ def read(content: bytes, images: Images) -> Reading:
 
     Raises: ValueError, KeyError, TypeError: it is not one, or is not about the sample; the message names the image.
     """
-    given = []
+    found = []
     for element in elements(content, root="annotations", of=("image", "track"), most_bytes=MOST_BYTES):
         if element.name == "track":
             raise ValueError('it has tracks of a video; export it as "CVAT for images 1.1"')
-        given.append(_given(element, images))
-    return Reading(given=tuple(given), has_verdicts=True)
+        found.append(element)
+    keys = images.find_all([image.attributes["name"] for image in found])
+    given = tuple(_given(keys[image.attributes["name"]], image, images) for image in found)
+    return Reading(given=given, has_verdicts=True)
 
 
-def _given(image: Element, images: Images) -> Given:
-    key = images.key_of(image.attributes["name"])
+def _given(key: str, image: Element, images: Images) -> Given:
     width, height = (_number(image.attributes[side]) for side in ("width", "height"))
     images.require_size(key, height, width)
     masks, verdicts, is_exact = [], set(), True

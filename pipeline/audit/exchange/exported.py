@@ -16,6 +16,7 @@ from pipeline.files import local_disk
 from pipeline.files.formats import format_of
 from pipeline.progress.stages import stage
 from pipeline.progress.words import amount
+from pipeline.release.image_names import ImageNames
 
 Tool = Literal["coco", "cvat", "label-studio"]
 _SUFFIXES = {"PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
@@ -72,11 +73,13 @@ def _keys(opened: Audit, rater: str) -> list[str]:
 
 
 def _write_images(opened: Audit, keys: list[str], folder: Path) -> dict[str, str]:
-    """Write the images; returns key → name of its file, whose suffix is that of its bytes."""
+    """Write the images; returns key → name of its file: its key, so that an import can't take it for another image's
+    file, with the suffix of its bytes.
+    """
     folder.mkdir()
-    names = {}
+    names, known = {}, ImageNames(opened.audited.file_names)
     for key, members in drawn_files(opened.audited, keys, (IMAGE,)):
-        names[key] = f"{key}.{_SUFFIXES.get(format_of(members[IMAGE][:512]), 'jpg')}"
+        names[key] = f"{known.clear_name(key)}.{_SUFFIXES.get(format_of(members[IMAGE][:512]), 'jpg')}"
         local_disk.write_synced(folder / names[key], members[IMAGE])
     return names
 

@@ -16,17 +16,16 @@ without one has no answer: its mask may be the exported one, which nobody has lo
 it, whose IoU with it was .89 to .99 on twenty images: each would have been an answer.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 from pycocotools import mask as coco_mask
 
 from pipeline.audit.answers import VERDICTS, AnswerVerdict, Asked
 from pipeline.audit.outcomes import iou_of
 from pipeline.passes.mask_text import Rle
+from pipeline.release.image_names import ImageNames, without_suffix
 from pipeline.shown import printable
 
 _SHOWN = 100
@@ -69,25 +68,30 @@ class Images:
     """SHA-256 of the audit's plan."""
     sizes: Mapping[str, tuple[int, int]]
     """Key of each image of the sample → its height and width in pixels."""
-    names: Mapping[str, str]
-    """Name → key: of an image's file in the collection, whole, or without suffix where no other image has it."""
+    names: ImageNames
+    """Of all images of the release."""
 
-    def key_of(self, name: object) -> str:
-        """Find the image that a file name means: KEY.jpg, in any folder, or the name in the collection.
+    def find(self, file_names: Iterable[str], *, are_keys: bool = False) -> dict[str, str]:
+        """Find the images that the file names of one source mean: by key in any folder, or as in the collection.
 
-        Raises: ValueError: it means none of the sample.
+        Args:    are_keys: does the source say that it is of this audit? Then they are keys, as in what was exported.
+        Returns: name → key of an image of the sample; the other names are of none.
+        Raises:  ValueError: it is unclear which one a name means; the message says what to do.
         """
-        if not isinstance(name, str):
-            raise ValueError(f"{quoted(name)} is no file name")
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-            raise ValueError(f"{quoted(name)} is a path that leads elsewhere, and no image of the sample")
-        if path.stem in self.sizes:
-            return path.stem
-        key = self.names.get(name) or self.names.get(path.stem)
-        if key is None:
-            raise ValueError(f"{quoted(name)} is no image of the sample")
-        return key
+        spelled = {name: (without_suffix(name),) for name in file_names}
+        return self.names.find(spelled, self.sizes.keys(), are_keys=are_keys)
+
+    def find_all(self, file_names: Sequence[object], *, are_keys: bool = False) -> dict[str, str]:
+        """As `find`, of names in somebody's file, each of which has to be of an image of the sample.
+
+        Raises: ValueError: one is not, or it is unclear which one it means.
+        """
+        plain = [_file_name(name) for name in file_names]
+        found = self.find(plain, are_keys=are_keys)
+        for name in plain:
+            if name not in found:
+                raise ValueError(f"{quoted(name)} is no image of the sample")
+        return found
 
     def require_size(self, key: str, height: object, width: object) -> None:
         """Compare a stated size with the image's.
@@ -109,15 +113,12 @@ class Images:
             raise ValueError(f"it belongs to another audit, whose plan is {quoted(stated)} instead of {self.plan}")
 
 
-def images_of(asked: Asked, rows: Mapping[str, Mapping[str, Any]]) -> Images:
+def images_of(asked: Asked, file_names: Mapping[str, str]) -> Images:
     """The images of a sample.
 
-    Args: rows: rows of the manifest of all accepted images, for the names of their files.
+    Args: file_names: key → name of the file in the collection, of all images of the release's manifest.
     """
-    files = {key: str(rows[key]["file_name"]) for key in asked.sizes}
-    stems = Counter(PurePosixPath(str(row["file_name"])).stem for row in rows.values())
-    names = {stem: key for key, name in files.items() if stems[stem := PurePosixPath(name).stem] == 1}
-    return Images(plan=asked.plan, sizes=asked.sizes, names=names | {name: key for key, name in files.items()})
+    return Images(plan=asked.plan, sizes=asked.sizes, names=ImageNames(file_names))
 
 
 def answer_of(given: Given, released: Rle, *, has_verdicts: bool) -> tuple[AnswerVerdict, Rle | None] | None:
@@ -178,6 +179,15 @@ def united(masks: list[Rle]) -> Rle | None:
         return masks[0] if masks else None
     union = coco_mask.merge(masks)
     return Rle(size=list(masks[0]["size"]), counts=union["counts"].decode("ascii"))
+
+
+def _file_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise ValueError(f"{quoted(name)} is no file name")
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise ValueError(f"{quoted(name)} is a path that leads elsewhere, and no image of the sample")
+    return name
 
 
 def quoted(value: object) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from model.documents import read_document
-from pipeline.audit.answers import MOST_BYTES, Answer, add_answers, parse_answer, parse_answers, read_answers
+from pipeline.audit.answers import MOST_BYTES, Answer, add_answers, latest, parse_answer, parse_answers, read_answers
 from pipeline.audit.exchange import coco, cvat, label_studio, mask_files
 from pipeline.audit.exchange.given import Reading, answer_of, images_of
 from pipeline.audit.folder import Audit, open_audit
@@ -35,13 +35,16 @@ class Imported:
     added: int
     """Answers that are new."""
     unchanged: int
-    """Answers that an earlier import has added."""
+    """Answers that were there before, and count."""
     without_answer: int
     """Images of which the file says nothing."""
 
 
 def import_sample(audit: Path, source: Path, source_format: Source, rater: str) -> Imported:
-    """Add the answers of a file, or of a folder of masks, to those of a rater. A second import of it adds nothing.
+    """Add the answers of a file, or of a folder of masks, to those of a rater; they count from then on.
+
+    A second import of it adds nothing, unless other answers have come in between. Those that the page has saved keep
+    their own times: an older file of them comes before what is newer.
 
     Args:   rater: whose they are; "" with `answers`, which say so themselves.
     Raises: ConfigError: no such rater. CollectionError: the file can't be read, contradicts itself, or is about images
@@ -58,8 +61,8 @@ def import_sample(audit: Path, source: Path, source_format: Source, rater: str) 
         images, answers = len(reading.given), _derived(reading, source, source_format, rater, opened)
         if reading.left_out:
             say(f"{len(reading.left_out)} masks are of images that {rater} does not judge: {reading.left_out[0]} …")
-    known = set(map(_identity, read_answers(audit, opened.asked).get(rater, ())))
-    new = [answer for answer in answers if _identity(answer) not in known]
+    there = read_answers(audit, opened.asked).get(rater, [])
+    new = _later(answers, there) if source_format == "answers" else _changed(answers, there)
     if new:
         add_answers(audit, rater, new)
     imported = Imported(
@@ -73,6 +76,27 @@ def import_sample(audit: Path, source: Path, source_format: Source, rater: str) 
     if imported.without_answer:
         say(f"{imported.without_answer} images have no answer: {source} gives them no verdict")
     return imported
+
+
+def _changed(answers: list[Answer], there: list[Answer]) -> list[Answer]:
+    """The answers of a file that do not count yet. An earlier line that says the same may have been replaced since."""
+    counting = {key: _identity(answer) for key, answer in latest(there).items()}
+    return [answer for answer in answers if _identity(answer) != counting.get(answer.key)]
+
+
+def _later(answers: list[Answer], there: list[Answer]) -> list[Answer]:
+    """The lines of a copy of an audit's answers that are not there yet, in their order.
+
+    They are not compared with what counts, since a copy also has what was replaced. The page's lines have times, so
+    none is given twice. An import's have none: a file that was restored has the same line twice, so they are counted.
+    """
+    left, new = Counter(map(_identity, there)), []
+    for answer in answers:
+        if not left[_identity(answer)]:
+            new.append(answer)
+        elif answer.source != "page":
+            left[_identity(answer)] -= 1
+    return new
 
 
 def _identity(answer: Answer) -> bytes:
@@ -94,7 +118,7 @@ def _saved(source: Path, opened: Audit, rater: str) -> list[Answer]:
 
 
 def _read(source: Path, source_format: Source, rater: str, opened: Audit) -> Reading:
-    images = images_of(opened.asked, opened.audited.rows)
+    images = images_of(opened.asked, opened.audited.file_names)
     try:
         if source_format == "masks":
             reading = mask_files.read(source, images, opened.asked.tasks[rater])

@@ -69,12 +69,15 @@ def read(content: bytes, images: Images) -> Reading:
     entries = parse_json(content, most_bytes=MOST_BYTES)
     if not isinstance(entries, list):
         raise ValueError('it is no list of tasks; export the project as "JSON"')
-    return Reading(given=tuple(_given(entry, images) for entry in entries), has_verdicts=True)
+    plans = [entry["data"].get("plan") for entry in entries]
+    for plan in plans:
+        images.require_plan(plan)
+    keys = images.find_all([entry["data"]["key"] for entry in entries], are_keys=all(plans))
+    given = tuple(_given(keys[entry["data"]["key"]], entry, images) for entry in entries)
+    return Reading(given=given, has_verdicts=True)
 
 
-def _given(entry: dict[str, Any], images: Images) -> Given:
-    images.require_plan(entry["data"].get("plan"))
-    key = images.key_of(entry["data"]["key"])
+def _given(key: str, entry: dict[str, Any], images: Images) -> Given:
     if "annotations" not in entry:
         raise ValueError(f"{key} has no annotations, as in the file that was exported to Label Studio")
     submitted = [annotation for annotation in entry["annotations"] if not annotation.get("was_cancelled")]

@@ -19,12 +19,14 @@ def read(folder: Path, images: Images, wanted: Set[str]) -> Reading:
 
     Args:   wanted: keys of the images whose masks are read.
     Raises: CollectionError: there is no such folder, or no image in it. ValueError: no file is of a wanted image, or
-            one is no mask of it; the message names it.
+            one is no mask of it, or it is unclear which one it is of; the message names it.
     """
     given, left_out = list[Given](), list[str]()
     digest = hashlib.sha256()
-    for path in files_by_name(folder).values():
-        key = _key_of(path, images)
+    files = files_by_name(folder).values()
+    keys = images.find(path.name for path in files)
+    for path in files:
+        key = keys.get(path.name, "")
         if key not in wanted:
             left_out.append(path.name)
             continue
@@ -41,10 +43,3 @@ def read(folder: Path, images: Images, wanted: Set[str]) -> Reading:
     return Reading(
         given=tuple(replace(one, digest=of_all) for one in given), has_verdicts=False, left_out=tuple(left_out)
     )
-
-
-def _key_of(path: Path, images: Images) -> str:
-    try:
-        return images.key_of(path.name)
-    except ValueError:
-        return ""

@@ -11,7 +11,8 @@ from pipeline.errors import CollectionError, ConfigError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.models.config import OtherModelConfig
 from pipeline.evaluation.models.predictors import open_predictor
-from pipeline.evaluation.models.release_maps import MADE_WITH, predict_release
+from pipeline.evaluation.models.release_maps import predict_release
+from pipeline.evaluation.sources import MADE_WITH
 from pipeline.files import urls
 from pipeline.progress.stages import stage
 from pipeline.release.opened import open_release

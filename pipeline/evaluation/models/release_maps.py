@@ -13,13 +13,12 @@ from model.prediction import ModelOutputError
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import CollectionError, ConfigError, RunMismatchError, SampleError, kept
 from pipeline.evaluation.models.predictors import Predictor
+from pipeline.evaluation.sources import MADE_WITH
 from pipeline.files import local_disk
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
 from pipeline.progress.stages import EVERY_S, Failures, stage
 from pipeline.release.opened import OpenedRelease, samples_in
-
-MADE_WITH = "made_with.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

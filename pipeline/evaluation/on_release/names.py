@@ -1,48 +1,20 @@
-"""Which image of a release a prediction is of, by its name. Pure.
+"""Gives each image of a release its prediction, by name. Pure.
 
-A prediction is named by its image's key, by the file name that the image has in its collection, or by the stem of that
-name; with or without folders, and with or without `.mask` or `.saliency` before its suffix.
+A prediction is named as `pipeline/release/image_names.py` says, with or without `.mask` or `.saliency` before its
+suffix.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from pipeline.errors import CollectionError
-from pipeline.files.formats import IMAGE_SUFFIXES
+from pipeline.release.image_names import ImageNames, without_suffix
 
 TAGS = (".mask", ".saliency")
 _PHOTOS = (".jpg", ".jpeg")
 Found = TypeVar("Found")
-
-
-class Names:
-    """The names that the images of a release go by."""
-
-    def __init__(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        """Args: rows: key → row of the manifest."""
-        self._whole: defaultdict[str, set[str]] = defaultdict(set)
-        self._last: defaultdict[str, set[str]] = defaultdict(set)
-        for key, row in rows.items():
-            for name in {key, row["file_name"], without_suffix(row["file_name"])}:
-                self._whole[name].add(key)
-                self._last[PurePosixPath(name).name].add(key)
-
-    def keys_of(self, name: str) -> set[str]:
-        """Keys of the images that a prediction's name means; its folders count if they are those of a file name.
-
-        Args: name: path of the prediction's file or member, with its suffix.
-        """
-        stem = without_suffix(name)
-        for plain in dict.fromkeys((stem, without_tag(stem))):
-            if found := self._whole.get(plain):
-                return found
-        for plain in dict.fromkeys((stem, without_tag(stem))):
-            if found := self._last.get(PurePosixPath(plain).name):
-                return found
-        return set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,30 +24,32 @@ class Matched(Generic[Found]):
     of: Mapping[str, Found]
     """Key → prediction."""
     surplus: tuple[str, ...] = field(default=())
-    """Names that no image has, sorted."""
+    """Names that none of these images has, sorted."""
 
 
-def match(found: Iterable[tuple[str, Found]], names: Names, place: str) -> Matched[Found]:
+def match(
+    found: Iterable[tuple[str, Found]], names: ImageNames, wanted: Set[str], place: str, *, are_keys: bool = False
+) -> Matched[Found]:
     """Give each image its prediction.
 
     If an image has several pictures, as in the tars of a release, the one tagged `.saliency` is its prediction,
     provided that the others are photos or are tagged otherwise.
 
     Args:   found: names with suffix, and what they name.
-            place: names the predictions in messages.
+            wanted: keys of the images that predictions are looked for. place: names the predictions in messages.
+            are_keys: is it known that all names are keys?
     Raises: CollectionError: a name could mean two images, or two predictions are of one image.
     """
     of: defaultdict[str, list[tuple[str, Found]]] = defaultdict(list)
     surplus = []
+    found = list(found)
+    try:
+        keys = names.find({name: spellings(name) for name, _ in found}, wanted, are_keys=are_keys)
+    except ValueError as error:
+        raise CollectionError(f"{place}: {error}") from error
     for name, prediction in found:
-        keys = sorted(names.keys_of(name))
-        if len(keys) > 1:
-            raise CollectionError(
-                f"{place}: {name} could be of {keys[0]} or of {keys[1]}, as images in several folders have this name; "
-                "name the predictions by the keys of the release"
-            )
-        if keys:
-            of[keys[0]].append((name, prediction))
+        if name in keys:
+            of[keys[name]].append((name, prediction))
         else:
             surplus.append(name)
     return Matched(
@@ -100,10 +74,10 @@ def _is_no_map(name: str) -> bool:
     return name.lower().endswith(_PHOTOS) or without_suffix(name).endswith(".mask")
 
 
-def without_suffix(name: str) -> str:
-    """The name without the suffix of an image, if it has one."""
-    stem, dot, suffix = name.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else name
+def spellings(name: str) -> tuple[str, ...]:
+    """A name without suffix, and without what tells masks and maps of an image apart."""
+    stem = without_suffix(name)
+    return tuple(dict.fromkeys((stem, without_tag(stem))))
 
 
 def without_tag(stem: str) -> str:

@@ -4,23 +4,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import CollectionError
-from pipeline.evaluation.on_release.names import Matched, Names, match
+from pipeline.evaluation.on_release.names import Matched, match, spellings
 from pipeline.evaluation.on_release.results_json import read_results
-from pipeline.evaluation.sources import InTar, Runs, Source
+from pipeline.evaluation.sources import MADE_WITH, InTar, Runs, Source
 from pipeline.files import urls
 from pipeline.files.formats import IMAGE_SUFFIXES
 from pipeline.files.tar_headers import TornTarError, walk
+from pipeline.release.image_names import ImageNames
 
 _ARRAYS = (".npy", ".npz", ".mat", ".pt", ".pth", ".pkl", ".exr", ".pfm")
 _COMPRESSED = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
 _ADVICE = "save each map as an 8-bit PNG of one channel, round(255 * map)"
 
 
-def find_predictions(place: str, names: Names, masks: Mapping[str, Runs], ids: Mapping[int, str]) -> Matched[Source]:
+def find_predictions(
+    place: str, names: ImageNames, masks: Mapping[str, Runs], ids: Mapping[int, str]
+) -> Matched[Source]:
     """Find the prediction of each image; none is decoded.
 
-    Args:   place: local folder or file.
-            names: of the images. masks: key → mask. ids: id of an image → key.
+    Args:   place: local folder or file. In a folder that says what its maps were made with, they are named by key.
+            names: of all images of the release. masks: key → mask, of those that matter. ids: id of an image → key.
     Raises: CollectionError: there are none, they are of an unknown kind, none is of an image of the release, or it is
             unclear which image one is of.
     """
@@ -33,7 +36,8 @@ def find_predictions(place: str, names: Names, masks: Mapping[str, Runs], ids: M
         found = read_results(path, names, masks, ids)
     else:
         pictures = _in_folder(path) if path.is_dir() else _in_tars([path])
-        found = match(_without_arrays(pictures, names, place), names, place)
+        listed = _without_arrays(pictures, names, masks, place)
+        found = match(listed, names, masks.keys(), place, are_keys=(path / MADE_WITH).is_file())
     if not found.of:
         example = f"; {found.surplus[0]} is the first" if found.surplus else ""
         raise CollectionError(
@@ -43,12 +47,14 @@ def find_predictions(place: str, names: Names, masks: Mapping[str, Runs], ids: M
     return found
 
 
-def _without_arrays(pictures: Iterator[tuple[str, Source]], names: Names, place: str) -> Iterator[tuple[str, Source]]:
+def _without_arrays(
+    pictures: Iterator[tuple[str, Source]], names: ImageNames, masks: Mapping[str, Runs], place: str
+) -> Iterator[tuple[str, Source]]:
     for name, source in pictures:
         suffix = Path(name).suffix.lower()
         if suffix in IMAGE_SUFFIXES:
             yield name, source
-        elif suffix in _ARRAYS and names.keys_of(name.removesuffix(Path(name).suffix)):
+        elif suffix in _ARRAYS and names.may_be_of(spellings(name.removesuffix(Path(name).suffix))) & masks.keys():
             raise CollectionError(f"{place}: {name} is an array, which is not read; {_ADVICE}")
 
 

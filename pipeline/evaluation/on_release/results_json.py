@@ -12,15 +12,16 @@ from typing import Any
 from model.documents import DocumentError, parse_json, read_document
 from pipeline.collection.outlines import NO_PIXEL, read_outline, whole_number
 from pipeline.errors import CollectionError
-from pipeline.evaluation.on_release.names import Matched, Names, match
+from pipeline.evaluation.on_release.names import Matched, match
 from pipeline.evaluation.sources import Runs, Source
 from pipeline.release.changes import ANNOTATIONS_BYTES
 from pipeline.release.coco_json import empty_counts
+from pipeline.release.image_names import ImageNames
 
 _FORM = "give COCO's list of results, [{image_id, segmentation}, …], or a data set with images and annotations"
 
 
-def read_results(path: Path, names: Names, masks: Mapping[str, Runs], ids: Mapping[int, str]) -> Matched[Source]:
+def read_results(path: Path, names: ImageNames, masks: Mapping[str, Runs], ids: Mapping[int, str]) -> Matched[Source]:
     """Read the masks of a JSON.
 
     Images of a data set are known by their file names, since its ids may be its own. Those of a list of results are
@@ -37,7 +38,7 @@ def read_results(path: Path, names: Names, masks: Mapping[str, Runs], ids: Mappi
             found = _by_id(outlines, ids)
         else:
             listed = [(str(image["file_name"]), _id(image["id"])) for image in document["images"]]
-            found = match(listed, names, str(path))
+            found = match(listed, names, masks.keys(), str(path))
             _require_known(outlines, {number for _, number in listed})
     except DocumentError as error:
         raise CollectionError(f"{path}: {error}") from error

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.evaluation.config import EvaluationConfig
-from pipeline.evaluation.on_release.names import Names
 from pipeline.evaluation.on_release.predictions import find_predictions
 from pipeline.evaluation.on_release.rejected import Rejected, open_rejected
 from pipeline.evaluation.on_release.strata import strata_of
@@ -12,6 +11,7 @@ from pipeline.evaluation.on_release.truths import read_truths
 from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.sources import Source
 from pipeline.evaluation.task import OnRejected, OnRelease, Task
+from pipeline.release.image_names import ImageNames
 from pipeline.release.newest_certificate import newest_certificate
 from pipeline.shown import shown
 
@@ -32,7 +32,7 @@ def release_task(config: EvaluationConfig) -> Task:
         known |= rejected.rows
         masks |= rejected.outlines()
     ids = {row["image_id"]: key for key, row in known.items()}
-    found = find_predictions(config.predictions, Names(known), masks, ids)
+    found = find_predictions(config.predictions, ImageNames(opened.file_names), masks, ids)
     maps = Path(config.predictions)
     on_release = OnRelease(
         name=opened.stated.release.name,

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.config import RunConfig
 from pipeline.run import run
-from tests.pipeline.make import Inputs, make_collection, make_config
+from tests.pipeline.make import Inputs, make_collection, make_config, renumber
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +62,19 @@ def released(tmp_path_factory, release_of):
     inputs = make_collection(tmp_path_factory.mktemp("inputs") / "in", 10)
     inputs.file(3).write_bytes(b"no image")
     return release_of(inputs, tmp_path_factory.mktemp("released"))
+
+
+@pytest.fixture(scope="session")
+def renumbered(tmp_path_factory, release_of):
+    """A release whose files are named like keys: that of image n is n + 2. Image 2 has no other's name as its key."""
+    inputs = renumber(make_collection(tmp_path_factory.mktemp("inputs") / "in", 10), lambda number: number + 2)
+    return release_of(inputs, tmp_path_factory.mktemp("renumbered"))
+
+
+@pytest.fixture(scope="session")
+def permuted(tmp_path_factory, release_of):
+    """A release in which every key is another accepted image's file name, so that no set of such names tells."""
+    inputs = renumber(
+        make_collection(tmp_path_factory.mktemp("inputs") / "in", 10), lambda number: (number + 1) % 10 + 1
+    )
+    return release_of(inputs, tmp_path_factory.mktemp("permuted"))

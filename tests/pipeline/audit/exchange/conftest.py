@@ -8,12 +8,16 @@ from pipeline.audit.plan import PLAN, make_plan
 from pipeline.audit.released import read_audited
 
 
+def make_audit(release, folder, images=5):
+    """The folder of an audit in which one of two raters judges each image."""
+    folder.mkdir()
+    plan = make_plan(read_audited(str(release)), AuditConfig(images=images, overlap=0))
+    (folder / PLAN).write_bytes(plan.encode())
+    (folder / RELEASE_PLACE).write_text(str(release))
+    return folder
+
+
 @pytest.fixture
 def audit(audited_release, tmp_path):
-    """The folder of an audit of five images, each of which one of two raters judges."""
-    folder = tmp_path / "audit"
-    folder.mkdir()
-    plan = make_plan(read_audited(str(audited_release)), AuditConfig(images=5, overlap=0))
-    (folder / PLAN).write_bytes(plan.encode())
-    (folder / RELEASE_PLACE).write_text(str(audited_release))
-    return folder
+    """An audit of five images."""
+    return make_audit(audited_release, tmp_path / "audit")

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hypothesis_numpy
 from pipeline.audit.exchange.given import Images
 from pipeline.audit.exchange.task import Task, Titled
 from pipeline.passes.mask_text import pixels_of, rle_of
+from pipeline.release.image_names import ImageNames
 
 GOLDEN = Path(__file__).with_name("golden")
 TITLED = Titled(title="birds & <bees> 1.0.0", plan="ab" * 32)
@@ -30,7 +31,7 @@ def golden_mask(number):
 
 def make_images(sizes):
     """Images of these sizes, without another name than their key."""
-    return Images(plan=TITLED.plan, sizes=sizes, names={})
+    return Images(plan=TITLED.plan, sizes=sizes, names=ImageNames({key: key for key in sizes}))
 
 
 def make_tasks(masks):

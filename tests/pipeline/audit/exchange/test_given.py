@@ -80,7 +80,7 @@ def test_masks_are_united():
     assert pixels_of(united([RELEASED, other])).tolist() == [[True, False], [False, True]]
 
 
-ROWS = {"01": {"file_name": "a/cat.jpg"}, "02": {"file_name": "b/cat.jpg"}, "03": {"file_name": "b/dog.v2.png"}}
+FILES = {"01": "a/cat.jpg", "02": "b/cat.jpg", "03": "b/dog.v2.png", "04": "bird.JPG_small"}
 
 
 @pytest.mark.parametrize(
@@ -93,15 +93,23 @@ ROWS = {"01": {"file_name": "a/cat.jpg"}, "02": {"file_name": "b/cat.jpg"}, "03"
         ("b/cat.jpg", "02"),
         ("dog.v2.jpg", "03"),
         ("masks/dog.v2.png", "03"),
+        ("bird.JPG_small", "04"),
+        ("bird.png", "04"),
     ],
 )
 def test_an_image_is_found_by_its_key_or_its_name_in_the_collection(name, key):
-    asked = Asked(plan="p", tasks={}, sizes=dict.fromkeys(ROWS, (1, 1)))
-    assert images_of(asked, ROWS).key_of(name) == key
+    asked = Asked(plan="p", tasks={}, sizes=dict.fromkeys(FILES, (1, 1)))
+    assert images_of(asked, FILES).find_all([name]) == images_of(asked, FILES).find([name]) == {name: key}
 
 
-@pytest.mark.parametrize("name", ["cat.jpg", "", "04.jpg", "../01.jpg", "/01.jpg", "a\\01.jpg", None])
-def test_a_name_that_means_none_or_several_is_refused(name):
-    asked = Asked(plan="p", tasks={}, sizes={"01": (1, 1), "03": (1, 1)})  # "cat" may be the other one, not drawn
+@pytest.mark.parametrize("name", ["", "02.jpg", "b/cat.jpg", "05.jpg", "../01.jpg", "/01.jpg", "a\\01.jpg", None])
+def test_a_name_that_means_none_of_the_sample_is_refused(name):
+    asked = Asked(plan="p", tasks={}, sizes={"01": (1, 1), "03": (1, 1)})
     with pytest.raises(ValueError, match=r"no image of the sample|no file name"):
-        images_of(asked, ROWS).key_of(name)
+        images_of(asked, FILES).find_all(["03.jpg", name])
+
+
+def test_a_name_that_means_several_is_refused_although_one_of_them_was_not_drawn():
+    asked = Asked(plan="p", tasks={}, sizes={"01": (1, 1), "03": (1, 1)})
+    with pytest.raises(ValueError, match=r"cat\.jpg could be of 01 or of 02.*by the keys of the release: 01\.jpg"):
+        images_of(asked, FILES).find(["cat.jpg"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.audit.answers import Answer, add_answers, answers_file, read_answers
+from pipeline.audit.answers import Answer, add_answers, answers_file, latest, read_answers
 from pipeline.audit.exchange.brush_rle import encode_brush
 from pipeline.audit.exchange.exported import export_sample
 from pipeline.audit.exchange.imported import import_sample
@@ -100,6 +100,21 @@ def test_a_second_import_adds_nothing_even_of_a_copy(judged):
     found = import_file(audit, source, tool)
     assert (found.added, found.unchanged, found.without_answer) == (0, 4, 1)
     assert answers_file(audit, RATER).read_bytes() == before
+
+
+def test_an_earlier_file_that_is_imported_again_counts_again(judged):
+    audit, tool, source = judged
+    first = source.read_bytes()
+    import_file(audit, source, tool)
+    before = latest(answers(audit))
+    source.write_bytes(first.replace(b"ambiguous", b"wrong_object"))
+    assert import_file(audit, source, tool).added  # with a digest of its own, so that all its answers are new
+    assert latest(answers(audit)) != before
+    source.write_bytes(first)
+    assert import_file(audit, source, tool).added == 4
+    assert latest(answers(audit)) == before
+    found = import_file(audit, source, tool)
+    assert (found.added, found.unchanged) == (0, 4)
 
 
 def test_an_export_that_nobody_has_judged_has_no_answers(audit):
@@ -258,6 +273,30 @@ def test_an_older_file_does_not_come_after_newer_answers(audit):
     add_answers(audit, "rater-1", [saved(audit, verdict="right")])
     import_file(audit, audit.parent / "saved.jsonl", "answers", "")
     assert [answer.verdict for answer in answers(audit, "rater-1")] == ["skip", "right"]
+
+
+@pytest.mark.parametrize("there", range(6))
+def test_a_copy_of_an_audits_answers_adds_what_came_later_and_an_older_copy_nothing(audit, there):
+    """Also of imports: their lines have no time of their own, so that a restored one equals an earlier one."""
+    first, second = (saved(audit, verdict=verdict, source=f"import {verdict}") for verdict in ("skip", "right"))
+    judged = saved(audit, answered="2026-11-26T12:00:00Z")
+    lines = [first, second, first, judged, second]
+    if there:
+        add_answers(audit, "rater-1", lines[:there])
+    copy = audit.parent / "copy.jsonl"
+    copy.write_bytes(b"".join(line.encode() for line in lines))
+    assert import_file(audit, copy, "answers", "rater-1").added == 5 - there
+    assert answers(audit, "rater-1") == lines
+    copy.write_bytes(b"".join(line.encode() for line in lines[:there]))
+    assert import_file(audit, copy, "answers", "rater-1").added == 0
+
+
+def test_a_line_of_the_page_that_a_copy_has_twice_does_not_come_after_newer_ones(audit):
+    old = saved(audit, answered="2026-11-26T12:00:00Z")
+    new = saved(audit, verdict="right", answered="2026-11-26T12:00:01Z")
+    add_answers(audit, "rater-1", [old, new])
+    (audit.parent / "copy.jsonl").write_bytes(old.encode() * 2 + new.encode() + old.encode())
+    assert import_file(audit, audit.parent / "copy.jsonl", "answers", "rater-1").added == 0
 
 
 def test_a_saved_file_without_the_end_of_its_last_line_loses_no_answer(audit):

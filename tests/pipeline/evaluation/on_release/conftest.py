@@ -8,7 +8,7 @@ from pipeline.evaluation.tasks import find_tasks
 from pipeline.files.maps import decode_png
 from pipeline.options import from_options
 from tests.pipeline.evaluation.make import saliency, save
-from tests.pipeline.release.conftest import release_of, released  # noqa: F401 (fixtures)
+from tests.pipeline.release.conftest import permuted, release_of, released, renumbered  # noqa: F401 (fixtures)
 
 KEYS = [f"{number:012d}" for number in (2, 4, 6, 8, 10)]
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 from pipeline.errors import CollectionError, SampleError
 from pipeline.evaluation.grey import read_prediction
-from pipeline.evaluation.on_release.names import Names
 from pipeline.evaluation.on_release.predictions import find_predictions
 from pipeline.evaluation.on_release.truths import read_truths
 from pipeline.release.coco_json import encode_mask
+from pipeline.release.image_names import ImageNames
 from tests.pipeline.evaluation.make import save, truth
 
 
@@ -26,7 +26,7 @@ def truths(released):
 def found(truths):
     """A function that finds the predictions at a place."""
     ids = {row["image_id"]: key for key, row in truths.rows().items()}
-    return lambda place: find_predictions(str(place), Names(truths.rows()), truths.masks, ids)
+    return lambda place: find_predictions(str(place), ImageNames(truths.opened.file_names), truths.masks, ids)
 
 
 @pytest.fixture(scope="module")
