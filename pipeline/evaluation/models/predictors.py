@@ -35,7 +35,7 @@ class Predictor(Protocol):
     def map_of(self, image: UInt8[np.ndarray, "h w 3"], key: str) -> UInt8[np.ndarray, "h2 w2"]:
         """The map of a photo, 0 to 255; usually at the photo's size.
 
-        Raises: ModelOutputError: it gives none.
+        Raises: ModelOutputError: it gives none. ModelMemoryError: the photo is too large for the device.
         """
 
 
