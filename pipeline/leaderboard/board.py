@@ -96,15 +96,11 @@ def slug_of(name: str) -> str:
 
 def check_entry(entry: Entry) -> None:
     """Raises: ConfigError: a text is too long, has control characters, or is no address."""
-    for option, text, longest in (
-        ("--name", entry.name, _LONGEST_NAME),
-        ("--trained-on", entry.trained_on, _LONGEST_TEXT),
-    ):
-        if not text.isprintable() or len(text) > longest:
-            raise ConfigError(f"{option} {text[:40]!r}: give one line of at most {longest} characters")
+    _require_line("--name", entry.name, _LONGEST_NAME)
+    _require_line("--trained-on", entry.trained_on, _LONGEST_TEXT)
     if not entry.name.strip():
         raise ConfigError("--name is empty: give the model's name")
-    if entry.link and not _LINK.fullmatch(entry.link):
+    if entry.link and not (_LINK.fullmatch(entry.link) and entry.link.isprintable()):
         raise ConfigError(f"--link {entry.link[:100]!r} is no address that begins with http:// or https://")
 
 
@@ -127,8 +123,10 @@ def require_fit(folder: Path, about: BoardAbout, entry: Entry) -> bool:
     Returns: is it there already, with the same figures?
     Raises:  RunMismatchError: the result is of another release, scorer or number of images. ReleaseExistsError: the
              board has an entry of this name with other figures. CollectionError: the folder is something else.
+             ConfigError: as `check_entry`, of the collection too.
     """
     check_entry(entry)
+    _require_line("--collection", about.collection, _LONGEST_TEXT)
     if not (folder / BOARD).is_file():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise CollectionError(f"{folder} is not empty and no leaderboard: give another --board")
@@ -179,6 +177,11 @@ def marks_of(entry: Entry, about: BoardAbout) -> list[str]:
     if not entry.trained_on.strip():
         found.append("nobody says what it was trained on")
     return found
+
+
+def _require_line(option: str, text: str, longest: int) -> None:
+    if not text.isprintable() or len(text) > longest:
+        raise ConfigError(f"{option} {text[:40]!r}: give one line of at most {longest} characters")
 
 
 def _stored(value: BoardAbout | Entry) -> dict[str, Any]:

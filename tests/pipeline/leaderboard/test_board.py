@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import CollectionError, ConfigError
-from pipeline.leaderboard.board import BoardAbout, Entry, check_entry, marks_of, read_board, slug_of
+from pipeline.leaderboard.board import BoardAbout, Entry, check_entry, marks_of, read_board, require_fit, slug_of
 
 ABOUT = BoardAbout(
     release="sod-benchmark 1.0.0",
@@ -77,11 +77,19 @@ def test_weights_that_nobody_knows_are_those_of_no_model():
         ({"link": "javascript:alert(1)"}, "no address that begins with http"),
         ({"link": 'https://x/"onclick="alert(1)'}, "no address"),
         ({"link": "https://x/ y"}, "no address"),
+        ({"link": "https://x/caf\udce9"}, "no address"),
+        ({"link": "https://x/\u202egnp.exe"}, "no address"),
     ],
 )
 def test_texts_that_could_do_harm_are_refused(options, said):
     with pytest.raises(ConfigError, match=said):
         check_entry(entry(**options))
+
+
+@pytest.mark.parametrize("collection", ["caf\udce9", "a\nb", "x" * 1001])
+def test_a_collection_is_one_line(tmp_path, collection):
+    with pytest.raises(ConfigError, match=r"--collection .*: give one line of at most 1000 characters"):
+        require_fit(tmp_path / "board", dataclasses.replace(ABOUT, collection=collection), entry())
 
 
 @pytest.mark.parametrize(
