@@ -19,6 +19,7 @@ from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError, Ru
 from pipeline.evaluation.on_release.label_errors import certificate_of
 from pipeline.files import local_disk
 from pipeline.files.tars import encode_json
+from pipeline.leaderboard.collection_names import is_named
 from pipeline.made_with import differences, refusal
 from pipeline.passes.witness.test_sets import mentions_in
 from pipeline.release.certified import StatedCertificate
@@ -169,8 +170,7 @@ def marks_of(entry: Entry, about: BoardAbout) -> list[str]:
     found = []
     if about.weights and entry.made_with.get("weights") == about.weights:
         found.append("its weights predicted the masks of this release")
-    words = [word for word in re.split(r"[\s,;]+", about.collection.casefold()) if word]
-    if any(word in entry.trained_on.casefold() for word in words):
+    if is_named(about.collection, entry.trained_on):
         found.append(f"trained on images of this collection ({about.collection})")
     if mentioned := mentions_in(entry.trained_on):
         found.append(f"trained on test sets of the field: {', '.join(map(str, mentioned))}")

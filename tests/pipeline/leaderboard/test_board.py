@@ -54,12 +54,26 @@ def test_names_have_folders_of_their_own_that_hurt_no_disk(one, other):
         ({}, []),
         ({"made_with": {"weights": "f00d"}}, ["its weights predicted the masks of this release"]),
         ({"trained_on": "MS COCO 2017"}, ["trained on images of this collection (COCO train2017)"]),
+        ({"trained_on": "DUTS-TR, by train loss"}, []),
         ({"trained_on": "DUTS-TR, ECSSD"}, ["trained on test sets of the field: ECSSD"]),
         ({"trained_on": " "}, ["nobody says what it was trained on"]),
     ],
 )
 def test_what_makes_a_comparison_unfair_is_marked(options, marks):
     assert marks_of(entry(**options), ABOUT) == marks
+
+
+@pytest.mark.parametrize(
+    ("collection", "trained_on"),
+    [
+        ("Open Images V7", "10,553 images of DUTS-TR"),
+        ("COCO 2017, validation", "DUTS-TR; best epoch by validation on HKU"),
+        ("Flickr30k of CC", "accurate masks of our own"),
+    ],
+)
+def test_common_words_of_a_collection_mark_nobody(collection, trained_on):
+    marks = marks_of(entry(trained_on=trained_on), dataclasses.replace(ABOUT, collection=collection))
+    assert not [mark for mark in marks if "this collection" in mark]
 
 
 def test_weights_that_nobody_knows_are_those_of_no_model():
