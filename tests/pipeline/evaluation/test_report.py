@@ -189,7 +189,8 @@ def test_the_figures_are_images_that_are_not_empty(published):
 @example(f"{NOT_UTF8}.png")
 def test_images_of_any_names_have_a_row(name):
     measured = replace(MEASURED, name=name, unusable=f"undecodable: {name}")
-    (row,) = pq.read_table(io.BytesIO(encode_images(gather([measured])))).to_pylist()
+    evaluation = replace(gather([MEASURED]), images=(measured,))
+    (row,) = pq.read_table(io.BytesIO(encode_images(evaluation))).to_pylist()
     assert row["name"] == name.encode("utf-8", "backslashreplace").decode()
     assert row["unusable"] == f"undecodable: {row['name']}"
 
