@@ -10,7 +10,7 @@ BOARD/pictures/…                 those images and their masks, small
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +121,11 @@ def read_board(folder: Path) -> Board:
 def require_fit(folder: Path, about: BoardAbout, entry: Entry) -> bool:
     """Check that an entry may be added to a board.
 
+    Args:    about: of its result; without a collection, the board's counts.
     Returns: is it there already, with the same figures?
-    Raises:  RunMismatchError: the result is of another release, scorer or number of images. ReleaseExistsError: the
-             board has an entry of this name with other figures. CollectionError: the folder is something else.
-             ConfigError: as `check_entry`, of the collection too.
+    Raises:  RunMismatchError: the result is of another release, scorer, number of images or collection.
+             ReleaseExistsError: the board has an entry of this name with other figures. CollectionError: the folder is
+             something else. ConfigError: as `check_entry`, of the collection too.
     """
     check_entry(entry)
     _require_line("--collection", about.collection, _LONGEST_TEXT)
@@ -133,9 +134,15 @@ def require_fit(folder: Path, about: BoardAbout, entry: Entry) -> bool:
             raise CollectionError(f"{folder} is not empty and no leaderboard: give another --board")
         return False
     board = read_board(folder)
-    if found := differences(_stored(board.about), _stored(about)):
+    if found := differences(_stored(board.about), _stored(replace(about, collection=board.about.collection))):
         raise RunMismatchError(
             refusal(f"the result can't be compared with those in {folder}", found, "Evaluate it as the others were")
+        )
+    if about.collection not in ("", board.about.collection):
+        begun = f"with {board.about.collection}" if board.about.collection else "without one"
+        raise RunMismatchError(
+            f"--collection {about.collection}: {folder} was begun {begun}. Leave it out: what was said with the first "
+            "result holds for all"
         )
     there = next((known for known in board.entries if known.slug == entry.slug), None)
     if there is None:
