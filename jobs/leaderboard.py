@@ -37,7 +37,8 @@ class AddConfig:
     trained_on: str = ""
     """What it was trained on, such as "DUTS-TR". Default: what the evaluation says."""
     collection: str = ""
-    """With the first result: what the images are from, such as "COCO". Models trained on it are marked."""
+    """With the first result: what the images are from, such as "COCO". Models trained on it are marked. It holds for
+    the results that follow, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.risk_coverage import ERRORS
 from pipeline.evaluation.summary import Summary
+from pipeline.shown import printable
 
 DPI = 120
 _STROKES = ("-", "-.", ":")
@@ -18,7 +19,7 @@ _THRESHOLDS = np.arange(255, -1, -1)
 def draw_curves(name: str, summary: Summary) -> bytes:
     """Draw precision over recall, and F and E over the threshold, as PNG."""
     figure = Figure(figsize=(10, 4.4), dpi=DPI, layout="constrained")
-    figure.suptitle(f"{name}: {summary.images} images")
+    _title(figure, f"{name}: {summary.images} images")
     left, right = figure.subplots(1, 2)
     if summary.precision is not None and summary.recall is not None:
         left.plot(summary.recall, summary.precision)
@@ -38,7 +39,7 @@ def draw_risk_coverage(name: str, evaluation: Evaluation) -> bytes:
     by_score = evaluation.risk_coverage
     errors = list(next(iter(by_score.values())))
     figure = Figure(figsize=(4.8 * len(errors), 5.2), dpi=DPI, layout="constrained")
-    figure.suptitle(f"{name}: error of the kept images when the worst by a score are dropped")
+    _title(figure, f"{name}: error of the kept images when the worst by a score are dropped")
     panels = np.atleast_1d(figure.subplots(1, len(errors)))
     for panel, error in zip(panels, errors, strict=True):
         for place, (score, by_error) in enumerate(by_score.items()):
@@ -51,6 +52,11 @@ def draw_risk_coverage(name: str, evaluation: Evaluation) -> bytes:
         panel.set_ylim(bottom=0)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     return _png(figure)
+
+
+def _title(figure: Figure, text: str) -> None:
+    """The names of folders are no formulas, and may hold what no font can draw."""
+    figure.suptitle(printable(text), parse_math=False)
 
 
 def _risk_line(panel: Axes, risks: tuple[float, ...], label: str, **style: str) -> None:

@@ -5,7 +5,7 @@ The bytes depend only on inputs, settings and library versions: not on time, mac
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from pipeline.evaluation.summary import CURVES, SCALARS
 from pipeline.evaluation.tables import markdown
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
+from pipeline.shown import text_as_utf8
 
 FORMAT = 2
 
@@ -121,7 +122,7 @@ def encode_images(evaluation: Evaluation) -> bytes:
     """
     images = evaluation.images
     measures = [image.measures for image in images]
-    columns: dict[str, Any] = {"name": pa.array([image.name for image in images], pa.string())}
+    columns: dict[str, Any] = {"name": _texts(image.name for image in images)}
     for name in ("mae", "s_measure", "weighted_f", "max_f", "adaptive_f", "max_e", "adaptive_e", "iou"):
         columns[name] = pa.array([getattr(measure, name) for measure in measures], pa.float64())
     for name in evaluation.risk_coverage:
@@ -129,7 +130,7 @@ def encode_images(evaluation: Evaluation) -> bytes:
     for name in ("empty_truth", "constant_map"):
         columns[name] = pa.array([getattr(measure, name) for measure in measures], pa.bool_())
     columns["resized"] = pa.array([image.resized for image in images], pa.bool_())
-    columns["unusable"] = pa.array([image.unusable for image in images], pa.string())
+    columns["unusable"] = _texts(image.unusable for image in images)
     for name in OF_CURVES:
         if all(getattr(measure, name) is not None for measure in measures):
             values = np.array([getattr(measure, name) for measure in measures], dtype=np.float32)
@@ -138,6 +139,11 @@ def encode_images(evaluation: Evaluation) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _texts(values: Iterable[str]) -> pa.Array:
+    """A column of texts; names of files may hold what UTF-8 can't."""
+    return pa.array(map(text_as_utf8, values), pa.string())
 
 
 def _confidently_wrong(evaluation: Evaluation) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ BOARD/pictures/…                 those images and their masks, small
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError, Ru
 from pipeline.evaluation.on_release.label_errors import certificate_of
 from pipeline.files import local_disk
 from pipeline.files.tars import encode_json
+from pipeline.leaderboard.collection_names import is_named
 from pipeline.made_with import differences, refusal
 from pipeline.passes.witness.test_sets import mentions_in
 from pipeline.release.certified import StatedCertificate
@@ -96,15 +97,11 @@ def slug_of(name: str) -> str:
 
 def check_entry(entry: Entry) -> None:
     """Raises: ConfigError: a text is too long, has control characters, or is no address."""
-    for option, text, longest in (
-        ("--name", entry.name, _LONGEST_NAME),
-        ("--trained-on", entry.trained_on, _LONGEST_TEXT),
-    ):
-        if not text.isprintable() or len(text) > longest:
-            raise ConfigError(f"{option} {text[:40]!r}: give one line of at most {longest} characters")
+    _require_line("--name", entry.name, _LONGEST_NAME)
+    _require_line("--trained-on", entry.trained_on, _LONGEST_TEXT)
     if not entry.name.strip():
         raise ConfigError("--name is empty: give the model's name")
-    if entry.link and not _LINK.fullmatch(entry.link):
+    if entry.link and not (_LINK.fullmatch(entry.link) and entry.link.isprintable()):
         raise ConfigError(f"--link {entry.link[:100]!r} is no address that begins with http:// or https://")
 
 
@@ -124,19 +121,28 @@ def read_board(folder: Path) -> Board:
 def require_fit(folder: Path, about: BoardAbout, entry: Entry) -> bool:
     """Check that an entry may be added to a board.
 
+    Args:    about: of its result; without a collection, the board's counts.
     Returns: is it there already, with the same figures?
-    Raises:  RunMismatchError: the result is of another release, scorer or number of images. ReleaseExistsError: the
-             board has an entry of this name with other figures. CollectionError: the folder is something else.
+    Raises:  RunMismatchError: the result is of another release, scorer, number of images or collection.
+             ReleaseExistsError: the board has an entry of this name with other figures. CollectionError: the folder is
+             something else. ConfigError: as `check_entry`, of the collection too.
     """
     check_entry(entry)
+    _require_line("--collection", about.collection, _LONGEST_TEXT)
     if not (folder / BOARD).is_file():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise CollectionError(f"{folder} is not empty and no leaderboard: give another --board")
         return False
     board = read_board(folder)
-    if found := differences(_stored(board.about), _stored(about)):
+    if found := differences(_stored(board.about), _stored(replace(about, collection=board.about.collection))):
         raise RunMismatchError(
             refusal(f"the result can't be compared with those in {folder}", found, "Evaluate it as the others were")
+        )
+    if about.collection not in ("", board.about.collection):
+        begun = f"with {board.about.collection}" if board.about.collection else "without one"
+        raise RunMismatchError(
+            f"--collection {about.collection}: {folder} was begun {begun}. Leave it out: what was said with the first "
+            "result holds for all"
         )
     there = next((known for known in board.entries if known.slug == entry.slug), None)
     if there is None:
@@ -171,14 +177,18 @@ def marks_of(entry: Entry, about: BoardAbout) -> list[str]:
     found = []
     if about.weights and entry.made_with.get("weights") == about.weights:
         found.append("its weights predicted the masks of this release")
-    words = [word for word in re.split(r"[\s,;]+", about.collection.casefold()) if word]
-    if any(word in entry.trained_on.casefold() for word in words):
+    if is_named(about.collection, entry.trained_on):
         found.append(f"trained on images of this collection ({about.collection})")
     if mentioned := mentions_in(entry.trained_on):
         found.append(f"trained on test sets of the field: {', '.join(map(str, mentioned))}")
     if not entry.trained_on.strip():
         found.append("nobody says what it was trained on")
     return found
+
+
+def _require_line(option: str, text: str, longest: int) -> None:
+    if not text.isprintable() or len(text) > longest:
+        raise ConfigError(f"{option} {text[:40]!r}: give one line of at most {longest} characters")
 
 
 def _stored(value: BoardAbout | Entry) -> dict[str, Any]:

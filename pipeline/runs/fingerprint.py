@@ -91,9 +91,7 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
         "max_image_pixels": str(config.input.max_image_pixels),
         "orientation": config.input.orientation,
         "code": code_sha256(),
-    }
-    values |= {
-        name: str(value) for name, value in asdict(settled(config.ensemble, facts_of_model(config.model))).items()
+        **ensemble_fields(settled(config.ensemble, facts_of_model(config.model))),
     }
     if config.keep_members:  # no field otherwise, as in runs of earlier versions, which kept none
         values["keep_members"] = str(config.keep_members)
@@ -197,6 +195,14 @@ def model_fields(config: ModelConfig, processing_res: int | None = None) -> dict
     if (decoder := _decoder(config, processing_res)) != "vae":
         fields["decoder"] = decoder
     return fields
+
+
+def ensemble_fields(ensemble: EnsembleConfig) -> dict[str, str]:
+    """What predictions depend on in the ensemble: all of it, as text.
+
+    Args: ensemble: settled, so that two ways of asking for the same are one.
+    """
+    return {name: str(value) for name, value in asdict(ensemble).items()}
 
 
 def processing_res_in(made_with: Mapping[str, str]) -> int | None:

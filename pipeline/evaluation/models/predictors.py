@@ -18,6 +18,10 @@ from pipeline.errors import ConfigError, PipelineError
 from pipeline.evaluation.models.config import OtherModelConfig
 from pipeline.shown import shown
 
+_NOT_STATED = ("adaptive", "batch_images", "batch_size")
+"""Photos are predicted one by one, with all of their members: the first two have no effect, and `batch_size`, which
+people lower when memory runs out, changes the last bits alone."""
+
 Function = Callable[[UInt8[np.ndarray, "h w 3"]], Any]
 
 
@@ -31,7 +35,7 @@ class Predictor(Protocol):
     def map_of(self, image: UInt8[np.ndarray, "h w 3"], key: str) -> UInt8[np.ndarray, "h2 w2"]:
         """The map of a photo, 0 to 255; usually at the photo's size.
 
-        Raises: ModelOutputError: it gives none.
+        Raises: ModelOutputError: it gives none. ModelMemoryError: the photo is too large for the device.
         """
 
 
@@ -102,7 +106,7 @@ class OwnPredictor:
         from model.loading import load_model
         from pipeline.files.model_urls import at_hand
         from pipeline.precision import with_precision
-        from pipeline.runs.fingerprint import model_fields
+        from pipeline.runs.fingerprint import ensemble_fields, model_fields
 
         name, model = model.model, with_precision(at_hand(model))
         try:
@@ -110,12 +114,12 @@ class OwnPredictor:
             self._model = load_model(model, ensemble)
         except (OSError, ValueError) as error:
             raise ConfigError(f"--model {name}: {error}") from error
-        settings = {f"ensemble {name}": str(getattr(ensemble, name)) for name in ("ensemble_size", "denoise_steps")}
         self.about = {
             "kind": "sod-diffusion",
             "name": shown(name),
             **model_fields(model, ensemble.processing_res),
-            **settings,
+            **{f"ensemble {name}": text for name, text in ensemble_fields(ensemble).items() if name not in _NOT_STATED},
+            "device": self._model.device_kind,
             "trained_on": config.said_trained_on,
         }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model.documents import parse_object, read_document
 from model.maps import encode_png
-from model.prediction import ModelOutputError
+from model.prediction import ModelMemoryError, ModelOutputError
 from pipeline.collection.images import decode_rgb
 from pipeline.errors import CollectionError, ConfigError, RunMismatchError, SampleError, kept
 from pipeline.evaluation.models.predictors import Predictor
@@ -71,7 +71,7 @@ def predict_release(
             try:
                 photo = decode_rgb(sample.key, sample.members["jpg"], max_pixels=size)
                 content = encode_png(predictor.map_of(photo, sample.key))
-            except (SampleError, ModelOutputError) as error:
+            except (SampleError, ModelOutputError, ModelMemoryError) as error:
                 failures[sample.key] = str(error)
                 named.add(f"{sample.key} has no map: {error}", key=sample.key, detail=str(error))
                 predicting.note(f"{len(failures)} failed")

@@ -2,10 +2,13 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.evaluation.evaluate import gather
@@ -17,6 +20,10 @@ from pipeline.selection.scores import SCORES
 from tests.pipeline.evaluation.make import make_measured
 from tests.pipeline.make import tree
 
+NOT_UTF8 = "caf\udce9"
+"""The name of a file in Latin-1, as Python has it."""
+
+MEASURED = make_measured(1)
 FILES = {"evaluation.json", "evaluation.md", "images.parquet", "curves.png", "risk_coverage.png"}
 
 
@@ -176,3 +183,19 @@ def test_the_figures_are_images_that_are_not_empty(published):
         with Image.open(published / name) as picture:
             assert picture.size == size
             assert len(picture.convert("RGB").getcolors(1 << 20)) > 100
+
+
+@given(st.text(st.characters(exclude_categories=()), min_size=1, max_size=20))
+@example(f"{NOT_UTF8}.png")
+def test_images_of_any_names_have_a_row(name):
+    measured = replace(MEASURED, name=name, unusable=f"undecodable: {name}")
+    evaluation = replace(gather([MEASURED]), images=(measured,))
+    (row,) = pq.read_table(io.BytesIO(encode_images(evaluation))).to_pylist()
+    assert row["name"] == name.encode("utf-8", "backslashreplace").decode()
+    assert row["unusable"] == f"undecodable: {row['name']}"
+
+
+@pytest.mark.parametrize("name", ["cost_$5_vs_$10", r"a$\frac{$", NOT_UTF8, "two\nlines"])
+def test_folders_of_any_names_have_figures(evaluation, name, tmp_path):
+    publish_evaluation(str(tmp_path), make_subject(name=name), evaluation)
+    assert set(tree(tmp_path)) == FILES

@@ -73,6 +73,28 @@ def test_results_that_were_measured_otherwise_are_refused(board, good, tmp_path,
     assert contents(board) == before
 
 
+def test_what_the_first_result_said_of_the_collection_holds_for_the_others(board, good):
+    add_result(good, board, name="Later")
+    found = read_board(board)
+    assert found.about.collection == "COCO"
+    assert "Later" in [entry.name for entry in found.entries]
+
+
+@pytest.mark.parametrize(
+    ("begun_with", "said"),
+    [
+        ("COCO", "--collection Flickr30k: .*board was begun with COCO. Leave it out"),
+        ("", "--collection Flickr30k: .*board was begun without one. Leave it out"),
+    ],
+)
+def test_another_collection_than_the_boards_is_refused(good, poor, tmp_path, begun_with, said):
+    add_result(poor, tmp_path / "board", name="Poor", collection=begun_with)
+    before = contents(tmp_path / "board")
+    with pytest.raises(RunMismatchError, match=said):
+        add_result(good, tmp_path / "board", name="Good", collection="Flickr30k")
+    assert contents(tmp_path / "board") == before
+
+
 def test_a_result_of_a_release_that_has_changed_since_is_refused(good, tmp_path):
     other = edited(good, tmp_path / "other", lambda document: document["release"].update(release_json_sha256="0" * 64))
     with pytest.raises(RunMismatchError, match="is another release now"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import CollectionError, ConfigError
-from pipeline.leaderboard.board import BoardAbout, Entry, check_entry, marks_of, read_board, slug_of
+from pipeline.leaderboard.board import BoardAbout, Entry, check_entry, marks_of, read_board, require_fit, slug_of
 
 ABOUT = BoardAbout(
     release="sod-benchmark 1.0.0",
@@ -54,12 +54,26 @@ def test_names_have_folders_of_their_own_that_hurt_no_disk(one, other):
         ({}, []),
         ({"made_with": {"weights": "f00d"}}, ["its weights predicted the masks of this release"]),
         ({"trained_on": "MS COCO 2017"}, ["trained on images of this collection (COCO train2017)"]),
+        ({"trained_on": "DUTS-TR, by train loss"}, []),
         ({"trained_on": "DUTS-TR, ECSSD"}, ["trained on test sets of the field: ECSSD"]),
         ({"trained_on": " "}, ["nobody says what it was trained on"]),
     ],
 )
 def test_what_makes_a_comparison_unfair_is_marked(options, marks):
     assert marks_of(entry(**options), ABOUT) == marks
+
+
+@pytest.mark.parametrize(
+    ("collection", "trained_on"),
+    [
+        ("Open Images V7", "10,553 images of DUTS-TR"),
+        ("COCO 2017, validation", "DUTS-TR; best epoch by validation on HKU"),
+        ("Flickr30k of CC", "accurate masks of our own"),
+    ],
+)
+def test_common_words_of_a_collection_mark_nobody(collection, trained_on):
+    marks = marks_of(entry(trained_on=trained_on), dataclasses.replace(ABOUT, collection=collection))
+    assert not [mark for mark in marks if "this collection" in mark]
 
 
 def test_weights_that_nobody_knows_are_those_of_no_model():
@@ -77,11 +91,19 @@ def test_weights_that_nobody_knows_are_those_of_no_model():
         ({"link": "javascript:alert(1)"}, "no address that begins with http"),
         ({"link": 'https://x/"onclick="alert(1)'}, "no address"),
         ({"link": "https://x/ y"}, "no address"),
+        ({"link": "https://x/caf\udce9"}, "no address"),
+        ({"link": "https://x/\u202egnp.exe"}, "no address"),
     ],
 )
 def test_texts_that_could_do_harm_are_refused(options, said):
     with pytest.raises(ConfigError, match=said):
         check_entry(entry(**options))
+
+
+@pytest.mark.parametrize("collection", ["caf\udce9", "a\nb", "x" * 1001])
+def test_a_collection_is_one_line(tmp_path, collection):
+    with pytest.raises(ConfigError, match=r"--collection .*: give one line of at most 1000 characters"):
+        require_fit(tmp_path / "board", dataclasses.replace(ABOUT, collection=collection), entry())
 
 
 @pytest.mark.parametrize(

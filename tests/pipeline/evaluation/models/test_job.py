@@ -54,6 +54,14 @@ def test_maps_of_another_model_are_not_measured_as_this_one(config):
         with_maps(config(other=OtherModelConfig(function="pipeline.evaluation.models.baselines:grabcut")))
 
 
+@pytest.mark.parametrize(("option", "value"), [("seed", 7), ("reduction", "median"), ("processing_res", 96)])
+def test_maps_of_other_settings_are_not_measured_as_these(config, option, value):
+    with_maps(config(model=ModelConfig(model="fake"), ensemble=EnsembleConfig(ensemble_size=2)))
+    other = EnsembleConfig(ensemble_size=2, **{option: value})
+    with pytest.raises(RunMismatchError, match=f"ensemble {option}: made with .*, requested {value}"):
+        with_maps(config(model=ModelConfig(model="fake"), ensemble=other))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

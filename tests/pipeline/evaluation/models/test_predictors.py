@@ -1,6 +1,7 @@
 """Models of others are asked for maps: functions of users, networks in ONNX, our own."""
 
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -18,8 +19,28 @@ from tests.pipeline.passes.networks import brightness
 PHOTO = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
 
 
+CHANGED = {
+    "ensemble_size": 3,
+    "denoise_steps": 1,
+    "timestep_spacing": "leading",
+    "processing_res": 96,
+    "seed": 7,
+    "alignment": "affine",
+    "reduction": "median",
+    "stretch": True,
+    "batch_stats": True,
+    "resize_filter": "bicubic",
+}
+NOT_STATED = {"adaptive": "on", "batch_images": 2, "batch_size": 1}
+"""Photos are predicted one by one, with all of their members; `batch_size` changes the last bits alone."""
+
+
 def opened(**options):
     return open_predictor(OtherModelConfig(**options), ModelConfig(model="fake"), EnsembleConfig(ensemble_size=2))
+
+
+def about_own(**ensemble):
+    return open_predictor(OtherModelConfig(), ModelConfig(model="fake"), EnsembleConfig(**ensemble)).about
 
 
 @pytest.fixture
@@ -117,3 +138,27 @@ def test_our_own_model_is_asked_with_the_noise_of_the_key():
     assert (one == again).all()
     assert (one != other).any()
     assert predictor.about["kind"] == "sod-diffusion"
+
+
+@pytest.mark.parametrize(("option", "value"), CHANGED.items())
+def test_every_setting_that_changes_a_map_of_our_own_is_stated(option, value):
+    plain, changed = about_own(), about_own(**{option: value})
+    assert {name for name in plain if plain[name] != changed[name]} == {f"ensemble {option}"}
+    assert changed[f"ensemble {option}"] == str(value)
+
+
+@pytest.mark.parametrize(("option", "value"), NOT_STATED.items())
+def test_settings_of_batches_and_of_stopping_early_are_not_stated(option, value):
+    assert about_own(**{option: value}) == about_own()
+
+
+def test_no_setting_of_the_ensemble_is_forgotten():
+    assert {field.name for field in fields(EnsembleConfig)} == CHANGED.keys() | NOT_STATED.keys()
+
+
+def test_settings_that_are_left_to_the_weights_are_stated_as_the_weights_have_them():
+    assert about_own() == about_own(ensemble_size=10, denoise_steps=10)
+
+
+def test_our_own_model_states_its_device():
+    assert about_own()["device"] == "cpu"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.prediction import ModelOutputError
+from model.prediction import ModelMemoryError, ModelOutputError
 from pipeline.errors import CollectionError, ConfigError, RunMismatchError
 from pipeline.evaluation.models.release_maps import predict_release
 from pipeline.release.opened import open_release
@@ -18,16 +18,16 @@ KEYS = [f"{number:012d}" for number in (2, 4, 6, 8, 10)]
 class Red:
     """The red channel of a photo; it can fail at a key, or be interrupted at one."""
 
-    def __init__(self, name="red", fails_at="", ends_at=""):
+    def __init__(self, name="red", fails_at="", ends_at="", error=ModelOutputError):
         self.about = {"kind": "test", "name": name}
-        self._fails_at, self._ends_at = fails_at, ends_at
+        self._fails_at, self._ends_at, self._error = fails_at, ends_at, error
         self.asked = []
 
     def map_of(self, image, key):
         if key == self._ends_at:
             raise KeyboardInterrupt
         if key == self._fails_at:
-            raise ModelOutputError("no map today")
+            raise self._error("no map today")
         self.asked.append(key)
         return np.ascontiguousarray(image[..., 0])
 
@@ -57,8 +57,9 @@ def test_an_interrupted_prediction_goes_on_where_it_ended(opened, tmp_path):
     assert done.asked == []
 
 
-def test_a_photo_without_a_map_is_named_and_costs_no_other(opened, tmp_path, told):
-    found = predict_release(opened, Red(fails_at=KEYS[1]), tmp_path)
+@pytest.mark.parametrize("error", [ModelOutputError, ModelMemoryError])
+def test_a_photo_without_a_map_is_named_and_costs_no_other(opened, tmp_path, told, error):
+    found = predict_release(opened, Red(fails_at=KEYS[1], error=error), tmp_path)
     assert dict(found.failures) == {KEYS[1]: "no map today"}
     assert found.predicted == 4
     assert f"{KEYS[1]} has no map: no map today" in told.lines
