@@ -28,7 +28,7 @@ from pipeline.files import urls, web
 from pipeline.files.parquet_streams import TornParquetError, open_parquet
 from pipeline.files.text_tables import TextTableError, read_table
 from pipeline.records import Location
-from pipeline.shown import shown
+from pipeline.shown import shown, without_secrets
 
 ADDRESS_COLUMNS = (
     "url", "image_url", "img_url", "uri", "image_uri", "address", "originalurl", "original_url", "coco_url",
@@ -190,7 +190,8 @@ def read_address(location: Location, label: str, max_bytes: int, first: int | No
             one.__name__ for one in type(error).__mro__
         }:
             raise
-        raise SampleError("unsafe_address", f"{label}: its store has no such addresses: {str(error)[:200]}") from error
+        said = " ".join(without_secrets(str(error)).split())[:200]
+        raise SampleError("unsafe_address", f"{label}: its store has no such addresses: {said}") from error
 
 
 def _read_text(file: TableFile, inputs: InputConfig, where: str) -> _Table:

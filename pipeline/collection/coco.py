@@ -157,8 +157,8 @@ def _file_name(where: str, entry: dict[str, Any]) -> str:
         try:
             path = urlsplit(address).path
         except ValueError as error:
-            found = f"{_of(address)} is no address ({str(error)[:100]})"
-            raise AnnotationError(f"{where}: `coco_url` {found}; correct or remove the entry") from error
+            found = f"is {_of(address)}, which is no address"
+            raise AnnotationError(f"{where}: `coco_url` {found}: correct or remove the entry") from error
         return text_as_utf8("/".join(path.split("/")[-2:]))
     return _text(where, entry, "file_name")
 

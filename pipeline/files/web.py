@@ -195,8 +195,7 @@ def _redirected(url: str, location: str) -> str:
         # http.client takes headers for ISO-8859-1, whatever they are.
         return urljoin(url, quote(location.strip(), safe=string.punctuation, encoding="iso-8859-1"))
     except ValueError as error:
-        found = f"its server redirects to an address that can't be read: {str(error)[:100]}"
-        raise RefusedError("unsafe_address", found) from error
+        raise RefusedError("unsafe_address", "its server redirects to an address that can't be read") from error
 
 
 def _rules(lines: Sequence[str]) -> RobotFileParser:

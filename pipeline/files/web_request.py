@@ -63,8 +63,8 @@ def checked(url: str) -> Address:
         target = quote(parts.path or "/", safe="%/:@!$&'()*+,;=~-._") + (
             f"?{quote(parts.query, safe=_QUERY)}" if parts.query else ""
         )
-    except ValueError as error:
-        raise RefusedError("unsafe_address", f"its address can't be read: {str(error)[:100]}") from error
+    except ValueError as error:  # whose words may have a password in them
+        raise RefusedError("unsafe_address", "its address can't be read: see its host and port") from error
     is_https, host = parts.scheme.lower() == "https", parts.hostname or ""
     if parts.scheme.lower() not in ("http", "https") or not host or parts.username is not None:
         raise RefusedError(

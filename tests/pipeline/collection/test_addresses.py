@@ -262,6 +262,7 @@ def test_a_bad_address_costs_its_image_alone(folder, address, problem, monkeypat
     assert sorted(sample.problem for sample in samples.values()) == sorted(["", problem])
     assert samples["i/1.jpg"].problem == ""
     assert not any("passwd" in sample.problem_detail for sample in samples.values())
+    assert all(sample.problem_detail.isprintable() for sample in samples.values())
 
 
 @given(st.lists(st.text(st.sampled_from("ab./\\:~%\0?#@ [1é\ud7ff"), max_size=14), max_size=4))

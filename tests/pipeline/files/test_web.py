@@ -358,6 +358,7 @@ def test_a_redirect_to_a_private_address_or_another_protocol_is_refused(site, ta
     "url",
     [
         *("http://user:secret@127.0.0.1/a", "http:///a", "http://[::1/a", "http://h:99999/a", "http://h:abc/a"),
+        *("http://user:secret@\u2100/a", "http://user:secret/x@h/a"),
         *("http://a..b/a", "http://.a/a", f"http://{'a' * 64}.com/a", "http://a b/a", "http://a\0b/a", "http://℀/a"),
     ],
 )
