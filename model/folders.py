@@ -15,7 +15,7 @@ from diffusers import ModelMixin
 from model.checkpoint_facts import INDEX
 from model.checkpoint_files import CheckpointError
 from model.diffusion import SODDiffusionPipeline
-from model.disk import sync_folder
+from model.disk import sync_folder, with_room
 from model.documents import DocumentError, parse_object, read_document
 from model.weights import weight_files
 
@@ -164,7 +164,8 @@ def _make_way(out: Path, kind: str) -> None:
 
 
 def _beside(out: Path, purpose: str) -> Path:
-    return out.with_name(f".{out.name}.{uuid.uuid4().hex}.{purpose}")
+    ending = f".{uuid.uuid4().hex}.{purpose}"
+    return out.with_name(f".{with_room(out.name, 1 + len(ending))}{ending}")
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

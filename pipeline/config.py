@@ -11,6 +11,7 @@ from datetime import date
 from typing import Literal, get_args
 
 from model.config import EnsembleConfig, ModelConfig
+from model.disk import LONGEST_NAME_BYTES
 from pipeline.collection.config import InputConfig
 from pipeline.errors import ConfigError
 from pipeline.options import require_positive
@@ -203,6 +204,12 @@ class ReleaseConfig:
             value = getattr(self, name)
             if not value or not all(c.isascii() and (c.isalnum() or c in extra) for c in value):
                 raise ValueError(f"{name} is {value!r}; it must consist of ASCII letters, digits and any of {extra!r}")
+        if len(folder := f"{self.name}-{self.version}") > LONGEST_NAME_BYTES:
+            longer = "name" if len(self.name) > len(self.version) else "version"
+            raise ValueError(
+                f"{longer} is {getattr(self, longer)!r}; name, a hyphen and version name a folder and may have at most "
+                f"{LONGEST_NAME_BYTES} characters together, not {len(folder)}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+from model.disk import with_room
+
 
 def path_of(given: str | os.PathLike[str]) -> Path:
     """The path to save at.
@@ -59,7 +61,8 @@ def _is_there(file: Path) -> FileExistsError:
 
 def _put(file: Path, content: bytes, *, overwrite: bool) -> None:
     target = Path(os.path.realpath(file))  # a link stays, and leads to the new file
-    draft = target.with_name(f"{target.name}.{uuid4().hex[:8]}.tmp")
+    ending = f".{uuid4().hex[:8]}.tmp"
+    draft = target.with_name(f"{with_room(target.name, len(ending))}{ending}")
     try:
         _write(draft, content)
         if overwrite:

@@ -175,6 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Refuse names that others have pointed at this machine, and pages of other sites."""
         hosts, origin = self.server.hosts, self.headers.get("Origin")
         is_ours = self.headers.get("Host", "") in hosts and (origin is None or origin.removeprefix("http://") in hosts)
+        is_ours &= self.path.startswith(
+            "/"
+        )  # a proxy is asked for whole addresses, which can be of other hosts, or none
         is_link = self.command == "GET" and self.headers.get("Sec-Fetch-Mode") == "navigate"  # in a mail, for example
         if not is_ours or not (is_link or self.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")):
             self._refuse(HTTPStatus.FORBIDDEN, f"Only the page at {self.server.address} is answered")

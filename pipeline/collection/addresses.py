@@ -23,12 +23,12 @@ from pipeline.collection.places import Place
 from pipeline.collection.rows import NAME_COLUMNS, RowNames, chosen, in_words
 from pipeline.collection.table_files import TableFile
 from pipeline.collection.telling import LONGEST_TEXT, about_of, telling
-from pipeline.errors import CollectionError, SampleError
+from pipeline.errors import CollectionError, PipelineError, SampleError
 from pipeline.files import urls, web
 from pipeline.files.parquet_streams import TornParquetError, open_parquet
 from pipeline.files.text_tables import TextTableError, read_table
 from pipeline.records import Location
-from pipeline.shown import shown
+from pipeline.shown import shown, without_secrets
 
 ADDRESS_COLUMNS = (
     "url", "image_url", "img_url", "uri", "image_uri", "address", "originalurl", "original_url", "coco_url",
@@ -38,6 +38,8 @@ ADDRESS_COLUMNS = (
 _WEB = ("http://", "https://")
 _FILE = "file://"
 _ASKED_HOSTS = 5
+_NO_ADDRESS = {"ValueError", "NotImplementedError", "ParamValidationError"}
+"""What clients of stores raise for an address that can't be one of theirs; the last one is botocore's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ class Addresses:
         if _is_web(address):
             return self._on_web(address)
         if _is_url(address):
-            if address.partition("://")[0].lower() not in urls.PROTOCOLS or urls.is_chained(address):
+            if _parts(address).scheme not in urls.PROTOCOLS or urls.is_chained(address):
                 known = ", ".join(urls.PROTOCOLS)
                 raise SampleError("unsafe_address", f"{where}: its address must be a path, or a URL of {known}")
             return Location(path=address, reader="address")
@@ -183,6 +185,13 @@ def read_address(location: Location, label: str, max_bytes: int, first: int | No
         return read_file(location, label, max_bytes, first)
     except PermissionError as error:  # of a folder, that concerns the whole run; a table may name any bucket
         raise SampleError("unreadable", f"{label}: its store denies access") from error
+    except Exception as error:
+        if isinstance(error, PipelineError | OSError) or not _NO_ADDRESS & {
+            one.__name__ for one in type(error).__mro__
+        }:
+            raise
+        said = " ".join(without_secrets(str(error)).split())[:200]
+        raise SampleError("unsafe_address", f"{label}: its store has no such addresses: {said}") from error
 
 
 def _read_text(file: TableFile, inputs: InputConfig, where: str) -> _Table:

@@ -154,7 +154,12 @@ def _file_name(where: str, entry: dict[str, Any]) -> str:
     """The name of an image's file. LVIS has an address alone, whose last folder is that of the file in COCO."""
     address = entry.get("coco_url")
     if entry.get("file_name") is None and isinstance(address, str) and "://" in address:
-        return text_as_utf8("/".join(urlsplit(address).path.split("/")[-2:]))
+        try:
+            path = urlsplit(address).path
+        except ValueError as error:
+            found = f"is {_of(address)}, which is no address"
+            raise AnnotationError(f"{where}: `coco_url` {found}: correct or remove the entry") from error
+        return text_as_utf8("/".join(path.split("/")[-2:]))
     return _text(where, entry, "file_name")
 
 

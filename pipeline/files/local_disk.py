@@ -2,14 +2,17 @@
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.disk import sync_folder
+from model.disk import sync_folder, with_room
 
+_ADDED_BYTES = len("..") + 32 + len(".tmp")
+"""What an unfinished name has more than the finished one."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -76,7 +79,12 @@ def make_folders(folder: Path) -> None:
 
 def unfinished_name(name: str) -> str:
     """A hidden name that nobody else has, for what becomes `name`; `storage.is_unfinished` tells it by its form."""
-    return f".{name}.{uuid.uuid4().hex}.tmp"
+    return f".{with_room(name, _ADDED_BYTES)}.{uuid.uuid4().hex}.tmp"
+
+
+def unfinished(path: Path) -> Iterator[Path]:
+    """What is there under an unfinished name of `path`; of a path with a long name, also of one that begins as it."""
+    return path.parent.glob(f".{glob.escape(with_room(path.name, _ADDED_BYTES))}.*.tmp")
 
 
 @contextlib.contextmanager

@@ -56,7 +56,9 @@ OPENED = SUPPORTED + tuple(
 """Formats that are decoded here, by Pillow's names: `SUPPORTED`, and those of which a codec is installed."""
 
 START_BYTES = 32 << 10
-"""Bytes in which most JPEGs have their size: metadata of cameras takes 10 to 20 KB, a thumbnail included."""
+"""Bytes in which most JPEGs have their size: metadata of cameras takes 10 to 20 KB, a thumbnail included.
+
+Files of other formats are read whole, since an orientation may stand behind their pixels."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 

@@ -9,13 +9,14 @@ import errno
 import http.client
 import socket
 import ssl
+import string
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 from urllib.robotparser import RobotFileParser
 
 from pipeline.errors import SampleError, StorageUnavailableError
@@ -134,7 +135,7 @@ class _Web:
                 if obey and not is_free:
                     _obey_opt_out(answer)
                 return answer
-            url = urljoin(url, answer.headers["Location"])
+            url = _redirected(url, answer.headers["Location"])
         raise RefusedError("unreadable", f"more than {_MOST_REDIRECTS} redirects")
 
     def _obey_robots(self, host: _Host, parts: Address, allowed: Collection[str]) -> None:
@@ -143,11 +144,10 @@ class _Web:
                 answer = self._followed(
                     f"{parts.origin}/robots.txt", _MOST_ROBOTS_BYTES, _MOST_ROBOTS_BYTES, allowed, obey=False
                 )
-                rules = RobotFileParser()
                 is_there = answer.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
-                rules.parse(answer.body.decode("utf-8", "replace").splitlines() if is_there else [])
-                host.robots = rules
-        if not host.robots.can_fetch(AGENT, parts.target):
+                host.robots = _rules(answer.body.decode("utf-8", "replace").splitlines() if is_there else [])
+        # The parser wants an address, and looks at its path only: alone, a path such as //x/a would be one on a host x.
+        if not host.robots.can_fetch(AGENT, f"http://host{parts.target}"):
             raise RefusedError("opted_out", f"robots.txt of {parts.host} asks programs like this one to stay away")
 
     def _answer(
@@ -167,7 +167,7 @@ class _Web:
                     answer = ask(parts, most_bytes, first, allowed)
             except UnsafeHostError as error:
                 raise RefusedError("unsafe_address", str(error)) from error
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, ValueError) as error:
                 found, failure = f"{host.name} can't be reached ({type(error).__name__}: {str(error)[:100]})", error
                 if _is_final(error):
                     break
@@ -189,6 +189,31 @@ class _Web:
         raise RefusedError("unreadable", found)
 
 
+def _redirected(url: str, location: str) -> str:
+    """The address that a redirect leads to; bytes that it should have escaped are escaped as they are."""
+    try:
+        # http.client takes headers for ISO-8859-1, whatever they are.
+        return urljoin(url, quote(location.strip(), safe=string.punctuation, encoding="iso-8859-1"))
+    except ValueError as error:
+        raise RefusedError("unsafe_address", "its server redirects to an address that can't be read") from error
+
+
+def _rules(lines: Sequence[str]) -> RobotFileParser:
+    """The rules of a robots.txt, without the lines that can't be read."""
+    rules = RobotFileParser()
+    rules.parse([line for line in lines if _is_readable(line)])
+    return rules
+
+
+def _is_readable(line: str) -> bool:
+    """Can the parser read a line of a robots.txt? It raises ValueError for `Disallow: //[` or `Crawl-delay: ²`."""
+    try:
+        RobotFileParser().parse(["User-agent: *", line])
+    except ValueError:
+        return False
+    return True
+
+
 def _obey_opt_out(answer: Answer) -> None:
     """Obey the header X-Robots-Tag: noai or noimageai, for everybody or for this program."""
     for said in answer.headers.get_all("X-Robots-Tag", []):
@@ -202,7 +227,7 @@ def _obey_opt_out(answer: Answer) -> None:
 def _asked_pause_s(said: str) -> float:
     """Seconds that a header Retry-After asks for, which has a number or a date; 0 if it asks for nothing."""
     if said.strip().isdecimal():
-        return float(said[:9])
+        return float(said.strip()[:9])
     try:
         return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
     except (ValueError, TypeError, IndexError, OverflowError):

@@ -2,6 +2,7 @@
 
 import http.client
 import io
+import re
 import socket
 import ssl
 import time
@@ -19,6 +20,7 @@ _TIMEOUT_S = 20.0
 _LONGEST_READ_S = 120.0
 _PIECE_BYTES = 64 << 10
 _QUERY = "%/:@!$&'()*+,;=?~-._[]|"
+_IN_NO_HOST = re.compile(r"[\x00-\x20\x7f]")
 
 
 class RefusedError(Exception):
@@ -58,21 +60,23 @@ def checked(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise RefusedError("unsafe_address", f"its address can't be read: {str(error)[:100]}") from error
+        target = quote(parts.path or "/", safe="%/:@!$&'()*+,;=~-._") + (
+            f"?{quote(parts.query, safe=_QUERY)}" if parts.query else ""
+        )
+    except ValueError as error:  # whose words may have a password in them
+        raise RefusedError("unsafe_address", "its address can't be read: see its host and port") from error
     is_https, host = parts.scheme.lower() == "https", parts.hostname or ""
     if parts.scheme.lower() not in ("http", "https") or not host or parts.username is not None:
         raise RefusedError(
             "unsafe_address",
             f"an address must be http:// or https:// with a host and no user, not {parts.scheme[:20]}:",
         )
-    target = quote(parts.path or "/", safe="%/:@!$&'()*+,;=~-._") + (
-        f"?{quote(parts.query, safe=_QUERY)}" if parts.query else ""
-    )
     try:
-        ascii_host = host.encode("idna").decode() if not host.isascii() else host
+        ascii_host = host.encode("idna").decode()  # in ASCII too, labels can be empty or too long to be asked for
     except UnicodeError as error:
         raise RefusedError("unsafe_address", f"host {host[:100]!r} is no name of a host") from error
+    if _IN_NO_HOST.search(ascii_host):
+        raise RefusedError("unsafe_address", f"host {host[:100]!r} is no name of a host")
     origin = f"{parts.scheme.lower()}://{f'[{ascii_host}]' if ':' in ascii_host else ascii_host}"
     port = port or (443 if is_https else 80)
     return Address(is_https=is_https, host=ascii_host, port=port, origin=f"{origin}:{port}", target=target)
@@ -83,7 +87,7 @@ def ask(parts: Address, most_bytes: int, first: int | None, allowed: Collection[
 
     Args:   as `web.fetch`.
     Raises: RefusedError: `too_many_bytes`, `unreadable`. UnsafeHostError: its host may not be connected to.
-            OSError, HTTPException: it can't be reached, or its answer breaks off.
+            OSError, HTTPException, ValueError: it can't be reached, or its answer breaks off or is no HTTP.
     """
     deadline = time.monotonic() + _LONGEST_READ_S
     headers = {"User-Agent": AGENT, "Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
@@ -147,6 +151,10 @@ class _Timed(io.RawIOBase):
             raise TimeoutError(f"not there after {_LONGEST_READ_S:.0f} s")
         self._sock.settimeout(min(_TIMEOUT_S, left_s))
         return self._received.readinto(buffer)
+
+    def readall(self) -> bytes:
+        """Refuse: `http.client` asks for all there is where a chunk says that it has -1 bytes."""
+        raise ValueError("a part of its answer has a length below zero")
 
     def close(self) -> None:
         """Close it, and let go of the socket."""

@@ -7,7 +7,6 @@ A session that is paused and wakes up after another has finished can't rename it
 can't rename: there the files get their final names at once, each by exclusive create, and `release.json` comes last.
 """
 
-import glob
 import os
 import shutil
 from collections.abc import Collection, Iterator
@@ -92,7 +91,7 @@ def sweep_attempts(folder: str) -> None:
     if not urls.is_local(folder):
         return
     path = Path(urls.absolute(folder))
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+    for left in local_disk.unfinished(path):
         # Renamed first: its session, if it is only paused, must not find half of it.
         mine = left.with_name(local_disk.unfinished_name(path.name))
         try:

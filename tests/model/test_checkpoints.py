@@ -306,6 +306,14 @@ def test_a_model_in_which_somebody_put_a_file_while_its_successor_was_made_is_no
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_model_may_have_the_longest_name_there_is_and_be_replaced(saved, tmp_path):
+    out = tmp_path / ("日" * 85)
+    for step in (1, 2):
+        save_pipeline(load_official(saved), out, {"kind": "training", "step": step}, replace=True)
+    assert json.loads((out / "origin.json").read_text())["step"] == 2
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_the_working_folder_can_be_the_target(saved, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

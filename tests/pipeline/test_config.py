@@ -45,6 +45,8 @@ OUT_OF_BOUNDS = [
     ("seed", 1 << 63, "from 0"),
     ("name", "a/b", "ASCII letters"),
     ("name", "", "ASCII letters"),
+    ("name", "b" * 250, "at most 255 characters together"),
+    ("version", "1" * 246, "at most 255 characters together"),
     ("version", "1 0", "ASCII letters"),
     ("version", "é", "ASCII letters"),
 ]

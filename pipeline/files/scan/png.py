@@ -40,11 +40,12 @@ def is_png(content: bytes) -> bool:
 
 
 def size_px(start: bytes) -> tuple[int, int] | None:
-    """Width and height, if the file begins with so many bytes that its pixels begin: an orientation comes before."""
-    at = len(SIGNATURE)
-    while at + 8 <= len(start) and start[at + 4 : at + 8] != b"IDAT":
-        at += 12 + int.from_bytes(start[at : at + 4])
-    if start[12:16] != b"IHDR" or at + 8 > len(start):
+    """Width and height, if the file ends with these bytes: an orientation may stand behind the pixels.
+
+    Raises: OverBudgetError: `too_slow`: too many chunks.
+    """
+    names = [name for name, _, _ in _whole_chunks(start)]
+    if names[:1] != [b"IHDR"] or names[-1] != b"IEND":
         return None
     width, height = struct.unpack_from(">2I", start, 16)
     return (width, height) if width and height else None

@@ -38,6 +38,7 @@ _FAKE_PX = 32
 """That of the stand-in."""
 _LEAST_PX = 32
 """The smallest processing resolution there is."""
+_MOST_DIGITS = 10
 _PLAIN = {"alignment": "none", "stretch": "False", "reduction": "mean"}
 """Field of a fingerprint → its value if the stored maps are the mean and variance of the members as they were."""
 
@@ -113,7 +114,7 @@ def _variance(counts: Counts, shape: tuple[int, ...], members: int, made_with: M
     """A stored deviation is off by up to 1/1020; where it is the largest, the variance was cut to 0.25."""
     found = variance_of(_STORED[None])[0]
     mean, rounding = _mean(found, counts), _mean(np.sqrt(found) / 510 + 1 / 1020**2, counts)
-    whole = int(made_with.get("ensemble_size", members))
+    whole = _number(made_with, "ensemble_size") or members
     cut = max(0.0, variance_scale(members, whole) - 1) / 4 if 0 < members < whole else 0.0
     high = min(0.25, mean + float(counts[255] / counts.sum()) * cut)
     low = mean - rounding - _resizing(mean, shape, made_with)
@@ -158,8 +159,14 @@ def _stability(counts: Counts, shape: tuple[int, ...], made_with: Made) -> Betwe
 def _processing_px(made_with: Made, own_px: int) -> int:
     if made_with.get("weights") == "fake":
         return _FAKE_PX
-    configured = made_with.get("processing_res", "")
-    return max(int(configured) or own_px, _LEAST_PX) if configured.isdecimal() else _TRAINED_PX
+    configured = _number(made_with, "processing_res")
+    return _TRAINED_PX if configured is None else max(configured or own_px, _LEAST_PX)
+
+
+def _number(made_with: Made, name: str) -> int | None:
+    """A number of the fingerprint; None if it states none, as a forger may have it."""
+    stated = made_with.get(name, "")
+    return int(stated) if stated.isdecimal() and len(stated) <= _MOST_DIGITS else None
 
 
 def _exactly(value: float) -> Between:

@@ -19,6 +19,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.disk import with_room
 from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UsageError
 from pipeline.files import storage, urls
 from pipeline.files.trials import require_exclusive_create
@@ -53,7 +54,9 @@ def push_to_folder(
     _refuse_different_release(folder, ours)  # the check took a while
     refuse_different_additions(folder, ours.additions)
     visible = storage.exists(storage.join(folder, RELEASE_JSON))
-    place = folder if visible or not urls.is_local(target) else storage.join(target, f".{name}.{ours.sha256[:16]}.tmp")
+    ending = f".{ours.sha256[:16]}.tmp"
+    collected = storage.join(target, f".{with_room(name, 1 + len(ending))}{ending}")
+    place = folder if visible or not urls.is_local(target) else collected
     # A push that adds an annex to an older version does not make that the newest one.
     points = not (visible and ours.additions and storage.exists(storage.join(target, LATEST)))
     if not points:

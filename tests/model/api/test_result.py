@@ -104,6 +104,13 @@ def test_a_png_gets_the_mask(tmp_path):
     assert np.array_equal(read(tmp_path / "new/mask.PNG"), result.mask * 255)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_every_name_that_a_disk_takes_can_be_saved(tmp_path, overwrite):
+    mask = tmp_path / ("日" * 83 + "ab.png")
+    assert make_result().save(mask, overwrite=overwrite) == [mask]
+    assert list(tmp_path.iterdir()) == [mask]
+
+
 def test_a_folder_gets_mask_and_maps_as_a_release_has_them(tmp_path):
     result, folder = make_result(), tmp_path / "maps.v2"
     folder.mkdir()

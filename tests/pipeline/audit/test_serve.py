@@ -159,6 +159,12 @@ def test_nothing_else_is_served(server, made):
     assert {path: ask(server, "GET", path)[0] for path in paths} == dict.fromkeys(paths, 404)
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["http://[x/", "http://attacker.example/index.html", "//[x"])
+def test_an_address_of_another_place_is_refused_even_if_it_is_none(server, method, path):
+    assert ask(server, method, path, b"{}")[0] in (403, 404)
+
+
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="?#"), max_size=30))
 def test_no_path_leads_out_of_the_page(server, made, path):
     status, content = ask(server, "GET", f"/images/../{path}")

@@ -242,15 +242,27 @@ def test_an_image_whose_server_failed_is_tried_again_on_request(site, tmp_path):
         ("=HYPERLINK(1)", "missing"),
         ("http://127.0.0.1:9/a.jpg", "unsafe_address"),
         ("http://[::1/a.jpg", "unsafe_address"),
+        ("http://a..b.com/a.jpg", "unsafe_address"),
+        (f"http://{'a' * 64}.com/a.jpg", "unsafe_address"),
+        ("http://h:abc/a.jpg", "unsafe_address"),
+        ("s3://[x/a.jpg", "unsafe_address"),
+        ("s3://a bucket/a.jpg", "unsafe_address"),
+        ("s3://", "unsafe_address"),
+        ("hf://a", "unsafe_address"),
+        ("hf://", "unsafe_address"),
+        ("hf://datasets/org/a name/a.jpg", "unsafe_address"),
     ],
 )
-def test_a_bad_address_costs_its_image_alone(folder, address, problem):
+def test_a_bad_address_costs_its_image_alone(folder, address, problem, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
     (folder / "out.jpg").symlink_to("/etc/passwd")
     (folder / "t.jsonl").write_text(json.dumps({"path": address}) + "\n" + json.dumps({"path": "i/1.jpg"}))
     samples = collection(folder / "t.jsonl")
     assert sorted(sample.problem for sample in samples.values()) == sorted(["", problem])
     assert samples["i/1.jpg"].problem == ""
     assert not any("passwd" in sample.problem_detail for sample in samples.values())
+    assert all(sample.problem_detail.isprintable() for sample in samples.values())
 
 
 @given(st.lists(st.text(st.sampled_from("ab./\\:~%\0?#@ [1é\ud7ff"), max_size=14), max_size=4))

@@ -235,6 +235,15 @@ def test_a_wrong_field_is_reported_with_file_entry_id_value_and_remedy(tmp_path,
     assert "correct or remove the entry" in message
 
 
+@pytest.mark.parametrize("address", ["http://[x/1.jpg", "http://℀/1.jpg", "x://[bad]/1.jpg"])
+def test_an_address_that_stands_for_a_name_and_is_none_is_reported(tmp_path, address):
+    entry = make_entry(2, file_name="ABSENT", coco_url=address)
+    message = message_of(tmp_path, make_document(make_entry(1), entry))
+    assert "images[1] (id 2): `coco_url` " in message
+    assert repr(address) in message
+    assert "correct or remove the entry" in message
+
+
 @pytest.mark.parametrize("entry", [None, 5, "a.jpg", [1]])
 def test_an_entry_that_is_not_an_object_is_reported(tmp_path, entry):
     message = message_of(tmp_path, make_document(make_entry(1), entry))

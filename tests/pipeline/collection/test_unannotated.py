@@ -4,6 +4,7 @@ import io
 import posixpath
 import re
 import string
+import tarfile
 import unicodedata
 import zipfile
 
@@ -17,6 +18,7 @@ from pipeline.collection.config import InputConfig
 from pipeline.collection.gather import read_collection
 from pipeline.collection.unannotated import find_samples, key_and_id
 from pipeline.errors import CollectionError
+from tests.pipeline.files.make_images import HEIGHT, WIDTH, chunk, exif_with, png_with
 from tests.pipeline.make import make_jpeg, open_images
 
 STEM = st.text("abcXYZ019 ._-äé日#%&'\u0301", min_size=1, max_size=12).filter(lambda text: not text.startswith("."))
@@ -189,6 +191,20 @@ def test_a_few_kilobytes_of_a_large_photo_are_read(tmp_path, monkeypatch, orient
     assert (sample.width, sample.height) == ((1200, 900) if orientation == 1 else (900, 1200))
     assert len(buffer.getvalue()) > 500_000
     assert sum(asked) <= 32 << 10
+
+
+@pytest.mark.parametrize("more_bytes", [0, 60_000])
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("in_tar", [False, True])
+def test_a_png_is_upright_wherever_its_orientation_stands_and_however_large_it_is(tmp_path, in_tar, place, more_bytes):
+    turned, more = chunk(b"eXIf", exif_with(6)[6:]), chunk(b"moRe", bytes(more_bytes))
+    png = png_with(before=turned, after=more) if place == "before" else png_with(after=more + turned)
+    images = make_folder(tmp_path, {"in/a.png": png}) / "in"
+    if in_tar:
+        with tarfile.open(tmp_path / "x.tar", "w") as tar:
+            tar.add(images / "a.png", "a.png")
+    (sample,) = samples_of(tmp_path / "x.tar" if in_tar else images)
+    assert (sample.width, sample.height) == (HEIGHT, WIDTH)
 
 
 # Faults

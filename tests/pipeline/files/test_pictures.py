@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from pipeline.collection.images import decode_rgb
@@ -16,9 +18,9 @@ from pipeline.evaluation.pairs import SUFFIXES
 from pipeline.evaluation.truth import read_truth
 from pipeline.files import pictures
 from pipeline.files.in_flight import BYTES_PER_CANVAS_PIXEL, BYTES_PER_PIXEL, PixelBudget
-from pipeline.files.pictures import OPENED, decoded
+from pipeline.files.pictures import OPENED, decoded, size_and_orientation, size_in_start
 from pipeline.training.pairs import ImageSource, TrainingPair
-from tests.pipeline.files.make_images import HEIGHT, PIXELS, WIDTH, encoded
+from tests.pipeline.files.make_images import HEIGHT, PIXELS, WIDTH, chunk, encoded, exif_with, png_with, webp_with
 
 ROOT = Path(__file__).resolve().parents[3]
 HOME = "pipeline/files/pictures.py"
@@ -68,6 +70,35 @@ def test_no_other_module_opens_images():
 )
 def test_that_test_notices_what_it_forbids(source, found):
     assert openings(source) == found
+
+
+# Sizes
+
+
+EXIF = exif_with(6)
+XMP = b'XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+TURNED = {
+    "Exif before the pixels of a PNG": png_with(before=chunk(b"eXIf", EXIF[6:])),
+    "Exif after the pixels of a PNG": png_with(after=chunk(b"eXIf", EXIF[6:]), idat_bytes=200),
+    "XMP after the pixels of a PNG": png_with(after=chunk(b"iTXt", XMP), idat_bytes=200),
+    "Exif after the pixels of a WebP": webp_with(b"EXIF" + len(EXIF).to_bytes(4, "little") + EXIF),
+    **{f"Exif in a {kind}": encoded(kind, exif=EXIF) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")},
+}
+
+
+@example("Exif after the pixels of a PNG", 300)
+@example("XMP after the pixels of a PNG", 300)
+@given(st.sampled_from(sorted(TURNED)), st.integers(0, 7000))
+def test_the_beginning_of_a_file_tells_its_size_and_orientation_as_the_whole_does_or_nothing(name, read_bytes):
+    content = TURNED[name]
+    whole = size_and_orientation(name, content)
+    assert whole == (WIDTH, HEIGHT, 6)
+    assert size_in_start(content[:read_bytes]) in (None, whole)
+
+
+@pytest.mark.parametrize("name", [name for name in TURNED if "PNG" in name or "JPEG" in name])
+def test_a_small_file_is_not_read_twice_to_learn_its_size(name):
+    assert size_in_start(TURNED[name]) == (WIDTH, HEIGHT, 6)
 
 
 # Formats

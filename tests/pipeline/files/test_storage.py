@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from s3fs.core import S3File
 
@@ -48,6 +48,22 @@ def run_python(code, *arguments, check=True):
 
 
 # Properties
+
+
+@example("b" * 255)
+@example("日" * 85)
+@example("a" + "é" * 127)
+@example(b"\xe9".decode("utf-8", "surrogateescape") * 255)
+@given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=255))
+def test_every_name_that_a_disk_takes_can_be_written(tmp_path_factory, name):
+    name = os.fsencode(name)[:255].decode("utf-8", "surrogateescape")
+    folder = tmp_path_factory.mktemp("names")
+    assume(name not in (".", ".."))
+    for write in (local_disk.write, local_disk.create_whole):
+        write(folder / name, NEW)
+        assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [(name, NEW)]
+        (folder / name).unlink()
+    assert storage.is_unfinished(local_disk.unfinished_name(name))
 
 
 @settings(max_examples=30)

@@ -221,6 +221,8 @@ def test_a_connection_that_breaks_is_tried_again(site, slept):
         (b"User-agent: sod-benchmark\nDisallow: /a", "opted_out"),
         (b"User-agent: other\nDisallow: /", ""),
         (b"User-agent: *\nDisallow: /b", ""),
+        (b"User-agent: *\nDisallow: //[x\nDisallow: /\nCrawl-delay: \xc2\xb2", "opted_out"),
+        (b"User-agent: *\nDisallow: //[x", ""),
         (b"\xff\x00<html>", ""),
         (b"", ""),
     ],
@@ -275,6 +277,45 @@ def test_redirects_are_followed_five_times(site):
     assert refused(f"{site.url}/0").detail.endswith("more than 5 redirects")
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "/caf\u00e9 1.jpg?d=\u00fc".encode(),
+        b"/caf%C3%A9 1.jpg?d=%c3%bc ",
+        "{site}/caf\u00e9 1.jpg?d=\u00fc#top".encode(),
+        b"caf\xc3\xa9%201.jpg?d=\xc3%bc",
+    ],
+)
+def test_a_redirect_may_have_bytes_that_should_have_been_escaped(site, sent):
+    site.pages["/a.jpg"] = [(302, {"Location": sent.replace(b"{site}", site.url.encode()).decode("latin-1")}, b"")]
+    for query in ("%C3%BC", "%c3%bc", "%C3%bc"):
+        site.pages[f"/caf%C3%A9%201.jpg?d={query}"] = [IMAGE]
+    assert fetch(f"{site.url}/a.jpg") == IMAGE
+
+
+def test_a_redirect_in_another_encoding_asks_for_the_bytes_that_it_has(site):
+    site.pages |= {"/a.jpg": [(302, {"Location": "/caf\u00e9.jpg"}, b"")], "/caf%E9.jpg": [IMAGE]}
+    assert fetch(f"{site.url}/a.jpg") == IMAGE
+
+
+def test_a_part_of_less_than_no_bytes_does_not_have_everything_read(site, slept):
+    sent_to = SimpleQueue()
+
+    def endless(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+        sent = 0
+        try:
+            while sent < 64 << 20:
+                sent += handler.wfile.write(IMAGE)
+        except ConnectionError:
+            pass
+        sent_to.put(sent)
+
+    site.pages["/a.jpg"] = [endless]
+    assert refused(f"{site.url}/a.jpg", first=100).reason == "unreadable"
+    assert sent_to.get(timeout=60) < 64 << 20
+
+
 def test_an_answer_that_is_compressed_is_refused(site):
     site.pages["/a.jpg"] = [(200, {"Content-Encoding": "gzip"}, b"x")]
     assert refused(f"{site.url}/a.jpg").reason == "unreadable"
@@ -313,7 +354,14 @@ def test_a_redirect_to_a_private_address_or_another_protocol_is_refused(site, ta
     assert refused(f"{site.url}/a.jpg").reason == "unsafe_address"
 
 
-@pytest.mark.parametrize("url", ["http://user:secret@127.0.0.1/a", "http:///a", "http://[::1/a", "http://h:99999/a"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://user:secret@127.0.0.1/a", "http:///a", "http://[::1/a", "http://h:99999/a", "http://h:abc/a"),
+        *("http://user:secret@\u2100/a", "http://user:secret/x@h/a"),
+        *("http://a..b/a", "http://.a/a", f"http://{'a' * 64}.com/a", "http://a b/a", "http://a\0b/a", "http://℀/a"),
+    ],
+)
 def test_an_address_that_is_none_is_refused_without_its_secrets(url):
     error = refused(url)
     assert error.reason == "unsafe_address"

@@ -602,10 +602,19 @@ def test_a_photo_too_large_for_memory_at_its_own_size_fails_by_itself(tmp_path, 
 
 
 def test_a_name_too_long_for_the_outputs_fails_by_itself(tmp_path, caplog):
-    photos = write_photos(tmp_path / "photos", "a.png", "b" * 240 + ".png", "c.png")
-    assert counts(predict(make_config(photos, tmp_path / "out"))) == (3, 2, 0, 1)
+    photos = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png")
+    (photos / "b.png").rename(photos / ("b" * 252))  # its mask's name has four letters more
+    assert counts(predict(make_config(photos / "*", tmp_path / "out"))) == (3, 2, 0, 1)
     assert list(problems_in(caplog).values()) == ["its outputs can't be written: File name too long"]
     assert names_below(tmp_path / "out") == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize("name", ["b" * 251, "日" * 83, "a" + "日" * 83])
+def test_every_name_that_a_photo_may_have_is_one_for_its_outputs(tmp_path, name):
+    photos = write_photos(tmp_path / "photos", f"{name}.png")
+    assert counts(predict(make_config(photos, tmp_path / "out", **ALL))) == (1, 1, 0, 0)
+    found = ["overlay/{}.jpg", "uncertainty/{}.png", "{}.png"]
+    assert sorted(names_below(tmp_path / "out")) == sorted(place.format(name) for place in found)
 
 
 def test_a_photo_too_wide_for_the_overlays_format_fails_by_itself(tmp_path, caplog):

@@ -1,5 +1,6 @@
 """The folder in which a release is made: whole and at once the release, or nothing; and never somebody else's."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -88,6 +89,16 @@ def test_only_attempts_at_this_release_are_swept(folder, tmp_path):
         storage.publish(str(tmp_path / "release" / name), b"x")
     sweep_attempts(folder)
     assert sorted(tree(tmp_path / "release")) == sorted(others)
+
+
+def test_a_release_may_have_the_longest_name_there_is_and_its_attempts_are_swept(tmp_path):
+    folder = str(tmp_path / "release" / ("b[1]" * 62 + "-1.0.0"))
+    assert make(folder)
+    shutil.rmtree(folder)
+    with attempt(folder) as place:
+        shutil.copytree(place, f"{place[:-5]}f.tmp")  # as of a session that was killed
+    sweep_attempts(folder)
+    assert list((tmp_path / "release").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["mine.txt", ".hidden", "data/a.tar"])

@@ -167,3 +167,12 @@ def test_the_stand_in_is_not_denied_either(number):
     (prediction,) = model.predict([np.zeros((height, width, 3), np.uint8)], [make_key(number)])
     row = {"members": 3, **score(prediction)}
     assert list(score_problems(*stored(prediction), row, {"weights": "fake", "ensemble_size": "3"})) == []
+
+
+@pytest.mark.parametrize("said", ["", "x", "-1", "3.5", "²", "9" * 5000])
+@pytest.mark.parametrize("name", ["ensemble_size", "processing_res"])
+def test_a_fingerprint_that_states_no_number_is_taken_for_one_that_states_none(name, said):
+    without = {key: value for key, value in OWN_SIZE.items() if key != name}
+    assert possible_scores(*stored(smooth(3)), 5, without | {name: said}) == possible_scores(
+        *stored(smooth(3)), 5, without
+    )

@@ -24,7 +24,8 @@ from pipeline.release.publish import push as pushing
 from pipeline.release.publish import report as reporting
 from pipeline.release.publish.folder import LATEST
 from pipeline.release.publish.push import push_release
-from tests.pipeline.make import WHEN, SessionEnded, end_at_write, tree
+from pipeline.run import run
+from tests.pipeline.make import WHEN, SessionEnded, end_at_write, make_collection, make_config, tree
 
 NAME = "sod-benchmark-1.0.0"
 TARGETS = ["disk", "store"]
@@ -59,6 +60,15 @@ def test_a_pushed_release_is_identical_and_passes_the_check(released, target):
     assert storage.read(storage.join(target, LATEST)) == f"{NAME}\n".encode()
     for name, content in tree(released.folder).items():
         assert storage.read(storage.join(target, NAME, name)) == content
+
+
+def test_a_release_of_the_longest_name_there_is_can_be_made_and_pushed(tmp_path):
+    config = make_config(make_collection(tmp_path / "in", 2), tmp_path / "run", name="b" * 249)
+    report = run(config)
+    pushed = push_release(report.release, str(tmp_path / "all")).target
+    assert Path(pushed).name == "b" * 249 + "-1.0.0"
+    assert verify_release(pushed).problems == ()
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {Path(pushed).name, LATEST, ".latest"}
 
 
 def test_a_second_push_and_a_dry_run_send_nothing(released, target):
