@@ -113,7 +113,7 @@ def claim_of(config: TrainingConfig, pairs: tuple[TrainingPair, ...], world: int
         "weights": weights,
         "swinb": branch,
         "pairs": len(pairs),
-        "pairs_sha256": hashlib.sha256(names.encode()).hexdigest(),
+        "pairs_sha256": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
         "flip": config.data.flip,
         "min_crop": config.data.min_crop,
         "masks": config.data.masks,
