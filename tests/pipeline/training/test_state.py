@@ -1,5 +1,7 @@
 """Checkpoints: whole or absent, as many as configured, and refused by name when torn."""
 
+import contextlib
+import os
 import shutil
 
 import pytest
@@ -130,6 +132,24 @@ def test_killed_while_an_old_checkpoint_is_removed_no_part_of_it_counts(config, 
     state.step = 4
     state.save(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-4"]
+
+
+@pytest.mark.parametrize("failing", ["unlink", "rmdir"])
+def test_a_checkpoint_of_the_same_step_goes_only_once_its_successor_stands(config, tmp_path, monkeypatch, failing):
+    make_state(config, 1).save(tmp_path, 1)
+    state = make_state(config, 1)
+    state.pending[0][0] = 2.0
+
+    def fail(*_arguments, **_options):
+        raise OSError("Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, fail)
+        with contextlib.suppress(OSError):
+            state.save(tmp_path, 1)
+    other = make_state(config)
+    other.load(tmp_path / "checkpoint-1")
+    assert_same(other, state)
 
 
 def test_what_the_user_keeps_in_a_checkpoint_stays_when_it_is_removed(config, tmp_path):

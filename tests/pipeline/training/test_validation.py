@@ -101,6 +101,13 @@ def test_the_best_by_the_configured_measure_is_kept(train_with, best_by, values,
     assert weights_of(out / "best")["unet"] != weights_of(out / "model")["unet"]
 
 
+def test_the_best_model_that_a_killed_session_had_set_aside_is_back_when_the_training_goes_on(train_with):
+    out = train_with([{"mae": value} for value in (0.1, 0.2)])
+    (out / "best").rename(out / f".best.{'0' * 32}.replaced")
+    assert train_with([{"mae": value} for value in (0.3,)], max_train_steps=3) == out
+    assert json.loads((out / "best/origin.json").read_text())["step"] == 1
+
+
 @pytest.mark.slow
 def test_a_real_training_leaves_pictures_and_folders_that_predict(tmp_path, pairs_folder, tiny_weights):
     options = {"val_img": pairs_folder / "photos", "val_gt": pairs_folder / "masks", "validation_steps": 2}
