@@ -22,7 +22,7 @@ from model.disk import sync_folder
 from model.documents import DocumentError, parse_object, read_document
 from model.weights import weight_files
 
-_SUMS = "SHA256SUMS"
+SUMS = "SHA256SUMS"
 _ORIGIN = "origin.json"
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def require_replaceable(folder: Path, kind: str) -> None:
         return
     origin, stated = folder / _ORIGIN, _stated_sums(folder)
     ours = {name for name in files if name in stated and _fingerprint(folder / name)["sha256"] == stated[name]}
-    foreign = sorted({*files} - ours - {_SUMS})
+    foreign = sorted({*files} - ours - {SUMS})
     if not foreign and not (origin.is_file() and _kind_of(origin) == kind):
         foreign = [files[0]]
     if foreign:
@@ -80,9 +80,14 @@ def give_back(out: Path) -> None:
         _log.warning("a session was killed while it replaced %s: %s is back as it was before", out, out)
 
 
+def sums_with(folder: Path, name: str, content: bytes) -> bytes:
+    """What `SHA256SUMS` of a saved folder has to be once one of its files has another content."""
+    return _sums((_stated_sums(folder) | {name: hashlib.sha256(content).hexdigest()}).items())
+
+
 def _stated_sums(folder: Path) -> dict[str, str]:
     """The SHA-256 of each file by `SHA256SUMS`, if the folder has that."""
-    sums = folder / _SUMS
+    sums = folder / SUMS
     lines = os.fsdecode(sums.read_bytes()).splitlines() if sums.is_file() else []
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
@@ -152,9 +157,9 @@ def _save_whole(out: Path, write: Callable[[Path], None], replaced_kind: str | N
         write(partial)
         files = sorted(path for path in partial.rglob("*") if path.is_file())
         digests = ((path.relative_to(partial).as_posix(), _fingerprint(path)["sha256"]) for path in files)
-        (partial / _SUMS).write_bytes(_sums(digests))
+        (partial / SUMS).write_bytes(_sums(digests))
         # A power cut after the renaming must not leave a complete-looking folder of empty files.
-        for path in [*files, partial / _SUMS]:
+        for path in [*files, partial / SUMS]:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from model.diffusion import SODDiffusionPipeline
-from model.folders import give_back, save_pipeline
+from model.folders import give_back, save_pipeline, sums_with
 
 KIND, WEIGHTS = "fine-tuned", "unet/weights.safetensors"
 CALLS = ("rename", "replace", "fsync", "unlink", "rmdir")
@@ -141,6 +141,18 @@ def test_a_model_that_was_set_aside_last_is_given_back_and_none_where_one_stands
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         ".best1.00.replaced", f".best[1].1{'0' * 31}.replaced", "best[1]",
     ]  # fmt: skip
+
+
+def test_the_sums_with_another_content_of_a_file_are_those_of_the_folder_that_has_it(tmp_path):
+    out = tmp_path / "model"
+    save(1, out)
+    before = (out / "SHA256SUMS").read_text()
+    sums = sums_with(out, WEIGHTS, b"7")
+    (out / WEIGHTS).write_bytes(b"7")
+    (out / "SHA256SUMS").write_bytes(sums)
+    assert held(out) == 7
+    changed = [one for one, other in zip(before.splitlines(), sums.decode().splitlines(), strict=True) if one != other]
+    assert len(changed) == 1
 
 
 def test_a_file_of_a_model_may_have_any_name(tmp_path):
