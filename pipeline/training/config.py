@@ -102,8 +102,7 @@ class OptimiserConfig:
     adam_epsilon: float = 1e-8
     """AdamW's term against division by 0."""
     max_grad_norm: float = 1.0
-    """Norm to which longer gradients of the UNet are cut, such as 1e9 to cut none; the conditioner's are not cut, as in
-    the reference."""
+    """Norm to which longer gradients of the UNet are cut (1e9: none); as in the reference, only the UNet's are."""
     gradient_accumulation_steps: int = 1
     """Batches whose gradients are added up for one step."""
     use_ema: bool = False
@@ -205,7 +204,8 @@ class TrainingConfig:
     checkpoints_total_limit: int | None = 3
     """How many of the newest checkpoints to keep. `None` keeps all."""
     resume_from_checkpoint: str = "latest"
-    """`latest`, the name of a checkpoint in the output folder, or `none` to start a new training in an empty folder."""
+    """`latest`, the name of a checkpoint in the output folder (later ones are renamed and no longer used), or `none` to
+    start a new training in an empty folder."""
     validation_steps: int | None = None
     """Steps between validations; if left out, one per epoch."""
     best_by: Literal["mae", "s_measure", "max_f"] = "mae"
