@@ -24,7 +24,7 @@ from jobs.printing import shown_streams
 from model.config import REFERENCE_MODEL, REFERENCE_PRESET, EnsembleConfig, ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.option_texts import options_of
-from pipeline.options import did_you_mean, from_options, option_types, read_toml, with_preset
+from pipeline.options import did_you_mean, from_options, option_types, read_toml, require_finite, with_preset
 from pipeline.replicas.signals import signals_kept
 from pipeline.shown import ShownFormatter, indented, printable
 
@@ -116,7 +116,7 @@ def parse_config(
     --reference is given; the first one wins.
 
     Exits with 2 if an option is wrong, and with 0 after printing what --help or --init asks for.
-    Raises: ConfigError: the file of options can't be used.
+    Raises: ConfigError: the file of options can't be used, or a number is not finite.
     """
     if "--help" in arguments or "-h" in arguments:
         from jobs.help import help_text
@@ -148,6 +148,7 @@ def parse_config(
         default=default,
         config=(tyro.conf.OmitArgPrefixes,),
     )
+    require_finite(config)
     return config
 
 

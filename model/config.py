@@ -206,7 +206,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         at_least(self, 0, "multires_noise_iterations", "multires_noise_discount", "auxiliary_weight")
-        if self.timestep_exponent <= 0:
+        if not self.timestep_exponent > 0:
             raise ValueError(f"timestep_exponent is {self.timestep_exponent}; it must be above 0")
 
 
@@ -265,7 +265,7 @@ def at_least(config: object, bound: int | float, *names: str) -> None:
     """
     for name in names:
         value = getattr(config, name)
-        if value is not None and value < bound:
+        if value is not None and not value >= bound:  # NaN isn't either
             raise ValueError(f"{name} is {value}; it must be at least {bound}")
 
 

@@ -1,12 +1,15 @@
 """Model folders: saved whole or not at all, with their origin and checksums; nothing of the user's is removed."""
 
+import contextlib
+import glob
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,10 @@ from model.disk import sync_folder, with_room
 from model.documents import DocumentError, parse_object, read_document
 from model.weights import weight_files
 
+SUMS = "SHA256SUMS"
 _ORIGIN = "origin.json"
-_SUMS = "SHA256SUMS"
+
+_log = logging.getLogger(__name__)
 
 
 def require_free(out: Path) -> None:
@@ -55,11 +60,9 @@ def require_replaceable(folder: Path, kind: str) -> None:
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
     if not files:
         return
-    sums, origin = folder / _SUMS, folder / _ORIGIN
-    lines = sums.read_text().splitlines() if sums.is_file() else []
-    stated = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    origin, stated = folder / _ORIGIN, _stated_sums(folder)
     ours = {name for name in files if name in stated and _fingerprint(folder / name)["sha256"] == stated[name]}
-    foreign = sorted({*files} - ours - {_SUMS})
+    foreign = sorted({*files} - ours - {SUMS})
     if not foreign and not (origin.is_file() and _kind_of(origin) == kind):
         foreign = [files[0]]
     if foreign:
@@ -67,6 +70,30 @@ def require_replaceable(folder: Path, kind: str) -> None:
             f"{folder} would be replaced, but {foreign[0]} in it is not what a training wrote; move the folder away, "
             "or give another one"
         )
+
+
+def give_back(out: Path) -> None:
+    """Return its name to a model that a killed session had set aside, if its successor did not get that name."""
+    aside = [path for path in out.parent.glob(f".{glob.escape(out.name)}.*.replaced") if path.is_dir()]
+    if aside and not out.exists():
+        os.rename(max(aside, key=lambda path: path.stat().st_ctime_ns), out)  # renaming sets this time
+        _log.warning("a session was killed while it replaced %s: %s is back as it was before", out, out)
+
+
+def sums_with(folder: Path, name: str, content: bytes) -> bytes:
+    """What `SHA256SUMS` of a saved folder has to be once one of its files has another content."""
+    return _sums((_stated_sums(folder) | {name: hashlib.sha256(content).hexdigest()}).items())
+
+
+def _stated_sums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file by `SHA256SUMS`, if the folder has that."""
+    sums = folder / SUMS
+    lines = os.fsdecode(sums.read_bytes()).splitlines() if sums.is_file() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _sums(digests: Iterable[tuple[str, str]]) -> bytes:
+    return os.fsencode("".join(f"{digest}  {name}\n" for name, digest in digests))
 
 
 def _kind_of(origin: Path) -> object:
@@ -129,38 +156,57 @@ def _save_whole(out: Path, write: Callable[[Path], None], replaced_kind: str | N
     try:
         write(partial)
         files = sorted(path for path in partial.rglob("*") if path.is_file())
-        sums = [f"{_fingerprint(path)['sha256']}  {path.relative_to(partial).as_posix()}\n" for path in files]
-        (partial / _SUMS).write_text("".join(sums))
+        digests = ((path.relative_to(partial).as_posix(), _fingerprint(path)["sha256"]) for path in files)
+        (partial / SUMS).write_bytes(_sums(digests))
         # A power cut after the renaming must not leave a complete-looking folder of empty files.
-        for path in [*files, partial / _SUMS]:
+        for path in [*files, partial / SUMS]:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-        if replaced_kind is not None:
-            require_replaceable(out, replaced_kind)
-            _make_way(out, replaced_kind)
-        require_free(out)
         for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
             sync_folder(folder)
-        os.replace(partial, out)
-        sync_folder(out.parent)
+        with contextlib.nullcontext() if replaced_kind is None else _set_aside(out, replaced_kind):
+            require_free(out)
+            os.replace(partial, out)
+            sync_folder(out.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
-def _make_way(out: Path, kind: str) -> None:
-    """Remove a folder that may be replaced: under another name, where nobody adds a file at the last moment."""
+@contextlib.contextmanager
+def _set_aside(out: Path, kind: str) -> Iterator[None]:
+    """Give a folder that may be replaced another name for the block; then remove it, or give it back after an error.
+
+    If the session is killed in the block, `give_back` does so in the next one.
+    Raises: CheckpointError: it may not be replaced.
+    """
+    require_replaceable(out, kind)
     if not out.exists():
+        yield
         return
-    replaced = _beside(out, "replaced")
-    os.rename(out, replaced)
+    aside = _beside(out, "replaced")
+    os.rename(out, aside)
     try:
-        require_replaceable(replaced, kind)
-    except CheckpointError:
-        os.rename(replaced, out)
-        require_replaceable(out, kind)  # names the file where the user finds it
+        require_replaceable(aside, kind)  # again: under this name, nobody adds a file at the last moment
+        yield
+    except BaseException as error:
+        _put_back(aside, out)
+        if isinstance(error, CheckpointError):
+            require_replaceable(out, kind)  # names the file where the user finds it
         raise
-    shutil.rmtree(replaced)
+    removed = _beside(out, "removed")  # a part of it must not be given back
+    with contextlib.suppress(OSError):
+        os.rename(aside, removed)
+    shutil.rmtree(removed, ignore_errors=True)
+    for stays in filter(Path.exists, (aside, removed)):  # on NFS, as long as a process has one of its files open
+        _log.warning("the model that %s replaced can't be removed now: delete %s later", out, stays)
+
+
+def _put_back(aside: Path, out: Path) -> None:
+    try:
+        os.rename(aside, out)
+    except OSError as error:
+        _log.warning("the model that was in %s stays in %s: %s", out, aside, error)
 
 
 def _beside(out: Path, purpose: str) -> Path:

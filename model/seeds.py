@@ -27,5 +27,5 @@ def member_seed(run_seed: int, key: str, member: int) -> int:
     unrelated. torch's CPU generator uses only the lower 32 bits: of a million members, about a hundred share their
     noise with a member of another image, which does no harm; none of 123,000 images had two equal members of its own.
     """
-    digest = hashlib.sha256(f"{run_seed}/{key}/{member}".encode()).digest()
+    digest = hashlib.sha256(f"{run_seed}/{key}/{member}".encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") >> 1

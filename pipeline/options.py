@@ -4,6 +4,7 @@ All names share one namespace. The classes define the options; this module knows
 """
 
 import difflib
+import math
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -119,6 +120,21 @@ def require_positive(config: Any, *names: str) -> None:
     for name in names:
         if not getattr(config, name) > 0:  # NaN isn't either
             raise ValueError(f"{name} is {getattr(config, name)}; it must be above 0")
+
+
+def require_finite(config: Any) -> None:
+    """Check that no number of a configuration and its parts is NaN or infinite: NaN passes most bounds, and no record
+    can hold either.
+
+    Raises: ConfigError: one is; the message names its option.
+    """
+    for option in fields(config):
+        value = getattr(config, option.name)
+        if is_dataclass(value):
+            require_finite(value)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ConfigError(f"--{option.name.replace('_', '-')} is {number}; give a finite number")
 
 
 def _without_sections(document: Mapping[str, Any], kind: type, where: str) -> dict[str, Any]:

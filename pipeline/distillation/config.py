@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from model.config import ModelConfig, at_least, check_seed
+from pipeline.options import require_positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +51,7 @@ class DistillationConfig:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "examples", "steps", "batch", "held_out", "threads", "workers", "checkpoint_every")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        require_positive(self, "learning_rate")
         check_seed(self.seed)
         if self.source.is_fake or self.source.is_url:
             raise ValueError(f"model is {self.model!r}; give a folder on this machine, or nano")

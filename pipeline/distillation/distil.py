@@ -12,7 +12,7 @@ from model.checkpoint_files import SAFETENSORS, load_network, read_tensors
 from model.decoder_choice import MASK_DECODER, Stated
 from model.diffusion import SODDiffusionPipeline
 from model.documents import parse_object, read_document
-from model.folders import save_with_network
+from model.folders import SUMS, save_with_network, sums_with
 from model.mask_decoder import MaskDecoder, seeded_mask_decoder, size_for
 from model.saliency import load_pipeline, on_device
 from model.vae_digest import digest_of_folder
@@ -155,11 +155,14 @@ def _compare_photographs(config: DistillationConfig, result: Path, folder: Path,
             f"{result} is finished, but photographs of {folder} could not be compared ({error}): "
             "put them back and run the same command again"
         ) from error
-    place = result / MASK_DECODER / "config.json"
-    fields = parse_object(read_document(place))
+    name = f"{MASK_DECODER}/config.json"
+    fields = parse_object(read_document(result / name))
     drawn = [one for one in Stated.of(fields.get("agreement"), None).agreement if one.maps_of == "drawn"]
     check()
     fields["agreement"] = [one.as_fields() for one in (*drawn, *found.agreement)]
-    publish(str(place), encode_json(fields))
+    content = encode_json(fields)
+    state_compared(config.out, "")  # after a kill between these files, all of them are written anew
+    publish(str(result / name), content)
+    publish(str(result / SUMS), sums_with(result, name, content))
     publish(str(worst_in(config.out)), draw_worst(found.worst))
     state_compared(config.out, digest)

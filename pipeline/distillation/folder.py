@@ -75,7 +75,7 @@ def compared(out: Path) -> str | None:
 
 
 def state_compared(out: Path, digest: str) -> None:
-    """Write down which photographs were compared."""
+    """Write down which photographs were compared, by their digest; "" while it is being stated."""
     publish(str(out / _COMPARED), encode_json({"sha256": digest}))
 
 

@@ -1,7 +1,7 @@
 """Run the trainer's loop with Ray Train: one worker per GPU, on any number of machines.
 
 Checkpoints are the trainer's own, in the output folder, which all machines must see. Ray only restarts workers when
-some died; they resume from the newest checkpoint.
+some died; they resume from the newest checkpoint. If an earlier one is configured, the driver makes it the newest.
 """
 
 import json
@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 # Before ray: this sets the authentication mode, which ray reads when it is imported.
@@ -32,7 +31,7 @@ from pipeline.progress.stages import shown_by, stage
 from pipeline.shown import ShownFormatter
 from pipeline.training.config import TrainingConfig, with_absolute_paths
 from pipeline.training.preflight import check_request
-from pipeline.training.start import check_claim, claim_of
+from pipeline.training.start import check_claim, claim_of, resuming_from_newest
 from pipeline.training.trainer import Worker, train_in_worker
 
 log = logging.getLogger(__name__)
@@ -56,10 +55,9 @@ def train_on_ray(config: TrainingConfig) -> Path:
         workers, use_gpu = workers_on(ray.cluster_resources(), config.cluster.workers)
         check_claim(config, claim | {"workers": workers})
         # The claim is checked: from here on workers resume, also those that replace dead ones.
-        resume = "latest" if config.resume_from_checkpoint == "none" else config.resume_from_checkpoint
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"config": replace(config, resume_from_checkpoint=resume)},
+            train_loop_config={"config": resuming_from_newest(config)},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
             run_config=RunConfig(
                 name="ray",

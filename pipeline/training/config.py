@@ -1,6 +1,7 @@
 """Options of a training; names and defaults are the reference's where it has them."""
 
 import importlib.util
+import math
 import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -18,13 +19,12 @@ from model.config import (
 from pipeline.collection.config import require_pixel_limit
 from pipeline.devices import gpus_here
 from pipeline.errors import ConfigError
+from pipeline.options import require_positive
 from pipeline.preconditions import has_cluster, require_target, require_there
 
 LearningRateSchedule = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
 ]
-
-
 _POLYNOMIAL_END = 1e-7
 """Final learning rate of diffusers' polynomial schedule."""
 
@@ -102,7 +102,7 @@ class OptimiserConfig:
     adam_epsilon: float = 1e-8
     """AdamW's term against division by 0."""
     max_grad_norm: float = 1.0
-    """Norm to which longer gradients of the UNet are cut; the conditioner's are not cut, as in the reference."""
+    """Norm to which longer gradients of the UNet are cut (1e9: none); as in the reference, only the UNet's are."""
     gradient_accumulation_steps: int = 1
     """Batches whose gradients are added up for one step."""
     use_ema: bool = False
@@ -113,9 +113,9 @@ class OptimiserConfig:
     def __post_init__(self) -> None:
         at_least(self, 1, "gradient_accumulation_steps")
         at_least(self, 0, "lr_warmup_steps", "conditioner_rate_share", "adam_weight_decay")
-        for name in ("learning_rate", "adam_epsilon", "max_grad_norm"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        require_positive(self, "learning_rate", "adam_epsilon", "max_grad_norm")
+        if self.max_grad_norm == math.inf:  # JSON, which the claim is, has no infinity
+            raise ValueError("max_grad_norm is inf; to cut no gradient, give a norm that none has, such as 1e9")
         for name in ("adam_beta1", "adam_beta2", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
@@ -204,7 +204,8 @@ class TrainingConfig:
     checkpoints_total_limit: int | None = 3
     """How many of the newest checkpoints to keep. `None` keeps all."""
     resume_from_checkpoint: str = "latest"
-    """`latest`, the name of a checkpoint in the output folder, or `none` to start a new training in an empty folder."""
+    """`latest`, the name of a checkpoint in the output folder (later ones are renamed and no longer used), or `none` to
+    start a new training in an empty folder."""
     validation_steps: int | None = None
     """Steps between validations; if left out, one per epoch."""
     best_by: Literal["mae", "s_measure", "max_f"] = "mae"

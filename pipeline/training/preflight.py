@@ -6,9 +6,9 @@ from pipeline.training.pairs import TrainingPair, check_images, find_pairs
 from pipeline.training.start import CLAIM, checkpoint_to_resume, fault_of
 from pipeline.training.state import checkpoints
 from pipeline.training.validation import validation_pairs
-from pipeline.training.watch import MODEL_KIND
+from pipeline.training.watch import MODEL_KIND, MODELS
 
-_OUTPUTS = ("model", "best", "metrics.csv", "tensorboard", "validation")
+_OUTPUTS = (*MODELS, "metrics.csv", "tensorboard", "validation")
 
 
 def check_request(config: TrainingConfig) -> tuple[TrainingPair, ...]:
@@ -35,5 +35,5 @@ def _check_output_folder(config: TrainingConfig) -> None:
             found = [name for name in _OUTPUTS if (out / name).exists()] + [path.name for path in checkpoints(out)]
             if found:
                 raise ValueError(f"{out} holds {found[0]} but no {CLAIM}, so it is not from a training; give another")
-        for name in ("model", "best"):
+        for name in MODELS:
             require_replaceable(out / name, MODEL_KIND)

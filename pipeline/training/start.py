@@ -2,8 +2,9 @@
 
 import contextlib
 import hashlib
+import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline.errors import ConfigError, RunMismatchError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
+from pipeline.progress.stages import say
 from pipeline.progress.words import amount
 from pipeline.training.config import TrainingConfig
 from pipeline.training.pairs import TrainingPair
@@ -113,7 +115,7 @@ def claim_of(config: TrainingConfig, pairs: tuple[TrainingPair, ...], world: int
         "weights": weights,
         "swinb": branch,
         "pairs": len(pairs),
-        "pairs_sha256": hashlib.sha256(names.encode()).hexdigest(),
+        "pairs_sha256": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
         "flip": config.data.flip,
         "min_crop": config.data.min_crop,
         "masks": config.data.masks,
@@ -160,7 +162,7 @@ def check_claim(config: TrainingConfig, claim: dict[str, Any]) -> None:
 
 
 def resume(state: TrainingState, config: TrainingConfig) -> Path | None:
-    """Load the checkpoint to resume from.
+    """Load the checkpoint to resume from, and make it the newest.
 
     Returns: its folder; None at the start of a training.
     Raises: ConfigError: see `checkpoint_to_resume`. StorageError: the checkpoint is torn.
@@ -168,7 +170,32 @@ def resume(state: TrainingState, config: TrainingConfig) -> Path | None:
     checkpoint = checkpoint_to_resume(config)
     if checkpoint is not None:
         state.load(checkpoint)
+        _make_newest(checkpoint)
     return checkpoint
+
+
+def resuming_from_newest(config: TrainingConfig) -> TrainingConfig:
+    """Make the checkpoint to resume from the newest, so that workers that replace dead ones find what came after it.
+
+    Returns: the configuration of all workers.
+    Raises: ConfigError: see `checkpoint_to_resume`.
+    """
+    if (checkpoint := checkpoint_to_resume(config)) is not None:
+        _make_newest(checkpoint)
+    return replace(config, resume_from_checkpoint="latest")
+
+
+def _make_newest(checkpoint: Path) -> None:
+    """Rename later checkpoints. Those steps are taken again, and the old ones would pass for their newest result."""
+    found = checkpoints(checkpoint.parent)
+    later, ending = found[found.index(checkpoint) + 1 :], f".{uuid.uuid4().hex}.later"
+    for path in later:
+        path.rename(path.with_name(path.name + ending))
+    if later:
+        say(
+            f"{', '.join(path.name for path in later)}: later than {checkpoint.name}, and so no longer used; kept in "
+            f"{checkpoint.parent} with {ending} behind the name until you delete them"
+        )
 
 
 def checkpoint_to_resume(config: TrainingConfig) -> Path | None:

@@ -93,11 +93,12 @@ class TrainingState:
         for path in (partial / name for name in _FILES):
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-        if final.exists():
-            _remove(final)
+        replaced = [_without_name(final)] if final.exists() else []
         local_disk.rename_folder(partial, final)
         for old in checkpoints(folder)[: -limit if limit else 0]:
-            _remove(old)
+            replaced.append(_without_name(old))
+        for old in replaced:
+            _remove_files(old)
         return final
 
     def load(self, checkpoint: Path) -> None:
@@ -136,11 +137,9 @@ def checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def _remove(checkpoint: Path) -> None:
-    """Rename it first, so that it no longer counts as a checkpoint if the training is killed halfway through."""
-    nameless = checkpoint.with_name(f"{checkpoint.name}.{uuid.uuid4().hex}{_PARTIAL}")
-    checkpoint.rename(nameless)
-    _remove_files(nameless)
+def _without_name(checkpoint: Path) -> Path:
+    """Rename it, so that it no longer counts as a checkpoint if the training is killed while it is removed."""
+    return checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.{uuid.uuid4().hex}{_PARTIAL}"))
 
 
 def _remove_files(folder: Path) -> None:

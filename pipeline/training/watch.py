@@ -11,7 +11,7 @@ from torch import nn
 
 from model.config import EnsembleConfig
 from model.diffusion import SODDiffusionPipeline
-from model.folders import save_pipeline
+from model.folders import give_back, save_pipeline
 from model.saliency import torch_dtype
 from pipeline.progress.stages import say
 from pipeline.training.config import TrainingConfig
@@ -21,6 +21,8 @@ from pipeline.training.state import TrainingState
 from pipeline.training.validation import Validation, validation_pairs
 
 LOG_EVERY_STEPS = 10
+MODELS = ("model", "best")
+"""Folders of models in the output folder."""
 MODEL_KIND = "fine-tuned"
 """Kind in the `origin.json` of saved models."""
 
@@ -50,6 +52,8 @@ class Watch:
         self.pipeline: SODDiffusionPipeline = state.networks.pipeline
         self.metrics = Metrics(config.output_dir, state.step, config.reports)
         self.validation = _validation(config)
+        for name in MODELS:
+            give_back(config.output_dir / name)
 
     def after_step(self) -> None:
         """Do whatever is due at this step; the checkpoint comes last, since it implies that the rest is written."""

@@ -1,5 +1,7 @@
 """Properties and pinned values of the seeds of ensemble members."""
 
+import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +29,16 @@ triples = st.tuples(
 @example((1, "2/3", 4), (1, "2", 34))
 def test_seeds_are_equal_exactly_when_run_key_and_member_are(one, other):
     assert (member_seed(*one) == member_seed(*other)) == (one == other)
+
+
+@given(triples, st.binary(max_size=6))
+@example((0, "b", 0), "caf\u00e9".encode("latin-1"))
+def test_a_key_may_be_the_name_of_any_file_and_a_valid_one_keeps_its_seed(triple, name):
+    run_seed, key, member = triple
+    digest = hashlib.sha256(f"{run_seed}/{key}/{member}".encode()).digest()
+    assert member_seed(*triple) == int.from_bytes(digest[:8]) >> 1
+    of_file = os.fsdecode(name)
+    assert (member_seed(run_seed, of_file, member) == member_seed(*triple)) == (of_file == key)
 
 
 @given(triples)

@@ -1,7 +1,9 @@
 """Photographs of which a mask decoder's maps are compared: which are chosen, what is refused, and what is measured."""
 
+import contextlib
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -145,6 +147,33 @@ def test_photographs_may_be_given_later_and_are_compared_once(request_for, folde
     assert len(made.stated.agreement) == 6
     monkeypatch.setattr(story, "measure_on_photographs", None)
     assert distil(later) == distil(config) == made
+
+
+def files_of(model):
+    subprocess.run(["sha256sum", "--strict", "--quiet", "-c", "SHA256SUMS"], cwd=model, check=True)
+    return {path.relative_to(model): path.read_bytes() for path in model.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("killed_at", [0, 1, 2, 99])
+def test_the_models_sums_hold_after_each_comparison_also_when_one_was_killed_between_two_files(
+    request_for, finished, folder, tmp_path, monkeypatch, killed_at
+):
+    shutil.copytree(finished[0].out, tmp_path / "out")
+    config = request_for(tmp_path / "out", photographs=folder)
+    first = files_of(distil(config).model)
+    own, calls = story.publish, iter(range(99))
+
+    def publish(*arguments):
+        if next(calls) == killed_at:
+            raise KeyboardInterrupt
+        own(*arguments)
+
+    (folder / "a.png").rename(folder / "z.png")  # another key, and so other noise
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(story, "publish", publish)
+        assert files_of(distil(config).model) != first
+    (folder / "z.png").rename(folder / "a.png")
+    assert files_of(distil(config).model) == first
 
 
 def test_other_photographs_are_compared_anew(request_for, folder, tmp_path):

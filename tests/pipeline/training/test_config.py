@@ -1,6 +1,7 @@
 """Options of a training: wrong ones are refused with name, value and bound; data come from exactly one source."""
 
 import importlib.util
+import math
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,11 @@ def test_the_defaults_are_those_of_the_reference():
         ("learning_rate", 0.0, "above 0"),
         ("adam_epsilon", 0.0, "above 0"),
         ("max_grad_norm", -1.0, "above 0"),
+        ("max_grad_norm", math.nan, "above 0"),
+        ("learning_rate", math.nan, "above 0"),
+        ("adam_weight_decay", math.nan, "at least 0"),
+        ("multires_noise_discount", math.nan, "at least 0"),
+        ("timestep_exponent", math.nan, "above 0"),
         ("adam_beta1", 1.0, "at least 0 and below 1"),
         ("adam_beta2", -0.1, "at least 0 and below 1"),
         ("ema_decay", 1.0, "at least 0 and below 1"),
@@ -107,6 +113,12 @@ def test_a_value_out_of_bounds_is_named_with_its_bound(option, value, bound):
         make(**{option: value})
     assert f"{option} is {value}; it must be" in str(refused.value)
     assert bound in str(refused.value)
+
+
+def test_whoever_wants_to_cut_no_gradient_is_told_how():
+    with pytest.raises(ValueError, match=r"max_grad_norm is inf; .*give a norm that none has, such as 1e9"):
+        make(max_grad_norm=math.inf)
+    assert make(max_grad_norm=1e9).optimiser.max_grad_norm == 1e9
 
 
 SOURCES = [("train_img_list", "train_gt_list"), ("train_img", "train_gt"), ("train_release",)]

@@ -1,6 +1,10 @@
 """Checkpoints: whole or absent, as many as configured, and refused by name when torn."""
 
+import contextlib
+import os
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -132,6 +136,24 @@ def test_killed_while_an_old_checkpoint_is_removed_no_part_of_it_counts(config, 
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-4"]
 
 
+@pytest.mark.parametrize("failing", ["unlink", "rmdir"])
+def test_a_checkpoint_of_the_same_step_goes_only_once_its_successor_stands(config, tmp_path, monkeypatch, failing):
+    make_state(config, 1).save(tmp_path, 1)
+    state = make_state(config, 1)
+    state.pending[0][0] = 2.0
+
+    def fail(*_arguments, **_options):
+        raise OSError("Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, fail)
+        with contextlib.suppress(OSError):
+            state.save(tmp_path, 1)
+    other = make_state(config)
+    other.load(tmp_path / "checkpoint-1")
+    assert_same(other, state)
+
+
 def test_what_the_user_keeps_in_a_checkpoint_stays_when_it_is_removed(config, tmp_path):
     state = make_state(config)
     for state.step in (1, 2, 3):
@@ -141,6 +163,29 @@ def test_what_the_user_keeps_in_a_checkpoint_stays_when_it_is_removed(config, tm
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
         "networks.safetensors", "notes.txt", "notes.txt", "optimiser.pt",
     ]  # fmt: skip
+
+
+@given(st.sets(st.integers(1, 50), min_size=1, max_size=8), st.data())
+@settings(max_examples=20)
+def test_checkpoints_later_than_the_one_to_go_on_from_stay_but_no_longer_count(config, tmp_path_factory, steps, data):
+    folder, named = tmp_path_factory.mktemp("named"), data.draw(st.sampled_from(sorted(steps)))
+    for step in steps:
+        (folder / f"checkpoint-{step}").mkdir()
+        (folder / f"checkpoint-{step}/content").write_text(str(step))
+    loaded = []
+    state = SimpleNamespace(load=loaded.append)
+    resume(state, replace(config, output_dir=folder, resume_from_checkpoint=f"checkpoint-{named}"))
+    assert loaded == [folder / f"checkpoint-{named}"]
+    assert checkpoints(folder) == [folder / f"checkpoint-{step}" for step in sorted(steps) if step <= named]
+    assert {path.read_text() for path in folder.glob("*/content")} == set(map(str, steps))
+
+
+def test_a_torn_checkpoint_sets_no_later_one_aside(config, saved, tmp_path):
+    (tmp_path / "checkpoint-1").mkdir()
+    shutil.copytree(saved[1], tmp_path / "checkpoint-2")
+    with pytest.raises(StorageError, match=r"can't resume from .*checkpoint-1"):
+        resume(make_state(config), replace(config, output_dir=tmp_path, resume_from_checkpoint="checkpoint-1"))
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1", "checkpoint-2"]
 
 
 # Torn ones

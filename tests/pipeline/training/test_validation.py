@@ -1,6 +1,7 @@
 """Validation: the library's figures for the masks that would be saved, a picture, and the best weights kept."""
 
 import json
+import os
 
 import numpy as np
 import py_sod_metrics
@@ -100,6 +101,13 @@ def test_the_best_by_the_configured_measure_is_kept(train_with, best_by, values,
     assert weights_of(out / "best")["unet"] != weights_of(out / "model")["unet"]
 
 
+def test_the_best_model_that_a_killed_session_had_set_aside_is_back_when_the_training_goes_on(train_with):
+    out = train_with([{"mae": value} for value in (0.1, 0.2)])
+    (out / "best").rename(out / f".best.{'0' * 32}.replaced")
+    assert train_with([{"mae": value} for value in (0.3,)], max_train_steps=3) == out
+    assert json.loads((out / "best/origin.json").read_text())["step"] == 1
+
+
 @pytest.mark.slow
 def test_a_real_training_leaves_pictures_and_folders_that_predict(tmp_path, pairs_folder, tiny_weights):
     options = {"val_img": pairs_folder / "photos", "val_gt": pairs_folder / "masks", "validation_steps": 2}
@@ -114,3 +122,12 @@ def test_a_real_training_leaves_pictures_and_folders_that_predict(tmp_path, pair
     for name in ("model", "best"):
         (prediction,) = load_pipeline(tmp_path / name).predict([photo], ["0"], ENSEMBLE)
         assert prediction.saliency.shape == (64, 64)
+
+
+def test_names_of_files_need_not_be_utf_8(tmp_path, tiny_weights):
+    make_pairs(tmp_path, 2)
+    for folder in (tmp_path / "photos", tmp_path / "masks"):
+        (folder / "1.png").rename(folder / os.fsdecode("caf\u00e9.png".encode("latin-1")))
+    options = {"val_img": tmp_path / "photos", "val_gt": tmp_path / "masks", "validation_denoise_steps": 1}
+    train_quietly(make_config(tmp_path, tiny_weights, tmp_path / "out", max_train_steps=1, **options))
+    assert rows_of(tmp_path / "out")[-1]["mae"]
