@@ -1,5 +1,6 @@
 """A distillation from the tiny pipeline's VAE, whose weights are random: whatever it paints is to be painted alike."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -40,6 +41,12 @@ def request_for(source):
         return replace(small, out=out, **overrides)
 
     return make
+
+
+@pytest.fixture
+def trained(finished, tmp_path):
+    """The folder of a distillation that nothing interrupted, to go on with: no step of it is taken again."""
+    return shutil.copytree(finished[0].out, tmp_path / "out")
 
 
 @pytest.fixture(scope="session")

@@ -124,8 +124,8 @@ def test_the_vae_agrees_with_itself_on_members(source, folder, monkeypatch):
     assert [(one.iou, one.mae, one.maps) for one in found] == [(1, 0, 1), (1, 0, 4), (1, 0, 1)]
 
 
-def test_both_are_stated_and_photographs_decide(request_for, finished, folder, tmp_path):
-    config = request_for(tmp_path / "out", photographs=folder)
+def test_both_are_stated_and_photographs_decide(request_for, finished, folder, trained):
+    config = request_for(trained, photographs=folder)
     require_folder(config)
     made = distil(config)
     fields = json.loads((made.model / MASK_DECODER / "config.json").read_bytes())
@@ -137,8 +137,8 @@ def test_both_are_stated_and_photographs_decide(request_for, finished, folder, t
     assert made.worst.read_bytes() == draw_worst(measured.worst)
 
 
-def test_photographs_may_be_given_later_and_are_compared_once(request_for, folder, tmp_path, monkeypatch):
-    config = request_for(tmp_path / "out")
+def test_photographs_may_be_given_later_and_are_compared_once(request_for, folder, trained, monkeypatch):
+    config = request_for(trained)
     distil(config)
     later = replace(config, photographs=folder)
     monkeypatch.setattr(story, "train", None)
@@ -156,10 +156,9 @@ def files_of(model):
 
 @pytest.mark.parametrize("killed_at", [0, 1, 2, 99])
 def test_the_models_sums_hold_after_each_comparison_also_when_one_was_killed_between_two_files(
-    request_for, finished, folder, tmp_path, monkeypatch, killed_at
+    request_for, folder, trained, monkeypatch, killed_at
 ):
-    shutil.copytree(finished[0].out, tmp_path / "out")
-    config = request_for(tmp_path / "out", photographs=folder)
+    config = request_for(trained, photographs=folder)
     first = files_of(distil(config).model)
     own, calls = story.publish, iter(range(99))
 
@@ -176,8 +175,8 @@ def test_the_models_sums_hold_after_each_comparison_also_when_one_was_killed_bet
     assert files_of(distil(config).model) == first
 
 
-def test_other_photographs_are_compared_anew(request_for, folder, tmp_path):
-    config = request_for(tmp_path / "out", photographs=folder)
+def test_other_photographs_are_compared_anew(request_for, folder, trained):
+    config = request_for(trained, photographs=folder)
     before = distil(config).stated
     (folder / "a.png").unlink()
     after = distil(config).stated
@@ -186,8 +185,8 @@ def test_other_photographs_are_compared_anew(request_for, folder, tmp_path):
     assert len(after.agreement) == 6
 
 
-def test_interrupted_before_the_photographs_it_compares_them_when_it_is_run_again(request_for, folder, tmp_path):
-    config = request_for(tmp_path / "out", photographs=folder)
+def test_interrupted_before_the_photographs_it_compares_them_when_it_is_run_again(request_for, folder, trained):
+    config = request_for(trained, photographs=folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(story, "measure_on_photographs", None)
         with pytest.raises(TypeError):
@@ -196,8 +195,8 @@ def test_interrupted_before_the_photographs_it_compares_them_when_it_is_run_agai
 
 
 @pytest.mark.parametrize("torn", [b"", b"[]", b"{"])
-def test_a_torn_record_of_what_was_compared_is_written_anew(request_for, folder, tmp_path, torn):
-    config = request_for(tmp_path / "out", photographs=folder)
+def test_a_torn_record_of_what_was_compared_is_written_anew(request_for, folder, trained, torn):
+    config = request_for(trained, photographs=folder)
     made = distil(config)
     record = config.out / "photographs.json"
     whole = record.read_bytes()
