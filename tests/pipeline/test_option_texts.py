@@ -49,7 +49,7 @@ def test_options_have_names_types_defaults_texts_and_sections():
     assert (options["place"].text, options["more"].text, options["named"].text) == ("Where.", "Of its own.", "")
     assert (options["named"].flag, options["named"].is_place) == ("other-name", False)
     assert (options["least"].kind, options["many"].kind, options["kinds"].kind) == (int, int, str)
-    assert (options["many"].text, options["kinds"].text) == ("How many, and why.", "of which kinds")
+    assert (options["many"].text, options["kinds"].text) == ("How many, and why.", "Of which kinds.")
     assert (options["many"].takes_many, options["many"].choices, options["kinds"].choices) == (True, (), ("a", "b"))
     assert {name for name, option in options.items() if option.section == "inner"} == {"many", "kinds"}
     assert (about(Outer), about(part(Outer, "inner"))) == ("First.\n\nSecond.", "What a part is about.")

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import ReleaseExistsError, StorageError
 from pipeline.files import storage
+from pipeline.files.local_disk import unfinished_name
 from pipeline.release.attempt import attempt, finish, refuse_leftovers, sweep_attempts
 from tests.pipeline.make import tree
 
@@ -96,7 +97,8 @@ def test_a_release_may_have_the_longest_name_there_is_and_its_attempts_are_swept
     assert make(folder)
     shutil.rmtree(folder)
     with attempt(folder) as place:
-        shutil.copytree(place, f"{place[:-5]}f.tmp")  # as of a session that was killed
+        killed = unfinished_name(Path(folder).name)  # as of a session that was killed
+        shutil.copytree(place, Path(place).with_name(killed))
     sweep_attempts(folder)
     assert list((tmp_path / "release").iterdir()) == []
 
