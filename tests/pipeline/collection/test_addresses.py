@@ -314,6 +314,15 @@ def test_a_bucket_that_denies_access_costs_its_images_alone(folder, monkeypatch)
     assert {name: sample.problem for name, sample in samples.items()} == {"org/name/0.jpg": "unreadable", "i/1.jpg": ""}
 
 
+@pytest.mark.parametrize("address", ["data:image/png;base64,iVBORw0KGgo=", "DATA:,x", f"data:,{'A' * 70_000}"])
+def test_an_image_within_its_address_is_refused_in_words(tmp_path, address):
+    table = tmp_path / "t.jsonl"
+    table.write_text(json.dumps({"url": address}))
+    (sample,) = collection(table).values()
+    assert sample.problem == "unsafe_address"
+    assert "data: addresses are not read" in sample.problem_detail
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
