@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
@@ -55,9 +56,9 @@ def _read_csv(lines: Iterator[str]) -> tuple[Sequence[str], Iterator[Row]]:
     rows = _csv_rows(chain([header], lines), delimiter)
     _, columns = next(rows, (1, []))
     _require_few(columns)
-    if len(set(columns)) < len(columns):
-        double = next(column for column in columns if columns.count(column) > 1)
-        raise TextTableError(f"two columns are called {double[:60]!r}; rename one of them")
+    doubles = [column for column, count in Counter(columns).items() if count > 1 and column.strip()]
+    if doubles:
+        raise TextTableError(f"two columns are called {doubles[0][:60]!r}; rename one of them")
     return columns, _named(rows, columns)
 
 
@@ -88,8 +89,8 @@ def _named(rows: Iterable[tuple[int, list[str]]], columns: Sequence[str]) -> Ite
     for line, cells in rows:
         if any(cell.strip() for cell in cells[len(columns) :]):
             raise TextTableError(
-                f"line {line}: it has {len(cells):,} cells, and there are {len(columns):,} columns. Put quotes around "
-                "cells that have the character that separates cells"
+                f"line {line}: it has more cells ({len(cells):,}) than there are columns ({len(columns):,}). Put "
+                "quotes around cells that have the character that separates cells"
             )
         if cells:
             yield dict(zip(columns, cells, strict=False))

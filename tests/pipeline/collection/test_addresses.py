@@ -330,7 +330,10 @@ def test_an_image_within_its_address_is_refused_in_words(tmp_path, address):
         (b"", "no column of addresses among (none); the first row must have the names"),
         (b"\npath\n1.jpg\n", "no column of addresses among (none); the first row must have the names"),
         (b'path,author\n1.jpg,Ann\n2.jpg,"Bob\n3.jpg,Cy\n', "line 3: a cell begins with a quote that is never closed"),
-        (b"path,author\n2.jpg,Smith, John\n", "line 2: it has 3 cells, and there are 2 columns. Put quotes around"),
+        (
+            b"path,author\n2.jpg,Smith, John\n",
+            "line 2: it has more cells (3) than there are columns (2). Put quotes around",
+        ),
         ("url\nä".encode("utf-16"), "not UTF-8"),
         ("url\nä".encode("latin-1"), "not UTF-8"),
         (b"url\n" + b"x" * 200_000, "line 2: a cell has more than"),

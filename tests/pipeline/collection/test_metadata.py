@@ -163,7 +163,10 @@ def test_a_table_may_be_at_a_url(tmp_path):
         (b"name,author\na.jpg,\xff\n", "not UTF-8"),
         (b'name,author\na.jpg,"' + b"x" * 140_000 + b'"\n', "line 2: a cell has more than"),
         (b'name,author\na.jpg,"Ann\nb.jpg,Bob\n', "line 2: a cell begins with a quote that is never closed"),
-        (b"name,author\na.jpg,Smith, John\n", "line 2: it has 3 cells, and there are 2 columns. Put quotes around"),
+        (
+            b"name,author\na.jpg,Smith, John\n",
+            "line 2: it has more cells (3) than there are columns (2). Put quotes around",
+        ),
         (b"PAR1 and no more", "; give it whole"),
     ],
     ids=lambda value: repr(value[:20]),

@@ -76,6 +76,11 @@ def test_rows_of_csv_may_be_short_or_blank_or_end_in_the_commas_of_spreadsheets(
     assert rows_of(file)[1] == [{"url": "a"}, {"url": "b", "note": "x"}]
 
 
+def test_columns_without_a_name_are_those_of_spreadsheets_and_no_doubles(tmp_path):
+    file = table(tmp_path / "a.csv", "url,note,,\na,x,,\n")
+    assert [{name: row[name] for name in ("url", "note")} for row in rows_of(file)[1]] == [{"url": "a", "note": "x"}]
+
+
 def test_names_of_columns_may_be_quoted_and_have_line_breaks(tmp_path):
     file = table(tmp_path / "a.csv", '"url";"the\nnote, if any"\na;b\n')
     assert rows_of(file) == (["url", "the\nnote, if any"], [{"url": "a", "the\nnote, if any": "b"}])
@@ -97,8 +102,8 @@ def test_cells_with_formulas_nuls_and_line_breaks_stay_what_they_are(tmp_path):
         ("a.csv", 'url,note\n1,"Bob\n2,"Cy"\n', "line 2: text follows the quote that closes a cell"),
         ("a.csv", "url\n" + "x" * 200_000, "line 2: a cell has more than 131,072 characters"),
         ("a.csv", 'url,note\n1,"Bob\n' + "2,Cy\n" * 50_000, "line 2: a cell has more than 131,072 characters"),
-        ("a.csv", "url,note\n1,Ann\n\n2,Smith, John\n", "line 4: it has 3 cells, and there are 2 columns"),
-        ("a.csv", 'url,note\n1,"a\nb"\n2,Smith, John\n', "line 4: it has 3 cells, and there are 2 columns"),
+        ("a.csv", "url,note\n1,Ann\n\n2,Smith, John\n", "line 4: it has more cells (3) than there are columns (2)"),
+        ("a.csv", 'url,note\n1,"a\nb"\n2,Smith, John\n', "line 4: it has more cells (3) than there are columns (2)"),
         ("a.csv", "url\n" + "x" * (1 << 20), "line 2 has more than 1,048,576 characters"),
         ("a.csv", ",".join(f"c{number}" for number in range(100_000)), "it has 100,000 columns; at most 10,000"),
         ("a.csv", "url,url\n", "two columns are called 'url'"),
