@@ -25,7 +25,8 @@ def main() -> int:
         from pipeline.photos.predict import predict
 
     report = predict(config)
-    next_steps(f"look at the maps in {report.output_dir}")
+    if report.predicted or report.skipped:
+        next_steps(f"look at the maps in {report.output_dir}")
     answer(asdict(report))
     return SOME_FAILED if report.failed else DONE
 

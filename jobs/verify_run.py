@@ -49,7 +49,7 @@ def main() -> int:
     with begun(f"checking {arguments.run}"):
         from pipeline.files import urls
         from pipeline.passes.check import refuse_busy_passes, repair_passes, verify_passes
-        from pipeline.runs.check import machine_problems, repair_run, verify_run
+        from pipeline.runs.check import lasting_problems, repair_run, verify_run
 
     run = urls.absolute(arguments.run)
     restored: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ def main() -> int:
     else:
         check = verify_run(run)
         passes = verify_passes(run, check.broken)
-    left = [*(machine_problems(run) if arguments.repair and check.problems else check.problems)]
+    left = [*(lasting_problems(run) if arguments.repair and check.problems else check.problems)]
     left += [problem for found in passes for problem in (found.remaining if arguments.repair else found.problems)]
     if wants_json():
         of_passes = [{**asdict(found), "left": found.left} for found in passes]

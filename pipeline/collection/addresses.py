@@ -87,6 +87,8 @@ class Addresses:
         where = f"file_name {short(file_name)}"
         if not address:
             raise SampleError("missing", f"{where}: its row has no address")
+        if address[:5].lower() == "data:" and "," in address:
+            raise SampleError("unsafe_address", f"{where}: data: addresses are not read; store the image as a file")
         if len(address) > LONGEST_CELL or not address.isprintable():
             raise SampleError("unsafe_address", f"{where}: its address is too long, or has control characters")
         if _is_web(address):

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from model.documents import DocumentError, parse_json
 from pipeline.collection.collection import MAX_NUMBER, Collection, Origin
 from pipeline.collection.licensing import Licensing, licensing_of
+from pipeline.collection.names import safe_name
 from pipeline.collection.places import CANNOT_OPEN
-from pipeline.errors import AnnotationError, UsageError
+from pipeline.errors import AnnotationError, SampleError, UsageError
 from pipeline.files import urls
 from pipeline.files.bounded import read_at_most
 from pipeline.files.connections import connected
@@ -131,15 +132,29 @@ def _sample(where: str, entry: object, licensing: Licensing) -> Sample:
     image_id = _number(where, entry, "id", 0)
     where = f"{where} (id {image_id})"
     width, height = _number(where, entry, "width", 1), _number(where, entry, "height", 1)
+    name = _file_name(where, entry)
+    problem, detail = _unusable(name)
     return Sample(
         key=f"{image_id:012d}",
         image_id=image_id,
-        file_name=_file_name(where, entry),
+        file_name=text_as_utf8(name),
         width=width,
         height=height,
         license_id=licensing.id_of(entry.get("license"), image_id),
         location=None,
+        problem=problem,
+        problem_detail=detail,
     )
+
+
+def _unusable(name: str) -> tuple[str, str]:
+    """Reason and detail of a name that is not valid text: its escapes would be looked for as if they were folders."""
+    try:
+        if text_as_utf8(name) != name:
+            safe_name(name)
+    except SampleError as error:
+        return error.reason, error.detail
+    return "", ""
 
 
 def _origin(entry: Mapping[str, Any]) -> Origin | None:
@@ -159,7 +174,7 @@ def _file_name(where: str, entry: dict[str, Any]) -> str:
         except ValueError as error:
             found = f"is {_of(address)}, which is no address"
             raise AnnotationError(f"{where}: `coco_url` {found}: correct or remove the entry") from error
-        return text_as_utf8("/".join(path.split("/")[-2:]))
+        return "/".join(path.split("/")[-2:])
     return _text(where, entry, "file_name")
 
 
@@ -179,12 +194,12 @@ def _number(where: str, entry: dict[str, Any], field: str, least: int) -> int:
 
 
 def _text(where: str, entry: dict[str, Any], field: str) -> str:
-    """A text field, in which half a surrogate pair, valid in JSON but not in UTF-8, becomes a text like "\\ud800"."""
+    """A text field, in which there may be half a surrogate pair, valid in JSON but not in UTF-8."""
     value = entry.get(field)
     if not isinstance(value, str):
         found = f"is {_of(value)}" if field in entry else f"is missing; the entry has {sorted(entry)[:10]}"
         raise AnnotationError(f"{where}: `{field}` {found}; a text is needed: correct or remove the entry")
-    return text_as_utf8(value)
+    return value
 
 
 def _named(annotations: str) -> str:

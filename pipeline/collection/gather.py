@@ -36,7 +36,7 @@ def read_collection(inputs: InputConfig, kept: Kept | None = None) -> Collection
         return _every_image(inputs, kept)
     collection = read_described_annotations(inputs)
     _warn_of_frame(collection, inputs)
-    store = open_store(inputs, [sample.file_name for sample in collection.samples], kept)
+    store = open_store(inputs, [sample.file_name for sample in collection.samples if not sample.problem], kept)
     log.info("images: %s", store.found)
     samples = tuple(_located(sample, store) for sample in collection.samples)
     _warn_of_order(samples)
@@ -100,6 +100,8 @@ def _either(first: About, second: About) -> About:
 
 
 def _located(sample: Sample, store: ImageStore) -> Sample:
+    if sample.problem:
+        return sample
     try:
         return dataclasses.replace(sample, location=store.locate(sample.file_name))
     except SampleError as error:

@@ -110,10 +110,9 @@ def _rows(table: str, named: str) -> Iterator[tuple[str, About]]:
             by = next((by_name[name] for name in map(plain, _NAMES) if name in by_name), "")
             told = telling(columns, taken=(by,))
             if not by or not told:
-                has = in_words(columns) or "(none)"
                 raise CollectionError(
-                    f"{named}: it has the columns {has}; needed are one of {', '.join(_NAMES)}, and license, author or "
-                    "source"
+                    f"{named}: it has the columns {in_words(columns)}; needed are one of {', '.join(_NAMES)}, and "
+                    "license, author or source"
                 )
             for row in rows:
                 if name := text_as_utf8(str(row.get(by) or "").strip()):

@@ -172,7 +172,15 @@ def missing(file_name: str) -> SampleError:
 def ambiguous(file_name: str, kind: str, found: Sequence[str]) -> SampleError:
     """The error about an image whose name fits several files."""
     where = f"file_name {short(file_name)}"
-    return SampleError("unreadable", f"{where}: ambiguous, {len(found)} {kind} match: {list(found[:3])!r}")
+    return SampleError(
+        "unreadable", f"{where}: ambiguous, {len(found)} {kind} match: [{', '.join(told_apart(found[:3]))}]"
+    )
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names as a message shows them: with escapes, if some of them differ only in their form of Unicode."""
+    look_alike = len(set(map(in_form, names))) < len(names)
+    return list(map(ascii if look_alike else repr, names))
 
 
 def label_of(sample: Sample) -> str:

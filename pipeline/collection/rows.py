@@ -98,7 +98,7 @@ def chosen(columns: Sequence[str], given: str, familiar: Sequence[str], option: 
 def in_words(columns: Sequence[str]) -> str:
     """The names of columns for a message."""
     more = f" and {len(columns) - 20} more" if len(columns) > 20 else ""
-    return ", ".join(repr(column[:60]) for column in columns[:20]) + more
+    return ", ".join(repr(column[:60]) for column in columns[:20]) + more or "(none)"
 
 
 def _usable(said: str | None) -> str:

@@ -18,7 +18,7 @@ from itertools import chain, groupby
 
 from pipeline.collection.config import InputConfig
 from pipeline.collection.frames import default_frame, size_in
-from pipeline.collection.names import in_form, label_of
+from pipeline.collection.names import in_form, label_of, told_apart
 from pipeline.collection.stores import READERS, ImageStore
 from pipeline.errors import CollectionError, SampleError
 from pipeline.files.formats import IMAGE_SUFFIXES
@@ -53,9 +53,15 @@ def find_samples(store: ImageStore, inputs: InputConfig) -> tuple[Sample, ...]:
     for sample in _told(_measured(named, inputs), len(names)):
         other = samples.setdefault(sample.key, sample)
         if other is not sample:
+            one, two = told_apart((other.file_name, sample.file_name))
+            form = (
+                " differ only in their form of Unicode, so"
+                if in_form(other.file_name) == in_form(sample.file_name)
+                else ""
+            )
             raise CollectionError(
-                f"images {shown(inputs.images)!r}: {other.file_name!r} and {sample.file_name!r} both get the key "
-                f"{sample.key}; rename one of them"
+                f"images {shown(inputs.images)!r}: {one} and {two}{form} both get the key {sample.key}; rename one of "
+                "them"
             )
     return tuple(samples[key] for key in sorted(samples))
 
@@ -93,13 +99,14 @@ def _images(names: Iterable[str], inputs: InputConfig) -> list[str]:
         if suffix in IMAGE_SUFFIXES and not any(map(_is_hidden, parts)):
             found.append(name)
         else:
-            ignored[suffix or "no suffix"] += 1
+            ignored[f"hidden {suffix}" if suffix in IMAGE_SUFFIXES else suffix or "no suffix"] += 1
     ends = ", ".join(f"{count} {suffix}" for suffix, count in ignored.most_common(5))
     if not found:
-        has = f"{ignored.total()} files, none with the suffix of an image ({ends})" if ignored else "no files"
+        but = " but hidden ones" if any(kind.startswith("hidden ") for kind in ignored) else ""
+        has = f"{ignored.total()} files, none with the suffix of an image{but} ({ends})" if ignored else "no files"
         raise CollectionError(f"images {shown(inputs.images)!r}: {has}; images end in {', '.join(IMAGE_SUFFIXES)}")
     if ignored:
-        log.info("ignoring %d files that are not named like images: %s", ignored.total(), ends)
+        log.info("ignoring %d files that are hidden or not named like images: %s", ignored.total(), ends)
     return found
 
 

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from model.documents import DocumentError, parse_object
@@ -15,6 +16,12 @@ _MOST_LINE_BYTES = 1 << 20
 _DELIMITERS = ",;\t|"
 _SEEN_ROWS = 1000
 """Rows of JSON lines that tell the columns."""
+_IN_PLAIN_WORDS = (
+    ("unexpected end", "a cell begins with a quote that is never closed; close it"),
+    ("expected after", 'text follows the quote that closes a cell; write a quote within a cell twice, ""'),
+    ("field limit", f"a cell has more than {csv.field_size_limit():,} characters; is a quote never closed?"),
+)
+"""What the errors of `csv` say → what that means."""
 
 Row = Mapping[str, str]
 
@@ -40,32 +47,53 @@ def read_table(file: str) -> tuple[Sequence[str], Iterator[Row]]:
         columns = list(dict.fromkeys(column for row in first for column in row))
         _require_few(columns)
         return columns, chain(first, rows)
-    lines = _lines(file)
+    return _read_csv(_lines(file))
+
+
+def _read_csv(lines: Iterator[str]) -> tuple[Sequence[str], Iterator[Row]]:
     header = next(lines, "")
-    parsed = [_cells(header, delimiter) for delimiter in _DELIMITERS]
-    columns = max(parsed, key=len)
+    delimiter = max(_DELIMITERS, key=lambda one: _count_cells(header, one))
+    rows = _csv_rows(chain([header], lines), delimiter)
+    _, columns = next(rows, (1, []))
     _require_few(columns)
-    if len(set(columns)) < len(columns):
-        double = next(column for column in columns if columns.count(column) > 1)
-        raise TextTableError(f"two columns are called {double[:60]!r}; rename one of them")
-    return columns, _csv_rows(columns, lines, _DELIMITERS[parsed.index(columns)])
+    doubles = [column for column, count in Counter(columns).items() if count > 1 and column.strip()]
+    if doubles:
+        raise TextTableError(f"two columns are called {doubles[0][:60]!r}; rename one of them")
+    return columns, _named(rows, columns)
 
 
-def _cells(header: str, delimiter: str) -> list[str]:
+def _count_cells(header: str, delimiter: str) -> int:
     try:
-        return next(csv.reader([header], delimiter=delimiter), [])
+        return len(next(csv.reader([header], delimiter=delimiter), []))
     except csv.Error:  # with another delimiter than its own, it may be one cell that is too long
-        return []
+        return 0
 
 
-def _csv_rows(columns: Sequence[str], lines: Iterator[str], delimiter: str) -> Iterator[Row]:
-    reader = csv.reader(lines, delimiter=delimiter)
-    try:
-        for cells in reader:
-            if cells:
-                yield dict(zip(columns, cells, strict=False))
-    except csv.Error as error:
-        raise TextTableError(f"line {reader.line_num + 1}: {error}") from error
+def _csv_rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each row, and the line in which it begins; strict, because a quote that is never closed would make
+    one cell of all rows after it."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        begins = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            said = next((plain for start, plain in _IN_PLAIN_WORDS if start in str(error)), str(error))
+            raise TextTableError(f"line {begins}: {said}") from error
+        if cells is None:
+            return
+        yield begins, cells
+
+
+def _named(rows: Iterable[tuple[int, list[str]]], columns: Sequence[str]) -> Iterator[Row]:
+    for line, cells in rows:
+        if any(cell.strip() for cell in cells[len(columns) :]):
+            raise TextTableError(
+                f"line {line}: it has more cells ({len(cells):,}) than there are columns ({len(columns):,}). Put "
+                "quotes around cells that have the character that separates cells"
+            )
+        if cells:
+            yield dict(zip(columns, cells, strict=False))
 
 
 def _json_rows(file: str) -> Iterator[Row]:

@@ -66,11 +66,16 @@ def checked(url: str) -> Address:
     except ValueError as error:  # whose words may have a password in them
         raise RefusedError("unsafe_address", "its address can't be read: see its host and port") from error
     is_https, host = parts.scheme.lower() == "https", parts.hostname or ""
-    if parts.scheme.lower() not in ("http", "https") or not host or parts.username is not None:
-        raise RefusedError(
-            "unsafe_address",
-            f"an address must be http:// or https:// with a host and no user, not {parts.scheme[:20]}:",
-        )
+    rules = {
+        f"an address must begin with http:// or https://, not {parts.scheme[:20] + ':'!r}": (
+            parts.scheme.lower() not in ("http", "https")
+        ),
+        "its address has a user or a password, which are not sent; remove them": parts.username is not None,
+        "its address has no host": not host,
+    }
+    for rule, broken in rules.items():
+        if broken:
+            raise RefusedError("unsafe_address", rule)
     try:
         ascii_host = host.encode("idna").decode()  # in ASCII too, labels can be empty or too long to be asked for
     except UnicodeError as error:

@@ -21,8 +21,9 @@ from pipeline.records import CandidateRow, Problem, ShardRecord, ShardSpec, Stor
 from pipeline.runs.candidates import KEPT, binding_of, decode_rows, kept_binding_of
 from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records, record_names
 from pipeline.runs.fingerprint import digest_of
+from pipeline.runs.inputs import input_problems
 from pipeline.runs.lease import held
-from pipeline.runs.machine import DEVICE, restore_machine, settled_machine
+from pipeline.runs.machine import DEVICE, mixed_problems, restore_machine, settled_machine
 from pipeline.runs.restore import is_run, restore
 from pipeline.runs.run_file import read_run
 from pipeline.runs.sweep import sweep
@@ -71,7 +72,7 @@ def verify_run(run: str) -> RunCheck:
     committed = committed_shards(run).keys()
     unplanned = sorted(committed - specs.keys())
     problems = [Problem(where=f"commits/{name}.json", what="no shard of the plan has this name") for name in unplanned]
-    problems += machine_problems(run) if committed else []
+    problems += lasting_problems(run) if committed else []
     broken, done, failed = list(unplanned), 0, 0
     names = sorted(committed & specs.keys())
     used: set[str] = set()
@@ -141,8 +142,13 @@ def repair(run: str, check: RunCheck) -> tuple[str, ...]:
     return removed + swept
 
 
+def lasting_problems(run: str) -> list[Problem]:
+    """What is wrong with files that belong to no shard: all that a repair can leave."""
+    return [*machine_problems(run), *mixed_problems(run), *input_problems(run)]
+
+
 def machine_problems(run: str) -> list[Problem]:
-    """What is wrong with `device.json`: all that a repair can leave, if no release says what the file held."""
+    """What is wrong with `device.json`, which a repair restores if a release says what the file held."""
     try:
         settled_machine(run)
     except StorageUnavailableError:

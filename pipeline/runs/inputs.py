@@ -15,9 +15,12 @@ from pipeline.collection.config import InputConfig
 from pipeline.errors import CollectionError, ConfigError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
+from pipeline.records import Problem
 from pipeline.shown import HIDDEN, shown
 
 log = logging.getLogger(__name__)
+
+_WRITTEN_ANEW = "run its own sod label command again, which writes the file anew"
 
 
 def remember_inputs(run: str, inputs: InputConfig) -> None:
@@ -58,8 +61,8 @@ def remembered_bounds(run: str) -> dict[str, float]:
     except ValueError as error:
         log.warning(
             "%s/plan/model.json is damaged (%s): what the weights recommend is not known, so give the bounds on the "
-            "variance, or the usual ones count",
-            *(run, error),
+            "variance, or the usual ones count; or %s",
+            *(run, error, _WRITTEN_ANEW),
         )
         return {}
 
@@ -88,13 +91,30 @@ def remembered_inputs(run: str) -> InputConfig:
     try:
         stored = parse_json(storage.read(url))
         inputs = InputConfig(**stored | {"allow_hosts": tuple(stored.get("allow_hosts", ()))})
-        if not all(isinstance(place, str) for place in (inputs.images, inputs.annotations)):
-            raise ValueError(f"it has {inputs.images!r} and {inputs.annotations!r}")
+        places = (inputs.images, inputs.annotations, inputs.metadata)
+        if not all(isinstance(place, str) for place in places):
+            raise ValueError(f"it has {', '.join(map(repr, places))}")
         return inputs
     except StorageUnavailableError:
         raise
     except (StorageError, ValueError, TypeError, AttributeError) as error:
-        raise CollectionError(f"{url} does not say where the images are ({error}); is {run} a run?") from error
+        raise CollectionError(
+            f"{url} does not say where the images are ({error}). If {run} is a run, {_WRITTEN_ANEW}"
+        ) from error
+
+
+def input_problems(run: str) -> list[Problem]:
+    """What is wrong with what a run remembers of its inputs and its model; only its own command knows what it was."""
+    problems = []
+    try:
+        remembered_inputs(run)
+    except CollectionError as error:
+        problems.append(Problem(where="plan/inputs.json", what=str(error)))
+    try:
+        CheckpointFacts.of(_known_of_model(run))
+    except ValueError as error:
+        problems.append(Problem(where="plan/model.json", what=f"is damaged ({error}): {_WRITTEN_ANEW}"))
+    return problems
 
 
 def require_whole(run: str, **places: str) -> None:

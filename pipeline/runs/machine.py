@@ -16,10 +16,11 @@ from contextlib import suppress
 
 from model.documents import parse_json
 from model.processor import processor_flags
-from pipeline.errors import RunMismatchError, StorageError
+from pipeline.errors import RunMismatchError, StorageError, StorageUnavailableError
 from pipeline.files import storage
 from pipeline.files.tars import encode_json
 from pipeline.made_with import differences, refusal
+from pipeline.records import Problem
 from pipeline.runs.commits import is_pass
 
 _PLUG_INS = ("pillow-heif", "pillow-jxl-plugin")
@@ -29,6 +30,7 @@ LIBRARIES = ("diffusers", "numpy", "pillow", *_PLUG_INS, "pyarrow", "timm", "tor
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "sve2", "bf16")
 """Of those that PyTorch, oneDNN, OpenBLAS and NumPy choose their kernels by."""
 DEVICE = "device.json"
+_MIXED = "mixed"
 
 
 def library_versions() -> dict[str, str]:
@@ -127,11 +129,11 @@ def made_on(run: str) -> dict[str, str]:
     """What the images of a run were computed on, for its releases: the kind of device and the instruction set, and, as
     `mixed`, every other machine that was accepted.
 
-    Raises: StorageError: see `settled_machine`.
+    Raises: StorageError: see `settled_machine`; or a note of such a machine is damaged.
     """
     settled = settled_machine(run)
     found: dict[str, str] = {name: settled[name] for name in ("device", "instructions") if name in settled}
-    others = [parse_json(storage.read(url)) for url in _mixed(run)]
+    others = [_noted(run, name) for name in _mixed(run)]
     if others:
         found["mixed"] = "; ".join(
             ", ".join(f"{name} {value} instead of {settled.get(name)}" for name, value in sorted(other.items()))
@@ -143,9 +145,37 @@ def made_on(run: str) -> dict[str, str]:
 def note_mixed(run: str, other: Mapping[str, str]) -> None:
     """Note in which ways a session or replica differs from what the run was begun on."""
     content = encode_json(dict(other))
-    storage.create(storage.join(run, "mixed", f"{hashlib.sha256(content).hexdigest()[:16]}.json"), content)
+    storage.create(storage.join(run, *_note_name(content).split("/")), content)
+
+
+def mixed_problems(run: str) -> list[Problem]:
+    """The notes of other machines that are damaged: a release can't say what they held."""
+    problems = []
+    for name in _mixed(run):
+        try:
+            _noted(run, name)
+        except StorageUnavailableError:
+            raise
+        except StorageError as error:
+            problems.append(Problem(where=name, what=str(error)))
+    return problems
 
 
 def _mixed(run: str) -> list[str]:
-    folder = storage.join(run, "mixed")
-    return [storage.join(folder, name) for name in storage.list_names(folder) if name.endswith(".json")]
+    """The notes of other machines, relative to the run."""
+    return [f"{_MIXED}/{name}" for name in storage.list_names(storage.join(run, _MIXED)) if name.endswith(".json")]
+
+
+def _noted(run: str, name: str) -> dict[str, str]:
+    url = storage.join(run, *name.split("/"))
+    content = storage.read(url)
+    if name != _note_name(content):
+        raise StorageError(
+            f"{url}, which says what else the run was computed on, does not have the content that its name stands "
+            "for: put back a copy of it; without one, give another --out"
+        )
+    return dict(parse_json(content))
+
+
+def _note_name(content: bytes) -> str:
+    return f"{_MIXED}/{hashlib.sha256(content).hexdigest()[:16]}.json"

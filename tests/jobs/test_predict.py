@@ -82,6 +82,7 @@ def test_a_job_with_a_bad_photo_exits_with_3_names_it_and_does_the_others(tmp_pa
     assert done.code == SOME_FAILED, done.stderr
     assert done.counts == (3, 2, 0, 1)
     assert "ERROR photos/b.jpg failed: undecodable: b.jpg: UnidentifiedImageError" in done.stderr
+    assert "next: look at the maps" in done.stderr
     assert "8 bytes that begin with b'no image'" in done.stderr
     assert "Traceback" not in done.stderr
     assert names_below(tmp_path / "out") == ["a.png", "c.png"]
@@ -324,6 +325,7 @@ def test_no_usable_photo_at_all_exits_with_3_too(predict_here, tmp_path):
     (tmp_path / "photos" / "a.png").touch()
     done = predict_here()
     assert (done.code, done.counts) == (SOME_FAILED, (1, 0, 0, 1))
+    assert "look at the maps" not in done.stderr, "there is none"
 
 
 def test_a_full_disk_exits_with_1_and_is_named_and_finished_outputs_stay(predict_here, tmp_path, monkeypatch):

@@ -314,14 +314,29 @@ def test_a_bucket_that_denies_access_costs_its_images_alone(folder, monkeypatch)
     assert {name: sample.problem for name, sample in samples.items()} == {"org/name/0.jpg": "unreadable", "i/1.jpg": ""}
 
 
+@pytest.mark.parametrize("address", ["data:image/png;base64,iVBORw0KGgo=", "DATA:,x", f"data:,{'A' * 70_000}"])
+def test_an_image_within_its_address_is_refused_in_words(tmp_path, address):
+    table = tmp_path / "t.jsonl"
+    table.write_text(json.dumps({"url": address}))
+    (sample,) = collection(table).values()
+    assert sample.problem == "unsafe_address"
+    assert "data: addresses are not read" in sample.problem_detail
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"a,b\n1,2\n", "no column of addresses among 'a', 'b'; the first row must have the names"),
-        (b"", "no column of addresses among "),
+        (b"", "no column of addresses among (none); the first row must have the names"),
+        (b"\npath\n1.jpg\n", "no column of addresses among (none); the first row must have the names"),
+        (b'path,author\n1.jpg,Ann\n2.jpg,"Bob\n3.jpg,Cy\n', "line 3: a cell begins with a quote that is never closed"),
+        (
+            b"path,author\n2.jpg,Smith, John\n",
+            "line 2: it has more cells (3) than there are columns (2). Put quotes around",
+        ),
         ("url\nä".encode("utf-16"), "not UTF-8"),
         ("url\nä".encode("latin-1"), "not UTF-8"),
-        (b"url\n" + b"x" * 200_000, "field larger"),
+        (b"url\n" + b"x" * 200_000, "line 2: a cell has more than"),
     ],
 )
 def test_what_is_no_table_of_addresses_is_refused(tmp_path, content, said):

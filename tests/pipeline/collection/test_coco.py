@@ -187,10 +187,12 @@ def test_an_unsafe_name_costs_one_image_and_keeps_its_name(tmp_path, file_name):
     assert good.problem == ""
 
 
-def test_a_name_that_is_not_valid_utf_8_costs_one_image(tmp_path):
-    missing, good = read(tmp_path, make_document(make_entry(1, file_name="a\ud800.jpg"), make_entry(2))).samples
-    assert (missing.problem, missing.file_name) == ("missing", "a\\ud800.jpg")
-    assert missing.problem_detail.encode()
+@pytest.mark.parametrize("name", ["a\ud800.jpg", "\ud800.jpg", "x/caf\ud83d.jpg"])
+def test_a_name_that_is_not_valid_utf_8_costs_one_image_and_is_called_what_it_is(tmp_path, name):
+    bad, good = read(tmp_path, make_document(make_entry(1, file_name=name), make_entry(2))).samples
+    assert (bad.problem, bad.location, bad.file_name) == ("unsafe_path", None, ascii(name)[1:-1])
+    assert bad.problem_detail.startswith(f"file_name {name!a} is not valid text")
+    assert bad.problem_detail.encode()
     assert good.problem == ""
 
 

@@ -161,7 +161,12 @@ def test_a_table_may_be_at_a_url(tmp_path):
         (b"name,author\nb.jpg,Bob\n", "'a.jpg' for example; its first is of 'b.jpg'. Give the table of these images"),
         (b"name,author\na.jpg,Ann\na.jpg,Bob\n", "two rows of 'a.jpg' differ; remove one"),
         (b"name,author\na.jpg,\xff\n", "not UTF-8"),
-        (b'name,author\na.jpg,"' + b"x" * 140_000 + b'"\n', "line 2: field larger than field limit"),
+        (b'name,author\na.jpg,"' + b"x" * 140_000 + b'"\n', "line 2: a cell has more than"),
+        (b'name,author\na.jpg,"Ann\nb.jpg,Bob\n', "line 2: a cell begins with a quote that is never closed"),
+        (
+            b"name,author\na.jpg,Smith, John\n",
+            "line 2: it has more cells (3) than there are columns (2). Put quotes around",
+        ),
         (b"PAR1 and no more", "; give it whole"),
     ],
     ids=lambda value: repr(value[:20]),

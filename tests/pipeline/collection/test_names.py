@@ -193,6 +193,11 @@ def test_an_ambiguous_name_is_unreadable_and_says_which_files_it_may_mean():
     assert error.detail == "file_name 'a.jpg': ambiguous, 2 files match: ['x/a.jpg', 'y/a.jpg']"
 
 
+def test_names_that_look_alike_are_told_apart_by_their_escapes():
+    error = problem_of({"x/e\u0301.jpg", "x/\u00e9.jpg"}, "\u00e9.jpg")
+    assert error.detail.endswith(r"ambiguous, 2 files match: ['x/e\u0301.jpg', 'x/\xe9.jpg']")
+
+
 @pytest.mark.parametrize("wanted", [{"x/a.jpg", "y/a.jpg"}, {"http://one/a.jpg", "http://two/a.jpg"}])
 def test_a_file_that_two_names_may_mean_is_nobodys(wanted):
     assert found_by({"a.jpg"}, wanted) == {}

@@ -154,7 +154,12 @@ def test_what_is_no_image_is_ignored_and_the_log_says_so(tmp_path, caplog):
         "__MACOSX/a.jpg": b"",
     }
     assert [sample.file_name for sample in samples_of(make_folder(tmp_path, files))] == ["a.jpg"]
-    assert "ignoring 5 files that are not named like images: 3 .jpg, 2 .txt" in caplog.messages
+    said = "ignoring 5 files that are hidden or not named like images: 3 hidden .jpg, 2 .txt"
+    assert said in caplog.messages
+    for name in ("a.jpg", "notes.txt"):
+        (tmp_path / name).unlink()
+    with pytest.raises(CollectionError, match=r"4 files, none with the suffix of an image but hidden ones \(3 hidden"):
+        samples_of(tmp_path)
 
 
 def test_a_zip_gives_the_images_of_its_folder(tmp_path):
@@ -240,6 +245,17 @@ def test_two_images_with_one_key_are_refused_by_name(tmp_path):
         CollectionError, match=r"'000000000007\.jpg' and '000000000007\.png' both get the key 000000000007; rename"
     ):
         samples_of(tmp_path)
+
+
+def test_names_that_look_alike_are_told_apart_where_they_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("e\u0301.jpg", "\u00e9.jpg"):
+            archive.writestr(name, make_jpeg(1, 8, 6))
+    said = (
+        r"'e\\u0301\.jpg' and '\\xe9\.jpg' differ only in their form of Unicode, so both get the key e-\w+; rename one"
+    )
+    with pytest.raises(CollectionError, match=said):
+        samples_of(tmp_path / "a.zip")
 
 
 def test_names_that_would_share_a_key_get_longer_ones(tmp_path):

@@ -1,6 +1,7 @@
 """Properties, examples and faults of reading tables of text."""
 
 import csv
+import io
 import json
 
 import pytest
@@ -56,9 +57,33 @@ def test_json_lines_may_lack_values_and_have_other_types(tmp_path):
     assert rows == [{"id": "7", "url": "a"}, {"url": "", "tags": "", "ok": ""}, {"late": "1.5"}]
 
 
-def test_rows_of_csv_may_be_short_long_or_blank(tmp_path):
-    file = table(tmp_path / "a.csv", "url,note\na\n\nb,x,more\n")
+@given(rows=ROWS, data=st.data())
+def test_a_table_that_ends_within_quotes_is_refused_and_any_other_end_is_not(tmp_path_factory, rows, data):
+    """No row is taken for a part of the cell before it."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows([("url", "note"), *rows])
+    whole = buffer.getvalue()
+    content = whole[: data.draw(st.integers(len('"url","note"'), len(whole)))]
+    file = table(tmp_path_factory.mktemp("csv") / "a.csv", content)
+    if content.count('"') % 2:
+        assert "never closed" in refusal(file)
+    else:
+        assert all(row["url"] == url for row, (url, _) in zip(rows_of(file)[1][:-1], rows, strict=False))
+
+
+def test_rows_of_csv_may_be_short_or_blank_or_end_in_the_commas_of_spreadsheets(tmp_path):
+    file = table(tmp_path / "a.csv", "url,note\na\n\nb,x,, \n")
     assert rows_of(file)[1] == [{"url": "a"}, {"url": "b", "note": "x"}]
+
+
+def test_columns_without_a_name_are_those_of_spreadsheets_and_no_doubles(tmp_path):
+    file = table(tmp_path / "a.csv", "url,note,,\na,x,,\n")
+    assert [{name: row[name] for name in ("url", "note")} for row in rows_of(file)[1]] == [{"url": "a", "note": "x"}]
+
+
+def test_names_of_columns_may_be_quoted_and_have_line_breaks(tmp_path):
+    file = table(tmp_path / "a.csv", '"url";"the\nnote, if any"\na;b\n')
+    assert rows_of(file) == (["url", "the\nnote, if any"], [{"url": "a", "the\nnote, if any": "b"}])
 
 
 def test_cells_with_formulas_nuls_and_line_breaks_stay_what_they_are(tmp_path):
@@ -71,7 +96,14 @@ def test_cells_with_formulas_nuls_and_line_breaks_stay_what_they_are(tmp_path):
     [
         ("a.csv", "url\nä\n".encode("latin-1"), "not UTF-8"),
         ("a.csv", "url\na\n".encode("utf-16"), "not UTF-8"),
-        ("a.csv", "url\n" + "x" * 200_000, "line 2: field larger than field limit"),
+        ("a.csv", 'url,note\n1,Ann\n2,"Bob\n3,Cy\n4,Di\n', "line 3: a cell begins with a quote that is never closed"),
+        ("a.csv", 'url,note\n1,"a\nb"\n2,Bob\n3,"Cy', "line 5: a cell begins with a quote that is never closed"),
+        ("a.csv", 'url,"note\n1,Ann\n', "line 1: a cell begins with a quote that is never closed"),
+        ("a.csv", 'url,note\n1,"Bob\n2,"Cy"\n', "line 2: text follows the quote that closes a cell"),
+        ("a.csv", "url\n" + "x" * 200_000, "line 2: a cell has more than 131,072 characters"),
+        ("a.csv", 'url,note\n1,"Bob\n' + "2,Cy\n" * 50_000, "line 2: a cell has more than 131,072 characters"),
+        ("a.csv", "url,note\n1,Ann\n\n2,Smith, John\n", "line 4: it has more cells (3) than there are columns (2)"),
+        ("a.csv", 'url,note\n1,"a\nb"\n2,Smith, John\n', "line 4: it has more cells (3) than there are columns (2)"),
         ("a.csv", "url\n" + "x" * (1 << 20), "line 2 has more than 1,048,576 characters"),
         ("a.csv", ",".join(f"c{number}" for number in range(100_000)), "it has 100,000 columns; at most 10,000"),
         ("a.csv", "url,url\n", "two columns are called 'url'"),

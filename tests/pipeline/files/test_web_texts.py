@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import SampleError
 from pipeline.files import safe_hosts, web
+from pipeline.files.web_request import RefusedError, checked
 from tests.pipeline.files.web_server import web_server
 
 IMAGE = bytes(range(256)) * 40
@@ -62,6 +63,22 @@ def file_or_failure(server, url, **pages):
             return web.fetch(url, "7 ('a.jpg')", most_bytes=1 << 20, first=None, allowed=())
         except SampleError as error:
             return error.reason
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://ann:secret@a.example/1.jpg", "its address has a user or a password, which are not sent; remove them"),
+        ("http://@a.example/1.jpg", "its address has a user or a password"),
+        ("http:///1.jpg", "its address has no host"),
+        ("ftp://a.example/1.jpg", "an address must begin with http:// or https://, not 'ftp:'"),
+    ],
+)
+def test_an_address_that_is_not_asked_for_says_why(url, said):
+    with pytest.raises(RefusedError) as caught:
+        checked(url)
+    assert (caught.value.reason, "secret" in str(caught.value)) == ("unsafe_address", False)
+    assert said in str(caught.value)
 
 
 # Properties

@@ -16,9 +16,11 @@ from pipeline.files.tars import encode_json
 from pipeline.records import CandidateRow
 from pipeline.run import run
 from pipeline.runs.candidates import decode_rows, encode_rows
-from pipeline.runs.check import repair, repair_run, verify_run
+from pipeline.runs.check import lasting_problems, repair, repair_run, verify_run
 from pipeline.runs.commits import read_shard_record
+from pipeline.runs.inputs import remember_model
 from pipeline.runs.lease import held
+from pipeline.runs.machine import note_mixed
 from tests.pipeline.make import candidate, make_collection, make_config, tree
 
 COUNT = 7
@@ -303,6 +305,50 @@ def test_a_device_json_that_nothing_restores_stays_a_problem(broken):
     (broken / "device.json").write_bytes(b"")
     repair(str(broken), verify_run(str(broken)))
     assert [problem.where for problem in verify_run(str(broken)).problems] == ["device.json"]
+
+
+@pytest.mark.parametrize("content", [b"junk", b"", b"[" * 9999])
+def test_whichever_file_of_a_run_is_damaged_it_is_named_unless_nothing_counts_on_it(done, tmp_path, content):
+    notes = ("contact_sheet.png", "live/")
+    whole = Path(shutil.copytree(done, tmp_path / "whole", ignore=shutil.ignore_patterns("release")))
+    remember_model(str(whole), "hf://a/b", "0" * 64, {"max_variance": 0.01})
+    note_mixed(str(whole), {"torch": "1.0"})
+    assert verify_run(str(whole)).problems == ()
+    names = [path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()]
+    counting = [name for name in names if not name.startswith(notes)]
+    assert {"run.json", "device.json", "plan/inputs.json", "plan/model.json"} < set(counting)
+    for number, name in enumerate(counting):
+        copy = Path(shutil.copytree(whole, tmp_path / str(number)))
+        (copy / name).write_bytes(content)
+        try:
+            said = " ".join(problem.where for problem in verify_run(str(copy)).problems)
+        except StorageError as error:
+            said = str(error)
+        assert name in said
+
+
+@pytest.mark.parametrize("content", [None, b"junk", b"[]", b'{"images": 1}', b'{"images": "a", "metadata": 1}'])
+def test_inputs_that_are_not_remembered_are_a_problem_until_the_command_of_the_run_writes_them_again(
+    broken, inputs, content
+):
+    path = broken / "plan/inputs.json"
+    whole = path.read_bytes()
+    path.unlink() if content is None else path.write_bytes(content)
+    check = verify_run(str(broken))
+    assert [problem.where for problem in check.problems] == ["plan/inputs.json"]
+    assert "run its own sod label command again" in whats(check)[0]
+    repair(str(broken), check)
+    assert lasting_problems(str(broken)) == list(check.problems), "a repair can't know where the images are"
+    run(make_config(inputs, broken))
+    assert (path.read_bytes(), verify_run(str(broken)).problems) == (whole, ())
+
+
+def test_a_run_that_has_computed_nothing_need_not_remember_its_inputs(broken):
+    """A session may have been killed before it wrote them; the next one does."""
+    for name in ("commits", "candidates", "release"):
+        shutil.rmtree(broken / name)
+    (broken / "plan/inputs.json").unlink()
+    assert verify_run(str(broken)).problems == ()
 
 
 # Runs that can't be checked
