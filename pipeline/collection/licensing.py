@@ -52,11 +52,16 @@ class Licensing:
         if self.left_out:
             yield f"{len(self.left_out)} licences can't be used and are left out: {'; '.join(self.left_out[:3])}"
         if self.unread:
-            values = ", ".join(value for value, _ in self.unread.most_common(3))
-            yield (
-                f"{self.unread.total()} images have a `license` that says nothing ({values}; image {self.example}, for "
-                "example), so their licence is 0, unknown"
-            )
+            yield says_nothing(self.unread, self.example)
+
+
+def says_nothing(values: Counter[str], example: object) -> str:
+    """The remark on licence fields that were not read. Args: values: what they have → images. example: an image."""
+    most = ", ".join(value for value, _ in values.most_common(3))
+    return (
+        f"{values.total()} images have a `license` that says nothing ({most}; image {example}, for example), so their "
+        "licence is 0, unknown"
+    )
 
 
 def licensing_of(document: Mapping[str, Any]) -> Licensing:
