@@ -76,7 +76,7 @@ def licensing_of(document: Mapping[str, Any]) -> Licensing:
         number = _id(entry.get("id")) if isinstance(entry, dict) else None
         if number is None:
             if _says_something(entry):
-                found.left_out.append(f"licenses[{index}] has no id: {reprlib.repr(entry)}")
+                found.left_out.append(f"licenses[{index}] has {_what_id(entry)}")
             continue
         licence = License(id=number, name=_text(entry.get("name")), url=shown(_text(entry.get("url"))))
         if found.licenses.setdefault(number, licence) != licence:
@@ -105,6 +105,16 @@ def _alone(value: object) -> object:
 def _id(value: object) -> int | None:
     number = None if isinstance(value, bool) else whole_number(value)
     return number if number is not None and 0 <= number <= MAX_NUMBER else None
+
+
+def _what_id(entry: object) -> str:
+    """What is wrong with the id of a description."""
+    value = entry.get("id") if isinstance(entry, dict) else None
+    if value in (None, ""):
+        return f"no id: {reprlib.repr(entry)}"
+    if isinstance(value, bool) or whole_number(value) is None:
+        return f"the id {reprlib.repr(value)}, which is no whole number"
+    return f"the id {reprlib.repr(value)}; ids go from 0 to {MAX_NUMBER}"
 
 
 def _text(value: object) -> str:
