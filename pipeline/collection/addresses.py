@@ -5,36 +5,28 @@ A path is relative to the table's folder, or absolute below it: no name leads ou
 """
 
 import os
-import posixpath
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
+from pipeline.collection.address_tables import AddressTable, read_address_table
 from pipeline.collection.collection import About
-from pipeline.collection.columns import LONGEST_CELL, text_batches, text_columns
+from pipeline.collection.columns import LONGEST_CELL
 from pipeline.collection.config import InputConfig
 from pipeline.collection.folders import Folder, open_folder, read_file
 from pipeline.collection.names import safe_name, short
-from pipeline.collection.parquet import require_plausible
 from pipeline.collection.places import Place
-from pipeline.collection.rows import NAME_COLUMNS, RowNames, chosen, in_words
+from pipeline.collection.rows import RowNames, in_words
 from pipeline.collection.table_files import TableFile
-from pipeline.collection.telling import LONGEST_TEXT, about_of, telling
-from pipeline.errors import CollectionError, PipelineError, SampleError
+from pipeline.collection.telling import LONGEST_TEXT, about_of
+from pipeline.errors import PipelineError, SampleError
 from pipeline.files import urls, web
-from pipeline.files.parquet_streams import TornParquetError, open_parquet
-from pipeline.files.text_tables import TextTableError, read_table
 from pipeline.records import Location
 from pipeline.shown import shown, without_secrets
 
-ADDRESS_COLUMNS = (
-    "url", "image_url", "img_url", "uri", "image_uri", "address", "originalurl", "original_url", "coco_url",
-    "flickr_url", "path", "image_path", "img_path", "filepath", "file_path", "file_name", "filename", "image", "img",
-)  # fmt: skip
-"""Columns that are taken for addresses, whatever their capitals, the first that is there. OriginalURL: Open Images."""
 _WEB = ("http://", "https://")
 _FILE = "file://"
 _ASKED_HOSTS = 5
@@ -42,27 +34,11 @@ _NO_ADDRESS = {"ValueError", "NotImplementedError", "ParamValidationError"}
 """What clients of stores raise for an address that can't be one of theirs; the last one is botocore's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
-    """One table: where it lies, and what its rows say."""
-
-    name: str
-    path: str
-    folder: str
-    """The folder that paths are relative to; a path or URL."""
-    column: str
-    addresses: Sequence[str]
-    names: Sequence[str]
-    """What a column calls each row; empty without such a column."""
-    about: Mapping[str, Sequence[str]]
-    """Field of `About` → what each row says."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
     """Images whose addresses are in tables."""
 
-    tables: Sequence[_Table]
+    tables: Sequence[AddressTable]
     table_ends: tuple[int, ...]
     names_of_rows: RowNames
     inputs: InputConfig
@@ -128,14 +104,14 @@ class Addresses:
     def _all(self) -> Iterator[str]:
         return chain.from_iterable(table.addresses for table in self.tables)
 
-    def _row(self, number: int) -> tuple[_Table, int]:
+    def _row(self, number: int) -> tuple[AddressTable, int]:
         at = bisect_right(self.table_ends, number)
         return self.tables[at], number - (self.table_ends[at - 1] if at else 0)
 
     def _on_web(self, address: str, *more: str) -> Location:
         return Location(path=address, reader="address", part=" ".join((*self.inputs.allow_hosts, *more)))
 
-    def _in_folder(self, table: _Table, name: str) -> Location:
+    def _in_folder(self, table: AddressTable, name: str) -> Location:
         if urls.is_local(table.path):
             return self._folders[table.folder].locate(name)
         if _is_web(table.path):
@@ -163,10 +139,7 @@ def open_addresses(files: Sequence[TableFile], wanted: Collection[str], inputs: 
     tables = []
     for file in files:
         where = f"images {shown(file.path)!r}"
-        try:
-            table = (_read_parquet if file.is_parquet else _read_text)(file, inputs, where)
-        except (TextTableError, TornParquetError) as error:
-            raise CollectionError(f"{where}: not a table that can be read: {error}") from error
+        table = read_address_table(file, inputs, where)
         names.add(table.name, _names(table, inputs))
         tables.append(table)
     found = Addresses(
@@ -196,65 +169,7 @@ def read_address(location: Location, label: str, max_bytes: int, first: int | No
         raise SampleError("unsafe_address", f"{label}: its store has no such addresses: {said}") from error
 
 
-def _read_text(file: TableFile, inputs: InputConfig, where: str) -> _Table:
-    columns, rows = read_table(file.path)
-    address, by, told = _chosen(columns, inputs, where)
-    addresses, names = [], []
-    about: dict[str, list[str]] = {field: [] for field in told}
-    known: dict[str, str] = {}
-    for row in rows:
-        addresses.append(row.get(address, "").strip())
-        if by:
-            names.append(row.get(by, ""))
-        for field, column in told.items():
-            said = row.get(column, "")[:LONGEST_TEXT]
-            about[field].append(known.setdefault(said, said))
-    return _Table(
-        name=file.name,
-        path=file.path,
-        folder=posixpath.dirname(file.path),
-        column=address,
-        addresses=addresses,
-        names=names,
-        about=about,
-    )
-
-
-def _read_parquet(file: TableFile, inputs: InputConfig, where: str) -> _Table:
-    opened = open_parquet(file.path)
-    require_plausible(opened.metadata, where, file)
-    address, by, told = _chosen(text_columns(opened.schema), inputs, where)
-    read: dict[str, list[str]] = {column: [] for column in (address, by, *told.values()) if column}
-    for batch in text_batches(opened, list(read)):
-        for column, texts in batch.items():
-            read[column] += [text or "" for text in texts.to_pylist()]
-    return _Table(
-        name=file.name,
-        path=file.path,
-        folder=posixpath.dirname(file.path),
-        column=address,
-        addresses=[text.strip() for text in read[address]],
-        names=read.get(by, []),
-        about={field: [text[:LONGEST_TEXT] for text in read[column]] for field, column in told.items()},
-    )
-
-
-def _chosen(columns: Sequence[str], inputs: InputConfig, where: str) -> tuple[str, str, dict[str, str]]:
-    """The columns of addresses and of names, the latter "" if there is none, and what else is told by which."""
-    address = chosen(columns, inputs.address_column, ADDRESS_COLUMNS, "address-column", where)
-    if not address:
-        raise CollectionError(
-            f"{where}: no column of addresses among {in_words(columns)}; the first row must have the names of the "
-            "columns. Name the one with paths or URLs, --address-column NAME"
-        )
-    by = chosen(
-        [column for column in columns if column != address], inputs.name_column, NAME_COLUMNS, "name-column", where
-    )
-    told = {field: found[0] for field, found in telling(columns, taken=(address, by)).items()}
-    return address, by, told
-
-
-def _names(table: _Table, inputs: InputConfig) -> Iterator[str | None]:
+def _names(table: AddressTable, inputs: InputConfig) -> Iterator[str | None]:
     """What each row is called: by the column of names, but a path is its own name unless that column was asked for."""
     for row, address in enumerate(table.addresses):
         said = table.names[row].strip() if table.names else ""

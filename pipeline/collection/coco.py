@@ -49,6 +49,13 @@ def read_annotations(annotations: str) -> Collection:
     samples = _images(annotations, document, licensing)
     for remark in licensing.remarks():
         log.warning("%s: %s", _named(annotations), remark)
+    found = document.get("annotations")
+    if found and not isinstance(found, list) and not dropped:
+        log.warning(
+            "%s: `annotations` is %s, not a list, and no annotation was found in it: masks are compared with none",
+            _named(annotations),
+            _of(found),
+        )
     return Collection(
         samples=tuple(samples),
         licenses=licensing.licenses,

@@ -35,7 +35,9 @@ class About:
     """What a place says of one of its images, beside its bytes; "" where it says nothing."""
 
     license: str = ""
-    """Name or address of its licence."""
+    """Name or address of its licence; digits are its id if annotations describe that."""
+    license_name: str = ""
+    """The name of the licence whose address `license` is, in a column of its own."""
     author: str = ""
     source: str = ""
     """The address of a page, or words."""

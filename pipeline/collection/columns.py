@@ -1,12 +1,13 @@
 """The columns of a parquet file: which has images, and what others say as texts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.collection.rows import in_words
+from pipeline.collection.telling import license_text, said_in, telling
 from pipeline.errors import CollectionError
 from pipeline.files.parquet_streams import OpenParquet, TornParquetError
 
@@ -77,11 +78,30 @@ def text_columns(schema: pa.Schema) -> list[str]:
     return [name for name, kind in fields if is_text(kind)]
 
 
+def license_columns(schema: pa.Schema) -> list[str]:
+    """Columns that tell a licence by what is no text: ids, and lists of texts."""
+    named = telling(schema.names).get("license", ())
+    return [field.name for field in schema if field.name in named and (_is_number(field.type) or _is_list(field.type))]
+
+
 def text_batches(opened: OpenParquet, columns: list[str]) -> Iterator[dict[str, pa.Array]]:
-    """Columns of texts or whole numbers, by their paths, as texts of at most `LONGEST_CELL` + 1 characters."""
+    """Columns of texts, numbers or lists, by their paths, as texts of at most `LONGEST_CELL` + 1 characters."""
     for group in range(opened.metadata.num_row_groups if columns else 0):
-        for batch in opened.batches(columns, group, _TEXT_ROWS):
+        for batch in opened.batches([_leaf(opened, path) for path in columns], group, _TEXT_ROWS):
             yield {path: _as_texts(batch, path) for path in columns}
+
+
+def license_texts(batch: Mapping[str, pa.Array], columns: Sequence[str]) -> pa.Array:
+    """What the rows of a batch of texts say of their licence."""
+    rows = zip(*(batch[column].to_pylist() for column in columns), strict=True)
+    return pa.array([said_in(dict(zip(columns, row, strict=True)), "license", columns) for row in rows], pa.string())
+
+
+def _leaf(opened: OpenParquet, column: str) -> str:
+    """The path of the values themselves: those of a list lie below its column."""
+    schema = opened.metadata.schema
+    paths = (schema.column(number).path for number in range(len(schema)))
+    return next((path for path in paths if path == column or path.startswith(f"{column}.")), column)
 
 
 def _as_texts(batch: pa.RecordBatch, path: str) -> pa.Array:
@@ -89,6 +109,8 @@ def _as_texts(batch: pa.RecordBatch, path: str) -> pa.Array:
     cells = batch.column(name)
     for field in path.removeprefix(name).split(".")[1:]:
         cells = pc.struct_field(cells, [field])
+    if _is_list(cells.type):
+        return pa.array([license_text(value)[: LONGEST_CELL + 1] for value in cells.to_pylist()], pa.string())
     try:
         return pc.utf8_slice_codeunits(cells.cast(pa.string()), 0, LONGEST_CELL + 1)
     except pa.ArrowInvalid as error:
@@ -112,6 +134,14 @@ def _is_binary(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
     return any(test(kind) for test in tests)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -92,8 +92,10 @@ def _with_metadata(collection: Collection, said: dict[str, About], inputs: Input
 
 
 def _either(first: About, second: About) -> About:
+    of_license = first if first.license else second
     return About(
-        license=first.license or second.license,
+        license=of_license.license,
+        license_name=of_license.license_name,
         author=first.author or second.author,
         source=first.source or second.source,
     )

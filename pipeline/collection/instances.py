@@ -7,7 +7,7 @@ with images and categories. What can't be used is ignored, counted, and said.
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -155,21 +155,25 @@ class _Reading:
 
     def finished(self, document: Mapping[str, Any]) -> Instances:
         """The instances, once the document is read: categories may come after annotations."""
-        names = _categories(document.get("categories"))
-        without_category = 0
+        names, unclear = _categories(document.get("categories"))
+        unnamed = Counter(category for of_image in self.found.values() for _, category, _ in of_image)
+        for category in names:
+            del unnamed[category]
         instances = {}
         for key, of_image in sorted(self.found.items()):
             named = [names.get(category, _NO_CATEGORY) for _, category, _ in sorted(of_image, key=_order)]
-            without_category += named.count(_NO_CATEGORY)
             instances[key] = tuple(
                 Instance(category=name, supercategory=above, counts=counts)
                 for (name, above), (_, _, counts) in zip(named, sorted(of_image, key=_order), strict=True)
             )
         return Instances(
-            of=instances, ignored=dict(self.ignored), remarks=tuple(self._remarks(document, without_category))
+            of=instances, ignored=dict(self.ignored), remarks=tuple(self._remarks(document, unnamed, unclear))
         )
 
-    def _remarks(self, document: Mapping[str, Any], without_category: int) -> Iterator[str]:
+    def _remarks(
+        self, document: Mapping[str, Any], unnamed: Mapping[int | str, int], unclear: Mapping[int | str, Sequence[str]]
+    ) -> Iterator[str]:
+        """Args: unnamed: `category_id` without a category → instances. unclear: as `_categories` returns them."""
         ignored = sum(self.ignored.values())
         every = ignored + sum(map(len, self.found.values()))
         if ignored:
@@ -179,6 +183,17 @@ class _Reading:
             )
         if self.parts.counts:
             yield f"parts of outlines were left out, the rest of these outlines is used: {self.parts}"
+        doubles = sorted(unnamed.keys() & unclear.keys(), key=str)
+        of_several = sum(unnamed[category] for category in doubles)
+        without_category = sum(unnamed.values()) - of_several
+        if of_several:
+            means = "; ".join(
+                f"{category} is {' and '.join(map(ascii, unclear[category]))}" for category in doubles[:3]
+            )
+            yield (
+                f"{of_several} of {every} instances have a `category_id` that several of `categories` have ({means}); "
+                "they are compared without a category"
+            )
         if without_category:
             yield (
                 f"{without_category} of {every} instances have a `category_id` that is not in `categories`; they are "
@@ -257,9 +272,13 @@ def _order(found: tuple[int, int | str, str]) -> tuple[int, int, str, str]:
     return number, category if isinstance(category, int) else -1, str(category), counts
 
 
-def _categories(entries: object) -> dict[int | str, tuple[str, str]]:
-    """Id → name and supercategory; also name → the same, if no id is spelled so, as some tools write the name there."""
-    by_id: dict[int | str, tuple[str, str]] = {}
+def _categories(entries: object) -> tuple[dict[int | str, tuple[str, str]], dict[int | str, list[str]]]:
+    """What ids of categories mean.
+
+    Returns: id → name and supercategory, also name → the same, if no id is spelled so, as some tools write the name
+             there; and id → names, of ids that several categories have.
+    """
+    by_id: dict[int | str, set[tuple[str, str]]] = defaultdict(set)
     by_name: dict[int | str, tuple[str, str]] = {}
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and isinstance(entry.get("name"), str):
@@ -267,9 +286,11 @@ def _categories(entries: object) -> dict[int | str, tuple[str, str]]:
             found = text_as_utf8(entry["name"]), text_as_utf8(above) if isinstance(above, str) else ""
             known = whole_number(number)
             if known is not None or isinstance(number, str):
-                by_id[str(number) if known is None else known] = found
+                by_id[str(number) if known is None else known].add(found)
                 by_name.setdefault(entry["name"], found)
-    return by_name | by_id
+    names = by_name | {known: min(found) for known, found in by_id.items()}
+    unclear = {known: [name for name, _ in sorted(found)] for known, found in by_id.items() if len(found) > 1}
+    return {known: found for known, found in names.items() if known not in unclear}, unclear
 
 
 def _shown(value: object) -> str:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from pipeline.collection.collection import License
+from pipeline.collection.outlines import whole_number
 from pipeline.shown import shown
 
 _FAMILIES = {
@@ -49,7 +50,14 @@ _WORDS = (
     (r"licen[sc]es?|international|generic|unported|universal|deed", ""),
     (r"cc0", "cc 0"),
 )
+_NO_NAME = re.compile(r"[-+]?[0-9]*\.?[0-9]+\.?(e[-+]?[0-9]+)?|\[.*\]|\{.*\}|true|false", re.IGNORECASE | re.DOTALL)
 _BEGINS_A_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def is_name(text: str) -> bool:
+    """Can a text be the name or the address of a licence? A number can't, and no list or truth value."""
+    text = text.strip()
+    return bool(text) and whole_number(text) is None and _NO_NAME.fullmatch(text) is None
 
 
 def license_named(text: str) -> License:

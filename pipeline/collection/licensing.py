@@ -52,11 +52,16 @@ class Licensing:
         if self.left_out:
             yield f"{len(self.left_out)} licences can't be used and are left out: {'; '.join(self.left_out[:3])}"
         if self.unread:
-            values = ", ".join(value for value, _ in self.unread.most_common(3))
-            yield (
-                f"{self.unread.total()} images have a `license` that says nothing ({values}; image {self.example}, for "
-                "example), so their licence is 0, unknown"
-            )
+            yield says_nothing(self.unread, self.example)
+
+
+def says_nothing(values: Counter[str], example: object) -> str:
+    """The remark on licence fields that were not read. Args: values: what they have → images. example: an image."""
+    most = ", ".join(value for value, _ in values.most_common(3))
+    return (
+        f"{values.total()} images have a `license` that says nothing ({most}; image {example}, for example), so their "
+        "licence is 0, unknown"
+    )
 
 
 def licensing_of(document: Mapping[str, Any]) -> Licensing:
@@ -71,7 +76,7 @@ def licensing_of(document: Mapping[str, Any]) -> Licensing:
         number = _id(entry.get("id")) if isinstance(entry, dict) else None
         if number is None:
             if _says_something(entry):
-                found.left_out.append(f"licenses[{index}] has no id: {reprlib.repr(entry)}")
+                found.left_out.append(f"licenses[{index}] has {_what_id(entry)}")
             continue
         licence = License(id=number, name=_text(entry.get("name")), url=shown(_text(entry.get("url"))))
         if found.licenses.setdefault(number, licence) != licence:
@@ -100,6 +105,16 @@ def _alone(value: object) -> object:
 def _id(value: object) -> int | None:
     number = None if isinstance(value, bool) else whole_number(value)
     return number if number is not None and 0 <= number <= MAX_NUMBER else None
+
+
+def _what_id(entry: object) -> str:
+    """What is wrong with the id of a description."""
+    value = entry.get("id") if isinstance(entry, dict) else None
+    if value in (None, ""):
+        return f"no id: {reprlib.repr(entry)}"
+    if isinstance(value, bool) or whole_number(value) is None:
+        return f"the id {reprlib.repr(value)}, which is no whole number"
+    return f"the id {reprlib.repr(value)}; ids go from 0 to {MAX_NUMBER}"
 
 
 def _text(value: object) -> str:

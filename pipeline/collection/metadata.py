@@ -5,18 +5,23 @@ recognised whatever its case, so that the tables of Open Images, of Openverse an
 """
 
 import dataclasses
+import logging
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+import reprlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import pyarrow as pa
 
-from pipeline.collection.collection import About, Collection, Origin
-from pipeline.collection.license_names import number_licenses
+from pipeline.collection.collection import About, Collection, License, Origin
+from pipeline.collection.license_names import is_name, number_licenses
+from pipeline.collection.licensing import says_nothing
 from pipeline.collection.names import in_form, index_names, relative_name
+from pipeline.collection.outlines import whole_number
 from pipeline.collection.places import CANNOT_OPEN
 from pipeline.collection.rows import in_words
-from pipeline.collection.telling import about_in, plain, telling
+from pipeline.collection.telling import about_in, license_text, plain, telling
 from pipeline.errors import CollectionError, SampleError, UsageError
 from pipeline.files import urls
 from pipeline.files.bounded import read_at_most
@@ -28,8 +33,12 @@ from pipeline.files.text_tables import TextTableError, read_table
 from pipeline.records import Sample
 from pipeline.shown import shown, text_as_utf8
 
+log = logging.getLogger(__name__)
+
 _NAMES = ("name", "file_name", "file", "path", "image", "image_name", "image_path", "image_id", "id")
 """Headers of the column of names; the first that a table has counts."""
+_LICENSE_NAMES = ("license_name", "licence_name")
+"""As a release's own licenses.csv has it, beside an address."""
 _MOST_BYTES = 4 << 30
 _PARQUET = b"PAR1"
 
@@ -39,11 +48,17 @@ def described(collection: Collection, told: Mapping[str, About]) -> Collection:
 
     Args: told: key → what is said of the image.
     """
-    texts = [told[sample.key].license for sample in collection.samples if _lacks_license(sample, told)]
-    ids, new = number_licenses(texts, collection.licenses)
+    lacking = {sample.key: told[sample.key] for sample in collection.samples if _lacks_license(sample, told)}
+    texts = {about.license for about in lacking.values()}
+    ids, new = number_licenses(filter(is_name, texts), collection.licenses)
+    numbers = {text: number for text in texts - ids.keys() if (number := whole_number(text)) is not None}
+    ids |= {text: number for text, number in numbers.items() if number in collection.licenses}
+    unread = {key: about.license for key, about in lacking.items() if about.license not in ids}
+    if unread:
+        log.warning("metadata: %s", says_nothing(Counter(map(reprlib.repr, unread.values())), next(iter(unread))))
     samples = (
-        dataclasses.replace(sample, license_id=ids[told[sample.key].license])
-        if _lacks_license(sample, told)
+        dataclasses.replace(sample, license_id=ids.get(lacking[sample.key].license, 0))
+        if sample.key in lacking
         else sample
         for sample in collection.samples
     )
@@ -52,8 +67,24 @@ def described(collection: Collection, told: Mapping[str, About]) -> Collection:
         if key not in origins and (about.author or about.source):
             origins[key] = Origin(author=about.author, source=shown(about.source))
     return dataclasses.replace(
-        collection, samples=tuple(samples), licenses={**collection.licenses, **new}, origins=origins
+        collection,
+        samples=tuple(samples),
+        licenses={**collection.licenses, **dict(_with_names(new, ids, lacking.values()))},
+        origins=origins,
     )
+
+
+def _with_names(
+    licenses: Mapping[int, License], ids: Mapping[str, int], told: Iterable[About]
+) -> Iterator[tuple[int, License]]:
+    """The licences, with the name that a column of its own gives to the address of one, if it gives a single one."""
+    names = defaultdict[int, set[str]](set)
+    for about in told:
+        if about.license_name and about.license in ids:
+            names[ids[about.license]].add(" ".join(about.license_name.split()))
+    for number, licence in licenses.items():
+        said = names[number]
+        yield number, dataclasses.replace(licence, name=said.pop()) if not licence.name and len(said) == 1 else licence
 
 
 def read_metadata(table: str, samples: Sequence[Sample]) -> dict[str, About]:
@@ -109,6 +140,7 @@ def _rows(table: str, named: str) -> Iterator[tuple[str, About]]:
             by_name = {plain(column): column for column in reversed(columns)}
             by = next((by_name[name] for name in map(plain, _NAMES) if name in by_name), "")
             told = telling(columns, taken=(by,))
+            license_name = next((by_name[name] for name in map(plain, _LICENSE_NAMES) if name in by_name), "")
             if not by or not told:
                 raise CollectionError(
                     f"{named}: it has the columns {in_words(columns)}; needed are one of {', '.join(_NAMES)}, and "
@@ -116,7 +148,8 @@ def _rows(table: str, named: str) -> Iterator[tuple[str, About]]:
                 )
             for row in rows:
                 if name := text_as_utf8(str(row.get(by) or "").strip()):
-                    yield name, about_in(row, told)
+                    about = about_in(row, told)
+                    yield name, dataclasses.replace(about, license_name=license_text(row.get(license_name)))
     except UsageError as error:
         raise CollectionError(str(error) if str(error).startswith(named) else f"{named}: {error}") from error
     except TextTableError as error:

@@ -9,13 +9,13 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.collection.collection import About
-from pipeline.collection.columns import image_column, is_text, text_batches
+from pipeline.collection.columns import image_column, is_text, license_columns, license_texts, text_batches
 from pipeline.collection.config import InputConfig
 from pipeline.collection.rows import NAME_COLUMNS, RowNames, chosen, in_words
 from pipeline.collection.table_files import TableFile
@@ -168,9 +168,11 @@ def _read(file: TableFile, inputs: InputConfig) -> tuple[_Table, list[str | None
         texts = [field.name for field in schema if is_text(field.type)]
         numbers = [field.name for field in schema if pa.types.is_integer(field.type)]
         by = chosen([*texts, *numbers], inputs.name_column, NAME_COLUMNS, "name-column", where)
-        told = {field: columns[0] for field, columns in telling(texts, taken=(by,)).items()}
+        telling_columns = telling([*texts, *license_columns(schema)], taken=(by,))
         naming = [path for path in ("" if inputs.name_column else column.paths, by) if path]
-        batches = list(text_batches(opened, [*naming, *told.values()]))
+        batches = list(
+            text_batches(opened, list(dict.fromkeys([*naming, *chain.from_iterable(telling_columns.values())])))
+        )
     except TornParquetError as error:
         raise CollectionError(f"{where}: not a whole parquet file ({error}); copy or download it again") from error
     ends = tuple(accumulate(about.row_group(number).num_rows for number in range(about.num_row_groups)))
@@ -180,7 +182,12 @@ def _read(file: TableFile, inputs: InputConfig) -> tuple[_Table, list[str | None
         names = [next(filter(None, said), None) for said in _rows(batches, naming)]
     if len(names) != rows:
         raise CollectionError(f"{where}: {len(names)} rows instead of the {rows} that its footer claims; copy it again")
-    columns = {field: pa.chunked_array([batch[name] for batch in batches], pa.string()) for field, name in told.items()}
+    columns = {
+        field: pa.chunked_array(
+            [license_texts(batch, told) if field == "license" else batch[told[0]] for batch in batches], pa.string()
+        )
+        for field, told in telling_columns.items()
+    }
     return _Table(name=file.name, path=file.path, cells=column.cells, group_ends=ends, about=columns), names
 
 

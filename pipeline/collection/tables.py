@@ -3,7 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from pipeline.collection.addresses import ADDRESS_COLUMNS, Addresses, open_addresses
+from pipeline.collection.address_tables import ADDRESS_COLUMNS
+from pipeline.collection.addresses import Addresses, open_addresses
 from pipeline.collection.columns import has_no_bytes, image_column, text_columns
 from pipeline.collection.config import InputConfig
 from pipeline.collection.parquet import ParquetRows, open_rows

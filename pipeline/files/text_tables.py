@@ -5,6 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
+from typing import Any
 
 from model.documents import DocumentError, parse_object
 from pipeline.files import urls
@@ -23,7 +24,7 @@ _IN_PLAIN_WORDS = (
 )
 """What the errors of `csv` say → what that means."""
 
-Row = Mapping[str, str]
+Row = Mapping[str, str | list[Any]]
 
 
 class TextTableError(ValueError):
@@ -36,7 +37,8 @@ def is_named_like_a_table(file: str, suffixes: tuple[str, ...] = _SUFFIXES) -> b
 
 
 def read_table(file: str) -> tuple[Sequence[str], Iterator[Row]]:
-    """The columns and the rows of a table. Cells of JSON that are no texts or numbers count as empty.
+    """The columns and the rows of a table. Cells of JSON that are no texts, numbers or lists count as
+    empty.
 
     Args:   file: path or URL; its suffix tells the format.
     Raises: TextTableError: it is none; the rows raise it too. OSError: it can't be read.
@@ -103,10 +105,12 @@ def _json_rows(file: str) -> Iterator[Row]:
                 values = parse_object(line.encode())
             except DocumentError as error:
                 raise TextTableError(f"line {number}: {error}") from error
-            yield {name: _text(value) for name, value in values.items()}
+            yield {name: _cell(value) for name, value in values.items()}
 
 
-def _text(value: object) -> str:
+def _cell(value: object) -> str | list[Any]:
+    if isinstance(value, list):
+        return value
     return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
 
 

@@ -4,9 +4,10 @@ Nothing is written. `run.py`, `forecast.py` and `sod release build` call this fi
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from model.documents import parse_json
-from pipeline.collection.collection import Collection, license_of
+from pipeline.collection.collection import Collection, License, license_of
 from pipeline.collection.instances import NO_INSTANCES
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ReleaseExistsError, StorageError, StorageUnavailableError
@@ -113,12 +114,22 @@ def _refuse_policy(policy: PolicyConfig, collection: Collection) -> None:
     licenses = {sample.license_id: license_of(sample, collection.licenses) for sample in collection.samples}
     if not any(is_allowed(number, licence.url, policy) for number, licence in licenses.items()):
         found = ", ".join(
-            f"{number} ({licence.url or 'no address'}, commercial use not known)" if policy.commercial else str(number)
+            f"{number} ({licence.url or 'no address'}: {_excluded_by(licence, policy)})"
+            if policy.commercial
+            else str(number)
             for number, licence in sorted(licenses.items())
         )
         wanted = f"allowed_licenses {', '.join(map(str, policy.allowed_licenses))}" if policy.allowed_licenses else ""
         asked = " and ".join(filter(None, (wanted, "commercial" if policy.commercial else "")))
         raise ConfigError(f"{asked} allows no image: the images have the licences {found}{_unknown(licenses)}")
+
+
+def _excluded_by(licence: License, policy: PolicyConfig) -> str:
+    reasons = {
+        "not in allowed_licenses": replace(policy, commercial=False),
+        "not known to allow commercial use and changes": replace(policy, allowed_licenses=()),
+    }
+    return ", ".join(why for why, alone in reasons.items() if not is_allowed(licence.id, licence.url, alone))
 
 
 def _unknown(licenses: Iterable[int]) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from pycocotools import mask as coco_mask
+
 from model.documents import read_document
 from pipeline.audit.answers import MOST_BYTES, Answer, add_answers, latest, parse_answer, parse_answers, read_answers
 from pipeline.audit.exchange import coco, cvat, label_studio, mask_files
@@ -61,6 +63,8 @@ def import_sample(audit: Path, source: Path, source_format: Source, rater: str) 
         images, answers = len(reading.given), _derived(reading, source, source_format, rater, opened)
         if reading.left_out:
             say(f"{len(reading.left_out)} masks are of images that {rater} does not judge: {reading.left_out[0]} …")
+        if source_format == "masks":
+            _say_how_many_are_empty(reading)
     there = read_answers(audit, opened.asked).get(rater, [])
     new = _later(answers, there) if source_format == "answers" else _changed(answers, there)
     if new:
@@ -76,6 +80,16 @@ def import_sample(audit: Path, source: Path, source_format: Source, rater: str) 
     if imported.without_answer:
         say(f"{imported.without_answer} images have no answer: {source} gives them no verdict")
     return imported
+
+
+def _say_how_many_are_empty(reading: Reading) -> None:
+    """Masks in an odd form may look empty to us, and a rater knows how many scenes she left without an object."""
+    empty = [given.key for given in reading.given if given.mask is not None and not coco_mask.area(given.mask)]
+    if empty:
+        say(
+            f"{len(empty)} of {len(reading.given)} masks have no pixel, which says that nothing is salient: "
+            f"{empty[0]}, for example"
+        )
 
 
 def _changed(answers: list[Answer], there: list[Answer]) -> list[Answer]:

@@ -147,6 +147,18 @@ def test_other_columns_tell_licence_author_and_source_else_the_url_is_the_source
     assert store.about("2.jpg") == About(license="", author="", source="https://a.example/2")
 
 
+@pytest.mark.parametrize("licenses", [(4, 5), (["CC0"], ["CC BY", "CC0"]), (4.0, 5.0)])
+@pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])
+def test_a_licence_may_be_a_number_or_a_list(tmp_path, name, licenses):
+    rows = [{"url": f"https://a.example/{number}.jpg", "license": value} for number, value in enumerate(licenses)]
+    store = store_of(write(tmp_path / name, rows))
+    first, second = (store.about(f"{number}.jpg").license for number in range(2))
+    if isinstance(licenses[0], list):
+        assert (first, second) == ("CC0", "['CC BY', 'CC0']")
+    else:
+        assert (float(first), float(second)) == licenses
+
+
 def test_addresses_on_s3_are_read_beside_paths_and_the_table_may_be_there(folder, monkeypatch):
     with s3_server(monkeypatch) as s3:
         import s3fs

@@ -338,3 +338,20 @@ def test_the_collection_says_whether_the_file_has_instances(tmp_path, annotation
     path.write_text(json.dumps({"images": images, "annotations": [annotation]}))
     found = read_annotations(str(path))
     assert (found.has_annotations, found.has_instances) == (has_any, has_outlines)
+
+
+@pytest.mark.parametrize("annotations", [{"7": [{"category_id": 1, "segmentation": []}]}, "none", 3])
+def test_annotations_that_are_no_list_are_told(tmp_path, caplog, annotations):
+    image = {"id": 1, "file_name": "1.jpg", "width": 8, "height": 6}
+    (tmp_path / "labels.json").write_text(json.dumps({"images": [image], "annotations": annotations}))
+    assert not read_annotations(str(tmp_path / "labels.json")).has_annotations
+    assert f"labels.json': `annotations` is {type(annotations).__name__} " in caplog.text
+    assert "not a list" in caplog.text
+
+
+@pytest.mark.parametrize("annotations", [None, {}, [], {"5": {"image_id": 1, "category_id": 2}}])
+def test_annotations_that_are_empty_or_found_in_an_object_are_no_fault(tmp_path, caplog, annotations):
+    image = {"id": 1, "file_name": "1.jpg", "width": 8, "height": 6}
+    (tmp_path / "labels.json").write_text(json.dumps({"images": [image], "annotations": annotations}))
+    assert read_annotations(str(tmp_path / "labels.json")).has_annotations is ("5" in (annotations or ()))
+    assert not caplog.messages

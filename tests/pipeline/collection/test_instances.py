@@ -342,6 +342,32 @@ def test_instances_of_nameless_categories_are_compared_without_one(tmp_path, cat
     assert cross_check(square(2, 3, 10), [instance]).categories == ()
 
 
+@pytest.mark.parametrize("second", [1, "1", 1.0])
+def test_an_id_that_two_categories_have_names_no_instance(tmp_path, second):
+    categories = [{"id": 1, "name": "cat"}, {"id": second, "name": "other"}, CATEGORIES[1]]
+    found = read_all(tmp_path, annotation(category_id=1), annotation(id=6), categories=categories)
+    assert [instance.category for instance in found.of[make_key(7)]] == ["", "dog"]
+    assert found.remarks == (
+        "1 of 2 instances have a `category_id` that several of `categories` have (1 is 'cat' and 'other'); they are "
+        "compared without a category",
+    )
+
+
+@given(st.permutations([(1, "a"), (1, "b"), (2, "c"), (2, "c"), (3, "d"), (3, "e")]))
+def test_which_category_an_id_means_does_not_depend_on_their_order(tmp_path_factory, order):
+    categories = [{"id": number, "name": name, "supercategory": "x"} for number, name in order]
+    annotations = [annotation(id=number, category_id=number) for number in (1, 2, 3)]
+    found = read_all(tmp_path_factory.mktemp("order"), *annotations, categories=categories)
+    assert [instance.category for instance in found.of[make_key(7)]] == ["", "c", ""]
+    assert "(1 is 'a' and 'b'; 3 is 'd' and 'e')" in found.remarks[0]
+
+
+def test_a_name_in_place_of_an_id_is_clear_even_if_two_categories_have_that_id(tmp_path):
+    categories = [{"id": 1, "name": "cat"}, {"id": 1, "name": "other"}]
+    (instance,) = read(tmp_path, annotation(category_id="cat"), categories=categories)[make_key(7)]
+    assert instance.category == "cat"
+
+
 def test_a_file_that_is_not_json_is_an_error_that_names_it(tmp_path):
     path = tmp_path / "annotations.json"
     path.write_text("{")

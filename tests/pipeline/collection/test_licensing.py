@@ -88,7 +88,12 @@ def test_anything_else_says_nothing_and_the_log_says_so(tmp_path, caplog, value)
         ("none", {}, "`licenses` is 'none', not a list"),
         (["CC-BY"], {}, "licenses[0] has no id: 'CC-BY'"),
         ([{"name": "x"}], {}, "licenses[0] has no id: {'name': 'x'}"),
-        ([{"id": -1, "name": "", "url": ""}], {}, "licenses[0] has no id"),
+        ([{"id": -1, "name": "", "url": ""}], {}, "licenses[0] has the id -1"),
+        ([{"id": 10**30, "name": "x"}], {}, f"has the id {10**30}; ids go from 0 to 999999999999"),
+        ([{"id": "a", "name": "x"}], {}, "licenses[0] has the id 'a', which is no whole number"),
+        ([{"id": True, "name": "x"}], {}, "licenses[0] has the id True, which is no whole number"),
+        ([{"id": "", "name": "x"}], {}, "licenses[0] has no id: {'id': '', 'name': 'x'}"),
+        ([{"id": None, "name": "x"}], {}, "licenses[0] has no id"),
         ([{"id": 1, "name": "x"}, {"id": 1, "name": "y"}], {}, "licenses[1] has the id 1 of 'x'"),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipeline.collection.collection import License, Origin
 from pipeline.collection.config import InputConfig
 from pipeline.collection.gather import read_collection
+from pipeline.collection.license_names import is_name
 from pipeline.errors import CollectionError
 from tests.pipeline.make import make_jpeg
 
@@ -79,7 +80,7 @@ def test_what_a_table_says_of_an_image_is_known_of_it(tmp_path_factory, told, ta
     found = read(make_photos(folder / "in", *names), make_table(folder / table, rows))
     for name, (license_, author, source) in zip(names, told, strict=True):
         described, origin = found[name]
-        assert (described.name if described else "") == " ".join(license_.split())
+        assert (described.name if described else "") == (" ".join(license_.split()) if is_name(license_) else "")
         assert origin == (Origin(author=author, source=source) if author or source else None)
 
 
@@ -130,6 +131,83 @@ def test_what_annotations_say_goes_before_the_table(tmp_path, caplog):
     assert (found["2.jpg"][0].id, found["2.jpg"][1]) == (4, Origin(author="Told", source=""))
     assert "metadata: tells of 2 of 2 images" in caplog.messages
     assert "metadata: 1 images keep the licence that the annotations give them" in caplog.messages
+
+
+LABELS = [{"id": 4, "name": "Mine", "url": ""}, {"id": 9, "name": "NASA", "url": "https://nasa.example/use"}]
+NASA = License(id=9, name="NASA", url="https://nasa.example/use")
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def licences_of(tmp_path, value, kind, *, annotated, column="license"):
+    """The licence of an image of which a table says this."""
+    images, annotations = make_photos(tmp_path / "in", "1.jpg"), ""
+    if annotated:
+        annotations = str(tmp_path / "labels.json")
+        entry = {"id": 1, "file_name": "1.jpg", "width": 8, "height": 6}
+        (tmp_path / "labels.json").write_text(json.dumps({"images": [entry], "licenses": LABELS}))
+    write = write_jsonl if kind == "jsonl" else make_table
+    table = write(tmp_path / f"t.{kind}", [{"name": "1.jpg", column: value}])
+    collection = read_collection(InputConfig(images=images, metadata=table, annotations=annotations))
+    return collection.samples[0].license_id, collection.licenses
+
+
+@pytest.mark.parametrize("column", ["license", "license_id"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("value", [4, 4.0, "4", "4.0"])
+def test_a_number_is_the_licence_that_annotations_describe_and_else_says_nothing(tmp_path, caplog, value, kind, column):
+    assert licences_of(tmp_path, value, kind, annotated=True, column=column)[0] == 4
+    assert not [line for line in caplog.messages if "says nothing" in line]
+    assert licences_of(tmp_path, value, kind, annotated=False, column=column) == (0, {})
+    (line,) = [line for line in caplog.messages if "says nothing" in line]
+    assert line.startswith("metadata: 1 images have a `license` that says nothing ('4")
+    assert line.endswith("for example), so their licence is 0, unknown")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (["CC BY", "CC0"], "jsonl"), (["CC BY", "CC0"], "parquet"), ("['CC BY', 'CC0']", "csv"), (5, "csv"),
+        (5, "jsonl"), (4.5, "parquet"), ([5], "parquet"), (0, "csv"), (True, "csv"),
+    ],
+)  # fmt: skip
+def test_what_is_no_name_and_no_known_number_says_nothing(tmp_path, caplog, value, kind):
+    number, licenses = licences_of(tmp_path, value, kind, annotated=True)
+    assert (number, set(licenses)) == (0, {4, 9})
+    assert "1 images have a `license` that says nothing" in " ".join(caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "number"),
+    [
+        (["CC BY-SA"], "jsonl", 5), (["CC BY-SA"], "parquet", 5), ([4], "jsonl", 4), (["4"], "parquet", 4),
+        ("Mine", "csv", 4), ("", "csv", 0), (None, "jsonl", 0), ([], "jsonl", 0), (float("nan"), "parquet", 0),
+    ],
+)  # fmt: skip
+def test_a_list_of_one_is_what_it_has_and_nothing_is_nothing(tmp_path, caplog, value, kind, number):
+    assert licences_of(tmp_path, value, kind, annotated=True)[0] == number
+    assert "says nothing" not in " ".join(caplog.messages)
+
+
+def licenses_csv(path, licence):
+    row = {"key": "key-1", "image_id": 1, "file_name": "1.jpg", "license_id": licence.id, "license_name": licence.name}
+    return make_table(path, [row | {"license_url": licence.url, "author": "", "source": ""}])
+
+
+def test_the_table_of_a_release_keeps_the_names_of_its_licences(tmp_path):
+    found = read(make_photos(tmp_path / "in", "1.jpg"), licenses_csv(tmp_path / "licenses.csv", NASA))["1.jpg"][0]
+    assert (found.name, found.url) == (NASA.name, NASA.url)
+
+
+def test_the_table_of_a_release_means_the_licences_that_its_annotations_describe(tmp_path):
+    entry = {"id": 1, "file_name": "1.jpg", "width": 8, "height": 6}
+    (tmp_path / "labels.json").write_text(json.dumps({"images": [entry], "licenses": LABELS}))
+    table = licenses_csv(tmp_path / "licenses.csv", NASA)
+    found = read(make_photos(tmp_path / "in", "1.jpg"), table, str(tmp_path / "labels.json"))
+    assert found["1.jpg"][0] == NASA
 
 
 def test_ids_stay_when_the_collection_and_its_table_grow(tmp_path):

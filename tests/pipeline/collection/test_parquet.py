@@ -278,6 +278,28 @@ def test_other_columns_tell_licence_author_and_source(tmp_path):
 # Faults
 
 
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([4, None], ["4", ""]),
+        ([4.0, float("nan")], ["4", ""]),
+        ([["CC0"], ["CC BY", "CC0"]], ["CC0", "['CC BY', 'CC0']"]),
+        ([[4], []], ["4", ""]),
+    ],
+)
+def test_a_licence_may_be_a_number_or_a_list(tmp_path, cells, said):
+    write(tmp_path / "a.parquet", {"image": images(range(2), ["0.jpg", "1.jpg"]), "license": cells})
+    store = open_store(InputConfig(images=str(tmp_path)))
+    assert [store.about(f"{number}.jpg").license.removesuffix(".0") for number in range(2)] == said
+
+
+def test_a_licence_in_words_goes_before_a_number(tmp_path):
+    columns = {"license": [4, 4], "license_name": ["CC0", None]}
+    write(tmp_path / "a.parquet", {"image": images(range(2), ["0.jpg", "1.jpg"])} | columns)
+    store = open_store(InputConfig(images=str(tmp_path)))
+    assert [store.about(f"{number}.jpg").license for number in range(2)] == ["CC0", "4"]
+
+
 def test_a_row_that_is_null_too_large_or_no_image_costs_itself_alone(tmp_path):
     rows = [*images([0]), None, {"bytes": None, "path": "2.jpg"}, {"bytes": b"x" * 5000, "path": "3.jpg"}, *images([4])]
     samples = collection(write(tmp_path / "a.parquet", {"image": rows}), max_image_bytes=4000)

@@ -17,6 +17,7 @@ from pipeline.evaluation.truth import grey_truth_of, read_truth, truth_of
 
 RIGHT = np.array([[False, True, True], [False, False, True]])
 VOC = [0, 0, 0, 128, 0, 0, 0, 128, 0]
+MAROON = (128, 0, 0)
 
 
 def grey(levels):
@@ -61,6 +62,13 @@ KINDS = {
     "palette of all greys, 0 and 255": palette(RIGHT * 255, [v for v in range(256) for _ in range(3)]),
     "palette of all greys, 0 and 1": palette(RIGHT, [v for v in range(256) for _ in range(3)]),
     "label map of dark colours": palette([[0, 1, 1], [0, 0, 2]], VOC),
+    "label map whose only object is grey": palette(RIGHT, [0, 0, 0, 128, 128, 128, 128, 0, 0]),
+    "maroon on black": coloured(MAROON),
+    "red on black": coloured((255, 0, 0)),
+    "the darkest blue on black": coloured((0, 0, 1)),
+    "opaque maroon on black": cut_out(RIGHT[:, :, None] * MAROON, np.full(RIGHT.shape, 255)),
+    "maroon where it is opaque": cut_out(MAROON, RIGHT * 255),
+    "white where it is opaque, on hidden grey": cut_out(np.where(RIGHT[:, :, None], 255, 77), RIGHT * 255),
 }
 
 
@@ -95,8 +103,19 @@ def test_half_of_the_range_is_the_bound_as_in_the_library(image, expected):
 
 
 @given(arrays.arrays(np.uint8, (4, 5), elements=st.sampled_from([0, 2, 127, 128, 129, 255])))
-def test_grey_masks_are_read_as_the_library_reads_them(levels):
-    assert np.array_equal(truth_of(grey(levels)), levels > 128)
+def test_grey_masks_are_read_as_the_library_reads_them_or_refused(levels):
+    if levels.any() and levels.max() <= 128 and len(np.unique(levels)) < 3:
+        with pytest.raises(ValueError, match=rf"its greatest level is {levels.max()}"):
+            truth_of(grey(levels))
+    else:
+        assert np.array_equal(truth_of(grey(levels)), levels > 128)
+
+
+@given(st.tuples(*[st.integers(0, 255)] * 3).filter(lambda colour: len(set(colour)) > 1))
+def test_an_object_in_one_colour_on_black_is_the_object_however_dark(colour):
+    assert np.array_equal(truth_of(coloured(colour)), RIGHT)
+    assert np.array_equal(truth_of(cut_out(colour, RIGHT * 255)), RIGHT)
+    assert np.array_equal(grey_truth_of(coloured(colour)) > 128, RIGHT)
 
 
 def test_the_noise_of_a_jpeg_changes_nothing_but_its_edges(tmp_path):
@@ -107,7 +126,9 @@ def test_the_noise_of_a_jpeg_changes_nothing_but_its_edges(tmp_path):
 
 
 def test_masks_without_an_object_are_empty(tmp_path):
-    for number, image in enumerate([grey(np.zeros((2, 2), np.uint8)), grey(np.zeros((2, 2), bool))]):
+    nothing = np.zeros((2, 2), np.uint8)
+    kinds = [grey(nothing), grey(nothing > 0), grey(np.zeros((2, 2, 3), np.uint8)), grey(np.zeros((2, 2, 4), np.uint8))]
+    for number, image in enumerate(kinds):
         assert not read_truth(stored(image, tmp_path, f"{number}.png")).any()
 
 
@@ -118,6 +139,16 @@ def test_masks_without_an_object_are_empty(tmp_path):
         (grey(np.zeros((2, 2), np.int32)), "mask.tif", "mode I"),
         (palette([[0, 1]], [255, 0, 0, 0, 255, 0]), "mask.png", "without black"),
         (palette([[0, 3]], VOC), "mask.png", "index 3 in a palette of 3"),
+        (cut_out((0, 0, 0), RIGHT * 255), "mask.png", "seems to stand in its transparency: save it as grey, 0 and 255"),
+        (cut_out((0, 0, 0), RIGHT * 255).convert("LA"), "mask.png", "seems to stand in its transparency"),
+        (cut_out((0, 0, 0), RIGHT * 200 + 20), "mask.png", "seems to stand in its transparency"),
+        (cut_out(np.arange(18).reshape(2, 3, 3) * 14, RIGHT * 255), "mask.png", "several colours, as a cut-out photo"),
+        (cut_out(RIGHT[:, :, None] * 255, RIGHT * 0), "mask.png", "all its pixels are transparent"),
+        (coloured(MAROON).resize((64, 64), Image.Resampling.BILINEAR), "mask.png", "all its colours are dark"),
+        (grey(np.array([[MAROON, (0, 128, 0)]], np.uint8)), "mask.png", "all its colours are dark"),
+        (grey(RIGHT.astype(np.uint8) * 127), "mask.png", "greatest level is 127, which is not above half of 255"),
+        (grey(RIGHT.astype(np.uint16) * 255), "mask.png", "greatest level is 255, which is not above half of 65535"),
+        (coloured((64, 64, 64)), "mask.png", "greatest level is 64"),
     ],
 )
 def test_an_ambiguous_mask_is_refused_and_not_guessed(image, name, said, tmp_path):
@@ -198,18 +229,27 @@ LEVELS = np.array([[0, 60, 128], [129, 200, 255]], np.uint8)
         (grey(RIGHT), RIGHT * np.uint8(255)),
         (palette(RIGHT * 1, VOC), RIGHT * np.uint8(255)),
         (palette(RIGHT * 1, [0, 0, 0, 1, 1, 1]), RIGHT * np.uint8(255)),
+        (coloured(MAROON), RIGHT * np.uint8(255)),
     ],
-    ids=["8 bits", "16 bits", "RGB", "grey palette", "0 and 1", "0 and 1 of 16 bits", "1 bit", "colours", "dark greys"],
-)
+    ids=[
+        "8 bits", "16 bits", "RGB", "grey palette", "0 and 1", "0 and 1 of 16 bits", "1 bit", "colours", "dark greys",
+        "one dark colour",
+    ],
+)  # fmt: skip
 def test_grey_levels_are_kept_where_a_mask_has_them_and_are_0_and_255_elsewhere(image, levels):
     found = grey_truth_of(image)
     assert found.dtype == np.uint8
     assert np.array_equal(found, levels)
 
 
-@given(arrays.arrays(np.uint8, (3, 4)))
+@given(arrays.arrays(np.uint8, (3, 4)).filter(lambda levels: levels.max() > 128 or len(np.unique(levels)) > 2))
 def test_the_object_is_what_is_above_half_of_the_grey_levels(levels):
     assert np.array_equal(truth_of(grey(levels)), grey_truth_of(grey(levels)) > 128)
+
+
+def test_a_mask_in_its_transparency_has_no_grey_levels():
+    with pytest.raises(ValueError, match="stand in its transparency"):
+        grey_truth_of(cut_out((0, 0, 0), RIGHT * 255))
 
 
 def test_a_palette_without_background_has_no_grey_levels():

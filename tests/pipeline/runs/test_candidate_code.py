@@ -13,11 +13,14 @@ ROOT = Path(__file__).resolve().parents[3]
 ENTRIES = ("pipeline/replicas/work.py", "pipeline/replicas/setup.py")
 """Where `process_shard` is, and where its model comes from."""
 DECIDES_NO_BYTE = {
+    "pipeline/collection/address_tables.py": "reads tables before a run; the plan has where images are",
     "pipeline/collection/collection.py": "licences and origins, which candidates do not have",
     "pipeline/collection/columns.py": "tells columns before a run; the plan has where images are",
     "pipeline/collection/config.py": "options; limits of images are fields of the fingerprint, paths change no byte",
     "pipeline/collection/img2dataset.py": "licences and origins, which candidates do not have",
     "pipeline/collection/kept.py": "listings of tars; what is read by them is compared with the tar",
+    "pipeline/collection/license_names.py": "licences, which candidates do not have",
+    "pipeline/collection/outlines.py": "outlines of annotations, and what counts as a whole number",
     "pipeline/collection/patterns.py": "finds files; rows have the SHA-256 of what was read",
     "pipeline/collection/places.py": "finds files before a run; the plan has where images are",
     "pipeline/collection/rows.py": "names rows before a run; the plan has the names",

@@ -225,6 +225,25 @@ def test_masks_of_other_images_are_left_out_and_told(audit, told):
     assert any(line.startswith("2 masks are of images that rater-1 does not judge") for line in told.lines)
 
 
+def test_masks_without_a_pixel_are_counted(audit, told):
+    first, second, third = keys_of(audit)[:3]
+    empty = {f"{key}.png": np.zeros_like(fixed(audit, key)) for key in (first, third)}
+    import_file(audit, write_masks(audit, {**empty, f"{second}.png": fixed(audit, second)}), "masks")
+    assert [line for line in told.lines if "no pixel" in line] == [
+        f"2 of 3 masks have no pixel, which says that nothing is salient: {first}, for example"
+    ]
+
+
+def test_a_mask_that_stands_in_its_transparency_is_refused_and_is_no_answer(audit):
+    key = keys_of(audit)[0]
+    folder = write_masks(audit, {})
+    alpha = Image.fromarray(fixed(audit, key).astype(np.uint8) * 255)
+    Image.merge("LA", (Image.new("L", alpha.size), alpha)).convert("RGBA").save(folder / f"{key}.png")
+    with pytest.raises(CollectionError, match=rf"{key}\.png can't be read as a mask: .*stand in its transparency"):
+        import_file(audit, folder, "masks")
+    assert not answers(audit)
+
+
 def test_a_folder_without_a_mask_to_judge_is_refused(audit):
     folder = write_masks(audit, {"cat.png": np.ones((2, 2), np.bool_)})
     with pytest.raises(CollectionError, match=r"none of its 1 masks, such as 'cat.png', is of an image to judge"):
