@@ -61,6 +61,20 @@ def require_apart(out: str, images: str, option: str, *, may_be_inside: bool = F
         )
 
 
+def require_outside(out: str, release: str, option: str) -> None:
+    """Refuse to write into a release: its check would find files that are not of it.
+
+    Raises: ConfigError: the place is inside. UsageError: one of them is no path and no URL.
+    """
+    from pipeline.files import urls
+
+    if urls.is_within(out, release):
+        raise ConfigError(
+            f"{option} {shown(out)} is inside the release {shown(release)}, which never changes; give a folder "
+            "outside it"
+        )
+
+
 def require_there(place: str | Path, option: str) -> None:
     """Check that a file or folder exists, if it is on this machine.
 

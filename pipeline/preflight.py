@@ -1,7 +1,7 @@
 """Refuses a run before anything is read: weights, device and folder. Light to import, unlike `run.py`."""
 
 from pipeline.config import RunConfig
-from pipeline.preconditions import require_apart, require_model, require_place
+from pipeline.preconditions import require_apart, require_model, require_outside, require_place
 
 
 def require_surroundings(config: RunConfig) -> None:
@@ -13,5 +13,7 @@ def require_surroundings(config: RunConfig) -> None:
     require_model(config.model, config.ensemble, config.cluster.engine)
     if not config.input.annotations:  # which leave out the run's own pictures
         require_apart(config.out, config.input.images, "--out")
+    if config.release.previous:
+        require_outside(config.out, config.release.previous, "--out")
     if not config.dry_run:
         require_place(config.out, "--out")

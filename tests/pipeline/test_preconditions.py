@@ -19,6 +19,7 @@ from pipeline.preconditions import (
     require_apart,
     require_model,
     require_new_folder,
+    require_outside,
     require_place,
     require_target,
     require_there,
@@ -183,6 +184,17 @@ def test_a_folder_to_write_to_is_not_inside_the_folder_of_the_images(tmp_path):
     with pytest.raises(ConfigError, match="is inside"):
         require_apart("s3://bucket/photos/run", "simplecache::s3://bucket//photos/", "--out")
     require_apart("s3://bucket/photos2", "s3://bucket/photos", "--out")
+
+
+def test_a_release_takes_nothing_in_from_those_who_read_it(tmp_path):
+    release = tmp_path / "release"
+    release.mkdir()
+    (tmp_path / "link").symlink_to(release)
+    for out in ("release", "link/deep", "release/../release/deep"):
+        with pytest.raises(ConfigError, match=f"^--out {tmp_path / out} is inside the release {release}.*outside it$"):
+            require_outside(str(tmp_path / out), str(release), "--out")
+    require_outside(str(tmp_path / "release2"), str(release), "--out")
+    require_outside("s3://bucket/release/x", str(release), "--out")
 
 
 @pytest.mark.parametrize("address", ["http://head:8265", "ray://head:10001", "https://user:secret@head"])
