@@ -103,13 +103,16 @@ def check_surroundings(tasks: Sequence[Task], config: EvaluationConfig) -> None:
             UsageError: --out is a URL that can't be used.
     """
     from pipeline.devices import require_device
-    from pipeline.preconditions import require_model, require_place
+    from pipeline.preconditions import require_model, require_outside, require_place
 
     require_packages()
     if config.other.onnx:
         require_device(config.model.device)
     elif not (config.predictions or config.other.function):
         require_model(config.model, config.ensemble, "inline" if config.release else config.cluster.engine)
+    for place, option in ((config.out, "--out"), (config.fit_combination, "--fit-combination")):
+        if config.release and place:
+            require_outside(place, config.release, option)
     require_place(config.out, "--out")
     if config.fit_combination:
         _check_fit(config)

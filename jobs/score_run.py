@@ -13,7 +13,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import tyro
 
 from jobs.ahead import begun, command, next_steps
-from jobs.command_line import DONE, answer, parse_config, report, run_job, value_of
+from jobs.command_line import DONE, SOME_FAILED, answer, parse_config, report, run_job, value_of
 from jobs.commands import COMMANDS
 from pipeline.errors import ConfigError
 from pipeline.options import option_types
@@ -48,19 +48,23 @@ def main() -> int:
     if isinstance(options, WitnessOptions):
         options.check()
     with begun(f"scoring {config.run} with the pass {config.called}"):
+        from pipeline.passes.folder import first_failure
         from pipeline.passes.score import score_run
 
     found = score_run(config, options)
     report(f"{found.name}: {found.scored} images scored, {found.failed} failed; columns: {', '.join(found.columns)}")
     if found.not_predicted:
         report(f"{found.not_predicted} images are not predicted yet. Finish the run, then run this command again")
-    else:
+    elif found.scored:
         next_steps(
             "release the scores with: "
             f"{command('release build', config.run, '--version')} VERSION --passes {shlex.quote(found.name)}"
         )
     answer(asdict(found))
-    return DONE
+    if found.scored:
+        return DONE
+    report(f"no image was scored. The first, {first_failure(config.run, found.name)}")
+    return SOME_FAILED
 
 
 def parse(arguments: Sequence[str]) -> tuple[PassConfig, Any]:

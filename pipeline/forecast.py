@@ -17,7 +17,7 @@ from pipeline.files.trials import require_exclusive_create
 from pipeline.model_at_hand import OF_WEIGHTS, with_model_here
 from pipeline.preflight import require_surroundings
 from pipeline.records import Sample, ShardRecord, ShardSpec
-from pipeline.release.preflight import refuse_unbuildable
+from pipeline.release.preflight import refuse_foreign, refuse_unbuildable
 from pipeline.replicas.progress import Progress
 from pipeline.run import check_version, process, read_inputs
 from pipeline.runs.commits import committed_shards, read_shard_record, read_shard_records
@@ -74,6 +74,7 @@ def forecast(config: RunConfig, work: Work = process) -> Forecast:
     """
     config.check()
     require_surroundings(config)
+    refuse_foreign(config.out)
     config = with_model_here(config)
     config.check(OF_WEIGHTS)
     collection = read_inputs(config, Kept(config.out))

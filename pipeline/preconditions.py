@@ -42,6 +42,39 @@ def require_place(url: str, option: str) -> None:
         require_bucket(urls.absolute(url))
 
 
+def require_apart(out: str, images: str, option: str, *, may_be_inside: bool = False) -> None:
+    """Refuse to write into the folder of the images: whoever ran it again would get pictures of its own pictures.
+
+    Args:   may_be_inside: whoever reads the images leaves this folder out, if it lies inside theirs.
+    Raises: ConfigError: it is the same folder, or inside it. UsageError: one of them is no path and no URL.
+    """
+    from pipeline.files import urls
+
+    if urls.is_local(images) and not Path(urls.absolute(images)).is_dir():
+        return
+    is_same = urls.is_within(images, out)
+    if urls.is_within(out, images) and (is_same or not may_be_inside):
+        other = f"another one, {out.rstrip('/')}/masks for example" if may_be_inside else "a folder outside it"
+        raise ConfigError(
+            f"{option} {shown(out)} is {'' if is_same else 'inside '}the folder of the images {shown(images)}, so the "
+            f"next run would take what this one writes for images; give {other}"
+        )
+
+
+def require_outside(out: str, release: str, option: str) -> None:
+    """Refuse to write into a release: its check would find files that are not of it.
+
+    Raises: ConfigError: the place is inside. UsageError: one of them is no path and no URL.
+    """
+    from pipeline.files import urls
+
+    if urls.is_within(out, release):
+        raise ConfigError(
+            f"{option} {shown(out)} is inside the release {shown(release)}, which never changes; give a folder "
+            "outside it"
+        )
+
+
 def require_there(place: str | Path, option: str) -> None:
     """Check that a file or folder exists, if it is on this machine.
 

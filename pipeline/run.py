@@ -24,7 +24,7 @@ from pipeline.release.build import BuildReport, build_release, source_of, verdic
 from pipeline.release.contact_sheet import write_contact_sheet
 from pipeline.release.identity import release_folder
 from pipeline.release.passes import wanted_passes
-from pipeline.release.preflight import is_released, refuse_taken_version, refuse_unbuildable
+from pipeline.release.preflight import is_released, refuse_foreign, refuse_taken_version, refuse_unbuildable
 from pipeline.replicas.engine import failed_images, look_ahead, process_shards, todo_of
 from pipeline.replicas.probes import take_probes
 from pipeline.replicas.progress import Progress, working
@@ -71,6 +71,7 @@ def run(config: RunConfig) -> RunReport:
     """
     config.check()
     require_surroundings(config)
+    refuse_foreign(config.out)
     config = with_model_here(config)
     config.check(OF_WEIGHTS)
     # 1. Read the annotations and find every image.
@@ -96,6 +97,7 @@ def predict(config: RunConfig) -> None:
     Raises: as `run`.
     """
     require_surroundings(config)
+    refuse_foreign(config.out)
     config = with_model_here(config)
     collection, made_with = read_inputs(config), fingerprint(config)
     with locked(config.out) as lease, waiting_for_storage(config.cluster.storage_patience_s):

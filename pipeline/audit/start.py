@@ -19,7 +19,7 @@ from pipeline.collection.instances import Instance, read_instances
 from pipeline.errors import ConfigError, ReleaseExistsError
 from pipeline.files import local_disk, urls
 from pipeline.made_with import differences, refusal
-from pipeline.preconditions import require_target
+from pipeline.preconditions import require_outside, require_target
 from pipeline.progress.stages import say, stage
 from pipeline.release.opened import masks_in
 
@@ -66,6 +66,7 @@ def start_audit(
     require_possible(config)
     require_photos(audited)
     path = Path(out or f"{plan.name}-{plan.version}-audit").absolute()
+    require_outside(str(path), audited.folder, "--out")
     _require_free(path, plan)
     require_target(path, "--out")
     instances = _instances(annotations, audited, plan) if annotations else {}

@@ -11,7 +11,7 @@ import re
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain, groupby
@@ -42,9 +42,9 @@ _LONGEST_SLUG = 60
 def find_samples(store: ImageStore, inputs: InputConfig) -> tuple[Sample, ...]:
     """Make a sample of every image in a store, in the order of their keys.
 
-    Raises: CollectionError: there is no image, or two names give the same key.
+    Raises: CollectionError: there is no image, two names give the same key, or a run lies among the images.
     """
-    names = sorted(store.names() if store.holds_images_only else _images(store.names(), inputs))
+    names = sorted(store.names() if store.holds_images_only else _images(tuple(store.names()), inputs))
     if not names:
         raise CollectionError(f"images {shown(inputs.images)!r}: {store.found}, so there is none to segment")
     samples: dict[str, Sample] = {}
@@ -90,9 +90,10 @@ def has_number(name: str) -> bool:
     return _NUMBERED.fullmatch(posixpath.splitext(name)[0]) is not None
 
 
-def _images(names: Iterable[str], inputs: InputConfig) -> list[str]:
+def _images(names: Collection[str], inputs: InputConfig) -> list[str]:
     """The names that are those of images; what was left out is logged."""
     found, ignored = [], Counter[str]()
+    _refuse_runs(names, inputs)
     for name in names:
         parts = name.split("/")
         suffix = posixpath.splitext(parts[-1])[1].lower()
@@ -108,6 +109,16 @@ def _images(names: Iterable[str], inputs: InputConfig) -> list[str]:
     if ignored:
         log.info("ignoring %d files that are hidden or not named like images: %s", ignored.total(), ends)
     return found
+
+
+def _refuse_runs(names: Collection[str], inputs: InputConfig) -> None:
+    """Refuse a run among the images: its contact sheet and the pictures of its releases would be taken for images."""
+    for folder in sorted(posixpath.dirname(name) for name in names if posixpath.basename(name) == "run.json"):
+        if posixpath.join(folder, "contact_sheet.png") in names:
+            raise CollectionError(
+                f"images {shown(inputs.images)!r}: it holds the run {folder or 'itself'}, whose pictures would be "
+                "taken for images; move the run elsewhere"
+            )
 
 
 def _is_hidden(part: str) -> bool:

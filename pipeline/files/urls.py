@@ -13,6 +13,7 @@ local disk. A parameter called `url` takes either.
 """
 
 import os
+import posixpath
 import re
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,23 @@ def absolute(url: str) -> str:
 def is_local(url: str) -> bool:
     """Is it on the local disk?"""
     return absolute(url).startswith("/")
+
+
+def is_within(url: str, folder: str) -> bool:
+    """Is a place that folder, or inside it?
+
+    Paths are compared with their links resolved, URLs as text: without repeated slashes, and without the caches of a
+    chain.
+    """
+    return f"{_resolved(url)}/".startswith(f"{_resolved(folder)}/")
+
+
+def _resolved(url: str) -> str:
+    place = absolute(absolute(url).rpartition("::")[2] if is_chained(url) else url)
+    if place.startswith("/"):
+        return os.path.realpath(place).rstrip("/")
+    protocol, _, rest = place.partition("://")
+    return f"{protocol}://{posixpath.normpath(rest.strip('/'))}"
 
 
 def is_chained(url: str) -> bool:

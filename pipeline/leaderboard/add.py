@@ -30,7 +30,7 @@ from pipeline.leaderboard.board import (
     write_entry,
 )
 from pipeline.leaderboard.pictures import pictured, pictures_of_maps, pictures_of_release
-from pipeline.preconditions import require_target
+from pipeline.preconditions import require_outside, require_target
 from pipeline.progress.stages import say, stage
 from pipeline.progress.words import amount
 from pipeline.release.certified import StatedCertificate
@@ -92,6 +92,7 @@ def add_result(
     )
     check_entry(entry)
     release = release or str(document["settings"]["masks"])
+    require_outside(str(board), release, "--board")
     opened = open_release(urls.absolute(release))
     if opened.sha256 != stated["release_json_sha256"]:
         raise RunMismatchError(

@@ -17,7 +17,7 @@ from pipeline.files import local_disk, storage, urls
 from pipeline.leaderboard.add import PICTURES
 from pipeline.leaderboard.board import ENTRIES, IMAGES, MAPS, Board, Entry, marks_of, read_board
 from pipeline.leaderboard.tables import LOWER_IS_BETTER, checked, latex, markdown, ranked, table_csv
-from pipeline.preconditions import require_target
+from pipeline.preconditions import require_outside, require_target
 from pipeline.release.check.release_json import read_release_json
 from pipeline.release.newest_certificate import newest_certificate
 from pipeline.release.page.data import call
@@ -52,6 +52,8 @@ def render_board(folder: Path, metric: str, release: str = "") -> Rendered:
     board = read_board(folder)
     if not board.entries:
         raise CollectionError(f"{folder} has no entries yet: add one")
+    if release:
+        require_outside(str(folder), release, "BOARD")
     require_target(folder, "BOARD")
     certificate = _certificate(board, release)
     tables = {

@@ -116,6 +116,18 @@ def check_name(name: str) -> str:
     return name
 
 
+def first_failure(run: str, name: str) -> str:
+    """Key and reason of the first image that a pass could not score; "" if there is none.
+
+    Images that failed in the run count only if there is no other.
+    """
+    folder, columns = pass_folder(run, name), read_document(run, name).columns
+    records = read_shard_records(folder, sorted(committed_shards(folder))).values()
+    failed = (row for record in records for row in read_rows(folder, record, columns) if row.status == "failed")
+    first = min(failed, key=lambda row: row.reason == "no_candidate", default=None)
+    return f"{first.key}: {first.reason}: {first.detail}" if first else ""
+
+
 def passes_of(run: str, besides: str = "") -> dict[str, PassDocument]:
     """Name → document of every pass of a run that has been begun, in alphabetical order.
 

@@ -63,7 +63,7 @@ def load_pass(spec: PassSpec, context: PassContext) -> Scorer:
         owned(columns, context.name)
     except PipelineError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if not is_own(spec.kind) and not isinstance(error, ValueError | TypeError | AttributeError):
             raise
         raise ConfigError(f"--pass {spec.kind}: {in_words(error)}") from error
@@ -92,7 +92,7 @@ def said(hook: str, spec: PassSpec, context: PassContext) -> dict[str, str]:
             raise TypeError(f"it gave {answer!r:.200}, not texts to texts")
     except PipelineError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if is_own(spec.kind):
             raise ConfigError(f"--pass {spec.kind}: its `{hook}` failed: {in_words(error)}") from error
         raise

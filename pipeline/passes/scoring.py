@@ -174,7 +174,9 @@ class _Score:
             return [SampleError(reason, f"key {keys}: {error}")]
         except (PipelineError, OSError, MemoryError):
             raise
-        except Exception as error:  # a bug, of a user's own pass for example: it would come again at every try
+        except (Exception, SystemExit) as error:  # a bug, of a user's own pass for example: it would come again
+            if hasattr(error, "ray_terminate_msg"):  # Ray ends this worker, for SIGTERM on a drained node for example
+                raise
             raise ModelError(f"the score pass {self._name} failed at the keys {keys}: {in_words(error)}") from error
         if len(answers) != len(items):
             raise ModelError(f"the score pass {self._name} gave {len(answers)} answers for {len(items)} images: {keys}")

@@ -26,7 +26,7 @@ from pipeline.photos.config import ALONE, PhotosConfig
 from pipeline.photos.find import Photo, find_photos
 from pipeline.photos.left_out import log_left_out, require_codecs
 from pipeline.photos.outputs import clashes, is_finished, prepare_output_folder, write_outputs
-from pipeline.photos.preflight import at_home, require_apart
+from pipeline.photos.preflight import at_home, require_masks_apart
 from pipeline.precision import with_precision
 from pipeline.progress.stages import stage
 from pipeline.replicas.batches import predict_batch, read_ahead
@@ -73,7 +73,7 @@ def predict(config: PhotosConfig) -> PhotosReport:
             KeyboardInterrupt: SIGTERM or SIGINT came; the same holds.
     """
     config = at_home(config)
-    require_apart(config)
+    require_masks_apart(config)
     found = find_photos(config.input_rgb_path, recursive=config.recursive, outputs=config.output_dir)
     log_left_out(config.input_rgb_path, found)
     problems = clashes(config, found.photos)

@@ -7,7 +7,7 @@ from model.config import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.photos.config import OFFICIAL_OPTIONS, PhotosConfig
 from pipeline.photos.find import find_photos, from_home
-from pipeline.preconditions import require_model, require_target, require_there
+from pipeline.preconditions import require_apart, require_model, require_target, require_there
 
 
 def check_request(config: PhotosConfig) -> None:
@@ -16,7 +16,7 @@ def check_request(config: PhotosConfig) -> None:
     Raises: CollectionError: photos or official weights are missing. ConfigError: the model or its device is, or nothing
             can be written to the output folder.
     """
-    require_apart(config)
+    require_masks_apart(config)
     find_photos(config.input_rgb_path, recursive=config.recursive, outputs=config.output_dir)
     require_target(config.output_dir, "--output-dir")
     require_model(config.model, config.ensemble)
@@ -30,16 +30,12 @@ def at_home(config: PhotosConfig) -> PhotosConfig:
     return replace(config, input_rgb_path=from_home(config.input_rgb_path), output_dir=output_dir)
 
 
-def require_apart(config: PhotosConfig) -> None:
-    """Refuse to write masks into the folder of the photos: whoever ran it again would get masks of masks.
+def require_masks_apart(config: PhotosConfig) -> None:
+    """Refuse to write masks into the folder of the photos; they may be in a folder inside it.
 
     Raises: ConfigError: it is the same folder.
     """
-    if Path(config.input_rgb_path).is_dir() and config.output_dir.resolve() == Path(config.input_rgb_path).resolve():
-        raise ConfigError(
-            f"--output-dir {config.output_dir} is the folder of the photos, so the next run would take masks for "
-            f"photos; give another one, {config.output_dir / 'masks'} for example"
-        )
+    require_apart(str(config.output_dir), config.input_rgb_path, "--output-dir", may_be_inside=True)
 
 
 def refuse_full_precision(config: PhotosConfig, dtype: str) -> None:

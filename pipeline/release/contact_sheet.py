@@ -17,6 +17,7 @@ from pipeline.files.outlines import small, small_outlined
 from pipeline.records import Verdict
 from pipeline.release.source import Picked, ReleaseSource, portions, read_portions
 
+NAME = "contact_sheet.png"
 MAX_IMAGES = 60
 THUMBNAIL_PX = 150
 CAPTION_PX = 16
@@ -37,7 +38,7 @@ def write_contact_sheet(source: ReleaseSource, verdicts: Mapping[str, Verdict], 
     ]
     buffer = io.BytesIO()
     _sheet(cells).save(buffer, format="PNG")
-    url = storage.join(config.out, "contact_sheet.png")
+    url = storage.join(config.out, NAME)
     storage.publish(url, buffer.getvalue())
     return url
 

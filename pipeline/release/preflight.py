@@ -16,14 +16,19 @@ from pipeline.files.trials import before_work
 from pipeline.passes.folder import PassValues
 from pipeline.release.attempt import refuse_leftovers
 from pipeline.release.changes import read_earlier
+from pipeline.release.contact_sheet import NAME as CONTACT_SHEET
 from pipeline.release.identity import RELEASE_JSON, check_identity, identity_of, release_folder
 from pipeline.release.passes import read_passes, wanted_passes
 from pipeline.release.source import ReleaseSource, with_collection
+from pipeline.runs.candidates import FOLDER as CANDIDATES
 from pipeline.runs.commits import committed_shards, read_shard_records
-from pipeline.runs.machine import made_on
+from pipeline.runs.machine import DEVICE, made_on
+from pipeline.runs.run_file import document_name, newest_document
+from pipeline.runs.sweep import FOLDERS
 from pipeline.selection.policy import PolicyConfig, parse_threshold
 from pipeline.selection.scores import CROSS_CHECKS
 from pipeline.selection.verdicts import is_allowed
+from pipeline.shown import shown
 
 _KNOWN_LATER = ("candidates", "instances")
 """Fields of a release's identity that follow from the candidates."""
@@ -45,6 +50,35 @@ def refuse_unbuildable(config: RunConfig, collection: Collection) -> None:
             raise
         except StorageError as error:
             raise ConfigError(str(error)) from error
+
+
+def refuse_foreign(out: str) -> None:
+    """Refuse a folder that is no run, and holds what a run would replace or remove.
+
+    A session that was killed before there was a `run.json` leaves a lease, parts of a plan and unfinished files, whose
+    names are hidden; none of them is refused.
+    Raises: ConfigError: it is such a folder. StorageUnavailableError: it can't be read.
+    """
+    folders = {CANDIDATES, *FOLDERS} - {"plan"}
+    names = {document_name(0), CONTACT_SHEET, DEVICE, *folders}.intersection(storage.list_names(out))
+    found = sorted(name for name in names if name not in folders or storage.list_names(storage.join(out, name)))
+    if found and not _is_run(out):
+        raise ConfigError(
+            f"--out {shown(out)} exists, and holds files that are of no run ({', '.join(found)}); give another --out"
+        )
+
+
+def _is_run(out: str) -> bool:
+    """Is it the folder of a run? Of one that is damaged, shard records or a part of the plan are left."""
+    plan = storage.list_names(storage.join(out, "plan"))
+    if committed_shards(out) or any(name.endswith(".parquet") for name in plan):
+        return True
+    try:
+        return newest_document(out)[0] >= 0
+    except StorageUnavailableError:
+        raise
+    except StorageError:
+        return False
 
 
 def is_released(config: RunConfig) -> bool:

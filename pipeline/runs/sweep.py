@@ -12,6 +12,8 @@ from pipeline.files import storage
 from pipeline.records import ShardRecord
 from pipeline.runs.commits import create_again
 
+FOLDERS = ("commits", "plan", "journal", "mixed", "live")
+"""Folders of a run or score pass, beside that of its candidates or scores."""
 _IN_THE_RUN = (".probe.", ".run.", ".pass.", ".device.", ".contact_sheet.")
 """How names of unfinished files in the run's own folder begin; a dry run may be using a folder of its own there."""
 _CANDIDATE = re.compile(r"(\w+)(\.\w+)?\.(tar|parquet)")
@@ -25,10 +27,7 @@ def sweep(run: str, records: Mapping[str, ShardRecord], files: str = "candidates
              files: the folder that has the files that records name.
     Returns: the removed files, relative to the run.
     """
-    found = {
-        folder: storage.list_names(storage.join(run, folder), hidden=True)
-        for folder in (files, "commits", "plan", "journal", "mixed", "live")
-    }
+    found = {folder: storage.list_names(storage.join(run, folder), hidden=True) for folder in (files, *FOLDERS)}
     strays = [f"{folder}/{name}" for folder, names in found.items() for name in names if storage.is_unfinished(name)]
     own = [name for name in storage.list_names(run, hidden=True) if name.startswith(_IN_THE_RUN)]
     strays += [name for name in own if storage.is_unfinished(name)]

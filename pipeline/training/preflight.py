@@ -1,6 +1,7 @@
 """Check data, output folder and checkpoint before a training begins; write nothing."""
 
 from model.folders import require_replaceable, require_writable
+from pipeline.preconditions import require_outside
 from pipeline.training.config import TrainingConfig
 from pipeline.training.pairs import TrainingPair, check_images, find_pairs
 from pipeline.training.start import CLAIM, checkpoint_to_resume, fault_of
@@ -29,6 +30,8 @@ def check_request(config: TrainingConfig) -> tuple[TrainingPair, ...]:
 
 def _check_output_folder(config: TrainingConfig) -> None:
     out = config.output_dir
+    if config.data.train_release:
+        require_outside(str(out), str(config.data.train_release), "--output-dir")
     with fault_of("--output-dir"):
         require_writable(out)
         if not (out / CLAIM).exists():

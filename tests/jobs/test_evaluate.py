@@ -26,7 +26,7 @@ from pipeline.extras import extra_command
 from pipeline.options import from_options
 from pipeline.run import run
 from tests.pipeline.evaluation.make import make_folders, saliency, save
-from tests.pipeline.make import make_collection, make_config
+from tests.pipeline.make import make_collection, make_config, tree
 
 pytestmark = pytest.mark.usefixtures("plain_figures")
 
@@ -188,6 +188,12 @@ def test_two_models_are_measured_on_a_release_and_compared(tmp_path, run_here, m
     for number in (2, 4, 6):
         save(tmp_path / "maps" / f"{number}.png", saliency(number))
     options = ("--release", str(release), "--engine", "inline")
+    before = tree(release)
+    for maps in (("--predictions", "maps"), ("--model", "fake")):
+        code, stdout, stderr = run_here(main, "evaluate.py", *options, *maps, "--out", str(release / "found"))
+        assert (code, stdout) == (USAGE, "")
+        assert f"--out {release}/found is inside the release" in stderr
+    assert tree(release) == before
     code, stdout, stderr = run_here(main, "evaluate.py", *options, "--predictions", "maps", "--out", "one")
     assert code == DONE, stderr
     (result,) = json.loads(stdout)["results"]

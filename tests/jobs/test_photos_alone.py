@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import coco_pseudolabel, publish_release, verify_release
-from tests.pipeline.make import make_jpeg
+from jobs import coco_pseudolabel, collect, publish_release, verify_release
+from tests.pipeline.make import make_jpeg, tree
 
 
 @pytest.fixture
@@ -38,6 +39,66 @@ def test_two_options_make_a_release_of_photos(job):
     assert (code, json.loads(stdout)["images"]) == (0, 6)
     release = json.loads(stdout)["release"]
     assert job(verify_release.main, "verify_release.py", release, "--no-loaders", "--run", "out")[0] == 0
+
+
+@pytest.mark.parametrize("out", ["photos", "photos/run", "out/../photos/run"])
+def test_a_run_inside_the_folder_of_its_photos_is_refused_before_it_draws_pictures_there(job, out):
+    for more in ((), ("--dry-run",)):
+        code, stdout, stderr = run_photos(job, "--out", out, *more)
+        assert (code, stdout) == (2, "")
+        assert "the folder of the images photos/" in stderr
+    assert sorted(path.name for path in Path("photos").iterdir()) == [f"{number}.jpg" for number in range(6)]
+
+
+def test_a_run_around_the_folder_of_its_photos_resumes(job):
+    for _ in range(2):
+        code, stdout, stderr = run_photos(job, "--out", ".")
+        assert (code, json.loads(stdout)["images"]) == (0, 6), stderr
+
+
+@pytest.mark.parametrize(
+    ("mine", "named"),
+    [
+        (("contact_sheet.png", "notes.txt"), "contact_sheet.png"),
+        (("live/index.html", "device.json"), "device.json, live"),
+        (("candidates/000000.tar", "commits/readme.txt"), "candidates, commits"),
+        (("run.json",), "run.json"),
+    ],
+)
+def test_a_folder_with_files_that_a_run_would_replace_is_refused_and_stays(job, mine, named):
+    for name in mine:
+        Path("out", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("out", name).write_text("mine")
+    before = tree("out")
+    for more in ((), ("--dry-run",)):
+        code, stdout, stderr = run_photos(job, *more)
+        assert (code, stdout) == (2, "")
+        assert f"out exists, and holds files that are of no run ({named}); give another --out" in stderr
+        assert tree("out") == before
+
+
+def test_a_folder_with_other_files_or_of_a_session_killed_early_gets_its_run(job):
+    for name in ("notes.txt", "plan/mine.txt", "lease/000001.json.1.tmp"):
+        Path("out", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("out", name).write_text("mine")
+    for _ in range(2):
+        code, _, stderr = run_photos(job)
+        assert code == 0, stderr
+    assert Path("out/notes.txt").read_text() == "mine"
+    Path("out/run.json").unlink()  # of a run that is lost, the rest proves what it held
+    code, _, stderr = run_photos(job)
+    assert code == 0, stderr
+
+
+def test_a_run_among_photos_is_not_taken_for_photos(job):
+    code, _, stderr = run_photos(job)
+    assert code == 0, stderr
+    shutil.move("out", "photos/old")
+    listed = job(collect.main, "collect.py", "--images", "photos", "--out", "photos.json")
+    for code, stdout, stderr in (run_photos(job), listed):
+        assert (code, stdout) == (2, "")
+        assert "it holds the run old, whose pictures would be taken for images; move the run elsewhere" in stderr
+    assert not Path("photos.json").exists()
 
 
 def test_another_policy_uses_the_table_that_the_run_had(job):

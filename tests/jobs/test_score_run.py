@@ -16,7 +16,7 @@ from pipeline.passes.known import PASSES
 from pipeline.passes.options import FlipOptions
 from tests.documents import ROOT
 from tests.pipeline.make import make_collection, make_key, tree
-from tests.pipeline.passes.make import KIND, SOURCE, copy_of, make_run, values_of, write_module
+from tests.pipeline.passes.make import KIND, LEAST, SOURCE, copy_of, make_run, values_of, write_module
 
 COUNT = 5
 
@@ -133,6 +133,23 @@ def test_a_bug_of_a_user_s_pass_ends_with_1_and_is_shown_with_its_line(score, tm
     ]
     assert f"failed: the score pass brightness failed at the keys {make_key(1)}, " in err
     assert f"ZeroDivisionError: division by zero (buggy.py, line {line})" in err
+
+
+def test_a_pass_that_exits_scores_nothing_and_ends_with_1(score, tmp_path):
+    write_module(tmp_path, SOURCE.replace("mean = float(", "raise SystemExit(0)\n        mean = float("), "leaving")
+    code, out, err = score("--pass", "leaving:Brightness")
+    assert (code, out) == (1, "")
+    assert f"failed: the score pass brightness failed at the keys {make_key(1)}, " in err
+    assert "SystemExit: 0 (leaving.py, line " in err
+
+
+def test_a_pass_that_could_score_no_image_ends_with_3_and_the_first_reason(score, run, tmp_path):
+    write_module(tmp_path, LEAST.replace("0}", "float('nan')}"), "odd")
+    for _ in range(2):
+        code, out, err = score("--pass", "odd:Zero")
+        assert (code, json.loads(out)["scored"], json.loads(out)["failed"]) == (3, 0, COUNT)
+        assert f"no image was scored. The first, {make_key(1)}: pass_output: zero is nan; it must be a number" in err
+        assert "next: " not in err
 
 
 def test_help_lists_every_pass_and_that_of_a_pass_its_options(run, run_here):

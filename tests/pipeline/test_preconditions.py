@@ -16,8 +16,10 @@ from pipeline.photos.config import PhotosConfig
 from pipeline.photos.preflight import at_home, check_request, refuse_full_precision
 from pipeline.preconditions import (
     has_cluster,
+    require_apart,
     require_model,
     require_new_folder,
+    require_outside,
     require_place,
     require_target,
     require_there,
@@ -163,8 +165,36 @@ def test_photos_in_subfolders_of_the_home_folder_are_found_before_the_work(tmp_p
 
 def test_masks_beside_their_photos_are_refused_before_the_work(tmp_path):
     (tmp_path / "1.jpg").touch()
-    with pytest.raises(ConfigError, match="is the folder of the photos"):
+    with pytest.raises(ConfigError, match=r"is the folder of the images .*; give another one, .*/masks for example"):
         check_request(PhotosConfig(input_rgb_path=str(tmp_path), output_dir=tmp_path))
+
+
+def test_a_folder_to_write_to_is_not_inside_the_folder_of_the_images(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (tmp_path / "link").symlink_to(photos)
+    for out in ("photos", "photos/run", "photos/deep/run", "link/run", "photos/../photos/run"):
+        with pytest.raises(
+            ConfigError, match=f"^--out {tmp_path / out} is (inside )?the folder of the images {photos}"
+        ):
+            require_apart(f"{tmp_path / out}", f"{photos}", "--out")
+    for out in (".", "run", "photos2", "photos/../run"):
+        require_apart(f"{tmp_path / out}", f"{photos}", "--out")
+    require_apart(f"{tmp_path / 'a.zip' / 'run'}", f"{tmp_path / 'a.zip'}", "--out")  # no folder
+    with pytest.raises(ConfigError, match="is inside"):
+        require_apart("s3://bucket/photos/run", "simplecache::s3://bucket//photos/", "--out")
+    require_apart("s3://bucket/photos2", "s3://bucket/photos", "--out")
+
+
+def test_a_release_takes_nothing_in_from_those_who_read_it(tmp_path):
+    release = tmp_path / "release"
+    release.mkdir()
+    (tmp_path / "link").symlink_to(release)
+    for out in ("release", "link/deep", "release/../release/deep"):
+        with pytest.raises(ConfigError, match=f"^--out {tmp_path / out} is inside the release {release}.*outside it$"):
+            require_outside(str(tmp_path / out), str(release), "--out")
+    require_outside(str(tmp_path / "release2"), str(release), "--out")
+    require_outside("s3://bucket/release/x", str(release), "--out")
 
 
 @pytest.mark.parametrize("address", ["http://head:8265", "ray://head:10001", "https://user:secret@head"])

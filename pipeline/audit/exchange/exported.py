@@ -14,6 +14,7 @@ from pipeline.audit.plan import ADJUDICATOR
 from pipeline.errors import ConfigError
 from pipeline.files import local_disk
 from pipeline.files.formats import format_of
+from pipeline.preconditions import require_outside
 from pipeline.progress.stages import stage
 from pipeline.progress.words import amount
 from pipeline.release.image_names import ImageNames
@@ -47,6 +48,7 @@ def export_sample(audit: Path, to: Tool, out: Path, rater: str = "") -> Exported
     opened = open_audit(audit)
     keys = _keys(opened, rater)
     out = out.absolute()
+    require_outside(str(out), opened.audited.folder, "--out")
     local_disk.make_folders(out.parent)
     place = out.with_name(local_disk.unfinished_name(out.name))
     place.mkdir()

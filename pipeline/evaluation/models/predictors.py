@@ -68,7 +68,7 @@ class FunctionPredictor:
             found = self._function(image.copy())
         except PipelineError:
             raise
-        except Exception as error:  # whatever a user's function raises costs this photo alone
+        except (Exception, SystemExit) as error:  # whatever a user's function raises costs this photo alone
             raise ModelOutputError(f"{self._name}: {type(error).__name__}: {str(error)[:300]}") from error
         return to_map(found, self._name)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError
 from pipeline.extras import extra_command
 from pipeline.files import local_disk
-from pipeline.preconditions import require_target
+from pipeline.preconditions import require_outside, require_target
 from pipeline.progress.stages import counted, say
 from pipeline.release.export.layout import KnownLayout, LayoutClass, write
 from pipeline.release.opened import open_release, samples_in
@@ -61,13 +61,14 @@ def export_release(release: str, layout: str, out: Path) -> Exported:
     The folder gets its name when it is whole; an export that is interrupted leaves nothing.
 
     Args:   release: folder or URL. layout: a name in `LAYOUTS`. out: a folder that does not exist yet, or is empty.
-    Raises: CollectionError: there is no complete release. ReleaseExistsError: `out` has something. ConfigError: the
-            layout needs photos, and the release has masks alone, or a package is missing. StorageError: a file of the
-            release is torn.
+    Raises: CollectionError: there is no complete release. ReleaseExistsError: `out` has something. ConfigError: `out`
+            is inside the release, the layout needs photos and the release has masks alone, or a package is missing.
+            StorageError: a file of the release is torn.
     """
     known, out = LAYOUTS[layout], out.absolute()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ReleaseExistsError(f"--out {out} exists and is not an empty folder: give another one")
+    require_outside(str(out), release, "--out")
     require_target(out, "--out")
     made = _class_of(layout, known)
     opened = open_release(release)

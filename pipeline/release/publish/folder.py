@@ -23,6 +23,7 @@ from model.disk import with_room
 from pipeline.errors import ReleaseExistsError, StorageError, StorageUnavailableError, UsageError
 from pipeline.files import storage, urls
 from pipeline.files.trials import require_exclusive_create
+from pipeline.preconditions import require_outside
 from pipeline.progress.stages import counted, say
 from pipeline.records import StoredFile
 from pipeline.release.attempt import finish, refuse_leftovers
@@ -107,8 +108,7 @@ def _add(release: OutgoingRelease, folder: str, dry_run: bool) -> list[StoredFil
 
 def _refuse_target(release: OutgoingRelease, target: str, folder: str) -> None:
     """Refuse what a look at the target shows to be impossible, before anything is checked or sent."""
-    if f"{_resolved(target)}/".startswith(f"{_resolved(release.folder)}/"):
-        raise UsageError(f"{target} is inside the release {release.folder}: push to a folder outside it")
+    require_outside(target, release.folder, "TARGET")
     for place in (target, folder):
         if urls.is_local(place):
             path = Path(place)
@@ -123,10 +123,6 @@ def _refuse_target(release: OutgoingRelease, target: str, folder: str) -> None:
     refuse_different_additions(folder, release.additions)
     _unfinished_files(folder, release)
     refuse_leftovers(folder)
-
-
-def _resolved(url: str) -> str:
-    return os.path.realpath(url).rstrip("/") if urls.is_local(url) else url.rstrip("/")
 
 
 def _refuse_different_release(folder: str, release: OutgoingRelease) -> None:

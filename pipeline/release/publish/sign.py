@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.errors import ReleaseExistsError, StorageError, UsageError
 from pipeline.files import storage, urls
@@ -66,7 +65,7 @@ def sign_release(release: str, key: str) -> SignReport:
 
 
 def _refuse_key_inside(release: str, key: str) -> None:
-    if urls.is_local(release) and Path(key).resolve().is_relative_to(Path(release).resolve()):
+    if urls.is_within(key, release):
         raise UsageError(f"--key {key} is inside the release, which others get: move the key out of it first")
 
 

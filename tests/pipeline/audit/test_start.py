@@ -81,6 +81,13 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(audited_release, tmp_p
     assert contents(tmp_path) == before
 
 
+def test_an_audit_inside_its_release_is_refused(audited_release):
+    before = contents(audited_release)
+    with pytest.raises(ConfigError, match="is inside the release"):
+        start(audited_release, audited_release / "audit")
+    assert contents(audited_release) == before
+
+
 def test_folders_of_something_else_are_left_alone(audited_release, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     for place in (tmp_path, tmp_path / "notes.txt"):

@@ -43,6 +43,18 @@ def begins_with_protocols(text):
     return False
 
 
+FOLDERS = st.lists(st.sampled_from(["a", "b", "..", ".", "a b"]), max_size=4).map("/".join)
+
+
+@given(FOLDERS, FOLDERS, st.sampled_from(["/x/y", "s3://bucket/y", "memory://y"]))
+def test_a_place_is_within_the_folders_above_it_and_within_no_other(inner, outer, top):
+    folder = os.path.normpath(f"/1/2/3/4/{outer}")
+    place = os.path.normpath(f"/1/2/3/4/{inner}")
+    expected = place == folder or place.startswith(f"{folder}/")
+    assert urls.is_within(f"{top}/1/2/3/4/{inner}", f"{top}/1/2/3/4/{outer}/") == expected
+    assert not urls.is_within(f"{top}/1/2/3/4/{inner}", f"gs://bucket/1/2/3/4/{outer}")
+
+
 @given(ANY_TEXT)
 @example("~/run")
 @example("a::b")

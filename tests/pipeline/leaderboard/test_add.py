@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from pipeline.config import ClusterConfig
-from pipeline.errors import CollectionError, ReleaseExistsError, RunMismatchError, UsageError
+from pipeline.errors import CollectionError, ConfigError, ReleaseExistsError, RunMismatchError, UsageError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.leaderboard.add import add_result
 from pipeline.leaderboard.board import read_board
@@ -48,6 +49,14 @@ def test_the_same_result_again_adds_nothing(board, good):
     before = contents(board)
     assert not add_result(good, board, name="Good & fast", link="https://example.org/(good)", collection="COCO").is_new
     assert contents(board) == before
+
+
+def test_a_board_inside_its_release_is_refused(good):
+    release = Path(json.loads((good / "evaluation.json").read_text())["settings"]["masks"])
+    before = contents(release)
+    with pytest.raises(ConfigError, match=r"--board .* is inside the release"):
+        add_result(good, release / "board", name="Good", collection="COCO")
+    assert contents(release) == before
 
 
 def test_other_figures_under_the_same_name_are_refused(board, poor):

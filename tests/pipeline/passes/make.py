@@ -67,7 +67,7 @@ class Brightness:
         mean = float(image[candidate.mask].mean()) / 255 * self.options.scale if candidate.mask.any() else None
         found = {f"{self.name}_mean": mean, f"{self.name}_note": f"image {sample.key}"}
         answer = self.answers.get(sample.key, found)
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 '''

@@ -31,6 +31,8 @@ from tests.pipeline.passes.make import (
 pytestmark = pytest.mark.usefixtures("user")
 
 KEYS = [make_key(number) for number in range(1, COUNT + 1) if number != CUT]
+RAY_ENDS_IT = SystemExit(1)
+RAY_ENDS_IT.ray_terminate_msg = "The process receives a SIGTERM."  # as a worker of Ray raises it
 GOOD = {"brightness_mean": 0.5, "brightness_note": "x"}
 NUMBERS = (
     float("nan"),
@@ -138,7 +140,9 @@ def test_of_a_batch_that_fails_each_image_is_tried_alone(predicted, tmp_path, er
     assert own_class().seen.count(make_key(4)) == 2
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("told so"), KeyError("told so"), SystemError("told so")])
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("told so"), KeyError("told so"), SystemError("told so"), SystemExit("told so")]
+)
 def test_a_bug_of_a_pass_names_pass_keys_file_and_line_and_what_is_committed_stays(predicted, tmp_path, scored, error):
     run = copy_of(predicted, tmp_path / "run")
     own_class().answers = {make_key(5): error}
@@ -153,6 +157,13 @@ def test_a_bug_of_a_pass_names_pass_keys_file_and_line_and_what_is_committed_sta
     own_class().answers = {}
     score(run)
     assert pass_tree(run) == pass_tree(scored)
+
+
+def test_a_worker_that_ray_ends_is_no_bug_of_the_pass(predicted, tmp_path):
+    run = copy_of(predicted, tmp_path / "run")
+    own_class().answers = {make_key(5): RAY_ENDS_IT}
+    with pytest.raises(SystemExit):
+        score(run)
 
 
 @pytest.mark.parametrize("error", [OSError("disk"), StorageError("store"), MemoryError("memory")])

@@ -672,7 +672,7 @@ def test_an_output_folder_that_is_a_file_is_refused_before_a_model_is_loaded(tmp
 
 def test_masks_among_the_photos_are_refused_with_another_folder(tmp_path):
     photos = write_photos(tmp_path / "photos", "a.jpg")
-    with pytest.raises(ConfigError, match=r"--output-dir .*photos is the folder of the photos.*, .*photos/masks for"):
+    with pytest.raises(ConfigError, match=r"--output-dir .*photos is the folder of the images.*, .*photos/masks for"):
         predict(make_config(photos, photos / ".." / "photos"))
     assert names_below(photos) == ["a.jpg"]
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -81,6 +82,13 @@ def test_another_kind_of_model_folder_a_file_and_a_link_are_not_replaced(check, 
     (tmp_path / "out/best").write_text("mine")
     with pytest.raises(ConfigError, match="/out/best is not a folder"):
         check()
+
+
+def test_a_folder_inside_the_release_that_is_learnt_from_is_refused(pairs_folder, tmp_path):
+    config = make_config(pairs_folder, "nano", tmp_path / "release/tuned")
+    data = replace(config.data, train_img=None, train_gt=None, train_release=tmp_path / "release")
+    with pytest.raises(ConfigError, match=r"^--output-dir .*tuned is inside the release"):
+        check_request(replace(config, data=data))
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(pairs_folder, tmp_path):

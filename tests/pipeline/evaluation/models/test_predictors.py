@@ -98,6 +98,9 @@ def test_what_a_function_raises_costs_its_photo(own_module):
     own_module("mine_c", "def f(image):\n    raise KeyError('no such layer')\n")
     with pytest.raises(ModelOutputError, match="mine_c:f: KeyError: 'no such layer'"):
         opened(function="mine_c:f").map_of(PHOTO, "k")
+    own_module("mine_d", "import sys\n\ndef f(image):\n    sys.exit(0)\n")
+    with pytest.raises(ModelOutputError, match="mine_d:f: SystemExit: 0"):
+        opened(function="mine_d:f").map_of(PHOTO, "k")
 
 
 @pytest.mark.parametrize(

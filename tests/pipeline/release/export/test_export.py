@@ -160,6 +160,13 @@ def test_a_folder_without_a_release_is_refused_before_anything_is_written(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_inside_the_release_is_refused_and_the_release_stays(released):
+    before = contents(released.folder)
+    with pytest.raises(ConfigError, match=r"^--out .*/deep/er is inside the release .*; give a folder outside it$"):
+        export_release(str(released.folder), "sod", released.folder / "deep/er")
+    assert contents(released.folder) == before
+
+
 def test_a_torn_tar_leaves_nothing(released, tmp_path):
     broken = tmp_path / "release"
     for name, content in contents(released.folder).items():
