@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from pipeline.collection.coco import is_annotation, parse_document, read_annotation_bytes
-from pipeline.collection.outlines import read_outline, read_run_lengths, whole_number
+from pipeline.collection.outlines import read_outline, read_run_lengths
+from pipeline.collection.spelled_numbers import whole_number
 from pipeline.records import Sample
 from pipeline.shown import text_as_utf8
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from pipeline.collection.collection import License
-from pipeline.collection.outlines import whole_number
+from pipeline.collection.spelled_numbers import whole_number
 from pipeline.shown import shown
 
 _FAMILIES = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.collection.collection import MAX_NUMBER, License
 from pipeline.collection.license_names import number_licenses
-from pipeline.collection.outlines import whole_number
+from pipeline.collection.spelled_numbers import whole_number
 from pipeline.shown import shown, text_as_utf8
 
 _LONGEST = 2000

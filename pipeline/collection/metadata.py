@@ -18,9 +18,9 @@ from pipeline.collection.collection import About, Collection, License, Origin
 from pipeline.collection.license_names import is_name, number_licenses
 from pipeline.collection.licensing import says_nothing
 from pipeline.collection.names import in_form, index_names, relative_name
-from pipeline.collection.outlines import whole_number
 from pipeline.collection.places import CANNOT_OPEN
 from pipeline.collection.rows import in_words
+from pipeline.collection.spelled_numbers import whole_number
 from pipeline.collection.telling import about_in, license_text, plain, telling
 from pipeline.errors import CollectionError, SampleError, UsageError
 from pipeline.files import urls

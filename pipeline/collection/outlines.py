@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Float
 from pycocotools import mask as coco_mask
 
+from pipeline.collection.spelled_numbers import number_in, whole_number
+
 _LONGEST_OUTLINE_PX = 200_000
 """Limit on all outlines of one instance together, as COCO's tools store five points per pixel. Honest instances have a
 few thousand."""
@@ -66,14 +68,6 @@ def read_outline(segmentation: object, height: int, width: int) -> Outline:
     if not int(coco_mask.area(union)):
         return _nothing(NO_PIXEL)
     return Outline(counts=str(union["counts"].decode("ascii")), left_out=tuple(left_out))
-
-
-def whole_number(value: object) -> int | None:
-    """The whole number that a value means: 7, 7.0, "7" and "7.0" mean 7; None for anything else."""
-    if type(value) is int:
-        return value
-    number = _number(value)
-    return int(number) if number is not None and number == int(number) else None
 
 
 def read_run_lengths(text: str) -> list[int] | None:
@@ -143,7 +137,7 @@ def _clipped(polygon: object, height: int, width: int) -> Float[np.ndarray, "n 2
         raise ValueError("missing" if polygon in (None, "") else "neither polygons nor run lengths")
     if not polygon:
         raise ValueError("empty")
-    numbers = [_number(value) for value in polygon]
+    numbers = [number_in(value) for value in polygon]
     if None in numbers:
         raise ValueError("polygons with a coordinate that is not a number")
     if len(numbers) % 2:
@@ -152,17 +146,6 @@ def _clipped(polygon: object, height: int, width: int) -> Float[np.ndarray, "n 2
         raise ValueError("polygons of fewer than three corners")
     corners: Float[np.ndarray, "n 2"] = np.array(numbers, dtype=np.float64).reshape(-1, 2).clip(0, (width, height))
     return corners
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if type(value) in (int, float) and abs(value) < 2**53:  # type: ignore[arg-type]  # false for NaN too
-        return value  # type: ignore[return-value]
-    return None
 
 
 def _outline_px(corners: Float[np.ndarray, "n 2"]) -> float:

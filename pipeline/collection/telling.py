@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.collection.collection import About
 from pipeline.collection.license_names import is_name
-from pipeline.collection.outlines import whole_number
+from pipeline.collection.spelled_numbers import whole_number
 
 _NAMES: Mapping[str, Sequence[str]] = {
     "license": (

@@ -123,7 +123,6 @@ PASSES: Mapping[str, KnownPass] = {
         options=DuplicatesOptions,
         code=(
             *_EMBEDDINGS_CODE,
-            "collection/outlines.py",
             "passes/duplicates/against.py",
             "passes/duplicates/duplicates.py",
             "passes/duplicates/join.py",

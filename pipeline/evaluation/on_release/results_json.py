@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from model.documents import DocumentError, parse_json, read_document
-from pipeline.collection.outlines import NO_PIXEL, read_outline, whole_number
+from pipeline.collection.outlines import NO_PIXEL, read_outline
+from pipeline.collection.spelled_numbers import whole_number
 from pipeline.errors import CollectionError
 from pipeline.evaluation.on_release.names import Matched, match
 from pipeline.evaluation.sources import Runs, Source

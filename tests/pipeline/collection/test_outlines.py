@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.collection.instances import decode_counts
-from pipeline.collection.outlines import read_outline, whole_number
+from pipeline.collection.outlines import read_outline
 
 HEIGHT, WIDTH = 16, 20
 COORDINATES = st.integers(-4, 24) | st.floats(-4, 24).map(lambda value: round(value, 2))
@@ -77,18 +77,6 @@ def test_every_spelling_of_run_lengths_draws_the_same(pixels):
 def test_anything_is_an_outline_or_says_why_not(value):
     found = read(value)
     assert found.counts or found.left_out
-
-
-@given(st.integers(-(2**52), 2**52))
-def test_a_whole_number_is_read_however_it_is_spelled(number):
-    assert {whole_number(said) for said in (number, str(number), f" {number} ", float(number), f"{number}.0")} == {
-        number
-    }
-
-
-@pytest.mark.parametrize("value", [None, True, 1.5, "1.5", "x", "", [1], {}, float("inf"), "nan", "1e999", 2.0**60])
-def test_what_is_no_whole_number_is_none(value):
-    assert whole_number(value) is None
 
 
 SQUARE = [2, 3, 12, 3, 12, 13, 2, 13]

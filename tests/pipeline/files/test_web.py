@@ -64,6 +64,23 @@ def refused(url, **options):
     return caught.value
 
 
+def without_end(head):
+    """A page that begins so and sends up to 64 MB, and a queue of how many bytes it could send."""
+    sent_to = SimpleQueue()  # a server's thread notices the end when it has time
+
+    def answer(handler):
+        handler.wfile.write(head)
+        sent = 0
+        try:
+            while sent < 64 << 20:
+                sent += handler.wfile.write(IMAGE)
+        except ConnectionError:
+            pass
+        sent_to.put(sent)
+
+    return [answer], sent_to
+
+
 # Manners
 
 
@@ -77,20 +94,7 @@ def test_a_file_is_read_whole_or_its_beginning_and_the_tool_gives_its_name(site)
 
 
 def test_servers_without_ranges_are_hung_up_on(site):
-    sent_to = SimpleQueue()  # a server's thread notices the end when it has time
-
-    def endless(handler):
-        handler.send_response(200)
-        handler.end_headers()
-        sent = 0
-        try:
-            while sent < 64 << 20:
-                sent += handler.wfile.write(IMAGE)
-        except ConnectionError:
-            pass
-        sent_to.put(sent)
-
-    site.pages["/a.jpg"] = [endless]
+    site.pages["/a.jpg"], sent_to = without_end(b"HTTP/1.1 200 OK\r\n\r\n")
     assert fetch(f"{site.url}/a.jpg", first=1000) == IMAGE[:1000]
     error = refused(f"{site.url}/a.jpg", most_bytes=200_000)
     assert (error.reason, error.detail) == (
@@ -299,19 +303,7 @@ def test_a_redirect_in_another_encoding_asks_for_the_bytes_that_it_has(site):
 
 
 def test_a_part_of_less_than_no_bytes_does_not_have_everything_read(site, slept):
-    sent_to = SimpleQueue()
-
-    def endless(handler):
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
-        sent = 0
-        try:
-            while sent < 64 << 20:
-                sent += handler.wfile.write(IMAGE)
-        except ConnectionError:
-            pass
-        sent_to.put(sent)
-
-    site.pages["/a.jpg"] = [endless]
+    site.pages["/a.jpg"], sent_to = without_end(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
     assert refused(f"{site.url}/a.jpg", first=100).reason == "unreadable"
     assert sent_to.get(timeout=60) < 64 << 20
 

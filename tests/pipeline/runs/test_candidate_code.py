@@ -20,7 +20,7 @@ DECIDES_NO_BYTE = {
     "pipeline/collection/img2dataset.py": "licences and origins, which candidates do not have",
     "pipeline/collection/kept.py": "listings of tars; what is read by them is compared with the tar",
     "pipeline/collection/license_names.py": "licences, which candidates do not have",
-    "pipeline/collection/outlines.py": "outlines of annotations, and what counts as a whole number",
+    "pipeline/collection/spelled_numbers.py": "numbers of annotations and tables, which candidates do not have",
     "pipeline/collection/patterns.py": "finds files; rows have the SHA-256 of what was read",
     "pipeline/collection/places.py": "finds files before a run; the plan has where images are",
     "pipeline/collection/rows.py": "names rows before a run; the plan has the names",
